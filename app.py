@@ -1,0 +1,11 @@
+"""TomoPatch in the browser: `streamlit run app.py`."""
+
+import streamlit as st
+
+from pages.ui import shell, state
+
+st.set_page_config("TomoPatch", page_icon="🩻", layout="wide")
+page = shell.navigation()
+state.enter()
+page.run()
+shell.close()

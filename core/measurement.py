@@ -1,0 +1,184 @@
+"""What a scanner measures: photon counts, and the line integrals and weights that are made of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.geometry import ConeBeam, Geometry, Views
+from core.projector import Projector
+from core.volume import Volume, VolumeGeometry
+
+FULL_DOSE_PHOTONS = 1e5
+"""Photons a ray that count as full dose: a routine diagnostic scan, as in the 2016 Low Dose CT Grand Challenge."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """Line integrals of a scan.
+
+    Attributes
+    ----------
+    projections : Tensor (v, angle, u)
+        -log transmission, dimensionless.
+    geometry : ParallelBeam, ConeBeam or Views
+    weights : Tensor (v, angle, u) or None
+        Inverse variance of each line integral; None = no noise.
+    photon_count : float or None
+        Photons a ray before the object; None = no noise.
+    """
+
+    projections: Tensor
+    geometry: Geometry
+    weights: Tensor | None = None
+    photon_count: float | None = None
+
+    def __post_init__(self) -> None:
+        v, u = self.geometry.det_shape
+        expected = (v, self.geometry.num_views, u)
+        for name, data in (("projections", self.projections), ("weights", self.weights)):
+            if data is not None and tuple(data.shape) != expected:
+                raise ValueError(
+                    f"{name} have shape {tuple(data.shape)} (v, angle, u) but the geometry asks for {expected}; "
+                    "subset the measurement and its geometry with the same angle_index."
+                )
+        if not bool(torch.isfinite(self.projections).all()):
+            raise ValueError("projections hold NaN or infinity; mask or repair those pixels first.")
+
+    def subset(self, angle_index) -> Measurement:
+        """Only these views, in this order."""
+        index = torch.arange(self.geometry.num_views)
+        index = index[angle_index] if isinstance(angle_index, slice) else index[torch.as_tensor(angle_index)]
+        weights = None if self.weights is None else self.weights[:, index]
+        return Measurement(
+            self.projections[:, index], self.geometry.subset(index.tolist()), weights, self.photon_count
+        )
+
+    def to(self, device: torch.device | str) -> Measurement:
+        weights = None if self.weights is None else self.weights.to(device)
+        return Measurement(self.projections.to(device), self.geometry, weights, self.photon_count)
+
+    def _repr_html_(self) -> str:
+        from core.show import measurement_html
+
+        return measurement_html(self)
+
+
+def simulate(
+    volume: Volume,
+    A: Projector,
+    *,
+    photon_count: float | None = None,
+    electronic_noise: float = 10.0,
+    generator: torch.Generator | None = None,
+    supersample: int | None = None,
+) -> Measurement:
+    """Scan a volume: Beer's law, detector pixels of finite size, photon and electronic noise, and the logarithm.
+
+    The volume is projected on its own grid, whatever grid A reconstructs on: give the finest that there is, so
+    that a reconstruction does not profit from a simulation that made the same errors.
+
+    Parameters
+    ----------
+    volume : Volume
+    A : Projector
+        Says where source and detector are; its grid does not matter.
+    photon_count : float or None
+        Photons a ray before the object; None = no noise at all.
+    electronic_noise : float
+        Standard deviation of the read-out, in photons.
+    generator : torch.Generator or None
+        Source of the noise; None = a generator with seed 0.
+    supersample : int or None
+        Rays per detector pixel and direction, whose intensities are averaged; None = as many as the volume's
+        voxels are smaller than a pixel, at most 4.
+    """
+    if photon_count is not None and not (math.isfinite(photon_count) and photon_count > 0):
+        raise ValueError(
+            f"photon_count must be above 0 photons a ray, or None for no noise; got {photon_count}."
+        )
+    if not (math.isfinite(electronic_noise) and electronic_noise >= 0):
+        raise ValueError(f"electronic_noise must be at least 0 photons, got {electronic_noise}.")
+    pg = A.pg
+    if supersample is None:
+        supersample = _rays_per_pixel(volume.geometry, pg)
+    if volume.geometry == A.vg and supersample == 1:
+        line_integrals = A(volume.data)
+    else:
+        line_integrals = _line_integrals(volume, pg, supersample, A.backend)
+    if photon_count is None:
+        return Measurement(line_integrals, pg)
+    counts = expected_counts(line_integrals, photon_count)
+    generator = generator or torch.Generator(counts.device).manual_seed(0)
+    counts = torch.poisson(counts, generator=generator)
+    if electronic_noise:
+        counts = counts + electronic_noise * torch.randn(
+            counts.shape, generator=generator, device=counts.device
+        )
+    return from_counts(counts, pg, photon_count=photon_count, electronic_noise=electronic_noise)
+
+
+def expected_counts(line_integrals: Tensor, photon_count: float) -> Tensor:
+    """Beer's law: photon_count exp(-line integral)."""
+    return photon_count * torch.exp(-line_integrals)
+
+
+def from_counts(
+    counts: Tensor, pg: Geometry, *, photon_count: float, electronic_noise: float = 0.0
+) -> Measurement:
+    """Line integrals and weights from photon counts.
+
+    The logarithm needs a floor: counts below half a photon are taken as half a photon. The weight is the inverse
+    variance of the logarithm to first order, counts^2 / (counts + electronic_noise^2).
+    """
+    counts = counts.clamp(min=0.5)
+    weights = counts.square() / (counts + electronic_noise**2)
+    return Measurement(torch.log(photon_count / counts), pg, weights, photon_count)
+
+
+def full_scan_views(pg: Geometry) -> int:
+    """Views of a full scan with this detector: pi/2 times its columns (Kak & Slaney, sec. 5.1)."""
+    return math.ceil(math.pi / 2 * pg.det_shape[1])
+
+
+def relative_dose(pg: Geometry, photon_count: float | None) -> float:
+    """Photons sent out, as a share of a full scan's at full dose; NaN without a photon count."""
+    if photon_count is None:
+        return math.nan
+    return pg.num_views / full_scan_views(pg) * photon_count / FULL_DOSE_PHOTONS
+
+
+# ---- finite detector pixels ---------------------------------------------------------------------------
+
+
+def _rays_per_pixel(vg: VolumeGeometry, pg: Geometry) -> int:
+    """How many voxels a pixel covers, seen from the rotation axis."""
+    views = pg if isinstance(pg, Views) else pg.views()
+    pixel = float((views.det_u[0] ** 2).sum() ** 0.5)
+    if isinstance(pg, ConeBeam):
+        pixel *= pg.src_orig_dist / pg.src_det_dist
+    elif views.cone:
+        source, detector = views.source[0], views.det_pos[0]
+        pixel *= float((source**2).sum() ** 0.5 / (((detector - source) ** 2).sum() ** 0.5))
+    return max(1, min(4, round(pixel / min(vg.voxel_size[1:]))))
+
+
+def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str) -> Tensor:
+    """Line integrals as pixels of finite size measure them: -log of the mean transmission over their rays."""
+    views = pg if isinstance(pg, Views) else pg.views()
+    if supersample == 1:
+        return Projector(volume.geometry, views, backend)(volume.data)
+    n, (v, u) = supersample, views.det_shape
+    finer = Views(views.cone, views.source, views.det_pos, views.det_v / n, views.det_u / n, (v * n, u * n))
+    out = []
+    per_chunk = max(
+        1, 2**26 // (n * n * v * u)
+    )  # views at a time: bounds the memory of the finer projections
+    for start in range(0, views.num_views, per_chunk):
+        part = Projector(volume.geometry, finer.subset(slice(start, start + per_chunk)), backend)(volume.data)
+        transmission = torch.exp(-part).unflatten(2, (u, n)).unflatten(0, (v, n)).mean((1, 4))
+        out.append(-torch.log(transmission))
+    return torch.cat(out, 1)

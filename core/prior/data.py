@@ -1,0 +1,186 @@
+"""Training data: a pool of volumes resampled over a range of voxel sizes, and patches of them with noise.
+
+Resampling a volume costs more than a training step, so a pool of resampled volumes is kept and one is
+replaced every few steps. The batch of step i depends on the seed and on i alone, so a resumed run sees
+exactly what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.prior.denoiser import Context, network_inputs
+from core.prior.patches import OFFSET_STEP, PatchGrid, cut
+from core.volume import Triple, area_average
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A training volume at its own resolution: HU as int16 (z, y, x), voxel size [mm], share in the draw."""
+
+    name: str
+    hu: np.ndarray
+    voxel_size: Triple
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What the patches are drawn from. Lengths in mm, (z, y, x) where three."""
+
+    voxel_xy: tuple[float, float] = (1.4, 4.5)  # in-plane voxel sizes, log-uniform
+    voxel_z: tuple[float, float] = (1.4, 6.0)  # slice spacings, log-uniform
+    sigma_median: float = 0.2  # noise levels: log-normal about this, network units
+    sigma_spread: float = 1.2  # ... with this standard deviation of the logarithm
+    sigma_wide: float = 0.1  # share of levels drawn log-uniform from 1 to sigma_max instead
+    sigma_max: float = 40.0
+    slab: float = 0.5  # a volume is cropped along z to a random share of at least this
+    drop: float = 0.1  # share of volumes shown without context, surround or coordinates, each
+    pool: int = 48  # resampled volumes kept
+    refresh: int = 4  # steps after which one of them is replaced
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Patches of one step; fields as `Precond.forward` takes them, and the clean patches (b, 1, P, P, P)."""
+
+    inputs: Tensor
+    sigma: Tensor
+    factor: Tensor
+    voxel_size: Tensor
+    clean: Tensor
+
+
+class PatchSource:
+    """Draws batches of noisy patches.
+
+    Parameters
+    ----------
+    scans : list of Scan
+    config : DataConfig
+    patch_size : int
+    volumes, crops : int
+        A batch holds `crops` patches of each of `volumes` noised volumes: crops of one volume are nearly free.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        scans: Sequence[Scan],
+        config: DataConfig,
+        *,
+        patch_size: int,
+        volumes: int,
+        crops: int,
+        seed: int = 0,
+    ) -> None:
+        if not scans:
+            raise ValueError(
+                "there are no training volumes; give a folder with DICOM or NIfTI volumes of CT."
+            )
+        self.scans, self.config, self.patch_size = list(scans), config, patch_size
+        self.volumes, self.crops, self.seed = volumes, crops, seed
+        self._pool: dict[int, tuple[int, Tensor, Triple]] = {}
+        self._halves: dict[tuple[int, int], np.ndarray] = {}
+
+    def batch(self, step: int) -> Batch:
+        """The batch of step 0, 1, 2, ..."""
+        rng = np.random.default_rng([self.seed, 1, step])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        sigmas = self._sigmas(rng)
+        slots = rng.choice(self.config.pool, self.volumes, replace=self.config.pool < self.volumes)
+        parts = [
+            self._noised(self._resampled(int(slot), step), float(sigma), rng, generator)
+            for slot, sigma in zip(slots, sigmas, strict=True)
+        ]
+        return Batch(*(torch.cat([getattr(p, f) for p in parts]) for f in Batch.__dataclass_fields__))
+
+    def _sigmas(self, rng: np.random.Generator) -> np.ndarray:
+        """One level per volume, stratified over the distribution, so that a small batch sees it all."""
+        config, n = self.config, self.volumes
+        quantile = (rng.permutation(n) + rng.random(n)) / n
+        wide = config.sigma_max ** rng.random(n)
+        normal = torch.special.ndtri(torch.tensor(quantile)).numpy()
+        usual = config.sigma_median * np.exp(config.sigma_spread * normal)
+        return np.clip(np.where(rng.random(n) < config.sigma_wide, wide, usual), 0.004, config.sigma_max)
+
+    def _noised(
+        self, item: tuple[Tensor, Triple], sigma: float, rng: np.random.Generator, generator: torch.Generator
+    ) -> Batch:
+        volume, voxel_size = item
+        size = self.patch_size
+        grid = PatchGrid((volume.shape[0], volume.shape[1], volume.shape[2]), size)
+        noisy = volume + sigma * torch.randn(volume.shape, generator=generator)
+        volume, context = grid.pad(volume), Context.of(grid.pad(noisy), size)
+        starts = [
+            tuple(int(rng.integers(n // OFFSET_STEP)) * OFFSET_STEP for n in volume.shape)
+            for _ in range(self.crops)
+        ]
+        inputs = network_inputs(context, starts, size)  # type: ignore[arg-type]
+        for channels in (slice(1, 2), slice(2, 3), slice(3, 6)):
+            if rng.random() < self.config.drop:
+                inputs[:, channels] = 0.5 if channels.start < 3 else 0.0
+        clean = torch.stack([cut(volume, s, size) for s in starts])[:, None]  # type: ignore[arg-type]
+        n = self.crops
+        return Batch(
+            inputs,
+            torch.full((n,), sigma),
+            torch.full((n,), context.factor),
+            torch.tensor(voxel_size).expand(n, 3),
+            clean,
+        )
+
+    def _resampled(self, slot: int, step: int) -> tuple[Tensor, Triple]:
+        """The volume (z, y, x), network space, that the pool holds in this slot at this step."""
+        cycle = self.config.pool * self.config.refresh
+        generation = (step + cycle - 1 - slot * self.config.refresh) // cycle
+        held = self._pool.get(slot)
+        if held is None or held[0] != generation:
+            data, voxel_size = self._draw(np.random.default_rng([self.seed, 2, slot, generation]))
+            self._pool[slot] = held = (generation, data, voxel_size)
+        return held[1].to(torch.float32) / 1000 + 1, held[2]
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Triple]:
+        """A random volume on a random grid, as int16 HU."""
+        config = self.config
+        weights = np.array([s.weight for s in self.scans])
+        index = int(rng.choice(len(self.scans), p=weights / weights.sum()))
+        scan = self.scans[index]
+        vz = _log_uniform(rng, max(config.voxel_z[0], scan.voxel_size[0]), config.voxel_z[1])
+        vxy = _log_uniform(rng, max(config.voxel_xy[0], scan.voxel_size[2]), config.voxel_xy[1])
+        halvings = int(math.log2(max(1.0, vxy / scan.voxel_size[2])))
+        hu, native = self._reduced(index, halvings), scan.voxel_size
+        share = rng.uniform(config.slab, 1.0)
+        depth = max(1, round(len(hu) * share))
+        start = int(rng.integers(len(hu) - depth + 1))
+        hu = hu[start : start + depth]
+        scale = 2**halvings
+        size = (depth * native[0], hu.shape[1] * native[1] * scale, hu.shape[2] * native[2] * scale)
+        nz, ny, nx = (max(2, round(s / v)) for s, v in zip(size, (vz, vxy, vxy), strict=True))
+        data = area_average(torch.from_numpy(np.ascontiguousarray(hu)).to(torch.float32), (nz, ny, nx))
+        if rng.random() < 0.5:
+            data = data.flip(2)  # left-right: the coordinates are those of the mirrored place
+        voxel_size = (size[0] / nz, size[1] / ny, size[2] / nx)
+        return data.round().to(torch.int16), voxel_size
+
+    def _reduced(self, index: int, halvings: int) -> np.ndarray:
+        """A scan with its in-plane resolution halved so often; kept, since most draws start from it."""
+        if halvings == 0:
+            return self.scans[index].hu
+        key = (index, halvings)
+        if key not in self._halves:
+            finer = self._reduced(index, halvings - 1)
+            nz, ny, nx = finer.shape
+            even = finer[:, : ny // 2 * 2, : nx // 2 * 2].reshape(nz, ny // 2, 2, nx // 2, 2)
+            self._halves[key] = even.mean((2, 4), dtype=np.float32).round().astype(np.int16)
+        return self._halves[key]
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(low * (max(high, low) / low) ** rng.random())

@@ -1,0 +1,171 @@
+"""Cutting a volume into tiles and putting it together again.
+
+The volume is treated as a torus: a pass over it starts at a random offset and tiles that leave at one end come in
+at the other. So a pass needs N/P tiles a side instead of N/P + 1, every voxel belongs to exactly one tile,
+and over the passes no place stays at a seam. The coordinates that go with a tile tell the network where
+it wraps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.volume import Shape, area_average
+
+OFFSET_STEP = 2
+"""Offsets are even, so that a tile lies exactly on the grid of its surround, which is coarser by two."""
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """One pass of tiles over a volume.
+
+    Parameters
+    ----------
+    shape : (z, y, x)
+        The volume's shape; any. It is continued by reflection to a multiple of `patch_size`.
+    patch_size : int
+        Edge of a tile in voxels; even.
+    offset : (z, y, x)
+        Where the first tile starts; even numbers.
+    """
+
+    shape: Shape
+    patch_size: int
+    offset: Shape = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if self.patch_size < 2 or self.patch_size % OFFSET_STEP:
+            raise ValueError(f"patch_size must be an even number of at least 2, got {self.patch_size}.")
+        if any(o % OFFSET_STEP for o in self.offset):
+            raise ValueError(f"tile offsets must be even numbers (z, y, x), got {self.offset}.")
+
+    @classmethod
+    def random(cls, shape: Shape, patch_size: int, *, generator: torch.Generator | None = None) -> PatchGrid:
+        """A pass that starts at a random offset."""
+        steps = torch.randint(patch_size // OFFSET_STEP, (3,), generator=generator)
+        z, y, x = (int(s) * OFFSET_STEP for s in steps)
+        return cls(shape, patch_size, (z, y, x))
+
+    @property
+    def padded_shape(self) -> Shape:
+        p = self.patch_size
+        z, y, x = (-(-n // p) * p for n in self.shape)
+        return z, y, x
+
+    @property
+    def starts(self) -> list[Shape]:
+        """First voxel of each tile on the padded torus; may lie beyond its end, where it wraps."""
+        p = self.patch_size
+        nz, ny, nx = (n // p for n in self.padded_shape)
+        oz, oy, ox = self.offset
+        return [(oz + z * p, oy + y * p, ox + x * p) for z in range(nz) for y in range(ny) for x in range(nx)]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """x (z, y, x) continued by reflection to `padded_shape`."""
+        if tuple(x.shape) != self.shape:
+            raise ValueError(
+                f"tiles were planned for shape {self.shape} but the volume has {tuple(x.shape)}."
+            )
+        for axis, n in enumerate(self.padded_shape):
+            if x.shape[axis] != n:
+                x = x.index_select(axis, reflect_index(x.shape[axis], n).to(x.device))
+        return x
+
+    def crop(self, padded: Tensor) -> Tensor:
+        z, y, x = self.shape
+        return padded[..., :z, :y, :x]
+
+    def batches(self, size: int, keep: Tensor | None = None) -> Iterator[list[Shape]]:
+        """The starts of the tiles, `size` at a time.
+
+        keep : bool Tensor (z, y, x) on the padded grid, or None
+            Tiles without a single True voxel are left out.
+        """
+        starts = self.starts
+        if keep is not None:
+            starts = [s for s in starts if bool(cut(keep, s, self.patch_size).any())]
+        for i in range(0, len(starts), size):
+            yield starts[i : i + size]
+
+    def split(self, x: Tensor) -> Tensor:
+        """All tiles (n, P, P, P) of x (z, y, x)."""
+        padded = self.pad(x)
+        return torch.stack([cut(padded, start, self.patch_size) for start in self.starts])
+
+    def merge(self, tiles: Tensor) -> Tensor:
+        """The volume (z, y, x) that these tiles (n, P, P, P) were cut from."""
+        padded = tiles.new_empty(self.padded_shape)
+        for tile, start in zip(tiles, self.starts, strict=True):
+            paste(padded, tile, start)
+        return self.crop(padded).contiguous()
+
+
+def cut(padded: Tensor, start: Shape, size: int) -> Tensor:
+    """The cube of edge `size` that starts at `start` on the torus."""
+    if all(s >= 0 and s + size <= n for s, n in zip(start, padded.shape, strict=True)):
+        z, y, x = start
+        return padded[z : z + size, y : y + size, x : x + size]
+    for axis, s in enumerate(start):
+        index = torch.arange(s, s + size, device=padded.device) % padded.shape[axis]
+        padded = padded.index_select(axis, index)
+    return padded
+
+
+def paste(padded: Tensor, tile: Tensor, start: Shape) -> None:
+    """Write a tile back where `cut` took it from."""
+    z, y, x = (
+        torch.arange(s, s + tile.shape[axis], device=padded.device) % padded.shape[axis]
+        for axis, s in enumerate(start)
+    )
+    padded[z[:, None, None], y[None, :, None], x[None, None, :]] = tile
+
+
+def reflect_index(n: int, n_padded: int) -> Tensor:
+    """Indices that continue 0..n-1 by mirroring at the ends, as often as needed."""
+    index = torch.arange(n_padded) % (2 * n)
+    return torch.where(index < n, index, 2 * n - 1 - index)
+
+
+# ---- what a tile is told of the rest ----------------------------------------------------------------
+
+
+def coordinates(padded_shape: Shape, start: Shape, size: int) -> Tensor:
+    """Position (3, P, P, P) of a tile's voxels: -1 and 1 are the ends of the padded volume."""
+    axes = [
+        ((torch.arange(s, s + size) % n) + 0.5) * (2 / n) - 1
+        for s, n in zip(start, padded_shape, strict=True)
+    ]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
+
+
+def global_context(padded: Tensor, size: int) -> Tensor:
+    """The whole volume averaged to the tile's grid (P, P, P)."""
+    return area_average(padded, (size, size, size))
+
+
+def context_noise_factor(padded_shape: Shape, size: int) -> float:
+    """By how much the average in `global_context` lowers the standard deviation of white noise."""
+    count = 1.0
+    for n in padded_shape:
+        count *= n / size
+    return count**-0.5
+
+
+def halved(padded: Tensor) -> Tensor:
+    """The volume averaged over 2 x 2 x 2 voxels; what `surround` cuts from."""
+    z, y, x = padded.shape
+    return area_average(padded, (z // 2, y // 2, x // 2))
+
+
+def surround(half: Tensor, start: Shape, size: int) -> Tensor:
+    """A tile's neighbourhood (P, P, P): twice its extent about the same centre, at half the resolution."""
+    z, y, x = ((s - size // 2) // 2 for s in start)
+    return cut(half, (z, y, x), size)

@@ -1,0 +1,100 @@
+"""Sampling from a denoiser: noise levels, and the solvers that go down them.
+
+Knows nothing of tomography: `correct` is any function that bends the denoised estimate towards something else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from core.prior.denoiser import Denoiser
+from core.progress import Callback, Step, stops
+
+Correct = Callable[[Tensor, float], Tensor]
+"""correct(denoised, sigma) -> the estimate to go on with; called with falling sigma."""
+
+
+def karras_sigmas(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> list[float]:
+    """`num_steps` falling noise levels and a final 0. (Karras et al. 2022, eq. 5)"""
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}.")
+    if not 0 < sigma_min <= sigma_max:
+        raise ValueError(f"noise levels need 0 < sigma_min <= sigma_max, got {sigma_min} and {sigma_max}.")
+    high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    ramp = [i / max(1, num_steps - 1) for i in range(num_steps)]
+    return [(high + t * (low - high)) ** rho for t in ramp] + [0.0]
+
+
+def sample(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: list[float],
+    *,
+    order: int = 2,
+    churn: float = 0.0,
+    correct: Correct | None = None,
+    generator: torch.Generator | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Go from x, which holds noise of level sigmas[0], down to the last level: one pass of the denoiser a step.
+
+    Parameters
+    ----------
+    denoiser : D(x, sigma)
+    x : Tensor (z, y, x)
+        Start, network space.
+    sigmas : list of float
+        Falling noise levels; the last may be 0.
+    order : 1 or 2
+        1: Euler, which is DDIM. 2: DPM-Solver++(2M), which also uses the estimate of the step before. (Lu et al.
+        2022, alg. 2; in the form of k-diffusion, for sigma with alpha = 1)
+    churn : float, 0 to 1
+        Share of each step's remaining noise that is replaced by fresh noise: 0 is the deterministic flow, 1
+        draws all of it anew (the "renoising" of DDNM and of RePaint; DDIM's eta).
+    correct : f(denoised, sigma) -> denoised, or None
+        Data consistency, applied to every estimate.
+    generator : torch.Generator or None
+        Source of the fresh noise.
+    callback : f(Step) or None
+        Gets x, the denoised and the corrected estimate (`Step.x`) of each step.
+
+    Returns
+    -------
+    Tensor (z, y, x)
+        The last corrected estimate if the levels end at 0, else the sample at the last level.
+    """
+    if order not in (1, 2):
+        raise ValueError(f"order must be 1 (Euler) or 2 (DPM-Solver++ 2M), got {order}.")
+    if not 0 <= churn <= 1:
+        raise ValueError(f"churn must lie between 0 and 1, got {churn}.")
+    previous: tuple[Tensor, float] | None = None
+    estimate = x
+    for i, (sigma, sigma_next) in enumerate(itertools.pairwise(sigmas)):
+        denoised = denoiser(x, sigma)
+        estimate = denoised if correct is None else correct(denoised, sigma)
+        if stops(callback, Step(i + 1, len(sigmas) - 1, estimate, sigma=sigma, noisy=x, denoised=denoised)):
+            return estimate
+        if sigma_next == 0:
+            return estimate
+        fresh = churn**0.5 * sigma_next  # of the next level's variance, this share is new noise
+        kept = math.sqrt(sigma_next**2 - fresh**2)
+        guess = estimate
+        if order == 2 and previous is not None:
+            before, sigma_before = previous
+            r = (math.log(sigma_before) - math.log(sigma)) / (math.log(sigma) - math.log(sigma_next))
+            guess = (1 + 0.5 / r) * estimate - (0.5 / r) * before
+        x = guess + (kept / sigma) * (x - guess)
+        if fresh > 0:
+            x = x + fresh * _randn_like(x, generator)
+        previous = (estimate, sigma)
+    return x
+
+
+def _randn_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Noise drawn on the CPU, so that a seed gives the same volume on every device."""
+    return torch.randn(x.shape, generator=generator).to(x.device)

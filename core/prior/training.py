@@ -1,0 +1,327 @@
+"""Training the prior: EDM's denoising loss on patches with global context (Karras et al. 2022, Yang et al. 2025).
+
+Runs on one process or, started by torchrun, on several: each then computes a share of every batch, so that the
+loss curve is that of one process with the same global batch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from core.prior.data import Batch, DataConfig, PatchSource, Scan
+from core.prior.denoiser import Context, Precond, load_prior, network_inputs, save_prior
+from core.prior.network import PRESETS, NetworkConfig
+from core.prior.patches import PatchGrid, cut
+from core.volume import Shape, Volume, resample
+
+VALIDATION_SIGMAS = (0.02, 0.05, 0.1, 0.3, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run. Everything that changes its result is in here."""
+
+    network: NetworkConfig = PRESETS["small"]
+    data: DataConfig = field(default_factory=DataConfig)
+    num_steps: int = 20_000
+    volumes: int = 4  # noised volumes per step, each with its own noise level
+    crops: int = 2  # patches of each
+    rate: float = 2e-3  # peak learning rate
+    rate_floor: float = 0.02  # the cosine ends at this share of it
+    warmup: int = 100  # steps
+    weight_decay: float = 0.0
+    clip: float = 1.0  # limit of the gradient's norm
+    ema: float = 0.999  # decay of the averaged weights, reached gradually
+    seed: int = 0
+    bf16: bool = False  # autocast; on CUDA only
+
+    @classmethod
+    def from_json(cls, stored: dict) -> TrainConfig:
+        ranges = {name: tuple(stored["data"][name]) for name in ("voxel_xy", "voxel_z")}
+        data = DataConfig(**{**stored["data"], **ranges})
+        return cls(**{**stored, "network": NetworkConfig(**stored["network"]), "data": data})
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """Told after each logged step: training loss since the last one, and validation RMSE by sigma if measured."""
+
+    step: int
+    total: int
+    loss: float
+    rate: float
+    patches_per_second: float
+    validation: dict[float, float] | None = None
+
+
+def edm_loss(model: Precond, batch: Batch) -> Tensor:
+    """EDM's weighted denoising error per patch (b,): mean |D - clean|^2 / c_out^2."""
+    D_x = model(batch.inputs, batch.sigma, batch.factor, batch.voxel_size)
+    sd, sigma = model.config.sigma_data, batch.sigma.to(D_x)
+    weight = (sigma**2 + sd**2) / (sigma * sd) ** 2
+    return (D_x - batch.clean).square().mean((1, 2, 3, 4)) * weight
+
+
+def rate_factor(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then a half cosine down to `rate_floor`."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup))
+    phase = min(1.0, step / config.num_steps)
+    return warm * (config.rate_floor + (1 - config.rate_floor) * 0.5 * (1 + math.cos(math.pi * phase)))
+
+
+# ---- validation -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationSet:
+    """Fixed patches of held-out volumes with fixed noise, per noise level."""
+
+    batches: dict[float, list[Batch]]
+
+    @classmethod
+    def of(
+        cls, volumes: Sequence[Volume], patch_size: int, *, grid: Shape = (64, 128, 128), patches: int = 8
+    ) -> ValidationSet:
+        """`patches` patches of each volume, resampled to `grid`, of those with something in them."""
+        batches: dict[float, list[Batch]] = {sigma: [] for sigma in VALIDATION_SIGMAS}
+        for volume in volumes:
+            coarse = resample(volume, grid)
+            x = coarse.data / 0.0192
+            tiles = PatchGrid(grid, patch_size, (patch_size // 4 * 2,) * 3)
+            clean_padded = tiles.pad(x)
+            spread = torch.stack([cut(clean_padded, s, patch_size).std() for s in tiles.starts])
+            starts = [tiles.starts[i] for i in spread.argsort(descending=True)[: 2 * patches : 2]]
+            clean = torch.stack([cut(clean_padded, s, patch_size) for s in starts])[:, None]
+            for i, sigma in enumerate(VALIDATION_SIGMAS):
+                generator = torch.Generator().manual_seed(i)
+                noisy = x + sigma * torch.randn(x.shape, generator=generator)
+                context = Context.of(tiles.pad(noisy), patch_size)
+                n = len(starts)
+                batches[sigma].append(
+                    Batch(
+                        network_inputs(context, starts, patch_size),
+                        torch.full((n,), sigma),
+                        torch.full((n,), context.factor),
+                        torch.tensor(coarse.geometry.voxel_size).expand(n, 3),
+                        clean,
+                    )
+                )
+        return cls(batches)
+
+    @torch.no_grad()
+    def rmse(self, model: Precond) -> dict[float, float]:
+        """Root mean square error of D per noise level, network units (1000 HU)."""
+        device = next(model.parameters()).device
+        table = {}
+        for sigma, batches in self.batches.items():
+            errors = [
+                (model(*(t.to(device) for t in (b.inputs, b.sigma, b.factor, b.voxel_size))).cpu() - b.clean)
+                .square()
+                .mean()
+                for b in batches
+            ]
+            table[sigma] = float(torch.stack(errors).mean().sqrt())
+        return table
+
+    @torch.no_grad()
+    def picture(self, model: Precond, sigmas: Sequence[float] = (0.1, 0.3, 1.0)) -> Tensor:
+        """Middle slices of one patch per volume, network space: rows of (noisy, denoised, clean) per sigma."""
+        device = next(model.parameters()).device
+        rows = []
+        for volume in range(len(next(iter(self.batches.values())))):
+            row = []
+            for sigma in sigmas:
+                b = self.batches[sigma][volume]
+                D_x = model(*(t[:1].to(device) for t in (b.inputs, b.sigma, b.factor, b.voxel_size))).cpu()
+                middle = b.clean.shape[-3] // 2
+                row += [b.inputs[0, 0, middle], D_x[0, 0, middle], b.clean[0, 0, middle]]
+            rows.append(torch.cat(row, 1))
+        return torch.cat(rows, 0)
+
+
+# ---- the run ----------------------------------------------------------------------------------------------
+
+
+class Trainer:
+    """A training run in a folder: weights, averaged weights, optimiser state and log; resumes where it stopped.
+
+    Parameters
+    ----------
+    folder : Path
+        `state.pt` (tensors and plain numbers only), `prior.safetensors` (averaged weights), `log.jsonl`,
+        `config.json`.
+    config : TrainConfig
+    scans, validation : training volumes; held-out patches or None
+    device : torch.device
+    start : Path or None
+        A prior whose weights a new run starts from.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        config: TrainConfig,
+        scans: Sequence[Scan],
+        validation: ValidationSet | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        start: str | Path | None = None,
+    ) -> None:
+        self.folder, self.config, self.validation = Path(folder), config, validation
+        self.device = torch.device(device)
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        if config.volumes % self.world:
+            raise ValueError(
+                f"{config.volumes} volumes a step cannot be shared by {self.world} processes evenly."
+            )
+        torch.manual_seed(config.seed)  # initial weights; everything later draws from its own generators
+        self.model = Precond(config.network)
+        if start is not None:
+            prior = load_prior(start)
+            if replace(prior.config) != config.network:
+                raise ValueError(
+                    f"the prior {start} has another network config than this run; train it as it is."
+                )
+            self.model.load_state_dict(prior.model.state_dict())
+        self.model.to(self.device)
+        self.average = AveragedModel(self.model, avg_fn=_ema(config.ema))
+        if start is not None:
+            self.average.n_averaged.fill_(10 / (1 - config.ema))  # the weights are no random start
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+        )
+        self.source = PatchSource(
+            scans,
+            config.data,
+            patch_size=config.network.patch_size,
+            volumes=config.volumes,
+            crops=config.crops,
+            seed=config.seed,
+        )
+        self.step = 0
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / "state.pt").exists():
+            self._resume()
+
+    def run(
+        self,
+        *,
+        minutes: float | None = None,
+        log_every: int = 50,
+        validate_every: int = 500,
+        callback: Callable[[TrainStep], None] | None = None,
+    ) -> None:
+        """Train until `num_steps`, or for so many minutes; then save. StopIteration from the callback saves too."""
+        started, since, losses = time.perf_counter(), time.perf_counter(), []
+        try:
+            while self.step < self.config.num_steps:
+                losses.append(self._train_step())
+                self.step += 1
+                over = minutes is not None and time.perf_counter() - started > 60 * minutes
+                last = over or self.step == self.config.num_steps
+                validate = last or self.step % validate_every == 0
+                if validate or self.step % log_every == 0:
+                    rate = self.config.rate * rate_factor(self.step, self.config)
+                    patches = len(losses) * self.config.volumes * self.config.crops
+                    speed = patches / (time.perf_counter() - since)
+                    table = self.validate() if validate and self.rank == 0 else None
+                    done = TrainStep(
+                        self.step, self.config.num_steps, sum(losses) / len(losses), rate, speed, table
+                    )
+                    self._log(done)
+                    if validate:
+                        self.save()
+                    if callback is not None and self.rank == 0:
+                        callback(done)
+                    losses, since = [], time.perf_counter()
+                if last:
+                    return
+        except StopIteration:
+            self.save()
+
+    def validate(self) -> dict[float, float] | None:
+        """RMSE by sigma of the averaged weights."""
+        return None if self.validation is None else self.validation.rmse(self.averaged())
+
+    def averaged(self) -> Precond:
+        module = self.average.module
+        assert isinstance(module, Precond)
+        return module
+
+    def _train_step(self) -> float:
+        batch = self.source.batch(self.step)
+        n = len(batch.sigma) // self.world
+        share = slice(self.rank * n, (self.rank + 1) * n)
+        batch = Batch(*(getattr(batch, f)[share].to(self.device) for f in Batch.__dataclass_fields__))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.rate * rate_factor(self.step, self.config)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
+            loss = edm_loss(self.model, batch).mean()
+        loss.backward()
+        if self.world > 1:
+            for weight in self.model.parameters():
+                if weight.grad is not None:
+                    dist.all_reduce(weight.grad)
+                    weight.grad /= self.world
+            dist.all_reduce(loss.detach())
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update_parameters(self.model)
+        return float(loss.detach()) / (self.world if self.world > 1 else 1)
+
+    # ---- files: each is written beside and renamed, so that a stop at any moment leaves a whole one
+
+    def save(self) -> None:
+        if self.rank:
+            return
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+        beside = self.folder / "state.pt.part"
+        torch.save(state, beside)
+        beside.replace(self.folder / "state.pt")
+        (self.folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
+        info = {"steps": self.step, "patches": self.step * self.config.volumes * self.config.crops}
+        save_prior(self.folder / "prior.safetensors", self.averaged(), info=info)
+
+    def _resume(self) -> None:
+        state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise ValueError(
+                f"{self.folder} holds a run of another network; choose an empty folder."
+            ) from error
+        self.step = int(state["step"])
+
+    def _log(self, done: TrainStep) -> None:
+        if self.rank == 0:
+            with (self.folder / "log.jsonl").open("a") as log:
+                log.write(json.dumps(asdict(done)) + "\n")
+
+
+def _ema(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential average whose memory grows with the run: a tenth of the steps so far, `decay` at most."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        n = float(count)
+        return torch.lerp(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return average

@@ -1,0 +1,150 @@
+"""The projector A and its transpose A.T: line integrals of a volume along the rays of a scan."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from core.geometry import ConeBeam, Geometry, ParallelBeam, Views
+from core.projector.joseph import JosephOperator
+from core.volume import Shape, VolumeGeometry
+
+
+class Backend(Protocol):
+    """The linear map of one geometry pair, on tensors of its device."""
+
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    def transpose(self, y: Tensor) -> Tensor: ...
+
+
+def _cuda(vg: VolumeGeometry, views: Views) -> Backend:
+    from core.projector.cuda import TomosipoOperator  # loads CUDA libraries: only when asked for
+
+    return TomosipoOperator(vg, views)
+
+
+BACKENDS: dict[str, Callable[[VolumeGeometry, Views], Backend]] = {
+    "joseph": JosephOperator,  # CPU
+    "tomosipo": _cuda,  # CUDA
+}
+
+
+def best_backend() -> str:
+    """The fastest projector that works here; warns where a CUDA device lies idle."""
+    if torch.cuda.is_available():
+        from core.projector.cuda import why_not
+
+        reason = why_not()
+        if reason is None:
+            return "tomosipo"
+        warnings.warn(f"{reason} The CPU projector is used.", stacklevel=3)
+    return "joseph"
+
+
+class Projector:
+    """A: volume (z, y, x) [1/mm] -> line integrals (v, angle, u), and its transpose A.T.
+
+    Parameters
+    ----------
+    vg : VolumeGeometry
+    pg : ParallelBeam, ConeBeam or Views
+    backend : "auto" or a name in BACKENDS
+        "joseph" computes on the CPU, "tomosipo" on CUDA. Tensors of another device are taken there and back.
+
+    Both directions are differentiable. Outside the volume attenuation is zero.
+    """
+
+    def __init__(self, vg: VolumeGeometry, pg: Geometry, backend: str = "auto") -> None:
+        if not isinstance(vg, VolumeGeometry) or not isinstance(pg, ParallelBeam | ConeBeam | Views):
+            raise TypeError(
+                "Projector takes a VolumeGeometry and a ParallelBeam, ConeBeam or Views, got "
+                f"{type(vg).__name__} and {type(pg).__name__}."
+            )
+        if backend != "auto" and backend not in BACKENDS:
+            raise ValueError(
+                f"unknown projector backend {backend!r}; known are {sorted(BACKENDS)} and 'auto'."
+            )
+        self.vg, self.pg = vg, pg
+        self.backend = best_backend() if backend == "auto" else backend
+        views = pg if isinstance(pg, Views) else pg.views()
+        self._operator = BACKENDS[self.backend](vg, views)
+        self.domain_shape: Shape = vg.shape
+        self.range_shape: Shape = (views.det_shape[0], views.num_views, views.det_shape[1])
+        self.T = Transpose(self)
+        self._norm: float | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Line integrals (v, angle, u) of x (z, y, x)."""
+        self._check(x, self.domain_shape, "the volume", "(z, y, x)")
+        return _Linear.apply(x, self._operator.forward, self._operator.transpose)
+
+    def subset(self, angle_index: Sequence[int] | slice) -> Projector:
+        """The projector of these views only."""
+        return Projector(self.vg, self.pg.subset(angle_index), self.backend)
+
+    def norm(self, num_iterations: int = 20) -> float:
+        """The largest singular value of A [mm], by power iteration from ones; computed once.
+
+        A and x >= 0 have no negative entries, so ones are never orthogonal to the leading vector (Perron).
+        """
+        if self._norm is None:
+            x = torch.ones(self.domain_shape)
+            value = 0.0
+            for _ in range(num_iterations):
+                x = self.T(self(x / x.norm()))
+                value = float(x.norm())
+            self._norm = math.sqrt(value)
+        return self._norm
+
+    @property
+    def device(self) -> torch.device:
+        """Where this projector computes."""
+        return torch.device("cuda" if self.backend == "tomosipo" else "cpu")
+
+    def _check(self, x: Any, shape: Shape, what: str, axes: str) -> None:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{what} must be a torch tensor {axes}, got {type(x).__name__}.")
+        if tuple(x.shape) != shape:
+            raise ValueError(
+                f"{what} has shape {tuple(x.shape)} but the geometry asks for {axes} = {shape}; "
+                "use the projector and the data of the same scan (subset both with the same angle_index)."
+            )
+
+
+class Transpose:
+    """A.T: projections (v, angle, u) -> volume (z, y, x); `A.T.T` is A."""
+
+    def __init__(self, projector: Projector) -> None:
+        self.T = projector
+
+    def __call__(self, y: Tensor) -> Tensor:
+        A = self.T
+        A._check(y, A.range_shape, "the projections", "(v, angle, u)")
+        return _Linear.apply(y, A._operator.transpose, A._operator.forward)
+
+    @property
+    def domain_shape(self) -> Shape:
+        return self.T.range_shape
+
+    @property
+    def range_shape(self) -> Shape:
+        return self.T.domain_shape
+
+
+class _Linear(torch.autograd.Function):
+    """A linear map whose derivative is its transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, forward: Callable, transpose: Callable) -> Tensor:
+        ctx.forward_map, ctx.transpose_map = forward, transpose
+        return forward(x.detach().to(torch.float32)).to(x.device)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _Linear.apply(grad, ctx.transpose_map, ctx.forward_map), None, None

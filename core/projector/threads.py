@@ -1,0 +1,43 @@
+"""One pool of threads for all projections of the process.
+
+The kernels release the GIL, so plain threads run them in parallel. Numba's own parallel layer is not used: it
+aborts the process when two threads enter it at once, and a server has many. Eight callers at once share these
+threads instead of bringing eight times as many.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+NUM_THREADS = int(os.environ.get("TOMOPATCH_THREADS", 0)) or (
+    len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+)
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+
+
+def run_chunks(kernel: Callable[..., None], count: int, *args: object, chunks_per_thread: int = 8) -> None:
+    """kernel(*args, start, stop) over disjoint ranges that cover 0..count; returns when all are done."""
+    spans = list(_chunks(count, NUM_THREADS * chunks_per_thread))
+    if NUM_THREADS == 1 or len(spans) == 1:
+        kernel(*args, 0, count)
+        return
+    for future in [_threads().submit(kernel, *args, start, stop) for start, stop in spans]:
+        future.result()
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="projector")
+        return _pool
+
+
+def _chunks(count: int, parts: int) -> Iterator[tuple[int, int]]:
+    parts = max(1, min(count, parts))
+    for i in range(parts):
+        yield count * i // parts, count * (i + 1) // parts

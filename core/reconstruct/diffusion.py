@@ -1,0 +1,219 @@
+"""Reconstruction with a diffusion prior: where the sampler and the projector meet.
+
+A start that is cheap (SIRT, or total variation) gets noise of a moderate level; then, step by step, the prior
+denoises the whole volume by tiles, conjugate gradients pull the estimate to the measurement, and noise of the
+next lower level is put back. The approach is that of DDS (Chung et al. 2024) with the prior of Yang et al. 2025.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from core.prior.denoiser import PatchPrior
+from core.prior.sampler import karras_sigmas, sample
+from core.progress import Callback, Step, stops
+from core.projector import Projector
+from core.reconstruct.iterative import sirt, tv
+from core.volume import MU_WATER
+
+STARTS: dict[str, Callable[..., Tensor] | None] = {"tv": tv, "sirt": sirt, "noise": None}
+"""Where the sampler starts: the method's estimate plus noise, or noise alone."""
+
+SIGMA_OF_NOISE = 10.0  # noise level from which a volume is made of noise alone
+
+AIR = 0.1  # network space: below it, with a margin of blur, a voxel of the start counts as air
+
+
+def diffusion(
+    A: Projector,
+    y: Tensor,
+    prior: PatchPrior,
+    *,
+    weights: Tensor | None = None,
+    num_steps: int = 12,
+    sigma_max: float = 0.15,
+    sigma_min: float = 0.01,
+    rho: float = 3.0,
+    warm_start: str = "tv",
+    start_iterations: int = 100,
+    trust: float = 1.0,
+    cg_iterations: int = 6,
+    churn: float = 0.3,
+    num_samples: int = 1,
+    generator: torch.Generator | None = None,
+    callback: Callback | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Posterior sampling with a patch diffusion prior.
+
+    Parameters
+    ----------
+    y : Tensor (v, angle, u)
+        Line integrals.
+    prior : PatchPrior
+        Made for A's voxel size (`prior.at`).
+    weights : Tensor (v, angle, u) or None
+        Inverse variances of the rays; None = all equal.
+    num_steps : int
+        Passes of the prior over the volume, per sample.
+    sigma_max, sigma_min, rho : float
+        Karras noise levels, network units (1000 HU). `sigma_max` should be about the error of the start.
+    warm_start : a name in STARTS
+    start_iterations : int
+        Of the method that makes the start.
+    trust : float
+        How strongly the measurement holds: the larger, the nearer data consistency comes to a plain least-squares
+        fit. 1 weighs it as if each ray were as good as its weight (or its discretisation) says.
+    cg_iterations : int
+        Conjugate gradients per step.
+    churn : float
+        See `sample`.
+    num_samples : int
+        More than one: their mean and standard deviation.
+
+    Returns
+    -------
+    x, std : Tensor (z, y, x) [1/mm]
+        std is None for one sample.
+    """
+    if warm_start not in STARTS:
+        raise ValueError(f"warm_start must be one of {', '.join(STARTS)}, got {warm_start!r}.")
+    first = STARTS[warm_start]
+    scale = float(torch.linalg.vector_norm(y)) or 1.0
+    warm = None
+    if first is not None:
+        options = {"weights": weights} if first is tv else {}
+        warm = PatchPrior.to_network(first(A, y, num_iterations=start_iterations, **options))
+    consistency = DataConsistency(A, y, warm=warm, weights=weights, trust=trust, num_iterations=cg_iterations)
+    sigmas = karras_sigmas(num_steps, sigma_min, sigma_max if warm is not None else SIGMA_OF_NOISE, rho)
+    keep = None if warm is None else _not_air(warm)
+    samples = _Samples(num_samples, num_steps, consistency, scale, callback)
+    while samples.wanted:
+        noise = sigmas[0] * torch.randn(A.domain_shape, generator=generator).to(y.device)
+        x = sample(
+            lambda x, sigma: prior(x, sigma, generator=generator, keep=keep),
+            noise if warm is None else warm + noise,
+            sigmas,
+            order=1 if churn else 2,
+            churn=churn,
+            correct=consistency,
+            generator=generator,
+            callback=samples.tell,
+        )
+        samples.add(PatchPrior.from_network(x))
+    return samples.mean, samples.std
+
+
+class _Samples:
+    """Mean and deviation of the samples so far (Welford), and what the callback is told of them."""
+
+    def __init__(
+        self,
+        num_samples: int,
+        num_steps: int,
+        consistency: DataConsistency,
+        scale: float,
+        callback: Callback | None,
+    ) -> None:
+        self.num_samples, self.num_steps, self.count = num_samples, num_steps, 0
+        self.consistency, self.scale, self.callback = consistency, scale, callback
+        self.stopped = False
+        self.mean = self.spread = torch.zeros(())
+
+    @property
+    def wanted(self) -> bool:
+        return not self.stopped and self.count < self.num_samples
+
+    @property
+    def std(self) -> Tensor | None:
+        return (self.spread / (self.count - 1)).sqrt() if self.count > 1 else None
+
+    def add(self, x: Tensor) -> None:
+        if self.stopped and self.count:
+            return  # a sample cut short would spoil the mean of the whole ones
+        self.count += 1
+        difference = x - self.mean
+        self.mean = self.mean + difference / self.count
+        self.spread = self.spread + difference * (x - self.mean)
+
+    def tell(self, step: Step) -> None:
+        if self.callback is None:
+            return
+        x, noisy, denoised = (
+            None if part is None else PatchPrior.from_network(part)
+            for part in (step.x, step.noisy, step.denoised)
+        )
+        assert x is not None
+        told = replace(
+            step,
+            i=self.count * self.num_steps + step.i,
+            total=self.num_samples * self.num_steps,
+            x=(self.mean * self.count + x) / (self.count + 1),
+            noisy=noisy,
+            denoised=denoised,
+            residual=self.consistency.residual / self.scale,
+        )
+        self.stopped = stops(self.callback, told)
+        if self.stopped:
+            raise StopIteration
+
+
+class DataConsistency:
+    """correct(denoised, sigma) for `sample`: pulls an estimate towards the measurement.
+
+    argmin_x 1/2 |W^(1/2) (A x - y)|^2 / noise^2 + 1/2 |x - denoised|^2 / error(sigma)^2 by conjugate gradients from
+    the denoised estimate. W has mean 1. `noise` is what a ray is off by: photons, and the difference between an
+    object and its voxels, which is the larger part of a clean measurement; the warm start's own misfit holds
+    both. `error` is how far the denoised estimate is expected to be off: about half of the noise it was given.
+    """
+
+    def __init__(
+        self,
+        A: Projector,
+        y: Tensor,
+        *,
+        warm: Tensor | None = None,
+        weights: Tensor | None = None,
+        trust: float = 1.0,
+        num_iterations: int = 6,
+    ) -> None:
+        self.A, self.y, self.num_iterations = A, y, num_iterations
+        self.W = torch.ones_like(y) if weights is None else weights / weights.mean()
+        x = torch.zeros(A.domain_shape, device=y.device) if warm is None else PatchPrior.from_network(warm)
+        misfit = float((self.W * (A(x) - y).square()).mean())
+        photons = 0.0 if weights is None else 1 / float(weights.mean())
+        self.noise2 = (max(misfit, photons) if warm is not None else max(photons, 1e-4 * misfit)) / trust
+        self.residual = math.nan
+
+    def __call__(self, denoised: Tensor, sigma: float) -> Tensor:
+        """The corrected estimate, network space."""
+        A, W = self.A, self.W
+        error = MU_WATER * 0.5 * sigma / math.sqrt(1 + sigma**2)
+        gamma = self.noise2 / error**2
+        x0 = PatchPrior.from_network(denoised)
+        misfit = self.y - A(x0)
+        self.residual = float(torch.linalg.vector_norm(misfit))
+        r = A.T(W * misfit)
+        d, rr = r.clone(), float(r.flatten() @ r.flatten())
+        x = torch.zeros_like(x0)
+        for _ in range(self.num_iterations):
+            if rr == 0:
+                break
+            q = A.T(W * A(d)) + gamma * d
+            step = rr / float(d.flatten() @ q.flatten())
+            x.add_(d, alpha=step)
+            r.sub_(q, alpha=step)
+            rr, before = float(r.flatten() @ r.flatten()), rr
+            d = r + d * (rr / before)
+        return PatchPrior.to_network(x0 + x)
+
+
+def _not_air(warm: Tensor, reach: int = 2) -> Tensor:
+    """Voxels that may hold something: above AIR in the start, or within `reach` voxels of such."""
+    size = 2 * reach + 1
+    smooth = torch.nn.functional.avg_pool3d(warm[None, None], size, 1, reach, count_include_pad=False)
+    return (torch.nn.functional.max_pool3d(smooth, size, 1, reach) > AIR)[0, 0]

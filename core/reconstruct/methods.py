@@ -1,0 +1,368 @@
+"""The methods by name, and `reconstruct`, which runs one of them on a measurement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.geometry import ConeBeam, Geometry, ParallelBeam
+from core.measurement import Measurement
+from core.prior.denoiser import PatchPrior
+from core.progress import Callback, Step, stops
+from core.projector import Projector
+from core.reconstruct.analytic import FILTERS, fbp, fdk
+from core.reconstruct.diffusion import STARTS, diffusion
+from core.reconstruct.iterative import cgls, sirt, tv
+from core.reconstruct.memory import PeakMemory
+from core.volume import MU_WATER, Volume
+
+
+def option(default: Any, label: str, help: str, **limits: Any) -> Any:
+    """A parameter: its default, and what a form or a command line says of it.
+
+    limits: low, high, step, choices.
+    """
+    return field(default=default, metadata={"label": label, "help": help, **limits})
+
+
+@dataclass(frozen=True)
+class AnalyticParams:
+    filter: str = option(
+        "ram-lak",
+        "Filter",
+        "Window on the ramp: softer ones trade detail for less noise.",
+        choices=tuple(FILTERS),
+    )
+
+
+@dataclass(frozen=True)
+class SirtParams:
+    num_iterations: int = option(
+        100, "Iterations", "More iterations: sharper, and noisier.", low=1, high=2000
+    )
+    nonnegative: bool = option(True, "No negative attenuation", "Keep every voxel at or above vacuum.")
+
+
+@dataclass(frozen=True)
+class CglsParams:
+    num_iterations: int = option(
+        15, "Iterations", "Too many fit the noise: this number is the regularisation.", low=1, high=500
+    )
+
+
+@dataclass(frozen=True)
+class TvParams:
+    lam: float = option(
+        0.0005,
+        "Smoothness",
+        "Weight of the total variation, relative to water: contrasts well below it vanish.",
+        low=0.0,
+        high=1.0,
+        step=0.0001,
+    )
+    num_iterations: int = option(150, "Iterations", "Until the picture stops changing.", low=1, high=2000)
+    nonnegative: bool = option(True, "No negative attenuation", "Keep every voxel at or above vacuum.")
+
+
+@dataclass(frozen=True)
+class DiffusionParams:
+    num_steps: int = option(8, "Steps", "Passes of the prior over the volume, per sample.", low=1, high=200)
+    sigma_max: float = option(
+        0.1,
+        "Noise at the start",
+        "How far from its start the sampler may go, in units of 1000 HU.",
+        low=0.01,
+        high=20.0,
+        step=0.01,
+    )
+    warm_start: str = option(
+        "tv",
+        "Start",
+        "What the sampler starts from; noise alone asks the most of the prior.",
+        choices=tuple(STARTS),
+    )
+    trust: float = option(
+        1.0,
+        "Trust in the data",
+        "Above 1: fit the measurement more closely, noise included.",
+        low=0.01,
+        high=100.0,
+        step=0.1,
+    )
+    churn: float = option(
+        0.0,
+        "Fresh noise",
+        "Share of the noise drawn anew at each step: 0 is deterministic.",
+        low=0.0,
+        high=1.0,
+        step=0.1,
+    )
+    num_samples: int = option(
+        1, "Samples", "More than one: their mean, and how much they differ.", low=1, high=64
+    )
+    seed: int = option(0, "Seed", "The same seed gives the same volume.", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to reconstruct.
+
+    Attributes
+    ----------
+    label, summary : str
+        For people.
+    run : f(A, measurement, params, prior, callback) -> x, or (x, std)
+        Adapts the method's function to what `reconstruct` has.
+    params : dataclass
+        Its parameters; a form and the command's flags are built from the fields.
+    unsuited : f(geometry) -> str or None
+        Why it cannot reconstruct from this scan, in a sentence; None = it can.
+    needs_prior : bool
+        `run` gets a PatchPrior.
+    """
+
+    label: str
+    summary: str
+    run: Callable[[Projector, Measurement, Any, Any, Callback | None], Tensor | tuple[Tensor, Tensor | None]]
+    params: type
+    unsuited: Callable[[Geometry], str | None] = lambda geometry: None
+    needs_prior: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A reconstruction and how it came about.
+
+    Attributes
+    ----------
+    volume : Volume
+    method : str
+    params : dict
+    status : "done" or "stopped"
+        Stopped: the callback ended it early; the volume is the last iterate.
+    seconds, peak_memory_mb : float
+        Wall time; by how much the process's memory grew above what it was before.
+    residuals : tuple of float
+        |A(x) - y| / |y| after each iteration, where the method measures it.
+    std : Volume or None
+        Standard deviation of each voxel, where the method estimates it.
+    """
+
+    volume: Volume
+    method: str
+    params: dict[str, Any]
+    status: str
+    seconds: float
+    peak_memory_mb: float
+    residuals: tuple[float, ...] = ()
+    std: Volume | None = None
+
+    def _repr_html_(self) -> str:
+        from core.show import result_html
+
+        return result_html(self)
+
+
+def _fbp_unsuited(geometry: Geometry) -> str | None:
+    if isinstance(geometry, ParallelBeam) and not geometry.tilt:
+        return None
+    return "FBP needs a parallel beam without tilt."
+
+
+def _fdk_unsuited(geometry: Geometry) -> str | None:
+    if isinstance(geometry, ConeBeam) and not geometry.tilt and not geometry.pitch:
+        return None
+    return "FDK needs a cone beam on a circle: no pitch, no tilt."
+
+
+def _low(params: Any) -> float | None:
+    return 0.0 if params.nonnegative else None
+
+
+def _run_diffusion(
+    A: Projector, m: Measurement, p: DiffusionParams, prior: PatchPrior, callback: Callback | None
+) -> tuple[Tensor, Tensor | None]:
+    return diffusion(
+        A,
+        m.projections,
+        prior,
+        weights=m.weights,
+        num_steps=p.num_steps,
+        sigma_max=p.sigma_max,
+        warm_start=p.warm_start,
+        trust=p.trust,
+        churn=p.churn,
+        num_samples=p.num_samples,
+        generator=torch.Generator().manual_seed(p.seed),
+        callback=callback,
+    )
+
+
+METHODS: dict[str, Method] = {
+    "fbp": Method(
+        "FBP",
+        "Filtered backprojection: the direct formula, instant, made for many views.",
+        lambda A, m, p, prior, callback: fbp(A, m.projections, filter=p.filter, callback=callback),
+        AnalyticParams,
+        _fbp_unsuited,
+    ),
+    "fdk": Method(
+        "FDK",
+        "Feldkamp: filtered backprojection for a cone beam on a circle.",
+        lambda A, m, p, prior, callback: fdk(A, m.projections, filter=p.filter, callback=callback),
+        AnalyticParams,
+        _fdk_unsuited,
+    ),
+    "sirt": Method(
+        "SIRT",
+        "Corrects the volume again and again until its projections fit; steady and smooth.",
+        lambda A, m, p, prior, callback: sirt(
+            A, m.projections, num_iterations=p.num_iterations, low=_low(p), callback=callback
+        ),
+        SirtParams,
+    ),
+    "cgls": Method(
+        "CGLS",
+        "Least squares by conjugate gradients: quick to converge, then fits the noise.",
+        lambda A, m, p, prior, callback: cgls(
+            A, m.projections, num_iterations=p.num_iterations, weights=m.weights, callback=callback
+        ),
+        CglsParams,
+    ),
+    "tv": Method(
+        "TV",
+        "Least squares that prefers piecewise constant volumes: removes streaks, flattens texture.",
+        lambda A, m, p, prior, callback: tv(
+            A,
+            m.projections,
+            lam=p.lam * MU_WATER,
+            num_iterations=p.num_iterations,
+            weights=m.weights,
+            low=_low(p),
+            callback=callback,
+        ),
+        TvParams,
+    ),
+    "diffusion": Method(
+        "Diffusion",
+        "Samples volumes that look like CT and fit the measurement, with a prior learned on 3D patches.",
+        _run_diffusion,
+        DiffusionParams,
+        needs_prior=True,
+    ),
+}
+
+
+def available(geometry: Geometry) -> dict[str, Method]:
+    """The methods that this scan supports, by name."""
+    return {name: method for name, method in METHODS.items() if method.unsuited(geometry) is None}
+
+
+def make_params(method: str, values: dict[str, Any] | None = None) -> Any:
+    """The method's params from a dict: unknown names and values out of range are refused in a sentence."""
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}.")
+    kind = METHODS[method].params
+    known = {f.name: f for f in fields(kind)}
+    made: dict[str, Any] = {}
+    for name, value in (values or {}).items():
+        if name not in known:
+            raise ValueError(f"{method} has no parameter {name!r}; it has {', '.join(known)}.")
+        limits, wanted = known[name].metadata, type(known[name].default)
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if wanted is not type(None) and not isinstance(value, wanted):
+            raise ValueError(f"{method}: {name} must be of type {wanted.__name__}, got {value!r}.")
+        if "choices" in limits and value not in limits["choices"]:
+            raise ValueError(
+                f"{method}: {name} must be one of {', '.join(map(str, limits['choices']))}, got {value!r}."
+            )
+        low, high = limits.get("low"), limits.get("high")
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            raise ValueError(f"{method}: {name} must lie between {low} and {high}, got {value!r}.")
+        made[name] = value
+    return kind(**made)
+
+
+def reconstruct(
+    method: str,
+    A: Projector,
+    measurement: Measurement,
+    *,
+    params: Any = None,
+    prior: Any = None,
+    callback: Callback | None = None,
+    **options: Any,
+) -> Result:
+    """Reconstruct a measurement on A's grid.
+
+    Parameters
+    ----------
+    method : str
+        A name in METHODS.
+    A : Projector
+        Of the same scan as the measurement.
+    params : the method's params dataclass, or None
+    prior : PatchPrior or None
+        For methods that need one.
+    callback : f(Step) or None
+        Called after each iteration; raises StopIteration to stop and keep the iterate. None in a notebook shows a
+        progress bar.
+    **options
+        Instead of `params`: its fields by name.
+    """
+    if params is None:
+        params = make_params(method, options)
+    elif options or not is_dataclass(params) or not isinstance(params, METHODS[method].params):
+        raise TypeError(
+            f"give {method} either params={METHODS[method].params.__name__}(...) or its fields by name."
+        )
+    chosen = METHODS[method]
+    reason = chosen.unsuited(A.pg)
+    if reason is not None:
+        raise ValueError(f"{reason} Of this scan these can reconstruct: {', '.join(available(A.pg))}.")
+    if tuple(measurement.projections.shape) != A.range_shape:
+        raise ValueError(
+            f"the measurement has projections {tuple(measurement.projections.shape)} but the projector makes "
+            f"{A.range_shape} (v, angle, u); subset both with the same angle_index."
+        )
+    if chosen.needs_prior and prior is None:
+        raise ValueError(f"{method} needs a prior: pass prior=load_prior().")
+    if chosen.needs_prior and prior.voxel_size != A.vg.voxel_size:
+        prior = prior.at(A.vg.voxel_size)
+    if callback is None:
+        from core.show import notebook_progress
+
+        callback = notebook_progress(chosen.label)
+
+    residuals: list[float] = []
+    stopped = False
+
+    def watch(step: Step) -> None:
+        nonlocal stopped
+        if step.residual is not None:
+            residuals.append(step.residual)
+        stopped = stops(callback, step)
+        if stopped:
+            raise StopIteration
+
+    started = time.perf_counter()
+    with PeakMemory() as memory, torch.inference_mode():
+        out = chosen.run(A, measurement, params, prior, watch)
+    x, std = out if isinstance(out, tuple) else (out, None)
+    x = x.clone() if x.is_inference() else x
+    return Result(
+        volume=Volume(x.detach(), A.vg, chosen.label),
+        method=method,
+        params=asdict(params),
+        status="stopped" if stopped else "done",
+        seconds=time.perf_counter() - started,
+        peak_memory_mb=memory.peak_mb,
+        residuals=tuple(residuals),
+        std=None if std is None else Volume(std.detach().clone(), A.vg, f"{chosen.label}, deviation"),
+    )

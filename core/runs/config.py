@@ -1,0 +1,248 @@
+"""What a run is: a scan of a volume and a method, as plain values with a JSON form and a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import OrderedDict
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol
+
+import torch
+
+from core.geometry import ConeBeam, ParallelBeam
+from core.measurement import Measurement, simulate
+from core.projector import Projector
+from core.reconstruct.methods import make_params
+from core.scan.library import load_volume
+from core.volume import Shape, Volume, VolumeGeometry, resample
+
+PHANTOM_GRID: Shape = (64, 128, 128)
+MAX_GRID_VOXELS = 2**28
+MAX_RAYS = 2**31
+
+
+class Volumes(Protocol):
+    """Where stored volumes come from by their digest."""
+
+    def volume(self, digest: str) -> Volume: ...
+
+
+@dataclass(frozen=True)
+class ScanConfig:
+    """A simulated scan. Lengths in mm, angles in degrees: this is what people type.
+
+    Attributes
+    ----------
+    source : str
+        `phantom:NAME[:SEED]`, `volume:DIGEST` for a volume in the store, or a path.
+    grid : (z, y, x) or None
+        Reconstruction grid; None = the volume's own (phantoms: 64 x 128 x 128).
+    beam : "parallel" or "cone"
+    num_views, angle_range, start
+    src_orig_dist, src_det_dist : float
+        Cone beam only.
+    pixel_size, det_shape : (v, u) or None
+        None = fitted to the volume.
+    det_offset, tilt, pitch
+        See `core.geometry`.
+    photons : float or None
+        Photons a ray; None = no noise.
+    seed : int
+        Of the noise.
+    same_grid : bool
+        Simulate on the reconstruction grid: the literature's easier protocol.
+    """
+
+    source: str
+    grid: tuple[int, int, int] | None = None
+    beam: str = "parallel"
+    num_views: int = 20
+    angle_range: float = 180.0
+    start: float = 0.0
+    src_orig_dist: float = 800.0
+    src_det_dist: float = 1200.0
+    pixel_size: tuple[float, float] | None = None
+    det_shape: tuple[int, int] | None = None
+    det_offset: tuple[float, float] = (0.0, 0.0)
+    tilt: float = 0.0
+    pitch: float = 0.0
+    photons: float | None = None
+    seed: int = 0
+    same_grid: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("grid", "pixel_size", "det_shape", "det_offset"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, tuple(value))
+        if self.beam not in ("parallel", "cone"):
+            raise ValueError(f"beam must be 'parallel' or 'cone', got {self.beam!r}.")
+        if not isinstance(self.num_views, int) or not 1 <= self.num_views <= 10_000:
+            raise ValueError(
+                f"the number of views must be a whole number from 1 to 10000, got {self.num_views}."
+            )
+        if not (math.isfinite(self.angle_range) and 0 < self.angle_range <= 36_000):
+            raise ValueError(
+                f"the angle range must lie above 0 and at most at 36000 degrees, got {self.angle_range}."
+            )
+        if self.photons is not None and not (math.isfinite(self.photons) and 0 < self.photons <= 1e12):
+            raise ValueError(
+                f"photons must lie above 0 and at most at 1e12 a ray, or be left out; got {self.photons}."
+            )
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
+            raise ValueError(f"the seed must be a whole number from 0 to 2^31 - 1, got {self.seed}.")
+        if self.grid is not None:
+            if len(self.grid) != 3 or any(not isinstance(n, int) or n < 1 for n in self.grid):
+                raise ValueError(f"the grid must be three counts (z, y, x) of at least 1, got {self.grid}.")
+            if math.prod(self.grid) > MAX_GRID_VOXELS:
+                raise ValueError(
+                    f"the grid {self.grid} has {math.prod(self.grid) / 1e6:.0f} million voxels; at most "
+                    f"{MAX_GRID_VOXELS / 1e6:.0f} million are supported."
+                )
+
+    def geometry(self, vg: VolumeGeometry) -> ParallelBeam | ConeBeam:
+        """The scan of a volume on this grid.
+
+        Raises
+        ------
+        ValueError
+            If the combination is impossible, in a sentence.
+        """
+        common: dict[str, Any] = {
+            "num_views": self.num_views,
+            "angle_range": math.radians(self.angle_range),
+            "start": math.radians(self.start),
+            "pixel_size": self.pixel_size,
+            "det_shape": self.det_shape,
+            "det_offset": self.det_offset,
+            "tilt": math.radians(self.tilt),
+        }
+        pg: ParallelBeam | ConeBeam
+        if self.beam == "parallel":
+            if self.pitch:
+                raise ValueError(
+                    "a helical pitch needs a cone beam; set the pitch to 0 or choose the cone beam."
+                )
+            pg = ParallelBeam.circular(vg, **common)
+        else:
+            pg = ConeBeam.circular(
+                vg,
+                src_orig_dist=self.src_orig_dist,
+                src_det_dist=self.src_det_dist,
+                pitch=self.pitch,
+                **common,
+            )
+        rays = math.prod(pg.det_shape) * pg.num_views
+        if rays > MAX_RAYS:
+            raise ValueError(
+                f"the scan has {rays / 1e9:.1f} billion rays ({pg.num_views} views of {pg.det_shape[0]} x "
+                f"{pg.det_shape[1]} pixels); use fewer views or larger pixels."
+            )
+        return pg
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> ScanConfig:
+        return cls(**_known(cls, stored))
+
+    def digest(self) -> str:
+        return _digest(self.to_json())
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A scan and the method that reconstructs it."""
+
+    scan: ScanConfig
+    method: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # filled up with the defaults, so that a default spelled out is the same run
+        object.__setattr__(self, "params", asdict(make_params(self.method, self.params)))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"scan": self.scan.to_json(), "method": self.method, "params": self.params}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> RunConfig:
+        known = _known(cls, stored)
+        if not isinstance(known.get("scan"), dict):
+            raise ValueError("a run's JSON needs an object 'scan'; export one from the app to see the form.")
+        return cls(ScanConfig.from_json(known["scan"]), known.get("method", ""), known.get("params", {}))
+
+    def digest(self) -> str:
+        return _digest(self.to_json())
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A scan, carried out: the reference on the reconstruction grid, the projector and the measurement."""
+
+    reference: Volume
+    A: Projector
+    measurement: Measurement
+
+
+def source_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
+    """The volume that is scanned, at its own resolution; a phantom at twice the reconstruction grid."""
+    if scan.source.startswith("phantom:"):
+        grid = scan.grid or PHANTOM_GRID
+        factor = 1 if scan.same_grid else 2
+        z, y, x = (n * factor for n in grid)
+        return load_volume(scan.source, shape=(z, y, x))
+    if scan.source.startswith("volume:"):
+        if store is None:
+            raise ValueError(f"{scan.source!r} names a stored volume, but there is no store here.")
+        return store.volume(scan.source.removeprefix("volume:"))
+    return load_volume(scan.source)
+
+
+def scan_volume(volume: Volume, scan: ScanConfig) -> Prepared:
+    """Simulate the scan of this volume."""
+    grid = scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else volume.shape)
+    reference = resample(volume, grid)
+    A = Projector(reference.geometry, scan.geometry(reference.geometry))
+    measurement = simulate(
+        reference if scan.same_grid else volume,
+        A,
+        photon_count=scan.photons,
+        generator=torch.Generator().manual_seed(scan.seed),
+    )
+    return Prepared(reference, A, measurement)
+
+
+_prepared: OrderedDict[str, Prepared] = OrderedDict()
+
+
+def prepare(scan: ScanConfig, store: Volumes | None = None) -> Prepared:
+    """Load and scan; the last few scans are kept, so that every method gets the very same data."""
+    key = scan.digest()
+    if key not in _prepared:
+        made = scan_volume(source_volume(scan, store), scan)
+        _prepared[key] = made
+        while len(_prepared) > 3:
+            _prepared.popitem(last=False)
+    _prepared.move_to_end(key)
+    return _prepared[key]
+
+
+def _known(cls: type, stored: Any) -> dict[str, Any]:
+    if not isinstance(stored, dict):
+        raise ValueError(f"expected a JSON object for {cls.__name__}, got {type(stored).__name__}.")
+    known = {f.name for f in fields(cls)}
+    foreign = set(stored) - known
+    if foreign:
+        raise ValueError(
+            f"{cls.__name__} has no field {sorted(foreign)[0]!r}; it has {', '.join(sorted(known))}."
+        )
+    return stored
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

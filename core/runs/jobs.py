@@ -1,0 +1,251 @@
+"""The queue of runs: one worker process for heavy ones, one for those that answer at once."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from core.runs.config import RunConfig
+from core.runs.store import FINISHED, RunStore, unfinished
+
+FAST_METHODS = ("fbp", "fdk")
+PREVIEWS = ("x", "noisy", "denoised")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    status : one of `core.runs.store.STATUSES`
+    place : int
+        Runs before this one; 0 = its turn.
+    i, total : int
+        Iterations done and planned; total 0 = not known yet.
+    seconds, eta : float
+        Since it started, and until it is done; eta is NaN while unknown.
+    residuals, sigmas : tuple of float
+        After each iteration, where the method has them.
+    message : str
+        What it is doing, or why it failed.
+    version : int
+        Grows with each new preview.
+    """
+
+    status: str
+    place: int = 0
+    i: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    eta: float = float("nan")
+    residuals: tuple[float, ...] = ()
+    sigmas: tuple[float, ...] = ()
+    message: str = ""
+    version: int = 0
+
+
+class JobQueue:
+    """Runs of all sessions of one server, in the order of their submission.
+
+    Parameters
+    ----------
+    store : RunStore
+    lanes : tuple of str
+        Names of the worker processes; they start at once, so that the first run need not wait for imports.
+    """
+
+    def __init__(self, store: RunStore) -> None:
+        self.store = store
+        self._lock = threading.RLock()
+        self._progress: dict[str, Progress] = {}
+        self._lanes = {name: _Lane(name, self) for name in ("heavy", "fast")}
+        for run in unfinished(store):
+            store.update(
+                run.id, status="failed", message="The server stopped before this run was done; run it again."
+            )
+        atexit.register(self.close)
+
+    def submit(self, config: RunConfig) -> str:
+        """Queue a run and return its id; a finished run of the same config is returned as it is."""
+        done = self.store.find(config)
+        if done is not None:
+            return done
+        with self._lock:
+            for lane in self._lanes.values():
+                for run_id in lane.runs:
+                    if self.store.run(run_id).config == config:
+                        return run_id  # somebody asked for the very same a moment ago
+            run_id = self.store.create(config)
+            self._progress[run_id] = Progress("queued")
+            self._lanes["fast" if config.method in FAST_METHODS else "heavy"].add(run_id)
+        return run_id
+
+    def progress(self, run_id: str) -> Progress:
+        """Where the run is now; of a run of an earlier server, what the store says."""
+        with self._lock:
+            known = self._progress.get(run_id)
+            if known is None:
+                run = self.store.run(run_id)
+                return Progress(run.status, seconds=run.seconds, residuals=run.residuals, message=run.message)
+            place = next((lane.runs.index(run_id) for lane in self._lanes.values() if run_id in lane.runs), 0)
+            return replace(known, place=place)
+
+    def preview(self, run_id: str) -> dict[str, np.ndarray] | None:
+        """The current iterate "x", and of the diffusion sampler "noisy" and "denoised": int16 HU (z, y, x).
+
+        Volumes of more than 2 million voxels come reduced. None before the first.
+        """
+        folder = self.store.run_folder(run_id)
+        found = {}
+        for name in PREVIEWS:
+            try:
+                found[name] = np.load(folder / f"live-{name}.npy", allow_pickle=False)
+            except (OSError, ValueError):
+                continue
+        return found or None
+
+    def cancel(self, run_id: str) -> None:
+        """Stop a run and drop what it has."""
+        self._wish("cancel", run_id)
+
+    def finish(self, run_id: str) -> None:
+        """Stop a run and keep its current iterate."""
+        self._wish("finish", run_id)
+
+    def close(self) -> None:
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _wish(self, wish: str, run_id: str) -> None:
+        with self._lock:
+            for lane in self._lanes.values():
+                if run_id in lane.runs:
+                    lane.send({wish: run_id})
+
+    def _hear(self, lane: _Lane, event: dict) -> None:
+        run_id = event.pop("run", None)
+        if run_id is None:
+            return
+        with self._lock:
+            known = self._progress.get(run_id, Progress("running"))
+            residual, sigma = event.pop("residual", None), event.pop("sigma", None)
+            if residual is not None:
+                known = replace(known, residuals=(*known.residuals, residual))
+            if sigma is not None:
+                known = replace(known, sigmas=(*known.sigmas, sigma))
+            known = replace(known, **event)
+            if known.status == "running" and known.i:
+                known = replace(known, eta=known.seconds / known.i * (known.total - known.i))
+            self._progress[run_id] = known
+            if known.status not in ("queued", "running"):
+                lane.finished(run_id)
+                _drop_previews(self.store, run_id)
+
+    def _lost(self, lane: _Lane, code: int) -> None:
+        """The worker died: the run it had fails with a word, those behind it go to a new one."""
+        with self._lock:
+            if not lane.runs:
+                return
+            run_id, rest = lane.runs[0], lane.runs[1:]
+            word = (
+                "was killed, probably for want of memory; use a smaller grid"
+                if code == -9
+                else f"ended (code {code})"
+            )
+            message = f"The worker process {word}. Other runs are not affected."
+            self.store.update(run_id, status="failed", message=message)
+            self._progress[run_id] = Progress("failed", message=message)
+            lane.runs = []
+            for waiting in rest:
+                lane.add(waiting)
+
+
+class _Lane:
+    """One worker process and the runs that it has been given."""
+
+    def __init__(self, name: str, queue: JobQueue) -> None:
+        self.name, self.queue = name, queue
+        self.runs: list[str] = []
+        self.closing = False
+        self.process = self._start()
+
+    def add(self, run_id: str) -> None:
+        self.runs.append(run_id)
+        self.send({"run": run_id})
+
+    def finished(self, run_id: str) -> None:
+        if run_id in self.runs:
+            self.runs.remove(run_id)
+
+    def send(self, command: dict) -> None:
+        if self.process.poll() is not None:
+            self.process = self._start()
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it died this moment; its listener hears of it and hands the runs on
+
+    def close(self) -> None:
+        self.closing = True
+        if self.process.stdin is not None and not self.process.stdin.closed:
+            self.process.stdin.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+    def _start(self) -> subprocess.Popen[str]:
+        root = Path(__file__).resolve().parents[2]
+        environment = os.environ | {
+            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow the projector's down two to four times
+            "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "core.runs.worker", str(self.queue.store.root)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+        threading.Thread(
+            target=self._listen, args=(process,), daemon=True, name=f"{self.name} worker"
+        ).start()
+        return process
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # a library's word on stdout
+            if isinstance(event, dict):
+                self.queue._hear(self, event)
+        code = process.wait()
+        if not self.closing:
+            self.queue._lost(self, code)
+
+
+def wait(queue: JobQueue, run_id: str, *, timeout: float = 600.0) -> Progress:
+    """Block until a run is over; for scripts and tests."""
+    deadline = time.monotonic() + timeout
+    while (progress := queue.progress(run_id)).status in ("queued", "running"):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the run {run_id} is still {progress.status} after {timeout:.0f} s.")
+        time.sleep(0.05)
+    return progress
+
+
+def _drop_previews(store: RunStore, run_id: str) -> None:
+    if store.run(run_id).status in (*FINISHED, "cancelled", "failed"):
+        for name in PREVIEWS:
+            (store.run_folder(run_id) / f"live-{name}.npy").unlink(missing_ok=True)

@@ -1,0 +1,50 @@
+"""Measurements as files: projections, weights and the scan that made them, in one .npz."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core.measurement import Measurement
+from core.projector import Projector
+from core.runs.config import Prepared, ScanConfig
+from core.volume import VolumeGeometry
+
+
+def write_measurement(path: Path, scan: ScanConfig, prepared: Prepared) -> None:
+    """Write a measurement and the grid it is to be reconstructed on; beside, then renamed."""
+    m = prepared.measurement
+    arrays = {"projections": m.projections.cpu().numpy()}
+    if m.weights is not None:
+        arrays["weights"] = m.weights.cpu().numpy()
+    about = json.dumps({"scan": scan.to_json(), "grid": asdict(prepared.A.vg)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{secrets.token_hex(4)}.npz")
+    np.savez_compressed(beside, about=np.frombuffer(about.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+    os.replace(beside, path)
+
+
+def read_measurement(path: str | Path) -> tuple[Projector, Measurement]:
+    """The projector and the measurement of a file that `write_measurement` wrote."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no measurement {path}; make one with `tomopatch simulate`.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(file["about"].tobytes())
+            projections = torch.from_numpy(file["projections"])
+            weights = torch.from_numpy(file["weights"]) if "weights" in file else None
+        scan, grid = ScanConfig.from_json(about["scan"]), VolumeGeometry(**about["grid"])
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is not a measurement of `tomopatch simulate`, or it is damaged: {error}"
+        ) from error
+    pg = scan.geometry(grid)
+    return Projector(grid, pg), Measurement(projections, pg, weights, scan.photons)

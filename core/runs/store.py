@@ -1,0 +1,279 @@
+"""Runs and volumes on disk: a folder each, written beside and renamed, so that what is there is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.metrics import Quality
+from core.reconstruct.methods import Result
+from core.runs.config import RunConfig
+from core.volume import Volume, VolumeGeometry
+
+SCHEMA = 1
+FINISHED = ("done", "stopped")
+STATUSES = ("queued", "running", *FINISHED, "cancelled", "failed")
+
+
+@dataclass(frozen=True)
+class VolumeInfo:
+    """A stored volume, without its voxels."""
+
+    digest: str
+    name: str
+    shape: tuple[int, int, int]
+    voxel_size: tuple[float, float, float]
+    created: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as the store knows it. `metrics` only where a reference was known; `message` says what went wrong."""
+
+    id: str
+    config: RunConfig
+    status: str
+    created: float
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    residuals: tuple[float, ...] = ()
+    metrics: Quality | None = None
+    message: str = ""
+    device: str = "cpu"
+
+
+class RunStore:
+    """Runs and volumes under one folder.
+
+    Parameters
+    ----------
+    root : Path or None
+        None = the folder in the environment variable TOMOPATCH_STORE, or the user's data folder.
+    """
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = Path(root or os.environ.get("TOMOPATCH_STORE") or default_root()).expanduser()
+        for folder in ("runs", "volumes"):
+            try:
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ValueError(
+                    f"the store {self.root} cannot be written ({error.strerror}); set TOMOPATCH_STORE to a folder of yours."
+                ) from error
+
+    # ---- volumes
+
+    def add_volume(self, volume: Volume) -> str:
+        """Keep a volume; returns its digest. The same voxels are kept once."""
+        data = volume.data.cpu().contiguous().numpy()
+        digest = hashlib.sha256(data.tobytes() + repr(volume.geometry).encode()).hexdigest()[:16]
+        folder = self.root / "volumes" / digest
+        if not folder.exists():
+            beside = self._beside("volumes")
+            np.save(beside / "data.npy", data)
+            info = {
+                "name": volume.name[:80],
+                **asdict(volume.geometry),
+                "created": time.time(),
+                "schema": SCHEMA,
+            }
+            (beside / "info.json").write_text(json.dumps(info))
+            _rename(beside, folder)
+        return digest
+
+    def volume(self, digest: str) -> Volume:
+        folder = self._folder("volumes", digest, "volume")
+        info = json.loads((folder / "info.json").read_text())
+        data = torch.from_numpy(np.load(folder / "data.npy", allow_pickle=False))
+        return Volume(data, VolumeGeometry(info["shape"], info["voxel_size"], info["pos"]), info["name"])
+
+    def volumes(self) -> list[VolumeInfo]:
+        """All stored volumes, newest first."""
+        found = []
+        for folder in (self.root / "volumes").iterdir():
+            info = _read_json(folder / "info.json")
+            if info is not None:
+                shape, size = tuple(info["shape"]), tuple(info["voxel_size"])
+                found.append(VolumeInfo(folder.name, info["name"], shape, size, info["created"]))
+        return sorted(found, key=lambda v: -v.created)
+
+    # ---- runs
+
+    def create(self, config: RunConfig) -> str:
+        """A new run, queued; returns its id."""
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.method}-{secrets.token_hex(3)}"
+        beside = self._beside("runs")
+        (beside / "config.json").write_text(json.dumps(config.to_json()))
+        (beside / "state.json").write_text(
+            json.dumps(
+                {"status": "queued", "created": time.time(), "digest": config.digest(), "schema": SCHEMA}
+            )
+        )
+        _rename(beside, self.root / "runs" / run_id)
+        return run_id
+
+    def update(self, run_id: str, **changes: Any) -> None:
+        """Change fields of a run's state."""
+        path = self._folder("runs", run_id, "run") / "state.json"
+        state = (_read_json(path) or {}) | changes
+        write_beside(path, json.dumps(state).encode())
+
+    def run(self, run_id: str) -> Run:
+        folder = self._folder("runs", run_id, "run")
+        state, config = _read_json(folder / "state.json"), _read_json(folder / "config.json")
+        if state is None or config is None:
+            raise ValueError(f"the run {run_id} is damaged: its state or config cannot be read; delete it.")
+        metrics = state.get("metrics")
+        return Run(
+            id=run_id,
+            config=RunConfig.from_json(config),
+            status=state["status"],
+            created=state["created"],
+            seconds=state.get("seconds", 0.0),
+            peak_memory_mb=state.get("peak_memory_mb", 0.0),
+            residuals=tuple(state.get("residuals", ())),
+            metrics=None if metrics is None else Quality(**metrics),
+            message=state.get("message", ""),
+            device=state.get("device", "cpu"),
+        )
+
+    def runs(self) -> list[Run]:
+        """All readable runs, newest first."""
+        found = []
+        for folder in (self.root / "runs").iterdir():
+            if (folder / "state.json").exists():
+                try:
+                    found.append(self.run(folder.name))
+                except ValueError:
+                    continue  # of another version; left alone
+        return sorted(found, key=lambda r: -r.created)
+
+    def find(self, config: RunConfig) -> str | None:
+        """A completed run of the same config."""
+        digest = config.digest()
+        for folder in (self.root / "runs").iterdir():
+            state = _read_json(folder / "state.json") or {}
+            if state.get("digest") == digest and state.get("status") == "done":
+                return folder.name
+        return None
+
+    def save_result(self, run_id: str, result: Result, metrics: Quality | None, device: str) -> None:
+        """Store what a run made, then say that it is finished."""
+        folder = self._folder("runs", run_id, "run")
+        for name, volume in (("volume", result.volume), ("std", result.std)):
+            if volume is not None:
+                write_array(folder / f"{name}.npy", volume.data.cpu().numpy())
+        geometry = json.dumps(asdict(result.volume.geometry)).encode()
+        write_beside(folder / "geometry.json", geometry)
+        self.update(
+            run_id,
+            status=result.status,
+            seconds=result.seconds,
+            peak_memory_mb=result.peak_memory_mb,
+            residuals=list(result.residuals),
+            metrics=None if metrics is None else asdict(metrics),
+            device=device,
+            finished=time.time(),
+        )
+
+    def result(self, run_id: str) -> Result:
+        """The reconstruction of a finished run."""
+        run = self.run(run_id)
+        if run.status not in FINISHED:
+            raise ValueError(f"the run {run_id} has no result: it is {run.status}.")
+        folder = self._folder("runs", run_id, "run")
+        geometry = VolumeGeometry(**json.loads((folder / "geometry.json").read_text()))
+
+        def load(name: str) -> Volume | None:
+            path = folder / f"{name}.npy"
+            if not path.exists():
+                return None
+            return Volume(torch.from_numpy(np.load(path, allow_pickle=False)), geometry, run.config.method)
+
+        volume = load("volume")
+        if volume is None:
+            raise ValueError(f"the run {run_id} is damaged: its volume is missing; delete it and run again.")
+        return Result(
+            volume, run.config.method, run.config.params, run.status, run.seconds, run.peak_memory_mb,
+            run.residuals, load("std"),
+        )  # fmt: skip
+
+    def delete(self, run_id: str) -> None:
+        """Remove a run and what it made."""
+        folder = self._folder("runs", run_id, "run")
+        gone = self.root / f".gone-{secrets.token_hex(4)}"  # first out of sight as a whole, then file by file
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def run_folder(self, run_id: str) -> Path:
+        return self._folder("runs", run_id, "run")
+
+    # ---- files
+
+    def _folder(self, kind: str, name: str, what: str) -> Path:
+        if (
+            not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", name)
+            or not (self.root / kind / name).is_dir()
+        ):
+            raise ValueError(f"there is no {what} {name[:80]!r} in the store; it may have been deleted.")
+        return self.root / kind / name
+
+    def _beside(self, kind: str) -> Path:
+        folder = self.root / f".new-{kind}-{secrets.token_hex(4)}"
+        folder.mkdir()
+        return folder
+
+
+def default_root() -> Path:
+    """Where runs are kept unless told otherwise: the user's data folder."""
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", "~")) / "TomoPatch"
+    return Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")) / "tomopatch"
+
+
+def write_beside(path: Path, data: bytes) -> None:
+    """Write a file beside its place and rename it: readers see the old one or the new one, whole."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    beside.write_bytes(data)
+    beside.replace(path)
+
+
+def write_array(path: Path, data: np.ndarray) -> None:
+    """`write_beside` for an array (.npy)."""
+    beside = path.with_name(f".{secrets.token_hex(4)}.npy")
+    np.save(beside, data, allow_pickle=False)
+    beside.replace(path)
+
+
+def _rename(beside: Path, folder: Path) -> None:
+    try:
+        beside.rename(folder)
+    except OSError:  # somebody else stored the same just now
+        if not folder.exists():
+            raise
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return stored if isinstance(stored, dict) else None
+
+
+def unfinished(store: RunStore) -> Iterator[Run]:
+    """Runs that a stopped server left queued or running."""
+    yield from (run for run in store.runs() if run.status in ("queued", "running"))

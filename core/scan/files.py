@@ -1,0 +1,119 @@
+"""The files of a scan, wherever they are: a folder, a zip, uploads. Nothing is ever unpacked to disk.
+
+An archive's own words about itself (sizes, counts) are checked before a byte of it is unpacked.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+MAX_FILES = 20_000
+MAX_BYTES = 4 * 1024**3
+"""Of one scan: all its files together, unpacked."""
+MAX_RATIO = 200
+"""An archive that grows more than this when unpacked, and beyond 64 MiB, is no scan."""
+
+Upload = tuple[str, bytes | BinaryIO]
+Source = str | Path | Sequence[Upload]
+
+
+class File(NamedTuple):
+    """A file by its bare name, and how to open it for reading."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+
+
+@contextmanager
+def files_of(source: Source) -> Iterator[list[File]]:
+    """The files of a folder (with its subfolders), of a zip, of one file, or of uploads in any order."""
+    archives: list[zipfile.ZipFile] = []
+    try:
+        if isinstance(source, (str, Path)):
+            found = _on_disk(Path(source), archives)
+        else:
+            found = [file for name, content in source for file in _uploaded(name, content, archives)]
+        if len(found) > MAX_FILES:
+            raise ValueError(f"there are {len(found)} files; expected one scan, at most {MAX_FILES}.")
+        yield found
+    finally:
+        for archive in archives:
+            archive.close()
+
+
+def _on_disk(path: Path, archives: list[zipfile.ZipFile]) -> list[File]:
+    if path.is_dir():
+        paths = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        total = sum(p.stat().st_size for p in paths[: MAX_FILES + 1])
+        if total > MAX_BYTES:
+            raise ValueError(
+                f"{path} holds {total / 1e9:.1f} GB; expected one scan, at most {MAX_BYTES / 1e9:.1f} GB."
+            )
+        return [File(p.name, lambda p=p: p.open("rb")) for p in paths]  # type: ignore[misc]
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; expected a folder or a .zip of DICOM files.")
+    if zipfile.is_zipfile(path):
+        return _zipped(path.name, path, archives)
+    if path.suffix.lower() == ".zip":
+        raise ValueError(
+            f"{path.name} is not a zip archive although it is named so; it is damaged, get it again."
+        )
+    return [File(path.name, lambda: path.open("rb"))]
+
+
+def _uploaded(name: str, content: bytes | BinaryIO, archives: list[zipfile.ZipFile]) -> list[File]:
+    name = Path(name.replace("\\", "/")).name
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        content = io.BytesIO(content)
+    content.seek(0)
+    if content.read(4) == b"PK\x03\x04":
+        return _zipped(name, content, archives)
+    return [File(name, lambda: _rewound(content))]
+
+
+def _zipped(name: str, content: Path | BinaryIO, archives: list[zipfile.ZipFile]) -> list[File]:
+    try:
+        archive = zipfile.ZipFile(content)
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"{name} is not a readable zip archive ({error}); it is damaged, get it again."
+        ) from error
+    archives.append(archive)
+    members = [m for m in archive.infolist() if not m.is_dir()]
+    declared, packed = sum(m.file_size for m in members), sum(m.compress_size for m in members)
+    if len(members) > MAX_FILES or declared > MAX_BYTES:
+        raise ValueError(
+            f"{name} declares {len(members)} files of {declared / 1e9:.1f} GB together; expected one scan, "
+            f"at most {MAX_FILES} files of {MAX_BYTES / 1e9:.1f} GB."
+        )
+    if declared > 64 << 20 and declared > MAX_RATIO * packed:
+        raise ValueError(
+            f"{name} would grow from {packed / 1e6:.1f} to {declared / 1e6:.0f} MB when unpacked; expected "
+            f"less than {MAX_RATIO} times; it is no scan."
+        )
+    if any(m.flag_bits & 1 for m in members):
+        raise ValueError(f"{name} is encrypted; unpack it and choose the folder.")
+    shown = [m for m in members if not Path(m.filename).name.startswith((".", "__MACOSX"))]
+    return [File(Path(m.filename).name, lambda m=m: _unpacked(name, archive, m)) for m in shown]  # type: ignore[misc]
+
+
+def _unpacked(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BinaryIO:
+    """One member in memory; zipfile stops at the size that the member declared, which was checked."""
+    try:
+        with archive.open(member) as file:
+            return io.BytesIO(file.read(member.file_size))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        raise ValueError(
+            f"{member.filename} in {name} cannot be unpacked ({error}); get the archive again."
+        ) from error
+
+
+def _rewound(content: BinaryIO) -> BinaryIO:
+    content.seek(0)
+    return io.BytesIO(content.read())

@@ -1,0 +1,180 @@
+"""Where the slices of a scan lie: patient directions, order, gaps. Pure geometry, no file format.
+
+Patient coordinates are DICOM's LPS [mm]: x to the patient's left, y to the back, z to the head.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+MAX_VOXELS = 1024**3 // 2
+"""More voxels than this are refused before anything is decoded (2 GiB as float32)."""
+OBLIQUE_WARN, OBLIQUE_LIMIT = 2.0, 20.0
+"""Degrees by which a grid may be turned against the patient's axes: silently, and at all."""
+SHEAR_LIMIT = 0.5
+"""Degrees by which the axes of a grid may miss the right angle; a tilted gantry misses by more."""
+EVEN, MISSING = 0.01, 1.5
+"""Slices are evenly spaced if they are so within this share; a gap of this many distances is a hole."""
+AIR_HU, PADDING_HU = -1000.0, -1024.0
+
+
+class Slice(NamedTuple):
+    """Where one image lies; `name` is its file, for messages."""
+
+    name: str
+    shape: tuple[int, int]
+    position: np.ndarray  # of the first pixel, LPS (x, y, z) [mm]
+    directions: np.ndarray  # along which the column and the row index grow, two unit vectors in a row (6,)
+    spacing: np.ndarray  # (rows, columns) [mm]
+
+
+class Stack(NamedTuple):
+    """Slices along their normal: `order` sorts them, `heights` [mm] are where they then lie.
+
+    `lies` says how the indices (slice, row, column) lie in the patient.
+    """
+
+    order: np.ndarray
+    heights: np.ndarray
+    even: bool
+    lies: Orientation
+
+
+def arrange(slices: Sequence[Slice], what: str) -> Stack:
+    """Check that slices in any order are one stack, and sort them; `what` names the series in messages."""
+    first = slices[0]
+    for s in slices:
+        for label, got, expected in (
+            ("size", s.shape, first.shape),
+            ("pixel spacing", s.spacing, first.spacing),
+            ("orientation", s.directions, first.directions),
+        ):
+            if not np.allclose(got, expected, rtol=0, atol=1e-3):
+                raise ValueError(
+                    f"{what} mixes slices of different {label}: {s.name} has {np.round(got, 4).tolist()}, "
+                    f"{first.name} {np.round(expected, 4).tolist()}; choose one of them."
+                )
+    row, column = first.directions[:3], first.directions[3:]
+    lengths = np.array([np.linalg.norm(row), np.linalg.norm(column)])
+    if np.abs(lengths - 1).max() > 0.01:
+        raise ValueError(
+            f"{first.name} has directions of lengths {lengths.round(3).tolist()}; expected 1 and 1."
+        )
+    row, column = row / lengths[0], column / lengths[1]
+    positions = np.array([s.position for s in slices])
+    order, heights, step = _sorted(positions, np.cross(row, column), [s.name for s in slices], what)
+    lies = orientation(np.stack([step, column * first.spacing[0], row * first.spacing[1]], axis=1), what)
+    gaps = np.diff(heights)
+    return Stack(order, heights, bool(np.abs(gaps / gaps.mean() - 1).max() <= EVEN), lies)
+
+
+def _sorted(
+    positions: np.ndarray, normal: np.ndarray, names: Sequence[str], what: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Order along the normal, heights in that order, and the mean step; refuses holes and duplicates."""
+    if len(positions) < 2:
+        raise ValueError(f"{what} has a single slice ({names[0]}); expected at least 2 to make a volume.")
+    heights = positions @ normal
+    order = np.argsort(heights, kind="stable")
+    heights, sorted_positions = heights[order], positions[order]
+    gaps = np.diff(heights)
+    usual = np.sort(gaps)[(len(gaps) - 1) // 2]
+    for k in np.flatnonzero(gaps < max(1e-3, 0.02 * usual)):
+        raise ValueError(
+            f"{what} has two slices at the same place: {names[order[k]]} and {names[order[k + 1]]}; "
+            "remove the duplicate, or choose one of several acquisitions."
+        )
+    for k in np.flatnonzero(gaps > MISSING * usual):
+        raise ValueError(
+            f"{what} has a hole of {gaps[k]:.4g} mm between {names[order[k]]} and {names[order[k + 1]]} "
+            f"where slices are {usual:.4g} mm apart; about {round(gaps[k] / usual) - 1} missing, add them."
+        )
+    step = (sorted_positions[-1] - sorted_positions[0]) / (len(order) - 1)
+    along = sorted_positions[0] + np.outer((heights - heights[0]) / (step @ normal), step)
+    shift = np.linalg.norm(sorted_positions - along, axis=1)
+    if shift.max() > 0.5:
+        worst = names[order[int(shift.argmax())]]
+        raise ValueError(
+            f"{what} has a slice that is shifted sideways: {worst} by {shift.max():.2f} mm; expected slices "
+            "that lie behind one another; it mixes several acquisitions or fields of view."
+        )
+    return order, heights, step
+
+
+def evenly(array: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """Slices (n, ...) at rising `heights`, interpolated linearly to n evenly spaced ones on the same span."""
+    wanted = np.linspace(heights[0], heights[-1], len(heights))
+    lower = np.clip(np.searchsorted(heights, wanted, side="right") - 1, 0, len(heights) - 2)
+    share = (wanted - heights[lower]) / (heights[lower + 1] - heights[lower])
+    out = np.empty_like(array)
+    for k, (i, t) in enumerate(zip(lower, share, strict=True)):
+        out[k] = (1 - t) * array[i] + t * array[i + 1]
+    return out
+
+
+def check_voxels(shape: tuple[int, ...], what: str) -> None:
+    """Refuse a declared (z, y, x) that is empty or larger than MAX_VOXELS; `what` names it."""
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"{what} declares the shape {shape}; expected three counts of at least 1.")
+    count = int(np.prod([int(n) for n in shape], dtype=object))
+    if count > MAX_VOXELS:
+        raise ValueError(
+            f"{what} declares {' x '.join(map(str, shape))} voxels = {count / 1e6:,.0f} million, more than "
+            f"the {MAX_VOXELS / 1e6:,.0f} million that are read; crop or downsample it first."
+        )
+
+
+class Orientation(NamedTuple):
+    """How to permute (`order`) and then flip an array so that its indices are (z, y, x) in our directions."""
+
+    order: tuple[int, int, int]
+    flips: tuple[slice, slice, slice]
+    voxel_size: tuple[float, float, float]
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """A view (z, y, x) whose indices grow to head, back and left."""
+        return array.transpose(self.order)[self.flips]
+
+
+def orientation(axes: np.ndarray, what: str) -> Orientation:
+    """How a grid lies in the patient. Nothing is resampled: one that is turned a little keeps its voxels.
+
+    Parameters
+    ----------
+    axes : (3, 3)
+        Column k is the LPS vector (x, y, z) [mm] of one step along array axis k.
+    what : str
+        Names the file or series in messages.
+    """
+    steps = np.linalg.norm(axes, axis=0)
+    if not np.isfinite(axes).all() or (steps <= 0).any():
+        raise ValueError(
+            f"{what} has voxel steps {steps.round(4).tolist()} mm; expected three lengths above 0."
+        )
+    units = axes / steps
+    for i, j in itertools.combinations(range(3), 2):
+        shear = np.degrees(np.arcsin(min(1.0, abs(float(units[:, i] @ units[:, j])))))
+        if shear > SHEAR_LIMIT:
+            raise ValueError(
+                f"{what} has axes that miss the right angle by {shear:.1f} degrees (a tilted gantry or "
+                f"a shear); expected at most {SHEAR_LIMIT}; resample it to a rectangular grid first."
+            )
+    along = np.abs(units).argmax(axis=0).tolist()  # patient axis that each array axis runs along
+    turn = np.degrees(np.arccos(np.abs(units).max(axis=0).clip(max=1.0))).max()
+    if sorted(along) != [0, 1, 2] or turn > OBLIQUE_LIMIT:
+        raise ValueError(
+            f"{what} is turned by {turn:.1f} degrees against the patient's axes; expected at most "
+            f"{OBLIQUE_LIMIT:.0f}; resample it to axial slices first."
+        )
+    if turn > OBLIQUE_WARN:
+        warnings.warn(f"{what} is turned by {turn:.1f} degrees; its own grid is kept.", stacklevel=4)
+    z, y, x = (along.index(patient) for patient in (2, 1, 0))
+    down, front, right = (slice(None, None, -1 if units[along[a], a] < 0 else 1) for a in (z, y, x))
+    # six decimals: a header of float32 has 0.7 as 0.69999999
+    size_z, size_y, size_x = (round(float(steps[a]), 6) for a in (z, y, x))
+    return Orientation((z, y, x), (down, front, right), (size_z, size_y, size_x))

@@ -1,0 +1,67 @@
+"""Acquire: choose a volume and design its scan."""
+
+import streamlit as st
+
+from pages.ui import engine, scan_check, scan_form, shell, source_form, state, words
+from pages.ui.scanview import scan_view
+from pages.ui.viewer import Shown, viewer, window_for
+
+shell.guard()
+shell.heading(
+    "Acquire", "Choose what is scanned and how. The scan is simulated: nothing here touches a real scanner."
+)
+
+source_form.fill(state.scan())
+scan_form.fill(state.scan())
+
+controls, pictures = st.columns([1, 2], gap="large")
+with controls:
+    source = source_form.choose_source()
+    if source is None:
+        with pictures, st.container(border=True):
+            st.markdown("**The scan appears here** as soon as there is a volume.")
+        shell.stop()
+    grid = source_form.choose_grid(source)
+    st.divider()
+    problem, pg = "", None
+    volume = engine.draft(source, grid)
+    try:
+        scan = scan_form.design(source, grid)
+        pg = scan.geometry(volume.geometry)
+    except ValueError as error:
+        problem = words.plain(error)
+
+with pictures:
+    if pg is None:
+        st.error(f"This combination does not work. {problem}")
+        viewer(
+            [Shown("Volume", engine.rounded(volume))],
+            volume.geometry,
+            key="acquire_volume",
+            window=window_for(source),
+            height=300,
+        )
+        shell.stop()
+    state.set_scan(scan, from_form=True)
+    remarks = scan_check.remarks(volume, pg)
+    scan_view(scan, volume, pg, key="scan_view", truncated=any("Truncated" in r for r in remarks))
+    rows, columns = pg.det_shape
+    facts = st.columns(4)
+    facts[0].metric("Detector", f"{rows} × {columns}", help="Rows × columns of pixels.")
+    facts[1].metric("Rays", words.count(rows * columns * pg.num_views), help="Measured values altogether.")
+    facts[2].metric(
+        "Field of view", f"{2 * scan_check.field_of_view(pg).radius:.0f} mm", help="Its diameter."
+    )
+    facts[3].metric("Dose", scan_form.dose_words(pg, scan.photons), help=scan_form.DOSE_HELP)
+    for remark in remarks:
+        st.warning(remark)
+    if st.button("Reconstruct this scan", type="primary", help="On to the methods; the scan is kept."):
+        st.switch_page(shell.RECONSTRUCT)
+    with st.expander("Look at the volume"):
+        viewer(
+            [Shown("Volume", engine.rounded(volume))],
+            volume.geometry,
+            key="acquire_volume",
+            window=window_for(source),
+            height=340,
+        )

@@ -1,0 +1,25 @@
+"""Compare: several runs and the reference side by side."""
+
+import streamlit as st
+
+from pages.ui import comparison, engine, shell
+
+shell.guard()
+shell.heading("Compare", "The same slice of every reconstruction, beside the volume that was scanned.")
+
+scan = shell.needed_scan()
+runs = comparison.comparable(scan)
+if not runs:
+    shell.missing(
+        "**This scan has not been reconstructed yet.** Run one method or more first.", shell.RECONSTRUCT
+    )
+
+chosen = comparison.choose(scan, runs)
+if not chosen:
+    shell.missing(
+        "**This scan has not been reconstructed yet**; choose runs of other scans above, or run a method.",
+        shell.RECONSTRUCT,
+    )
+comparison.comparison(scan, chosen)
+with st.expander("Download"):
+    comparison.downloads(scan, [engine.known_run(run.id) or run for run in chosen])

@@ -1,0 +1,46 @@
+"""Reconstruct: choose a method, watch it work, keep what it made."""
+
+import streamlit as st
+
+from core.runs.config import RunConfig
+from core.runs.jobs import FAST_METHODS
+from pages.ui import engine, live, method_form, shell, state, words
+
+shell.guard()
+shell.heading("Reconstruct", "Choose a method and watch the volume emerge from the projections.")
+
+scan = shell.needed_scan()
+pg = scan.geometry(engine.geometry(scan))
+run = engine.known_run(state.run_id())
+engine.reference(scan)  # begins now, in the background
+method_form.fill(run.config if run else None)
+
+controls, pictures = st.columns([1, 3], gap="large")
+with controls:
+    method = method_form.choose(pg)
+    params = method_form.choose_params(method)
+    config = RunConfig(scan, method, params)
+    instant = method in FAST_METHODS
+    if instant:
+        st.caption("Quick enough to follow every change at once.")
+        live.submit(config)
+    elif st.button(
+        "Run",
+        type="primary",
+        key="start",
+        width="stretch",
+        help="Queue this run. It goes on when you leave the page.",
+    ):
+        state.add_compared(live.submit(config))
+    run = engine.known_run(state.run_id())
+    if run is not None and st.button(
+        "Compare runs", key="to_compare", width="stretch", help="All runs of this scan side by side."
+    ):
+        st.switch_page(shell.COMPARE)
+
+with pictures:
+    if run is None:
+        with st.container(border=True, height=live.HEIGHT):
+            st.markdown(f"**Ready.** Press *Run* to see {words.method_label(method)} work, slice by slice.")
+    else:
+        live.run_view(run)

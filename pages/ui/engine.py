@@ -1,0 +1,102 @@
+"""The engine as the pages use it: one store and one queue a server, and what is worth keeping in memory."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+import torch
+
+from core.runs.config import PHANTOM_GRID, ScanConfig, source_volume
+from core.runs.jobs import JobQueue, Progress
+from core.runs.store import Run, RunStore
+from core.scan.library import load_volume
+from core.volume import Shape, Volume, VolumeGeometry, resample
+
+ACTIVE = ("queued", "running")
+_lock = threading.Lock()
+_references: dict[tuple, Future[Volume]] = {}
+_pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
+
+
+@st.cache_resource(show_spinner=False)
+def queue() -> JobQueue:
+    """The queue that all sessions share; its workers warm up in the background."""
+    return JobQueue(RunStore())
+
+
+def store() -> RunStore:
+    return queue().store
+
+
+def grid_of(scan: ScanConfig) -> Shape:
+    """The reconstruction grid (z, y, x)."""
+    if scan.grid is not None:
+        return scan.grid
+    return PHANTOM_GRID if scan.source.startswith("phantom:") else source(scan.source).shape
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the volume…")
+def source(name: str) -> Volume:
+    """A stored volume at its own resolution."""
+    return store().volume(name.removeprefix("volume:"))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Preparing the volume…")
+def draft(name: str, grid: Shape) -> Volume:
+    """The volume on a grid, to look at: phantoms are drawn straight onto it, which is quicker than averaging."""
+    if name.startswith("phantom:"):
+        return load_volume(name, shape=grid)
+    return resample(source(name), grid)
+
+
+def geometry(scan: ScanConfig) -> VolumeGeometry:
+    """Where the voxels of the reconstruction are."""
+    return draft(scan.source, grid_of(scan)).geometry
+
+
+def reference(scan: ScanConfig) -> Future[Volume]:
+    """The volume on the reconstruction grid, exactly as runs are measured against it; made in the background."""
+    key = (scan.source, grid_of(scan), scan.same_grid)
+    keeper = store()
+    with _lock:
+        if key not in _references:
+            while len(_references) >= 4:
+                _references.pop(next(iter(_references)))
+            chosen = replace(scan, grid=key[1])
+            _references[key] = _pool.submit(lambda: resample(source_volume(chosen, keeper), key[1]))
+        return _references[key]
+
+
+def known_run(run_id: str | None) -> Run | None:
+    """The run, or None where there is none (any more)."""
+    if run_id is None:
+        return None
+    try:
+        return store().run(run_id)
+    except ValueError:
+        return None
+
+
+def progress(run: Run) -> Progress:
+    return queue().progress(run.id)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def result_volume(run_id: str) -> Volume:
+    """The reconstruction of a finished run."""
+    return store().result(run_id).volume
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def result_hu(run_id: str) -> np.ndarray:
+    """The same, rounded to whole HU."""
+    return rounded(result_volume(run_id))
+
+
+def rounded(volume: Volume) -> np.ndarray:
+    """A volume as int16 HU, the form in which it is shown."""
+    return volume.hu.cpu().clamp(-32000, 32000).round().to(torch.int16).numpy()

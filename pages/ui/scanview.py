@@ -1,0 +1,142 @@
+"""The scan as a moving picture: gantry, projection and sinogram, linked, drawn in the browser."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+
+from core.geometry import ConeBeam, ParallelBeam, Views
+from core.measurement import simulate
+from core.projector import Projector
+from core.runs.config import ScanConfig
+from core.volume import Volume
+from pages.ui import scan_check
+
+MAX_VIEWS = 72
+"""Views that are shown; a scan of more is thinned evenly."""
+MAX_RAYS = 2_500_000
+"""Beyond, detector pixels are joined for the picture."""
+
+_HERE = Path(__file__).parent
+_HTML = """<div class="box"><div class="sv">
+<canvas class="space3d" role="img" aria-label="Source, detector and object in space"></canvas>
+<canvas class="shot" role="img" aria-label="Projection of this view"></canvas>
+<canvas class="sino" role="img" aria-label="Sinogram of the chosen detector row"></canvas>
+<div class="controls"><button type="button" class="play" aria-label="Play or pause">▶</button>
+<input class="view" type="range" min="0" step="1" value="0" aria-label="View"><span class="word"></span></div>
+<div class="hint">Drag the scene to turn it. Click the sinogram or the projection: the ray that was measured there is drawn
+in red. Dashed: the field of view.</div>
+</div></div>"""
+
+
+def scan_view(
+    scan: ScanConfig, volume: Volume, pg: ParallelBeam | ConeBeam, *, key: str, truncated: bool
+) -> None:
+    """Draw the scan of a volume.
+
+    Parameters
+    ----------
+    volume : Volume
+        On the reconstruction grid: it is scanned for the picture alone.
+    truncated : bool
+        The field of view is drawn as a warning.
+    """
+    _component()(key=key, data=_picture(scan.digest(), volume, pg, scan.photons, scan.seed, truncated))
+
+
+@st.cache_data(max_entries=24, show_spinner="Scanning…")
+def _picture(
+    digest: str,
+    _volume: Volume,
+    _pg: ParallelBeam | ConeBeam,
+    photons: float | None,
+    seed: int,
+    truncated: bool,
+) -> bytes:
+    """All that the picture needs: a JSON header, the middle slice and the projections as bytes."""
+    index = np.unique(np.linspace(0, _pg.num_views - 1, min(MAX_VIEWS, _pg.num_views)).round().astype(int))
+    views = _pg.views().subset(index.tolist())
+    shown, factor = _joined(views)
+    measured = simulate(
+        _volume,
+        Projector(_volume.geometry, shown),
+        # pixels that are joined collect more photons
+        photon_count=None if photons is None else photons * factor**2,
+        generator=torch.Generator().manual_seed(seed),
+        supersample=1,
+    ).projections
+    grey = _bytes(measured.numpy(), 0.0, max(1e-6, float(torch.quantile(measured.flatten()[::7], 0.999))))
+    cone = isinstance(_pg, ConeBeam)
+    distance = 1.75 * _volume.geometry.radius
+    head: dict[str, Any] = {
+        "id": "scan",
+        "parallel": not cone,
+        "title": ("Helical cone beam" if _pg.pitch else "Cone beam")
+        if isinstance(_pg, ConeBeam)
+        else "Parallel beam",
+        "size": _volume.geometry.size,
+        "panel": [n * p for n, p in zip(_pg.det_shape, _pg.pixel_size, strict=True)],
+        "distance": distance,
+        "fov": scan_check.field_of_view(_pg),
+        "truncated": truncated,
+        "views": [_vectors(views, k, cone, distance) for k in range(views.num_views)],
+        "numbers": (index + 1).tolist(),
+        "degrees": [math.degrees(_pg.angles[k]) for k in index],
+        "total": _pg.num_views,
+    }
+    middle = _bytes(_volume.hu[_volume.shape[0] // 2].numpy(), -900.0, 500.0)
+    head |= {"shape": grey.shape, "sliceShape": middle.shape}
+    text = json.dumps(head).encode()
+    return b"".join([struct.pack("<I", len(text)), text, middle.tobytes(), grey.tobytes()])
+
+
+def _joined(views: Views) -> tuple[Views, int]:
+    """The views with detector pixels joined until there are few enough rays, and how many a side."""
+    factor = 1
+    v, u = views.det_shape
+    while views.num_views * (v // factor) * (u // factor) > MAX_RAYS:
+        factor += 1
+    if factor == 1:
+        return views, 1
+    # the same extent in fewer pixels
+    shape = (max(1, v // factor), max(1, u // factor))
+    steps = (views.det_v * (v / shape[0]), views.det_u * (u / shape[1]))
+    return Views(views.cone, views.source, views.det_pos, *steps, shape), factor
+
+
+def _vectors(views: Views, k: int, cone: bool, distance: float) -> dict[str, list[float]]:
+    """Where things are in view k: source, panel centre, unit vectors; of a parallel beam at a fitting distance."""
+    ray = (views.det_pos[k] - views.source[k]) if cone else views.source[k]
+    ray = ray / np.linalg.norm(ray)
+    parts = {
+        "source": views.source[k] if cone else views.det_pos[k] - distance * ray,
+        "det": views.det_pos[k] if cone else views.det_pos[k] + distance * ray,
+        "ray": ray,
+        "up": views.det_v[k] / np.linalg.norm(views.det_v[k]),
+        "across": views.det_u[k] / np.linalg.norm(views.det_u[k]),
+    }
+    return {
+        name: [round(float(a), 3 if name in ("source", "det") else 5) for a in v] for name, v in parts.items()
+    }
+
+
+def _bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return (np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+@cache
+def _component() -> Any:
+    return st.components.v2.component(
+        "tomopatch_scan",
+        html=_HTML,
+        css=(_HERE / "scanview.css").read_text("utf-8"),
+        js=(_HERE / "scanview.js").read_text("utf-8"),
+    )

@@ -1,0 +1,123 @@
+"""What every page shares: the page table, the sidebar, headings, and what to say where something is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from core.runs.config import ScanConfig
+from pages.ui import engine, state, words
+
+HOME, ACQUIRE = "pages/home.py", "pages/acquire.py"
+RECONSTRUCT, COMPARE = "pages/reconstruct.py", "pages/compare.py"
+
+TABLE = {
+    HOME: "Home",
+    ACQUIRE: "Acquire",
+    RECONSTRUCT: "Reconstruct",
+    COMPARE: "Compare",
+}
+"""The pages in the order that a person thinks; another page is another line."""
+
+
+def navigation() -> Any:
+    """The chosen page."""
+    return st.navigation([st.Page(path, title=title, default=path == HOME) for path, title in TABLE.items()])
+
+
+def guard() -> None:
+    """First line of every page: a deep link may run the page alone, without app.py; start over through it.
+
+    Streamlit takes a `pages` folder beside the app for pages of its own until `st.navigation` was called once.
+    """
+    if state.inside():
+        return
+    try:
+        navigation()
+    except StreamlitAPIException:
+        return  # the page was started as a script of its own
+    st.rerun()
+
+
+def heading(title: str, lead: str) -> None:
+    """The page's title and, in a sentence, what it is for."""
+    st.title(title, anchor=False)
+    st.caption(lead)
+
+
+def missing(text: str, page: str) -> NoReturn:
+    """An empty state: what is missing and where to get it. Ends the page."""
+    with st.container(border=True):
+        st.markdown(text)
+        st.page_link(page, label=f"Go to {TABLE[page]}", icon=":material/arrow_forward:")
+    stop()
+
+
+def close() -> None:
+    """What follows each page: the address and the sidebar tell what it has chosen."""
+    state.write_url()
+    _sidebar()
+    state.leave()
+
+
+def stop() -> NoReturn:
+    """End the page here; after `st.stop` nothing more could be drawn."""
+    close()
+    st.stop()
+
+
+def needed_scan() -> ScanConfig:
+    """The current scan and that its volume is there; else the page ends with a word."""
+    scan = state.scan()
+    if scan is None:
+        missing("**There is no scan yet.** Design one first, or start the demo on Home.", ACQUIRE)
+    try:
+        scan.geometry(engine.geometry(scan))
+    except ValueError as error:
+        missing(f"**This scan cannot be used.** {words.plain(error)}", ACQUIRE)
+    return scan
+
+
+def _sidebar() -> None:
+    """The current volume, scan and run, on every page."""
+    st.html(f"<style>{(Path(__file__).parent / 'page.css').read_text('utf-8')}</style>")
+    with st.sidebar, st.container(gap="xsmall"):
+        st.markdown("**TomoPatch**")
+        scan = state.scan()
+        if scan is None:
+            st.caption("No scan yet. Start the demo on Home, or design a scan on Acquire.")
+        else:
+            names = (
+                {v.digest: v.name for v in engine.store().volumes()}
+                if scan.source.startswith("volume:")
+                else {}
+            )
+            volume = words.source_words(scan.source, names)
+            _line("Volume", _escape(volume) + (f", {words.times(scan.grid)}" if scan.grid else ""))
+            _line("Scan", _sentence(words.scan_words(scan)))
+            run = engine.known_run(state.run_id())
+            if run is not None:
+                done = (
+                    f"{run.metrics.psnr:.1f} dB, {words.seconds(run.seconds)}" if run.metrics else run.status
+                )
+                _line("Run", f"{words.method_label(run.config.method)}, {done}")
+        st.caption(
+            "**Not for diagnosis.** Scans here are simulated; reconstructions can show what is not there and hide "
+            "what is. For teaching and research."
+        )
+
+
+def _line(what: str, text: str) -> None:
+    st.markdown(f":gray[:small[{what}]]  \n:small[{text}]")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _escape(text: str) -> str:
+    """A volume's name comes from a file: it must not become markup."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:" else c for c in text)

@@ -1,0 +1,171 @@
+"""Choosing the volume: a phantom, an upload, or one that was uploaded before; and the reconstruction grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from core.runs.config import PHANTOM_GRID, ScanConfig
+from core.scan.dicom import list_series, read_dicom
+from core.scan.nifti import SUFFIXES, read_nifti
+from core.scan.phantom import PHANTOMS
+from core.volume import Shape, Volume, body_box, centred, crop
+from pages.ui import engine, state, words
+
+SEEDED = ("thorax", "abdomen", "head")
+GRIDS: dict[str, Shape | None] = {"S": PHANTOM_GRID, "M": (96, 192, 192), "Native": None}
+KINDS = {"phantom": "Phantom", "upload": "Upload", "stored": "Stored"}
+
+
+def fill(scan: ScanConfig | None) -> None:
+    """Give the form the scan's volume and grid, where it has no values yet."""
+    kind, _, rest = (scan.source if scan else "phantom:thorax:0").partition(":")
+    name, _, seed = rest.partition(":") if kind == "phantom" else ("thorax", "", "0")
+    grid = next((label for label, shape in GRIDS.items() if scan and shape == scan.grid), "S")
+    stored = rest if kind == "volume" else None
+    state.fill({
+        "kind": "stored" if stored else "phantom",
+        "phantom": name if name in PHANTOMS else "thorax",
+        "phantom_seed": int(seed) if seed.isdecimal() else 0,
+        "stored": stored,
+        "grid": grid,
+        "crop": True,
+    })  # fmt: skip
+
+
+def choose_source() -> str | None:
+    """The name of the chosen volume, or None as long as there is none."""
+    kind = st.segmented_control(
+        "Volume", list(KINDS), format_func=lambda k: KINDS[k], key=state.field("kind"), required=True,
+        help="What is scanned: a built-in digital patient or test object, or a CT volume of your own.",
+    )  # fmt: skip
+    if kind == "upload":
+        return _upload()
+    if kind == "stored":
+        return _stored()
+    left, right = st.columns([3, 2])
+    name = left.selectbox(
+        "Phantom", PHANTOMS, format_func=words.phantom_words, key=state.field("phantom"),
+        help="The first three are digital patients with lesions; the others are classic test objects.",
+    )  # fmt: skip
+    if name not in SEEDED:
+        right.number_input(
+            "Patient no.", 0, 0, 0, disabled=True, help="Test objects look the same each time."
+        )
+        return f"phantom:{name}"
+    seed = right.number_input(
+        "Patient no.", 0, 9999, step=1, key=state.field("phantom_seed"),
+        help="Each number is another patient: other sizes, other organs, other lesions.",
+    )  # fmt: skip
+    return f"phantom:{name}:{seed}"
+
+
+def choose_grid(source: str) -> Shape:
+    """The reconstruction grid (z, y, x)."""
+    phantom = source.startswith("phantom:")
+    native = None if phantom else engine.source(source).shape
+    options = [label for label in GRIDS if not (phantom and label == "Native")]
+    if state.value("grid") not in options:
+        state.fill({"grid": "S"}, overwrite=True)
+
+    def shape(label: str) -> Shape:
+        grid = GRIDS[label] or native
+        assert grid is not None  # Native is offered where there is a stored volume only
+        return grid if native is None else tuple(min(a, b) for a, b in zip(grid, native, strict=True))  # type: ignore[return-value]
+
+    label = st.segmented_control(
+        "Reconstruction grid", options, key=state.field("grid"), required=True,
+        format_func=lambda k: f"{k} · {words.times(shape(k))}",
+        help="Voxels (z × y × x) of the reconstruction. S answers fastest; M takes four to eight times as long. "
+        "The scan itself is always simulated from the volume at its finer resolution.",
+    )  # fmt: skip
+    return shape(label or "S")
+
+
+def _stored() -> str | None:
+    known = {v.digest: v for v in engine.store().volumes()}
+    if not known:
+        st.info("No volume of yours is stored yet. Choose *Upload* and drop a scan there.")
+        return None
+    if state.value("stored") not in known:
+        state.fill({"stored": next(iter(known))}, overwrite=True)
+    digest = st.selectbox(
+        "Stored volume", list(known), key=state.field("stored"),
+        format_func=lambda d: f"{known[d].name} · {words.times(known[d].shape)}",
+        help="Volumes that were uploaded on this machine, newest first.",
+    )  # fmt: skip
+    return f"volume:{digest}"
+
+
+# ---- uploads ------------------------------------------------------------------------------------------
+
+
+def _upload() -> str | None:
+    folder = st.toggle(
+        "Choose a whole folder", key=state.field("folder"), help="For a folder of DICOM files."
+    )
+    trim = st.checkbox(
+        "Crop to the body", key=state.field("crop"),
+        help="Leaves the air around the patient out, so that the grid is spent on the patient.",
+    )  # fmt: skip
+    files = st.file_uploader(
+        "DICOM files, a .zip of them, or a NIfTI file", key=state.field(f"files.{folder}"),
+        accept_multiple_files="directory" if folder else True,
+        help="Nothing leaves this machine. Of a DICOM file only the pixels and their positions are kept.",
+    )  # fmt: skip
+    if files:
+        digest = _read(files, trim)
+        if digest is not None:
+            st.caption(f"Loaded: {len(files)} file{'s' if len(files) > 1 else ''}.")
+            state.fill({"uploaded": digest}, overwrite=True)
+            return f"volume:{digest}"
+        return None
+    digest = state.value("uploaded")
+    if digest is None:
+        st.info("Drop a CT here: DICOM slices in any order, a zip, or NIfTI (.nii, .nii.gz).")
+        return None
+    return f"volume:{digest}"
+
+
+def _read(files: Sequence[Any], trim: bool) -> str | None:
+    """Digest of the stored volume; None after a sentence about what is wrong."""
+    try:
+        nifti = [f for f in files if f.name.lower().endswith(SUFFIXES)]
+        uid = None if nifti else _choose_series(files)
+        token = (tuple(sorted(f.file_id for f in files)), uid, trim)
+        done = state.value("upload_done")
+        if done is None or done[0] != token:  # the same files are read once
+            with st.spinner("Reading the volume…"):
+                volume = read_nifti(nifti[0], name=nifti[0].name) if nifti else read_dicom(_named(files), uid)
+                done = (token, engine.store().add_volume(_trimmed(volume) if trim else volume))
+            state.fill({"upload_done": done}, overwrite=True)
+        return done[1]
+    except ValueError as error:
+        st.error(words.plain(error))
+        return None
+
+
+def _choose_series(files: Sequence[Any]) -> str:
+    found = [s for s in list_series(_named(files)) if s.modality == "CT"]
+    if not found:
+        raise ValueError("these files hold no CT series; MR, X-ray and other images are not supported.")
+    if len(found) == 1:
+        return found[0].uid
+    chosen = st.selectbox(
+        f"Series ({len(found)} found)", found, key=state.field("series"),
+        format_func=lambda s: f"{s.description or 'without a name'} · {s.num_slices} slices",
+        help="Several series were found in these files; one is scanned.",
+    )  # fmt: skip
+    return chosen.uid
+
+
+def _named(files: Sequence[Any]) -> list[tuple[str, Any]]:
+    return [(f.name, f) for f in files]
+
+
+def _trimmed(volume: Volume) -> Volume:
+    cut = crop(volume, body_box(volume))
+    return centred(cut) if math.prod(cut.shape) > 0 else volume

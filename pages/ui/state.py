@@ -1,0 +1,138 @@
+"""What a session has chosen. Only this module spells session keys and URL parameters.
+
+The order is scan -> run -> comparison: a change clears what depends on it. All of it is also in the URL, so that
+a reload, which begins a new session, finds it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import streamlit as st
+
+from core.runs.config import ScanConfig
+
+_INSIDE, _SCAN, _RUN, _COMPARED, _RESTORED = "_inside", "_scan", "_run", "_compared", "_restored"
+_FORM = "form."
+
+
+def enter() -> None:
+    """A run of the app begins: pages can tell that they do not run alone."""
+    st.session_state[_INSIDE] = True
+    _restore()
+
+
+def leave() -> None:
+    st.session_state.pop(_INSIDE, None)
+
+
+def inside() -> bool:
+    """Whether the page is run by app.py."""
+    return _INSIDE in st.session_state
+
+
+def _restore() -> None:
+    """Take over what the URL says, once in a session."""
+    if _RESTORED in st.session_state:
+        return
+    st.session_state[_RESTORED] = True
+    text = st.query_params.get("scan")
+    if text and _SCAN not in st.session_state:
+        try:
+            scan = ScanConfig.from_json(json.loads(text))
+        except (ValueError, TypeError):
+            st.toast("The scan in the address is not understood; choose one on Acquire.")
+        else:
+            # a link must not make the server open files of its own disk
+            if str(scan.source).startswith(("phantom:", "volume:")):
+                st.session_state[_SCAN] = scan
+    if st.query_params.get("run"):
+        st.session_state.setdefault(_RUN, st.query_params["run"])
+    if st.query_params.get("compare"):
+        st.session_state.setdefault(_COMPARED, tuple(st.query_params["compare"].split(",")[:8]))
+
+
+def write_url() -> None:
+    """Put the session's choices into the address; pages call it once they know them."""
+    chosen = scan()
+    wanted = {
+        "scan": None if chosen is None else _short(chosen),
+        "run": run_id(),
+        "compare": ",".join(compared()) or None,
+    }
+    for name, value in wanted.items():
+        if value is None:
+            st.query_params.pop(name, None)
+        elif st.query_params.get(name) != value:
+            st.query_params[name] = value
+
+
+def scan() -> ScanConfig | None:
+    return st.session_state.get(_SCAN)
+
+
+def set_scan(chosen: ScanConfig, *, from_form: bool = False) -> None:
+    """Another scan: the run and the comparison were of the old one, and so were the forms unless they chose it."""
+    if not from_form:
+        for key in [k for k in st.session_state if str(k).startswith(_FORM)]:
+            del st.session_state[key]
+    if chosen != scan():
+        st.session_state[_SCAN] = chosen
+        set_run(None)
+        st.session_state[_COMPARED] = ()
+
+
+def run_id() -> str | None:
+    return st.session_state.get(_RUN)
+
+
+def set_run(chosen: str | None) -> None:
+    st.session_state[_RUN] = chosen
+
+
+def compared() -> tuple[str, ...]:
+    """The runs to compare; empty = those of the current scan."""
+    return st.session_state.get(_COMPARED, ())
+
+
+def set_compared(chosen: Sequence[str]) -> None:
+    st.session_state[_COMPARED] = tuple(chosen)
+
+
+def add_compared(run_id: str) -> None:
+    """Another run for a comparison that was put together by hand."""
+    chosen = compared()
+    if chosen and run_id not in chosen:
+        set_compared((*chosen, run_id))
+
+
+# ---- form fields ------------------------------------------------------------------------------------
+
+
+def field(name: str) -> str:
+    """The key of a form's widget. Its value is kept when the page is left."""
+    return _FORM + name
+
+
+def value(name: str, default: Any = None) -> Any:
+    return st.session_state.get(field(name), default)
+
+
+def fill(values: dict[str, Any], *, overwrite: bool = False) -> None:
+    """Give widgets their values, before they are drawn."""
+    for name, new in values.items():
+        if overwrite or field(name) not in st.session_state:
+            st.session_state[field(name)] = new
+        else:
+            # assigning a widget's value to itself keeps it when its page is left
+            st.session_state[field(name)] = st.session_state[field(name)]
+
+
+def _short(chosen: ScanConfig) -> str:
+    """JSON of the fields that are not at their default."""
+    defaults = {f.name: f.default for f in fields(ScanConfig)}
+    changed = {k: v for k, v in asdict(chosen).items() if v != defaults[k]}
+    return json.dumps(changed, separators=(",", ":"))

@@ -1,0 +1,191 @@
+// Drawing of the slice viewer: colours, planes, panes. Nothing here knows of Streamlit or of events.
+
+// ---- colours ---------------------------------------------------------------------------------
+
+const GREY = [[0, 0, 0, 0], [1, 255, 255, 255]];
+// Dark in the middle, so that "no difference" is quiet on the black ground; blue and red stay apart for
+// colour-blind eyes (after Crameri's "berlin").
+const SIGNED = [
+  [0, 158, 198, 255], [0.22, 62, 140, 214], [0.42, 18, 48, 84], [0.5, 10, 10, 12],
+  [0.58, 84, 30, 14], [0.78, 214, 92, 62], [1, 255, 196, 178],
+];
+
+function colourAt(map, t) {
+  let k = 1;
+  while (k < map.length - 1 && map[k][0] < t) k++;
+  const a = map[k - 1], b = map[k], s = Math.min(1, Math.max(0, (t - a[0]) / (b[0] - a[0])));
+  return [1, 2, 3].map((c) => Math.round(a[c] + s * (b[c] - a[c])));
+}
+
+const packed = new Map();
+/** 256 colours of a map as little-endian RGBA words. */
+function palette(map) {
+  if (!packed.has(map)) {
+    packed.set(map, Uint32Array.from({ length: 256 }, (_, i) => {
+      const [r, g, b] = colourAt(map, i / 255);
+      return (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
+    }));
+  }
+  return packed.get(map);
+}
+
+/** Table from a 16-bit value (+32768) to a colour, linear between low and high. */
+class Lookup {
+  constructor(map) { this.map = map; this.table = new Uint32Array(65536); this.low = NaN; this.high = NaN; }
+  set(low, high) {
+    if (low === this.low && high === this.high) return this.table;
+    const colours = palette(this.map), t = this.table, scale = 255 / Math.max(1e-6, high - low);
+    for (let i = 0; i < 65536; i++) {
+      const c = (i - 32768 - low) * scale;
+      t[i] = colours[c <= 0 ? 0 : c >= 255 ? 255 : c | 0];
+    }
+    this.low = low; this.high = high;
+    return t;
+  }
+}
+
+// ---- planes ----------------------------------------------------------------------------------
+
+// u and v are the picture's axes, as indices into (z, y, x); v runs to the head in two planes, so it is flipped.
+const PLANES = {
+  axial: { u: 2, v: 1, across: 0, flip: false, letters: ['A', 'P', 'R', 'L'] }, // top, bottom, left, right
+  coronal: { u: 2, v: 0, across: 1, flip: true, letters: ['H', 'F', 'R', 'L'] },
+  sagittal: { u: 1, v: 0, across: 2, flip: true, letters: ['H', 'F', 'A', 'P'] },
+};
+
+const at = (f, n) => Math.min(n - 1, Math.max(0, Math.floor(f * n)));
+
+/** Write the colours of one slice; with `other`, of the difference of two volumes. */
+function paintSlice(out, plane, shape, k, table, volume, other, from, to) {
+  const [nz, ny, nx] = shape, half = 32768;
+  const w = shape[PLANES[plane].u], h = shape[PLANES[plane].v];
+  const step = plane === 'sagittal' ? nx : 1;
+  for (let j = 0; j < h; j++) {
+    const row = plane === 'axial' ? (k * ny + j) * nx
+      : plane === 'coronal' ? ((nz - 1 - j) * ny + k) * nx : (nz - 1 - j) * ny * nx + k;
+    let q = j * w + from, s = row + from * step;
+    if (other) {
+      for (let i = from; i < to; i++, q++, s += step) {
+        const d = volume[s] - other[s];
+        out[q] = table[(d < -half ? -half : d > 32767 ? 32767 : d) + half];
+      }
+    } else {
+      for (let i = from; i < to; i++, q++, s += step) out[q] = table[volume[s] + half];
+    }
+  }
+}
+
+// ---- one picture -----------------------------------------------------------------------------
+
+/** A canvas that shows one plane of one volume, of a difference, or of two volumes side by side of a divider. */
+class Pane {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.slice = document.createElement('canvas');
+    this.rect = { x: 0, y: 0, w: 1, h: 1 };
+  }
+
+  resize(width, height, ratio) {
+    const w = Math.max(1, Math.round(width * ratio)), h = Math.max(1, Math.round(height * ratio));
+    if (this.canvas.width !== w || this.canvas.height !== h) { this.canvas.width = w; this.canvas.height = h; }
+    this.ratio = ratio;
+  }
+
+  /** Fractions (u, v) of the picture at a position on the screen, v in the direction of the axis. */
+  locate(clientX, clientY) {
+    const box = this.canvas.getBoundingClientRect();
+    const px = (clientX - box.left) / box.width * this.canvas.width;
+    const py = (clientY - box.top) / box.height * this.canvas.height;
+    const u = (px - this.rect.x) / this.rect.w, v = (py - this.rect.y) / this.rect.h;
+    return { u, v: PLANES[this.plane].flip ? 1 - v : v, inside: u >= 0 && u < 1 && v >= 0 && v < 1 };
+  }
+
+  draw(scene, view, spec) {
+    const { shape, spacing, volumes } = scene, plane = PLANES[spec.plane];
+    this.plane = spec.plane;
+    const w = shape[plane.u], h = shape[plane.v], k = at(view.cursor[plane.across], shape[plane.across]);
+    if (this.slice.width !== w || this.slice.height !== h || !this.image) {
+      this.slice.width = w; this.slice.height = h;
+      this.context = this.slice.getContext('2d');
+      this.image = this.context.createImageData(w, h);
+      this.words = new Uint32Array(this.image.data.buffer);
+    }
+    const paint = (table, a, b, from, to) => paintSlice(this.words, spec.plane, shape, k, table, a, b, from, to);
+    if (spec.kind === 'difference') paint(scene.signed, volumes[spec.volume], volumes[spec.other], 0, w);
+    else if (spec.kind === 'swipe') {
+      const cut = Math.round(view.cut * w);
+      paint(scene.grey, volumes[spec.volume], null, 0, cut);
+      paint(scene.grey, volumes[spec.other], null, cut, w);
+    } else paint(scene.grey, volumes[spec.volume], null, 0, w);
+    this.context.putImageData(this.image, 0, 0);
+
+    const c = this.canvas.getContext('2d', { alpha: false }), W = this.canvas.width, H = this.canvas.height;
+    const mmW = w * spacing[plane.u], mmH = h * spacing[plane.v];
+    const scale = Math.min(W / mmW, H / mmH) * view.zoom;
+    const cu = view.centre[plane.u], cv = plane.flip ? 1 - view.centre[plane.v] : view.centre[plane.v];
+    const r = this.rect = { w: mmW * scale, h: mmH * scale };
+    r.x = W / 2 - cu * r.w; r.y = H / 2 - cv * r.h;
+    c.fillStyle = '#000';
+    c.fillRect(0, 0, W, H);
+    c.imageSmoothingEnabled = view.smooth;
+    c.imageSmoothingQuality = 'medium';
+    c.drawImage(this.slice, r.x, r.y, r.w, r.h);
+    this.decorate(c, scene, view, spec, plane, scale);
+  }
+
+  decorate(c, scene, view, spec, plane, scale) {
+    const R = this.ratio, W = this.canvas.width, H = this.canvas.height, r = this.rect, m = 7 * R;
+    const spot = (f) => [r.x + f[plane.u] * r.w, r.y + (plane.flip ? 1 - f[plane.v] : f[plane.v]) * r.h];
+    if (view.crosshair) {
+      const [x, y] = spot(view.cursor).map((q) => Math.round(q) + 0.5), gap = 9 * R;
+      c.strokeStyle = 'rgba(94, 214, 255, .62)';
+      c.lineWidth = Math.max(1, R * 0.75);
+      c.beginPath();
+      c.moveTo(0, y); c.lineTo(x - gap, y); c.moveTo(x + gap, y); c.lineTo(W, y);
+      c.moveTo(x, 0); c.lineTo(x, y - gap); c.moveTo(x, y + gap); c.lineTo(x, H);
+      c.stroke();
+    }
+    if (view.hover && !view.hoverHere(this)) {
+      const [x, y] = spot(view.hover);
+      c.strokeStyle = 'rgba(255, 214, 102, .95)';
+      c.lineWidth = 1.2 * R;
+      c.beginPath(); c.arc(x, y, 3.5 * R, 0, 7); c.stroke();
+    }
+    if (spec.kind === 'swipe') {
+      const x = r.x + view.cut * r.w;
+      c.fillStyle = 'rgba(255, 214, 102, .95)';
+      c.fillRect(x - R, 0, 2 * R, H);
+      c.beginPath(); c.arc(x, H / 2, 9 * R, 0, 7); c.fill();
+      c.fillStyle = '#000'; c.font = `${12 * R}px sans-serif`; c.textAlign = 'center'; c.textBaseline = 'middle';
+      c.fillText('⇔', x, H / 2);
+    }
+    c.shadowColor = 'rgba(0,0,0,.95)'; c.shadowBlur = 3 * R;
+    const write = (text, x, y, align, base, colour = 'rgba(255,255,255,.92)', weight = '') => {
+      c.font = `${weight} ${11.5 * R}px system-ui, sans-serif`; c.fillStyle = colour;
+      c.textAlign = align; c.textBaseline = base;
+      c.fillText(text, x, y);
+    };
+    const [top, bottom, left, right] = plane.letters, dim = 'rgba(255,255,255,.6)';
+    write(top, W / 2, m, 'center', 'top', dim); write(bottom, W / 2, H - m, 'center', 'bottom', dim);
+    write(left, m, H / 2, 'left', 'middle', dim); write(right, W - m, H / 2, 'right', 'middle', dim);
+    const name = (i) => scene.names[i];
+    write(spec.title, m, m, 'left', 'top', undefined, '600');
+    if (spec.kind === 'swipe') write(name(spec.other), W - m, m, 'right', 'top', undefined, '600');
+    else if (spec.note) write(spec.note, W - m, m, 'right', 'top', dim);
+    // value at the pointer, else at the crosshair
+    const f = view.hover || view.cursor, [nz, ny, nx] = scene.shape;
+    const q = (at(f[0], nz) * ny + at(f[1], ny)) * nx + at(f[2], nx), signed = (v) => `${v > 0 ? '+' : ''}${v}`;
+    const a = scene.volumes[spec.volume][q];
+    const value = spec.kind === 'difference' ? `${signed(a - scene.volumes[spec.other][q])} HU`
+      : spec.kind === 'swipe' ? `${a} | ${scene.volumes[spec.other][q]} HU` : `${a} HU`;
+    write(value.replaceAll('-', '−'), m, H - m, 'left', 'bottom', view.hover ? '#ffd666' : '#8be0ff');
+    // scale bar: the round length nearest to a fifth of the width
+    const lengths = [1, 2, 5, 10, 20, 50, 100, 200, 500], want = W / 5 / scale;
+    const mm = lengths.reduce((best, l) => (Math.abs(l - want) < Math.abs(best - want) ? l : best));
+    const x1 = W - m, x0 = x1 - mm * scale, y = H - m - 2 * R;
+    c.strokeStyle = 'rgba(255,255,255,.85)'; c.lineWidth = 1.5 * R;
+    c.beginPath(); c.moveTo(x0, y - 4 * R); c.lineTo(x0, y); c.lineTo(x1, y); c.lineTo(x1, y - 4 * R); c.stroke();
+    write(mm >= 10 ? `${mm / 10} cm` : `${mm} mm`, x1, y - 6 * R, 'right', 'bottom', dim);
+    c.shadowBlur = 0;
+  }
+}

@@ -1,0 +1,126 @@
+"""What the pages call things, in plain words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any
+
+from core.reconstruct.methods import METHODS
+from core.runs.config import ScanConfig
+from core.runs.jobs import Progress
+from core.runs.store import Run
+
+PHANTOM_WORDS = {
+    "thorax": "Thorax",
+    "abdomen": "Abdomen",
+    "head": "Head",
+    "shepp-logan": "Shepp-Logan (3D)",
+    "spheres": "Spheres",
+    "defrise": "Defrise discs",
+    "bars": "Bar pattern",
+}
+
+_PLAIN = {
+    "src_orig_dist": "the distance source to axis",
+    "src_det_dist": "the distance source to detector",
+    "angle_range": "the angle range",
+    "num_views": "the number of views",
+    "pixel_size": "the pixel size",
+    "det_shape": "the detector's rows and columns",
+    "det_offset": "the detector's shift",
+}
+
+
+def plain(error: Exception) -> str:
+    """The engine's sentence with the pages' names for things, as a sentence."""
+    text = str(error)
+    for name, words in _PLAIN.items():
+        text = text.replace(name, words)
+    return text[:1].upper() + text[1:]
+
+
+def phantom_words(name: str) -> str:
+    return PHANTOM_WORDS.get(name, name.replace("-", " ").capitalize())
+
+
+def source_words(source: str, volumes: dict[str, str] | None = None) -> str:
+    """The volume's name; `volumes` maps digests of stored ones to theirs."""
+    kind, _, rest = source.partition(":")
+    if kind == "phantom":
+        name, _, seed = rest.partition(":")
+        return f"{phantom_words(name)} phantom" + (f" no. {seed}" if seed not in ("", "0") else "")
+    if kind == "volume":
+        return (volumes or {}).get(rest, "Stored volume")
+    return source
+
+
+def times(shape: Any) -> str:
+    return " × ".join(str(n) for n in shape)
+
+
+def dose_words(photons: float | None) -> str:
+    return "no noise" if photons is None else f"{count(photons)} photons a ray"
+
+
+def count(n: float) -> str:
+    """1e5 as 100 000."""
+    return f"{n:,.0f}".replace(",", "\u202f")
+
+
+def scan_words(scan: ScanConfig) -> str:
+    beam = {"parallel": "parallel beam", "cone": "cone beam"}[scan.beam]
+    if scan.pitch:
+        beam = "helical cone beam"
+    return f"{beam}, {scan.num_views} views over {scan.angle_range:g}°, {dose_words(scan.photons)}"
+
+
+def params_words(method: str, params: dict[str, Any]) -> str:
+    """The parameters that people tell runs apart by."""
+    parts = []
+    for name, value in params.items():
+        if name == "num_iterations":
+            parts.append(f"{value} iterations")
+        elif name == "filter":
+            parts.append(str(value))
+        elif isinstance(value, float):
+            parts.append(f"{_label(method, name)} {value:g}")
+    return ", ".join(parts)
+
+
+def _label(method: str, name: str) -> str:
+    known = {f.name: f for f in fields(METHODS[method].params)} if method in METHODS else {}
+    return str(known[name].metadata.get("label", name)).lower() if name in known else name
+
+
+def method_label(method: str) -> str:
+    return METHODS[method].label if method in METHODS else method
+
+
+def run_words(run: Run) -> str:
+    """A run in a list."""
+    extra = params_words(run.config.method, run.config.params)
+    scan = run.config.scan
+    return f"{method_label(run.config.method)} ({extra}) · {scan.num_views} views, {dose_words(scan.photons)}"
+
+
+def seconds(value: float) -> str:
+    if not math.isfinite(value):
+        return "…"
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min"
+
+
+def progress_words(now: Progress) -> str:
+    """One line about a run that is not finished."""
+    if now.status == "queued":
+        return "Next in line" if now.place <= 1 else f"In the queue: {now.place} runs before this one"
+    if now.message:
+        return f"{now.message}…"
+    if not now.total:
+        return "Starting…"
+    left = f", about {seconds(now.eta)} left" if math.isfinite(now.eta) else ""
+    return f"Iteration {now.i} of {now.total}, {seconds(now.seconds)}{left}"

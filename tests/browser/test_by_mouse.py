@@ -1,0 +1,141 @@
+"""The main job by mouse: demo, a scan of one's own, a run that is watched, reloaded, finished early, compared."""
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def drawn(page):
+    """The viewer, once it has drawn something. It lives in a shadow root, which locators reach and scripts do not."""
+    view = page.locator(".tv[data-frames]").first
+    view.wait_for()
+    return view
+
+
+def wait_for_pixels(page):
+    """Until the first picture is neither black nor one grey."""
+    page.locator(".tv canvas").first.evaluate(
+        """async (c) => {
+        for (let k = 0; k < 3000; k++) {
+          const d = c.getContext('2d').getImageData(c.width / 4, c.height / 4, c.width / 2, c.height / 2).data;
+          let low = 255, high = 0;
+          for (let i = 0; i < d.length; i += 4) { low = Math.min(low, d[i]); high = Math.max(high, d[i]); }
+          if (high - low > 60) return;
+          await new Promise(requestAnimationFrame);
+        }
+        throw new Error('the picture stays empty'); }"""
+    )
+
+
+def open_page(page, name):
+    page.get_by_test_id("stSidebarNav").get_by_text(name, exact=True).click()
+    page.get_by_role("heading", level=1, name=name).wait_for()
+
+
+def test_demo_button_leads_to_a_comparison_that_fills_itself(page):
+    page.get_by_role("button", name="Run the demo").click()
+    page.get_by_role("heading", level=1, name="Compare").wait_for()
+    drawn(page)
+    wait_for_pixels(page)
+    page.get_by_text("Values along a line").wait_for()
+    assert "compare=" in page.url
+    open_page(page, "Reconstruct")  # TV would keep the next test waiting
+    cancel = page.get_by_role("button", name="Cancel")
+    cancel.or_(page.get_by_text("PSNR")).first.wait_for()
+    if cancel.count():
+        cancel.click()
+        page.get_by_text("This run was cancelled").wait_for()
+
+
+def test_own_scan_is_watched_reloaded_finished_early_and_compared(page):
+    open_page(page, "Acquire")
+    page.locator(".sv canvas").first.wait_for()
+    page.get_by_role("radio", name="Cone").click()
+    page.wait_for_function("() => decodeURIComponent(location.search).includes('cone')")
+    page.get_by_role("button", name="Reconstruct this scan").click()
+    page.get_by_role("heading", level=1, name="Reconstruct").wait_for()
+    page.get_by_role("radio", name="SIRT").click()
+    page.get_by_label("Iterations").fill("1000")
+    page.get_by_label("Iterations").press("Enter")
+    page.get_by_role("button", name="Run", exact=True).click()
+
+    running = page.get_by_text(re.compile(r"Iteration \d+ of 1000"))
+    running.wait_for()
+    wait_for_pixels(page)
+    before = int(re.search(r"Iteration (\d+)", running.inner_text()).group(1))
+    page.wait_for_function(
+        "n => { const m = document.body.innerText.match(/Iteration (\\d+) of 1000/); return m && Number(m[1]) > n; }",
+        arg=before,
+    )
+    assert "run=" in page.url
+
+    page.reload()
+    running.wait_for()  # a new session, the same run
+    page.get_by_role("button", name="Finish now").click()
+    page.get_by_text("finished early on request").wait_for()
+    page.get_by_text("PSNR").first.wait_for()
+
+    page.get_by_role("button", name="Compare runs").click()
+    page.get_by_text("Values along a line").wait_for()
+    assert drawn(page).get_attribute("data-layout") == "side"
+    page.get_by_role("button", name="Difference").click()
+    page.locator(".tv[data-layout=difference]").wait_for()
+
+
+def test_viewer_follows_wheel_keys_and_drag_at_once(page):
+    open_page(page, "Acquire")
+    page.get_by_text("Look at the volume").click()
+    view = drawn(page)
+    canvas = page.locator(".tv canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def cursor():
+        return [float(f) for f in view.get_attribute("data-cursor").split(",")]
+
+    def width():
+        return float(view.get_attribute("data-window").split(",")[1])
+
+    def changed(name, act):
+        before = viewer(page, name)
+        act()
+        page.wait_for_function(
+            "([n, b]) => document.querySelector('.tv').dataset[n] !== b", arg=[name, before]
+        )
+
+    page.mouse.move(x, y)
+    z = cursor()[0]
+    changed("cursor", lambda: page.mouse.wheel(0, 120))
+    assert cursor()[0] == pytest.approx(z - 1 / 64, abs=1 / 64)
+    changed("cursor", lambda: page.mouse.click(x - 30, y + 20))
+    assert cursor()[2] < 0.5 < cursor()[1]  # left of the middle is the patient's right, below is the back
+    z = cursor()[0]
+    changed("cursor", lambda: canvas.press("PageUp"))
+    assert cursor()[0] > z
+
+    def right_drag():
+        page.mouse.move(x, y)
+        page.mouse.down(button="right")
+        page.mouse.move(x + 40, y + 10)
+        page.mouse.up(button="right")
+
+    before = width()
+    changed("window", right_drag)
+    assert width() > before
+    took = float(view.get_attribute("data-ms"))
+    print(f"redraw of three planes: {took:.1f} ms")
+    assert took < 100  # loose: the machine may be busy; tests/bench/viewer.py measures
+
+
+def test_deep_link_opens_its_page(browser, address):
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}/reconstruct")
+    page.get_by_role("heading", level=1, name="Reconstruct").wait_for()
+    page.get_by_text("There is no scan yet").wait_for()
+    page.get_by_text("Not for diagnosis").wait_for()
+    context.close()

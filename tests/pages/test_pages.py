@@ -1,0 +1,113 @@
+"""Every page, empty and full; the whole way with FBP; the address as memory."""
+
+import json
+
+import pytest
+
+from core.runs.config import RunConfig, ScanConfig
+from core.runs.jobs import wait
+from pages.ui import engine, shell, state
+
+
+def texts(app) -> str:
+    """All that the page and the sidebar say."""
+    places = (app.main, app.sidebar)
+    kinds = [k for p in places for k in (p.markdown, p.caption, p.error, p.info, p.warning)]
+    return "\n".join(e.value for kind in kinds for e in kind)
+
+
+@pytest.mark.parametrize("page", list(shell.TABLE))
+def test_every_page_opens_without_a_scan(app, page):
+    app.switch_page(page).run()
+    assert not app.exception
+    assert app.title[0].value
+    assert "Not for diagnosis" in texts(app)
+
+
+@pytest.mark.parametrize("page", [shell.RECONSTRUCT, shell.COMPARE])
+def test_a_page_without_its_input_says_where_to_get_it(app, page):
+    app.switch_page(page).run()
+    assert "yet" in texts(app)
+
+
+def test_scan_is_reconstructed_with_fbp_and_compared(app, small_scan):
+    app.session_state["_scan"] = small_scan
+    app.switch_page(shell.RECONSTRUCT).run()
+    assert not app.exception
+    run_id = app.session_state["_run"]
+    assert wait(engine.queue(), run_id, timeout=120).status == "done"
+    app.run()
+    shown = {m.label: m.value for m in app.metric}
+    assert float(shown["PSNR"].split()[0]) > 15
+    app.switch_page(shell.COMPARE).run()
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert list(table["Method"]) == ["FBP"]
+    assert table["PSNR"][0] == pytest.approx(float(shown["PSNR"].split()[0]), abs=0.01)
+
+
+def test_run_survives_a_new_session_with_the_same_address(visit, small_scan):
+    run_id = engine.queue().submit(RunConfig(small_scan, "sirt", {"num_iterations": 3}))
+    assert wait(engine.queue(), run_id, timeout=120).status == "done"
+    again = visit(scan=json.dumps(small_scan.to_json()), run=run_id)
+    again.switch_page(shell.RECONSTRUCT).run()
+    assert not again.exception
+    assert again.session_state["_run"] == run_id
+    assert again.number_input(key=state.field("sirt.num_iterations")).value == 3
+    assert "SIRT (3 iterations): done" in texts(again)
+
+
+def test_address_cannot_name_a_file_of_the_server(visit):
+    app = visit(scan=json.dumps({"source": "/etc"}))
+    assert not app.exception
+    assert "_scan" not in app.session_state
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"source": "phantom:thorax", "views": 3}', '{"source": 3}'])
+def test_broken_address_is_ignored(visit, text):
+    app = visit(scan=text)
+    assert not app.exception
+    assert "_scan" not in app.session_state
+
+
+def test_unknown_run_and_deleted_volume_are_met_with_words(visit):
+    app = visit(scan=json.dumps({"source": "volume:0123456789abcdef"}), run="no-such-run")
+    app.switch_page(shell.RECONSTRUCT).run()
+    assert "may have been deleted" in texts(app)
+    for page in shell.TABLE:
+        app.switch_page(page).run()
+        assert not app.exception
+
+
+def test_impossible_scan_is_explained(app):
+    app.switch_page(shell.ACQUIRE).run()
+    app.selectbox(key=state.field("scanner")).select("micro").run()
+    assert not app.exception
+    assert "does not work" in texts(app)
+    assert "src_orig_dist" not in texts(app)
+
+
+def test_acquire_keeps_its_form_when_the_page_is_left(app):
+    app.switch_page(shell.ACQUIRE).run()
+    app.selectbox(key=state.field("phantom")).select("spheres").run()
+    app.select_slider(key=state.field("views")).set_value(12).run()
+    app.switch_page(shell.HOME).run()
+    app.switch_page(shell.ACQUIRE).run()
+    assert app.select_slider(key=state.field("views")).value == 12
+    assert app.session_state["_scan"] == ScanConfig(
+        "phantom:spheres", grid=(64, 128, 128), num_views=12, photons=1e5
+    )
+
+
+def test_new_scan_clears_the_run_of_the_old_one(app, small_scan):
+    app.session_state["_scan"] = small_scan
+    app.session_state["_run"] = "a-run"
+    app.switch_page(shell.ACQUIRE).run()
+    app.select_slider(key=state.field("views")).set_value(33).run()
+    assert app.session_state["_run"] is None
+
+
+def test_methods_that_cannot_are_named_with_the_reason(app, small_scan):
+    app.session_state["_scan"] = small_scan
+    app.switch_page(shell.RECONSTRUCT).run()
+    assert "FDK needs a cone beam" in texts(app)

@@ -1,0 +1,80 @@
+"""What the pages are made of, without a page."""
+
+import json
+import math
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from core.geometry import ConeBeam, ParallelBeam
+from core.volume import Volume, VolumeGeometry
+from pages.ui import figures, scan_check, words
+from pages.ui.viewer import fit, pack
+
+
+def test_packed_volume_is_read_back_at_the_place_the_viewer_reads():
+    volume = np.arange(24, dtype="<i2").reshape(2, 3, 4) - 1000
+    packed = pack({"shape": [2, 3, 4], "names": ["ä"]}, [volume, volume + 1])
+    (length,) = struct.unpack_from("<I", packed)
+    head = json.loads(packed[4 : 4 + length])
+    voxels = np.frombuffer(packed, "<i2", offset=4 + length)
+    assert length % 2 == 0
+    assert head["names"] == ["ä"]
+    assert np.array_equal(voxels[:24].reshape(2, 3, 4), volume)
+    assert np.array_equal(voxels[24:], volume.ravel() + 1)
+
+
+def test_large_volumes_are_thinned_with_a_word_and_small_ones_are_not():
+    small = [np.zeros((4, 8, 8), "<i2")]
+    assert fit(small)[0] == ""
+    note, thinned = fit([np.zeros((40, 80, 80), "<i2")] * 2, max_bytes=200_000)
+    assert sum(a.nbytes for a in thinned) <= 200_000
+    assert "every second voxel" in note
+
+
+def test_viewer_refuses_volumes_of_different_grids():
+    with pytest.raises(ValueError, match="one grid"):
+        fit([np.zeros((4, 8, 8), "<i2"), np.zeros((4, 8, 9), "<i2")])
+
+
+def test_field_of_view_of_a_cone_is_where_the_outer_ray_passes_the_axis():
+    vg = VolumeGeometry((8, 64, 64))
+    pg = ConeBeam.circular(vg, num_views=36, src_orig_dist=300, src_det_dist=450)
+    half = pg.det_shape[1] * pg.pixel_size[1] / 2
+    expected = (
+        300 * half / math.hypot(450, half)
+    )  # distance of the origin from the line source -> detector edge
+    assert scan_check.field_of_view(pg).radius == pytest.approx(expected)
+    assert expected >= vg.radius - 1e-6
+
+
+def test_truncation_is_told_and_a_complete_scan_is_not_nagged_about():
+    vg = VolumeGeometry((8, 32, 32), (2.0, 2.0, 2.0))
+    volume = Volume.from_hu(torch.zeros(vg.shape), vg)
+    full = ParallelBeam.circular(vg, num_views=60)
+    cut = ParallelBeam.circular(vg, num_views=60, det_shape=(8, 16))
+    assert scan_check.remarks(volume, full) == []
+    assert "Truncated" in scan_check.remarks(volume, cut)[0]
+
+
+def test_limited_angle_is_told():
+    vg = VolumeGeometry((8, 32, 32))
+    volume = Volume.from_hu(torch.full(vg.shape, -1000.0), vg)
+    limited = ParallelBeam.circular(vg, num_views=60, angle_range=math.radians(120))
+    assert "Limited angle" in scan_check.remarks(volume, limited)[0]
+
+
+def test_profile_runs_through_the_crosshair_in_mm():
+    vg = VolumeGeometry((4, 6, 8), (3.0, 2.0, 1.0))
+    hu = np.arange(4 * 6 * 8).reshape(4, 6, 8)
+    line = figures.profiles([("reference", hu)], vg, (0.5, 0.99, 0.0), axis=2).data[0]
+    assert np.array_equal(line.y, hu[2, 5])
+    assert line.x[0] == pytest.approx(-3.5)
+    assert line.x[-1] == pytest.approx(3.5)
+
+
+def test_messages_use_the_pages_words():
+    told = words.plain(ValueError("src_orig_dist is 3 mm; use fewer num_views"))
+    assert told == "The distance source to axis is 3 mm; use fewer the number of views"

@@ -1,0 +1,62 @@
+"""One door for volumes: each kind of source arrives, anything else is answered with what is understood."""
+
+import shutil
+
+import pytest
+import torch
+
+from core.scan.dicom import write_dicom
+from core.scan.library import PHANTOMS, load_volume
+from core.scan.nifti import write_nifti
+from core.scan.phantom import phantom
+from core.volume import Volume, VolumeGeometry
+
+
+@pytest.fixture
+def volume() -> Volume:
+    hu = torch.arange(4 * 5 * 6, dtype=torch.float32).reshape(4, 5, 6) * 10 - 1000
+    return Volume.from_hu(hu, VolumeGeometry((4, 5, 6), (2.0, 1.5, 1.0)))
+
+
+def test_folder_zip_and_nifti_hold_the_same_volume(tmp_path, volume):
+    folder = write_dicom(tmp_path / "scan", volume)
+    archive = shutil.make_archive(str(tmp_path / "scan"), "zip", folder)
+    nifti = write_nifti(tmp_path / "scan.nii.gz", volume)
+    for source in (folder, str(folder), archive, nifti):
+        loaded = load_volume(source)
+        assert loaded.geometry == volume.geometry
+        assert torch.allclose(loaded.data, volume.data, atol=1e-7)
+
+
+def test_a_phantom_is_drawn_on_the_grid_and_with_the_seed_that_are_asked_for():
+    loaded = load_volume("phantom:head:3", shape=(8, 12, 10))
+    assert torch.equal(loaded.data, phantom("head", (8, 12, 10), seed=3).data)
+    assert not torch.equal(loaded.data, load_volume("phantom:head", shape=(8, 12, 10)).data)
+
+
+def test_a_grid_leaves_files_as_they_are(tmp_path, volume):
+    write_nifti(tmp_path / "a.nii", volume)
+    assert load_volume(tmp_path / "a.nii", shape=(2, 2, 2)).geometry == volume.geometry
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("phantom:nobody", "shepp-logan"),
+        ("phantom:head:x", "whole number"),
+        ("/no/such/file.nii", "does not exist"),
+        ("picture.png", "not a volume that is understood"),
+        ("damaged.zip", "not a zip archive"),
+    ],
+)
+def test_an_unknown_source_is_answered_with_the_known_ones(tmp_path, monkeypatch, spec, sentence):
+    monkeypatch.chdir(tmp_path)
+    for name in ("picture.png", "damaged.zip"):
+        (tmp_path / name).write_bytes(b"not really")
+    with pytest.raises(ValueError, match=sentence):
+        load_volume(spec)
+
+
+def test_every_phantom_has_a_name_that_the_door_opens():
+    for name in PHANTOMS:
+        assert load_volume(f"phantom:{name}", shape=(4, 6, 6)).shape == (4, 6, 6)

@@ -1,0 +1,86 @@
+import math
+
+import pytest
+import torch
+
+from core import Measurement, ParallelBeam, Projector, VolumeGeometry, relative_dose, resample, simulate
+from core.measurement import expected_counts, from_counts, full_scan_views
+
+
+@pytest.fixture
+def A(small):
+    return Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+
+
+def test_without_noise_it_is_the_projection(small, A):
+    m = simulate(small, A)
+    torch.testing.assert_close(m.projections, A(small.data))
+    assert m.weights is None
+
+
+def test_mass_is_the_same_in_every_parallel_view(small, A):
+    sums = simulate(small, A).projections.sum((0, 2))
+    # rays of a slanted view sample the edges differently; the total differs by less than a percent
+    torch.testing.assert_close(sums, sums.mean().expand_as(sums), rtol=0.01, atol=0)
+
+
+def test_counts_and_line_integrals_are_inverse(A, generator):
+    y = torch.rand(A.range_shape, generator=generator) * 4
+    m = from_counts(expected_counts(y, 1e5), A.pg, photon_count=1e5)
+    torch.testing.assert_close(m.projections, y, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("photon_count", [1e3, 1e5])
+def test_weights_are_the_inverse_variance(photon_count):
+    vg = VolumeGeometry((1, 8, 8))
+    A = Projector(vg, ParallelBeam.circular(vg, num_views=400, det_shape=(1, 40), pixel_size=(1.0, 0.2)))
+    from core import Volume
+
+    volume = Volume(torch.full(vg.shape, 0.05), vg)
+    clean = simulate(volume, A, supersample=1).projections
+    noisy = simulate(volume, A, photon_count=photon_count, electronic_noise=5.0, supersample=1)
+    normalised = (noisy.projections - clean) * noisy.weights.sqrt()
+    # 16,000 rays: the standard deviation of a standard deviation is 0.6 %; the rest is the logarithm's curvature
+    assert float(normalised.std()) == pytest.approx(1.0, abs=0.04)
+    assert abs(float(normalised.mean())) < 0.1
+
+
+def test_noise_is_seeded(small, A):
+    a, b, c = (
+        simulate(small, A, photon_count=1e4, generator=torch.Generator().manual_seed(s)).projections
+        for s in (1, 1, 2)
+    )
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_a_finer_volume_is_measured_with_finite_pixels(small):
+    """The same object, four times finer, through the same detector: nearly what its average gives."""
+    fine = resample(small, (32, 96, 96))
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+    a, b = simulate(fine, A).projections, simulate(small, A).projections
+    assert a.shape == b.shape
+    assert 0 < float((a - b).norm() / b.norm()) < 0.05
+
+
+def test_dose_is_relative_to_a_full_scan(small, A):
+    full = full_scan_views(A.pg)
+    assert relative_dose(A.pg, 1e5) == pytest.approx(8 / full)
+    assert relative_dose(A.pg, 2e4) == pytest.approx(8 / full / 5)
+    assert math.isnan(relative_dose(A.pg, None))
+
+
+def test_bad_input_is_refused(small, A):
+    with pytest.raises(ValueError, match="photon_count"):
+        simulate(small, A, photon_count=0)
+    with pytest.raises(ValueError, match="same angle_index"):
+        Measurement(torch.zeros(3, 4, 5), A.pg)
+    with pytest.raises(ValueError, match="NaN"):
+        Measurement(torch.full(A.range_shape, float("nan")), A.pg)
+
+
+def test_subset_takes_projections_geometry_and_weights_along(small, A):
+    m = simulate(small, A, photon_count=1e4).subset([5, 2])
+    assert m.geometry.angles == (A.pg.angles[5], A.pg.angles[2])
+    torch.testing.assert_close(m.projections, simulate(small, A, photon_count=1e4).projections[:, [5, 2]])
+    assert m.weights.shape == m.projections.shape

@@ -1,0 +1,99 @@
+import pytest
+import torch
+
+from core.prior.denoiser import Context, network_inputs
+from core.prior.patches import (
+    PatchGrid,
+    coordinates,
+    cut,
+    global_context,
+    halved,
+    paste,
+    reflect_index,
+    surround,
+)
+
+SHAPES = [(8, 8, 8), (16, 24, 8), (9, 17, 30), (5, 8, 23), (3, 1, 40)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("offset", [(0, 0, 0), (2, 6, 4)])
+def test_merge_inverts_split(shape, offset, generator):
+    grid = PatchGrid(shape, 8, offset)
+    x = torch.rand(shape, generator=generator)
+    assert torch.equal(grid.merge(grid.split(x)), x)
+    ones = torch.ones(shape)
+    assert torch.equal(grid.merge(grid.split(ones)), ones)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_voxel_belongs_to_exactly_one_tile(shape, generator):
+    grid = PatchGrid.random(shape, 8, generator=generator)
+    count = torch.zeros(grid.padded_shape)
+    for start in grid.starts:
+        paste(count, cut(count, start, 8) + 1, start)
+    assert torch.equal(count, torch.ones_like(count))
+
+
+def test_offsets_are_fresh_even_and_cover_all_places(generator):
+    offsets = {PatchGrid.random((16, 16, 16), 8, generator=generator).offset for _ in range(400)}
+    assert offsets == {(z, y, x) for z in (0, 2, 4, 6) for y in (0, 2, 4, 6) for x in (0, 2, 4, 6)}
+
+
+def test_reflection_repeats_edges_and_never_leaves_the_volume():
+    assert reflect_index(3, 8).tolist() == [0, 1, 2, 2, 1, 0, 0, 1]
+    assert reflect_index(1, 4).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("shape", [(16, 24, 8), (9, 17, 30)])
+def test_an_echo_of_the_coordinates_reproduces_them_through_the_tiler(shape, generator):
+    """A probe network that returns a coordinate channel must give back where each voxel is."""
+    grid = PatchGrid.random(shape, 8, generator=generator)
+    context = Context.of(torch.rand(grid.padded_shape, generator=generator), 8)
+    for axis in range(3):
+        padded = torch.empty(grid.padded_shape)
+        for starts in grid.batches(5):
+            inputs = network_inputs(context, starts, 8)
+            for tile, start in zip(inputs[:, 3 + axis], starts, strict=True):
+                paste(padded, tile, start)
+        n = grid.padded_shape[axis]
+        expected = ((torch.arange(n) + 0.5) * 2 / n - 1).view([-1 if a == axis else 1 for a in range(3)])
+        torch.testing.assert_close(grid.crop(padded), grid.crop(expected.expand(grid.padded_shape)))
+
+
+def test_surround_lies_about_the_tile_and_shows_twice_its_extent():
+    n = 16
+    ramp = torch.arange(4.0 * n).view(-1, 1, 1).expand(4 * n, 2 * n, 2 * n)
+    start = (22, 4, 10)
+    tile, around = cut(ramp, start, n), surround(halved(ramp), start, n)
+    assert around.shape == tile.shape
+    assert float(around.mean()) == pytest.approx(float(tile.mean()))  # the same centre
+    assert float(around[1, 0, 0] - around[0, 0, 0]) == 2  # half the resolution
+
+
+def test_global_context_is_the_average_of_the_whole(generator):
+    x = torch.rand(16, 24, 32, generator=generator)
+    context = global_context(x, 8)
+    assert context.shape == (8, 8, 8)
+    torch.testing.assert_close(context[0, 0, 0], x[:2, :3, :4].mean())
+
+
+def test_tiles_of_air_can_be_left_out():
+    grid = PatchGrid((16, 16, 16), 8)
+    keep = torch.zeros(16, 16, 16, dtype=torch.bool)
+    keep[3, 12, 1] = True
+    assert [s for batch in grid.batches(4, keep) for s in batch] == [(0, 8, 0)]
+
+
+def test_coordinates_wrap_with_the_tile():
+    c = coordinates((16, 16, 16), (12, 0, 0), 8)[0, :, 0, 0]
+    assert c.tolist() == pytest.approx([0.5625, 0.6875, 0.8125, 0.9375, -0.9375, -0.8125, -0.6875, -0.5625])
+
+
+def test_bad_tilings_are_refused():
+    with pytest.raises(ValueError, match="even"):
+        PatchGrid((8, 8, 8), 7)
+    with pytest.raises(ValueError, match="even"):
+        PatchGrid((8, 8, 8), 8, (1, 0, 0))
+    with pytest.raises(ValueError, match="planned for"):
+        PatchGrid((8, 8, 8), 8).split(torch.zeros(8, 8, 9))

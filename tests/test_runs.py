@@ -1,0 +1,196 @@
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from core import METHODS, quality, reconstruct
+from core.runs.compare import compare, write_comparison
+from core.runs.config import RunConfig, ScanConfig, prepare
+from core.runs.export import dicom_zip_bytes, nifti_bytes, png_bytes
+from core.runs.jobs import JobQueue, wait
+from core.runs.measurements import read_measurement, write_measurement
+from core.runs.store import RunStore
+
+SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "store")
+
+
+@pytest.fixture
+def queue(store):
+    queue = JobQueue(store)
+    yield queue
+    queue.close()
+
+
+def test_configs_survive_json_and_have_a_digest():
+    run = RunConfig(SCAN, "sirt", {"num_iterations": 5})
+    again = RunConfig.from_json(json.loads(json.dumps(run.to_json())))
+    assert again == run
+    assert again.digest() == run.digest()
+    assert RunConfig(SCAN, "sirt", {"num_iterations": 6}).digest() != run.digest()
+    assert RunConfig(SCAN, "sirt").digest() == RunConfig(SCAN, "sirt", {"nonnegative": True}).digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"beam": "fan"}, {"num_views": 0}, {"num_views": 2.5}, {"angle_range": -1}, {"angle_range": float("nan")},
+     {"photons": 0}, {"photons": float("inf")}, {"seed": -1}, {"grid": (0, 4, 4)}, {"grid": (4096, 4096, 4096)},
+     {"volume": "x"}],
+)  # fmt: skip
+def test_absurd_scans_are_refused(change):
+    with pytest.raises(ValueError, match=r"\w"):
+        ScanConfig.from_json(SCAN.to_json() | change)
+
+
+def test_a_phantom_is_measured_on_twice_the_grid_unless_asked():
+    finer, same = prepare(SCAN), prepare(ScanConfig(**{**SCAN.__dict__, "same_grid": True}))
+    assert finer.reference.shape == same.reference.shape == (8, 32, 32)
+    assert not torch.equal(finer.measurement.projections, same.measurement.projections)
+
+
+def test_measurement_files_round_trip(tmp_path):
+    prepared = prepare(SCAN)
+    write_measurement(tmp_path / "m.npz", SCAN, prepared)
+    A, m = read_measurement(tmp_path / "m.npz")
+    assert torch.equal(m.projections, prepared.measurement.projections)
+    assert torch.equal(m.weights, prepared.measurement.weights)
+    assert A.vg == prepared.A.vg
+    (tmp_path / "bad.npz").write_bytes((tmp_path / "m.npz").read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"bad\.npz"):
+        read_measurement(tmp_path / "bad.npz")
+
+
+def test_volumes_are_kept_once(store):
+    volume = prepare(SCAN).reference
+    digest = store.add_volume(volume)
+    assert store.add_volume(volume) == digest
+    again = store.volume(digest)
+    assert torch.equal(again.data, volume.data)
+    assert again.geometry == volume.geometry
+    assert [v.digest for v in store.volumes()] == [digest]
+    scan = ScanConfig(f"volume:{digest}", num_views=4)
+    assert prepare(scan, store).reference.shape == (8, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["../../etc", "..", "", "a/b", "x" * 200, "nothing"])
+def test_names_never_leave_the_store(store, name):
+    with pytest.raises(ValueError, match="in the store"):
+        store.run(name)
+    with pytest.raises(ValueError, match="in the store"):
+        store.volume(name)
+
+
+def test_results_are_there_after_a_restart(store):
+    prepared = prepare(SCAN)
+    result = reconstruct("sirt", prepared.A, prepared.measurement, num_iterations=4)
+    config = RunConfig(SCAN, "sirt", {"num_iterations": 4})
+    run_id = store.create(config)
+    assert store.find(config) is None
+    store.save_result(run_id, result, quality(prepared.reference, result.volume), "cpu")
+    other = RunStore(store.root)
+    assert other.find(config) == run_id
+    loaded = other.result(run_id)
+    assert torch.equal(loaded.volume.data, result.volume.data)
+    assert loaded.residuals == result.residuals
+    assert other.run(run_id).metrics == quality(prepared.reference, result.volume)
+    other.delete(run_id)
+    assert other.runs() == []
+    assert [p.name for p in store.root.iterdir()] == ["runs", "volumes"] or len(
+        list(store.root.iterdir())
+    ) == 2
+
+
+def test_a_queued_run_gives_what_a_direct_one_gives(queue, store):
+    config = RunConfig(SCAN, "sirt", {"num_iterations": 5})
+    run_id = queue.submit(config)
+    progress = wait(queue, run_id, timeout=120)
+    assert progress.status == "done"
+    assert progress.i == progress.total == 5
+    assert len(progress.residuals) == 5
+    prepared = prepare(SCAN)
+    direct = reconstruct("sirt", prepared.A, prepared.measurement, num_iterations=5)
+    torch.testing.assert_close(store.result(run_id).volume.data, direct.volume.data)
+    assert queue.submit(config) == run_id  # the stored one, at once
+
+
+def test_finish_keeps_the_iterate_cancel_drops_it_and_the_next_waits(queue, store):
+    long = {"num_iterations": 2000}
+    first = queue.submit(RunConfig(SCAN, "sirt", long))
+    second = queue.submit(RunConfig(SCAN, "tv", long))
+    assert queue.progress(second).place == 1
+    while queue.progress(first).i < 3:
+        pass
+    preview = queue.preview(first)
+    assert preview["x"].dtype == np.int16
+    assert preview["x"].shape == (8, 32, 32)
+    queue.finish(first)
+    done = wait(queue, first, timeout=60)
+    assert done.status == "stopped"
+    assert 3 <= done.i < 2000
+    assert store.result(first).status == "stopped"
+    queue.cancel(second)
+    assert wait(queue, second, timeout=60).status == "cancelled"
+    with pytest.raises(ValueError, match="cancelled"):
+        store.result(second)
+
+
+def test_a_killed_worker_ends_one_run_and_not_the_queue(queue, store):
+    first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1999}))
+    second = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 3}))
+    while queue.progress(first).i < 1:
+        pass
+    os.kill(queue._lanes["heavy"].process.pid, signal.SIGKILL)
+    failed = wait(queue, first, timeout=60)
+    assert failed.status == "failed"
+    assert "killed" in failed.message
+    assert wait(queue, second, timeout=120).status == "done"
+
+
+def test_impossible_runs_fail_with_a_sentence(queue):
+    run_id = queue.submit(RunConfig(ScanConfig("phantom:nobody", (8, 32, 32)), "sirt"))
+    progress = wait(queue, run_id, timeout=120)
+    assert progress.status == "failed"
+    assert "nobody" in progress.message
+
+
+def test_comparison_is_written_whole(tmp_path):
+    from contextlib import nullcontext
+
+    prepared = prepare(SCAN)
+    params = {name: method.params() for name, method in METHODS.items()}
+    results = compare(
+        prepared, ["fbp", "sirt"], params, prior=lambda: None, progress=lambda label: nullcontext()
+    )
+    report = write_comparison(tmp_path / "out", SCAN, prepared, results)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "compare.json", "compare.png", "fbp.nii.gz", "sirt.nii.gz",
+    ]  # fmt: skip
+    stored = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert stored == report
+    for m in stored["methods"].values():
+        assert {"psnr", "ssim", "rmse_hu", "seconds", "peak_memory_mb", "status"} <= set(m)
+    from core.scan.nifti import read_nifti
+
+    written = read_nifti(tmp_path / "out" / "sirt.nii.gz")
+    # float32 HU and back: 1e-4 of water
+    torch.testing.assert_close(written.data, results["sirt"].volume.data, atol=2e-6, rtol=1e-5)
+
+
+def test_exports_open_elsewhere(tmp_path):
+    volume = prepare(SCAN).reference
+    (tmp_path / "v.nii.gz").write_bytes(nifti_bytes(volume))
+    (tmp_path / "v.zip").write_bytes(dicom_zip_bytes(volume))
+    from core import load_volume
+
+    for name, tolerance in (("v.nii.gz", 0.01), ("v.zip", 0.51)):
+        again = load_volume(tmp_path / name)
+        torch.testing.assert_close(again.hu, volume.hu, atol=tolerance, rtol=0)
+        assert again.geometry.voxel_size == pytest.approx(volume.geometry.voxel_size)
+    assert png_bytes([("reference", volume)]).startswith(b"\x89PNG")
