@@ -8,12 +8,16 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
+from core.prior.data import DataConfig
+from core.prior.network import PRESETS
+from core.prior.training import TrainConfig
 from core.progress import Callback, Step
 from core.reconstruct.methods import METHODS, Result, make_params, reconstruct
 from core.runs.compare import compare, format_table, write_comparison
@@ -21,6 +25,7 @@ from core.runs.config import Prepared, ScanConfig, scan_volume, source_volume
 from core.runs.measurements import read_measurement, write_measurement
 from core.scan.library import SOURCES
 from core.scan.nifti import write_nifti
+from core.volume import VolumeGeometry
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,6 +91,60 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, metavar="DIR", help="compare.json, compare.png, METHOD.nii.gz"
     )
     sub.add_argument("--json", action="store_true", help="print compare.json instead of the table")
+
+    sub = command("sample", _sample, "Draw a volume from the prior alone.")
+    sub.add_argument("--grid", type=_grid, default=(64, 128, 128), help="z x y x x, e.g. 64x128x128")
+    sub.add_argument(
+        "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), default=(4.4, 3.9, 3.9), help="in mm"
+    )
+    sub.add_argument("--steps", type=int, default=40, help="passes over the volume")
+    sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same volume")
+    sub.add_argument("--prior", help="a prior's name or file")
+    sub.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.nii.gz", help="where the volume goes (HU)"
+    )
+
+    sub = command("train", _train, "Train a prior on a folder of CT volumes; resumes where it stopped.")
+    sub.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="DICOM folders, zips and NIfTI files, one volume each"
+    )
+    sub.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="weights, state, log and pictures"
+    )
+    sub.add_argument(
+        "--validation", default="", metavar="NAME,NAME", help="volumes of the folder that are held out"
+    )
+    sub.add_argument("--network", choices=tuple(PRESETS), default="small", help="size of the network")
+    sub.add_argument("--steps", type=int, default=20_000, help="optimiser steps in all")
+    sub.add_argument("--minutes", type=float, help="stop after so long; the same command goes on")
+    sub.add_argument("--rate", type=float, default=TrainConfig.rate, help="peak learning rate")
+    sub.add_argument("--volumes", type=int, default=TrainConfig.volumes, help="noised volumes per step")
+    sub.add_argument("--crops", type=int, default=TrainConfig.crops, help="patches of each")
+    sub.add_argument(
+        "--voxel-xy",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        default=DataConfig.voxel_xy,
+        help="range of in-plane voxel sizes in mm",
+    )
+    sub.add_argument(
+        "--voxel-z",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        default=DataConfig.voxel_z,
+        help="range of slice spacings in mm",
+    )
+    sub.add_argument("--start", metavar="PRIOR", help="a prior whose weights a new run starts from")
+    sub.add_argument(
+        "--without", choices=("context", "surround", "coordinates"), help="leave an input out: an ablation"
+    )
+    sub.add_argument(
+        "--cache", type=Path, metavar="DIR", help="keep decoded volumes here: the next start is quick"
+    )
+    sub.add_argument("--validate-every", type=int, default=500, help="steps")
+    sub.add_argument("--seed", type=int, default=0)
 
     sub = command("bench", _bench, "Time projectors and methods on this machine.")
     sub.add_argument("--grid", type=_grid, default=(64, 128, 128), help="z x y x x, e.g. 64x128x128")
@@ -252,6 +311,48 @@ def _compare(arguments: argparse.Namespace) -> None:
     comparison = compare(prepared, names, params, prior=prior, progress=_bar)
     report = write_comparison(arguments.out, scan, prepared, comparison)
     print(json.dumps(report) if arguments.json else format_table(report))
+
+
+def _sample(arguments: argparse.Namespace) -> None:
+    from core.prior.volumes import draw
+
+    if not arguments.out.name.endswith((".nii", ".nii.gz")):
+        raise ValueError(f"--out must end in .nii or .nii.gz, got {arguments.out.name!r}.")
+    geometry = VolumeGeometry(arguments.grid, tuple(arguments.voxel_size))
+    prior = _prior(arguments.prior, geometry.voxel_size)
+    with _bar("Sampling") as callback:
+        volume = draw(prior, geometry, num_steps=arguments.steps, seed=arguments.seed, callback=callback)
+    write_nifti(arguments.out, volume)
+    print(f"{arguments.out}: {'x'.join(map(str, volume.shape))} in {prior.num_passes} passes")
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from core.runs.train import train
+
+    network = PRESETS[arguments.network]
+    if arguments.without:
+        network = replace(network, **{f"use_{arguments.without}": False})  # type: ignore[arg-type]
+    config = TrainConfig(
+        network=network,
+        data=DataConfig(voxel_xy=tuple(arguments.voxel_xy), voxel_z=tuple(arguments.voxel_z)),
+        num_steps=arguments.steps,
+        rate=arguments.rate,
+        volumes=arguments.volumes,
+        crops=arguments.crops,
+        seed=arguments.seed,
+        bf16=torch.cuda.is_available(),
+    )
+    train(
+        arguments.folder,
+        arguments.out,
+        config,
+        validation=[n for n in arguments.validation.split(",") if n],
+        minutes=arguments.minutes,
+        validate_every=arguments.validate_every,
+        start=arguments.start,
+        cache=arguments.cache,
+        say=lambda text: print(text, flush=True),
+    )
 
 
 def _bench(arguments: argparse.Namespace) -> None:

@@ -231,7 +231,7 @@ def test_training_lowers_the_error(tmp_path, scans):
     data = torch.from_numpy(scans[0].hu.astype(np.float32))
     volume = Volume.from_hu(data, VolumeGeometry(tuple(data.shape), (3.0, 2.0, 2.0)))
     validation = ValidationSet.of([volume], 8, grid=(16, 24, 24), patches=4)
-    config = TrainConfig(**{**CONFIG.__dict__, "num_steps": 80, "rate": 5e-3, "ema": 0.9})
+    config = TrainConfig(**{**CONFIG.__dict__, "num_steps": 80, "rate": 5e-2, "ema": 0.9})
     trainer = Trainer(tmp_path / "run", config, scans, validation)
     before = trainer.validate()
     trainer.run(validate_every=80)

@@ -55,32 +55,64 @@ PRESETS: dict[str, NetworkConfig] = {
 }
 
 
-class PixelNorm(nn.Module):
-    """Each voxel's channels to unit mean square: unlike group norm it does not depend on the tile's size."""
+# ---- magnitude-preserving layers (Karras et al. 2024, EDM2, config G) ---------------------------------------
+# Weights have a fixed norm and activations keep unit variance through every layer, so that high learning rates
+# do no harm: without this, activations grow from level to level until nothing but the direct paths learns.
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-4)
+
+def normalize(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """x over its root mean square along `dims`. (EDM2, eq. 30, 66)"""
+    return x * torch.rsqrt(x.square().mean(dims, keepdim=True) + 1e-8)
+
+
+def mp_silu(x: Tensor) -> Tensor:
+    """SiLU that keeps unit variance. (EDM2, eq. 81)"""
+    return functional.silu(x) / 0.596
+
+
+def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
+    """Blend that keeps unit variance. (EDM2, eq. 88)"""
+    return torch.lerp(a, b, t) / math.hypot(1 - t, t)
+
+
+class MPConv(nn.Module):
+    """Convolution (or linear layer: kernel 0) with weights of unit norm per output and no bias. (EDM2, eq. 47)"""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+        self.weight = nn.Parameter(torch.randn(channels_out, channels_in, *[kernel] * (3 if kernel else 0)))
+
+    def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
+        dims = tuple(range(1, self.weight.ndim))
+        if self.training:
+            with torch.no_grad():  # the optimiser sees weights of unit scale whatever it did to them
+                self.weight.copy_(normalize(self.weight, dims))
+        weight = (normalize(self.weight, dims) * (gain / self.weight[0].numel() ** 0.5)).to(x.dtype)
+        if self.kernel == 0:
+            return functional.linear(x, weight)
+        padding = self.kernel // 2 if self.stride == 1 else 0
+        return functional.conv3d(x, weight, stride=self.stride, padding=padding)
 
 
 class Block(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x)))) * (1 + scale) + shift)); scale and shift from the conditioning."""
+    """Residual block, modulated by the conditioning. (EDM2, fig. 21)"""
 
     def __init__(self, channels_in: int, channels: int, embed: int) -> None:
         super().__init__()
-        self.norm = PixelNorm()
-        self.conv_in = nn.Conv3d(channels_in, channels, 3, padding=1)
-        self.modulate = nn.Linear(embed, 2 * channels)
-        self.conv_out = nn.Conv3d(channels, channels, 3, padding=1)
-        self.skip = nn.Conv3d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
-        nn.init.zeros_(self.modulate.weight)
-        nn.init.zeros_(self.modulate.bias)
-        nn.init.zeros_(self.conv_out.weight)
+        self.skip = MPConv(channels_in, channels, 1) if channels_in != channels else nn.Identity()
+        self.conv_in = MPConv(channels, channels, 3)
+        self.conv_out = MPConv(channels, channels, 3)
+        self.modulate = MPConv(embed, channels, 0)
+        self.modulate_gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        scale, shift = self.modulate(embedding)[:, :, None, None, None].chunk(2, 1)
-        h = self.conv_in(functional.silu(self.norm(x)))
-        h = torch.addcmul(shift, self.norm(h), 1 + scale)
-        return self.skip(x) + self.conv_out(functional.silu(h))
+        x = normalize(
+            self.skip(x), (1,)
+        )  # per voxel: unlike group norm it does not depend on the tile's size
+        scale = 1 + self.modulate(embedding, gain=self.modulate_gain)
+        h = self.conv_in(mp_silu(x)) * scale[:, :, None, None, None]
+        return mp_sum(x, self.conv_out(mp_silu(h)), 0.3)
 
 
 class PatchUNet(nn.Module):
@@ -91,43 +123,43 @@ class PatchUNet(nn.Module):
         self.config = config
         width, embed = config.channels, config.embed
         self.register_buffer("frequencies", 2.0 ** torch.arange(-1, 4) * math.pi, persistent=False)
-        features = NUM_CONDITIONS + 2 * len(self.frequencies)  # type: ignore[arg-type]
-        self.embed = nn.Sequential(nn.Linear(features, embed), nn.SiLU(), nn.Linear(embed, embed), nn.SiLU())
-        self.stem = nn.Conv3d(8 * NUM_INPUTS, width[0], 3, padding=1)
+        features = NUM_CONDITIONS + 2 * 5 + 1
+        self.embed_in, self.embed_out = MPConv(features, embed, 0), MPConv(embed, embed, 0)
+        self.stem = MPConv(8 * NUM_INPUTS + 1, width[0], 3)  # and a channel of ones, instead of a bias
 
         self.down, self.up, self.shrink, self.grow = (nn.ModuleList() for _ in range(4))
         for level, (channels, blocks) in enumerate(zip(width, config.blocks, strict=True)):
-            self.down.append(nn.ModuleList(Block(channels, channels, embed) for _ in range(blocks)))
-            joined = [2 * channels] + [channels] * (blocks - 1)
             last = level == len(width) - 1
-            self.up.append(nn.ModuleList(Block(channels if last else c, channels, embed) for c in joined))
+            joined = [channels if last else 2 * channels] + [channels] * (blocks - 1)
+            self.down.append(nn.ModuleList(Block(channels, channels, embed) for _ in range(blocks)))
+            self.up.append(nn.ModuleList(Block(c, channels, embed) for c in joined))
             if not last:
-                self.shrink.append(nn.Conv3d(channels, width[level + 1], 2, stride=2))
-                self.grow.append(nn.Conv3d(width[level + 1], channels, 1))
-        self.head = nn.Conv3d(width[0], 8, 3, padding=1)
-        self.norm = PixelNorm()
+                self.shrink.append(MPConv(channels, width[level + 1], 2, stride=2))
+                self.grow.append(MPConv(width[level + 1], channels, 1))
+        self.head = MPConv(width[0], 8, 3)
+        self.head_gain = nn.Parameter(torch.zeros(()))
 
         # direct paths: the patch's own voxels (8 after the stem), and linear filters of them
         self.voxel_gain = nn.Linear(embed, 8)
-        self.filter_in = nn.Conv3d(8, config.filters, 3, padding=1, bias=False)
+        self.filter_in, self.filter_out = MPConv(8, config.filters, 3), MPConv(config.filters, 8, 3)
         self.filter_gain = nn.Linear(embed, config.filters)
-        self.filter_out = nn.Conv3d(config.filters, 8, 3, padding=1, bias=False)
-        for layer in (self.head, self.voxel_gain, self.filter_gain):
+        for layer in (self.voxel_gain, self.filter_gain):
             nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            nn.init.zeros_(layer.bias)
 
     def condition(self, conditions: Tensor) -> Tensor:
         """Embedding (b, embed) of (log sigma, log sigma of the context, log voxel sizes)."""
         assert isinstance(self.frequencies, Tensor)
         waves = conditions[:, :1] / 4 * self.frequencies
-        return self.embed(torch.cat([conditions, waves.sin(), waves.cos()], 1))
+        ones = torch.ones_like(conditions[:, :1])
+        features = torch.cat([conditions, waves.sin(), waves.cos(), ones], 1)
+        return mp_silu(self.embed_out(mp_silu(self.embed_in(features))))
 
     def forward(self, inputs: Tensor, conditions: Tensor) -> Tensor:
         embedding = self.condition(conditions)
         packed = space_to_depth(inputs)  # (b, 8 * 6, P/2, P/2, P/2)
         patch = packed[:, :8]
-        x = self.stem(packed)
+        x = self.stem(torch.cat([packed, torch.ones_like(packed[:, :1])], 1))
         skips = []
         for level, blocks in enumerate(self.down):
             for block in blocks:  # type: ignore[attr-defined]
@@ -141,9 +173,10 @@ class PatchUNet(nn.Module):
             if level:
                 x = functional.interpolate(self.grow[level - 1](x), scale_factor=2, mode="nearest")
                 x = torch.cat([x, skips[level - 1]], 1)
-        out = self.head(functional.silu(self.norm(x)))
-        gain = self.filter_gain(embedding)[:, :, None, None, None]
-        out = out + self.filter_out(self.filter_in(patch) * gain)
+        out = self.head(mp_silu(normalize(x, (1,))), gain=self.head_gain)
+        out = out + self.filter_out(
+            self.filter_in(patch) * self.filter_gain(embedding)[:, :, None, None, None]
+        )
         out = out + patch * self.voxel_gain(embedding)[:, :, None, None, None]
         return depth_to_space(out)
 

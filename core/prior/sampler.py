@@ -54,8 +54,8 @@ def sample(
         1: Euler, which is DDIM. 2: DPM-Solver++(2M), which also uses the estimate of the step before. (Lu et al.
         2022, alg. 2; in the form of k-diffusion, for sigma with alpha = 1)
     churn : float, 0 to 1
-        Share of each step's remaining noise that is replaced by fresh noise: 0 is the deterministic flow, 1
-        draws all of it anew (the "renoising" of DDNM and of RePaint; DDIM's eta).
+        DDIM's eta: 0 is the deterministic flow, 1 the ancestral chain, which draws as much fresh noise as the
+        step allows. (Song et al. 2021, eq. 16)
     correct : f(denoised, sigma) -> denoised, or None
         Data consistency, applied to every estimate.
     generator : torch.Generator or None
@@ -81,7 +81,7 @@ def sample(
             return estimate
         if sigma_next == 0:
             return estimate
-        fresh = churn**0.5 * sigma_next  # of the next level's variance, this share is new noise
+        fresh = churn * sigma_next * math.sqrt(1 - (sigma_next / sigma) ** 2)
         kept = math.sqrt(sigma_next**2 - fresh**2)
         guess = estimate
         if order == 2 and previous is not None:

@@ -1,0 +1,59 @@
+"""Volumes from the prior alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from core.prior.denoiser import PatchPrior
+from core.prior.sampler import karras_sigmas, sample
+from core.progress import Callback, Step
+from core.volume import Volume, VolumeGeometry
+
+
+def draw(
+    prior: PatchPrior,
+    geometry: VolumeGeometry,
+    *,
+    num_steps: int = 40,
+    sigma_max: float = 40.0,
+    sigma_min: float = 0.01,
+    churn: float = 0.5,
+    seed: int = 0,
+    callback: Callback | None = None,
+) -> Volume:
+    """Sample a volume from noise alone.
+
+    Parameters
+    ----------
+    num_steps : int
+        Passes over the volume.
+    sigma_max, sigma_min : float
+        First and last noise level, network units.
+    churn : float
+        See `core.prior.sampler.sample`.
+    callback : f(Step) or None
+        Gets volumes in mu [1/mm].
+    """
+    prior = prior.at(geometry.voxel_size)
+    generator = torch.Generator().manual_seed(seed)
+
+    def tell(step: Step) -> None:
+        assert callback is not None
+        assert step.noisy is not None
+        assert step.denoised is not None
+        x, noisy, denoised = (PatchPrior.from_network(part) for part in (step.x, step.noisy, step.denoised))
+        callback(replace(step, x=x, noisy=noisy, denoised=denoised))
+
+    x = prior.config.mean + sigma_max * torch.randn(geometry.shape, generator=generator)
+    x = sample(
+        lambda x, sigma: prior(x, sigma, generator=generator),
+        x,
+        karras_sigmas(num_steps, sigma_min, sigma_max),
+        order=1,
+        churn=churn,
+        generator=generator,
+        callback=None if callback is None else tell,
+    )
+    return Volume(PatchPrior.from_network(x).cpu(), geometry, "sample of the prior")

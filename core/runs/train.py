@@ -1,0 +1,148 @@
+"""Training from a folder of CT volumes: reads them, shares the work between processes, keeps a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from core.prior.data import Scan
+from core.prior.training import TrainConfig, Trainer, TrainStep, ValidationSet
+from core.scan.library import load_volume
+from core.volume import Volume, VolumeGeometry
+
+
+def train(
+    folder: Path,
+    out: Path,
+    config: TrainConfig,
+    *,
+    validation: Sequence[str] = (),
+    minutes: float | None = None,
+    validate_every: int = 500,
+    start: str | None = None,
+    cache: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Train a prior on the volumes of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds DICOM folders, zips and NIfTI files, one volume each.
+    out : Path
+        See `Trainer`; also `validation.png`, the denoised patches of the last validation.
+    validation : names without their endings
+        Volumes that are held out.
+    cache : Path or None
+        Decoded volumes are kept here.
+    say : f(text)
+        Told a line per validation.
+
+    Under torchrun each process takes its share of every batch.
+    """
+    distributed = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    if distributed:
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    device = (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else "cpu"
+    )
+    scans, held_out = read_scans(folder, validation, cache)
+    checks = None
+    if held_out:
+        volumes = [
+            Volume.from_hu(torch.from_numpy(s.hu), VolumeGeometry(s.hu.shape, s.voxel_size)) for s in held_out
+        ]
+        checks = ValidationSet.of(volumes, config.network.patch_size)
+    trainer = Trainer(out, config, scans, checks, device=device, start=start)
+    if trainer.step and trainer.rank == 0:
+        say(f"resumed at step {trainer.step} of {config.num_steps}")
+
+    def tell(step: TrainStep) -> None:
+        if step.validation is not None or step.step == config.num_steps:
+            table = " ".join(f"{sigma:g}:{rmse:.4f}" for sigma, rmse in (step.validation or {}).items())
+            say(
+                f"step {step.step} loss {step.loss:.4f} {step.patches_per_second:.1f} patches/s  RMSE by sigma {table}"
+            )
+        if step.validation is not None and checks is not None:
+            write_picture(out / "validation.png", checks.picture(trainer.averaged()))
+
+    trainer.run(minutes=minutes, validate_every=validate_every, callback=tell)
+    if distributed:
+        dist.destroy_process_group()
+
+
+def read_scans(folder: Path, validation: Sequence[str], cache: Path | None) -> tuple[list[Scan], list[Scan]]:
+    """All volumes of a folder as int16 HU: those to train on, and those held out."""
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder} is not a folder; give one with a DICOM folder, zip or NIfTI file per volume."
+        )
+    scans: dict[str, Scan] = {}
+    for path in sorted(folder.iterdir()):
+        name = path.name.split(".")[0]
+        if path.suffix in (".csv", ".md", ".txt", ".json") or path.name.startswith("."):
+            continue
+        try:
+            scans[name] = _read(path, name, cache)
+        except ValueError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+    unknown = sorted(set(validation) - set(scans))
+    if unknown:
+        raise ValueError(
+            f"there is no volume {unknown[0]!r} to hold out; there are {', '.join(scans) or 'none'}."
+        )
+    return (
+        [s for n, s in scans.items() if n not in validation],
+        [s for n, s in scans.items() if n in validation],
+    )
+
+
+def _read(path: Path, name: str, cache: Path | None) -> Scan:
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    kept = None if cache is None else cache / f"{name}-{key}.npz"
+    if kept is not None and kept.exists():
+        with np.load(kept, allow_pickle=False) as file:
+            return Scan(name, file["hu"], tuple(file["voxel_size"].tolist()), share(file["hu"]))
+    volume = load_volume(path)
+    hu = volume.hu.round().clamp(-1024, 3071).to(torch.int16).numpy()
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        beside = kept.with_name(f".{kept.name}")
+        np.savez(beside, hu=hu, voxel_size=np.array(volume.geometry.voxel_size))
+        beside.replace(kept)
+    return Scan(name, hu, volume.geometry.voxel_size, share(hu))
+
+
+def share(hu: np.ndarray) -> float:
+    """Share of a volume in the draw: less for noisy ones, whose noise the prior would learn, and for small ones.
+
+    The noise is the median difference of neighbouring slices in soft tissue, as a standard deviation; 30 HU of it
+    halve the share.
+    """
+    middle = hu[len(hu) // 4 : 3 * len(hu) // 4 + 2].astype(np.float32)
+    soft = (np.abs(middle[:-1]) < 150) & (np.abs(middle[1:]) < 150)
+    noise = 1.4826 * float(np.median(np.abs(np.diff(middle, axis=0)[soft]))) / 2**0.5 if soft.any() else 0.0
+    return min(1.0, hu.size / 4e6) / (1 + (noise / 30) ** 2)
+
+
+def write_picture(path: Path, x: Tensor) -> None:
+    """Network space as an 8-bit PNG, -1000 to 1000 HU."""
+    from PIL import Image
+
+    pixels = (x / 2).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
+    Image.fromarray(np.repeat(np.repeat(pixels, 3, 0), 3, 1)).save(path)
+
+
+def training_curve(out: Path) -> list[dict]:
+    """The log of a run: a dict per line."""
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]

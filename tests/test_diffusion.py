@@ -1,0 +1,116 @@
+"""Reconstruction with a prior whose answer is known: a network of zeros is the exact Gaussian denoiser."""
+
+import pytest
+import torch
+
+from core import MU_WATER, ParallelBeam, Projector, Volume, VolumeGeometry, quality, reconstruct, simulate
+from core.prior.denoiser import PatchPrior, Precond
+from core.prior.network import NetworkConfig
+from core.reconstruct.diffusion import DataConsistency, diffusion
+
+CONFIG = NetworkConfig(patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, filters=4)
+
+
+@pytest.fixture
+def gaussian():
+    """Its data are N(0.5, 0.5^2), voxel by voxel, in network space."""
+    torch.manual_seed(0)
+    return PatchPrior(Precond(CONFIG))
+
+
+@pytest.fixture
+def scan():
+    vg = VolumeGeometry((4, 8, 8), (8.0, 8.0, 8.0))
+    A = Projector(vg, ParallelBeam.circular(vg, num_views=5))
+    generator = torch.Generator().manual_seed(5)
+    x = MU_WATER * (0.5 + 0.5 * torch.randn(vg.shape, generator=generator))
+    noise_std = 0.05
+    y = A(x)
+    return A, x, y + noise_std * torch.randn(y.shape, generator=generator), noise_std
+
+
+def posterior_mean(A, y, noise_std):
+    """Closed form for the linear-Gaussian problem."""
+    n = A.vg.shape[0] * A.vg.shape[1] * A.vg.shape[2]
+    matrix = torch.stack([A(e).flatten() for e in torch.eye(n).view(n, *A.vg.shape)], 1).double()
+    prior_precision = 1 / (0.5 * MU_WATER) ** 2
+    mean = torch.full((n,), 0.5 * MU_WATER, dtype=torch.float64)
+    H = matrix.T @ matrix / noise_std**2 + prior_precision * torch.eye(n)
+    return torch.linalg.solve(H, matrix.T @ y.flatten().double() / noise_std**2 + prior_precision * mean)
+
+
+def test_data_consistency_solves_what_it_says(scan, gaussian):
+    A, x, y, noise_std = scan
+    weights = torch.full_like(y, 1 / noise_std**2)
+    correct = DataConsistency(A, y, warm=PatchPrior.to_network(x), weights=weights, num_iterations=200)
+    estimate = torch.full(A.domain_shape, 0.5)
+    out = PatchPrior.from_network(correct(estimate, 0.5))
+    error = MU_WATER * 0.5 * 0.5 / (1 + 0.5**2) ** 0.5
+    gradient = A.T(A(out) - y) / correct.noise2 + (out - PatchPrior.from_network(estimate)) / error**2
+    start = A.T(A(PatchPrior.from_network(estimate)) - y) / correct.noise2
+    assert float(gradient.norm()) < 1e-3 * float(start.norm())
+
+
+def test_averaged_samples_come_near_the_posterior_mean(scan, gaussian):
+    """Data consistency at every step is an approximation; on the whole it must land near the exact answer."""
+    A, _, y, noise_std = scan
+    weights = torch.full_like(y, 1 / noise_std**2)
+    mean, std = diffusion(
+        A, y, gaussian, weights=weights, num_steps=30, sigma_max=2.0, warm_start="noise",
+        cg_iterations=30, num_samples=8, generator=torch.Generator().manual_seed(1),
+    )  # fmt: skip
+    exact = posterior_mean(A, y, noise_std).view(A.domain_shape).float()
+    blind = torch.full_like(exact, 0.5 * MU_WATER)
+    # the spread of a mean of 8 samples alone is a third of the posterior's
+    assert float((mean - exact).norm()) < 0.45 * float((blind - exact).norm())
+    assert std is not None
+    assert float(std.mean()) > 0
+
+
+def test_more_views_fit_better(small, gaussian):
+    psnrs = []
+    for views in (5, 12, 40):
+        A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=views))
+        result = reconstruct("diffusion", A, simulate(small, A), prior=gaussian, num_steps=3, sigma_max=0.05)
+        psnrs.append(quality(small, result.volume).psnr)
+    assert psnrs == sorted(psnrs)
+
+
+def test_same_seed_same_volume_and_stopping_keeps_the_estimate(small, gaussian):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+    m = simulate(small, A, photon_count=1e4)
+    a, b, c = (
+        reconstruct("diffusion", A, m, prior=gaussian, num_steps=3, seed=s, warm_start="sirt").volume.data
+        for s in (1, 1, 2)
+    )
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    steps = []
+
+    def stop_at_two(step):
+        steps.append(step)
+        if step.i == 2:
+            raise StopIteration
+
+    stopped = reconstruct("diffusion", A, m, prior=gaussian, num_steps=3, callback=stop_at_two)
+    assert stopped.status == "stopped"
+    torch.testing.assert_close(stopped.volume.data, steps[-1].x)
+    assert all(s.sigma and s.noisy is not None and s.denoised is not None and s.residual for s in steps)
+
+
+def test_samples_differ_where_the_data_say_nothing(gaussian):
+    """One view fixes sums along rays and nothing else: the deviation stays near the prior's."""
+    vg = VolumeGeometry((8, 16, 16), (4.0, 4.0, 4.0))
+    volume = Volume(torch.full(vg.shape, 0.5 * MU_WATER), vg)
+    A = Projector(vg, ParallelBeam.circular(vg, num_views=1))
+    result = reconstruct(
+        "diffusion", A, simulate(volume, A), prior=gaussian, num_steps=12, num_samples=4, warm_start="noise"
+    )
+    assert result.std is not None
+    assert float(result.std.data.mean()) > 0.2 * 0.5 * MU_WATER
+
+
+def test_a_prior_is_asked_for(small):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+    with pytest.raises(ValueError, match="load_prior"):
+        reconstruct("diffusion", A, simulate(small, A))
