@@ -42,7 +42,7 @@ def test_configs_survive_json_and_have_a_digest():
     "change",
     [{"beam": "fan"}, {"num_views": 0}, {"num_views": 2.5}, {"angle_range": -1}, {"angle_range": float("nan")},
      {"photons": 0}, {"photons": float("inf")}, {"seed": -1}, {"grid": (0, 4, 4)}, {"grid": (4096, 4096, 4096)},
-     {"volume": "x"}],
+     {"volume": "x"}, {"source": 3}, {"source": ""}],
 )  # fmt: skip
 def test_absurd_scans_are_refused(change):
     with pytest.raises(ValueError, match=r"\w"):
@@ -130,13 +130,13 @@ def test_finish_keeps_the_iterate_cancel_drops_it_and_the_next_waits(queue, stor
     preview = queue.preview(first)
     assert preview["x"].dtype == np.int16
     assert preview["x"].shape == (8, 32, 32)
+    queue.cancel(second)
+    assert queue.progress(second).status == "cancelled"  # at once: its turn had not come
     queue.finish(first)
     done = wait(queue, first, timeout=60)
     assert done.status == "stopped"
     assert 3 <= done.i < 2000
     assert store.result(first).status == "stopped"
-    queue.cancel(second)
-    assert wait(queue, second, timeout=60).status == "cancelled"
     with pytest.raises(ValueError, match="cancelled"):
         store.result(second)
 
@@ -194,3 +194,14 @@ def test_exports_open_elsewhere(tmp_path):
         torch.testing.assert_close(again.hu, volume.hu, atol=tolerance, rtol=0)
         assert again.geometry.voxel_size == pytest.approx(volume.geometry.voxel_size)
     assert png_bytes([("reference", volume)]).startswith(b"\x89PNG")
+
+
+def test_deleting_a_run_that_was_cancelled_in_the_queue_harms_nobody(queue, store):
+    first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1998}))
+    second = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1997}))
+    queue.cancel(second)
+    store.delete(second)
+    queue.cancel(first)
+    assert wait(queue, first, timeout=60).status == "cancelled"
+    third = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 2}))
+    assert wait(queue, third, timeout=60).status == "done"

@@ -18,7 +18,7 @@ from core.prior.denoiser import PatchPrior
 from core.prior.sampler import karras_sigmas, sample
 from core.progress import Callback, Step, stops
 from core.projector import Projector
-from core.reconstruct.iterative import sirt, tv
+from core.reconstruct.iterative import relative_weights, sirt, tv
 from core.volume import MU_WATER
 
 STARTS: dict[str, Callable[..., Tensor] | None] = {"tv": tv, "sirt": sirt, "noise": None}
@@ -182,7 +182,7 @@ class DataConsistency:
         num_iterations: int = 6,
     ) -> None:
         self.A, self.y, self.num_iterations = A, y, num_iterations
-        self.W = torch.ones_like(y) if weights is None else weights / weights.mean()
+        self.W = relative_weights(y, weights)
         x = torch.zeros(A.domain_shape, device=y.device) if warm is None else PatchPrior.from_network(warm)
         misfit = float((self.W * (A(x) - y).square()).mean())
         photons = 0.0 if weights is None else 1 / float(weights.mean())

@@ -1,7 +1,7 @@
 """Iterative reconstruction: SIRT, CGLS and total variation.
 
-All take and return attenuation mu [1/mm] on the projector's grid. `weights` are inverse variances of the rays;
-their scale does not matter, only their ratio.
+All take and return attenuation mu [1/mm] on the projector's grid. `weights` are inverse variances of the rays, as
+photons leave them; see `relative_weights` for what is made of them.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def cgls(
     x_init : Tensor (z, y, x) or None
         Start; None = zero.
     """
-    root = _root(weights)
+    root = relative_weights(y, weights).sqrt()
     x = torch.zeros(A.domain_shape, device=y.device) if x_init is None else x_init.clone()
     residual = (y if x_init is None else y - A(x)) * root
     gradient = A.T(residual * root)
@@ -134,7 +134,7 @@ def tv(
     """
     row_sums, column_sums = A(torch.ones(A.domain_shape, device=y.device)), A.T(torch.ones_like(y))
     data_scale = 1 / (float(row_sums.max()) * float(column_sums.max()))
-    W = torch.ones_like(y) if weights is None else weights / weights.mean()
+    W = relative_weights(y, weights)
     ratio = [min(A.vg.voxel_size) / s for s in A.vg.voxel_size]
 
     # Row and column sums of root * A and of the gradient bound the steps; `balance` then weighs primal against
@@ -171,6 +171,23 @@ def tv(
     return moved if num_iterations else x
 
 
+MISMATCH = 0.02
+"""Standard deviation of what voxels and thin rays get wrong of a line integral, relative to the mean one."""
+
+
+def relative_weights(y: Tensor, weights: Tensor | None) -> Tensor:
+    """Inverse variances of the rays with mean 1: photon noise, and the difference between an object and its voxels.
+
+    Without the second, rays beside the patient, where photons abound, would count a hundred times as much as those
+    through the patient, although the grid describes them no better.
+    """
+    if weights is None:
+        return torch.ones_like(y)
+    mismatch = (MISMATCH * y.abs().mean()).square()
+    combined = 1 / (1 / weights.clamp(min=1e-12) + mismatch)
+    return combined / combined.mean()
+
+
 # ---- pieces -------------------------------------------------------------------------------------------
 
 
@@ -182,10 +199,6 @@ def _inverse_sums(A: Projector, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _clip(x: Tensor, low: float | None, high: float | None) -> Tensor:
     return x if low is None and high is None else x.clamp_(low, high)
-
-
-def _root(weights: Tensor | None) -> Tensor | float:
-    return 1.0 if weights is None else (weights / weights.mean()).sqrt()
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

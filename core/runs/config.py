@@ -77,6 +77,10 @@ class ScanConfig:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
+        if not isinstance(self.source, str) or not self.source:
+            raise ValueError(
+                f"the source must name a volume (a path, phantom:NAME or volume:DIGEST), got {self.source!r}."
+            )
         if self.beam not in ("parallel", "cone"):
             raise ValueError(f"beam must be 'parallel' or 'cone', got {self.beam!r}.")
         if not isinstance(self.num_views, int) or not 1 <= self.num_views <= 10_000:
@@ -223,12 +227,26 @@ def prepare(scan: ScanConfig, store: Volumes | None = None) -> Prepared:
     """Load and scan; the last few scans are kept, so that every method gets the very same data."""
     key = scan.digest()
     if key not in _prepared:
-        made = scan_volume(source_volume(scan, store), scan)
-        _prepared[key] = made
-        while len(_prepared) > 3:
-            _prepared.popitem(last=False)
+        _keep(_prepared, key, scan_volume(_source(scan, store), scan), 3)
     _prepared.move_to_end(key)
     return _prepared[key]
+
+
+_sources: OrderedDict[tuple, Volume] = OrderedDict()
+
+
+def _source(scan: ScanConfig, store: Volumes | None) -> Volume:
+    """`source_volume`, the last two kept: changing the scan must not read or draw the volume again."""
+    key = (scan.source, (scan.grid, scan.same_grid) if scan.source.startswith("phantom:") else None)
+    if key not in _sources:
+        _keep(_sources, key, source_volume(scan, store), 2)
+    return _sources[key]
+
+
+def _keep(cache: OrderedDict, key: Any, value: Any, most: int) -> None:
+    cache[key] = value
+    while len(cache) > most:
+        cache.popitem(last=False)
 
 
 def _known(cls: type, stored: Any) -> dict[str, Any]:

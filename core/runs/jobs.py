@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from core.runs.config import RunConfig
-from core.runs.store import FINISHED, RunStore, unfinished
+from core.runs.store import RunStore, unfinished
 
 FAST_METHODS = ("fbp", "fdk")
 PREVIEWS = ("x", "noisy", "denoised")
@@ -57,11 +58,7 @@ class Progress:
 class JobQueue:
     """Runs of all sessions of one server, in the order of their submission.
 
-    Parameters
-    ----------
-    store : RunStore
-    lanes : tuple of str
-        Names of the worker processes; they start at once, so that the first run need not wait for imports.
+    The worker processes start at once, so that the first run need not wait for their imports.
     """
 
     def __init__(self, store: RunStore) -> None:
@@ -129,7 +126,12 @@ class JobQueue:
     def _wish(self, wish: str, run_id: str) -> None:
         with self._lock:
             for lane in self._lanes.values():
-                if run_id in lane.runs:
+                if run_id in lane.runs[1:]:  # not begun: it ends here, and the worker passes over it
+                    lane.finished(run_id)
+                    self.store.update(run_id, status="cancelled")
+                    self._progress[run_id] = Progress("cancelled")
+                    lane.send({"cancel": run_id})
+                elif run_id in lane.runs:
                     lane.send({wish: run_id})
 
     def _hear(self, lane: _Lane, event: dict) -> None:
@@ -246,6 +248,6 @@ def wait(queue: JobQueue, run_id: str, *, timeout: float = 600.0) -> Progress:
 
 
 def _drop_previews(store: RunStore, run_id: str) -> None:
-    if store.run(run_id).status in (*FINISHED, "cancelled", "failed"):
+    with contextlib.suppress(ValueError):  # deleted meanwhile
         for name in PREVIEWS:
             (store.run_folder(run_id) / f"live-{name}.npy").unlink(missing_ok=True)

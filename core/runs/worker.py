@@ -7,6 +7,7 @@ writes JSON lines to stdout: the progress of the run at hand. It ends when stdin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -108,7 +109,8 @@ class Worker:
         )
 
     def _end(self, run_id: str, status: str, message: str) -> None:
-        self.store.update(run_id, status=status, message=message)
+        with contextlib.suppress(ValueError):  # deleted meanwhile
+            self.store.update(run_id, status=status, message=message)
         say(run=run_id, status=status, message=message)
 
 

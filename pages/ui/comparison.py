@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from core.runs.config import ScanConfig
 from core.runs.export import dicom_zip_bytes, nifti_bytes, png_bytes
+from core.runs.jobs import Progress
 from core.runs.store import FINISHED, Run
 from core.volume import Volume
 from pages.ui import engine, figures, live, state, words
@@ -48,10 +50,14 @@ def choose(scan: ScanConfig, runs: list[Run]) -> list[Run]:
         chosen = sorted(newest.values(), key=lambda r: known[r].created)[:MOST]
     state.fill({"compare": chosen}, overwrite=True)
     st.multiselect(
-        "Runs", list(known), key=state.field("compare"), format_func=lambda r: words.run_words(known[r]),
-        max_selections=MOST, on_change=lambda: state.set_compared(state.value("compare")),
+        "Runs",
+        list(known),
+        key=state.field("compare"),
+        format_func=lambda r: words.run_words(known[r], scan),
+        max_selections=MOST,
+        on_change=lambda: state.set_compared(state.value("compare")),
         help="All runs of this volume on this grid, of other scans too. Left empty: the newest of each method.",
-    )  # fmt: skip
+    )
     return [known[r] for r in chosen]
 
 
@@ -68,49 +74,73 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
     reference = future.result() if future.done() else None
     if was_active and reference is not None and all(p.status not in engine.ACTIVE for p in now):
         st.rerun()
-    parts = [] if reference is None else [Shown("Reference", engine.rounded(reference))]
-    grid = engine.grid_of(scan)
+    # whatever is not there yet has its place, so that nothing jumps
+    air = np.full(engine.grid_of(scan), -1000, "<i2")
+    parts = [
+        Shown("Reference", air, "being prepared")
+        if reference is None
+        else Shown("Reference", engine.rounded(reference))
+    ]
     for run, progress in zip(runs, now, strict=True):
         current = live.current_volume(run, progress)
-        if current is not None and current.hu.shape == grid:
-            parts.append(Shown(_name(run, runs), current.hu, current.note))
-    geometry, cursor = engine.geometry(scan), None
-    if parts:
-        cursor = _pictures(scan, parts, reference is not None)
-    else:
-        with st.container(border=True, height=300):
-            st.caption("The first pictures come in a moment…")
+        name = _name(run, runs)
+        if current is None:
+            parts.append(Shown(name, air, "waiting"))
+        elif current.hu.shape != air.shape:
+            parts.append(Shown(name, air, "shown when it is done"))  # previews of large volumes are reduced
+        else:
+            parts.append(Shown(name, current.hu, current.note))
+    geometry = engine.geometry(scan)
+    cursor = viewer(
+        parts,
+        geometry,
+        key="compare",
+        layouts=("side", "difference", "swipe", "planes"),
+        window=window_for(scan.source),
+        height=420,
+        report=True,
+    )
     for run, progress in zip(runs, now, strict=True):
         if progress.status in engine.ACTIVE:
-            done = progress.i / progress.total if progress.total else 0.0
-            st.progress(done, text=f"{_name(run, runs)}: {words.progress_words(progress)}")
+            _waiting(run, _name(run, runs), progress)
     numbers, profile = st.columns([1.15, 1], gap="large")
     with numbers:
         _table([engine.known_run(run.id) or run for run in runs], scan)
     with profile:
         axis = st.segmented_control(
-            "Values along a line through the crosshair", list(figures.AXES), default="across (x)", required=True,
-            key="profile_axis", help="Click into a picture above to move the crosshair.",
-        )  # fmt: skip
-        lines = [(p.name, p.hu) for p in parts]
+            "Values along a line through the crosshair",
+            list(figures.AXES),
+            default="across (x)",
+            required=True,
+            key="profile_axis",
+            help="Click into a picture above to move the crosshair.",
+        )
+        lines = [(p.name, p.hu) for p in parts if p.hu is not air]
         st.plotly_chart(
-            figures.profiles(lines, geometry, cursor or (0.5, 0.5, 0.5), figures.AXES[axis or "across (x)"]),
-            key="profile", config={"displayModeBar": False}, alt="Values along a line through the crosshair",
-        )  # fmt: skip
+            figures.profiles(
+                lines if reference is not None else [],
+                geometry,
+                cursor or (0.5, 0.5, 0.5),
+                figures.AXES[axis or "across (x)"],
+            ),
+            key="profile",
+            config={"displayModeBar": False},
+            alt="Values along a line through the crosshair",
+        )
 
 
-def _pictures(scan: ScanConfig, parts: list[Shown], referenced: bool) -> tuple[float, float, float] | None:
-    layouts = (
-        ("side", "difference", "swipe", "planes") if referenced and len(parts) > 1 else ("side", "planes")
-    )
-    return viewer(
-        parts,
-        engine.geometry(scan),
-        key="compare",
-        layouts=layouts,
-        window=window_for(scan.source),
-        height=420,
-        report=True,
+def _waiting(run: Run, name: str, progress: Progress) -> None:
+    """A line about a run that is not finished."""
+    bar, button = st.columns([6, 1], vertical_alignment="center")
+    done = progress.i / progress.total if progress.total else 0.0
+    bar.progress(done, text=f"{name}: {words.progress_words(progress)}")
+    button.button(
+        f"Cancel {name}",
+        key=f"cancel.{run.id}",
+        on_click=engine.queue().cancel,
+        args=(run.id,),
+        width="stretch",
+        help="Stop this run and throw it away.",
     )
 
 
@@ -118,28 +148,37 @@ def _table(runs: list[Run], scan: ScanConfig) -> None:
     rows = []
     for run in runs:
         m = run.metrics
-        rows.append({
-            "Method": words.method_label(run.config.method),
-            "Settings": words.params_words(run.config.method, run.config.params),
-            "Views": run.config.scan.num_views,
-            "PSNR": m.psnr if m else None,
-            "SSIM": m.ssim if m else None,
-            "RMSE": m.rmse_hu if m else None,
-            "Time": run.seconds if m else None,
-        })  # fmt: skip
+        rows.append(
+            {
+                "Method": words.method_label(run.config.method),
+                "Settings": words.params_words(run.config.method, run.config.params),
+                "Views": run.config.scan.num_views,
+                "PSNR": m.psnr if m else None,
+                "SSIM": m.ssim if m else None,
+                "RMSE": m.rmse_hu if m else None,
+                "Time": run.seconds if m else None,
+            }
+        )
     column = st.column_config
     st.dataframe(
-        _marked(pd.DataFrame(rows)), hide_index=True, key="numbers",
+        _marked(pd.DataFrame(rows)),
+        hide_index=True,
+        key="numbers",
         column_config={
-            "PSNR": column.NumberColumn(format="%.2f dB", help="Likeness to the reference; higher is better."),
-            "SSIM": column.NumberColumn(format="%.3f", help="Likeness of structures, at most 1; higher is better."),
+            "PSNR": column.NumberColumn(
+                format="%.2f dB", help="Likeness to the reference; higher is better."
+            ),
+            "SSIM": column.NumberColumn(
+                format="%.3f", help="Likeness of structures, at most 1; higher is better."
+            ),
             "RMSE": column.NumberColumn(format="%.0f HU", help="Typical error of a voxel; lower is better."),
             "Time": column.NumberColumn(format="%.1f s", help="Of the method alone."),
         },
-    )  # fmt: skip
+    )
     devices = ", ".join(sorted({run.device for run in runs})) or "–"
     st.caption(
-        f"Grid {words.times(engine.grid_of(scan))}; {words.scan_words(scan)}; device: {devices}. Measured against the "
+        f"Grid {words.times(engine.grid_of(scan))}; {words.scan_words(scan)}; device: {devices}. Measured "
+        "against the "
         "reference between −1000 and 1000 HU."
     )
 
@@ -159,10 +198,12 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
     ready = {run.id: run for run in runs if run.status in FINISHED}
     options = ["reference", *ready]
     st.selectbox(
-        "Volume to download", options, key="download",
-        format_func=lambda r: "Reference" if r == "reference" else words.run_words(ready[r]),
+        "Volume to download",
+        options,
+        key="download",
+        format_func=lambda r: "Reference" if r == "reference" else words.run_words(ready[r], scan),
         help="As it is on the reconstruction grid, in HU.",
-    )  # fmt: skip
+    )
     chosen = st.session_state["download"]
 
     def volume() -> Volume:
@@ -176,17 +217,32 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
 
     a, b, c = st.columns(3)
     a.download_button(
-        "NIfTI", lambda: nifti_bytes(volume()), f"tomopatch-{chosen}.nii.gz", "application/gzip", width="stretch",
-        on_click="ignore", help="One file, float32 HU; for 3D Slicer, ITK-SNAP and scripts.",
-    )  # fmt: skip
+        "NIfTI",
+        lambda: nifti_bytes(volume()),
+        f"tomopatch-{chosen}.nii.gz",
+        "application/gzip",
+        width="stretch",
+        on_click="ignore",
+        help="One file, float32 HU; for 3D Slicer, ITK-SNAP and scripts.",
+    )
     b.download_button(
-        "DICOM (zip)", lambda: dicom_zip_bytes(volume()), f"tomopatch-{chosen}.zip", "application/zip", width="stretch",
-        on_click="ignore", help="A CT series marked as derived and simulated, not for diagnosis.",
-    )  # fmt: skip
+        "DICOM (zip)",
+        lambda: dicom_zip_bytes(volume()),
+        f"tomopatch-{chosen}.zip",
+        "application/zip",
+        width="stretch",
+        on_click="ignore",
+        help="A CT series marked as derived and simulated, not for diagnosis.",
+    )
     c.download_button(
-        "Picture (PNG)", picture, "tomopatch-compare.png", "image/png", width="stretch", on_click="ignore",
+        "Picture (PNG)",
+        picture,
+        "tomopatch-compare.png",
+        "image/png",
+        width="stretch",
+        on_click="ignore",
         help="The middle slices of all volumes above.",
-    )  # fmt: skip
+    )
 
 
 def _name(run: Run, runs: list[Run]) -> str:

@@ -20,10 +20,13 @@ def residuals(values: Sequence[float], total: int, height: int = 190) -> go.Figu
     """The residual after each iteration, on a logarithmic scale; the axis is as long as the whole run."""
     figure = go.Figure(
         go.Scatter(
-            x=np.arange(1, len(values) + 1), y=np.asarray(values), mode="lines", line={"color": COLOURS[0], "width": 2},
+            x=np.arange(1, len(values) + 1),
+            y=np.asarray(values),
+            mode="lines",
+            line={"color": COLOURS[0], "width": 2},
             hovertemplate="%{y:.4f}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.update_layout(height=height, **_QUIET | {"showlegend": False})
     figure.update_xaxes(title="iteration", range=[0, max(total, len(values), 2)])
     figure.update_yaxes(title="residual", type="log", nticks=4)

@@ -45,9 +45,11 @@ def _view(run: Run, was_active: bool) -> None:
     _pictures(run, now)
     if not _instant(run):
         st.plotly_chart(
-            figures.residuals(now.residuals, now.total), key="residuals", config={"displayModeBar": False},
+            figures.residuals(now.residuals, now.total),
+            key="residuals",
+            config={"displayModeBar": False},
             alt="How the residual falls with the iterations",
-        )  # fmt: skip
+        )
         st.caption("Residual: how far the projections of the current volume are from the measured ones.")
 
 
@@ -85,7 +87,8 @@ def _numbers(run: Run, now: Progress) -> None:
             st.caption(f"{_title(run)}: finished early on request; the volume is the last iterate.")
         else:
             st.caption(
-                f"{_title(run)}: done on {run.device}, measured against the reference on the reconstruction grid."
+                f"{_title(run)}: done on {run.device}, measured against the reference on the "
+                "reconstruction grid."
             )
     if active and not _instant(run):
         queue = engine.queue()
@@ -98,9 +101,13 @@ def _numbers(run: Run, now: Progress) -> None:
             width="stretch",
         )
         finish.button(
-            "Finish now", key="finish", on_click=queue.finish, args=(run.id,), width="stretch",
+            "Finish now",
+            key="finish",
+            on_click=queue.finish,
+            args=(run.id,),
+            width="stretch",
             help="Stop and keep the volume as it is now.",
-        )  # fmt: skip
+        )
 
 
 def _pictures(run: Run, now: Progress) -> None:

@@ -28,9 +28,13 @@ def choose(pg: ParallelBeam | ConeBeam) -> str:
         state.fill({"method": next(iter(offered))}, overwrite=True)
     state.fill({"method": next(iter(offered))})
     name = st.pills(
-        "Method", list(offered), key=state.field("method"), format_func=lambda n: METHODS[n].label, required=True,
+        "Method",
+        list(offered),
+        key=state.field("method"),
+        format_func=lambda n: METHODS[n].label,
+        required=True,
         help="How the volume is computed from the projections.",
-    )  # fmt: skip
+    )
     assert name is not None
     st.caption(METHODS[name].summary)
     for other, method in METHODS.items():
@@ -59,7 +63,7 @@ def _widget(parameter: Field, key: str) -> Any:
         return st.checkbox(label, key=key, help=hint)
     if isinstance(default, int):
         step = told.get("step") or (10 if default >= 50 else 1)
-        return int(st.number_input(label, low, high, step=int(step), key=key, help=hint))
+        return int(st.number_input(label, low, high, st.session_state[key], int(step), key=key, help=hint))
     if isinstance(default, float):
         step = told.get("step") or (abs(default) / 10 or 0.1)
         return float(

@@ -44,7 +44,8 @@ def remarks(volume: Volume, pg: ParallelBeam | ConeBeam) -> list[str]:
     fov, reach = field_of_view(pg), content_radius(volume)
     if fov.radius < reach - max(volume.geometry.voxel_size):
         out.append(
-            f"**Truncated.** The detector sees {fov.radius:.0f} mm around the axis, the object reaches {reach:.0f} mm: "
+            f"**Truncated.** The detector sees {fov.radius:.0f} mm around the axis, the object reaches "
+            f"{reach:.0f} mm: "
             "expect a bright rim and wrong HU. Widen the detector, or shift it and scan a whole turn."
         )
     step = (pg.angles[-1] - pg.angles[0]) / max(1, pg.num_views - 1)
@@ -52,7 +53,8 @@ def remarks(volume: Volume, pg: ParallelBeam | ConeBeam) -> list[str]:
     needed = math.pi if isinstance(pg, ParallelBeam) else math.pi + pg.fan_angle
     if span < needed - step - 1e-6:
         out.append(
-            f"**Limited angle.** A complete scan of this kind needs {math.degrees(needed):.0f}°: edges along the "
+            f"**Limited angle.** A complete scan of this kind needs {math.degrees(needed):.0f}°: edges "
+            "along the "
             "missing directions will be blurred."
         )
     if isinstance(pg, ConeBeam) and not pg.pitch:

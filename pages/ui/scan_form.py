@@ -23,43 +23,74 @@ def fill(scan: ScanConfig | None) -> None:
     s = scan or ScanConfig("phantom:thorax:0", photons=1e5)
     pixel, shape = s.pixel_size or (1.0, 1.0), s.det_shape or (128, 256)
     turns = max(1.0, s.angle_range / 360) if s.pitch else 2.0
-    state.fill({
-        "scanner": "parallel" if s.beam == "parallel" else "cone",
-        "beam": s.beam, "views": s.num_views, "range": float(min(360.0, s.angle_range)), "start": s.start,
-        "src_orig": s.src_orig_dist, "src_det": s.src_det_dist, "fitted": s.det_shape is None,
-        "rows": shape[0], "columns": shape[1], "pixel_v": pixel[0], "pixel_u": pixel[1],
-        "shift_v": s.det_offset[0], "shift_u": s.det_offset[1], "tilt": s.tilt, "pitch": s.pitch, "turns": turns,
-        "noise": s.photons is not None, "photons": _nearest(s.photons or FULL_DOSE_PHOTONS), "seed": s.seed,
-        "same_grid": s.same_grid,
-    })  # fmt: skip
+    state.fill(
+        {
+            "scanner": "parallel" if s.beam == "parallel" else "cone",
+            "beam": s.beam,
+            "views": s.num_views,
+            "range": float(min(360.0, s.angle_range)),
+            "start": s.start,
+            "src_orig": s.src_orig_dist,
+            "src_det": s.src_det_dist,
+            "fitted": s.det_shape is None,
+            "rows": shape[0],
+            "columns": shape[1],
+            "pixel_v": pixel[0],
+            "pixel_u": pixel[1],
+            "shift_v": s.det_offset[0],
+            "shift_u": s.det_offset[1],
+            "tilt": s.tilt,
+            "pitch": s.pitch,
+            "turns": turns,
+            "noise": s.photons is not None,
+            "photons": _nearest(s.photons or FULL_DOSE_PHOTONS),
+            "seed": s.seed,
+            "same_grid": s.same_grid,
+        }
+    )
 
 
 def design(source: str, grid: Shape) -> ScanConfig:
     """The controls, and the scan that they describe."""
     st.selectbox(
-        "Scanner", list(SCANNERS), key=state.field("scanner"), format_func=lambda k: SCANNERS[k].label,
+        "Scanner",
+        list(SCANNERS),
+        key=state.field("scanner"),
+        format_func=lambda k: SCANNERS[k].label,
         on_change=_take_preset,
         help="Distances and detector of a class of real scanners. Everything below can be changed afterwards.",
-    )  # fmt: skip
+    )
     scanner = SCANNERS[state.value("scanner")]
     st.caption(f"Source: {scanner.source} A full scan has {scanner.num_views} views.")
     views = sorted({*VIEWS, state.value("views")})
     st.select_slider(
-        "Views", views, key=state.field("views"),
+        "Views",
+        views,
+        key=state.field("views"),
         help="How many X-ray pictures are taken. Fewer views: less dose and time, more streaks.",
-    )  # fmt: skip
+    )
     helical = state.value("beam") == "cone" and state.value("pitch", 0.0) > 0
     st.slider(
-        "Angle range", 10.0, 360.0, step=1.0, format="%g°", key=state.field("range"), disabled=helical,
+        "Angle range",
+        10.0,
+        360.0,
+        step=1.0,
+        format="%g°",
+        key=state.field("range"),
+        disabled=helical,
         help="Over how much of a turn the views are spread. 180° is complete for a parallel beam; a cone beam needs "
         "180° and its fan angle. Less is a limited-angle scan: edges along the missing directions vanish.",
-    )  # fmt: skip
+    )
     _dose()
     st.segmented_control(
-        "Beam", list(BEAMS), format_func=lambda b: BEAMS[b], key=state.field("beam"), required=True,
+        "Beam",
+        list(BEAMS),
+        format_func=lambda b: BEAMS[b],
+        key=state.field("beam"),
+        required=True,
         on_change=_take_beam,
         help="Parallel rays (textbooks, synchrotrons), or a point source and a flat detector (hospitals).",
-    )  # fmt: skip
+    )
     cone = state.value("beam") == "cone"
     if cone:
         _distances()
@@ -85,34 +116,47 @@ def dose_words(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:
 
 def _dose() -> None:
     noisy = st.toggle(
-        "Photon noise", key=state.field("noise"),
+        "Photon noise",
+        key=state.field("noise"),
         help="X-rays arrive as single photons: the fewer, the noisier. Off = a perfect, noiseless scan.",
-    )  # fmt: skip
+    )
     st.select_slider(
-        "Photons a ray", sorted({*PHOTONS, state.value("photons")}), key=state.field("photons"), disabled=not noisy,
+        "Photons a ray",
+        sorted({*PHOTONS, state.value("photons")}),
+        key=state.field("photons"),
+        disabled=not noisy,
         format_func=words.count,
         help="Before the object, a logarithmic scale. 100 000 is a routine diagnostic scan; dose grows in proportion "
         "to photons and views.",
-    )  # fmt: skip
+    )
 
 
 def _distances() -> None:
     left, right = st.columns(2)
     left.number_input(
-        "Source to axis [mm]", 10.0, 5000.0, step=10.0, key=state.field("src_orig"),
+        "Source to axis [mm]",
+        10.0,
+        5000.0,
+        step=10.0,
+        key=state.field("src_orig"),
         help="From the X-ray source to the axis of rotation.",
-    )  # fmt: skip
+    )
     right.number_input(
-        "Source to detector [mm]", 20.0, 10000.0, step=10.0, key=state.field("src_det"),
+        "Source to detector [mm]",
+        20.0,
+        10000.0,
+        step=10.0,
+        key=state.field("src_det"),
         help="From the X-ray source to the detector. Their ratio is the magnification.",
-    )  # fmt: skip
+    )
 
 
 def _detector() -> None:
     fitted = st.checkbox(
-        "Fit the detector to the volume", key=state.field("fitted"),
+        "Fit the detector to the volume",
+        key=state.field("fitted"),
         help="As large as the volume's shadow, with pixels as large as the voxels. Off: choose it yourself.",
-    )  # fmt: skip
+    )
     a, b = st.columns(2)
     a.number_input(
         "Rows", 1, 4096, step=8, key=state.field("rows"), disabled=fitted, help="Pixels along the axis."
@@ -127,21 +171,39 @@ def _detector() -> None:
         help="Pixels across the axis.",
     )
     a.number_input(
-        "Pixel height [mm]", 0.01, 50.0, step=0.1, key=state.field("pixel_v"), disabled=fitted,
+        "Pixel height [mm]",
+        0.01,
+        50.0,
+        step=0.1,
+        key=state.field("pixel_v"),
+        disabled=fitted,
         help="At the detector, along the axis.",
-    )  # fmt: skip
+    )
     b.number_input(
-        "Pixel width [mm]", 0.01, 50.0, step=0.1, key=state.field("pixel_u"), disabled=fitted,
+        "Pixel width [mm]",
+        0.01,
+        50.0,
+        step=0.1,
+        key=state.field("pixel_u"),
+        disabled=fitted,
         help="At the detector, across the axis.",
-    )  # fmt: skip
+    )
     a.number_input(
-        "Shift along [mm]", -1000.0, 1000.0, step=1.0, key=state.field("shift_v"),
+        "Shift along [mm]",
+        -1000.0,
+        1000.0,
+        step=1.0,
+        key=state.field("shift_v"),
         help="The detector moved along the axis.",
-    )  # fmt: skip
+    )
     b.number_input(
-        "Shift across [mm]", -1000.0, 1000.0, step=1.0, key=state.field("shift_u"),
+        "Shift across [mm]",
+        -1000.0,
+        1000.0,
+        step=1.0,
+        key=state.field("shift_u"),
         help="A detector moved sideways sees a wider object over a whole turn (half fan).",
-    )  # fmt: skip
+    )
 
 
 def _orbit(cone: bool) -> None:
@@ -150,25 +212,40 @@ def _orbit(cone: bool) -> None:
         "First view [°]", -360.0, 360.0, step=5.0, key=state.field("start"), help="Angle of the first view."
     )
     b.number_input(
-        "Tilt [°]", -60.0, 60.0, step=1.0, key=state.field("tilt"),
+        "Tilt [°]",
+        -60.0,
+        60.0,
+        step=1.0,
+        key=state.field("tilt"),
         help="The beam leaves the plane of rotation by this angle (laminography).",
-    )  # fmt: skip
+    )
     a.number_input(
-        "Helical pitch [mm a turn]", 0.0, 500.0, step=5.0, key=state.field("pitch"), disabled=not cone,
+        "Helical pitch [mm a turn]",
+        0.0,
+        500.0,
+        step=5.0,
+        key=state.field("pitch"),
+        disabled=not cone,
         help="How far the table moves in one turn; 0 = a circle. Cone beam only.",
-    )  # fmt: skip
+    )
     b.number_input(
-        "Turns", 1.0, 40.0, step=0.5, key=state.field("turns"),
-        disabled=not (cone and state.value("pitch", 0.0) > 0), help="Of a helical scan; instead of the angle range.",
-    )  # fmt: skip
+        "Turns",
+        1.0,
+        40.0,
+        step=0.5,
+        key=state.field("turns"),
+        disabled=not (cone and state.value("pitch", 0.0) > 0),
+        help="Of a helical scan; instead of the angle range.",
+    )
     a.number_input(
         "Noise number", 0, 99999, step=1, key=state.field("seed"), help="Another number, other noise."
     )
     st.checkbox(
-        "Simulate on the reconstruction grid", key=state.field("same_grid"),
+        "Simulate on the reconstruction grid",
+        key=state.field("same_grid"),
         help="The easier protocol of much of the literature: the scan makes the same errors as the reconstruction, "
         "which flatters the numbers. Off: the scan is simulated from a finer volume.",
-    )  # fmt: skip
+    )
 
 
 def _scan(source: str, grid: Shape, cone: bool, helical: bool) -> ScanConfig:
@@ -197,9 +274,14 @@ def _take_preset() -> None:
     """Set the form to the chosen scanner; views and dose stay: they are what one plays with."""
     s = SCANNERS[state.value("scanner")]
     values: dict[str, Any] = {
-        "beam": s.beam, "range": round(s.angle_range * 180 / 3.141592653589793, 3), "pitch": 0.0, "tilt": 0.0,
-        "fitted": s.det_shape is None, "shift_v": s.det_offset[0], "shift_u": s.det_offset[1],
-    }  # fmt: skip
+        "beam": s.beam,
+        "range": round(s.angle_range * 180 / 3.141592653589793, 3),
+        "pitch": 0.0,
+        "tilt": 0.0,
+        "fitted": s.det_shape is None,
+        "shift_v": s.det_offset[0],
+        "shift_u": s.det_offset[1],
+    }
     if s.src_orig_dist is not None and s.src_det_dist is not None:
         values |= {"src_orig": s.src_orig_dist, "src_det": s.src_det_dist}
     if s.det_shape is not None and s.pixel_size is not None:

@@ -105,7 +105,8 @@ def _sidebar() -> None:
                 )
                 _line("Run", f"{words.method_label(run.config.method)}, {done}")
         st.caption(
-            "**Not for diagnosis.** Scans here are simulated; reconstructions can show what is not there and hide "
+            "**Not for diagnosis.** Scans here are simulated; reconstructions can show what is not there "
+            "and hide "
             "what is. For teaching and research."
         )
 

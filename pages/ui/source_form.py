@@ -26,40 +26,53 @@ def fill(scan: ScanConfig | None) -> None:
     name, _, seed = rest.partition(":") if kind == "phantom" else ("thorax", "", "0")
     grid = next((label for label, shape in GRIDS.items() if scan and shape == scan.grid), "S")
     stored = rest if kind == "volume" else None
-    state.fill({
-        "kind": "stored" if stored else "phantom",
-        "phantom": name if name in PHANTOMS else "thorax",
-        "phantom_seed": int(seed) if seed.isdecimal() else 0,
-        "stored": stored,
-        "grid": grid,
-        "crop": True,
-    })  # fmt: skip
+    state.fill(
+        {
+            "kind": "stored" if stored else "phantom",
+            "phantom": name if name in PHANTOMS else "thorax",
+            "phantom_seed": int(seed) if seed.isdecimal() else 0,
+            "stored": stored,
+            "grid": grid,
+            "crop": True,
+        }
+    )
 
 
 def choose_source() -> str | None:
     """The name of the chosen volume, or None as long as there is none."""
     kind = st.segmented_control(
-        "Volume", list(KINDS), format_func=lambda k: KINDS[k], key=state.field("kind"), required=True,
+        "Volume",
+        list(KINDS),
+        format_func=lambda k: KINDS[k],
+        key=state.field("kind"),
+        required=True,
         help="What is scanned: a built-in digital patient or test object, or a CT volume of your own.",
-    )  # fmt: skip
+    )
     if kind == "upload":
         return _upload()
     if kind == "stored":
         return _stored()
     left, right = st.columns([3, 2])
     name = left.selectbox(
-        "Phantom", PHANTOMS, format_func=words.phantom_words, key=state.field("phantom"),
+        "Phantom",
+        PHANTOMS,
+        format_func=words.phantom_words,
+        key=state.field("phantom"),
         help="The first three are digital patients with lesions; the others are classic test objects.",
-    )  # fmt: skip
+    )
     if name not in SEEDED:
         right.number_input(
             "Patient no.", 0, 0, 0, disabled=True, help="Test objects look the same each time."
         )
         return f"phantom:{name}"
     seed = right.number_input(
-        "Patient no.", 0, 9999, step=1, key=state.field("phantom_seed"),
+        "Patient no.",
+        0,
+        9999,
+        step=1,
+        key=state.field("phantom_seed"),
         help="Each number is another patient: other sizes, other organs, other lesions.",
-    )  # fmt: skip
+    )
     return f"phantom:{name}:{seed}"
 
 
@@ -77,11 +90,14 @@ def choose_grid(source: str) -> Shape:
         return grid if native is None else tuple(min(a, b) for a, b in zip(grid, native, strict=True))  # type: ignore[return-value]
 
     label = st.segmented_control(
-        "Reconstruction grid", options, key=state.field("grid"), required=True,
+        "Reconstruction grid",
+        options,
+        key=state.field("grid"),
+        required=True,
         format_func=lambda k: f"{k} · {words.times(shape(k))}",
         help="Voxels (z × y × x) of the reconstruction. S answers fastest; M takes four to eight times as long. "
         "The scan itself is always simulated from the volume at its finer resolution.",
-    )  # fmt: skip
+    )
     return shape(label or "S")
 
 
@@ -93,10 +109,12 @@ def _stored() -> str | None:
     if state.value("stored") not in known:
         state.fill({"stored": next(iter(known))}, overwrite=True)
     digest = st.selectbox(
-        "Stored volume", list(known), key=state.field("stored"),
+        "Stored volume",
+        list(known),
+        key=state.field("stored"),
         format_func=lambda d: f"{known[d].name} · {words.times(known[d].shape)}",
         help="Volumes that were uploaded on this machine, newest first.",
-    )  # fmt: skip
+    )
     return f"volume:{digest}"
 
 
@@ -108,14 +126,16 @@ def _upload() -> str | None:
         "Choose a whole folder", key=state.field("folder"), help="For a folder of DICOM files."
     )
     trim = st.checkbox(
-        "Crop to the body", key=state.field("crop"),
+        "Crop to the body",
+        key=state.field("crop"),
         help="Leaves the air around the patient out, so that the grid is spent on the patient.",
-    )  # fmt: skip
+    )
     files = st.file_uploader(
-        "DICOM files, a .zip of them, or a NIfTI file", key=state.field(f"files.{folder}"),
+        "DICOM files, a .zip of them, or a NIfTI file",
+        key=state.field(f"files.{folder}"),
         accept_multiple_files="directory" if folder else True,
         help="Nothing leaves this machine. Of a DICOM file only the pixels and their positions are kept.",
-    )  # fmt: skip
+    )
     if files:
         digest = _read(files, trim)
         if digest is not None:
@@ -155,10 +175,12 @@ def _choose_series(files: Sequence[Any]) -> str:
     if len(found) == 1:
         return found[0].uid
     chosen = st.selectbox(
-        f"Series ({len(found)} found)", found, key=state.field("series"),
+        f"Series ({len(found)} found)",
+        found,
+        key=state.field("series"),
         format_func=lambda s: f"{s.description or 'without a name'} · {s.num_slices} slices",
         help="Several series were found in these files; one is scanned.",
-    )  # fmt: skip
+    )
     return chosen.uid
 
 

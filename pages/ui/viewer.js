@@ -240,7 +240,7 @@ class Viewer {
     scene.signed = this.signed.set(-view.range, view.range);
     const width = this.root.clientWidth, full = document.fullscreenElement === this.root.getRootNode().host || this.root.matches(':fullscreen');
     const wish = this.layout === 'swipe' ? 2 : specs.length <= 4 ? specs.length : Math.ceil(specs.length / 2);
-    const columns = Math.max(1, Math.min(wish, Math.floor(width / (width < 700 ? 200 : 230))));
+    const columns = Math.max(1, Math.min(wish, Math.floor(width / (width < 700 ? 135 : 200))));
     const rows = Math.ceil(specs.length / columns), across = (width - 6 * (columns - 1)) / columns;
     const mm = scene.shape.map((n, a) => n * scene.spacing[a]);
     const tall = Math.min(1.15, Math.max(...Object.values(PLANES).map((p) => mm[p.v] / mm[p.u])));

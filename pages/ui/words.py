@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from core.reconstruct.methods import METHODS
@@ -97,11 +97,14 @@ def method_label(method: str) -> str:
     return METHODS[method].label if method in METHODS else method
 
 
-def run_words(run: Run) -> str:
-    """A run in a list."""
-    extra = params_words(run.config.method, run.config.params)
-    scan = run.config.scan
-    return f"{method_label(run.config.method)} ({extra}) · {scan.num_views} views, {dose_words(scan.photons)}"
+def run_words(run: Run, scan: ScanConfig) -> str:
+    """A run in a list; of its scan what differs from the current one."""
+    other, extra = run.config.scan, params_words(run.config.method, run.config.params)
+    parts = [f"{method_label(run.config.method)} ({extra})" if extra else method_label(run.config.method)]
+    if other != scan:
+        same = replace(other, num_views=scan.num_views, photons=scan.photons) == scan
+        parts.append(f"{other.num_views} views, {dose_words(other.photons)}" if same else scan_words(other))
+    return " · ".join(parts)
 
 
 def seconds(value: float) -> str:

@@ -91,7 +91,9 @@ def main() -> None:
         from itk import RTK as rtk
     except ImportError:
         raise SystemExit("RTK is not installed: pip install -e '.[bench]'") from None
-    print(f"{'volume':<14}{'beam':<10}{'':<5}{'ours s':>9}{'RTK s':>9}{'ratio':>7}{'our error':>11}{'RTK error':>11}")
+    print(
+        f"{'volume':<14}{'beam':<10}{'':<5}{'ours s':>9}{'RTK s':>9}{'ratio':>7}{'our error':>11}{'RTK error':>11}"
+    )
     for shape in SHAPES:
         volume = phantom("spheres", shape)
         vg = volume.geometry
@@ -110,7 +112,9 @@ def main() -> None:
                 ("A.T", best(lambda A=A, y=y: A.T(y)), best(lambda t=theirs, y=y: t.transpose(y.numpy()))),
             ]
             for what, ours, rtks in rows:
-                print(f"{name}{what:<5}{ours:>9.3f}{rtks:>9.3f}{rtks / ours:>7.1f}{errors[0]:>11.5f}{errors[1]:>11.5f}")
+                print(
+                    f"{name}{what:<5}{ours:>9.3f}{rtks:>9.3f}{rtks / ours:>7.1f}{errors[0]:>11.5f}{errors[1]:>11.5f}"
+                )
 
 
 if __name__ == "__main__":

@@ -51,10 +51,24 @@ def main() -> None:
         script = Path(folder) / "bench_app.py"
         script.write_text(APP.format(shape=shape, count=count))
         server = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", str(script), "--server.headless", "true", "--server.port", str(port),
-             "--browser.gatherUsageStats", "false"],
-            cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "streamlit",
+                "run",
+                str(script),
+                "--server.headless",
+                "true",
+                "--server.port",
+                str(port),
+                "--browser.gatherUsageStats",
+                "false",
+            ],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             _wait(f"http://127.0.0.1:{port}/_stcore/health")
             with sync_playwright() as playwright:
@@ -65,8 +79,7 @@ def main() -> None:
                 page = browser.new_page(viewport={"width": 1440, "height": 900})
                 began = time.perf_counter()
                 page.goto(f"http://127.0.0.1:{port}")
-                page.locator('.tv[data-frames]').wait_for(timeout=120_000) > 0", timeout=120_000
-                )
+                page.locator(".tv[data-frames]").wait_for(timeout=120_000)
                 print(f"{count} volumes of {shape}: first picture after {time.perf_counter() - began:.1f} s")
                 for layout in ("Planes", "Side by side", "Difference", "Swipe"):
                     page.get_by_role("button", name=layout).click()
@@ -74,7 +87,8 @@ def main() -> None:
                     own, frame = (statistics.median(measured[k]) for k in ("own", "frames"))
                     worst = sorted(measured["own"])[-3]
                     print(
-                        f"{layout:13} redraw {own:5.1f} ms (95 %: {worst:.1f}), wheel to picture {frame:5.1f} ms"
+                        f"{layout:13} redraw {own:5.1f} ms (95 %: {worst:.1f}), wheel to picture "
+                        f"{frame:5.1f} ms"
                     )
                 browser.close()
         finally:

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from core.runs.config import RunConfig, ScanConfig
+from core.runs.export import nifti_bytes
 from core.runs.jobs import wait
+from core.scan.phantom import phantom
 from pages.ui import engine, shell, state
 
 
@@ -111,3 +113,25 @@ def test_methods_that_cannot_are_named_with_the_reason(app, small_scan):
     app.session_state["_scan"] = small_scan
     app.switch_page(shell.RECONSTRUCT).run()
     assert "FDK needs a cone beam" in texts(app)
+
+
+def test_uploaded_volume_is_stored_and_scanned(app):
+    volume = phantom("spheres", (12, 32, 32))
+    app.switch_page(shell.ACQUIRE).run()
+    app.segmented_control(key=state.field("kind")).set_value("upload").run()
+    app.checkbox(key=state.field("crop")).uncheck().run()
+    file = ("mine.nii.gz", nifti_bytes(volume), "application/gzip")
+    app.file_uploader(key=state.field("files.False")).set_value([file]).run()
+    assert not app.exception
+    source = app.session_state["_scan"].source
+    stored = engine.store().volume(source.removeprefix("volume:"))
+    assert stored.shape == volume.shape
+    assert float((stored.hu - volume.hu).abs().max()) < 1
+
+
+def test_upload_that_is_no_scan_is_explained(app):
+    app.switch_page(shell.ACQUIRE).run()
+    app.segmented_control(key=state.field("kind")).set_value("upload").run()
+    app.file_uploader(key=state.field("files.False")).set_value([("a.dcm", b"nothing", "")]).run()
+    assert not app.exception
+    assert "expected a CT series" in texts(app)
