@@ -36,13 +36,13 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     num_steps: int = 20_000
     volumes: int = 4  # noised volumes per step, each with its own noise level
-    crops: int = 2  # patches of each
-    rate: float = 2e-3  # peak learning rate
+    crops: int = 1  # patches of each
+    rate: float = 2e-2  # peak learning rate; weights have unit scale, so it is a relative one
     rate_floor: float = 0.02  # the cosine ends at this share of it
-    warmup: int = 100  # steps
+    warmup: int = 50  # steps
     weight_decay: float = 0.0
     clip: float = 1.0  # limit of the gradient's norm
-    ema: float = 0.999  # decay of the averaged weights, reached gradually
+    ema: float = 0.995  # decay of the averaged weights, reached gradually
     seed: int = 0
     bf16: bool = False  # autocast; on CUDA only
 

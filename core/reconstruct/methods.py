@@ -71,9 +71,9 @@ class TvParams:
 
 @dataclass(frozen=True)
 class DiffusionParams:
-    num_steps: int = option(8, "Steps", "Passes of the prior over the volume, per sample.", low=1, high=200)
+    num_steps: int = option(6, "Steps", "Passes of the prior over the volume, per sample.", low=1, high=200)
     sigma_max: float = option(
-        0.1,
+        0.05,
         "Noise at the start",
         "How far from its start the sampler may go, in units of 1000 HU.",
         low=0.01,

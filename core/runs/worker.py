@@ -24,7 +24,7 @@ from core.metrics import quality
 from core.prior.denoiser import load_prior
 from core.progress import Step
 from core.reconstruct.methods import METHODS, make_params, reconstruct
-from core.runs.config import prepare
+from core.runs.config import ScanConfig, prepare
 from core.runs.store import RunStore, write_array
 from core.volume import area_average, hu_from_mu
 
@@ -151,6 +151,14 @@ class _Live:
             raise StopIteration
 
 
+def warm_up() -> None:
+    """Compile the projector's kernels, or load them from numba's cache, before somebody waits for them."""
+    for beam, analytic in (("parallel", "fbp"), ("cone", "fdk")):
+        prepared = prepare(ScanConfig("phantom:shepp-logan", (4, 16, 16), beam, num_views=4, same_grid=True))
+        for method in (analytic, "sirt"):
+            reconstruct(method, prepared.A, prepared.measurement, params=make_params(method))
+
+
 def preview(x: torch.Tensor) -> np.ndarray:
     """A volume as int16 HU, reduced to at most PREVIEW_VOXELS."""
     shape = (x.shape[0], x.shape[1], x.shape[2])
@@ -181,6 +189,7 @@ def main() -> None:
         os.nice(5)  # the server answers first
     worker = Worker(RunStore(sys.argv[1]))
     threading.Thread(target=worker.listen, daemon=True).start()
+    warm_up()
     say(status="ready")
     worker.serve()
 

@@ -134,7 +134,7 @@ def test_viewer_follows_wheel_keys_and_drag_at_once(page):
 def test_deep_link_opens_its_page(browser, address):
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)  # patient: the machine may be busy
     page.goto(f"{address}/reconstruct")
     page.get_by_role("heading", level=1, name="Reconstruct").wait_for()
     page.get_by_text("There is no scan yet").wait_for()

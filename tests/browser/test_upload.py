@@ -1,0 +1,44 @@
+"""A DICOM series of one's own, by mouse: written by our exporter, uploaded as loose slices, reconstructed, compared."""
+
+import zipfile
+from io import BytesIO
+
+import pytest
+
+from core import phantom
+from core.runs.export import dicom_zip_bytes
+from tests.browser.test_by_mouse import drawn, open_page
+
+pytestmark = pytest.mark.browser
+
+
+def test_uploaded_dicom_series_is_scanned_and_reconstructed(page, tmp_path):
+    archive = zipfile.ZipFile(BytesIO(dicom_zip_bytes(phantom("abdomen", (24, 64, 64)))))
+    archive.extractall(tmp_path)
+    slices = sorted(tmp_path.iterdir(), key=lambda p: p.name[::-1])  # in no useful order
+
+    open_page(page, "Acquire")
+    page.get_by_text("Upload", exact=True).click()
+    page.get_by_text("Drop a CT here").wait_for()
+    page.locator("input[type=file]").first.set_input_files(slices)
+    page.get_by_text(f"Loaded: {len(slices)} files.").wait_for()
+    page.locator(".sv canvas").first.wait_for()
+    page.wait_for_function("() => decodeURIComponent(location.search).includes('volume:')")
+
+    page.get_by_role("button", name="Reconstruct this scan").click()
+    page.get_by_role("heading", level=1, name="Reconstruct").wait_for()
+    page.get_by_role("radio", name="FBP").click()
+    page.get_by_text("PSNR").first.wait_for()
+    drawn(page)
+    page.get_by_role("button", name="Compare runs").click()
+    page.get_by_text("Values along a line").wait_for()
+    assert drawn(page).get_attribute("data-layout") == "side"
+
+
+def test_a_file_that_is_no_ct_is_refused_in_a_sentence(page, tmp_path):
+    (tmp_path / "notes.dcm").write_bytes(b"this is no DICOM file" * 50)
+    open_page(page, "Acquire")
+    page.get_by_text("Upload", exact=True).click()
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "notes.dcm")
+    page.get_by_test_id("stAlert").wait_for()
+    assert "Traceback" not in page.inner_text("body")
