@@ -186,7 +186,7 @@ def main() -> None:
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     if hasattr(os, "nice"):
-        os.nice(5)  # the server answers first
+        os.nice(15)  # the server answers first
     worker = Worker(RunStore(sys.argv[1]))
     threading.Thread(target=worker.listen, daemon=True).start()
     warm_up()
