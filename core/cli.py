@@ -323,7 +323,7 @@ def _sample(arguments: argparse.Namespace) -> None:
     with _bar("Sampling") as callback:
         volume = draw(prior, geometry, num_steps=arguments.steps, seed=arguments.seed, callback=callback)
     write_nifti(arguments.out, volume)
-    print(f"{arguments.out}: {'x'.join(map(str, volume.shape))} in {prior.num_passes} passes")
+    print(f"{arguments.out}: {'x'.join(map(str, volume.shape))} in {arguments.steps} passes")
 
 
 def _train(arguments: argparse.Namespace) -> None:

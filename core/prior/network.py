@@ -20,6 +20,7 @@ from torch.nn import functional
 
 NUM_INPUTS = 6
 NUM_CONDITIONS = 5
+NUM_WAVES = 5
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,8 @@ class Block(nn.Module):
         self.modulate_gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        x = normalize(
-            self.skip(x), (1,)
-        )  # per voxel: unlike group norm it does not depend on the tile's size
+        # per voxel: unlike group norm it does not depend on the tile's size
+        x = normalize(self.skip(x), (1,))
         scale = 1 + self.modulate(embedding, gain=self.modulate_gain)
         h = self.conv_in(mp_silu(x)) * scale[:, :, None, None, None]
         return mp_sum(x, self.conv_out(mp_silu(h)), 0.3)
@@ -122,8 +122,8 @@ class PatchUNet(nn.Module):
         super().__init__()
         self.config = config
         width, embed = config.channels, config.embed
-        self.register_buffer("frequencies", 2.0 ** torch.arange(-1, 4) * math.pi, persistent=False)
-        features = NUM_CONDITIONS + 2 * 5 + 1
+        self.register_buffer("frequencies", 2.0 ** (torch.arange(NUM_WAVES) - 1) * math.pi, persistent=False)
+        features = NUM_CONDITIONS + 2 * NUM_WAVES + 1  # and a one, instead of a bias
         self.embed_in, self.embed_out = MPConv(features, embed, 0), MPConv(embed, embed, 0)
         self.stem = MPConv(8 * NUM_INPUTS + 1, width[0], 3)  # and a channel of ones, instead of a bias
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from core.prior.data import Batch, DataConfig, PatchSource, Scan
-from core.prior.denoiser import Context, Precond, load_prior, network_inputs, save_prior
+from core.prior.denoiser import Context, PatchPrior, Precond, load_prior, network_inputs, save_prior
 from core.prior.network import PRESETS, NetworkConfig
 from core.prior.patches import PatchGrid, cut
 from core.volume import Shape, Volume, resample
@@ -97,7 +97,7 @@ class ValidationSet:
         batches: dict[float, list[Batch]] = {sigma: [] for sigma in VALIDATION_SIGMAS}
         for volume in volumes:
             coarse = resample(volume, grid)
-            x = coarse.data / 0.0192
+            x = PatchPrior.to_network(coarse.data)
             tiles = PatchGrid(grid, patch_size, (patch_size // 4 * 2,) * 3)
             clean_padded = tiles.pad(x)
             spread = torch.stack([cut(clean_padded, s, patch_size).std() for s in tiles.starts])

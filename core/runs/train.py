@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -141,8 +140,3 @@ def write_picture(path: Path, x: Tensor) -> None:
 
     pixels = (x / 2).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
     Image.fromarray(np.repeat(np.repeat(pixels, 3, 0), 3, 1)).save(path)
-
-
-def training_curve(out: Path) -> list[dict]:
-    """The log of a run: a dict per line."""
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
