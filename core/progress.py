@@ -8,6 +8,19 @@ from dataclasses import dataclass
 from torch import Tensor
 
 
+@dataclass(frozen=True)
+class Tiles:
+    """The tiles that a pass of the prior computed: cubes of `size` voxels that wrap around at the volume's ends.
+
+    starts : tuple of (z, y, x)
+        First voxel of each; may lie beyond the end, where the tile begins anew on the other side. The volume is
+        taken as continued to a multiple of `size`.
+    """
+
+    size: int
+    starts: tuple[tuple[int, int, int], ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One finished iteration.
@@ -15,7 +28,7 @@ class Step:
     Attributes
     ----------
     i, total : int
-        This is iteration i of total, counted from 1.
+        This is iteration i of total, counted from 1, of its stage.
     x : Tensor (z, y, x)
         The current iterate, mu [1/mm]. A view of the method's own memory: copy what must outlive the call.
     residual : float or None
@@ -24,8 +37,10 @@ class Step:
         Diffusion noise level of the step, in network units (1000 HU); None for classic methods.
     noisy, denoised : Tensor (z, y, x) or None
         What the prior was given and what it returned, mu [1/mm].
-    tiles : tuple of (z, y, x) or None
-        Voxel offset of the tiling that the pass used; None for classic methods.
+    tiles : Tiles or None
+        What the pass was made of; None for classic methods.
+    stage : str
+        "" is the method proper; "start" is what makes the estimate that it begins with.
     """
 
     i: int
@@ -35,7 +50,8 @@ class Step:
     sigma: float | None = None
     noisy: Tensor | None = None
     denoised: Tensor | None = None
-    tiles: tuple[int, int, int] | None = None
+    tiles: Tiles | None = None
+    stage: str = ""
 
 
 Callback = Callable[[Step], None]

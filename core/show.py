@@ -104,7 +104,7 @@ def notebook_progress(label: str) -> Callback | None:
         if step.residual is not None:
             bar.set_postfix(residual=f"{step.residual:.3g}", refresh=False)
         bar.refresh()
-        if step.i == step.total:
+        if step.i == step.total and not step.stage:
             bar.close()
 
     return show

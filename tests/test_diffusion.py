@@ -88,6 +88,8 @@ def test_same_seed_same_volume_and_stopping_keeps_the_estimate(small, gaussian):
     steps = []
 
     def stop_at_two(step):
+        if step.stage:
+            return
         steps.append(step)
         if step.i == 2:
             raise StopIteration
@@ -96,6 +98,46 @@ def test_same_seed_same_volume_and_stopping_keeps_the_estimate(small, gaussian):
     assert stopped.status == "stopped"
     torch.testing.assert_close(stopped.volume.data, steps[-1].x)
     assert all(s.sigma and s.noisy is not None and s.denoised is not None and s.residual for s in steps)
+
+
+def test_the_start_is_told_step_by_step_and_can_be_stopped(small, gaussian):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+    m = simulate(small, A)
+    steps = []
+
+    def stop_in_the_start(step):
+        steps.append((step.stage, step.i, step.total))
+        if step.i == 3:
+            raise StopIteration
+
+    stopped = reconstruct("diffusion", A, m, prior=gaussian, warm_start="sirt", callback=stop_in_the_start)
+    assert [s[:2] for s in steps] == [("start", 1), ("start", 2), ("start", 3)]
+    assert stopped.status == "stopped"
+    sirt = reconstruct("sirt", A, m, num_iterations=3)
+    torch.testing.assert_close(stopped.volume.data, sirt.volume.data)
+
+
+def test_steps_tell_the_tiles_that_were_computed(small, gaussian):
+    """Tiles of air are passed over; no two tiles share a voxel; the pattern moves from pass to pass."""
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=30))
+    tilings = []
+    reconstruct(
+        "diffusion", A, simulate(small, A), prior=gaussian, num_steps=4, warm_start="sirt",
+        callback=lambda step: tilings.append(step.tiles) if not step.stage else None,
+    )  # fmt: skip
+    shape = small.shape  # a multiple of the tile, so that nothing is padded
+    size = CONFIG.patch_size
+    every = shape[0] * shape[1] * shape[2] // size**3
+    for tiles in tilings:
+        assert tiles.size == size
+        assert 0 < len(tiles.starts) < every  # the corners of the volume are air
+        covered = torch.zeros(shape, dtype=torch.int)
+        for start in tiles.starts:
+            index = [torch.arange(s, s + size) % n for s, n in zip(start, shape, strict=True)]
+            covered[torch.meshgrid(*index, indexing="ij")] += 1
+        assert int(covered.max()) == 1
+        assert bool(covered[small.data > 0].all())
+    assert len({tiles.starts for tiles in tilings}) > 1
 
 
 def test_samples_differ_where_the_data_say_nothing(gaussian):

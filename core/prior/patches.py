@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from core.progress import Tiles
 from core.volume import Shape, area_average
 
 OFFSET_STEP = 2
@@ -94,6 +95,11 @@ class PatchGrid:
             starts = [s for s in starts if bool(cut(keep, s, self.patch_size).any())]
         for i in range(0, len(starts), size):
             yield starts[i : i + size]
+
+    def used(self, keep: Tensor | None = None) -> Tiles:
+        """The tiles of a pass that leaves out those without a voxel of `keep` (z, y, x)."""
+        padded = None if keep is None else self.pad(keep)
+        return Tiles(self.patch_size, tuple(s for batch in self.batches(1, padded) for s in batch))
 
     def split(self, x: Tensor) -> Tensor:
         """All tiles (n, P, P, P) of x (z, y, x)."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from core.prior.denoiser import PatchPrior
+from core.prior.patches import PatchGrid
 from core.prior.sampler import karras_sigmas, sample
 from core.progress import Callback, Step
 from core.volume import Volume, VolumeGeometry
@@ -38,17 +40,23 @@ def draw(
     """
     prior = prior.at(geometry.voxel_size)
     generator = torch.Generator().manual_seed(seed)
+    tiling = PatchGrid(geometry.shape, prior.config.patch_size)
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        nonlocal tiling
+        tiling = PatchGrid.random(geometry.shape, prior.config.patch_size, generator=generator)
+        return prior(x, sigma, grid=tiling)
 
     def tell(step: Step) -> None:
         assert callback is not None
         assert step.noisy is not None
         assert step.denoised is not None
         x, noisy, denoised = (PatchPrior.from_network(part) for part in (step.x, step.noisy, step.denoised))
-        callback(replace(step, x=x, noisy=noisy, denoised=denoised))
+        callback(replace(step, x=x, noisy=noisy, denoised=denoised, tiles=tiling.used()))
 
     x = prior.config.mean + sigma_max * torch.randn(geometry.shape, generator=generator)
     x = sample(
-        lambda x, sigma: prior(x, sigma, generator=generator),
+        denoise,
         x,
         karras_sigmas(num_steps, sigma_min, sigma_max),
         order=1,

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from core.prior.denoiser import PatchPrior
+from core.prior.patches import PatchGrid
 from core.prior.sampler import karras_sigmas, sample
-from core.progress import Callback, Step, stops
+from core.progress import Callback, Step, Tiles, stops
 from core.projector import Projector
 from core.reconstruct.iterative import relative_weights, sirt, tv
 from core.volume import MU_WATER
@@ -87,15 +88,25 @@ def diffusion(
     warm = None
     if first is not None:
         options = {"weights": weights} if first is tv else {}
-        warm = PatchPrior.to_network(first(A, y, num_iterations=start_iterations, **options))
+        start = _Start(callback)
+        x = first(A, y, num_iterations=start_iterations, callback=start, **options)
+        if start.stopped:
+            return x, None
+        warm = PatchPrior.to_network(x)
     consistency = DataConsistency(A, y, warm=warm, weights=weights, trust=trust, num_iterations=cg_iterations)
     sigmas = karras_sigmas(num_steps, sigma_min, sigma_max if warm is not None else SIGMA_OF_NOISE, rho)
     keep = None if warm is None else _not_air(warm)
     samples = _Samples(num_samples, num_steps, consistency, scale, callback)
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        grid = PatchGrid.random(A.domain_shape, prior.config.patch_size, generator=generator)
+        samples.tiles = grid.used(keep)
+        return prior(x, sigma, keep=keep, grid=grid)
+
     while samples.wanted:
         noise = sigmas[0] * torch.randn(A.domain_shape, generator=generator).to(y.device)
         x = sample(
-            lambda x, sigma: prior(x, sigma, generator=generator, keep=keep),
+            denoise,
             noise if warm is None else warm + noise,
             sigmas,
             order=1 if churn else 2,
@@ -106,6 +117,18 @@ def diffusion(
         )
         samples.add(PatchPrior.from_network(x))
     return samples.mean, samples.std
+
+
+class _Start:
+    """What the callback is told of the start's iterations, and whether it asked to stop."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self.callback, self.stopped = callback, False
+
+    def __call__(self, step: Step) -> None:
+        self.stopped = stops(self.callback, replace(step, stage="start"))
+        if self.stopped:
+            raise StopIteration
 
 
 class _Samples:
@@ -122,6 +145,7 @@ class _Samples:
         self.num_samples, self.num_steps, self.count = num_samples, num_steps, 0
         self.consistency, self.scale, self.callback = consistency, scale, callback
         self.stopped = False
+        self.tiles: Tiles | None = None
         self.mean = self.spread = torch.zeros(())
 
     @property
@@ -156,6 +180,7 @@ class _Samples:
             noisy=noisy,
             denoised=denoised,
             residual=self.consistency.residual / self.scale,
+            tiles=self.tiles,
         )
         self.stopped = stops(self.callback, told)
         if self.stopped:

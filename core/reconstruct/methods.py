@@ -146,7 +146,7 @@ class Result:
     status : "done" or "stopped"
         Stopped: the callback ended it early; the volume is the last iterate.
     seconds, peak_memory_mb : float
-        Wall time; by how much the process's memory grew above what it was before.
+        Wall time without the callback's; by how much the process's memory grew above what it was before.
     residuals : tuple of float
         |A(x) - y| / |y| after each iteration, where the method measures it.
     std : Volume or None
@@ -341,13 +341,15 @@ def reconstruct(
         callback = notebook_progress(chosen.label)
 
     residuals: list[float] = []
-    stopped = False
+    stopped, told = False, 0.0
 
     def watch(step: Step) -> None:
-        nonlocal stopped
-        if step.residual is not None:
+        nonlocal stopped, told
+        if step.residual is not None and not step.stage:
             residuals.append(step.residual)
+        began = time.perf_counter()
         stopped = stops(callback, step)
+        told += time.perf_counter() - began
         if stopped:
             raise StopIteration
 
@@ -361,7 +363,7 @@ def reconstruct(
         method=method,
         params=asdict(params),
         status="stopped" if stopped else "done",
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - started - told,
         peak_memory_mb=memory.peak_mb,
         residuals=tuple(residuals),
         std=None if std is None else Volume(std.detach().clone(), A.vg, f"{chosen.label}, deviation"),
