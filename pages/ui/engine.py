@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -25,7 +26,12 @@ _pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
 @st.cache_resource(show_spinner=False)
 def queue() -> JobQueue:
     """The queue that all sessions share; its workers warm up in the background."""
-    return JobQueue(RunStore())
+    begun = JobQueue(RunStore())
+    # Streamlit collects garbage after each run of the script; over all that the imports made this takes 0.2 s, in
+    # which no session is answered
+    gc.collect()
+    gc.freeze()
+    return begun
 
 
 def store() -> RunStore:

@@ -13,6 +13,7 @@ from pages.ui import engine, figures, state, words
 from pages.ui.viewer import Shown, viewer, window_for
 
 POLL = 0.4  # seconds
+CURVE_POLL = 2.0  # of the residuals: a plot takes the browser longer than the three pictures
 HEIGHT = 400  # of the pictures
 
 
@@ -30,6 +31,8 @@ def run_view(run: Run) -> None:
     """The run; redraws itself until it is over."""
     active = engine.progress(run).status in engine.ACTIVE
     st.fragment(_view, run_every=POLL if active else None)(run, active)
+    if not _instant(run):
+        st.fragment(_curve, run_every=CURVE_POLL if active else None)(run)
 
 
 def _view(run: Run, was_active: bool) -> None:
@@ -43,14 +46,17 @@ def _view(run: Run, was_active: bool) -> None:
     else:
         _numbers(engine.known_run(run.id) or run, now)
     _pictures(run, now)
-    if not _instant(run):
-        st.plotly_chart(
-            figures.residuals(now.residuals, now.total),
-            key="residuals",
-            config={"displayModeBar": False},
-            alt="How the residual falls with the iterations",
-        )
-        st.caption("Residual: how far the projections of the current volume are from the measured ones.")
+
+
+def _curve(run: Run) -> None:
+    now = engine.progress(run)
+    st.plotly_chart(
+        figures.residuals(now.residuals, now.total),
+        key="residuals",
+        config={"displayModeBar": False},
+        alt="How the residual falls with the iterations",
+    )
+    st.caption("Residual: how far the projections of the current volume are from the measured ones.")
 
 
 def _numbers(run: Run, now: Progress) -> None:

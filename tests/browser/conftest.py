@@ -1,31 +1,8 @@
 """The app in a real browser: a server on a free port with a store of its own, and Chromium."""
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import urllib.request
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-def chromium() -> str | None:
-    known = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    return next((path for path in map(shutil.which, known) if path), None)
+from tests.browser.server import FLAGS, chromium, serve
 
 
 @pytest.fixture(scope="session")
@@ -43,30 +20,8 @@ def browser():
 @pytest.fixture(scope="session")
 def address(tmp_path_factory, browser):
     """Where the app answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
-    environment = os.environ | {"TOMOPATCH_STORE": str(tmp_path_factory.mktemp("store"))}
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        "app.py",
-        "--server.headless",
-        "true",
-        "--server.port",
-        str(port),
-    ]
-    with log.open("w") as out:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
-        try:
-            _wait(f"http://127.0.0.1:{port}/_stcore/health", server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(20)
+    with serve(tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 @pytest.fixture
@@ -86,19 +41,3 @@ def page(browser, address):
     yield page
     context.close()
     assert wrong == []
-
-
-def _wait(url: str, server: subprocess.Popen, seconds: float = 60) -> None:
-    """Until the server answers; each refused attempt takes the half second that the answer may take."""
-    import threading
-
-    pause = threading.Event()
-    for _ in range(int(seconds / 0.25)):
-        try:
-            with urllib.request.urlopen(url, timeout=1) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            pause.wait(0.25)
-        assert server.poll() is None, "the server ended at once; is streamlit installed?"
-    raise TimeoutError(f"{url} does not answer")

@@ -1,0 +1,131 @@
+"""How soon the app answers, at rest and while a run works: `python -m tests.bench.controls [repeats]`.
+
+From the press to the frame that shows the answer, timed in the page, in headless Chromium. Needs playwright and
+Chromium; say with the numbers how many cores the machine has, for the run and the browser share them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from core.reconstruct.methods import METHODS
+from tests.browser.server import FLAGS, chromium, serve
+
+SCAN = {"source": "phantom:thorax:0", "grid": [64, 128, 128], "photons": 1e5, "same_grid": True}
+WATCH = """(wanted) => {
+  const main = () => document.querySelector('[data-testid=stMain]').textContent;
+  const before = main().match(/Rays[^D]*/)?.[0];
+  const seen = () => wanted === 'other rays' ? main().match(/Rays[^D]*/)?.[0] !== before : main().includes(wanted);
+  let began = 0;
+  for (const kind of ['pointerdown', 'keydown']) {
+    addEventListener(kind, () => { began ||= performance.now(); }, { capture: true, once: true });
+  }
+  window.answered = (async () => {
+    while (!began || !seen()) {
+      if (began && performance.now() - began > 10000) throw new Error(`no answer: ${wanted}`);
+      await new Promise((r) => setTimeout(r, 4));
+    }
+    await new Promise(requestAnimationFrame);
+    return performance.now() - began;
+  })();
+}"""
+
+
+def main() -> None:
+    from playwright.sync_api import sync_playwright
+
+    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 12
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve(Path(folder)) as address,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(60_000)
+        began = time.perf_counter()
+        page.goto(f"{address}/?scan={quote(json.dumps(SCAN))}")
+        page.get_by_role("heading", level=1).wait_for()
+        print(f"{os.cpu_count()} cores; first heading after {time.perf_counter() - began:.1f} s")
+        open_page(page, "Acquire")
+        open_page(page, "Reconstruct")
+        print("at rest")
+        measure(page, repeats)
+        begin_run(page)
+        print("while a run works")
+        measure(page, repeats)
+        browser.close()
+
+
+def begin_run(page: Any) -> None:
+    """A run that outlasts the measurement."""
+    press_method(page, "sirt")
+    page.get_by_text(METHODS["sirt"].summary).wait_for()
+    iterations = page.get_by_role("spinbutton", name="Iterations")
+    iterations.fill("2000")
+    iterations.press("Enter")
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("of 2000").first.wait_for()
+
+
+def measure(page: Any, repeats: int) -> None:
+    """Print how long each control takes; begins and ends on Reconstruct."""
+    told("another method", [
+        answer(page, lambda name=name: press_method(page, name), METHODS[name].summary)
+        for _ in range(repeats) for name in ("cgls", "tv")
+    ])  # fmt: skip
+    there, back = [], []
+    for _ in range(repeats):
+        there.append(answer(page, lambda: press_page(page, "Acquire"), "Choose what is scanned and how"))
+        back.append(answer(page, lambda: press_page(page, "Reconstruct"), "Choose a method and watch"))
+    told("another page", there + back)
+    open_page(page, "Acquire")
+    page.get_by_text("Field of view", exact=True).wait_for()
+    views = page.get_by_role("slider", name="Views")
+    keys = ["ArrowRight"] * repeats + ["ArrowLeft"] * repeats
+    told(
+        "number of views",
+        [answer(page, lambda key=key: views.press(key), "other rays") for key in keys],
+    )
+    open_page(page, "Reconstruct")
+
+
+def answer(page: Any, press: Callable[[], object], wanted: str) -> float:
+    """Milliseconds from the press to the frame in which the wanted text is there."""
+    page.wait_for_timeout(300)  # a person looks before pressing again; and polls are met at any phase
+    page.evaluate(WATCH, wanted)
+    press()
+    return page.evaluate("() => window.answered")
+
+
+def press_method(page: Any, name: str) -> None:
+    page.get_by_role("radio", name=METHODS[name].label).click()
+
+
+def press_page(page: Any, name: str) -> None:
+    page.get_by_test_id("stSidebarNav").get_by_text(name, exact=True).click()
+
+
+def open_page(page: Any, name: str) -> None:
+    press_page(page, name)
+    page.get_by_role("heading", level=1, name=name).wait_for()
+    page.wait_for_timeout(1500)
+
+
+def told(name: str, times: list[float]) -> None:
+    low, middle, high = (statistics.quantiles(times, n=20)[k] for k in (0, 9, 18))
+    print(f"  {name:20} median {middle:4.0f} ms, 5 and 95 %: {low:.0f} and {high:.0f}")
+
+
+if __name__ == "__main__":
+    main()

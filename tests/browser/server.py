@@ -1,0 +1,67 @@
+"""A server of the app, or of a script, on a free port; and which browser drives it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium() -> str | None:
+    """The path of the browser that is installed."""
+    known = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    return next((path for path in map(shutil.which, known) if path), None)
+
+
+@contextmanager
+def serve(folder: Path, script: Path = ROOT / "app.py") -> Iterator[str]:
+    """The server's address while it runs; its store and its log are in the folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"TOMOPATCH_STORE": str(folder / "store"), "PYTHONPATH": str(ROOT)}
+    options = ["--server.headless", "true", "--server.port", str(port), "--browser.gatherUsageStats", "false"]
+    with (folder / "log.txt").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", str(script), *options],
+            cwd=ROOT, env=environment, stdout=log, stderr=log,
+        )  # fmt: skip
+        try:
+            _wait(f"http://127.0.0.1:{port}/_stcore/health", server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def _wait(url: str, server: subprocess.Popen, seconds: float = 60) -> None:
+    """Until the server answers; each refused attempt takes the quarter second that the answer may take."""
+    pause = threading.Event()
+    for _ in range(int(seconds / 0.25)):
+        try:
+            with urllib.request.urlopen(url, timeout=1) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            pause.wait(0.25)
+        assert server.poll() is None, "the server ended at once; is streamlit installed?"
+    raise TimeoutError(f"{url} does not answer")
