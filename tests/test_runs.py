@@ -113,7 +113,7 @@ def test_a_queued_run_gives_what_a_direct_one_gives(queue, store):
     progress = wait(queue, run_id, timeout=120)
     assert progress.status == "done"
     assert progress.i == progress.total == 5
-    assert len(progress.residuals) == 5
+    assert len(progress.points) == 5
     prepared = prepare(SCAN)
     direct = reconstruct("sirt", prepared.A, prepared.measurement, num_iterations=5)
     torch.testing.assert_close(store.result(run_id).volume.data, direct.volume.data)

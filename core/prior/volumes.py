@@ -1,7 +1,8 @@
-"""Volumes from the prior alone."""
+"""Volumes from the prior alone: drawn from noise, and denoised."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -12,6 +13,31 @@ from core.prior.patches import PatchGrid
 from core.prior.sampler import karras_sigmas, sample
 from core.progress import Callback, Step
 from core.volume import Volume, VolumeGeometry
+
+
+def add_noise(volume: Volume, sigma: float, *, seed: int = 0) -> Volume:
+    """The volume with white noise of this level [network units]."""
+    noise = torch.randn(volume.shape, generator=torch.Generator().manual_seed(seed))
+    data = volume.data + PatchPrior.from_network(sigma * noise.to(volume.data.device))
+    return Volume(data, volume.geometry, f"{volume.name}, noisy")
+
+
+def denoise(
+    prior: PatchPrior,
+    noisy: Volume,
+    sigma: float,
+    *,
+    seed: int = 0,
+    on_tiles: Callable[[int, int], None] | None = None,
+) -> Volume:
+    """The expected clean volume given one with noise of this level: a single pass; `seed` draws its tiling."""
+    x = prior.at(noisy.geometry.voxel_size)(
+        PatchPrior.to_network(noisy.data),
+        sigma,
+        generator=torch.Generator().manual_seed(seed),
+        on_tiles=on_tiles,
+    )
+    return Volume(PatchPrior.from_network(x), noisy.geometry, f"{noisy.name}, denoised")
 
 
 def draw(
@@ -42,7 +68,7 @@ def draw(
     generator = torch.Generator().manual_seed(seed)
     tiling = PatchGrid(geometry.shape, prior.config.patch_size)
 
-    def denoise(x: Tensor, sigma: float) -> Tensor:
+    def by_tiles(x: Tensor, sigma: float) -> Tensor:
         nonlocal tiling
         tiling = PatchGrid.random(geometry.shape, prior.config.patch_size, generator=generator)
         return prior(x, sigma, grid=tiling)
@@ -56,7 +82,7 @@ def draw(
 
     x = prior.config.mean + sigma_max * torch.randn(geometry.shape, generator=generator)
     x = sample(
-        denoise,
+        by_tiles,
         x,
         karras_sigmas(num_steps, sigma_min, sigma_max),
         order=1,

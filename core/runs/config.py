@@ -14,7 +14,8 @@ import torch
 from core.geometry import ConeBeam, ParallelBeam
 from core.measurement import Measurement, simulate
 from core.projector import Projector
-from core.reconstruct.methods import make_params
+from core.reconstruct.methods import METHODS, make_params
+from core.runs.weights import weights_digest
 from core.scan.library import load_volume
 from core.volume import Shape, Volume, VolumeGeometry, resample
 
@@ -151,10 +152,10 @@ class ScanConfig:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> ScanConfig:
-        return cls(**_known(cls, stored))
+        return cls(**known_fields(cls, stored))
 
     def digest(self) -> str:
-        return _digest(self.to_json())
+        return digest_of(self.to_json())
 
 
 @dataclass(frozen=True)
@@ -174,13 +175,14 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> RunConfig:
-        known = _known(cls, stored)
+        known = known_fields(cls, stored)
         if not isinstance(known.get("scan"), dict):
             raise ValueError("a run's JSON needs an object 'scan'; export one from the app to see the form.")
         return cls(ScanConfig.from_json(known["scan"]), known.get("method", ""), known.get("params", {}))
 
     def digest(self) -> str:
-        return _digest(self.to_json())
+        weights = {"weights": weights_digest()} if METHODS[self.method].needs_prior else {}
+        return digest_of(self.to_json() | weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +251,8 @@ def _keep(cache: OrderedDict, key: Any, value: Any, most: int) -> None:
         cache.popitem(last=False)
 
 
-def _known(cls: type, stored: Any) -> dict[str, Any]:
+def known_fields(cls: type, stored: Any) -> dict[str, Any]:
+    """The stored fields, if all of them are the class's."""
     if not isinstance(stored, dict):
         raise ValueError(f"expected a JSON object for {cls.__name__}, got {type(stored).__name__}.")
     known = {f.name for f in fields(cls)}
@@ -261,6 +264,7 @@ def _known(cls: type, stored: Any) -> dict[str, Any]:
     return stored
 
 
-def _digest(value: Any) -> str:
+def digest_of(value: Any) -> str:
+    """The same for the same values."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

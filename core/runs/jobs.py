@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from core.runs.config import RunConfig
-from core.runs.store import RunStore, unfinished
+from core.progress import Tiles
+from core.runs.history import PARTS, Point, read_trace
+from core.runs.live import drop_previews
+from core.runs.prior import Config
+from core.runs.store import FINISHED, RunStore, unfinished
 
 FAST_METHODS = ("fbp", "fdk")
-PREVIEWS = ("x", "noisy", "denoised")
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,12 @@ class Progress:
     status : one of `core.runs.store.STATUSES`
     place : int
         Runs before this one; 0 = its turn.
-    i, total : int
-        Iterations done and planned; total 0 = not known yet.
     seconds, eta : float
-        Since it started, and until it is done; eta is NaN while unknown.
-    residuals, sigmas : tuple of float
-        After each iteration, where the method has them.
+        Since it started, and until its stage is done; eta is NaN while unknown.
+    points : tuple of Point
+        The figures of every step so far.
+    tiles : Tiles or None
+        Those of the last pass of the prior.
     message : str
         What it is doing, or why it failed.
     version : int
@@ -45,14 +47,27 @@ class Progress:
 
     status: str
     place: int = 0
-    i: int = 0
-    total: int = 0
     seconds: float = 0.0
     eta: float = float("nan")
-    residuals: tuple[float, ...] = ()
-    sigmas: tuple[float, ...] = ()
+    points: tuple[Point, ...] = ()
+    tiles: Tiles | None = None
     message: str = ""
     version: int = 0
+
+    @property
+    def i(self) -> int:
+        """Iterations done of the stage at hand."""
+        return self.points[-1].i if self.points else 0
+
+    @property
+    def total(self) -> int:
+        """Iterations planned of it; 0 = not known yet."""
+        return self.points[-1].total if self.points else 0
+
+    @property
+    def stage(self) -> str:
+        """See `core.progress.Step`."""
+        return self.points[-1].stage if self.points else ""
 
 
 class JobQueue:
@@ -72,7 +87,7 @@ class JobQueue:
             )
         atexit.register(self.close)
 
-    def submit(self, config: RunConfig) -> str:
+    def submit(self, config: Config) -> str:
         """Queue a run and return its id; a finished run of the same config is returned as it is."""
         done = self.store.find(config)
         if done is not None:
@@ -93,7 +108,8 @@ class JobQueue:
             known = self._progress.get(run_id)
             if known is None:
                 run = self.store.run(run_id)
-                return Progress(run.status, seconds=run.seconds, residuals=run.residuals, message=run.message)
+                points = read_trace(self.store.run_folder(run_id))
+                return Progress(run.status, seconds=run.seconds, points=points, message=run.message)
             place = next((lane.runs.index(run_id) for lane in self._lanes.values() if run_id in lane.runs), 0)
             return replace(known, place=place)
 
@@ -104,7 +120,7 @@ class JobQueue:
         """
         folder = self.store.run_folder(run_id)
         found = {}
-        for name in PREVIEWS:
+        for name in PARTS:
             try:
                 found[name] = np.load(folder / f"live-{name}.npy", allow_pickle=False)
             except (OSError, ValueError):
@@ -140,18 +156,22 @@ class JobQueue:
             return
         with self._lock:
             known = self._progress.get(run_id, Progress("running"))
-            residual, sigma = event.pop("residual", None), event.pop("sigma", None)
-            if residual is not None:
-                known = replace(known, residuals=(*known.residuals, residual))
-            if sigma is not None:
-                known = replace(known, sigmas=(*known.sigmas, sigma))
-            known = replace(known, **event)
-            if known.status == "running" and known.i:
-                known = replace(known, eta=known.seconds / known.i * (known.total - known.i))
-            self._progress[run_id] = known
+            if "point" in event:
+                event = self._with_point(known, Point(**event.pop("point")), event)
+            self._progress[run_id] = known = replace(known, **event)
             if known.status not in ("queued", "running"):
                 lane.finished(run_id)
-                _drop_previews(self.store, run_id)
+                _tidy(self.store, run_id, known.status)
+
+    def _with_point(self, known: Progress, point: Point, event: dict) -> dict:
+        """The event with the run's figures so far, and the time left at the pace of this stage."""
+        began = next((p for p in reversed(known.points) if p.stage != point.stage), None)
+        pace = (point.seconds - (began.seconds if began else 0.0)) / point.i
+        tiles = event.pop("tiles", None)
+        if tiles is not None:
+            event["tiles"] = Tiles(tiles["size"], tuple(map(tuple, tiles["starts"])))
+        eta = pace * (point.total - point.i)
+        return event | {"points": (*known.points, point), "seconds": point.seconds, "eta": eta}
 
     def _lost(self, lane: _Lane, code: int) -> None:
         """The worker died: the run it had fails with a word, those behind it go to a new one."""
@@ -167,6 +187,7 @@ class JobQueue:
             message = f"The worker process {word}. Other runs are not affected."
             self.store.update(run_id, status="failed", message=message)
             self._progress[run_id] = Progress("failed", message=message)
+            _tidy(self.store, run_id, "failed")
             lane.runs = []
             for waiting in rest:
                 lane.add(waiting)
@@ -247,7 +268,7 @@ def wait(queue: JobQueue, run_id: str, *, timeout: float = 600.0) -> Progress:
     return progress
 
 
-def _drop_previews(store: RunStore, run_id: str) -> None:
+def _tidy(store: RunStore, run_id: str, status: str) -> None:
+    """Of a run that is over: remove the previews and, where nothing is kept, its history."""
     with contextlib.suppress(ValueError):  # deleted meanwhile
-        for name in PREVIEWS:
-            (store.run_folder(run_id) / f"live-{name}.npy").unlink(missing_ok=True)
+        drop_previews(store.run_folder(run_id), history=status not in FINISHED)

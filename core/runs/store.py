@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ import torch
 from core.metrics import Quality
 from core.reconstruct.methods import Result
 from core.runs.config import RunConfig
+from core.runs.prior import Config, read_config
 from core.volume import Volume, VolumeGeometry
 
 SCHEMA = 1
@@ -38,12 +39,15 @@ class VolumeInfo:
     created: float
 
 
+C = TypeVar("C", bound=Config, covariant=True)
+
+
 @dataclass(frozen=True)
-class Run:
+class Run(Generic[C]):
     """A run as the store knows it. `metrics` only where a reference was known; `message` says what went wrong."""
 
     id: str
-    config: RunConfig
+    config: C
     status: str
     created: float
     seconds: float = 0.0
@@ -111,7 +115,7 @@ class RunStore:
 
     # ---- runs
 
-    def create(self, config: RunConfig) -> str:
+    def create(self, config: Config) -> str:
         """A new run, queued; returns its id."""
         run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.method}-{secrets.token_hex(3)}"
         beside = self._beside("runs")
@@ -130,7 +134,7 @@ class RunStore:
         state = (_read_json(path) or {}) | changes
         write_beside(path, json.dumps(state).encode())
 
-    def run(self, run_id: str) -> Run:
+    def run(self, run_id: str) -> Run[Any]:
         folder = self._folder("runs", run_id, "run")
         state, config = _read_json(folder / "state.json"), _read_json(folder / "config.json")
         if state is None or config is None:
@@ -138,7 +142,7 @@ class RunStore:
         metrics = state.get("metrics")
         return Run(
             id=run_id,
-            config=RunConfig.from_json(config),
+            config=read_config(config),
             status=state["status"],
             created=state["created"],
             seconds=state.get("seconds", 0.0),
@@ -149,8 +153,12 @@ class RunStore:
             device=state.get("device", "cpu"),
         )
 
-    def runs(self) -> list[Run]:
-        """All readable runs, newest first."""
+    def runs(self) -> list[Run[RunConfig]]:
+        """All readable reconstructions, newest first."""
+        return [run for run in self.all_runs() if isinstance(run.config, RunConfig)]
+
+    def all_runs(self) -> list[Run[Any]]:
+        """All readable runs, of the prior alone too, newest first."""
         found = []
         for folder in (self.root / "runs").iterdir():
             if (folder / "state.json").exists():
@@ -160,7 +168,7 @@ class RunStore:
                     continue  # of another version; left alone
         return sorted(found, key=lambda r: -r.created)
 
-    def find(self, config: RunConfig) -> str | None:
+    def find(self, config: Config) -> str | None:
         """A completed run of the same config."""
         digest = config.digest()
         for folder in (self.root / "runs").iterdir():
@@ -276,4 +284,4 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def unfinished(store: RunStore) -> Iterator[Run]:
     """Runs that a stopped server left queued or running."""
-    yield from (run for run in store.runs() if run.status in ("queued", "running"))
+    yield from (run for run in store.all_runs() if run.status in ("queued", "running"))

@@ -9,27 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import sys
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from core.metrics import quality
-from core.prior.denoiser import load_prior
-from core.progress import Step
-from core.reconstruct.methods import METHODS, make_params, reconstruct
+from core.reconstruct.methods import make_params, reconstruct
 from core.runs.config import ScanConfig, prepare
-from core.runs.store import RunStore, write_array
-from core.volume import area_average, hu_from_mu
-
-PREVIEW_EVERY = 0.3  # seconds between two previews
-PREVIEW_VOXELS = 2**21
+from core.runs.live import Live
+from core.runs.store import RunStore
+from core.runs.work import work
 
 
 class Worker:
@@ -77,78 +72,31 @@ class Worker:
     def _run(self, run_id: str) -> None:
         config = self.store.run(run_id).config
         self.store.update(run_id, status="running", started=time.time())
-        say(run=run_id, status="running", i=0, total=0, message="Scanning the volume")
-        prepared = prepare(config.scan, self.store)
-        method = METHODS[config.method]
-        prior = None
-        if method.needs_prior:
-            say(run=run_id, status="running", i=0, total=0, message="Loading the prior")
-            prior = load_prior().at(prepared.reference.geometry.voxel_size)
-        live = _Live(self, run_id)
-        say(run=run_id, status="running", i=0, total=0, message="")
-        result = reconstruct(
-            config.method,
-            prepared.A,
-            prepared.measurement,
-            params=make_params(config.method, config.params),
-            prior=prior,
-            callback=live,
-        )
+
+        def tell(message: str) -> None:
+            say(run=run_id, status="running", message=message)
+
+        def ask() -> str | None:
+            return self.wishes.get(run_id) or self.wishes.get("*")
+
+        live = Live(self.store.run_folder(run_id), partial(say, run=run_id), ask)
+        try:
+            done = work(config, self.store, live, tell)
+        except StopIteration:  # stopped where nothing is there to be kept
+            self._end(run_id, "cancelled", "")
+            return
         if live.wish == "cancel":
             self._end(run_id, "cancelled", "")
             return
-        metrics = quality(prepared.reference, result.volume)
-        self.store.save_result(run_id, result, metrics, str(prepared.A.device))
-        say(
-            run=run_id,
-            status=result.status,
-            i=live.last,
-            total=live.total,
-            seconds=result.seconds,
-            version=-1,
-        )
+        live.close()
+        metrics = None if done.reference is None else quality(done.reference, done.result.volume)
+        self.store.save_result(run_id, done.result, metrics, done.device)
+        say(run=run_id, status=done.result.status, seconds=done.result.seconds, version=-1)
 
     def _end(self, run_id: str, status: str, message: str) -> None:
         with contextlib.suppress(ValueError):  # deleted meanwhile
             self.store.update(run_id, status=status, message=message)
         say(run=run_id, status=status, message=message)
-
-
-class _Live:
-    """The callback of a run: tells progress, leaves previews, and stops when asked to."""
-
-    def __init__(self, worker: Worker, run_id: str) -> None:
-        self.worker, self.run_id = worker, run_id
-        self.folder = worker.store.run_folder(run_id)
-        self.wish: str | None = None
-        self.started = time.perf_counter()
-        self.shown = -math.inf
-        self.version = self.last = self.total = 0
-
-    def __call__(self, step: Step) -> None:
-        self.last, self.total = step.i, step.total
-        now = time.perf_counter()
-        if now - self.shown >= PREVIEW_EVERY and step.i < step.total:
-            self.shown = now
-            self.version += 1
-            parts = {"x": step.x, "noisy": step.noisy, "denoised": step.denoised}
-            for name, volume in parts.items():
-                if volume is not None:
-                    write_array(self.folder / f"live-{name}.npy", preview(volume))
-        say(
-            run=self.run_id,
-            status="running",
-            i=step.i,
-            total=step.total,
-            seconds=now - self.started,
-            residual=step.residual,
-            sigma=step.sigma,
-            version=self.version,
-            message="",
-        )
-        self.wish = self.worker.wishes.get(self.run_id) or self.worker.wishes.get("*")
-        if self.wish is not None:
-            raise StopIteration
 
 
 def warm_up() -> None:
@@ -157,18 +105,6 @@ def warm_up() -> None:
         prepared = prepare(ScanConfig("phantom:shepp-logan", (4, 16, 16), beam, num_views=4, same_grid=True))
         for method in (analytic, "sirt"):
             reconstruct(method, prepared.A, prepared.measurement, params=make_params(method))
-
-
-def preview(x: torch.Tensor) -> np.ndarray:
-    """A volume as int16 HU, reduced to at most PREVIEW_VOXELS."""
-    shape = (x.shape[0], x.shape[1], x.shape[2])
-    factor = 1
-    while math.prod(-(-n // factor) for n in shape) > PREVIEW_VOXELS:
-        factor += 1
-    if factor > 1:
-        z, y, w = (-(-n // factor) for n in shape)
-        x = area_average(x, (z, y, w))
-    return hu_from_mu(x).clamp(-32000, 32000).round().to(torch.int16).cpu().numpy()
 
 
 def say(**event: Any) -> None:

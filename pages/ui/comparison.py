@@ -91,7 +91,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
         else:
             parts.append(Shown(name, current.hu, current.note))
     geometry = engine.geometry(scan)
-    cursor = viewer(
+    seen = viewer(
         parts,
         geometry,
         key="compare",
@@ -120,7 +120,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
             figures.profiles(
                 lines if reference is not None else [],
                 geometry,
-                cursor or (0.5, 0.5, 0.5),
+                seen.cursor if seen else (0.5, 0.5, 0.5),
                 figures.AXES[axis or "across (x)"],
             ),
             key="profile",

@@ -6,16 +6,18 @@ import gc
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import streamlit as st
 import torch
 
-from core.runs.config import PHANTOM_GRID, ScanConfig, source_volume
+from core.runs.config import PHANTOM_GRID, RunConfig, ScanConfig, source_volume
+from core.runs.history import Frame, read_history
 from core.runs.jobs import JobQueue, Progress
 from core.runs.store import Run, RunStore
 from core.scan.library import load_volume
-from core.volume import Shape, Volume, VolumeGeometry, resample
+from core.volume import MU_WATER, Shape, Volume, VolumeGeometry, resample
 
 ACTIVE = ("queued", "running")
 _lock = threading.Lock()
@@ -77,14 +79,15 @@ def reference(scan: ScanConfig) -> Future[Volume]:
         return _references[key]
 
 
-def known_run(run_id: str | None) -> Run | None:
-    """The run, or None where there is none (any more)."""
+def known_run(run_id: str | None, kind: Any = RunConfig) -> Run[Any] | None:
+    """The run of this kind, or None where there is none (any more)."""
     if run_id is None:
         return None
     try:
-        return store().run(run_id)
+        run = store().run(run_id)
     except ValueError:
         return None
+    return run if isinstance(run.config, kind) else None
 
 
 def progress(run: Run) -> Progress:
@@ -101,6 +104,28 @@ def result_volume(run_id: str) -> Volume:
 def result_hu(run_id: str) -> np.ndarray:
     """The same, rounded to whole HU."""
     return rounded(result_volume(run_id))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def result_std(run_id: str) -> np.ndarray | None:
+    """The deviation of a finished run's samples in HU, where it has several."""
+    std = store().result(run_id).std
+    return None if std is None else (std.data * (1000 / MU_WATER)).round().to(torch.int16).numpy()
+
+
+def has_history(run_id: str) -> bool:
+    return (store().run_folder(run_id) / "history" / "index.json").exists()
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def history(run_id: str) -> list[Frame]:
+    """The snapshots of a run that is over."""
+    return read_history(store().run_folder(run_id))
+
+
+def averaged(volume: Volume, shape: Shape) -> np.ndarray:
+    """A volume on a coarser grid, as it is shown."""
+    return rounded(resample(volume, shape))
 
 
 def rounded(volume: Volume) -> np.ndarray:

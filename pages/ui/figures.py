@@ -1,4 +1,4 @@
-"""Plots: how the residual falls, and values along a line."""
+"""Plots: the figures of a run's steps, and values along a line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
+from core.runs.history import Point
 from core.volume import VolumeGeometry
 
 # Okabe and Ito's colours, told apart by colour-blind eyes; both on light and on dark ground
@@ -16,20 +18,45 @@ AXES = {"across (x)": 2, "front to back (y)": 1, "feet to head (z)": 0}
 _QUIET = {"margin": {"l": 0, "r": 8, "t": 8, "b": 0}, "hovermode": "x unified", "showlegend": True}
 
 
-def residuals(values: Sequence[float], total: int, height: int = 190) -> go.Figure:
-    """The residual after each iteration, on a logarithmic scale; the axis is as long as the whole run."""
-    figure = go.Figure(
-        go.Scatter(
-            x=np.arange(1, len(values) + 1),
-            y=np.asarray(values),
-            mode="lines",
-            line={"color": COLOURS[0], "width": 2},
-            hovertemplate="%{y:.4f}<extra></extra>",
-        )
+_SERIES = {"psnr": ("PSNR, dB", 1.0), "residual": ("Residual", 1.0), "sigma": ("Noise σ, HU", 1000.0)}
+
+
+def shown(points: Sequence[Point]) -> list[str]:
+    """Which figures these steps have."""
+    return [name for name in _SERIES if any(getattr(p, name) is not None for p in points)]
+
+
+def steps(points: Sequence[Point], height: int = 190) -> go.Figure:
+    """PSNR, residual and noise level after each step, where known; the axis is as long as the whole run.
+
+    The iterations of a start lie between -1 and 0, however many they are.
+    """
+    names = shown(points)
+    figure = make_subplots(
+        1, max(1, len(names)), horizontal_spacing=0.06, subplot_titles=[_SERIES[name][0] for name in names]
     )
-    figure.update_layout(height=height, **_QUIET | {"showlegend": False})
-    figure.update_xaxes(title="iteration", range=[0, max(total, len(values), 2)])
-    figure.update_yaxes(title="residual", type="log", nticks=4)
+    begin = -1 if any(p.stage for p in points) else 0
+    end = max((p.total for p in points if not p.stage), default=1)
+    for column, name in enumerate(names, 1):
+        known = [p for p in points if getattr(p, name) is not None]
+        figure.add_scatter(
+            x=[p.i / p.total - 1 if p.stage else p.i for p in known],
+            y=[getattr(p, name) * _SERIES[name][1] for p in known],
+            mode="lines+markers" if len(known) <= 30 else "lines",
+            line={"color": COLOURS[column - 1], "width": 2},
+            marker={"size": 5},
+            hovertemplate="%{y:.4~g}<extra></extra>",
+            row=1,
+            col=column,
+        )
+        if name != "psnr":
+            figure.update_yaxes(type="log", nticks=4, row=1, col=column)
+    figure.update_layout(
+        height=height,
+        **_QUIET | {"showlegend": False, "hovermode": "x", "margin": {"l": 0, "r": 8, "t": 24, "b": 0}},
+    )
+    figure.update_xaxes(range=[begin, max(end, 2)], zeroline=begin < 0)
+    figure.update_annotations(font_size=12)
     return figure
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import streamlit as st
 
+from core.reconstruct.methods import METHODS
 from core.runs.config import RunConfig
 from core.runs.jobs import FAST_METHODS, Progress
 from core.runs.store import FINISHED, Run
-from pages.ui import engine, figures, state, words
+from core.volume import Volume
+from pages.ui import engine, figures, replays, state, words
 from pages.ui.viewer import Shown, viewer, window_for
 
 POLL = 0.4  # seconds
-CURVE_POLL = 2.0  # of the residuals: a plot takes the browser longer than the three pictures
 HEIGHT = 400  # of the pictures
+SAMPLER = {"noisy": "Noisy", "denoised": "Denoised", "x": "Fitted to the scan"}
+"""What the diffusion sampler shows of a pass, in the order in which it comes about."""
 
 
 def submit(config: RunConfig) -> str:
@@ -27,50 +31,116 @@ def submit(config: RunConfig) -> str:
     return run_id
 
 
-def run_view(run: Run) -> None:
+def run_view(run: Run[RunConfig]) -> None:
     """The run; redraws itself until it is over."""
     active = engine.progress(run).status in engine.ACTIVE
     st.fragment(_view, run_every=POLL if active else None)(run, active)
-    if not _instant(run):
-        st.fragment(_curve, run_every=CURVE_POLL if active else None)(run)
 
 
-def _view(run: Run, was_active: bool) -> None:
+def _view(run: Run[RunConfig], was_active: bool) -> None:
     now = engine.progress(run)
     if was_active and now.status not in engine.ACTIVE:
         st.rerun()  # a full run of the page stops the polling
+    run = engine.known_run(run.id) or run
+    replayed = False
+    if now.status in ("failed", "cancelled"):
+        ended(now)
+    else:
+        _numbers(run, now)
+        replayed = bar(run.id, now, _title(run), _outcome(run, now), instant=_instant(run))
+    future = engine.reference(run.config.scan)
+    reference = future.result() if future.done() and future.exception() is None else None
+    if replayed:
+        labels = SAMPLER if METHODS[run.config.method].needs_prior else {"x": _label(run)}
+        window = window_for(run.config.scan.source)
+        replays.replay_view(run.id, labels, engine.geometry(run.config.scan), window, HEIGHT, reference)
+    else:
+        _pictures(run, now, reference)
+    if not _instant(run):
+        step_plot(now)
+
+
+def ended(now: Progress) -> None:
+    """What to say of a run that leaves nothing."""
     if now.status == "failed":
         st.error(f"The run failed. {now.message}")
-    elif now.status == "cancelled":
-        st.info("This run was cancelled; nothing was kept.")
     else:
-        _numbers(engine.known_run(run.id) or run, now)
-    _pictures(run, now)
+        st.info("This run was cancelled; nothing was kept.")
 
 
-def _curve(run: Run) -> None:
-    now = engine.progress(run)
+def bar(run_id: str, now: Progress, title: str, outcome: str, *, instant: bool = False) -> bool:
+    """The progress with its two buttons, or how it ended with the choice of a replay; True if that is chosen."""
+    if now.status in engine.ACTIVE:
+        done, cancel, finish = st.columns([5, 1, 1.3], vertical_alignment="center")
+        share = now.i / now.total if now.total else 0.0
+        done.progress(min(1.0, share), text=f"{title}: {words.progress_words(now)}")
+        if not instant:
+            queue = engine.queue()
+            cancel.button(
+                "Cancel",
+                key=f"cancel.{run_id}",
+                on_click=queue.cancel,
+                args=(run_id,),
+                help="Stop and throw it away.",
+                width="stretch",
+            )
+            finish.button(
+                "Finish now",
+                key=f"finish.{run_id}",
+                on_click=queue.finish,
+                args=(run_id,),
+                width="stretch",
+                help="Stop and keep the volume as it is now.",
+            )
+        return False
+    said, choice = st.columns([3, 1.2], vertical_alignment="center")
+    said.caption(f"{title}: {outcome}")
+    if instant or not engine.has_history(run_id):
+        return False
+    with choice:
+        chosen = st.segmented_control(
+            "Show",
+            ["Result", "Replay"],
+            default="Result",
+            required=True,
+            key=f"show.{run_id}",
+            label_visibility="collapsed",
+            help="The result, or how it came about: a slider goes through the steps of the run.",
+        )
+    return chosen == "Replay"
+
+
+def step_plot(now: Progress) -> None:
+    """The figures of all steps so far."""
+    if not now.points:
+        return
     st.plotly_chart(
-        figures.residuals(now.residuals, now.total),
-        key="residuals",
+        figures.steps(now.points),
+        key="steps",
         config={"displayModeBar": False},
-        alt="How the residual falls with the iterations",
+        alt="PSNR, residual and noise level over the steps",
     )
-    st.caption("Residual: how far the projections of the current volume are from the measured ones.")
+    shown = figures.shown(now.points)
+    told = {
+        "psnr": "PSNR: likeness to the reference, higher is better.",
+        "residual": "Residual: how far the projections of the current volume are from the measured ones.",
+        "sigma": "Noise: what is still in the volume that the prior is given.",
+    }
+    before = " Left of 0: the iterations of the start." if any(p.stage for p in now.points) else ""
+    st.caption(" ".join(told[name] for name in shown) + before)
 
 
-def _numbers(run: Run, now: Progress) -> None:
-    """Four numbers and a line below: of the progress while it works, of the quality afterwards."""
-    active = now.status in engine.ACTIVE
-    four = st.columns(4)
-    if active:
-        residual = f"{now.residuals[-1]:.3f}" if now.residuals else "–"
-        left = words.seconds(now.eta) if math.isfinite(now.eta) else "–"
+def _numbers(run: Run[RunConfig], now: Progress) -> None:
+    """Four numbers: of the progress while it works, of the quality afterwards."""
+    told: Sequence[tuple[str, str, str]]
+    if now.status in engine.ACTIVE:
+        residual = next((p.residual for p in reversed(now.points) if p.residual is not None), None)
+        psnr = next((p.psnr for p in reversed(now.points) if p.psnr is not None), None)
         told = [
             ("Iteration", f"{now.i} / {now.total}" if now.total else "–", "Done and planned."),
-            ("Elapsed", words.seconds(now.seconds), "Since the method began."),
-            ("Left", left, "At the pace so far."),
-            ("Residual", residual, "How far the projections are from the measured ones."),
+            ("Left", words.seconds(now.eta) if math.isfinite(now.eta) else "–", "At the pace so far."),
+            ("Residual", "–" if residual is None else f"{residual:.3f}", "How far the projections are off."),
+            ("PSNR", "–" if psnr is None else f"{psnr:.2f} dB", "Likeness to the reference so far."),
         ]
     elif run.metrics is not None:
         told = [
@@ -81,79 +151,79 @@ def _numbers(run: Run, now: Progress) -> None:
         ]
     else:
         told = [("Time", words.seconds(run.seconds), "Of the method alone.")]
-    for slot, (label, value, hint) in zip(four, told, strict=False):
+    for slot, (label, value, hint) in zip(st.columns(4), told, strict=False):
         slot.metric(label, value, help=hint)
-    bar, cancel, finish = st.columns([5, 1, 1.3], vertical_alignment="center")
-    with bar:
-        if active:
-            st.progress(
-                now.i / now.total if now.total else 0.0, text=f"{_title(run)}: {words.progress_words(now)}"
-            )
-        elif now.status == "stopped":
-            st.caption(f"{_title(run)}: finished early on request; the volume is the last iterate.")
-        else:
-            st.caption(
-                f"{_title(run)}: done on {run.device}, measured against the reference on the "
-                "reconstruction grid."
-            )
-    if active and not _instant(run):
-        queue = engine.queue()
-        cancel.button(
-            "Cancel",
-            key="cancel",
-            on_click=queue.cancel,
-            args=(run.id,),
-            help="Stop and throw it away.",
-            width="stretch",
-        )
-        finish.button(
-            "Finish now",
-            key="finish",
-            on_click=queue.finish,
-            args=(run.id,),
-            width="stretch",
-            help="Stop and keep the volume as it is now.",
-        )
 
 
-def _pictures(run: Run, now: Progress) -> None:
-    """The current volume, and the reference as soon as there is one of the same grid."""
-    future = engine.reference(run.config.scan)
-    reference = future.result() if future.done() and future.exception() is None else None
-    current = current_volume(run, now)
-    if current is None and reference is None:
+def _outcome(run: Run[RunConfig], now: Progress) -> str:
+    if now.status == "stopped":
+        return "finished early on request; the volume is the last iterate."
+    return f"done on {run.device}, measured against the reference on the reconstruction grid."
+
+
+def _pictures(run: Run[RunConfig], now: Progress, reference: Volume | None) -> None:
+    """The current volumes, and the reference as soon as there is one of the same grid."""
+    parts = _shown(run, now)
+    if not parts and reference is None:
         with st.container(border=True, height=HEIGHT):
             st.caption("The first picture comes in a moment…")
         return
-    parts: list[Shown] = [] if current is None else [current]
     # a reduced preview of a large volume is not on the reference's grid
-    if reference is not None and (current is None or reference.shape == current.hu.shape):
+    if reference is not None and (not parts or reference.shape == parts[0].hu.shape):
         parts.append(Shown("Reference", engine.rounded(reference)))
-    layouts = ("planes", "side", "difference", "swipe") if len(parts) == 2 else ("planes",)
-    scan = run.config.scan
-    window = window_for(scan.source)
+    sampler = METHODS[run.config.method].needs_prior
+    several = ("side", "planes") if sampler else ("planes", "side")
     viewer(
-        parts, engine.geometry(scan), key="live", layouts=layouts, window=window, reference=1, height=HEIGHT
+        parts,
+        engine.geometry(run.config.scan),
+        key="live.sampler" if sampler else "live",
+        view="live",
+        layouts=(*several, "difference", "swipe") if len(parts) > 1 else ("planes",),
+        layout="side" if sampler and len(parts) > 1 else None,
+        window=window_for(run.config.scan.source),
+        reference=len(parts) - 1,
+        height=HEIGHT,
+        tiles=now.tiles if now.status in engine.ACTIVE and not now.stage else None,
     )
 
 
-def current_volume(run: Run, now: Progress) -> Shown | None:
+def _shown(run: Run[RunConfig], now: Progress) -> list[Shown]:
+    """What there is to see of the run itself."""
+    if now.status in FINISHED or now.stage or not METHODS[run.config.method].needs_prior:
+        current = current_volume(run, now)
+        std = engine.result_std(run.id) if now.status in FINISHED else None
+        deviation = [] if std is None else [Shown("Deviation", std, kind="heat")]
+        return [] if current is None else [current, *deviation]
+    preview = engine.queue().preview(run.id) or {}
+    labels = SAMPLER
+    if run.config.params.get("num_samples", 1) > 1:
+        labels = SAMPLER | {"x": "Fitted, mean of the samples"}
+    return [Shown(label, preview[name]) for name, label in labels.items() if name in preview]
+
+
+def current_volume(run: Run[RunConfig], now: Progress) -> Shown | None:
     """The result, or the iterate at hand; None before the first."""
-    label = words.method_label(run.config.method)
+    label = _label(run)
     if now.status in FINISHED:
         done = engine.known_run(run.id)
         note = f"{done.metrics.psnr:.1f} dB" if done is not None and done.metrics is not None else ""
+        if run.config.params.get("num_samples", 1) > 1:
+            label += ", mean"
         return Shown(label, engine.result_hu(run.id), note)
     preview = engine.queue().preview(run.id)
     if preview is None or "x" not in preview:
         return None
-    return Shown(label, preview["x"], f"iteration {now.i}")
+    return Shown(label, preview["x"], f"{'start, ' if now.stage else ''}iteration {now.i}")
 
 
-def _title(run: Run) -> str:
+def _label(run: Run[RunConfig]) -> str:
+    return words.method_label(run.config.method)
+
+
+def _title(run: Run[RunConfig]) -> str:
     extra = words.params_words(run.config.method, run.config.params)
-    return words.method_label(run.config.method) + (f" ({extra})" if extra else "")
+    return _label(run) + (f" ({extra})" if extra else "")
 
 
-def _instant(run: Run) -> bool:
+def _instant(run: Run[RunConfig]) -> bool:
     return run.config.method in FAST_METHODS

@@ -5,7 +5,6 @@ const alive = new WeakMap(); // the viewer on each mounted element
 
 const LAYOUTS = { planes: 'Planes', side: 'Side by side', difference: 'Difference', swipe: 'Swipe' };
 const RANGES = [50, 100, 200, 400, 1000];
-const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 
 function unpack(bytes) {
   const start = bytes.byteOffset, length = new DataView(bytes.buffer, start, 4).getUint32(0, true);
@@ -13,7 +12,8 @@ function unpack(bytes) {
   const count = head.shape[0] * head.shape[1] * head.shape[2];
   const first = start + 4 + length, copy = first % 2 ? bytes.buffer.slice(first) : bytes.buffer;
   const offset = first % 2 ? 0 : first;
-  head.volumes = head.names.map((_, i) => new Int16Array(copy, offset + 2 * count * i, count));
+  head.all = Array.from({ length: head.count }, (_, i) => new Int16Array(copy, offset + 2 * count * i, count));
+  head.volumes = head.all.slice(0, head.names.length);
   return head;
 }
 
@@ -31,6 +31,7 @@ function make(tag, attributes = {}, ...children) {
 // Drawn, not written: fonts differ in which symbols they have.
 const ICONS = {
   play: 'M5 3l9 6-9 6z', pause: 'M5 3h3v12H5zM11 3h3v12h-3z', cross: 'M8.2 2h1.6v5h-1.6zM8.2 11h1.6v5h-1.6zM2 8.2h5v1.6H2zM11 8.2h5v1.6h-5z',
+  tiles: 'M2 2h14v14H2zM3.5 3.5v4.8h4.8V3.5zM9.7 3.5v4.8h4.8V3.5zM3.5 9.7v4.8h4.8V9.7zM9.7 9.7v4.8h4.8V9.7z',
   reset: 'M9 3V.6L5 4l4 3.4V5a4.6 4.6 0 1 1-4.6 4.6H2.6A6.4 6.4 0 1 0 9 3z',
   full: 'M2 2h5v1.8H3.8V7H2zM11 2h5v5h-1.8V3.8H11zM2 11h1.8v3.2H7V16H2zM14.2 11H16v5h-5v-1.8h3.2z',
 };
@@ -38,6 +39,7 @@ const ICONS = {
 function icon(node, name) {
   const space = 'http://www.w3.org/2000/svg', svg = document.createElementNS(space, 'svg'), path = document.createElementNS(space, 'path');
   svg.setAttribute('viewBox', '0 0 18 18');
+  path.setAttribute('fill-rule', 'evenodd');
   path.setAttribute('d', ICONS[name]);
   svg.append(path);
   node.replaceChildren(svg);
@@ -49,10 +51,12 @@ class Viewer {
     this.bar = make('div', { class: 'bar', role: 'toolbar', 'aria-label': 'Viewer' });
     this.grid = make('div', { class: 'panes' });
     this.foot = make('div', { class: 'foot' });
-    root.replaceChildren(this.bar, this.grid, this.foot);
+    this.replay = make('div', { class: 'replay' });
+    root.replaceChildren(this.bar, this.replay, this.grid, this.foot);
     this.panes = [];
     this.grey = new Lookup(GREY);
     this.signed = new Lookup(SIGNED);
+    this.heat = new Lookup(HEAT);
     this.frames = 0;
     new ResizeObserver(() => this.redraw()).observe(root);
     this.tones();
@@ -73,30 +77,34 @@ class Viewer {
     if (!kept.has(scene.id)) {
       kept.set(scene.id, {
         cursor: scene.cursor || [0.5, 0.5, 0.5], centre: [0.5, 0.5, 0.5], zoom: 1, cut: 0.5, smooth: true, crosshair: true,
-        level: scene.window[0], width: scene.window[1], plane: scene.plane, layout: scene.layout, range: scene.range,
-        volume: 0, other: 1, hover: null,
+        level: scene.window[0], width: scene.window[1], plane: scene.plane, layouts: {}, range: scene.range,
+        volume: 0, other: 1, hover: null, tiles: true,
       });
     }
     this.view = kept.get(scene.id);
     this.view.hoverHere = (pane) => pane === this.hovered;
     this.tones();
+    if (scene.frames.length) this.frame(Math.min(this.view.frame ?? Infinity, scene.frames.length - 1));
     this.arrange();
   }
 
-  get layout() { return this.scene.layouts.includes(this.view.layout) ? this.view.layout : this.scene.layouts[0]; }
+  get layout() {
+    const wish = this.view.layouts[this.scene.key] || this.scene.layout;
+    return this.scene.layouts.includes(wish) ? wish : this.scene.layouts[0];
+  }
   pick(i) { return clamp(i, 0, this.scene.names.length - 1); }
 
   /** What each pane shows, of the chosen layout. */
   specs() {
     const { scene, view } = this, all = scene.names.map((_, i) => i);
     const volume = this.pick(view.volume), other = this.pick(view.other);
-    const one = (i) => ({ kind: 'volume', plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i] });
+    const one = (i) => ({ kind: scene.kinds[i], plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i] });
     switch (this.layout) {
       case 'planes':
-        return Object.keys(PLANES).map((plane) => ({ kind: 'volume', plane, volume, title: plane[0].toUpperCase() + plane.slice(1) }));
+        return Object.keys(PLANES).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: plane[0].toUpperCase() + plane.slice(1) }));
       case 'side': return all.map(one);
       case 'difference':
-        return all.filter((i) => i !== scene.reference).map((i) => ({
+        return all.filter((i) => i !== scene.reference && scene.kinds[i] === 'volume').map((i) => ({
           ...one(i), kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`, note: '',
         }));
       default:
@@ -106,11 +114,13 @@ class Viewer {
 
   arrange() {
     const specs = this.specs(), count = specs.length;
-    const print = JSON.stringify([this.layout, this.scene.names, this.scene.layouts, this.scene.note, count]);
+    const { names, layouts, note, frames, tiles } = this.scene;
+    const print = JSON.stringify([this.layout, names, layouts, note, count, frames.length, Boolean(tiles)]);
     if (print !== this.print) {
       this.print = print;
       this.buildBar();
       this.buildFoot();
+      this.buildReplay();
       this.grid.replaceChildren();
       this.panes = specs.map((_, i) => this.buildPane(i));
     }
@@ -141,7 +151,7 @@ class Viewer {
     const { scene } = this, v = this.view, layout = this.layout;
     this.marks = [];
     const parts = [], volumes = scene.names.map((name, i) => [String(i), name]);
-    if (scene.layouts.length > 1) parts.push(this.group('Layout', scene.layouts.map((l) => [l, LAYOUTS[l]]), () => this.layout, (l) => { v.layout = l; }));
+    if (scene.layouts.length > 1) parts.push(this.group('Layout', scene.layouts.map((l) => [l, LAYOUTS[l]]), () => this.layout, (l) => { v.layouts[scene.key] = l; }));
     if (layout === 'side' || layout === 'difference') parts.push(this.group('Plane', Object.keys(PLANES).map((p) => [p, p]), () => v.plane, (p) => { v.plane = p; }));
     if (layout === 'planes' && volumes.length > 1) parts.push(this.choice('Volume', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));
     if (layout === 'swipe') {
@@ -155,7 +165,7 @@ class Viewer {
       parts.push(this.choice('Window', [...presets, ['custom', 'custom']], () => {
         const hit = Object.entries(scene.windows).find(([, [l, w]]) => l === v.level && w === v.width);
         return hit ? hit[0] : 'custom';
-      }, (name) => { if (scene.windows[name]) [v.level, v.width] = scene.windows[name]; }));
+      }, (name) => { if (scene.windows[name]) [v.level, v.width] = scene.windows[name]; this.moved(); }));
     }
     const single = (name, title, act) => {
       const button = make('button', { type: 'button', class: 'icon', title, 'aria-label': title, onclick: act });
@@ -166,6 +176,11 @@ class Viewer {
     const tools = make('span', { class: 'group', role: 'group', 'aria-label': 'Tools' });
     tools.append(single('play', 'Play through the slices', (e) => this.play(e.currentTarget)));
     tools.append(single('cross', 'Crosshair on or off', () => { v.crosshair = !v.crosshair; this.redraw(); }));
+    if (scene.tiles || scene.frames.some((f) => f.tiles)) {
+      const button = single('tiles', 'Tiles of the pass: show or hide', () => { v.tiles = !v.tiles; this.arrange(); });
+      this.marks.push(() => button.setAttribute('aria-pressed', String(v.tiles)));
+      tools.append(button);
+    }
     tools.append(single('reset', 'Back to the start: zoom, position, window', () => {
       Object.assign(v, { zoom: 1, centre: [0.5, 0.5, 0.5], cursor: [0.5, 0.5, 0.5], cut: 0.5, level: scene.window[0], width: scene.window[1] });
       this.arrange();
@@ -186,6 +201,46 @@ class Viewer {
       this.view.cursor[axis] = ((at(this.view.cursor[axis], n) + 1) % n + 0.5) / n;
       this.redraw();
     }, 90);
+  }
+
+  // ---- replay: the frames of a run, all of them here already
+
+  buildReplay() {
+    const { frames } = this.scene;
+    this.replay.replaceChildren();
+    this.slider = null;
+    if (!frames.length) return;
+    const button = make('button', { type: 'button', class: 'icon', title: 'Replay the run', 'aria-label': 'Replay the run', onclick: () => this.run(button) });
+    icon(button, 'play');
+    this.slider = make('input', { type: 'range', min: 0, max: frames.length - 1, step: 1, 'aria-label': 'Replay', oninput: () => { this.frame(Number(this.slider.value)); this.arrange(); } });
+    this.told = make('span', { class: 'told' });
+    this.replay.append(button, this.slider, this.told);
+    this.frame(this.view.frame);
+  }
+
+  frame(k) {
+    const { scene } = this, frame = scene.frames[k];
+    this.view.frame = k;
+    scene.air ||= new Int16Array(scene.shape[0] * scene.shape[1] * scene.shape[2]).fill(-1000);
+    scene.volumes = frame.at.map((i) => (i < 0 ? scene.air : scene.all[i]));
+    scene.notes = frame.at.map((i) => (i < 0 ? 'not yet' : ''));
+    scene.tiles = frame.tiles;
+    if (!this.slider) return;
+    this.slider.value = k;
+    this.told.textContent = frame.title;
+  }
+
+  run(button) {
+    if (this.running) { clearInterval(this.running); this.running = 0; icon(button, 'play'); return; }
+    icon(button, 'pause');
+    const last = this.scene.frames.length - 1;
+    if (this.view.frame >= last) this.frame(0);
+    this.arrange();
+    this.running = setInterval(() => {
+      if (!this.root.isConnected || this.view.frame >= this.scene.frames.length - 1) { clearInterval(this.running); this.running = 0; icon(button, 'play'); return; }
+      this.frame(this.view.frame + 1);
+      this.arrange();
+    }, 320);
   }
 
   buildFoot() {
@@ -226,7 +281,10 @@ class Viewer {
     this.redraw();
     if (!this.scene.report) return;
     clearTimeout(this.telling);
-    this.telling = setTimeout(() => this.send('cursor', this.view.cursor.map((f) => Math.round(f * 1e4) / 1e4)), 300);
+    this.telling = setTimeout(() => {
+      const v = this.view;
+      this.send('view', [...v.cursor.map((f) => Math.round(f * 1e4) / 1e4), v.level, v.width]);
+    }, 300);
   }
 
   redraw() {
@@ -237,6 +295,7 @@ class Viewer {
     if (!this.root.isConnected || !this.scene) return;
     const began = performance.now(), { scene, view } = this, specs = this.current;
     scene.grey = this.grey.set(view.level - view.width / 2, view.level + view.width / 2);
+    scene.hot = this.heat.set(0, scene.heat);
     scene.signed = this.signed.set(-view.range, view.range);
     const width = this.root.clientWidth, full = document.fullscreenElement === this.root.getRootNode().host || this.root.matches(':fullscreen');
     const wish = this.layout === 'swipe' ? 2 : specs.length <= 4 ? specs.length : Math.ceil(specs.length / 2);
@@ -258,7 +317,7 @@ class Viewer {
     });
     this.legend(mm);
     this.frames += 1;
-    Object.assign(this.root.dataset, { ms: (performance.now() - began).toFixed(2), frames: this.frames, cursor: view.cursor.join(), window: `${view.level},${view.width}`, layout: this.layout });
+    Object.assign(this.root.dataset, { ms: (performance.now() - began).toFixed(2), frames: this.frames, cursor: view.cursor.join(), window: `${view.level},${view.width}`, layout: this.layout, frame: view.frame ?? '' });
   }
 
   legend(mm) {
@@ -276,80 +335,6 @@ class Viewer {
     const [z, y, x] = f.map((q, a) => minus(Math.round((q - 0.5) * mm[a])));
     this.where.textContent = `x ${x}  y ${y}  z ${z} mm`;
   }
-}
-
-// ---- gestures ---------------------------------------------------------------------------------
-
-function gestures(viewer, pane, i) {
-  const canvas = pane.canvas, fingers = new Map();
-  let mode = '', from = null, travel = 0;
-  const place = (e) => {
-    const spot = pane.locate(e.clientX, e.clientY), plane = PLANES[pane.plane];
-    return { spot, write: (f) => { f[plane.u] = clamp(spot.u, 0, 0.9999); f[plane.v] = clamp(spot.v, 0, 0.9999); } };
-  };
-  const zoom = (factor) => {
-    viewer.view.zoom = clamp(viewer.view.zoom * factor, 1, 12);
-    if (viewer.view.zoom === 1) viewer.view.centre = [0.5, 0.5, 0.5];
-    viewer.redraw();
-  };
-  canvas.addEventListener('wheel', (e) => {
-    e.preventDefault();
-    if (e.ctrlKey) { zoom(Math.exp(-e.deltaY / 300)); return; }
-    travel += e.deltaMode === 1 ? e.deltaY * 33 : e.deltaY; // touch pads send many small steps
-    const steps = Math.abs(e.deltaY) >= 80 ? Math.sign(e.deltaY) : Math.trunc(travel / 30);
-    if (steps) { travel = 0; viewer.step(i, -steps); }
-  }, { passive: false });
-  canvas.addEventListener('contextmenu', (e) => e.preventDefault());
-  canvas.addEventListener('dblclick', () => zoom(0));
-  canvas.addEventListener('pointerdown', (e) => {
-    canvas.setPointerCapture(e.pointerId);
-    canvas.focus({ preventScroll: true });
-    fingers.set(e.pointerId, e);
-    const { view } = viewer, plane = PLANES[pane.plane];
-    from = { x: e.clientX, y: e.clientY, level: view.level, width: view.width, centre: [...view.centre], zoom: view.zoom };
-    if (fingers.size === 2) { mode = 'pinch'; from.gap = gap(fingers); return; }
-    const cut = pane.rect.x + view.cut * pane.rect.w, x = (e.clientX - canvas.getBoundingClientRect().left) * pane.ratio;
-    if (e.button === 2) mode = 'window';
-    else if (e.button === 1 || e.shiftKey) mode = 'move';
-    else if (viewer.current[i].kind === 'swipe' && plane.u === 2 && Math.abs(x - cut) < 16 * pane.ratio) mode = 'swipe';
-    else { mode = 'cross'; place(e).write(view.cursor); viewer.moved(); }
-  });
-  canvas.addEventListener('pointermove', (e) => {
-    const { view } = viewer, { spot, write } = place(e), plane = PLANES[pane.plane];
-    if (fingers.has(e.pointerId)) fingers.set(e.pointerId, e);
-    viewer.hovered = pane;
-    view.hover = null;
-    if (mode === 'cross') { write(view.cursor); viewer.moved(); return; }
-    if (mode === 'pinch' && fingers.size === 2) { view.zoom = clamp(from.zoom * gap(fingers) / from.gap, 1, 12); }
-    else if (mode === 'window') {
-      view.width = Math.round(clamp(from.width + 3 * (e.clientX - from.x), 1, 6000));
-      view.level = Math.round(clamp(from.level - 3 * (e.clientY - from.y), -1500, 4000));
-      viewer.mark();
-    } else if (mode === 'move') {
-      view.centre[plane.u] = clamp(from.centre[plane.u] - (e.clientX - from.x) * pane.ratio / pane.rect.w, 0, 1);
-      view.centre[plane.v] = clamp(from.centre[plane.v] - (plane.flip ? -1 : 1) * (e.clientY - from.y) * pane.ratio / pane.rect.h, 0, 1);
-    } else if (mode === 'swipe') view.cut = clamp(spot.u, 0, 1);
-    else if (spot.inside && e.pointerType !== 'touch') { view.hover = [...view.cursor]; write(view.hover); }
-    viewer.redraw();
-  });
-  const end = (e) => { fingers.delete(e.pointerId); mode = ''; };
-  canvas.addEventListener('pointerup', end);
-  canvas.addEventListener('pointercancel', end);
-  canvas.addEventListener('pointerleave', () => { viewer.view.hover = null; viewer.redraw(); });
-  const keys = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10, Home: -1e6, End: 1e6 };
-  canvas.addEventListener('keydown', (e) => {
-    const preset = Object.values(viewer.scene.windows)[Number(e.key) - 1];
-    if (e.key in keys) viewer.step(i, keys[e.key]);
-    else if (preset) { [viewer.view.level, viewer.view.width] = preset; viewer.arrange(); }
-    else return;
-    e.preventDefault();
-    e.stopPropagation();
-  });
-}
-
-function gap(fingers) {
-  const [a, b] = [...fingers.values()];
-  return Math.max(1, Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY));
 }
 
 export default function (component) {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.volume import VolumeGeometry
+from core.progress import Tiles
+from core.volume import Triple, VolumeGeometry
 
 WINDOWS: dict[str, tuple[int, int]] = {
     "lung": (-600, 1500),
@@ -40,11 +42,32 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A volume as the viewer takes it: int16 HU (z, y, x), with a name and a short note beside it."""
+    """A volume as the viewer takes it: int16 HU (z, y, x), with a name and a short note beside it.
+
+    kind: "volume" is shown in greys, "heat" (a deviation) in colours from 0 up.
+    """
 
     name: str
     hu: np.ndarray
     note: str = ""
+    kind: str = "volume"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the viewer is set to: the crosshair as fractions (z, y, x), and the window [HU]."""
+
+    cursor: Triple
+    window: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A moment of a replay: int16 HU (z, y, x) by the names of the volumes, where there is one, and a title."""
+
+    title: str
+    volumes: dict[str, np.ndarray]
+    tiles: Tiles | None = None
 
 
 def viewer(
@@ -59,8 +82,9 @@ def viewer(
     height: int = 460,
     report: bool = False,
     view: str = "",
-) -> tuple[float, float, float] | None:
-    """Show volumes of one grid; returns the crosshair where it was moved to, as fractions (z, y, x).
+    tiles: Tiles | None = None,
+) -> Seen | None:
+    """Show volumes of one grid; returns what it was set to, once something was moved.
 
     Position, window and zoom live in the browser: they stay when the volumes are replaced.
 
@@ -77,32 +101,108 @@ def viewer(
     height : int
         At most so many pixels a picture.
     report : bool
-        Send the crosshair to the server when it is moved.
+        Send crosshair and window to the server when they change.
     view : str
         Elements with the same name share position and window; the key unless given.
+    tiles : Tiles or None
+        Drawn over the slices, until the person hides them.
     """
-    note, arrays = fit([v.hu for v in volumes])
-    shape = arrays[0].shape
-    head: dict[str, Any] = {
-        "id": view or key,
-        "shape": shape,
-        "spacing": [s / n for s, n in zip(geometry.size, shape, strict=True)],
+    head = {
         "names": [v.name for v in volumes],
         "notes": [v.note for v in volumes],
+        "kinds": [v.kind for v in volumes],
+        "heat": next((heat_top(v.hu) for v in volumes if v.kind == "heat"), 1),
         "layouts": list(layouts),
         "layout": layout or layouts[0],
-        "plane": "axial",
         "window": WINDOWS[window],
-        "windows": WINDOWS,
-        "range": 200,
         "reference": reference,
         "height": height,
         "report": report,
+        "frames": [],
+        "tiles": None if tiles is None else asdict(tiles),
+    }
+    return _mount([v.hu for v in volumes], geometry, head, key, view)
+
+
+def replay(
+    scenes: Sequence[Scene],
+    names: Sequence[str],
+    geometry: VolumeGeometry,
+    *,
+    key: str,
+    fixed: Sequence[Shown] = (),
+    window: str = "soft tissue",
+    height: int = 460,
+    view: str = "",
+) -> Seen | None:
+    """Show the moments of a run, which a slider in the browser goes through; like `viewer` else.
+
+    names : sequence of str
+        The volumes of a scene, in their order.
+    fixed : sequence of Shown
+        Volumes that stay the same; the first is what differences are taken to.
+    """
+    arrays: list[np.ndarray] = []
+    frames: list[dict[str, Any]] = []
+    for scene in scenes:
+        at: list[int] = []
+        for name in names:
+            at.append(len(arrays) if name in scene.volumes else -1)
+            arrays += [scene.volumes[name]] if name in scene.volumes else []
+        tiles = None if scene.tiles is None else asdict(scene.tiles)
+        frames.append({"title": scene.title, "at": at, "tiles": tiles})
+    last = [len(arrays) + i for i in range(len(fixed))]
+    for frame in frames:
+        frame["at"] = [*frame["at"], *last]
+    labels = [*names, *(v.name for v in fixed)]
+    layouts = ["side", "planes", *(["difference", "swipe"] if fixed else ["swipe"] if len(names) > 1 else [])]
+    head = {
+        "names": labels,
+        "notes": [""] * len(labels),
+        "kinds": ["volume"] * len(labels),
+        "heat": 1,
+        "layouts": layouts,
+        "layout": "side" if len(labels) > 1 else "planes",
+        "window": WINDOWS[window],
+        "reference": len(names) if fixed else 0,
+        "height": height,
+        "report": True,
+        "frames": frames,
+        "tiles": None,
+    }
+    return _mount([*arrays, *(v.hu for v in fixed)], geometry, head, key, view)
+
+
+def _mount(
+    volumes: Sequence[np.ndarray], geometry: VolumeGeometry, head: dict[str, Any], key: str, view: str
+) -> Seen | None:
+    note, arrays = fit(volumes)
+    shape = arrays[0].shape
+    head |= {
+        "id": view or key,
+        "key": key,
+        "shape": shape,
+        "grid": geometry.shape,
+        "spacing": [s / n for s, n in zip(geometry.size, shape, strict=True)],
+        "count": len(arrays),
+        "plane": "axial",
+        "windows": WINDOWS,
+        "range": 200,
         "note": note,
     }
-    mounted = _component()(key=key, data=pack(head, arrays), on_cursor_change=lambda: None)
-    moved = getattr(mounted, "cursor", None)
-    return None if not moved else (float(moved[0]), float(moved[1]), float(moved[2]))
+    mounted = _component()(key=key, data=pack(head, arrays), on_view_change=lambda: None)
+    seen = getattr(mounted, "view", None)
+    if not seen:
+        return None
+    z, y, x, level, width = (float(value) for value in seen)
+    return Seen((z, y, x), (level - width / 2, level + width / 2))
+
+
+def heat_top(hu: np.ndarray) -> int:
+    """Where the colours of a deviation end: a round number that all but a hundredth of the voxels stay below."""
+    top = max(1.0, float(np.percentile(hu, 99)))
+    unit = 10 ** math.floor(math.log10(top))
+    return int(math.ceil(top / unit) * unit)
 
 
 def fit(arrays: Sequence[np.ndarray], max_bytes: int = MAX_BYTES) -> tuple[str, list[np.ndarray]]:
@@ -135,8 +235,9 @@ def _ordinal(n: int) -> str:
 
 @cache
 def _component() -> Any:
-    # the two scripts are one module: a component takes a single text
-    script = "\n".join((_HERE / name).read_text("utf-8") for name in ("viewer_draw.js", "viewer.js"))
+    # the scripts are one module: a component takes a single text
+    names = ("viewer_draw.js", "viewer_gestures.js", "viewer.js")
+    script = "\n".join((_HERE / name).read_text("utf-8") for name in names)
     return st.components.v2.component(
         "tomopatch_viewer",
         html='<div class="tv"></div>',

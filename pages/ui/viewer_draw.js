@@ -9,6 +9,10 @@ const SIGNED = [
   [0, 158, 198, 255], [0.22, 62, 140, 214], [0.42, 18, 48, 84], [0.5, 10, 10, 12],
   [0.58, 84, 30, 14], [0.78, 214, 92, 62], [1, 255, 196, 178],
 ];
+// For deviations: black where there is none, then violet to yellow, with rising brightness (after matplotlib's "inferno").
+const HEAT = [
+  [0, 0, 0, 4], [0.2, 51, 10, 95], [0.4, 136, 34, 106], [0.6, 212, 72, 66], [0.8, 251, 155, 6], [1, 252, 255, 164],
+];
 
 function colourAt(map, t) {
   let k = 1;
@@ -75,6 +79,35 @@ function paintSlice(out, plane, shape, k, table, volume, other, from, to) {
   }
 }
 
+// ---- tiles -----------------------------------------------------------------------------------
+
+/** The parts [from, to) within 0..n of a tile that starts at s on a ring of `around` voxels. */
+function pieces(s, size, around, n) {
+  const first = s % around, over = first + size - around;
+  const parts = over > 0 ? [[first, around], [0, over]] : [[first, first + size]];
+  return parts.map(([a, b]) => [a, Math.min(b, n)]).filter(([a, b]) => a < b);
+}
+
+/** Outlines of the tiles that the pass computed, where they cross this slice. */
+function drawTiles(c, scene, view, plane, r, R) {
+  const { size, starts } = scene.tiles, grid = scene.grid, k = at(view.cursor[plane.across], grid[plane.across]);
+  const ring = grid.map((n) => Math.ceil(n / size) * size), nu = grid[plane.u], nv = grid[plane.v];
+  c.strokeStyle = 'rgba(255, 190, 84, .6)';
+  c.lineWidth = Math.max(1, R * 0.75);
+  c.beginPath();
+  for (const s of starts) {
+    const inside = (k - s[plane.across] + 2 * ring[plane.across]) % ring[plane.across];
+    if (inside >= size) continue;
+    for (const [u0, u1] of pieces(s[plane.u], size, ring[plane.u], nu)) {
+      for (const [v0, v1] of pieces(s[plane.v], size, ring[plane.v], nv)) {
+        const top = plane.flip ? nv - v1 : v0;
+        c.rect(r.x + u0 / nu * r.w, r.y + top / nv * r.h, (u1 - u0) / nu * r.w, (v1 - v0) / nv * r.h);
+      }
+    }
+  }
+  c.stroke();
+}
+
 // ---- one picture -----------------------------------------------------------------------------
 
 /** A canvas that shows one plane of one volume, of a difference, or of two volumes side by side of a divider. */
@@ -110,13 +143,14 @@ class Pane {
       this.image = this.context.createImageData(w, h);
       this.words = new Uint32Array(this.image.data.buffer);
     }
+    const shade = (i) => (scene.kinds[i] === 'heat' ? scene.hot : scene.grey);
     const paint = (table, a, b, from, to) => paintSlice(this.words, spec.plane, shape, k, table, a, b, from, to);
     if (spec.kind === 'difference') paint(scene.signed, volumes[spec.volume], volumes[spec.other], 0, w);
     else if (spec.kind === 'swipe') {
       const cut = Math.round(view.cut * w);
-      paint(scene.grey, volumes[spec.volume], null, 0, cut);
-      paint(scene.grey, volumes[spec.other], null, cut, w);
-    } else paint(scene.grey, volumes[spec.volume], null, 0, w);
+      paint(shade(spec.volume), volumes[spec.volume], null, 0, cut);
+      paint(shade(spec.other), volumes[spec.other], null, cut, w);
+    } else paint(shade(spec.volume), volumes[spec.volume], null, 0, w);
     this.context.putImageData(this.image, 0, 0);
 
     const c = this.canvas.getContext('2d', { alpha: false }), W = this.canvas.width, H = this.canvas.height;
@@ -136,6 +170,7 @@ class Pane {
   decorate(c, scene, view, spec, plane, scale) {
     const R = this.ratio, W = this.canvas.width, H = this.canvas.height, r = this.rect, m = 7 * R;
     const spot = (f) => [r.x + f[plane.u] * r.w, r.y + (plane.flip ? 1 - f[plane.v] : f[plane.v]) * r.h];
+    if (scene.tiles && view.tiles) drawTiles(c, scene, view, plane, r, R);
     if (view.crosshair) {
       const [x, y] = spot(view.cursor).map((q) => Math.round(q) + 0.5), gap = 9 * R;
       c.strokeStyle = 'rgba(94, 214, 255, .62)';
@@ -171,6 +206,7 @@ class Pane {
     const name = (i) => scene.names[i];
     write(spec.title, m, m, 'left', 'top', undefined, '600');
     if (spec.kind === 'swipe') write(name(spec.other), W - m, m, 'right', 'top', undefined, '600');
+    else if (spec.kind === 'heat') write(`0 … ${scene.heat} HU`, W - m, m, 'right', 'top', '#fb9b06');
     else if (spec.note) write(spec.note, W - m, m, 'right', 'top', dim);
     // value at the pointer, else at the crosshair
     const f = view.hover || view.cursor, [nz, ny, nx] = scene.shape;

@@ -126,4 +126,6 @@ def progress_words(now: Progress) -> str:
     if not now.total:
         return "Starting…"
     left = f", about {seconds(now.eta)} left" if math.isfinite(now.eta) else ""
+    if now.stage:
+        return f"Start, iteration {now.i} of {now.total}"
     return f"Iteration {now.i} of {now.total}, {seconds(now.seconds)}{left}"

@@ -1,0 +1,33 @@
+"""The prior's weights as runs use them: told apart by their content, loaded once."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from core.prior.denoiser import PRETRAINED, PatchPrior, load_prior
+
+NAME = "small"
+
+
+def weights_digest() -> str:
+    """Changes with the weights: a result of other weights is not the result of a run. Empty without weights."""
+    path = PRETRAINED / f"{NAME}.safetensors"
+    stat = path.stat() if path.exists() else None
+    return "" if stat is None else _file_digest(path, stat.st_mtime_ns, stat.st_size)
+
+
+def shared_prior() -> PatchPrior:
+    """The prior, loaded once as long as its file stays the same."""
+    return _prior(weights_digest())
+
+
+@lru_cache(maxsize=4)
+def _file_digest(path: Path, changed: int, size: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def _prior(digest: str) -> PatchPrior:
+    return load_prior(NAME)

@@ -1,0 +1,100 @@
+"""What a worker does for each kind of run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.prior.denoiser import PatchPrior
+from core.prior.volumes import add_noise, denoise, draw
+from core.reconstruct.memory import PeakMemory
+from core.reconstruct.methods import METHODS, Result, make_params, reconstruct
+from core.runs.config import RunConfig, prepare, source_volume
+from core.runs.live import Live
+from core.runs.prior import Config, DenoiseConfig, DrawConfig
+from core.runs.store import RunStore
+from core.runs.weights import shared_prior
+from core.volume import Volume, VolumeGeometry, resample
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What a run made, the volume that it is to be measured against, if there is one, and where it was made."""
+
+    result: Result
+    reference: Volume | None = None
+    device: str = "cpu"
+
+
+def work(config: Config, store: RunStore, live: Live, tell: Callable[[str], None]) -> Done:
+    """Carry out a run: `live` is told of every step, `tell` of what takes long before the first."""
+    if isinstance(config, RunConfig):
+        return _reconstruct(config, store, live, tell)
+    tell("Loading the prior")
+    prior = shared_prior()
+    if isinstance(config, DrawConfig):
+        return _draw(config, prior, live, tell)
+    return _denoise(config, store, prior, live, tell)
+
+
+def _reconstruct(config: RunConfig, store: RunStore, live: Live, tell: Callable[[str], None]) -> Done:
+    tell("Scanning the volume")
+    prepared = prepare(config.scan, store)
+    prior = None
+    if METHODS[config.method].needs_prior:
+        tell("Loading the prior")
+        prior = shared_prior().at(prepared.reference.geometry.voxel_size)
+    tell("")
+    live.begin(reference=prepared.reference)
+    params = make_params(config.method, config.params)
+    result = reconstruct(
+        config.method, prepared.A, prepared.measurement, params=params, prior=prior, callback=live
+    )
+    return Done(result, prepared.reference, str(prepared.A.device))
+
+
+def _draw(config: DrawConfig, prior: PatchPrior, live: Live, tell: Callable[[str], None]) -> Done:
+    tell("")
+    live.begin(parts=("noisy", "x"))  # nothing bends the denoised estimate: it is x
+    with PeakMemory() as memory:
+        volume = draw(
+            prior,
+            VolumeGeometry(config.grid, config.voxel_size),
+            num_steps=config.num_steps,
+            seed=config.seed,
+            callback=live,
+        )
+    return _done(config, volume, live, memory, prior)
+
+
+def _denoise(
+    config: DenoiseConfig, store: RunStore, prior: PatchPrior, live: Live, tell: Callable[[str], None]
+) -> Done:
+    tell("Preparing the volume")
+    clean = resample(source_volume(config.scan, store), config.grid)
+    tell("")
+    live.begin()
+    with PeakMemory() as memory:
+        volume = denoise(
+            prior.without(**dict.fromkeys(config.without, True)),
+            add_noise(clean, config.sigma, seed=config.seed),
+            config.sigma,
+            seed=config.seed,
+            on_tiles=live.tick,
+        )
+    return _done(config, volume, live, memory, prior, clean)
+
+
+def _done(
+    config: DrawConfig | DenoiseConfig,
+    volume: Volume,
+    live: Live,
+    memory: PeakMemory,
+    prior: PatchPrior,
+    reference: Volume | None = None,
+) -> Done:
+    seconds = time.perf_counter() - live.started - live.spent
+    status = "done" if live.wish is None else "stopped"
+    result = Result(volume, config.method, config.params, status, seconds, memory.peak_mb)
+    return Done(result, reference, str(prior.device))

@@ -1,0 +1,185 @@
+"""What a run leaves behind to be replayed, and the animation made of it."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from core import MU_WATER
+from core.metrics import quality
+from core.progress import Step, Tiles
+from core.runs.export import gif_bytes
+from core.runs.history import (
+    FRAMES,
+    MAX_BYTES,
+    SNAPSHOT_VOXELS,
+    Frame,
+    History,
+    Point,
+    read_history,
+    read_trace,
+    reduced_shape,
+    write_trace,
+)
+from core.runs.live import Live
+from core.volume import Volume, VolumeGeometry
+
+
+def watched(tmp_path, total, stop_at=None, shape=(4, 6, 8), start=0):
+    """The history of a run of so many steps, each of which is a volume of its own number in HU."""
+    history = History(tmp_path)
+    for stage, count in (("start", start), ("", total)):
+        for i in range(1, count + 1):
+            x = torch.full(shape, MU_WATER * (1 + i / 1000))
+            step = Step(i, count, x, stage=stage, tiles=Tiles(2, ((0, 2, 4),)))
+            history.add(step, Point(i, count, stage), last=i == stop_at)
+            if i == stop_at:
+                break
+    return read_history(tmp_path)
+
+
+@pytest.mark.parametrize("total", [1, 2, 6, 20, 21, 100, 777])
+def test_first_last_and_evenly_spaced_steps_are_kept_and_not_more(tmp_path, total):
+    frames = watched(tmp_path, total)
+    kept = [f.point.i for f in frames]
+    assert kept[0] == 1
+    assert kept[-1] == total
+    assert len(kept) <= FRAMES[""] + 2
+    gaps = np.diff([0, *kept[1:-1]])
+    assert len(set(gaps[1:].tolist())) <= 1
+    for frame in frames:
+        assert frame.volumes["x"].dtype == np.int16
+        assert np.all(frame.volumes["x"] == frame.point.i)
+        assert frame.tiles == Tiles(2, ((0, 2, 4),))
+
+
+def test_a_start_is_kept_in_few_frames_before_the_steps(tmp_path):
+    stages = [f.point.stage for f in watched(tmp_path, 6, start=100)]
+    assert stages == ["start"] * 5 + [""] * 6
+
+
+def test_the_step_at_which_a_run_was_stopped_is_the_last_frame(tmp_path):
+    assert [f.point.i for f in watched(tmp_path, 100, stop_at=17)] == [1, 5, 10, 15, 17]
+
+
+def test_snapshots_are_reduced_in_proportion_and_the_history_is_bounded(tmp_path):
+    assert reduced_shape((64, 128, 128), SNAPSHOT_VOXELS) == (48, 96, 96)
+    assert reduced_shape((8, 8, 8), SNAPSHOT_VOXELS) == (8, 8, 8)
+    big = (100, 150, 120)
+    frame = watched(tmp_path, 3, shape=big)[0]
+    assert frame.volumes["x"].size <= SNAPSHOT_VOXELS
+    assert np.all(frame.volumes["x"] == 1)  # means stay
+    per_frame = 3 * 2 * SNAPSHOT_VOXELS
+    assert per_frame * sum(n + 2 for n in FRAMES.values()) <= MAX_BYTES
+
+
+def test_a_damaged_history_is_met_with_words(tmp_path):
+    watched(tmp_path, 3)
+    (tmp_path / "history" / "001-x.npy").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="damaged"):
+        read_history(tmp_path)
+    assert read_history(tmp_path / "elsewhere") == []
+
+
+def test_figures_survive_the_disk(tmp_path):
+    points = [Point(1, 2, "start", 0.5, 0.3), Point(2, 2, "", 1.0, None, 0.1, 30.0)]
+    write_trace(tmp_path, points)
+    assert read_trace(tmp_path) == tuple(points)
+    assert read_trace(tmp_path / "elsewhere") == ()
+
+
+def live(tmp_path, wish=lambda: None, reference=None):
+    told = []
+    one = Live(tmp_path, lambda **event: told.append(event), wish)
+    one.begin(reference=reference)
+    return one, told
+
+
+def test_psnr_of_a_step_is_that_of_the_result(tmp_path, blobs, generator):
+    """The series must end in the number that the table shows."""
+    one, told = live(tmp_path, reference=blobs)
+    noisy = blobs.data + 0.1 * MU_WATER * torch.randn(blobs.shape, generator=generator)
+    one(Step(1, 1, noisy))
+    expected = quality(blobs, Volume(noisy, blobs.geometry)).psnr
+    assert told[-1]["point"]["psnr"] == pytest.approx(expected, abs=1e-3)
+    assert read_history(tmp_path)[0].point.psnr == told[-1]["point"]["psnr"]
+
+
+def test_psnr_is_left_out_where_nothing_can_be_compared(tmp_path, blobs):
+    one, told = live(tmp_path)
+    one(Step(1, 2, blobs.data))
+    assert told[-1]["point"]["psnr"] is None
+    coarse, told = live(tmp_path, reference=blobs)
+    coarse(Step(1, 2, blobs.data[::2, ::2, ::2]))  # a stage on a coarser grid
+    assert told[-1]["point"]["psnr"] is None
+
+
+def test_a_wish_stops_the_run_after_keeping_the_step(tmp_path, blobs):
+    one, _ = live(tmp_path, wish=lambda: "finish")
+    with pytest.raises(StopIteration):
+        one(Step(7, 100, blobs.data))
+    assert [f.point.i for f in read_history(tmp_path)] == [7]
+    assert one.wish == "finish"
+
+
+# ---- animations ---------------------------------------------------------------------------------------
+
+VG = VolumeGeometry((8, 12, 16), (3.0, 2.0, 1.0))
+
+
+def frames(count=5):
+    """A bright slab that rises along z from frame to frame, on air."""
+    out = []
+    for k in range(count):
+        hu = np.full(VG.shape, -1000, np.int16)
+        hu[k, :, :] = 400
+        out.append(Frame(Point(k + 1, count, sigma=0.1, psnr=20.0 + k), {"x": hu, "noisy": hu}))
+    return out
+
+
+def panels(data):
+    picture = Image.open(io.BytesIO(data))
+    for k in range(picture.n_frames):
+        picture.seek(k)
+        yield np.asarray(picture.convert("L"))
+
+
+def test_animation_has_a_picture_for_each_snapshot_and_rests_on_the_last():
+    picture = Image.open(io.BytesIO(gif_bytes(frames(), VG, parts=[("x", "SIRT")])))
+    assert picture.n_frames == 5
+    durations = []
+    for k in range(5):
+        picture.seek(k)
+        durations.append(picture.info["duration"])
+    assert durations[-1] > 3 * durations[0]
+
+
+def test_animation_shows_the_chosen_slice_with_the_head_up():
+    data = gif_bytes(frames(), VG, parts=[("x", "SIRT")], planes=["coronal"], cursor=(0.5, 0.5, 0.5))
+    rows = [picture[24:-24].mean(1).argmax() for picture in panels(data)]
+    assert rows == sorted(rows, reverse=True)  # the slab rises
+    assert rows[0] > rows[-1]
+    axial = list(panels(gif_bytes(frames(), VG, parts=[("x", "SIRT")], cursor=(2.5 / 8, 0.5, 0.5))))
+    bright = [picture[24:-24].mean() for picture in axial]
+    assert np.argmax(bright) == 2  # the slab passes the chosen slice in the third frame
+
+
+def test_window_is_the_one_that_was_chosen():
+    wide = list(panels(gif_bytes(frames(1), VG, parts=[("x", "")], cursor=(0, 0, 0), window=(-1000, 1800))))
+    assert wide[0][30:-30, 20:-20].mean() == pytest.approx(127.5, abs=2)  # 400 HU is the middle
+
+
+@pytest.mark.parametrize("parts", [[("x", "a")], [("noisy", "a"), ("denoised", "b"), ("x", "c")]])
+@pytest.mark.parametrize("planes", [["sagittal"], ["axial", "coronal", "sagittal"]])
+def test_animations_stay_within_their_limits(parts, planes):
+    data = gif_bytes(frames(3), VolumeGeometry(VG.shape, (1.0, 40.0, 40.0)), parts=parts, planes=planes)
+    picture = Image.open(io.BytesIO(data))
+    assert picture.width <= 960
+    assert picture.n_frames == 3  # a part that a frame lacks stays black
+
+
+def test_nothing_to_animate_is_said():
+    with pytest.raises(ValueError, match="no snapshots"):
+        gif_bytes([], VG, parts=[("x", "SIRT")])
