@@ -208,6 +208,14 @@ def source_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
     return load_volume(scan.source)
 
 
+def reference_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
+    """The volume on the reconstruction grid, which runs are measured against."""
+    volume = _source(scan, store)
+    return resample(
+        volume, scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else volume.shape)
+    )
+
+
 def scan_volume(volume: Volume, scan: ScanConfig) -> Prepared:
     """Simulate the scan of this volume."""
     grid = scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else volume.shape)

@@ -10,12 +10,12 @@ from core.prior.denoiser import PatchPrior
 from core.prior.volumes import add_noise, denoise, draw
 from core.reconstruct.memory import PeakMemory
 from core.reconstruct.methods import METHODS, Result, make_params, reconstruct
-from core.runs.config import RunConfig, prepare, source_volume
+from core.runs.config import RunConfig, prepare, reference_volume
 from core.runs.live import Live
 from core.runs.prior import Config, DenoiseConfig, DrawConfig
 from core.runs.store import RunStore
 from core.runs.weights import shared_prior
-from core.volume import Volume, VolumeGeometry, resample
+from core.volume import Volume, VolumeGeometry
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def _denoise(
     config: DenoiseConfig, store: RunStore, prior: PatchPrior, live: Live, tell: Callable[[str], None]
 ) -> Done:
     tell("Preparing the volume")
-    clean = resample(source_volume(config.scan, store), config.grid)
+    clean = reference_volume(config.scan, store)
     tell("")
     live.begin()
     with PeakMemory() as memory:

@@ -12,9 +12,12 @@ import numpy as np
 import streamlit as st
 import torch
 
+from core.metrics import Quality, quality
+from core.prior.volumes import add_noise
 from core.runs.config import PHANTOM_GRID, RunConfig, ScanConfig, source_volume
 from core.runs.history import Frame, read_history
 from core.runs.jobs import JobQueue, Progress
+from core.runs.prior import DenoiseConfig, DrawConfig
 from core.runs.store import Run, RunStore
 from core.scan.library import load_volume
 from core.volume import MU_WATER, Shape, Volume, VolumeGeometry, resample
@@ -88,6 +91,27 @@ def known_run(run_id: str | None, kind: Any = RunConfig) -> Run[Any] | None:
     except ValueError:
         return None
     return run if isinstance(run.config, kind) else None
+
+
+def known_prior_run(run_id: str) -> Run[Any] | None:
+    """The run of the prior alone, or None where there is none (any more)."""
+    return known_run(run_id, (DrawConfig, DenoiseConfig))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _noisy(scan: ScanConfig, sigma: float, seed: int) -> Volume:
+    return add_noise(reference(scan).result(), sigma, seed=seed)
+
+
+def noisy_hu(scan: ScanConfig, sigma: float, seed: int) -> np.ndarray:
+    """The scan's volume with the noise that a run of the prior was given."""
+    return rounded(_noisy(scan, sigma, seed))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def noise_quality(scan: ScanConfig, sigma: float, seed: int) -> Quality:
+    """How far that is from the clean volume."""
+    return quality(reference(scan).result(), _noisy(scan, sigma, seed))
 
 
 def progress(run: Run) -> Progress:

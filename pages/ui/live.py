@@ -16,8 +16,9 @@ from pages.ui import engine, figures, replays, state, words
 from pages.ui.viewer import Shown, viewer, window_for
 
 POLL = 0.4  # seconds
+CURVE_POLL = 2.0  # of the figures: a plot takes the browser longer than the pictures
 HEIGHT = 400  # of the pictures
-SAMPLER = {"noisy": "Noisy", "denoised": "Denoised", "x": "Fitted to the scan"}
+SAMPLER = {"noisy": "Noisy", "denoised": "Denoised", "x": "Fitted"}
 """What the diffusion sampler shows of a pass, in the order in which it comes about."""
 
 
@@ -35,6 +36,8 @@ def run_view(run: Run[RunConfig]) -> None:
     """The run; redraws itself until it is over."""
     active = engine.progress(run).status in engine.ACTIVE
     st.fragment(_view, run_every=POLL if active else None)(run, active)
+    if not _instant(run):
+        st.fragment(_curve, run_every=CURVE_POLL if active else None)(run)
 
 
 def _view(run: Run[RunConfig], was_active: bool) -> None:
@@ -56,8 +59,6 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
         replays.replay_view(run.id, labels, engine.geometry(run.config.scan), window, HEIGHT, reference)
     else:
         _pictures(run, now, reference)
-    if not _instant(run):
-        step_plot(now)
 
 
 def ended(now: Progress) -> None:
@@ -110,8 +111,9 @@ def bar(run_id: str, now: Progress, title: str, outcome: str, *, instant: bool =
     return chosen == "Replay"
 
 
-def step_plot(now: Progress) -> None:
+def _curve(run: Run[RunConfig]) -> None:
     """The figures of all steps so far."""
+    now = engine.progress(run)
     if not now.points:
         return
     st.plotly_chart(
@@ -197,7 +199,7 @@ def _shown(run: Run[RunConfig], now: Progress) -> list[Shown]:
     preview = engine.queue().preview(run.id) or {}
     labels = SAMPLER
     if run.config.params.get("num_samples", 1) > 1:
-        labels = SAMPLER | {"x": "Fitted, mean of the samples"}
+        labels = SAMPLER | {"x": "Mean so far"}
     return [Shown(label, preview[name]) for name, label in labels.items() if name in preview]
 
 

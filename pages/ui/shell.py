@@ -12,13 +12,14 @@ from core.runs.config import ScanConfig
 from pages.ui import engine, state, words
 
 HOME, ACQUIRE = "pages/home.py", "pages/acquire.py"
-RECONSTRUCT, COMPARE = "pages/reconstruct.py", "pages/compare.py"
+RECONSTRUCT, COMPARE, PRIOR = "pages/reconstruct.py", "pages/compare.py", "pages/prior.py"
 
 TABLE = {
     HOME: "Home",
     ACQUIRE: "Acquire",
     RECONSTRUCT: "Reconstruct",
     COMPARE: "Compare",
+    PRIOR: "Prior",
 }
 """The pages in the order that a person thinks; another page is another line."""
 

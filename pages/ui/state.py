@@ -16,6 +16,7 @@ import streamlit as st
 from core.runs.config import ScanConfig
 
 _INSIDE, _SCAN, _RUN, _COMPARED, _RESTORED = "_inside", "_scan", "_run", "_compared", "_restored"
+_PRIOR = "_prior"
 _FORM = "form."
 
 
@@ -53,6 +54,8 @@ def _restore() -> None:
         st.session_state.setdefault(_RUN, st.query_params["run"])
     if st.query_params.get("compare"):
         st.session_state.setdefault(_COMPARED, tuple(st.query_params["compare"].split(",")[:8]))
+    if st.query_params.get("prior"):
+        st.session_state.setdefault(_PRIOR, tuple(st.query_params["prior"].split(",")[:4]))
 
 
 def write_url() -> None:
@@ -62,6 +65,7 @@ def write_url() -> None:
         "scan": None if chosen is None else _short(chosen),
         "run": run_id(),
         "compare": ",".join(compared()) or None,
+        "prior": ",".join(prior_runs()) or None,
     }
     for name, value in wanted.items():
         if value is None:
@@ -107,6 +111,15 @@ def add_compared(run_id: str) -> None:
     chosen = compared()
     if chosen and run_id not in chosen:
         set_compared((*chosen, run_id))
+
+
+def prior_runs() -> tuple[str, ...]:
+    """What the Prior page shows: a drawn volume, or the passes that denoise one."""
+    return st.session_state.get(_PRIOR, ())
+
+
+def set_prior_runs(chosen: Sequence[str]) -> None:
+    st.session_state[_PRIOR] = tuple(chosen)
 
 
 # ---- form fields ------------------------------------------------------------------------------------

@@ -298,12 +298,11 @@ class Viewer {
     scene.hot = this.heat.set(0, scene.heat);
     scene.signed = this.signed.set(-view.range, view.range);
     const width = this.root.clientWidth, full = document.fullscreenElement === this.root.getRootNode().host || this.root.matches(':fullscreen');
-    const wish = this.layout === 'swipe' ? 2 : specs.length <= 4 ? specs.length : Math.ceil(specs.length / 2);
-    const columns = Math.max(1, Math.min(wish, Math.floor(width / (width < 700 ? 135 : 200))));
-    const rows = Math.ceil(specs.length / columns), across = (width - 6 * (columns - 1)) / columns;
+    const fit = Math.max(1, Math.min(this.layout === 'swipe' ? 2 : 4, Math.floor(width / (width < 700 ? 135 : 200))));
+    const rows = Math.ceil(specs.length / fit), columns = Math.ceil(specs.length / rows), across = (width - 6 * (columns - 1)) / columns;
     const mm = scene.shape.map((n, a) => n * scene.spacing[a]);
     const tall = Math.min(1.15, Math.max(...Object.values(PLANES).map((p) => mm[p.v] / mm[p.u])));
-    const cap = full ? (innerHeight - 110) / rows - 32 : scene.height;
+    const cap = full ? (innerHeight - 110) / rows - 32 : scene.height * (rows > 1 ? 0.75 : 1);
     const height = Math.round(Math.min(cap, across * tall));
     this.grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
     this.panes.forEach((pane, i) => {

@@ -105,7 +105,7 @@ def viewer(
     view : str
         Elements with the same name share position and window; the key unless given.
     tiles : Tiles or None
-        Drawn over the slices, until the person hides them.
+        Drawn over the slices of all but the reference, until the person hides them.
     """
     head = {
         "names": [v.name for v in volumes],
@@ -119,6 +119,7 @@ def viewer(
         "height": height,
         "report": report,
         "frames": [],
+        "passed": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
         "tiles": None if tiles is None else asdict(tiles),
     }
     return _mount([v.hu for v in volumes], geometry, head, key, view)
@@ -168,6 +169,7 @@ def replay(
         "height": height,
         "report": True,
         "frames": frames,
+        "passed": [i < len(names) for i in range(len(labels))],
         "tiles": None,
     }
     return _mount([*arrays, *(v.hu for v in fixed)], geometry, head, key, view)

@@ -170,7 +170,7 @@ class Pane {
   decorate(c, scene, view, spec, plane, scale) {
     const R = this.ratio, W = this.canvas.width, H = this.canvas.height, r = this.rect, m = 7 * R;
     const spot = (f) => [r.x + f[plane.u] * r.w, r.y + (plane.flip ? 1 - f[plane.v] : f[plane.v]) * r.h];
-    if (scene.tiles && view.tiles) drawTiles(c, scene, view, plane, r, R);
+    if (scene.tiles && view.tiles && scene.passed[spec.volume]) drawTiles(c, scene, view, plane, r, R);
     if (view.crosshair) {
       const [x, y] = spot(view.cursor).map((q) => Math.round(q) + 0.5), gap = 9 * R;
       c.strokeStyle = 'rgba(94, 214, 255, .62)';

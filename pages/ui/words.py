@@ -78,12 +78,17 @@ def scan_words(scan: ScanConfig) -> str:
 def params_words(method: str, params: dict[str, Any]) -> str:
     """The parameters that people tell runs apart by."""
     parts = []
+    usual = {f.name: f.default for f in fields(METHODS[method].params)} if method in METHODS else {}
     for name, value in params.items():
         if name == "num_iterations":
             parts.append(f"{value} iterations")
+        elif name == "num_steps":
+            parts.append(f"{value} steps")
+        elif name == "num_samples" and value > 1:
+            parts.append(f"{value} samples")
         elif name == "filter":
             parts.append(str(value))
-        elif isinstance(value, float):
+        elif isinstance(value, float) and value != usual.get(name):
             parts.append(f"{_label(method, name)} {value:g}")
     return ", ".join(parts)
 

@@ -1,0 +1,29 @@
+"""Prior: what the diffusion prior knows without any scan."""
+
+import streamlit as st
+
+from pages.ui import prior_form, prior_view, shell
+
+shell.guard()
+shell.heading(
+    "Prior", "What the diffusion prior has learned about CT volumes: let it make one up, or let it clean one."
+)
+
+prior_form.fill()
+controls, pictures = st.columns([1, 3], gap="large")
+with controls:
+    kind = prior_form.choose_kind()
+    configs = prior_form.draw_configs() if kind == "draw" else prior_form.denoise_configs()
+    label = {"draw": "Draw a volume", "denoise": "Denoise"}[kind]
+    hint = "Queue this work. It goes on when you leave the page."
+    if st.button(label, type="primary", key="prior_start", width="stretch", help=hint, disabled=not configs):
+        prior_view.submit(configs)
+
+with pictures:
+    runs = prior_view.known(kind)
+    if not runs:
+        prior_view.ready(kind)
+    elif kind == "draw":
+        prior_view.drawing(runs[0])
+    else:
+        prior_view.denoising(runs)

@@ -1,0 +1,150 @@
+"""What the prior is asked to do: draw a volume, or denoise one, with or without some of its inputs."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.runs.prior import INPUTS, DenoiseConfig, DrawConfig
+from core.volume import Shape
+from pages.ui import engine, state, words
+
+KINDS = {"draw": "Draw", "denoise": "Denoise"}
+GRIDS: tuple[Shape, ...] = ((32, 64, 64), (48, 96, 96), (64, 128, 128), (96, 192, 192))
+SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0)
+PHANTOMS = ("phantom:thorax:0", "phantom:abdomen:0", "phantom:head:0")
+INPUT_WORDS = {"context": "global context", "surround": "surroundings", "coordinates": "coordinates"}
+
+
+def fill() -> None:
+    """Give the form the values of the runs that are shown, where it has none yet."""
+    runs = [run for run in map(engine.known_prior_run, state.prior_runs()) if run is not None]
+    config = runs[0].config if runs else None
+    draw = config if isinstance(config, DrawConfig) else DrawConfig()
+    denoise = config if isinstance(config, DenoiseConfig) else None
+    scan = state.scan()
+    source = denoise.source if denoise else scan.source if scan else PHANTOMS[0]
+    state.fill(
+        {
+            "prior.kind": "denoise" if denoise else "draw",
+            "prior.grid": draw.grid if draw.grid in GRIDS else DrawConfig.grid,
+            **{f"prior.voxel.{axis}": s for axis, s in zip("zyx", draw.voxel_size, strict=True)},
+            "prior.steps": draw.num_steps,
+            "prior.seed": draw.seed,
+            "prior.source": source if source in sources() else PHANTOMS[0],
+            "prior.sigma": denoise.sigma if denoise and denoise.sigma in SIGMAS else 0.3,
+            "prior.noise_seed": denoise.seed if denoise else 0,
+            "prior.without": [i for r in runs for i in getattr(r.config, "without", ())] if denoise else [],
+        }
+    )
+
+
+def choose_kind() -> str:
+    kind = st.segmented_control(
+        "What to do",
+        list(KINDS),
+        key=state.field("prior.kind"),
+        format_func=lambda k: KINDS[k],
+        required=True,
+        help="Draw: a volume from noise alone. Denoise: a volume that you choose, with noise that is added to it.",
+    )
+    st.caption(
+        {
+            "draw": "From pure noise, step by step, to a volume that looks like the CT it was trained on. "
+            "No scan and no patient is behind it.",
+            "denoise": "Noise is added to a volume and the prior guesses what was there, in one pass. What it is "
+            "told of the rest of the volume can be switched off.",
+        }[kind or "draw"]
+    )
+    return kind or "draw"
+
+
+def draw_configs() -> list[DrawConfig]:
+    """The volume to be drawn; empty, after a sentence, if it cannot be."""
+    grid = st.selectbox(
+        "Grid",
+        GRIDS,
+        key=state.field("prior.grid"),
+        format_func=words.times,
+        help="Voxels (z × y × x). The time goes with their number.",
+    )
+    sizes = []
+    for column, axis in zip(st.columns(3), "zyx", strict=True):
+        sizes.append(
+            column.number_input(
+                f"{axis}, mm",
+                0.5,
+                20.0,
+                step=0.1,
+                format="%.1f",
+                key=state.field(f"prior.voxel.{axis}"),
+                help=f"Size of a voxel along {axis}. The prior knows voxels of about 2 to 6 mm.",
+            )
+        )
+    extent = words.times(f"{n * s / 10:.0f}" for n, s in zip(grid, sizes, strict=True))
+    st.caption(f"The volume is {extent} cm (z × y × x).")
+    steps = st.number_input(
+        "Steps",
+        2,
+        500,
+        step=10,
+        key=state.field("prior.steps"),
+        help="Passes of the prior over the volume: more are slower and cleaner.",
+    )
+    seed = st.number_input(
+        "Seed", 0, 2**31 - 1, step=1, key=state.field("prior.seed"), help="Each number is another volume."
+    )
+    return [DrawConfig(grid, (sizes[0], sizes[1], sizes[2]), int(steps), int(seed))]
+
+
+def denoise_configs() -> list[DenoiseConfig]:
+    """The whole prior, then the same without each of the inputs chosen."""
+    known = sources()
+    source = st.selectbox(
+        "Volume",
+        list(known),
+        key=state.field("prior.source"),
+        format_func=lambda s: known[s],
+        help="The volume of the current scan, a digital patient, or a CT that was uploaded on Acquire.",
+    )
+    sigma = st.select_slider(
+        "Noise",
+        SIGMAS,
+        key=state.field("prior.sigma"),
+        format_func=lambda s: f"{1000 * s:.0f} HU",
+        help="Standard deviation of the noise that is added.",
+    )
+    seed = st.number_input(
+        "Seed",
+        0,
+        2**31 - 1,
+        step=1,
+        key=state.field("prior.noise_seed"),
+        help="Of the noise: each number is another draw.",
+    )
+    off = st.pills(
+        "Also without",
+        INPUTS,
+        key=state.field("prior.without"),
+        format_func=lambda i: INPUT_WORDS[i],
+        selection_mode="multi",
+        help="What each patch is told beside its own voxels: the whole volume in miniature (global context), "
+        "twice its extent at half the resolution (surroundings), and where it is (coordinates). Each one chosen "
+        "here is switched off in a pass of its own, to see what is lost.",
+    )
+    grid = DenoiseConfig.grid
+    configs = [DenoiseConfig(source, grid, float(sigma), int(seed))]
+    return configs + [
+        DenoiseConfig(source, grid, float(sigma), int(seed), (name,)) for name in INPUTS if name in off
+    ]
+
+
+def sources() -> dict[str, str]:
+    """The volumes that can be denoised and what they are called."""
+    scan = state.scan()
+    stored = {v.digest: v.name for v in engine.store().volumes()}
+    names = [*([scan.source] if scan else []), *PHANTOMS, *(f"volume:{digest}" for digest in stored)]
+    return {
+        name: words.source_words(name, stored)
+        for name in dict.fromkeys(names)
+        if not name.startswith("volume:") or name.removeprefix("volume:") in stored
+    }

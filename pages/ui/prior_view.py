@@ -1,0 +1,203 @@
+"""The prior at work: a volume that is drawn, or one that is denoised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.runs.prior import Config, DenoiseConfig, DrawConfig
+from core.runs.store import FINISHED, Run
+from core.volume import VolumeGeometry
+from pages.ui import engine, live, replays, state, words
+from pages.ui.prior_form import INPUT_WORDS
+from pages.ui.viewer import Shown, viewer, window_for
+
+HEIGHT = 430
+DRAWN = {"noisy": "Noisy", "x": "Formed so far"}
+NOT_A_PATIENT = "**Not a patient, and not for diagnosis.** The prior made this volume up: anatomy and findings in it are invented."
+_KINDS = {"draw": DrawConfig, "denoise": DenoiseConfig}
+
+
+def submit(configs: Sequence[Config]) -> None:
+    """Queue the work and make it what the page shows."""
+    state.set_prior_runs([engine.queue().submit(config) for config in configs])
+
+
+def known(kind: str) -> list[Run[Any]]:
+    """The runs that the page shows, if they are of this kind."""
+    runs = [engine.known_prior_run(run_id) for run_id in state.prior_runs()]
+    return [run for run in runs if run is not None and isinstance(run.config, _KINDS[kind])]
+
+
+def ready(kind: str) -> None:
+    """Before anything was asked for."""
+    with st.container(border=True, height=HEIGHT):
+        st.markdown(
+            {
+                "draw": "**Ready.** Press *Draw a volume* and watch it form from noise, slice by slice.",
+                "denoise": "**Ready.** Press *Denoise* to see the noisy volume, what the prior makes of it, and the "
+                "truth side by side.",
+            }[kind]
+        )
+
+
+# ---- drawing ------------------------------------------------------------------------------------------
+
+
+def drawing(run: Run[DrawConfig]) -> None:
+    """The volume as it forms; redraws itself until it is done."""
+    active = engine.progress(run).status in engine.ACTIVE
+    st.fragment(_drawing, run_every=live.POLL if active else None)(run, active)
+
+
+def _drawing(run: Run[DrawConfig], was_active: bool) -> None:
+    now = engine.progress(run)
+    if was_active and now.status not in engine.ACTIVE:
+        st.rerun()
+    if now.status in ("failed", "cancelled"):
+        live.ended(now)
+        return
+    config = run.config
+    geometry = VolumeGeometry(config.grid, config.voxel_size)
+    title = f"Volume no. {config.seed}, {words.times(config.grid)}"
+    outcome = f"drawn in {words.seconds(run.seconds)} and {now.i} of {config.num_steps} steps."
+    replayed = live.bar(run.id, now, title, outcome)
+    if replayed:
+        replays.replay_view(run.id, DRAWN, geometry, "full", HEIGHT)
+        st.caption(NOT_A_PATIENT)
+        return
+    if now.status in FINISHED:
+        parts = [Shown("Drawn volume", engine.result_hu(run.id), "not a patient")]
+    else:
+        preview = engine.queue().preview(run.id) or {}
+        parts = [Shown(label, preview[name]) for name, label in DRAWN.items() if name in preview]
+    if not parts:
+        with st.container(border=True, height=HEIGHT):
+            st.caption("The first picture comes after the first step…")
+        return
+    several = len(parts) > 1
+    viewer(
+        parts,
+        geometry,
+        key="drawing" if several else "drawn",
+        view="live",
+        layouts=("side", "planes", "swipe") if several else ("planes",),
+        window="full",
+        reference=-1,
+        height=HEIGHT,
+        tiles=now.tiles if several else None,
+    )
+    st.caption(NOT_A_PATIENT)
+
+
+# ---- denoising ----------------------------------------------------------------------------------------
+
+
+def denoising(runs: list[Run[DenoiseConfig]]) -> None:
+    """The passes side by side; redraws itself until all are done."""
+    active = any(engine.progress(run).status in engine.ACTIVE for run in runs)
+    active = active or not engine.reference(runs[0].config.scan).done()
+    st.fragment(_denoising, run_every=live.POLL if active else None)(runs, active)
+
+
+def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
+    runs = [engine.known_prior_run(run.id) or run for run in runs]
+    future = engine.reference(runs[0].config.scan)
+    if was_active and future.done() and not any(run.status in engine.ACTIVE for run in runs):
+        st.rerun()
+    for run in runs:
+        now, name = engine.progress(run), _name(run)
+        if now.status in engine.ACTIVE:
+            shown, cancel = st.columns([6, 1], vertical_alignment="center")
+            shown.progress(min(1.0, now.i / now.total) if now.total else 0.0, text=f"{name}: {_tiles(now)}")
+            cancel.button(
+                "Cancel",
+                key=f"cancel.{run.id}",
+                on_click=engine.queue().cancel,
+                args=(run.id,),
+                width="stretch",
+                help="Stop this pass and throw it away.",
+            )
+        elif now.status not in FINISHED:
+            said = f"failed. {now.message}" if now.status == "failed" else "was cancelled; nothing was kept."
+            (st.error if now.status == "failed" else st.info)(f"{name}: {said}")
+    if not future.done():
+        with st.container(border=True, height=HEIGHT):
+            st.caption("The volume is being prepared…")
+        return
+    if future.exception() is not None:
+        return  # the runs say why
+    config = runs[0].config
+    done = [run for run in runs if run.status in FINISHED]
+    parts = [Shown("Noisy", engine.noisy_hu(config.scan, config.sigma, config.seed))]
+    parts += [Shown(_name(run), engine.result_hu(run.id), _rmse(run)) for run in done]
+    parts.append(Shown("Clean", engine.rounded(future.result())))
+    viewer(
+        parts,
+        future.result().geometry,
+        key="denoising",
+        layouts=("side", "difference", "swipe", "planes"),
+        window=window_for(config.source),
+        reference=len(parts) - 1,
+        height=HEIGHT,
+    )
+    _table(config, done)
+
+
+def _table(config: DenoiseConfig, runs: list[Run[DenoiseConfig]]) -> None:
+    """How far each volume is from the clean one."""
+    noisy = engine.noise_quality(config.scan, config.sigma, config.seed)
+    rows: list[tuple[str, Any]] = [("Noisy", noisy), *((_name(run), run.metrics) for run in runs)]
+    whole = next((run.metrics for run in runs if not run.config.without), None)
+    table = pd.DataFrame(
+        {
+            "Volume": [name for name, _ in rows],
+            "RMSE": [m.rmse_hu for _, m in rows],
+            "PSNR": [m.psnr for _, m in rows],
+            "SSIM": [m.ssim for _, m in rows],
+            "Lost": [
+                "" if whole is None or m in (whole, noisy) else f"{m.rmse_hu - whole.rmse_hu:+.1f} HU"
+                for _, m in rows
+            ],
+        }
+    )
+    column = st.column_config
+    st.dataframe(
+        table if len(runs) > 1 else table.drop(columns="Lost"),
+        hide_index=True,
+        key="prior_numbers",
+        column_config={
+            "RMSE": column.NumberColumn(format="%.1f HU", help="Typical error of a voxel; lower is better."),
+            "PSNR": column.NumberColumn(
+                format="%.2f dB", help="Likeness to the clean volume; higher is better."
+            ),
+            "SSIM": column.NumberColumn(
+                format="%.3f", help="Likeness of structures, at most 1; higher is better."
+            ),
+            "Lost": column.TextColumn(help="By how much the error grows when this is switched off."),
+        },
+    )
+    st.caption(
+        f"Grid {words.times(config.grid)}; measured against the clean volume between −1000 and 1000 HU, so noise "
+        "beyond that range does not count. What the prior adds or takes away is a guess: not for diagnosis."
+    )
+
+
+def _name(run: Run[DenoiseConfig]) -> str:
+    if not run.config.without:
+        return "Denoised"
+    return "Without " + ", ".join(INPUT_WORDS[name] for name in run.config.without)
+
+
+def _rmse(run: Run[DenoiseConfig]) -> str:
+    return "" if run.metrics is None else f"{run.metrics.rmse_hu:.0f} HU"
+
+
+def _tiles(now: Any) -> str:
+    """How far a pass is."""
+    if now.status == "queued" or now.message or not now.total:
+        return words.progress_words(now)
+    return f"patch {now.i} of {now.total}"

@@ -1,0 +1,157 @@
+"""Runs of the prior alone, and what every run leaves behind, through the queue and its worker."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from core import load_prior, quality
+from core.prior.volumes import add_noise, denoise, draw
+from core.runs.config import RunConfig, ScanConfig, reference_volume
+from core.runs.history import read_history, read_trace
+from core.runs.jobs import JobQueue, wait
+from core.runs.prior import DenoiseConfig, DrawConfig, read_config
+from core.runs.store import RunStore
+from core.volume import VolumeGeometry
+
+DRAW = DrawConfig((16, 32, 32), (6.0, 8.0, 8.0), num_steps=3)
+NOISY = DenoiseConfig("phantom:spheres", (16, 32, 32), sigma=0.3, seed=1)
+SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, photons=1e5, same_grid=True)
+
+
+@pytest.fixture(scope="module")
+def queue(tmp_path_factory):
+    queue = JobQueue(RunStore(tmp_path_factory.mktemp("store")))
+    yield queue
+    queue.close()
+
+
+@pytest.mark.parametrize("config", [DRAW, NOISY, RunConfig(SCAN, "sirt")], ids=lambda c: c.method)
+def test_every_kind_of_run_survives_json(config):
+    again = read_config(json.loads(json.dumps(config.to_json())))
+    assert again == config
+    assert again.digest() == config.digest()
+
+
+def test_runs_are_told_apart_by_every_setting():
+    others = [
+        DrawConfig(DRAW.grid, DRAW.voxel_size, 3, seed=1),
+        DrawConfig(DRAW.grid, (6.0, 8.0, 7.0), 3),
+        DenoiseConfig(NOISY.source, NOISY.grid, 0.3, 1, ("context",)),
+        DenoiseConfig(NOISY.source, NOISY.grid, 0.2, 1),
+        DRAW,
+        NOISY,
+    ]
+    assert len({c.digest() for c in others}) == len(others)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"kind": "paint"},
+        {"kind": "draw", "steps": 3},
+        {"kind": "draw", "grid": [4096, 4096, 4096]},
+        {"kind": "draw", "grid": [8, 8]},
+        {"kind": "draw", "num_steps": 0},
+        {"kind": "draw", "voxel_size": [0, 1, 1]},
+        {"kind": "draw", "seed": -1},
+        {"kind": "denoise", "source": 3},
+        {"kind": "denoise", "source": "phantom:thorax", "sigma": 0},
+        {"kind": "denoise", "source": "phantom:thorax", "sigma": math.nan},
+        {"kind": "denoise", "source": "phantom:thorax", "without": ["everything"]},
+    ],
+)
+def test_absurd_runs_are_refused(stored):
+    with pytest.raises(ValueError, match=r"\w"):
+        read_config(stored)
+
+
+def test_a_queued_drawing_is_what_a_direct_one_gives(queue):
+    run_id = queue.submit(DRAW)
+    progress = wait(queue, run_id, timeout=180)
+    assert progress.status == "done"
+    assert progress.i == progress.total == 3
+    assert all(p.sigma for p in progress.points)
+    direct = draw(load_prior(), VolumeGeometry(DRAW.grid, DRAW.voxel_size), num_steps=3, seed=0)
+    stored = queue.store.result(run_id)
+    torch.testing.assert_close(stored.volume.data, direct.data)
+    assert stored.volume.geometry == direct.geometry
+    assert queue.store.run(run_id).metrics is None  # there is no truth to compare with
+    assert queue.submit(DRAW) == run_id
+    assert run_id not in [run.id for run in queue.store.runs()]  # no reconstruction
+
+
+def test_a_drawing_can_be_replayed(queue):
+    run_id = queue.submit(DRAW)
+    wait(queue, run_id, timeout=180)
+    frames = read_history(queue.store.run_folder(run_id))
+    assert [f.point.i for f in frames] == [1, 2, 3]
+    for frame in frames:
+        assert set(frame.volumes) == {"noisy", "x"}
+        assert frame.tiles is not None
+    spread = [float(f.volumes["noisy"].std()) for f in frames]
+    assert spread == sorted(spread, reverse=True)  # the noise falls
+    assert abs(frames[-1].volumes["x"] - queue.store.result(run_id).volume.hu.numpy()).max() <= 0.5
+
+
+def test_a_queued_pass_denoises_and_is_measured(queue):
+    run_id = queue.submit(NOISY)
+    assert wait(queue, run_id, timeout=180).status == "done"
+    clean = reference_volume(NOISY.scan)
+    noisy = add_noise(clean, NOISY.sigma, seed=NOISY.seed)
+    direct = denoise(load_prior(), noisy, NOISY.sigma, seed=NOISY.seed)
+    torch.testing.assert_close(queue.store.result(run_id).volume.data, direct.data)
+    metrics = queue.store.run(run_id).metrics
+    assert metrics == quality(clean, direct)
+    assert metrics.rmse_hu < 0.7 * quality(clean, noisy).rmse_hu
+
+
+def test_switching_an_input_off_changes_the_answer(queue):
+    """As long as the weights use it: all three inputs of those that ship are in use."""
+    volumes = []
+    for without in ((), ("context",), ("surround",), ("coordinates",)):
+        config = DenoiseConfig(NOISY.source, NOISY.grid, NOISY.sigma, NOISY.seed, without)
+        run_id = queue.submit(config)
+        assert wait(queue, run_id, timeout=180).status == "done"
+        volumes.append(queue.store.result(run_id).volume.data)
+    for other in volumes[1:]:
+        assert not torch.equal(volumes[0], other)
+
+
+def test_finishing_a_drawing_keeps_the_estimate_and_cancelling_drops_it(queue):
+    finished, cancelled = (queue.submit(DrawConfig(DRAW.grid, DRAW.voxel_size, 500, seed=s)) for s in (1, 2))
+    while queue.progress(finished).i < 2:
+        pass
+    queue.finish(finished)
+    done = wait(queue, finished, timeout=60)
+    assert done.status == "stopped"
+    frames = read_history(queue.store.run_folder(finished))
+    assert frames[-1].point.i == done.i
+    assert abs(frames[-1].volumes["x"] - queue.store.result(finished).volume.hu.numpy()).max() <= 0.5
+    while queue.progress(cancelled).i < 2:
+        pass
+    assert set(queue.preview(cancelled)) == {"noisy", "x"}
+    queue.cancel(cancelled)
+    assert wait(queue, cancelled, timeout=60).status == "cancelled"
+    assert read_history(queue.store.run_folder(cancelled)) == []
+    assert queue.preview(cancelled) is None
+
+
+def test_diffusion_tells_its_start_and_its_passes_with_their_quality(queue):
+    run_id = queue.submit(RunConfig(SCAN, "diffusion", {"num_steps": 2, "warm_start": "sirt"}))
+    progress = wait(queue, run_id, timeout=180)
+    assert progress.status == "done"
+    start = [p for p in progress.points if p.stage == "start"]
+    passes = [p for p in progress.points if not p.stage]
+    assert [p.i for p in passes] == [1, 2]
+    assert start[-1].i == start[-1].total
+    assert progress.points == (*start, *passes)
+    assert progress.tiles is not None
+    run = queue.store.run(run_id)
+    assert passes[-1].psnr == pytest.approx(run.metrics.psnr, abs=1e-3)
+    assert len(run.residuals) == 2  # of the method proper
+    assert read_trace(queue.store.run_folder(run_id)) == progress.points
+    frames = read_history(queue.store.run_folder(run_id))
+    assert {tuple(f.volumes) for f in frames if f.point.stage} == {("x",)}
+    assert {tuple(f.volumes) for f in frames if not f.point.stage} == {("noisy", "denoised", "x")}
