@@ -55,7 +55,7 @@ def steps(points: Sequence[Point], height: int = 190) -> go.Figure:
         height=height,
         **_QUIET | {"showlegend": False, "hovermode": "x", "margin": {"l": 0, "r": 8, "t": 24, "b": 0}},
     )
-    figure.update_xaxes(range=[begin, max(end, 2)], zeroline=begin < 0)
+    figure.update_xaxes(range=[begin - 0.02 * end, max(end, 2) * 1.03], zeroline=begin < 0)
     figure.update_annotations(font_size=12)
     return figure
 

@@ -54,7 +54,7 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
     future = engine.reference(run.config.scan)
     reference = future.result() if future.done() and future.exception() is None else None
     if replayed:
-        labels = SAMPLER if METHODS[run.config.method].needs_prior else {"x": _label(run)}
+        labels = _sampler(run) if METHODS[run.config.method].needs_prior else {"x": _label(run)}
         window = window_for(run.config.scan.source)
         replays.replay_view(run.id, labels, engine.geometry(run.config.scan), window, HEIGHT, reference)
     else:
@@ -94,7 +94,7 @@ def bar(run_id: str, now: Progress, title: str, outcome: str, *, instant: bool =
                 help="Stop and keep the volume as it is now.",
             )
         return False
-    said, choice = st.columns([3, 1.2], vertical_alignment="center")
+    said, choice = st.columns([2.4, 1.3], vertical_alignment="center")
     said.caption(f"{title}: {outcome}")
     if instant or not engine.has_history(run_id):
         return False
@@ -197,10 +197,12 @@ def _shown(run: Run[RunConfig], now: Progress) -> list[Shown]:
         deviation = [] if std is None else [Shown("Deviation", std, kind="heat")]
         return [] if current is None else [current, *deviation]
     preview = engine.queue().preview(run.id) or {}
-    labels = SAMPLER
-    if run.config.params.get("num_samples", 1) > 1:
-        labels = SAMPLER | {"x": "Mean so far"}
-    return [Shown(label, preview[name]) for name, label in labels.items() if name in preview]
+    return [Shown(label, preview[name]) for name, label in _sampler(run).items() if name in preview]
+
+
+def _sampler(run: Run[RunConfig]) -> dict[str, str]:
+    several = run.config.params.get("num_samples", 1) > 1
+    return SAMPLER | {"x": "Mean so far"} if several else SAMPLER
 
 
 def current_volume(run: Run[RunConfig], now: Progress) -> Shown | None:

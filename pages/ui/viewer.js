@@ -101,7 +101,7 @@ class Viewer {
     const one = (i) => ({ kind: scene.kinds[i], plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i] });
     switch (this.layout) {
       case 'planes':
-        return Object.keys(PLANES).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: plane[0].toUpperCase() + plane.slice(1) }));
+        return Object.keys(PLANES).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: `${scene.names[volume]}, ${plane}` }));
       case 'side': return all.map(one);
       case 'difference':
         return all.filter((i) => i !== scene.reference && scene.kinds[i] === 'volume').map((i) => ({

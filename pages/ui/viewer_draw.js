@@ -206,7 +206,7 @@ class Pane {
     const name = (i) => scene.names[i];
     write(spec.title, m, m, 'left', 'top', undefined, '600');
     if (spec.kind === 'swipe') write(name(spec.other), W - m, m, 'right', 'top', undefined, '600');
-    else if (spec.kind === 'heat') write(`0 … ${scene.heat} HU`, W - m, m, 'right', 'top', '#fb9b06');
+    else if (spec.kind === 'heat') write(`0 … ${scene.heat} HU`, W - m, m, 'right', 'top', dim);
     else if (spec.note) write(spec.note, W - m, m, 'right', 'top', dim);
     // value at the pointer, else at the crosshair
     const f = view.hover || view.cursor, [nz, ny, nx] = scene.shape;
