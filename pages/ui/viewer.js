@@ -17,42 +17,14 @@ function unpack(bytes) {
   return head;
 }
 
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
-    else if (name === 'text') node.textContent = value;
-    else node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
-// Drawn, not written: fonts differ in which symbols they have.
-const ICONS = {
-  play: 'M5 3l9 6-9 6z', pause: 'M5 3h3v12H5zM11 3h3v12h-3z', cross: 'M8.2 2h1.6v5h-1.6zM8.2 11h1.6v5h-1.6zM2 8.2h5v1.6H2zM11 8.2h5v1.6h-5z',
-  tiles: 'M2 2h14v14H2zM3.5 3.5v4.8h4.8V3.5zM9.7 3.5v4.8h4.8V3.5zM3.5 9.7v4.8h4.8V9.7zM9.7 9.7v4.8h4.8V9.7z',
-  reset: 'M9 3V.6L5 4l4 3.4V5a4.6 4.6 0 1 1-4.6 4.6H2.6A6.4 6.4 0 1 0 9 3z',
-  full: 'M2 2h5v1.8H3.8V7H2zM11 2h5v5h-1.8V3.8H11zM2 11h1.8v3.2H7V16H2zM14.2 11H16v5h-5v-1.8h3.2z',
-};
-
-function icon(node, name) {
-  const space = 'http://www.w3.org/2000/svg', svg = document.createElementNS(space, 'svg'), path = document.createElementNS(space, 'path');
-  svg.setAttribute('viewBox', '0 0 18 18');
-  path.setAttribute('fill-rule', 'evenodd');
-  path.setAttribute('d', ICONS[name]);
-  svg.append(path);
-  node.replaceChildren(svg);
-}
-
 class Viewer {
   constructor(root) {
     this.root = root;
     this.bar = make('div', { class: 'bar', role: 'toolbar', 'aria-label': 'Viewer' });
     this.grid = make('div', { class: 'panes' });
     this.foot = make('div', { class: 'foot' });
-    this.replay = make('div', { class: 'replay' });
-    root.replaceChildren(this.bar, this.replay, this.grid, this.foot);
+    this.replay = new Replay(this);
+    root.replaceChildren(this.bar, this.replay.root, this.grid, this.foot);
     this.panes = [];
     this.grey = new Lookup(GREY);
     this.signed = new Lookup(SIGNED);
@@ -84,7 +56,7 @@ class Viewer {
     this.view = kept.get(scene.id);
     this.view.hoverHere = (pane) => pane === this.hovered;
     this.tones();
-    if (scene.frames.length) this.frame(Math.min(this.view.frame ?? Infinity, scene.frames.length - 1));
+    this.replay.show(scene, this.view);
     this.arrange();
   }
 
@@ -120,7 +92,7 @@ class Viewer {
       this.print = print;
       this.buildBar();
       this.buildFoot();
-      this.buildReplay();
+      this.replay.build();
       this.grid.replaceChildren();
       this.panes = specs.map((_, i) => this.buildPane(i));
     }
@@ -201,46 +173,6 @@ class Viewer {
       this.view.cursor[axis] = ((at(this.view.cursor[axis], n) + 1) % n + 0.5) / n;
       this.redraw();
     }, 90);
-  }
-
-  // ---- replay: the frames of a run, all of them here already
-
-  buildReplay() {
-    const { frames } = this.scene;
-    this.replay.replaceChildren();
-    this.slider = null;
-    if (!frames.length) return;
-    const button = make('button', { type: 'button', class: 'icon', title: 'Replay the run', 'aria-label': 'Replay the run', onclick: () => this.run(button) });
-    icon(button, 'play');
-    this.slider = make('input', { type: 'range', min: 0, max: frames.length - 1, step: 1, 'aria-label': 'Replay', oninput: () => { this.frame(Number(this.slider.value)); this.arrange(); } });
-    this.told = make('span', { class: 'told' });
-    this.replay.append(button, this.slider, this.told);
-    this.frame(this.view.frame);
-  }
-
-  frame(k) {
-    const { scene } = this, frame = scene.frames[k];
-    this.view.frame = k;
-    scene.air ||= new Int16Array(scene.shape[0] * scene.shape[1] * scene.shape[2]).fill(-1000);
-    scene.volumes = frame.at.map((i) => (i < 0 ? scene.air : scene.all[i]));
-    scene.notes = frame.at.map((i) => (i < 0 ? 'not yet' : ''));
-    scene.tiles = frame.tiles;
-    if (!this.slider) return;
-    this.slider.value = k;
-    this.told.textContent = frame.title;
-  }
-
-  run(button) {
-    if (this.running) { clearInterval(this.running); this.running = 0; icon(button, 'play'); return; }
-    icon(button, 'pause');
-    const last = this.scene.frames.length - 1;
-    if (this.view.frame >= last) this.frame(0);
-    this.arrange();
-    this.running = setInterval(() => {
-      if (!this.root.isConnected || this.view.frame >= this.scene.frames.length - 1) { clearInterval(this.running); this.running = 0; icon(button, 'play'); return; }
-      this.frame(this.view.frame + 1);
-      this.arrange();
-    }, 320);
   }
 
   buildFoot() {

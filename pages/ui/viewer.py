@@ -238,7 +238,7 @@ def _ordinal(n: int) -> str:
 @cache
 def _component() -> Any:
     # the scripts are one module: a component takes a single text
-    names = ("viewer_draw.js", "viewer_gestures.js", "viewer.js")
+    names = ("viewer_draw.js", "viewer_gestures.js", "viewer_parts.js", "viewer_replay.js", "viewer.js")
     script = "\n".join((_HERE / name).read_text("utf-8") for name in names)
     return st.components.v2.component(
         "tomopatch_viewer",

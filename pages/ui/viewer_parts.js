@@ -1,0 +1,29 @@
+// What the slice viewer's tool bars are made of.
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
+    else if (name === 'text') node.textContent = value;
+    else node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+// Drawn, not written: fonts differ in which symbols they have.
+const ICONS = {
+  play: 'M5 3l9 6-9 6z', pause: 'M5 3h3v12H5zM11 3h3v12h-3z', cross: 'M8.2 2h1.6v5h-1.6zM8.2 11h1.6v5h-1.6zM2 8.2h5v1.6H2zM11 8.2h5v1.6h-5z',
+  tiles: 'M2 2h14v14H2zM3.5 3.5v4.8h4.8V3.5zM9.7 3.5v4.8h4.8V3.5zM3.5 9.7v4.8h4.8V9.7zM9.7 9.7v4.8h4.8V9.7z',
+  reset: 'M9 3V.6L5 4l4 3.4V5a4.6 4.6 0 1 1-4.6 4.6H2.6A6.4 6.4 0 1 0 9 3z',
+  full: 'M2 2h5v1.8H3.8V7H2zM11 2h5v5h-1.8V3.8H11zM2 11h1.8v3.2H7V16H2zM14.2 11H16v5h-5v-1.8h3.2z',
+};
+
+function icon(node, name) {
+  const space = 'http://www.w3.org/2000/svg', svg = document.createElementNS(space, 'svg'), path = document.createElementNS(space, 'path');
+  svg.setAttribute('viewBox', '0 0 18 18');
+  path.setAttribute('fill-rule', 'evenodd');
+  path.setAttribute('d', ICONS[name]);
+  svg.append(path);
+  node.replaceChildren(svg);
+}

@@ -1,0 +1,55 @@
+"""Diffusion at work, by mouse: three linked views while it runs, the replay and the GIF afterwards."""
+
+import json
+import re
+from urllib.parse import urlencode
+
+import pytest
+from PIL import Image
+
+from tests.browser.test_by_mouse import drawn
+
+pytestmark = pytest.mark.browser
+
+SCAN = {"source": "phantom:thorax:0", "grid": [32, 64, 64], "num_views": 20, "same_grid": True}
+
+
+def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
+    page.goto(f"{address}/reconstruct?{urlencode({'scan': json.dumps(SCAN)})}")
+    page.get_by_role("radio", name="Diffusion").click()
+    steps = page.get_by_role("spinbutton", name="Steps")
+    steps.fill("12")
+    steps.press("Enter")
+    page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+    page.get_by_role("button", name="Run", exact=True).click()
+
+    page.get_by_text(re.compile(r"Start, iteration \d+ of")).wait_for()  # not a blank page meanwhile
+    for name in ("Noisy", "Denoised", "Fitted"):
+        page.get_by_label(f"{name}, axial slice").wait_for()
+    view = drawn(page)
+    tiles = page.get_by_role("button", name=re.compile("Tiles"))
+    assert tiles.get_attribute("aria-pressed") == "true"
+    tiles.click()
+    assert tiles.get_attribute("aria-pressed") == "false"
+    before = view.get_attribute("data-cursor")
+    page.get_by_label("Noisy, axial slice").press("PageUp")  # scrubbing while the run goes on
+    page.locator(f".tv:not([data-cursor='{before}'])").first.wait_for()
+    chosen = view.get_attribute("data-cursor")
+
+    page.get_by_text("Replay", exact=True).click()
+    slider = page.get_by_label("Replay", exact=True)
+    slider.wait_for()
+    view = drawn(page)
+    assert view.get_attribute("data-cursor") == chosen  # the slice outlives the run
+    last = int(view.get_attribute("data-frame"))
+    page.get_by_text(re.compile(r"Step 12 of 12")).wait_for()
+    slider.press("ArrowLeft")
+    page.locator(f".tv[data-frame='{last - 1}']").wait_for()
+    page.get_by_text(re.compile(r"Step 11 of 12")).wait_for()
+    slider.press("Home")
+    page.get_by_text(re.compile(r"Start 1 of")).wait_for()
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download GIF").click()
+    download.value.save_as(tmp_path / "run.gif")
+    assert Image.open(tmp_path / "run.gif").n_frames > 12
