@@ -25,9 +25,11 @@ MAX_RAYS = 2**31
 
 
 class Volumes(Protocol):
-    """Where stored volumes come from by their digest."""
+    """Where stored volumes come from by their digest, and phantoms that need not be drawn again."""
 
     def volume(self, digest: str) -> Volume: ...
+
+    def phantom(self, spec: str, shape: Shape) -> Volume: ...
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,9 @@ def source_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
         grid = scan.grid or PHANTOM_GRID
         factor = 1 if scan.same_grid else 2
         z, y, x = (n * factor for n in grid)
-        return load_volume(scan.source, shape=(z, y, x))
+        if store is None:
+            return load_volume(scan.source, shape=(z, y, x))
+        return store.phantom(scan.source, (z, y, x))
     if scan.source.startswith("volume:"):
         if store is None:
             raise ValueError(f"{scan.source!r} names a stored volume, but there is no store here.")

@@ -20,8 +20,9 @@ import torch
 from core.metrics import Quality
 from core.reconstruct.methods import Result
 from core.runs.config import RunConfig
+from core.runs.drawings import drawn
 from core.runs.prior import Config, read_config
-from core.volume import Volume, VolumeGeometry
+from core.volume import Shape, Volume, VolumeGeometry
 
 SCHEMA = 1
 FINISHED = ("done", "stopped")
@@ -102,6 +103,10 @@ class RunStore:
         info = json.loads((folder / "info.json").read_text())
         data = torch.from_numpy(np.load(folder / "data.npy", allow_pickle=False))
         return Volume(data, VolumeGeometry(info["shape"], info["voxel_size"], info["pos"]), info["name"])
+
+    def phantom(self, spec: str, shape: Shape) -> Volume:
+        """A phantom on a grid; drawn once for everybody who uses this store."""
+        return drawn(self.root / "phantoms", spec, shape)
 
     def volumes(self) -> list[VolumeInfo]:
         """All stored volumes, newest first."""

@@ -1,0 +1,47 @@
+"""How soon a cold server shows something: `python -m tests.bench.start [--fresh]` prints seconds.
+
+`--fresh`: with an empty cache of compiled kernels too, as on the very first start. Needs playwright and Chromium.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.browser.server import FLAGS, chromium, serve
+
+
+def main() -> None:
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        if "--fresh" in sys.argv:
+            os.environ["NUMBA_CACHE_DIR"] = str(Path(folder) / "kernels")
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(300_000)
+        with serve(Path(folder)) as address:
+            began = time.perf_counter()
+
+            def tell(what: str) -> None:
+                print(f"{time.perf_counter() - began:6.1f} s  {what}")
+
+            page.goto(address)
+            page.get_by_role("heading", level=1).wait_for()
+            tell("first heading")
+            began = time.perf_counter()
+            page.get_by_role("button", name="Run the demo").click()
+            page.get_by_role("heading", level=1, name="Compare").wait_for()
+            tell("demo: its page")
+            page.locator(".tv[data-frames]").wait_for()
+            for method in ("FBP", "SIRT", "TV"):
+                page.get_by_role("button", name=f"Cancel {method}").wait_for(state="detached")
+                tell(f"demo: {method} done")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
