@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.ui import demo, engine, shell
+from pages.ui import demo, shell
 
 shell.guard()
 words, picture = st.columns([1, 1.35], gap="large", vertical_alignment="center")
@@ -49,5 +49,3 @@ for column, (page, text) in zip(
     with column:
         st.markdown(text)
         st.page_link(page, label=f"Open {shell.TABLE[page]}", icon=":material/arrow_forward:")
-
-engine.reference(demo.SCAN)  # it and the workers get ready while this page is read

@@ -53,8 +53,14 @@ def paint(rows, waves, bumps, zs, ys, xs, h, out):  # pragma: no cover - compile
             j0, j1 = _span(ys, h[1], row[BOUNDS + 1] - margin, row[BOUNDS + 4] + margin)
             i0, i1 = _span(xs, h[2], row[BOUNDS + 2] - margin, row[BOUNDS + 5] + margin)
             for j in range(j0, j1):
-                for i in range(i0, i1):
-                    cover = _cover(row, zs[k], ys[j], xs[i], h, bumps)
+                first, last, full_first, full_last = i0, i1, i1, i1
+                if int(row[KIND]) == ELLIPSOID:
+                    first, last, full_first, full_last = _chord(row, zs[k], ys[j], xs, h, i0, i1)
+                front = _in_front(row, ys[j], h[1])
+                for i in range(first, last):
+                    cover = front
+                    if i < full_first or i >= full_last:
+                        cover *= _cover(row, zs[k], ys[j], xs[i], h, bumps)
                     if cover <= 0:
                         continue
                     hu = row[HU] + row[HU + 1] * texture[0, j, i] + row[HU + 2] * texture[1, j, i]
@@ -67,6 +73,52 @@ def _span(axis, h, low, high):  # pragma: no cover - compiled
     first = math.floor((low - axis[0]) / h)
     last = math.ceil((high - axis[0]) / h)
     return max(0, first), min(len(axis), last + 1)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _chord(row, z, y, xs, h, i0, i1):  # pragma: no cover - compiled
+    """Of a line of voxels along x: those that an ellipsoid may touch, and of these the ones well inside it.
+
+    |u|_p <= |u|_2 <= c |u|_p: a voxel further from the surface than half its own width, the bumps and the softness
+    together lies within a smaller ellipsoid, or outside a larger one. Both meet the line in one stretch.
+    """
+    pz, py = z - row[CENTRE], y - row[CENTRE + 1]
+    square, mixed, start = 0.0, 0.0, 0.0  # |u|_2^2 = square x^2 + 2 mixed x + start
+    for a in range(3):
+        r = row[RADII + a]
+        across = (row[FRAME + 3 * a] * pz + row[FRAME + 3 * a + 1] * py) / r
+        along = row[FRAME + 3 * a + 2] / r
+        square += along * along
+        mixed += along * across
+        start += across * across
+    room = _room(row, h) / min(row[RADII], row[RADII + 1], row[RADII + 2])
+    outer, inner = (1 + room) * row[ENDS + 1], 1 - room
+    bend = mixed * mixed - square * (start - outer * outer)
+    if bend <= 0:
+        return i0, i0, i0, i0
+    step, middle = xs[1] - xs[0] if len(xs) > 1 else 1.0, row[CENTRE + 2] - mixed / square - xs[0]
+    reach = math.sqrt(bend) / square
+    first = max(i0, math.floor((middle - reach) / step))
+    last = min(i1, math.ceil((middle + reach) / step) + 1)
+    bend = mixed * mixed - square * (start - inner * inner)
+    if inner <= 0 or bend <= 0:
+        return first, last, last, last
+    reach = math.sqrt(bend) / square
+    return first, last, math.ceil((middle - reach) / step), math.floor((middle + reach) / step) + 1
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _room(row, h):  # pragma: no cover - compiled
+    """How far from its surface a primitive may still cover a voxel in part [mm]."""
+    return (h[0] + h[1] + h[2]) / 2 + 2 * row[BUMP] + row[SOFT] / 2
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _in_front(row, y, h):  # pragma: no cover - compiled
+    """Share of the voxel in front of the level above which to paint."""
+    if row[ABOVE] >= EVERYWHERE:
+        return 1.0
+    return min(1.0, max(0.0, 0.5 + (row[ABOVE] - y) / h))
 
 
 # ---- how much of a voxel a primitive covers -----------------------------------------------------
@@ -92,12 +144,8 @@ def _cover(row, z, y, x, h, bumps):  # pragma: no cover - compiled
         round_ = min(1.0, max(0.0, 0.5 - (s - row[RADII + 1] + w * w / 24 / row[RADII + 1]) / w))
         return round_ * _overlap(pz, h[0], row[RADII])
     if kind == CAPSULE:
-        cover = _rod(row, pz, py, px, z, y, x, h, bumps)
-    else:
-        cover = _ellipsoid(row, pz, py, px, z, y, x, h, bumps)
-    if row[ABOVE] < EVERYWHERE:
-        cover *= min(1.0, max(0.0, 0.5 + (row[ABOVE] - y) / h[1]))
-    return cover
+        return _rod(row, pz, py, px, z, y, x, h, bumps)
+    return _ellipsoid(row, pz, py, px, z, y, x, h, bumps)
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
@@ -124,7 +172,7 @@ def _ellipsoid(row, pz, py, px, z, y, x, h, bumps):  # pragma: no cover - compil
     rz, ry, rx = row[RADII], row[RADII + 1], row[RADII + 2]
     uz, uy, ux = abs(qz / rz), abs(qy / ry), abs(qx / rx)
     k = math.sqrt(uz * uz + uy * uy + ux * ux)
-    room = (h[0] + h[1] + h[2]) / 2 + 2 * row[BUMP] + row[SOFT] / 2
+    room = _room(row, h)
     least = min(rz, ry, rx)
     if (1 - k) * least > room:  # |u|_p <= |u|_2 <= c |u|_p: well inside, or well outside
         return 1.0

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
-from core.runs.config import RunConfig, ScanConfig
-from pages.ui import engine, shell, state
+from pages.ui import shell, state
 
-SCAN = ScanConfig("phantom:thorax:0", grid=(64, 128, 128), num_views=20, photons=1e5)
+if TYPE_CHECKING:
+    from core.runs.config import ScanConfig
+
 METHODS = ("fbp", "sirt", "tv")
+
+
+def prepare() -> None:
+    """Load the engine, start the workers and draw the demo's volume, all while the first page is read."""
+    from pages.ui import engine
+
+    engine.reference(_scan())
 
 
 def start() -> None:
     """Queue the demo's runs and go to where they are compared."""
-    state.set_scan(SCAN)
-    engine.reference(SCAN)
-    queued = [engine.queue().submit(RunConfig(SCAN, method)) for method in METHODS]
+    from core.runs.config import RunConfig
+    from pages.ui import engine
+
+    scan = _scan()
+    state.set_scan(scan)
+    engine.reference(scan)
+    queued = [engine.queue().submit(RunConfig(scan, method)) for method in METHODS]
     state.set_compared(queued)
     state.set_run(queued[-1])
     st.switch_page(shell.COMPARE)
+
+
+def _scan() -> ScanConfig:
+    from core.runs.config import ScanConfig
+
+    return ScanConfig("phantom:thorax:0", grid=(64, 128, 128), num_views=20, photons=1e5)

@@ -1,15 +1,20 @@
-"""What every page shares: the page table, the sidebar, headings, and what to say where something is missing."""
+"""What every page shares: the page table, the sidebar, headings, and what to say where something is missing.
+
+The engine takes seconds to load. It is imported within functions here, so that the first page is on the screen first.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from core.runs.config import ScanConfig
-from pages.ui import engine, state, words
+from pages.ui import state
+
+if TYPE_CHECKING:
+    from core.runs.config import ScanConfig
 
 HOME, ACQUIRE = "pages/home.py", "pages/acquire.py"
 RECONSTRUCT, COMPARE, PRIOR = "pages/reconstruct.py", "pages/compare.py", "pages/prior.py"
@@ -62,6 +67,10 @@ def close() -> None:
     state.write_url()
     _sidebar()
     state.leave()
+    if state.scan() is None:
+        from pages.ui import demo
+
+        demo.prepare()  # last: all of the page is there by now
 
 
 def stop() -> NoReturn:
@@ -72,6 +81,8 @@ def stop() -> NoReturn:
 
 def needed_scan() -> ScanConfig:
     """The current scan and that its volume is there; else the page ends with a word."""
+    from pages.ui import engine, words
+
     scan = state.scan()
     if scan is None:
         missing("**There is no scan yet.** Design one first, or start the demo on Home.", ACQUIRE)
@@ -91,6 +102,8 @@ def _sidebar() -> None:
         if scan is None:
             st.caption("No scan yet. Start the demo on Home, or design a scan on Acquire.")
         else:
+            from pages.ui import engine, words
+
             names = (
                 {v.digest: v.name for v in engine.store().volumes()}
                 if scan.source.startswith("volume:")

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from core.runs.config import ScanConfig
+if TYPE_CHECKING:
+    from core.runs.config import ScanConfig
 
 _INSIDE, _SCAN, _RUN, _COMPARED, _RESTORED = "_inside", "_scan", "_run", "_compared", "_restored"
 _PRIOR = "_prior"
@@ -42,6 +43,8 @@ def _restore() -> None:
     st.session_state[_RESTORED] = True
     text = st.query_params.get("scan")
     if text and _SCAN not in st.session_state:
+        from core.runs.config import ScanConfig  # with it comes the whole engine: not before it is needed
+
         try:
             scan = ScanConfig.from_json(json.loads(text))
         except (ValueError, TypeError):
@@ -146,6 +149,6 @@ def fill(values: dict[str, Any], *, overwrite: bool = False) -> None:
 
 def _short(chosen: ScanConfig) -> str:
     """JSON of the fields that are not at their default."""
-    defaults = {f.name: f.default for f in fields(ScanConfig)}
+    defaults = {f.name: f.default for f in fields(chosen)}
     changed = {k: v for k, v in asdict(chosen).items() if v != defaults[k]}
     return json.dumps(changed, separators=(",", ":"))
