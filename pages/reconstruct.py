@@ -12,7 +12,7 @@ shell.heading("Reconstruct", "Choose a method and watch the volume emerge from t
 scan = shell.needed_scan()
 pg = scan.geometry(engine.geometry(scan))
 run = engine.known_run(state.run_id())
-engine.reference(scan)  # begins now, in the background
+engine.expect(scan)  # volume and scan are prepared while the method is chosen
 method_form.fill(run.config if run else None)
 
 controls, pictures = st.columns([1, 3], gap="large")

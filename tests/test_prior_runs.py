@@ -138,6 +138,16 @@ def test_finishing_a_drawing_keeps_the_estimate_and_cancelling_drops_it(queue):
     assert queue.preview(cancelled) is None
 
 
+def test_an_expected_scan_neither_holds_up_nor_harms_what_is_asked_for(queue):
+    queue.expect(SCAN)
+    queue.expect(ScanConfig("phantom:nobody"))
+    run_id = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 2}))
+    assert wait(queue, run_id, timeout=60).status == "done"
+    queue.expect(ScanConfig("phantom:nobody"))  # with nothing else to do
+    run_id = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 3}))
+    assert wait(queue, run_id, timeout=60).status == "done"
+
+
 def test_diffusion_tells_its_start_and_its_passes_with_their_quality(queue):
     run_id = queue.submit(RunConfig(SCAN, "diffusion", {"num_steps": 2, "warm_start": "sirt"}))
     progress = wait(queue, run_id, timeout=180)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from core.progress import Tiles
+from core.runs.config import ScanConfig
 from core.runs.history import PARTS, Point, read_trace
 from core.runs.live import drop_previews
 from core.runs.prior import Config
@@ -101,6 +102,11 @@ class JobQueue:
             self._progress[run_id] = Progress("queued")
             self._lanes["fast" if config.method in FAST_METHODS else "heavy"].add(run_id)
         return run_id
+
+    def expect(self, scan: ScanConfig) -> None:
+        """A run of this scan may be submitted soon: an idle worker gets ready for it."""
+        with self._lock:
+            self._lanes["heavy"].send({"expect": scan.to_json()})
 
     def progress(self, run_id: str) -> Progress:
         """Where the run is now; of a run of an earlier server, what the store says."""

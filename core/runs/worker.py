@@ -1,8 +1,8 @@
 """The worker process: takes runs one after the other and writes what they make into the store.
 
 It is a program of its own (`python -m core.runs.worker STORE`), so that heavy work neither slows the server
-down nor can take it with it. It reads JSON lines from stdin, {"run": ID}, {"cancel": ID} or {"finish": ID}, and
-writes JSON lines to stdout: the progress of the run at hand. It ends when stdin does.
+down nor can take it with it. It reads JSON lines from stdin, {"run": ID}, {"cancel": ID}, {"finish": ID} or {"expect":
+SCAN}, and writes JSON lines to stdout: the progress of the run at hand. It ends when stdin does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ from core.reconstruct.methods import make_params, reconstruct
 from core.runs.config import ScanConfig, prepare
 from core.runs.live import Live
 from core.runs.store import RunStore
+from core.runs.weights import shared_prior
 from core.runs.work import work
+
+TROUBLE = (ValueError, TypeError, MemoryError, OSError, RuntimeError)
+"""What a run may fail of, which is told in a sentence; anything else is a mistake of ours and ends the worker."""
 
 
 class Worker:
@@ -33,6 +37,7 @@ class Worker:
     def __init__(self, store: RunStore) -> None:
         self.store = store
         self.waiting: deque[str] = deque()
+        self.expected: dict[str, Any] | None = None  # a scan that may be asked for next
         self.wishes: dict[str, str] = {}  # run id -> "cancel" or "finish"
         self.changed = threading.Condition()
         self.closed = False
@@ -44,6 +49,7 @@ class Worker:
             with self.changed:
                 if "run" in command:
                     self.waiting.append(command["run"])
+                self.expected = command.get("expect", self.expected)
                 for wish in ("cancel", "finish"):
                     if wish in command:
                         self.wishes[command[wish]] = wish
@@ -56,18 +62,33 @@ class Worker:
     def serve(self) -> None:
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: self.waiting or self.closed)
+                self.changed.wait_for(lambda: self.waiting or self.expected or self.closed)
                 if self.closed:
                     return
-                run_id = self.waiting.popleft()
-                wish = self.wishes.pop(run_id, None)
-            if wish is not None:
+                run_id, wish, scan = None, None, None
+                if self.waiting:
+                    run_id = self.waiting.popleft()
+                    wish = self.wishes.pop(run_id, None)
+                else:
+                    scan, self.expected = self.expected, None
+            if run_id is None:
+                self._prepare(scan or {})
+            elif wish is not None:
                 self._end(run_id, "cancelled", "")
-                continue
-            try:
-                self._run(run_id)
-            except (ValueError, TypeError, MemoryError, OSError, RuntimeError) as error:
-                self._end(run_id, "failed", _sentence(error))
+            else:
+                self._run_safely(run_id)
+
+    def _prepare(self, scan: dict[str, Any]) -> None:
+        """Get ready for a run of this scan; what is wrong with it, the run will say."""
+        with contextlib.suppress(*TROUBLE):
+            shared_prior()
+            prepare(ScanConfig.from_json(scan), self.store)
+
+    def _run_safely(self, run_id: str) -> None:
+        try:
+            self._run(run_id)
+        except TROUBLE as error:
+            self._end(run_id, "failed", _sentence(error))
 
     def _run(self, run_id: str) -> None:
         config = self.store.run(run_id).config

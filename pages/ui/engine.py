@@ -25,6 +25,7 @@ from core.volume import MU_WATER, Shape, Volume, VolumeGeometry, resample
 ACTIVE = ("queued", "running")
 _lock = threading.Lock()
 _references: dict[tuple, Future[Volume]] = {}
+_expected: ScanConfig | None = None
 _pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
 
 
@@ -80,6 +81,17 @@ def reference(scan: ScanConfig) -> Future[Volume]:
             chosen = replace(scan, grid=key[1])
             _references[key] = _pool.submit(lambda: resample(source_volume(chosen, keeper), key[1]))
         return _references[key]
+
+
+def expect(scan: ScanConfig) -> None:
+    """Have a worker get ready for this scan once its volume is there; told once for each change."""
+    global _expected
+    with _lock:
+        if scan == _expected:
+            return
+        _expected = scan
+    shared = queue()
+    reference(scan).add_done_callback(lambda done: None if done.exception() else shared.expect(scan))
 
 
 def known_run(run_id: str | None, kind: Any = RunConfig) -> Run[Any] | None:

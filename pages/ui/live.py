@@ -94,7 +94,7 @@ def bar(run_id: str, now: Progress, title: str, outcome: str, *, instant: bool =
                 help="Stop and keep the volume as it is now.",
             )
         return False
-    said, choice = st.columns([2.4, 1.3], vertical_alignment="center")
+    said, choice = st.columns([2, 1.5], vertical_alignment="center")
     said.caption(f"{title}: {outcome}")
     if instant or not engine.has_history(run_id):
         return False

@@ -68,10 +68,11 @@ def draw_configs() -> list[DrawConfig]:
         help="Voxels (z × y × x). The time goes with their number.",
     )
     sizes = []
+    st.markdown(":small[Voxel size in mm]")
     for column, axis in zip(st.columns(3), "zyx", strict=True):
         sizes.append(
             column.number_input(
-                f"{axis}, mm",
+                axis,
                 0.5,
                 20.0,
                 step=0.1,

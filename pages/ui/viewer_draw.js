@@ -201,13 +201,22 @@ class Pane {
       c.fillText(text, x, y);
     };
     const [top, bottom, left, right] = plane.letters, dim = 'rgba(255,255,255,.6)';
-    write(top, W / 2, m, 'center', 'top', dim); write(bottom, W / 2, H - m, 'center', 'bottom', dim);
+    const wide = (text, weight) => { c.font = `${weight} ${11.5 * R}px system-ui, sans-serif`; return c.measureText(text).width; };
+    const cut = (text, room) => { // names shorten before they run out of the picture
+      let short = text;
+      while (short.length > 3 && wide(short, '600') > room) short = `${short.replace(/…$/, '').slice(0, -1)}…`;
+      return short;
+    };
+    const name = (i) => scene.names[i], swipe = spec.kind === 'swipe';
+    const title = cut(spec.title, swipe ? W / 2 - 2 * m : W - 2 * m), taken = m + wide(title, '600');
+    const note = swipe ? cut(name(spec.other), W / 2 - 2 * m) : spec.kind === 'heat' ? `0 … ${scene.heat} HU` : spec.note || '';
+    const side = wide(note, swipe ? '600' : ''), beside = taken + side + 3 * m <= W;
+    write(title, m, m, 'left', 'top', undefined, '600');
+    if (swipe) write(note, W - m, m, 'right', 'top', undefined, '600');
+    else if (note) write(note, W - m, beside ? m : m + 15 * R, 'right', 'top', dim);
+    if (taken + m < W / 2 - 6 * R && (!beside || W - 2 * m - side > W / 2 + 6 * R)) write(top, W / 2, m, 'center', 'top', dim);
+    write(bottom, W / 2, H - m, 'center', 'bottom', dim);
     write(left, m, H / 2, 'left', 'middle', dim); write(right, W - m, H / 2, 'right', 'middle', dim);
-    const name = (i) => scene.names[i];
-    write(spec.title, m, m, 'left', 'top', undefined, '600');
-    if (spec.kind === 'swipe') write(name(spec.other), W - m, m, 'right', 'top', undefined, '600');
-    else if (spec.kind === 'heat') write(`0 … ${scene.heat} HU`, W - m, m, 'right', 'top', dim);
-    else if (spec.note) write(spec.note, W - m, m, 'right', 'top', dim);
     // value at the pointer, else at the crosshair
     const f = view.hover || view.cursor, [nz, ny, nx] = scene.shape;
     const q = (at(f[0], nz) * ny + at(f[1], ny)) * nx + at(f[2], nx), signed = (v) => `${v > 0 ? '+' : ''}${v}`;
