@@ -115,7 +115,9 @@ def _sidebar() -> None:
             run = engine.known_run(state.run_id())
             if run is not None:
                 done = (
-                    f"{run.metrics.psnr:.1f} dB, {words.seconds(run.seconds)}" if run.metrics else run.status
+                    f"{run.metrics.psnr:.1f} dB, {words.seconds(run.seconds)}"
+                    if run.metrics
+                    else _state(run.status)
                 )
                 _line("Run", f"{words.method_label(run.config.method)}, {done}")
         st.caption(
@@ -123,6 +125,11 @@ def _sidebar() -> None:
             "and hide "
             "what is. For teaching and research."
         )
+
+
+def _state(status: str) -> str:
+    """The sidebar is not redrawn while a run works: it does not say what will have changed in a moment."""
+    return "in progress" if status in ("queued", "running") else status
 
 
 def _line(what: str, text: str) -> None:
