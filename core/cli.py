@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from core.prior.data import DataConfig
+from core.prior.denoiser import bf16_pays
 from core.prior.network import PRESETS
 from core.prior.training import TrainConfig
 from core.progress import Callback, Step
@@ -135,6 +136,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("LOW", "HIGH"),
         default=DataConfig.voxel_z,
         help="range of slice spacings in mm",
+    )
+    sub.add_argument(
+        "--drafts",
+        type=int,
+        default=64,
+        help="quick reconstructions of simulated sparse scans to train on beside white noise",
     )
     sub.add_argument("--start", metavar="PRIOR", help="a prior whose weights a new run starts from")
     sub.add_argument(
@@ -340,13 +347,14 @@ def _train(arguments: argparse.Namespace) -> None:
         volumes=arguments.volumes,
         crops=arguments.crops,
         seed=arguments.seed,
-        bf16=torch.cuda.is_available(),
+        bf16=bf16_pays("cuda" if torch.cuda.is_available() else "cpu"),
     )
     train(
         arguments.folder,
         arguments.out,
         config,
         validation=[n for n in arguments.validation.split(",") if n],
+        num_drafts=arguments.drafts,
         minutes=arguments.minutes,
         validate_every=arguments.validate_every,
         start=arguments.start,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -172,13 +173,53 @@ def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str
     if supersample == 1:
         return Projector(volume.geometry, views, backend)(volume.data)
     n, (v, u) = supersample, views.det_shape
-    finer = Views(views.cone, views.source, views.det_pos, views.det_v / n, views.det_u / n, (v * n, u * n))
+    level = _rows_lie_in_slices(views)
+    if level:  # the mean over a pixel's height is then known exactly, from a row of rays a slice
+        finer, per_row = _row_per_slice(views, volume.geometry, n), 1
+    else:
+        finer, per_row = (
+            Views(views.cone, views.source, views.det_pos, views.det_v / n, views.det_u / n, (v * n, u * n)),
+            n,
+        )
     out = []
-    per_chunk = max(
-        1, 2**26 // (n * n * v * u)
-    )  # views at a time: bounds the memory of the finer projections
+    # views at a time: bounds the memory of the finer projections
+    per_chunk = max(1, 2**26 // (n * u * finer.det_shape[0]))
     for start in range(0, views.num_views, per_chunk):
         part = Projector(volume.geometry, finer.subset(slice(start, start + per_chunk)), backend)(volume.data)
-        transmission = torch.exp(-part).unflatten(2, (u, n)).unflatten(0, (v, n)).mean((1, 4))
+        transmission = torch.exp(-part).unflatten(2, (u, n)).unflatten(0, (-1, per_row)).mean((1, 4))
+        if level:
+            share = _share_of_slices(views, volume.geometry).to(transmission)
+            # what a row sees beside the volume is air
+            transmission = torch.tensordot(share, transmission - 1, dims=1) + 1
         out.append(-torch.log(transmission))
     return torch.cat(out, 1)
+
+
+def _rows_lie_in_slices(views: Views) -> bool:
+    """Whether all rays of a detector row stay at one height, the same in every view."""
+    still = [
+        views.source[:, :1],
+        views.det_v[:, 1:],
+        views.det_u[:, :1],
+        np.ptp(views.det_pos[:, 0]),
+        np.ptp(views.det_v[:, 0]),
+    ]
+    return not views.cone and all(np.allclose(part, 0, atol=1e-9) for part in still)
+
+
+def _row_per_slice(views: Views, vg: VolumeGeometry, n: int) -> Views:
+    """These views with a detector row at the height of each slice, and n columns for one."""
+    det_pos, det_v = views.det_pos.copy(), np.zeros_like(views.det_v)
+    det_pos[:, 0], det_v[:, 0] = vg.pos[0], vg.voxel_size[0]
+    return Views(False, views.source, det_pos, det_v, views.det_u / n, (vg.shape[0], views.det_shape[1] * n))
+
+
+def _share_of_slices(views: Views, vg: VolumeGeometry) -> Tensor:
+    """Matrix (v, z): the share of each detector row's height that each slice covers."""
+    num_v, height = views.det_shape[0], float(views.det_v[0, 0])
+    rows = views.det_pos[0, 0] + (np.arange(num_v) - (num_v - 1) / 2) * height
+    slices = vg.pos[0] + (np.arange(vg.shape[0]) - (vg.shape[0] - 1) / 2) * vg.voxel_size[0]
+    reach, half = abs(height) / 2, vg.voxel_size[0] / 2
+    upper = np.minimum(rows[:, None] + reach, slices[None] + half)
+    lower = np.maximum(rows[:, None] - reach, slices[None] - half)
+    return torch.from_numpy(np.clip(upper - lower, 0, None) / abs(height))

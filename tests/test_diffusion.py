@@ -8,7 +8,9 @@ from core.prior.denoiser import PatchPrior, Precond
 from core.prior.network import NetworkConfig
 from core.reconstruct.diffusion import DataConsistency, diffusion
 
-CONFIG = NetworkConfig(patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, filters=4)
+CONFIG = NetworkConfig(
+    patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=()
+)
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""Training data: a pool of volumes resampled over a range of voxel sizes, and patches of them with noise.
+"""Training data: a pool of volumes resampled over a range of voxel sizes, and patches of them that are spoilt.
+
+Most patches get white noise, as in any diffusion model. The rest come from drafts, quick reconstructions of sparse
+scans of the training volumes, with some white noise on top: the errors that the sampler meets in its warm start
+are streaks and blobs, which white noise does not teach. (Hu et al. 2024, A restoration network as an implicit prior)
 
 Resampling a volume costs more than a training step, so a pool of resampled volumes is kept and one is
 replaced every few steps. The batch of step i depends on the seed and on i alone, so a resumed run sees
@@ -30,6 +34,15 @@ class Scan:
     weight: float = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A quick reconstruction of a sparse scan of a training volume, and the volume: HU as int16 (z, y, x)."""
+
+    hu: np.ndarray
+    clean_hu: np.ndarray
+    voxel_size: Triple
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """What the patches are drawn from. Lengths in mm, (z, y, x) where three."""
@@ -44,6 +57,20 @@ class DataConfig:
     drop: float = 0.1  # share of volumes shown without context, surround or coordinates, each
     pool: int = 48  # resampled volumes kept
     refresh: int = 4  # steps after which one of them is replaced
+    draft_share: float = 0.6  # share of patches that come from drafts, if there are any
+
+
+SIGMA_LEAST = 0.004  # below it there is nothing to learn
+
+
+@dataclass(frozen=True, eq=False)
+class _Spoilt:
+    """A clean and a spoilt volume (z, y, x), network space, and how far they are apart."""
+
+    clean: Tensor
+    noisy: Tensor
+    sigma: float
+    voxel_size: Triple
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +91,7 @@ class PatchSource:
     ----------
     scans : list of Scan
     config : DataConfig
+    drafts : list of Draft
     patch_size : int
     volumes, crops : int
         A batch holds `crops` patches of each of `volumes` noised volumes: crops of one volume are nearly free.
@@ -78,13 +106,15 @@ class PatchSource:
         patch_size: int,
         volumes: int,
         crops: int,
+        drafts: Sequence[Draft] = (),
         seed: int = 0,
     ) -> None:
         if not scans:
             raise ValueError(
                 "there are no training volumes; give a folder with DICOM or NIfTI volumes of CT."
             )
-        self.scans, self.config, self.patch_size = list(scans), config, patch_size
+        self.scans, self.drafts = list(scans), list(drafts)
+        self.config, self.patch_size = config, patch_size
         self.volumes, self.crops, self.seed = volumes, crops, seed
         self._pool: dict[int, tuple[int, Tensor, Triple]] = {}
         self._halves: dict[tuple[int, int], np.ndarray] = {}
@@ -95,10 +125,15 @@ class PatchSource:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         sigmas = self._sigmas(rng)
         slots = rng.choice(self.config.pool, self.volumes, replace=self.config.pool < self.volumes)
-        parts = [
-            self._noised(self._resampled(int(slot), step), float(sigma), rng, generator)
-            for slot, sigma in zip(slots, sigmas, strict=True)
-        ]
+        parts = []
+        for slot, sigma in zip(slots, sigmas, strict=True):
+            if self.drafts and rng.random() < self.config.draft_share:
+                spoilt = self._from_draft(rng, generator)
+            else:
+                clean, voxel_size = self._resampled(int(slot), step)
+                noise = float(sigma) * torch.randn(clean.shape, generator=generator)
+                spoilt = _Spoilt(clean, clean + noise, float(sigma), voxel_size)
+            parts.append(self._patches(spoilt, rng))
         return Batch(*(torch.cat([getattr(p, f) for p in parts]) for f in Batch.__dataclass_fields__))
 
     def _sigmas(self, rng: np.random.Generator) -> np.ndarray:
@@ -108,16 +143,37 @@ class PatchSource:
         wide = config.sigma_max ** rng.random(n)
         normal = torch.special.ndtri(torch.tensor(quantile)).numpy()
         usual = config.sigma_median * np.exp(config.sigma_spread * normal)
-        return np.clip(np.where(rng.random(n) < config.sigma_wide, wide, usual), 0.004, config.sigma_max)
+        return np.clip(
+            np.where(rng.random(n) < config.sigma_wide, wide, usual), SIGMA_LEAST, config.sigma_max
+        )
 
-    def _noised(
-        self, item: tuple[Tensor, Triple], sigma: float, rng: np.random.Generator, generator: torch.Generator
-    ) -> Batch:
-        volume, voxel_size = item
-        size = self.patch_size
-        grid = PatchGrid((volume.shape[0], volume.shape[1], volume.shape[2]), size)
-        noisy = volume + sigma * torch.randn(volume.shape, generator=generator)
-        volume, context = grid.pad(volume), Context.of(grid.pad(noisy), size)
+    def _from_draft(self, rng: np.random.Generator, generator: torch.Generator) -> _Spoilt:
+        """A draft with more or less of its error, and with white noise of at most that size added."""
+        draft = self.drafts[int(rng.integers(len(self.drafts)))]
+        start, stop = self._slab(draft.hu.shape[0], rng)
+        rough, clean = (
+            torch.from_numpy(hu[start:stop]).to(torch.float32) / 1000 + 1 for hu in (draft.hu, draft.clean_hu)
+        )
+        if rng.random() < 0.5:
+            rough, clean = rough.flip(2), clean.flip(2)
+        error = float(rng.uniform(0.3, 1.2)) * (rough - clean)
+        level = float(error.square().mean().sqrt())
+        white = level * float(rng.uniform(0, 1.5))
+        noisy = clean + error + white * torch.randn(clean.shape, generator=generator)
+        # in use the level of a draft's error is a guess
+        guessed = math.hypot(level, white) * math.exp(0.25 * float(rng.standard_normal()))
+        return _Spoilt(clean, noisy, max(guessed, SIGMA_LEAST), draft.voxel_size)
+
+    def _slab(self, depth: int, rng: np.random.Generator) -> tuple[int, int]:
+        """First and last slice of a random part of a volume."""
+        kept = max(1, round(depth * rng.uniform(self.config.slab, 1.0)))
+        start = int(rng.integers(depth - kept + 1))
+        return start, start + kept
+
+    def _patches(self, spoilt: _Spoilt, rng: np.random.Generator) -> Batch:
+        size, sigma, voxel_size = self.patch_size, spoilt.sigma, spoilt.voxel_size
+        grid = PatchGrid((spoilt.clean.shape[0], spoilt.clean.shape[1], spoilt.clean.shape[2]), size)
+        volume, context = grid.pad(spoilt.clean), Context.of(grid.pad(spoilt.noisy), size)
         starts = [
             tuple(int(rng.integers(n // OFFSET_STEP)) * OFFSET_STEP for n in volume.shape)
             for _ in range(self.crops)
@@ -156,10 +212,8 @@ class PatchSource:
         vxy = _log_uniform(rng, max(config.voxel_xy[0], scan.voxel_size[2]), config.voxel_xy[1])
         halvings = int(math.log2(max(1.0, vxy / scan.voxel_size[2])))
         hu, native = self._reduced(index, halvings), scan.voxel_size
-        share = rng.uniform(config.slab, 1.0)
-        depth = max(1, round(len(hu) * share))
-        start = int(rng.integers(len(hu) - depth + 1))
-        hu = hu[start : start + depth]
+        start, stop = self._slab(len(hu), rng)
+        hu, depth = hu[start:stop], stop - start
         scale = 2**halvings
         size = (depth * native[0], hu.shape[1] * native[1] * scale, hu.shape[2] * native[2] * scale)
         nz, ny, nx = (max(2, round(s / v)) for s, v in zip(size, (vz, vxy, vxy), strict=True))

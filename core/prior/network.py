@@ -1,12 +1,15 @@
 """The denoising network F: a 3D U-Net on patches that knows where it is and what surrounds it.
 
 Channels of the input, all on the patch's grid (P, P, P): the noisy patch; its surround at half resolution; the
-whole noisy volume averaged to the patch's grid; three coordinates. The first two lie concentric, the third is
-the global context of Yang et al. 2025 (arXiv 2512.18161), the coordinates are its positions.
+whole noisy volume averaged to the patch's grid; three coordinates; the patch smoothed by total variation at several
+strengths. The first two lie concentric, the third is the global context of Yang et al. 2025 (arXiv 2512.18161),
+the coordinates are its positions.
 
-A space-to-depth stem moves 2 x 2 x 2 voxels into channels, so that all convolutions run at half resolution. The
-noise must not have to squeeze through that: two direct paths carry the patch from input to output, voxel by
-voxel and through a small bank of linear filters, each with gains that depend on the noise level.
+Three parts, each for what it is cheap at. The trunk, a U-Net behind a space-to-depth stem that moves 2 x 2 x 2 voxels
+into channels, sees far. It is blind to the difference between a pattern and the same pattern one voxel further, so
+a few thin layers at full resolution, which share their weights over all voxels, make the output from its features.
+And a fresh network begins as the mean of the smoothed patches, not as nothing: it has to learn only what is better
+than total variation.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from torch.nn import functional
 NUM_INPUTS = 6
 NUM_CONDITIONS = 5
 NUM_WAVES = 5
+NUM_SPREAD = 8  # channels that the trunk hands to the layers at full resolution
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,12 @@ class NetworkConfig:
     """What a checkpoint needs to build its network again."""
 
     patch_size: int = 32  # edge of a tile in training and in use
-    channels: tuple[int, ...] = (32, 96, 160)  # per level, at 1/2, 1/4, 1/8 of the resolution
+    channels: tuple[int, ...] = (32, 64, 128)  # per level of the trunk, at 1/2, 1/4, 1/8 of the resolution
     blocks: tuple[int, ...] = (1, 2, 2)  # residual blocks per level on the way down; as many on the way up
+    fine_channels: int = 16  # of the layers at full resolution
+    fine_blocks: int = 2
+    smoothings: tuple[float, ...] = (0.5, 0.9)  # strengths of total variation, in units of sigma
     embed: int = 128  # width of the conditioning
-    filters: int = 32  # linear filters of the direct path
     sigma_data: float = 0.5  # standard deviation of the data, network units
     mean: float = 0.5  # mean of the data, network units
     use_context: bool = True  # False: an ablation
@@ -39,8 +45,8 @@ class NetworkConfig:
     use_coordinates: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))
-        object.__setattr__(self, "blocks", tuple(self.blocks))
+        for name in ("channels", "blocks", "smoothings"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.channels) != len(self.blocks) or not self.channels:
             raise ValueError(f"channels {self.channels} and blocks {self.blocks} must name the same levels.")
         if self.patch_size % 2 ** len(self.channels):
@@ -51,8 +57,10 @@ class NetworkConfig:
 
 
 PRESETS: dict[str, NetworkConfig] = {
-    "small": NetworkConfig(),  # 8.5 M parameters: a laptop's
-    "base": NetworkConfig(channels=(96, 192, 256), blocks=(2, 2, 3), embed=256),  # 27 M: a GPU's
+    "small": NetworkConfig(),  # 4.8 M parameters: a laptop's
+    "base": NetworkConfig(  # a GPU's
+        channels=(96, 192, 256), blocks=(2, 2, 3), fine_channels=48, fine_blocks=3, embed=256
+    ),
 }
 
 
@@ -116,16 +124,20 @@ class Block(nn.Module):
 
 
 class PatchUNet(nn.Module):
-    """F(inputs, conditions): (b, 6, P, P, P), (b, 5) -> (b, 1, P, P, P)."""
+    """F(inputs, smooth, conditions): (b, 6, P, P, P), (b, n, P, P, P), (b, 5) -> (b, 1, P, P, P).
+
+    `smooth` is what F would have to be for D to be the smoothed patches, of which there are n.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        width, embed = config.channels, config.embed
+        width, embed, num_smooth = config.channels, config.embed, len(config.smoothings)
         self.register_buffer("frequencies", 2.0 ** (torch.arange(NUM_WAVES) - 1) * math.pi, persistent=False)
         features = NUM_CONDITIONS + 2 * NUM_WAVES + 1  # and a one, instead of a bias
         self.embed_in, self.embed_out = MPConv(features, embed, 0), MPConv(embed, embed, 0)
-        self.stem = MPConv(8 * NUM_INPUTS + 1, width[0], 3)  # and a channel of ones, instead of a bias
+        # here and below: and a channel of ones, instead of a bias
+        self.stem = MPConv(8 * (NUM_INPUTS + num_smooth) + 1, width[0], 3)
 
         self.down, self.up, self.shrink, self.grow = (nn.ModuleList() for _ in range(4))
         for level, (channels, blocks) in enumerate(zip(width, config.blocks, strict=True)):
@@ -136,16 +148,20 @@ class PatchUNet(nn.Module):
             if not last:
                 self.shrink.append(MPConv(channels, width[level + 1], 2, stride=2))
                 self.grow.append(MPConv(width[level + 1], channels, 1))
-        self.head = MPConv(width[0], 8, 3)
+
+        self.spread = MPConv(width[0], 8 * NUM_SPREAD, 1)
+        self.fine_in = MPConv(NUM_SPREAD + 1 + num_smooth + 1, config.fine_channels, 3)
+        self.fine = nn.ModuleList(
+            Block(config.fine_channels, config.fine_channels, embed) for _ in range(config.fine_blocks)
+        )
+        self.head = MPConv(config.fine_channels, 1, 3)
         self.head_gain = nn.Parameter(torch.zeros(()))
 
-        # direct paths: the patch's own voxels (8 after the stem), and linear filters of them
-        self.voxel_gain = nn.Linear(embed, 8)
-        self.filter_in, self.filter_out = MPConv(8, config.filters, 3), MPConv(config.filters, 8, 3)
-        self.filter_gain = nn.Linear(embed, config.filters)
-        for layer in (self.voxel_gain, self.filter_gain):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        # direct paths of the patch and of the smoothed patches; at first their mean is the output
+        self.direct_gain = nn.Linear(embed, 1 + num_smooth)
+        nn.init.zeros_(self.direct_gain.weight)
+        with torch.no_grad():
+            self.direct_gain.bias.copy_(torch.tensor([0.0] + [1 / max(1, num_smooth)] * num_smooth))
 
     def condition(self, conditions: Tensor) -> Tensor:
         """Embedding (b, embed) of (log sigma, log sigma of the context, log voxel sizes)."""
@@ -155,10 +171,20 @@ class PatchUNet(nn.Module):
         features = torch.cat([conditions, waves.sin(), waves.cos(), ones], 1)
         return mp_silu(self.embed_out(mp_silu(self.embed_in(features))))
 
-    def forward(self, inputs: Tensor, conditions: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, smooth: Tensor, conditions: Tensor) -> Tensor:
         embedding = self.condition(conditions)
-        packed = space_to_depth(inputs)  # (b, 8 * 6, P/2, P/2, P/2)
-        patch = packed[:, :8]
+        patch, ones = inputs[:, :1], torch.ones_like(inputs[:, :1])
+        features = depth_to_space(self.spread(mp_silu(self._trunk(inputs, smooth, embedding))))
+        x = self.fine_in(channels_last(torch.cat([features, patch, smooth, ones], 1)))
+        for block in self.fine:
+            x = block(x, embedding)
+        out = self.head(mp_silu(normalize(x, (1,))), gain=self.head_gain)
+        direct = torch.cat([patch, smooth], 1) * self.direct_gain(embedding)[:, :, None, None, None]
+        return out + direct.sum(1, keepdim=True)
+
+    def _trunk(self, inputs: Tensor, smooth: Tensor, embedding: Tensor) -> Tensor:
+        """Features (b, c, P/2, P/2, P/2)."""
+        packed = space_to_depth(torch.cat([inputs, smooth], 1))
         x = self.stem(torch.cat([packed, torch.ones_like(packed[:, :1])], 1))
         skips = []
         for level, blocks in enumerate(self.down):
@@ -173,23 +199,23 @@ class PatchUNet(nn.Module):
             if level:
                 x = functional.interpolate(self.grow[level - 1](x), scale_factor=2, mode="nearest")
                 x = torch.cat([x, skips[level - 1]], 1)
-        out = self.head(mp_silu(normalize(x, (1,))), gain=self.head_gain)
-        out = out + self.filter_out(
-            self.filter_in(patch) * self.filter_gain(embedding)[:, :, None, None, None]
-        )
-        out = out + patch * self.voxel_gain(embedding)[:, :, None, None, None]
-        return depth_to_space(out)
+        return normalize(x, (1,))
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The same values in the memory order in which convolutions are quickest."""
+    return x.contiguous(memory_format=torch.channels_last_3d)
 
 
 def space_to_depth(x: Tensor) -> Tensor:
     """(b, c, 2z, 2y, 2x) -> (b, 8c, z, y, x), in channels-last memory; channel = 8 c + 4 z + 2 y + x."""
     b, c, z, y, w = x.shape
-    x = x.view(b, c, z // 2, 2, y // 2, 2, w // 2, 2).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    x = x.reshape(b, c, z // 2, 2, y // 2, 2, w // 2, 2).permute(0, 2, 4, 6, 1, 3, 5, 7)
     return x.reshape(b, z // 2, y // 2, w // 2, 8 * c).permute(0, 4, 1, 2, 3)
 
 
 def depth_to_space(x: Tensor) -> Tensor:
-    """The inverse of `space_to_depth`."""
+    """The inverse of `space_to_depth`, also in channels-last memory."""
     b, c, z, y, w = x.shape
-    x = x.reshape(b, c // 8, 2, 2, 2, z, y, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return x.reshape(b, c // 8, 2 * z, 2 * y, 2 * w)
+    x = x.permute(0, 2, 3, 4, 1).reshape(b, z, y, w, c // 8, 2, 2, 2).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(b, 2 * z, 2 * y, 2 * w, c // 8).permute(0, 4, 1, 2, 3)

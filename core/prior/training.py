@@ -14,16 +14,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import safetensors
+import safetensors.torch
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from core.prior.data import Batch, DataConfig, PatchSource, Scan
+from core.prior.data import Batch, DataConfig, Draft, PatchSource, Scan
 from core.prior.denoiser import Context, PatchPrior, Precond, load_prior, network_inputs, save_prior
 from core.prior.network import PRESETS, NetworkConfig
 from core.prior.patches import PatchGrid, cut
 from core.volume import Shape, Volume, resample
+
+STATE = "state.safetensors"
 
 VALIDATION_SIGMAS = (0.02, 0.05, 0.1, 0.3, 1.0, 3.0)
 
@@ -36,7 +40,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     num_steps: int = 20_000
     volumes: int = 4  # noised volumes per step, each with its own noise level
-    crops: int = 1  # patches of each
+    crops: int = 2  # patches of each
     rate: float = 2e-2  # peak learning rate; weights have unit scale, so it is a relative one
     rate_floor: float = 0.02  # the cosine ends at this share of it
     warmup: int = 50  # steps
@@ -44,7 +48,7 @@ class TrainConfig:
     clip: float = 1.0  # limit of the gradient's norm
     ema: float = 0.995  # decay of the averaged weights, reached gradually
     seed: int = 0
-    bf16: bool = False  # autocast; on CUDA only
+    bf16: bool = False  # autocast
 
     @classmethod
     def from_json(cls, stored: dict) -> TrainConfig:
@@ -159,10 +163,10 @@ class Trainer:
     Parameters
     ----------
     folder : Path
-        `state.pt` (tensors and plain numbers only), `prior.safetensors` (averaged weights), `log.jsonl`,
+        `state.safetensors` (all that a resumed run needs), `prior.safetensors` (averaged weights), `log.jsonl`,
         `config.json`.
     config : TrainConfig
-    scans, validation : training volumes; held-out patches or None
+    scans, validation, drafts : training volumes; held-out patches or None; see `core.prior.data`
     device : torch.device
     start : Path or None
         A prior whose weights a new run starts from.
@@ -175,6 +179,7 @@ class Trainer:
         scans: Sequence[Scan],
         validation: ValidationSet | None = None,
         *,
+        drafts: Sequence[Draft] = (),
         device: torch.device | str = "cpu",
         start: str | Path | None = None,
     ) -> None:
@@ -204,6 +209,7 @@ class Trainer:
         self.source = PatchSource(
             scans,
             config.data,
+            drafts=drafts,
             patch_size=config.network.patch_size,
             volumes=config.volumes,
             crops=config.crops,
@@ -211,7 +217,7 @@ class Trainer:
         )
         self.step = 0
         self.folder.mkdir(parents=True, exist_ok=True)
-        if (self.folder / "state.pt").exists():
+        if (self.folder / STATE).exists():
             self._resume()
 
     def run(
@@ -286,28 +292,37 @@ class Trainer:
     def save(self) -> None:
         if self.rank:
             return
-        state = {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-        }
-        beside = self.folder / "state.pt.part"
-        torch.save(state, beside)
-        beside.replace(self.folder / "state.pt")
+        beside = self.folder / (STATE + ".part")
+        safetensors.torch.save_file(self._state(), beside)
+        beside.replace(self.folder / STATE)
         (self.folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
         info = {"steps": self.step, "patches": self.step * self.config.volumes * self.config.crops}
         save_prior(self.folder / "prior.safetensors", self.averaged(), info=info)
 
+    def _state(self) -> dict[str, Tensor]:
+        """Weights, averaged weights, and per weight what the optimiser keeps of it, by name."""
+        state = {f"average.{name}": t for name, t in self.average.state_dict().items()}
+        for name, weight in self.model.named_parameters():
+            state[f"model.{name}"] = weight.detach()
+            for key, value in self.optimizer.state.get(weight, {}).items():
+                state[f"optimizer.{key}.{name}"] = value
+        state["step"] = torch.tensor(self.step)
+        return {name: t.detach().contiguous().cpu().clone() for name, t in state.items()}
+
     def _resume(self) -> None:
-        state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=True)
         try:
-            self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, KeyError, ValueError) as error:
+            state = safetensors.torch.load_file(self.folder / STATE, device=str(self.device))
+            average = {n: state[f"average.{n}"] for n in self.average.state_dict()}
+            self.average.load_state_dict(average)
+            with torch.no_grad():
+                for name, weight in self.model.named_parameters():
+                    weight.copy_(state[f"model.{name}"])
+                    kept = {k: state[f"optimizer.{k}.{name}"] for k in ("step", "exp_avg", "exp_avg_sq")}
+                    kept["step"] = kept["step"].cpu()  # where the optimiser counts
+                    self.optimizer.state[weight] = kept
+        except (RuntimeError, KeyError, safetensors.SafetensorError) as error:
             raise ValueError(
-                f"{self.folder} holds a run of another network; choose an empty folder."
+                f"{self.folder} holds a run of another network, or its {STATE} is damaged; choose an empty folder."
             ) from error
         self.step = int(state["step"])
 

@@ -1,8 +1,10 @@
 """Reconstruction with a diffusion prior: where the sampler and the projector meet.
 
-A start that is cheap (SIRT, or total variation) gets noise of a moderate level; then, step by step, the prior
-denoises the whole volume by tiles, conjugate gradients pull the estimate to the measurement, and noise of the
-next lower level is put back. The approach is that of DDS (Chung et al. 2024) with the prior of Yang et al. 2025.
+A start that is cheap (total variation, or SIRT) is taken for a sample whose noise is the start's own error, with
+some white noise on top if asked; then, step by step, the prior denoises the whole volume by tiles, conjugate
+gradients pull the estimate to the measurement, and what was taken off is put back in part, down to the next
+lower level. The approach is that of DDS (Chung et al. 2024) with the prior of Yang et al. 2025; that the prior also
+knows the errors of such starts is that of restoration priors (Hu et al. 2024).
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ def diffusion(
     sigma_max: float = 0.05,
     sigma_min: float = 0.01,
     rho: float = 3.0,
+    start_noise: float = 0.0,
     warm_start: str = "tv",
     start_iterations: int = 100,
     trust: float = 1.0,
@@ -63,6 +66,9 @@ def diffusion(
         Passes of the prior over the volume, per sample.
     sigma_max, sigma_min, rho : float
         Karras noise levels, network units (1000 HU). `sigma_max` should be about the error of the start.
+    start_noise : float
+        Deviation of the white noise added to the start, network units; makes samples differ. From noise alone
+        (`warm_start="noise"`) it is not used.
     warm_start : a name in STARTS
     start_iterations : int
         Of the method that makes the start.
@@ -104,10 +110,10 @@ def diffusion(
         return prior(x, sigma, keep=keep, grid=grid)
 
     while samples.wanted:
-        noise = sigmas[0] * torch.randn(A.domain_shape, generator=generator).to(y.device)
+        noise = torch.randn(A.domain_shape, generator=generator).to(y.device)
         x = sample(
             denoise,
-            noise if warm is None else warm + noise,
+            sigmas[0] * noise if warm is None else warm + start_noise * noise,
             sigmas,
             order=1 if churn else 2,
             churn=churn,

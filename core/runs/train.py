@@ -15,6 +15,7 @@ from torch import Tensor
 
 from core.prior.data import Scan
 from core.prior.training import TrainConfig, Trainer, TrainStep, ValidationSet
+from core.runs.drafts import make_drafts
 from core.scan.library import load_volume
 from core.volume import Volume, VolumeGeometry
 
@@ -25,6 +26,7 @@ def train(
     config: TrainConfig,
     *,
     validation: Sequence[str] = (),
+    num_drafts: int = 0,
     minutes: float | None = None,
     validate_every: int = 500,
     start: str | None = None,
@@ -41,6 +43,8 @@ def train(
         See `Trainer`; also `validation.png`, the denoised patches of the last validation.
     validation : names without their endings
         Volumes that are held out.
+    num_drafts : int
+        Quick reconstructions to train on beside white noise, kept in `out/drafts`; see `core.prior.data`.
     cache : Path or None
         Decoded volumes are kept here.
     say : f(text)
@@ -61,7 +65,8 @@ def train(
             Volume.from_hu(torch.from_numpy(s.hu), VolumeGeometry(s.hu.shape, s.voxel_size)) for s in held_out
         ]
         checks = ValidationSet.of(volumes, config.network.patch_size)
-    trainer = Trainer(out, config, scans, checks, device=device, start=start)
+    drafts = make_drafts(scans, num_drafts, out / "drafts", config.data, seed=config.seed, say=say)
+    trainer = Trainer(out, config, scans, checks, drafts=drafts, device=device, start=start)
     if trainer.step and trainer.rank == 0:
         say(f"resumed at step {trainer.step} of {config.num_steps}")
 

@@ -1,0 +1,161 @@
+"""Training the prior: its data, its loss, its run in a folder."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from core import load_prior
+from core.prior.data import Batch, DataConfig, Draft, PatchSource, Scan
+from core.prior.denoiser import Precond
+from core.prior.network import NetworkConfig
+from core.prior.training import TrainConfig, Trainer, ValidationSet, edm_loss, rate_factor
+from core.runs.drafts import draw_draft, make_drafts
+from core.volume import Volume, VolumeGeometry
+
+TINY = NetworkConfig(
+    patch_size=8, channels=(8, 12), blocks=(1, 1), fine_channels=4, fine_blocks=1, smoothings=(0.5,), embed=16
+)
+BLANK = replace(TINY, smoothings=())  # begins as nothing rather than as total variation
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Layers this small only wait for a second thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def scans():
+    rng = np.random.default_rng(0)
+    z, y, x = np.meshgrid(np.arange(24), np.arange(40), np.arange(36), indexing="ij")
+    body = ((y - 20) / 15) ** 2 + ((x - 18) / 12) ** 2 < 1
+    hu = np.where(body, 50, -1000) + np.where(((y - 20) ** 2 + (x - 12) ** 2 + (z - 10) ** 2) < 25, 400, 0)
+    return [Scan(f"s{i}", (hu + rng.integers(-20, 20)).astype(np.int16), (3.0, 2.0, 2.0)) for i in range(2)]
+
+
+CONFIG = TrainConfig(
+    network=TINY, data=DataConfig(voxel_xy=(2.0, 3.0), voxel_z=(3.0, 4.0), pool=4, refresh=2),
+    num_steps=12, volumes=2, crops=2, warmup=2, ema=0.5,
+)  # fmt: skip
+
+
+def test_batches_depend_on_the_seed_and_the_step_alone(scans):
+    make = lambda seed: PatchSource(scans, CONFIG.data, patch_size=8, volumes=2, crops=3, seed=seed)  # noqa: E731
+    one, two = make(1), make(1)
+    for step in range(9):
+        expected = one.batch(step)
+    again = two.batch(8)  # not having seen the steps before
+    assert torch.equal(expected.inputs, again.inputs)
+    assert torch.equal(expected.clean, again.clean)
+    assert not torch.equal(again.clean, make(2).batch(8).clean)
+
+
+def test_patches_carry_the_noise_they_say(scans):
+    source = PatchSource(scans, CONFIG.data, patch_size=8, volumes=4, crops=16)
+    batch = source.batch(0)
+    for sigma in batch.sigma.unique():
+        rows = batch.sigma == sigma
+        noise = batch.inputs[rows, :1] - batch.clean[rows]
+        # 16 patches of 512 voxels, some sharing voxels: a few percent
+        assert float(noise.std()) == pytest.approx(float(sigma), rel=0.08)
+
+
+def test_patches_of_drafts_carry_the_errors_of_the_draft(scans, generator):
+    """At patches' own scale: what was added is a share of the draft's error, and white noise of at most that size."""
+    clean = scans[0].hu
+    _, y, x = np.meshgrid(*(np.arange(n) for n in clean.shape), indexing="ij")
+    streaks = (200 * np.sin(0.9 * x + 0.4 * y)).astype(np.int16)
+    draft = Draft((clean + streaks).astype(np.int16), clean, (3.0, 2.0, 2.0))
+    config = replace(CONFIG.data, draft_share=1.0)
+    source = PatchSource(scans, config, drafts=[draft], patch_size=8, volumes=4, crops=4)
+    again = PatchSource(scans, config, drafts=[draft], patch_size=8, volumes=4, crops=4)
+    for step in range(6):
+        batch = source.batch(step)
+        assert torch.equal(batch.inputs, again.batch(step).inputs)
+        for patch, true, sigma in zip(batch.inputs[:, 0], batch.clean[:, 0], batch.sigma, strict=True):
+            added = patch - true
+            ratio = float(added.std()) / float(sigma)
+            # the level that is told is a guess (0.25 in the logarithm); a patch holds a bit more or less than the whole
+            assert 0.3 < ratio < 3
+            waves = torch.fft.rfftn(added).abs()
+            assert float(waves.amax() / waves.median()) > 4  # white noise of 512 voxels has about 3
+
+
+def test_drafts_are_reconstructions_of_what_they_are_said_to_be_of(tmp_path, scans):
+    config = DataConfig(voxel_xy=(2.0, 3.0), voxel_z=(3.0, 4.0))
+    drafts = make_drafts(scans, 2, tmp_path, config)
+    for draft in drafts:
+        assert draft.hu.shape == draft.clean_hu.shape
+        error, contrast = (draft.hu - draft.clean_hu).std(), draft.clean_hu.std()
+        assert 0 < error < 0.7 * contrast
+        assert all(3.0 <= draft.voxel_size[0] <= 4.1 and 2.0 <= v <= 3.1 for v in draft.voxel_size[1:])
+    again = make_drafts([], 2, tmp_path, config)  # read, not made
+    assert all(np.array_equal(a.hu, b.hu) for a, b in zip(drafts, again, strict=True))
+    other = draw_draft(scans, config, np.random.default_rng(5))
+    assert other.hu.shape != drafts[0].hu.shape or not np.array_equal(other.hu, drafts[0].hu)
+
+
+def test_the_loss_of_the_gaussian_denoiser_is_one_on_gaussian_data(generator):
+    """EDM's weighting makes the loss of the exact denoiser of N(mean, sigma_data^2) equal 1 at every sigma."""
+    n = 64
+    clean = TINY.mean + TINY.sigma_data * torch.randn(n, 1, 8, 8, 8, generator=generator)
+    sigma = torch.logspace(-2, 1, n)
+    inputs = torch.zeros(n, 6, 8, 8, 8)
+    inputs[:, :1] = clean + sigma[:, None, None, None, None] * torch.randn(clean.shape, generator=generator)
+    batch = Batch(inputs, sigma, torch.ones(n), torch.ones(n, 3), clean)
+    with torch.no_grad():
+        loss = edm_loss(Precond(BLANK).eval(), batch)
+    torch.testing.assert_close(loss, torch.ones(n), atol=0.3, rtol=0)  # 512 voxels: 6 % each, four sigma
+    assert float(loss.mean()) == pytest.approx(1, abs=0.03)
+
+
+def test_rate_rises_then_falls_to_its_floor():
+    config = TrainConfig(num_steps=1000, warmup=100, rate_floor=0.1)
+    factors = [rate_factor(s, config) for s in (0, 50, 99, 500, 1000)]
+    assert factors[0] < factors[1] < factors[2]
+    assert factors[2] > factors[3] > factors[4]
+    assert factors[4] == pytest.approx(0.1)
+
+
+def test_training_lowers_the_error(tmp_path, scans):
+    data = torch.from_numpy(scans[0].hu.astype(np.float32))
+    volume = Volume.from_hu(data, VolumeGeometry(tuple(data.shape), (3.0, 2.0, 2.0)))
+    validation = ValidationSet.of([volume], 8, grid=(16, 24, 24), patches=4)
+    config = TrainConfig(**{**CONFIG.__dict__, "network": BLANK, "num_steps": 80, "rate": 5e-2, "ema": 0.9})
+    trainer = Trainer(tmp_path / "run", config, scans, validation)
+    before = trainer.validate()
+    trainer.run(validate_every=80)
+    after = trainer.validate()
+    assert all(after[s] < 0.8 * before[s] for s in (0.3, 1.0, 3.0))
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] == 80
+    assert load_prior(tmp_path / "run" / "prior.safetensors").info["steps"] == 80
+    assert validation.picture(trainer.averaged()).shape == (8, 72)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, scans):
+    whole = Trainer(tmp_path / "whole", CONFIG, scans)
+    whole.run()
+
+    def stop(step):
+        if step.step == 5:
+            raise StopIteration
+
+    first = Trainer(tmp_path / "parts", CONFIG, scans)
+    first.run(log_every=5, callback=stop)
+    second = Trainer(tmp_path / "parts", CONFIG, scans)
+    assert second.step == 5
+    second.run()
+    for a, b in zip(whole.averaged().parameters(), second.averaged().parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_training_without_volumes_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no training volumes"):
+        Trainer(tmp_path, CONFIG, [])
