@@ -1,11 +1,15 @@
 """Training the prior: its data, its loss, its run in a folder."""
 
 import json
+import os
+import socket
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 
 from core import load_prior
 from core.prior.data import Batch, DataConfig, Draft, PatchSource, Scan
@@ -159,3 +163,31 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, scans):
 def test_training_without_volumes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no training volumes"):
         Trainer(tmp_path, CONFIG, [])
+
+
+def _train_one_of_two(rank: int, folder: str, port: int, scans: list[Scan]) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    Trainer(folder, CONFIG, scans).run(log_every=3)
+    dist.destroy_process_group()
+
+
+def test_two_processes_train_as_one_does(tmp_path, scans):
+    """Each takes half of every batch: losses and weights are those of one process with the whole batch."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_train_one_of_two, (str(tmp_path / "two"), port, scans), nprocs=2)
+    one = Trainer(tmp_path / "one", CONFIG, scans)
+    one.run(log_every=3)
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    assert len(losses[0]) == 4
+    # the sums of floats are taken in another order
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    two = load_prior(tmp_path / "two" / "prior.safetensors").model
+    for a, b in zip(one.averaged().parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-2)

@@ -45,14 +45,14 @@ class CglsParams:
 @dataclass(frozen=True)
 class TvParams:
     lam: float = option(
-        0.0005,
+        0.00025,
         "Smoothness",
         "Weight of the total variation, relative to water: contrasts well below it vanish.",
         low=0.0,
         high=1.0,
-        step=0.0001,
+        step=0.00005,
     )
-    num_iterations: int = option(150, "Iterations", "Until the picture stops changing.", low=1, high=2000)
+    num_iterations: int = option(250, "Iterations", "Until the picture stops changing.", low=1, high=2000)
     nonnegative: bool = option(True, "No negative attenuation", "Keep every voxel at or above vacuum.")
 
 
