@@ -111,6 +111,11 @@ def test_simulate_then_reconstruct(tmp_path, capsys):
         (["compare", *PHANTOM, "--set", "lam=1", "--out", "OUT"], "METHOD.NAME=VALUE"),
         (["compare", *PHANTOM, "--geometry", "cone", "--src-orig-dist", "20", "--out", "OUT"], "inside the volume"),
         (["simulate", *PHANTOM, "--out", "OUT"], ".npz"),
+        (["simulate", *PHANTOM, "--photons", "0", "--out", "OUT.npz"], "photons must lie above 0"),
+        (["compare", "phantom:thorax", "--grid", "0x8x8", "--out", "OUT"], "at least 1"),
+        (["compare", "phantom:thorax", "--grid", "9999x9999x9999", "--out", "OUT"], "million voxels"),
+        (["compare", *PHANTOM, "--out", "/dev/null/out"], "/dev/null is a file"),
+        (["reconstruct", *PHANTOM, "--method", "fbp", "--out", "/dev/null/v.nii"], "/dev/null is a file"),
         (["reconstruct", "OUT.npz", "--method", "sirt", "--out", "OUT.nii"], "no measurement"),
         (["reconstruct", *PHANTOM, "--method", "fbp", "--num-iterations", "3", "--out", "OUT.nii"], "has no parameter"),
     ],
@@ -122,6 +127,19 @@ def test_bad_input_ends_with_2_a_sentence_and_nothing_written(tmp_path, capsys, 
     assert words in error
     assert len(error.strip().splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_dicom_is_named(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("no CT here")
+    assert main(["compare", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "DICOM" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_of_out_are_made(tmp_path):
+    volume = tmp_path / "new" / "deep" / "v.nii.gz"
+    assert main(["reconstruct", *PHANTOM, "--method", "fbp", "--out", str(volume)]) == 0
+    assert volume.exists()
 
 
 def test_arguments_that_do_not_parse_end_with_2(capsys):

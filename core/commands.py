@@ -1,0 +1,264 @@
+"""What each command of `tomopatch` does with its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from core.prior.data import DataConfig
+from core.prior.denoiser import bf16_pays
+from core.prior.network import PRESETS
+from core.prior.training import TrainConfig
+from core.progress import Callback, Step
+from core.reconstruct.methods import METHODS, Result, make_params
+from core.reconstruct.methods import reconstruct as run_method
+from core.runs.compare import compare as compare_methods
+from core.runs.compare import format_table, write_comparison
+from core.runs.config import Prepared, ScanConfig, scan_volume, source_volume
+from core.runs.measurements import read_measurement, write_measurement
+from core.scan.nifti import write_nifti
+from core.volume import Volume, VolumeGeometry
+
+
+def simulate(arguments: argparse.Namespace) -> None:
+    scan = _scan_config(arguments)
+    _check_file(arguments.out, ".npz")
+    prepared = _carry_out(scan)
+    write_measurement(arguments.out, scan, prepared)
+    v, n, u = prepared.A.range_shape
+    if arguments.json:
+        print(json.dumps({"out": str(arguments.out), "shape": [v, n, u], "config": scan.to_json()}))
+    else:
+        print(f"{arguments.out}: {n} views of {v} x {u} pixels")
+
+
+def reconstruct(arguments: argparse.Namespace) -> None:
+    _check_file(arguments.out, ".nii", ".nii.gz")
+    given = {
+        k.removeprefix("param_"): v
+        for k, v in vars(arguments).items()
+        if k.startswith("param_") and v is not None
+    }
+    params = make_params(
+        arguments.method, _with_seed(arguments.method, _typed(arguments.method, given), arguments.seed)
+    )
+    if arguments.volume.endswith(".npz"):
+        A, measurement = read_measurement(arguments.volume)
+    else:
+        prepared = _carry_out(_scan_config(arguments))
+        A, measurement = prepared.A, prepared.measurement
+    prior = _prior(arguments.prior, A.vg.voxel_size) if METHODS[arguments.method].needs_prior else None
+    with _bar(METHODS[arguments.method].label) as callback:
+        result = run_method(arguments.method, A, measurement, params=params, prior=prior, callback=callback)
+    _write(arguments.out, result.volume)
+    if arguments.json:
+        print(json.dumps({"out": str(arguments.out), **_summary(result)}))
+    else:
+        print(f"{arguments.out}: {METHODS[arguments.method].label} in {result.seconds:.1f} s")
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    scan = _scan_config(arguments)
+    names = [n.strip() for n in arguments.methods.split(",") if n.strip()]
+    unknown = [n for n in names if n not in METHODS]
+    if unknown:
+        raise ValueError(f"unknown method {unknown[0]!r}; known are {', '.join(METHODS)}.")
+    given: dict[str, dict[str, str]] = {}
+    for text in arguments.set:
+        target, equals, value = text.partition("=")
+        method, dot, name = target.partition(".")
+        if not equals or not dot or method not in METHODS:
+            raise ValueError(f"--set takes METHOD.NAME=VALUE with a known method, got {text!r}.")
+        given.setdefault(method, {})[name] = value
+    params = {m: make_params(m, _with_seed(m, _typed(m, given.get(m, {})), scan.seed)) for m in METHODS}
+    _check_folder(arguments.out)
+    prepared = _carry_out(scan)
+    priors: dict[str, Any] = {}
+
+    def prior() -> Any:
+        if "prior" not in priors:
+            priors["prior"] = _prior(arguments.prior, prepared.reference.geometry.voxel_size)
+        return priors["prior"]
+
+    comparison = compare_methods(prepared, names, params, prior=prior, progress=_bar)
+    report = write_comparison(arguments.out, scan, prepared, comparison)
+    print(json.dumps(report) if arguments.json else format_table(report))
+
+
+def sample(arguments: argparse.Namespace) -> None:
+    from core.prior.volumes import draw
+
+    _check_file(arguments.out, ".nii", ".nii.gz")
+    geometry = VolumeGeometry(arguments.grid, tuple(arguments.voxel_size))
+    prior = _prior(arguments.prior, geometry.voxel_size)
+    with _bar("Sampling") as callback:
+        volume = draw(prior, geometry, num_steps=arguments.steps, seed=arguments.seed, callback=callback)
+    _write(arguments.out, volume)
+    print(f"{arguments.out}: {'x'.join(map(str, volume.shape))} in {arguments.steps} passes")
+
+
+def train(arguments: argparse.Namespace) -> None:
+    from core.runs.train import train as run_training
+
+    _check_folder(arguments.out)
+    network = PRESETS[arguments.network]
+    if arguments.without:
+        network = replace(network, **{f"use_{arguments.without}": False})  # type: ignore[arg-type]
+    config = TrainConfig(
+        network=network,
+        data=DataConfig(voxel_xy=tuple(arguments.voxel_xy), voxel_z=tuple(arguments.voxel_z)),
+        num_steps=arguments.steps,
+        rate=arguments.rate,
+        volumes=arguments.volumes,
+        crops=arguments.crops,
+        seed=arguments.seed,
+        bf16=bf16_pays("cuda" if torch.cuda.is_available() else "cpu"),
+    )
+    run_training(
+        arguments.folder,
+        arguments.out,
+        config,
+        validation=[n for n in arguments.validation.split(",") if n],
+        num_drafts=arguments.drafts,
+        minutes=arguments.minutes,
+        validate_every=arguments.validate_every,
+        start=arguments.start,
+        cache=arguments.cache,
+        say=lambda text: print(text, flush=True),
+    )
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    from core.runs.bench import bench as run_bench
+    from core.runs.bench import format_bench
+
+    rows = run_bench(arguments.grid, arguments.views)
+    print(json.dumps(rows) if arguments.json else format_bench(rows))
+
+
+def app(arguments: argparse.Namespace) -> int:
+    app = Path(__file__).resolve().parents[1] / "app.py"
+    if not app.exists():
+        raise ValueError(
+            f"the app's files are not beside the engine ({app} is missing); run it from a checkout."
+        )
+    return subprocess.call(
+        [sys.executable, "-m", "streamlit", "run", str(app), "--server.port", str(arguments.port)],
+        cwd=app.parent,
+    )
+
+
+def _scan_config(arguments: argparse.Namespace) -> ScanConfig:
+    angle_range = arguments.range or (180.0 if arguments.geometry == "parallel" else 360.0)
+    return ScanConfig(
+        source=arguments.volume,
+        grid=arguments.grid,
+        beam=arguments.geometry,
+        num_views=arguments.views,
+        angle_range=angle_range,
+        start=arguments.start,
+        src_orig_dist=arguments.src_orig_dist,
+        src_det_dist=arguments.src_det_dist,
+        pixel_size=arguments.pixel_size,
+        det_shape=arguments.det_shape,
+        det_offset=arguments.det_offset,
+        tilt=arguments.tilt,
+        pitch=arguments.pitch,
+        photons=arguments.photons,
+        seed=arguments.seed,
+        same_grid=arguments.same_grid,
+    )
+
+
+def _carry_out(scan: ScanConfig) -> Prepared:
+    return scan_volume(source_volume(scan), scan)
+
+
+def _check_file(path: Path, *endings: str) -> None:
+    """Refuse a file that could not be written, before hours of work are done for it."""
+    if not path.name.endswith(endings):
+        raise ValueError(f"--out must end in {' or '.join(endings)}, got {path.name!r}.")
+    if path.is_dir():
+        raise ValueError(f"--out {path} is a folder; give a file.")
+    _check_folder(path.parent)
+
+
+def _check_folder(folder: Path) -> None:
+    """The same of a folder: it, or the one that it would be made in, must be there and take files."""
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    if not there.is_dir():
+        raise ValueError(f"--out: {there} is a file; give a folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"--out: nothing can be written in {there}; give a folder of yours.")
+
+
+def _write(path: Path, volume: Volume) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_nifti(path, volume)
+
+
+def _prior(name: str | None, voxel_size: tuple[float, float, float]) -> Any:
+    from core.prior.denoiser import load_prior
+
+    return (load_prior(name) if name else load_prior()).at(voxel_size)
+
+
+def _typed(method: str, given: dict[str, str]) -> dict[str, Any]:
+    """Parameters typed on a command line, as what their fields hold."""
+    known = {f.name: f for f in fields(METHODS[method].params)}
+    made: dict[str, Any] = {}
+    for name, text in given.items():
+        kind: Any = type(known[name].default) if name in known else str
+        try:
+            if kind is bool:
+                made[name] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+                    text.lower()
+                ]
+            else:
+                made[name] = kind(text)
+        except (ValueError, KeyError):
+            raise ValueError(f"{method}: {name} must be of type {kind.__name__}, got {text!r}.") from None
+    return made
+
+
+def _with_seed(method: str, params: dict[str, Any], seed: int) -> dict[str, Any]:
+    has_seed = any(f.name == "seed" for f in fields(METHODS[method].params))
+    return {"seed": seed, **params} if has_seed else params
+
+
+def _summary(result: Result) -> dict[str, Any]:
+    return {
+        "method": result.method,
+        "params": result.params,
+        "status": result.status,
+        "seconds": result.seconds,
+        "peak_memory_mb": result.peak_memory_mb,
+    }
+
+
+class _bar:
+    """A progress bar on stderr, where that is a terminal: `with _bar("SIRT") as callback`."""
+
+    def __init__(self, label: str) -> None:
+        self.bar = tqdm(desc=label, disable=not sys.stderr.isatty(), leave=False)
+
+    def __enter__(self) -> Callback:
+        return self._show
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+
+    def _show(self, step: Step) -> None:
+        self.bar.total = step.total
+        self.bar.update(step.i - self.bar.n)
+        if step.residual is not None:
+            self.bar.set_postfix(residual=f"{step.residual:.3g}")
