@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 _INSIDE, _SCAN, _RUN, _COMPARED, _RESTORED = "_inside", "_scan", "_run", "_compared", "_restored"
 _PRIOR = "_prior"
 _FORM = "form."
+_FILES = _FORM + "files."  # uploads cannot be assigned
 
 
 def enter() -> None:
     """A run of the app begins: pages can tell that they do not run alone."""
     st.session_state[_INSIDE] = True
+    for key in [k for k in st.session_state if str(k).startswith(_FORM) and not str(k).startswith(_FILES)]:
+        # assigning a widget's value to itself keeps it while another page is shown
+        st.session_state[key] = st.session_state[key]
     _restore()
 
 
@@ -129,7 +133,7 @@ def set_prior_runs(chosen: Sequence[str]) -> None:
 
 
 def field(name: str) -> str:
-    """The key of a form's widget. Its value is kept when the page is left."""
+    """The key of a form's widget. Its value is kept when the page is left; `files.` is for uploads, which are not."""
     return _FORM + name
 
 
@@ -142,9 +146,6 @@ def fill(values: dict[str, Any], *, overwrite: bool = False) -> None:
     for name, new in values.items():
         if overwrite or field(name) not in st.session_state:
             st.session_state[field(name)] = new
-        else:
-            # assigning a widget's value to itself keeps it when its page is left
-            st.session_state[field(name)] = st.session_state[field(name)]
 
 
 def _short(chosen: ScanConfig) -> str:

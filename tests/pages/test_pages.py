@@ -101,6 +101,17 @@ def test_acquire_keeps_its_form_when_the_page_is_left(app):
     )
 
 
+def test_reconstruct_keeps_its_form_when_the_page_is_left(app, small_scan):
+    app.session_state["_scan"] = small_scan
+    app.switch_page(shell.RECONSTRUCT).run()
+    app.pills(key=state.field("method")).set_value("tv").run()
+    app.number_input(key=state.field("tv.num_iterations")).set_value(77).run()
+    for page in (shell.ACQUIRE, shell.HOME, shell.RECONSTRUCT):
+        app.switch_page(page).run()
+    assert app.pills(key=state.field("method")).value == "tv"
+    assert app.number_input(key=state.field("tv.num_iterations")).value == 77
+
+
 def test_new_scan_clears_the_run_of_the_old_one(app, small_scan):
     app.session_state["_scan"] = small_scan
     app.session_state["_run"] = "a-run"
