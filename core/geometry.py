@@ -12,58 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from core.views import Views, check_det_shape, view_index
 from core.volume import VolumeGeometry
 
 Angles = tuple[float, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Views:
-    """Any geometry, as one row of vectors (z, y, x) per view [mm]; what a projector works with.
-
-    Attributes
-    ----------
-    cone : bool
-        True: `source` holds source positions. False: it holds ray directions of a parallel beam.
-    source, det_pos, det_v, det_u : float64 arrays (views, 3)
-        Source (or ray), detector centre, and the steps from one pixel to the next row and column.
-    det_shape : (v, u)
-        Number of detector rows and columns.
-    """
-
-    cone: bool
-    source: np.ndarray
-    det_pos: np.ndarray
-    det_v: np.ndarray
-    det_u: np.ndarray
-    det_shape: tuple[int, int]
-
-    def __post_init__(self) -> None:
-        rows = {np.shape(a) for a in (self.source, self.det_pos, self.det_v, self.det_u)}
-        if (
-            len(rows) != 1
-            or len(next(iter(rows))) != 2
-            or next(iter(rows))[1] != 3
-            or next(iter(rows))[0] == 0
-        ):
-            raise ValueError(
-                f"views need four arrays of the same shape (views, 3), got shapes {sorted(rows)}."
-            )
-        if not all(np.isfinite(a).all() for a in (self.source, self.det_pos, self.det_v, self.det_u)):
-            raise ValueError("views must be finite: one of the vectors holds NaN or infinity.")
-        _check_det_shape(self.det_shape)
-
-    @property
-    def num_views(self) -> int:
-        return len(self.source)
-
-    def subset(self, angle_index: Sequence[int] | slice) -> Views:
-        """Only these views, in this order."""
-        index = _index(angle_index, self.num_views)
-        source, det_pos, det_v, det_u = (
-            a[index] for a in (self.source, self.det_pos, self.det_v, self.det_u)
-        )
-        return Views(self.cone, source, det_pos, det_v, det_u, self.det_shape)
 
 
 @dataclass(frozen=True)
@@ -130,7 +82,7 @@ class ParallelBeam:
 
     def subset(self, angle_index: Sequence[int] | slice) -> ParallelBeam:
         """Only these views, in this order."""
-        return replace(self, angles=tuple(np.asarray(self.angles)[_index(angle_index, self.num_views)]))
+        return replace(self, angles=tuple(np.asarray(self.angles)[view_index(angle_index, self.num_views)]))
 
     def bin(self, factor: int) -> ParallelBeam:
         """Detector pixels joined `factor` x `factor`; the same extent where the counts divide."""
@@ -245,7 +197,7 @@ class ConeBeam:
         """Only these views, in this order. Of a helix: as `Views`, since each view keeps its height."""
         if self.pitch:
             return self.views().subset(angle_index)
-        return replace(self, angles=tuple(np.asarray(self.angles)[_index(angle_index, self.num_views)]))
+        return replace(self, angles=tuple(np.asarray(self.angles)[view_index(angle_index, self.num_views)]))
 
     def bin(self, factor: int) -> ConeBeam:
         """Detector pixels joined `factor` x `factor`; the same extent where the counts divide."""
@@ -311,27 +263,11 @@ def _freeze(pg: ParallelBeam | ConeBeam) -> None:
         raise ValueError(f"det_offset must be two lengths (v, u) in mm, got {pg.det_offset}.")
     if not (math.isfinite(pg.tilt) and abs(pg.tilt) < math.pi / 2):
         raise ValueError(f"tilt must lie between -pi/2 and pi/2 rad, got {pg.tilt}.")
-    _check_det_shape(pg.det_shape)
+    check_det_shape(pg.det_shape)
     object.__setattr__(pg, "angles", angles)
     object.__setattr__(pg, "det_shape", tuple(int(n) for n in pg.det_shape))
     object.__setattr__(pg, "pixel_size", tuple(float(p) for p in pg.pixel_size))
     object.__setattr__(pg, "det_offset", tuple(float(o) for o in pg.det_offset))
-
-
-def _check_det_shape(det_shape: Sequence[int]) -> None:
-    if len(det_shape) != 2 or any(int(n) != n or n < 1 for n in det_shape):
-        raise ValueError(f"det_shape must be two counts (v, u) of at least 1, got {det_shape}.")
-
-
-def _index(angle_index: Sequence[int] | slice, num_views: int) -> np.ndarray:
-    index = np.arange(num_views)
-    try:
-        index = index[angle_index if isinstance(angle_index, slice) else np.asarray(angle_index)]
-    except IndexError:
-        raise ValueError(f"angle_index names a view outside 0..{num_views - 1}: {angle_index}.") from None
-    if index.ndim != 1 or len(index) == 0:
-        raise ValueError(f"angle_index must name at least one of the {num_views} views, got {angle_index}.")
-    return index
 
 
 def _bin(pg, factor: int):

@@ -16,7 +16,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
 
 from core.scan import dicom, files, slices
-from core.scan.dicom import list_series, read_dicom, write_dicom
+from core.scan.dicom import list_series, read_dicom
+from core.scan.dicom_writer import write_dicom
 from core.scan.nifti import read_nifti, write_nifti
 from core.volume import Volume, VolumeGeometry
 
@@ -445,3 +446,17 @@ def test_writing_refuses_a_full_folder_and_what_does_not_fit(tmp_path, series, v
         with pytest.raises(ValueError, match="DICOM holds"):
             write_dicom(tmp_path / "new", volume.with_data(torch.full(VG.shape, bad)))
     assert [p.name for p in tmp_path.iterdir()] == ["scan"]
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+def test_compressed_slices_are_read_as_they_were(tmp_path, syntax):
+    if syntax == JPEG2000Lossless:
+        pytest.importorskip("openjpeg", reason="needs the extra: pip install 'tomopatch[dicom]'")
+    whole = VolumeGeometry((3, 64, 64), (2.0, 1.0, 1.0))
+    volume = Volume.from_hu(torch.arange(3 * 64 * 64).reshape(whole.shape) % 3000 - 1000.0, whole)
+    folder = write_dicom(tmp_path / "scan", volume)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.compress(syntax)
+        dataset.save_as(path)
+    assert same(read_dicom(folder), volume)

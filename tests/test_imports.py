@@ -11,6 +11,7 @@ SOURCES += [p for p in (ROOT / "app.py",) if p.exists()]
 
 LEVELS = [
     {"core.volume"},
+    {"core.views"},
     {"core.geometry", "core.progress"},
     {"core.projector", "core.prior", "core.scan", "core.metrics", "core.scanners"},
     {"core.measurement"},
@@ -24,7 +25,7 @@ LEVELS = [
 ]
 LAZY = {"core.show"}  # shows results in a notebook; imported within functions only
 ONLY_IN = {
-    "pydicom": {"core.scan.dicom"},
+    "pydicom": {"core.scan.dicom", "core.scan.dicom_writer"},
     "tomosipo": {"core.projector.cuda"},
     "astra": {"core.projector.cuda"},
     "streamlit": {"app", "pages"},

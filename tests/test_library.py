@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from core.scan.dicom import write_dicom
+from core.scan.dicom_writer import write_dicom
 from core.scan.library import PHANTOMS, load_volume
 from core.scan.nifti import write_nifti
 from core.scan.phantom import phantom

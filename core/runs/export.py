@@ -15,7 +15,7 @@ from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from core.runs.history import Frame
-from core.scan.dicom import write_dicom
+from core.scan.dicom_writer import write_dicom
 from core.scan.nifti import write_nifti
 from core.show import WINDOW, slices_png
 from core.volume import Triple, Volume, VolumeGeometry

@@ -11,7 +11,7 @@ from core.measurement import FULL_DOSE_PHOTONS, relative_dose
 from core.runs.config import ScanConfig
 from core.scanners import SCANNERS
 from core.volume import Shape
-from pages.ui import state, words
+from pages.ui import detector_form, state, words
 
 VIEWS = [*range(1, 41), *range(45, 121, 5), *range(130, 361, 10), 400, 500, 600, 720, 900, 984, 1200, 1500]
 PHOTONS: list[float] = [round(m * 10**e) for e in (3, 4, 5) for m in (1, 1.5, 2, 3, 5, 7)] + [1e6]
@@ -95,8 +95,8 @@ def design(source: str, grid: Shape) -> ScanConfig:
     if cone:
         _distances()
     with st.expander("Detector and orbit"):
-        _detector()
-        _orbit(cone)
+        detector_form.detector()
+        detector_form.orbit(cone)
     return _scan(source, grid, cone, helical)
 
 
@@ -148,103 +148,6 @@ def _distances() -> None:
         step=10.0,
         key=state.field("src_det"),
         help="From the X-ray source to the detector. Their ratio is the magnification.",
-    )
-
-
-def _detector() -> None:
-    fitted = st.checkbox(
-        "Fit the detector to the volume",
-        key=state.field("fitted"),
-        help="As large as the volume's shadow, with pixels as large as the voxels. Off: choose it yourself.",
-    )
-    a, b = st.columns(2)
-    a.number_input(
-        "Rows", 1, 4096, step=8, key=state.field("rows"), disabled=fitted, help="Pixels along the axis."
-    )
-    b.number_input(
-        "Columns",
-        1,
-        4096,
-        step=8,
-        key=state.field("columns"),
-        disabled=fitted,
-        help="Pixels across the axis.",
-    )
-    a.number_input(
-        "Pixel height [mm]",
-        0.01,
-        50.0,
-        step=0.1,
-        key=state.field("pixel_v"),
-        disabled=fitted,
-        help="At the detector, along the axis.",
-    )
-    b.number_input(
-        "Pixel width [mm]",
-        0.01,
-        50.0,
-        step=0.1,
-        key=state.field("pixel_u"),
-        disabled=fitted,
-        help="At the detector, across the axis.",
-    )
-    a.number_input(
-        "Shift along [mm]",
-        -1000.0,
-        1000.0,
-        step=1.0,
-        key=state.field("shift_v"),
-        help="The detector moved along the axis.",
-    )
-    b.number_input(
-        "Shift across [mm]",
-        -1000.0,
-        1000.0,
-        step=1.0,
-        key=state.field("shift_u"),
-        help="A detector moved sideways sees a wider object over a whole turn (half fan).",
-    )
-
-
-def _orbit(cone: bool) -> None:
-    a, b = st.columns(2)
-    a.number_input(
-        "First view [°]", -360.0, 360.0, step=5.0, key=state.field("start"), help="Angle of the first view."
-    )
-    b.number_input(
-        "Tilt [°]",
-        -60.0,
-        60.0,
-        step=1.0,
-        key=state.field("tilt"),
-        help="The beam leaves the plane of rotation by this angle (laminography).",
-    )
-    a.number_input(
-        "Helical pitch [mm a turn]",
-        0.0,
-        500.0,
-        step=5.0,
-        key=state.field("pitch"),
-        disabled=not cone,
-        help="How far the table moves in one turn; 0 = a circle. Cone beam only.",
-    )
-    b.number_input(
-        "Turns",
-        1.0,
-        40.0,
-        step=0.5,
-        key=state.field("turns"),
-        disabled=not (cone and state.value("pitch", 0.0) > 0),
-        help="Of a helical scan; instead of the angle range.",
-    )
-    a.number_input(
-        "Noise number", 0, 99999, step=1, key=state.field("seed"), help="Another number, other noise."
-    )
-    st.checkbox(
-        "Simulate on the reconstruction grid",
-        key=state.field("same_grid"),
-        help="The easier protocol of much of the literature: the scan makes the same errors as the reconstruction, "
-        "which flatters the numbers. Off: the scan is simulated from a finer volume.",
     )
 
 
