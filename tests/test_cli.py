@@ -136,6 +136,13 @@ def test_a_folder_without_dicom_is_named(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_training_needs_a_volume(tmp_path, capsys):
+    (tmp_path / "ct").mkdir()
+    assert main(["train", str(tmp_path / "ct"), "--out", str(tmp_path / "out")]) == 2
+    assert "no volume to train on" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_folders_of_out_are_made(tmp_path):
     volume = tmp_path / "new" / "deep" / "v.nii.gz"
     assert main(["reconstruct", *PHANTOM, "--method", "fbp", "--out", str(volume)]) == 0
@@ -146,7 +153,9 @@ def test_arguments_that_do_not_parse_end_with_2(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["compare", "phantom:thorax", "--grid", "64x64", "--out", "x"])
     assert ended.value.code == 2
-    assert "64x128x128" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "64x128x128" in error
+    assert len(error.strip().splitlines()) == 1
 
 
 def test_help_lists_the_commands(capsys):

@@ -104,6 +104,10 @@ def read_scans(folder: Path, validation: Sequence[str], cache: Path | None) -> t
         raise ValueError(
             f"there is no volume {unknown[0]!r} to hold out; there are {', '.join(scans) or 'none'}."
         )
+    if set(scans) <= set(validation):
+        raise ValueError(
+            f"{folder} holds no volume to train on; give a folder with a DICOM folder, zip or NIfTI file per volume."
+        )
     return (
         [s for n, s in scans.items() if n not in validation],
         [s for n, s in scans.items() if n in validation],
