@@ -1,0 +1,35 @@
+"""What the Compare page hands out is what it shows: NIfTI, DICOM and a picture, opened again."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+import torch
+from PIL import Image
+
+from core.scan.library import load_volume
+
+pytestmark = pytest.mark.browser
+SCAN = {"source": "phantom:thorax:0", "grid": [16, 48, 48], "photons": 1e5, "same_grid": True}
+
+
+def test_downloads_open_and_agree(browser, address, tmp_path):
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(120_000)  # patient: the machine may be busy
+    page.goto(f"{address}/reconstruct?scan={quote(json.dumps(SCAN))}")
+    page.get_by_text("SSIM").first.wait_for()  # FBP answers at once
+    page.get_by_role("button", name="Compare runs").click()
+    page.get_by_text("Values along a line").wait_for()
+    page.get_by_text("Download", exact=True).click()
+    found = {}
+    for button in ("NIfTI", "DICOM (zip)", "Picture (PNG)"):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=button).click()
+        found[button] = tmp_path / download.value.suggested_filename
+        download.value.save_as(found[button])
+    nifti, dicom = load_volume(found["NIfTI"]), load_volume(found["DICOM (zip)"])
+    assert nifti.shape == dicom.shape == (16, 48, 48)
+    assert torch.allclose(nifti.hu, dicom.hu, atol=0.51)  # DICOM holds whole Hounsfield units
+    assert min(Image.open(found["Picture (PNG)"]).size) > 100
+    context.close()
