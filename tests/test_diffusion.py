@@ -6,7 +6,7 @@ import torch
 from core import MU_WATER, ParallelBeam, Projector, Volume, VolumeGeometry, quality, reconstruct, simulate
 from core.prior.denoiser import PatchPrior, Precond
 from core.prior.network import NetworkConfig
-from core.reconstruct.diffusion import DataConsistency, diffusion
+from core.reconstruct.diffusion import DataConsistency, diffusion, expected_error
 
 CONFIG = NetworkConfig(
     patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=()
@@ -47,7 +47,7 @@ def test_data_consistency_solves_what_it_says(scan, gaussian):
     correct = DataConsistency(A, y, warm=PatchPrior.to_network(x), weights=weights, num_iterations=200)
     estimate = torch.full(A.domain_shape, 0.5)
     out = PatchPrior.from_network(correct(estimate, 0.5))
-    error = MU_WATER * 0.5 * 0.5 / (1 + 0.5**2) ** 0.5
+    error = MU_WATER * 0.5 / (1 + 0.5**2) ** 0.5
     gradient = A.T(A(out) - y) / correct.noise2 + (out - PatchPrior.from_network(estimate)) / error**2
     start = A.T(A(PatchPrior.from_network(estimate)) - y) / correct.noise2
     assert float(gradient.norm()) < 1e-3 * float(start.norm())
@@ -158,3 +158,16 @@ def test_a_prior_is_asked_for(small):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
     with pytest.raises(ValueError, match="load_prior"):
         reconstruct("diffusion", A, simulate(small, A))
+
+
+def test_the_error_that_is_expected_of_a_start_grows_with_what_is_missing(small):
+    def of(photon_count=None, **scan):
+        A = Projector(small.geometry, ParallelBeam.circular(small.geometry, **scan))
+        m = simulate(small, A, photon_count=photon_count)
+        return expected_error(A, m.projections, m.weights)
+
+    few, many = of(num_views=4), of(num_views=20)
+    assert few > many > 0
+    assert of(num_views=20, angle_range=1.5) > many
+    assert of(1e2, num_views=20) > of(1e4, num_views=20) > many
+    assert of(10.0, num_views=1) <= 0.5  # a guess, but no absurd one

@@ -108,7 +108,7 @@ def _run_diffusion(
         prior,
         weights=m.weights,
         num_steps=p.num_steps,
-        sigma_max=p.sigma_max,
+        sigma_max=p.sigma_max or None,
         warm_start=p.warm_start,
         trust=p.trust,
         churn=p.churn,

@@ -58,12 +58,12 @@ class TvParams:
 
 @dataclass(frozen=True)
 class DiffusionParams:
-    num_steps: int = option(6, "Steps", "Passes of the prior over the volume, per sample.", low=1, high=200)
+    num_steps: int = option(8, "Steps", "Passes of the prior over the volume, per sample.", low=1, high=200)
     sigma_max: float = option(
-        0.05,
+        0.0,
         "Noise at the start",
-        "How far from its start the sampler may go, in units of 1000 HU.",
-        low=0.01,
+        "How far from its start the sampler may go, in units of 1000 HU; 0 = by views, angles and dose.",
+        low=0.0,
         high=20.0,
         step=0.01,
     )
@@ -74,7 +74,7 @@ class DiffusionParams:
         choices=tuple(STARTS),
     )
     trust: float = option(
-        1.0,
+        1.5,
         "Trust in the data",
         "Above 1: fit the measurement more closely, noise included.",
         low=0.01,
