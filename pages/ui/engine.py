@@ -51,6 +51,14 @@ def grid_of(scan: ScanConfig) -> Shape:
     return PHANTOM_GRID if scan.source.startswith("phantom:") else source(scan.source).shape
 
 
+def small_grid(name: str) -> Shape:
+    """The grid on which everything answers fast: not finer than the volume is."""
+    if name.startswith("phantom:"):
+        return PHANTOM_GRID
+    z, y, x = (min(a, b) for a, b in zip(PHANTOM_GRID, source(name).shape, strict=True))
+    return z, y, x
+
+
 @st.cache_resource(max_entries=2, show_spinner="Loading the volume…")
 def source(name: str) -> Volume:
     """A stored volume at its own resolution."""
@@ -159,9 +167,10 @@ def history(run_id: str) -> list[Frame]:
     return read_history(store().run_folder(run_id))
 
 
-def averaged(volume: Volume, shape: Shape) -> np.ndarray:
-    """A volume on a coarser grid, as it is shown."""
-    return rounded(resample(volume, shape))
+@st.cache_resource(max_entries=6, show_spinner=False)
+def reference_hu(scan: ScanConfig, shape: Shape) -> np.ndarray:
+    """The reference, once it is there, as it is shown: on its own grid, or on that of a reduced picture beside it."""
+    return rounded(resample(reference(scan).result(), shape))
 
 
 def rounded(volume: Volume) -> np.ndarray:

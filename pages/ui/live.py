@@ -8,17 +8,16 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.reconstruct.methods import METHODS
-from core.runs.config import RunConfig
+from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import FAST_METHODS, Progress
 from core.runs.store import FINISHED, Run
-from core.volume import Volume
 from pages.ui import engine, figures, replays, state, words
 from pages.ui.viewer import Shown, viewer, window_for
 
 POLL = 0.4  # seconds
 CURVE_POLL = 2.0  # of the figures: a plot takes the browser longer than the pictures
 HEIGHT = 400  # of the pictures
-SAMPLER = {"noisy": "Noisy", "denoised": "Denoised", "x": "Fitted"}
+SAMPLER = {"noisy": "Before the pass", "denoised": "Denoised", "x": "Fitted"}
 """What the diffusion sampler shows of a pass, in the order in which it comes about."""
 
 
@@ -52,7 +51,7 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
         _numbers(run, now)
         replayed = bar(run.id, now, _title(run), _outcome(run, now), instant=_instant(run))
     future = engine.reference(run.config.scan)
-    reference = future.result() if future.done() and future.exception() is None else None
+    reference = run.config.scan if future.done() and future.exception() is None else None
     if replayed:
         labels = _sampler(run) if METHODS[run.config.method].needs_prior else {"x": _label(run)}
         window = window_for(run.config.scan.source)
@@ -126,7 +125,7 @@ def _curve(run: Run[RunConfig]) -> None:
     told = {
         "psnr": "PSNR: likeness to the reference, higher is better.",
         "residual": "Residual: how far the projections of the current volume are from the measured ones.",
-        "sigma": "Noise: what is still in the volume that the prior is given.",
+        "sigma": "Noise: the error that the prior is told to expect in the volume that it is given.",
     }
     before = " Left of 0: the iterations of the start." if any(p.stage for p in now.points) else ""
     st.caption(" ".join(told[name] for name in shown) + before)
@@ -163,16 +162,18 @@ def _outcome(run: Run[RunConfig], now: Progress) -> str:
     return f"done on {run.device}, measured against the reference on the reconstruction grid."
 
 
-def _pictures(run: Run[RunConfig], now: Progress, reference: Volume | None) -> None:
-    """The current volumes, and the reference as soon as there is one of the same grid."""
+def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) -> None:
+    """The current volumes, and the reference as soon as it is there."""
     parts = _shown(run, now)
     if not parts and reference is None:
         with st.container(border=True, height=HEIGHT):
             st.caption("The first picture comes in a moment…")
         return
-    # a reduced preview of a large volume is not on the reference's grid
-    if reference is not None and (not parts or reference.shape == parts[0].hu.shape):
-        parts.append(Shown("Reference", engine.rounded(reference)))
+    if reference is not None:
+        shape = (
+            parts[0].hu.shape if parts else engine.grid_of(reference)
+        )  # previews of large volumes are reduced
+        parts.append(Shown("Reference", engine.reference_hu(reference, shape)))
     sampler = METHODS[run.config.method].needs_prior
     several = ("side", "planes") if sampler else ("planes", "side")
     viewer(

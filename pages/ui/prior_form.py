@@ -132,7 +132,7 @@ def denoise_configs() -> list[DenoiseConfig]:
         "twice its extent at half the resolution (surroundings), and where it is (coordinates). Each one chosen "
         "here is switched off in a pass of its own, to see what is lost.",
     )
-    grid = DenoiseConfig.grid
+    grid = engine.small_grid(source)
     configs = [DenoiseConfig(source, grid, float(sigma), int(seed))]
     return configs + [
         DenoiseConfig(source, grid, float(sigma), int(seed), (name,)) for name in INPUTS if name in off

@@ -134,7 +134,7 @@ def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
     done = [run for run in runs if run.status in FINISHED]
     parts = [Shown("Noisy", engine.noisy_hu(config.scan, config.sigma, config.seed))]
     parts += [Shown(_name(run), engine.result_hu(run.id), _rmse(run)) for run in done]
-    parts.append(Shown("Clean", engine.rounded(future.result())))
+    parts.append(Shown("Clean", engine.reference_hu(config.scan, config.grid)))
     viewer(
         parts,
         future.result().geometry,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.runs.config import ScanConfig
 from core.runs.export import PLANES, gif_bytes, step_words
-from core.volume import Volume, VolumeGeometry
+from core.volume import VolumeGeometry
 from pages.ui import engine
 from pages.ui.viewer import WINDOWS, Scene, Seen, Shown, replay
 
@@ -18,7 +19,7 @@ def replay_view(
     geometry: VolumeGeometry,
     window: str,
     height: int,
-    reference: Volume | None = None,
+    reference: ScanConfig | None = None,
 ) -> None:
     """The snapshots of a run.
 
@@ -28,6 +29,8 @@ def replay_view(
         What the volumes of a snapshot are called, by their names, in the order in which they are shown.
     geometry : VolumeGeometry
         The run's.
+    reference : ScanConfig or None
+        The scan whose reference is shown beside them.
     """
     try:
         frames = engine.history(run_id)
@@ -40,7 +43,7 @@ def replay_view(
         for f in frames
     ]
     shape = next(iter(frames[0].volumes.values())).shape
-    fixed = [] if reference is None else [Shown("Reference", engine.averaged(reference, shape))]
+    fixed = [] if reference is None else [Shown("Reference", engine.reference_hu(reference, shape))]
     seen = replay(
         scenes,
         list(labels.values()),

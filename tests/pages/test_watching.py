@@ -1,0 +1,135 @@
+"""The Reconstruct page while a run works, when it is over, replayed, cancelled and gone wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from core.progress import Tiles
+from core.runs.config import RunConfig, ScanConfig
+from core.runs.history import Point
+from core.runs.jobs import wait
+from core.volume import VolumeGeometry
+from pages.ui import engine, figures, shell, viewer
+from tests.pages.test_pages import texts
+
+
+@pytest.fixture
+def shown(visit, small_scan):
+    """The page with this run in the address."""
+
+    def start(run_id: str):
+        app = visit(scan=json.dumps(small_scan.to_json()), run=run_id)
+        return app.switch_page(shell.RECONSTRUCT).run()
+
+    return start
+
+
+def test_running_diffusion_can_be_cancelled_or_finished_and_leaves_words(shown, small_scan):
+    run_id = engine.queue().submit(RunConfig(small_scan, "diffusion", {"num_steps": 200}))
+    while not engine.queue().progress(run_id).points:
+        pass
+    app = shown(run_id)
+    assert not app.exception
+    assert {"Iteration", "Left", "Residual", "PSNR"} <= {m.label for m in app.metric}
+    assert app.button(key=f"cancel.{run_id}").help
+    assert app.button(key=f"finish.{run_id}").help
+    engine.queue().cancel(run_id)
+    wait(engine.queue(), run_id, timeout=120)
+    app.run()
+    assert "This run was cancelled" in texts(app)
+    assert "Run" in [b.label for b in app.button]
+
+
+def test_finished_run_can_be_replayed_and_downloaded(shown, small_scan):
+    run_id = engine.queue().submit(RunConfig(small_scan, "sirt", {"num_iterations": 30}))
+    assert wait(engine.queue(), run_id, timeout=120).status == "done"
+    app = shown(run_id)
+    app.segmented_control(key=f"show.{run_id}").set_value("Replay").run()
+    assert not app.exception
+    kept = len(engine.history(run_id))
+    assert f"{kept} steps of the run were kept" in texts(app)
+    assert app.selectbox(key=f"gif.planes.{run_id}").options[-1] == "Three planes"
+
+
+def test_instant_methods_have_nothing_to_replay(shown, small_scan):
+    run_id = engine.queue().submit(RunConfig(small_scan, "fbp"))
+    assert wait(engine.queue(), run_id, timeout=120).status == "done"
+    app = shown(run_id)
+    assert not app.exception
+    assert not [s for s in app.segmented_control if s.key == f"show.{run_id}"]
+
+
+def test_samples_leave_a_mean_and_a_deviation(shown, small_scan):
+    params = {"num_steps": 2, "num_samples": 2, "warm_start": "noise"}
+    run_id = engine.queue().submit(RunConfig(small_scan, "diffusion", params))
+    assert wait(engine.queue(), run_id, timeout=180).status == "done"
+    std = engine.result_std(run_id)
+    exact = engine.store().result(run_id).std
+    assert np.abs(std - exact.data.numpy() * 1000 / 0.0192).max() <= 0.51  # in HU, not shifted by 1000
+    app = shown(run_id)
+    assert not app.exception
+    assert "2 samples" in texts(app)
+
+
+def test_failed_run_says_why(shown):
+    run_id = engine.queue().submit(RunConfig(ScanConfig("phantom:nobody", (8, 32, 32)), "sirt"))
+    wait(engine.queue(), run_id, timeout=120)
+    app = shown(run_id)
+    assert not app.exception
+    assert "The run failed" in texts(app)
+    assert "nobody" in texts(app)
+
+
+# ---- what the viewer is sent --------------------------------------------------------------------------
+
+
+def sent(monkeypatch, call):
+    """The header and the voxels that a call sends to the browser."""
+    kept = {}
+    monkeypatch.setattr(
+        viewer, "_component", lambda: lambda key, data, on_view_change: kept.update(data=data)
+    )
+    call()
+    data = kept["data"]
+    length = int.from_bytes(data[:4], "little")
+    return json.loads(data[4 : 4 + length]), np.frombuffer(data, "<i2", offset=4 + length)
+
+
+def test_replay_sends_every_volume_once_and_says_which_belong_to_a_moment(monkeypatch):
+    grid = VolumeGeometry((2, 4, 4))
+
+    def full(value):
+        return np.full(grid.shape, value, np.int16)
+
+    scenes = [
+        viewer.Scene("start", {"b": full(1)}),
+        viewer.Scene("step", {"a": full(2), "b": full(3)}, Tiles(4, ((0, 2, 0),))),
+    ]
+    fixed = [viewer.Shown("Reference", full(9))]
+    head, voxels = sent(monkeypatch, lambda: viewer.replay(scenes, ["a", "b"], grid, key="k", fixed=fixed))
+    volumes = voxels.reshape(head["count"], *head["shape"])
+    assert head["names"] == ["a", "b", "Reference"]
+    shown = [[None if i < 0 else int(volumes[i].max()) for i in f["at"]] for f in head["frames"]]
+    assert shown == [[None, 1, 9], [2, 3, 9]]
+    assert head["frames"][0]["tiles"] is None
+    assert head["frames"][1]["tiles"] == {"size": 4, "starts": [[0, 2, 0]]}
+    assert head["passed"] == [True, True, False]  # no tiles over the reference
+
+
+def test_colours_of_a_deviation_end_at_a_round_number_above_most_of_it():
+    hu = np.arange(1000, dtype=np.int16)
+    assert viewer.heat_top(hu) == 1000
+    assert viewer.heat_top(hu // 30) == 40
+    assert viewer.heat_top(np.zeros(5, np.int16)) == 1
+
+
+def test_iterations_of_a_start_lie_before_the_first_step():
+    points = [Point(i, 100, "start", residual=0.5) for i in (1, 50, 100)]
+    points += [Point(i, 6, residual=0.1, sigma=0.05, psnr=30.0) for i in range(1, 7)]
+    assert figures.shown(points) == ["psnr", "residual", "sigma"]
+    figure = figures.steps(points)
+    residual = figure.data[1]
+    assert list(residual.x) == [-0.99, -0.5, 0.0, 1, 2, 3, 4, 5, 6]
+    assert figure.data[2].y[0] == 50.0  # HU
+    assert figures.shown([Point(1, 2, residual=0.5)]) == ["residual"]
