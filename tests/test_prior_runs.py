@@ -2,6 +2,9 @@
 
 import json
 import math
+import time
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,10 +12,12 @@ import torch
 from core import load_prior, quality
 from core.prior.volumes import add_noise, denoise, draw
 from core.runs.config import RunConfig, ScanConfig, reference_volume
-from core.runs.history import read_history, read_trace
-from core.runs.jobs import JobQueue, wait
+from core.runs.history import Point, read_history, read_trace
+from core.runs.jobs import JobQueue, Progress, wait
+from core.runs.live import Live
 from core.runs.prior import INPUTS, DenoiseConfig, DrawConfig, read_config
 from core.runs.store import RunStore
+from core.runs.work import Watched
 from core.volume import VolumeGeometry
 
 DRAW = DrawConfig((16, 32, 32), (6.0, 8.0, 8.0), num_steps=3)
@@ -123,7 +128,7 @@ def test_switching_an_input_off_changes_the_answer(queue):
 def test_finishing_a_drawing_keeps_the_estimate_and_cancelling_drops_it(queue):
     finished, cancelled = (queue.submit(DrawConfig(DRAW.grid, DRAW.voxel_size, 500, seed=s)) for s in (1, 2))
     while queue.progress(finished).i < 2:
-        pass
+        time.sleep(0.02)
     queue.finish(finished)
     done = wait(queue, finished, timeout=60)
     assert done.status == "stopped"
@@ -131,7 +136,7 @@ def test_finishing_a_drawing_keeps_the_estimate_and_cancelling_drops_it(queue):
     assert frames[-1].point.i == done.i
     assert abs(frames[-1].volumes["x"] - queue.store.result(finished).volume.hu.numpy()).max() <= 0.5
     while queue.progress(cancelled).i < 2:
-        pass
+        time.sleep(0.02)
     assert set(queue.preview(cancelled)) == {"noisy", "x"}
     queue.cancel(cancelled)
     assert wait(queue, cancelled, timeout=60).status == "cancelled"
@@ -147,6 +152,27 @@ def test_an_expected_scan_neither_holds_up_nor_harms_what_is_asked_for(queue):
     queue.expect(ScanConfig("phantom:nobody"))  # with nothing else to do
     run_id = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 3}))
     assert wait(queue, run_id, timeout=60).status == "done"
+
+
+def test_progress_within_a_pass_counts():
+    """A pass over a large volume takes long: the bar must not stand still meanwhile."""
+    first = Progress("running", part=(3, 4))
+    assert first.share == 0.75
+    start = replace(first, points=(Point(100, 100, "start"),))
+    assert start.share == 0.75  # the start is done; this is the first pass
+    second = replace(start, points=(*start.points, Point(1, 4)))
+    assert second.share == pytest.approx(1.75 / 4)
+    assert replace(second, part=None).share == 0.25
+    assert Progress("queued").share == 0
+
+
+def test_a_pass_can_be_cancelled_before_its_end(tmp_path):
+    """And only cancelled: the estimate of half a pass is none."""
+    for wish, raises in (("cancel", pytest.raises(StopIteration)), ("finish", nullcontext())):
+        live = Live(tmp_path, lambda **event: None, lambda wish=wish: wish)
+        prior = Watched(load_prior(), live.within)
+        with raises:
+            prior(torch.zeros(32, 32, 32), 0.3)
 
 
 def test_diffusion_tells_its_start_and_its_passes_with_their_quality(queue):

@@ -40,6 +40,8 @@ class Progress:
         The figures of every step so far.
     tiles : Tiles or None
         Those of the last pass of the prior.
+    part : (done, total) or None
+        Tiles of the pass at hand.
     message : str
         What it is doing, or why it failed.
     version : int
@@ -52,6 +54,7 @@ class Progress:
     eta: float = float("nan")
     points: tuple[Point, ...] = ()
     tiles: Tiles | None = None
+    part: tuple[int, int] | None = None
     message: str = ""
     version: int = 0
 
@@ -64,6 +67,14 @@ class Progress:
     def total(self) -> int:
         """Iterations planned of it; 0 = not known yet."""
         return self.points[-1].total if self.points else 0
+
+    @property
+    def share(self) -> float:
+        """How much of the stage at hand is done, 0 to 1; of the first pass, as long as none is done."""
+        done, of = self.part or (0, 1)
+        if not self.total or (self.stage and self.part):
+            return done / of
+        return min(1.0, (self.i + done / of) / self.total)
 
     @property
     def stage(self) -> str:
@@ -177,7 +188,9 @@ class JobQueue:
         if tiles is not None:
             event["tiles"] = Tiles(tiles["size"], tuple(map(tuple, tiles["starts"])))
         eta = pace * (point.total - point.i)
-        return event | {"points": (*known.points, point), "seconds": point.seconds, "eta": eta}
+        return event | {
+            "points": (*known.points, point), "seconds": point.seconds, "eta": eta, "part": None
+        }  # fmt: skip
 
     def _lost(self, lane: _Lane, code: int) -> None:
         """The worker died: the run it had fails with a word, those behind it go to a new one."""

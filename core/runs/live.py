@@ -87,6 +87,12 @@ class Live:
         if self.wish is not None:
             raise StopIteration
 
+    def within(self, done: int, total: int) -> None:
+        """So many tiles of the pass at hand are done. A pass has no result before its end: only "cancel" ends it."""
+        if self.ask() == "cancel":
+            raise StopIteration
+        self.say(status="running", message="", part=(done, total))
+
     def close(self) -> None:
         """Keep the figures of all steps."""
         write_trace(self.folder, self.points)

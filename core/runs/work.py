@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from core.prior.denoiser import PatchPrior
 from core.prior.volumes import add_noise, denoise, draw
@@ -15,7 +18,7 @@ from core.runs.live import Live
 from core.runs.prior import Config, DenoiseConfig, DrawConfig
 from core.runs.store import RunStore
 from core.runs.weights import shared_prior
-from core.volume import Volume, VolumeGeometry
+from core.volume import Triple, Volume, VolumeGeometry
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +28,22 @@ class Done:
     result: Result
     reference: Volume | None = None
     device: str = "cpu"
+
+
+class Watched:
+    """A prior that tells after each batch of tiles how far its pass is; all else is as the prior has it."""
+
+    def __init__(self, prior: PatchPrior, on_tiles: Callable[[int, int], None]) -> None:
+        self.prior, self.on_tiles = prior, on_tiles
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.prior, name)
+
+    def at(self, voxel_size: Triple) -> Watched:
+        return Watched(self.prior.at(voxel_size), self.on_tiles)
+
+    def __call__(self, x: Tensor, sigma: float, **options: Any) -> Tensor:
+        return self.prior(x, sigma, on_tiles=self.on_tiles, **options)
 
 
 def work(config: Config, store: RunStore, live: Live, tell: Callable[[str], None]) -> Done:
@@ -44,7 +63,7 @@ def _reconstruct(config: RunConfig, store: RunStore, live: Live, tell: Callable[
     prior = None
     if METHODS[config.method].needs_prior:
         tell("Loading the prior")
-        prior = shared_prior().at(prepared.reference.geometry.voxel_size)
+        prior = Watched(shared_prior(), live.within).at(prepared.reference.geometry.voxel_size)
     tell("")
     live.begin(reference=prepared.reference)
     params = make_params(config.method, config.params)
@@ -56,10 +75,11 @@ def _reconstruct(config: RunConfig, store: RunStore, live: Live, tell: Callable[
 
 def _draw(config: DrawConfig, prior: PatchPrior, live: Live, tell: Callable[[str], None]) -> Done:
     tell("")
+    watched: Any = Watched(prior, live.within)  # in all that counts a PatchPrior
     live.begin(parts=("noisy", "x"))  # nothing bends the denoised estimate: it is x
     with PeakMemory() as memory:
         volume = draw(
-            prior,
+            watched,
             VolumeGeometry(config.grid, config.voxel_size),
             num_steps=config.num_steps,
             seed=config.seed,

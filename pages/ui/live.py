@@ -71,9 +71,8 @@ def ended(now: Progress) -> None:
 def bar(run_id: str, now: Progress, title: str, outcome: str, *, instant: bool = False) -> bool:
     """The progress with its two buttons, or how it ended with the choice of a replay; True if that is chosen."""
     if now.status in engine.ACTIVE:
-        done, cancel, finish = st.columns([5, 1, 1.3], vertical_alignment="center")
-        share = now.i / now.total if now.total else 0.0
-        done.progress(min(1.0, share), text=f"{title}: {words.progress_words(now)}")
+        done, cancel, finish = st.columns([2.6, 1, 1.4], vertical_alignment="center")
+        done.progress(now.share, text=f"{title}: {words.progress_words(now)}")
         if not instant:
             queue = engine.queue()
             cancel.button(

@@ -111,8 +111,8 @@ def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
     for run in runs:
         now, name = engine.progress(run), _name(run)
         if now.status in engine.ACTIVE:
-            shown, cancel = st.columns([6, 1], vertical_alignment="center")
-            shown.progress(min(1.0, now.i / now.total) if now.total else 0.0, text=f"{name}: {_tiles(now)}")
+            shown, cancel = st.columns([4, 1], vertical_alignment="center")
+            shown.progress(now.share, text=f"{name}: {_tiles(now)}")
             cancel.button(
                 "Cancel",
                 key=f"cancel.{run.id}",

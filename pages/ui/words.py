@@ -128,9 +128,14 @@ def progress_words(now: Progress) -> str:
         return "Next in line" if now.place <= 1 else f"In the queue: {now.place} runs before this one"
     if now.message:
         return f"{now.message}…"
+    patch = f"patch {now.part[0]} of {now.part[1]}" if now.part else ""
+    if patch and (now.stage or not now.total):
+        return f"First pass, {patch}"
     if not now.total:
         return "Starting…"
     left = f", about {seconds(now.eta)} left" if math.isfinite(now.eta) else ""
     if now.stage:
         return f"Start, iteration {now.i} of {now.total}"
+    if patch:
+        return f"Iteration {now.i + 1} of {now.total}, {patch}{left}"
     return f"Iteration {now.i} of {now.total}, {seconds(now.seconds)}{left}"

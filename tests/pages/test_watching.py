@@ -1,6 +1,7 @@
 """The Reconstruct page while a run works, when it is over, replayed, cancelled and gone wrong."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def shown(visit, small_scan):
 def test_running_diffusion_can_be_cancelled_or_finished_and_leaves_words(shown, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "diffusion", {"num_steps": 200}))
     while not engine.queue().progress(run_id).points:
-        pass
+        time.sleep(0.02)
     app = shown(run_id)
     assert not app.exception
     assert {"Iteration", "Left", "Residual", "PSNR"} <= {m.label for m in app.metric}
