@@ -6,7 +6,8 @@ import torch
 from core import MU_WATER, ParallelBeam, Projector, Volume, VolumeGeometry, quality, reconstruct, simulate
 from core.prior.denoiser import PatchPrior, Precond
 from core.prior.network import NetworkConfig
-from core.reconstruct.diffusion import DataConsistency, diffusion, expected_error
+from core.reconstruct.diffusion import DataConsistency, diffusion, halved_grid, on_grid
+from core.reconstruct.starts import STARTS, expected_error
 
 CONFIG = NetworkConfig(
     patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=()
@@ -171,3 +172,53 @@ def test_the_error_that_is_expected_of_a_start_grows_with_what_is_missing(small)
     assert of(num_views=20, angle_range=1.5) > many
     assert of(1e2, num_views=20) > of(1e4, num_views=20) > many
     assert of(10.0, num_views=1) <= 0.5  # a guess, but no absurd one
+
+
+def test_coarse_to_fine_reconstructs_on_the_whole_grid(small, gaussian):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=16))
+    measurement = simulate(small, A)
+    told = []
+    options = {"num_steps": 3, "sigma_max": 0.05}
+    # a third of the start's iterations are made on the fine grid, so both make as many there
+    coarse, _ = diffusion(
+        A, measurement.projections, gaussian.at(A.vg.voxel_size), stages=2, start_iterations=90,
+        callback=told.append, **options,
+    )  # fmt: skip
+    alone, _ = diffusion(
+        A, measurement.projections, gaussian.at(A.vg.voxel_size), stages=1, start_iterations=30, **options
+    )
+    assert {tuple(step.x.shape) for step in told} == {small.shape}
+    error = [float((x - small.data).norm() / small.data.norm()) for x in (coarse, alone)]
+    assert (
+        error[0] < 1.3 * error[1]
+    )  # a third of the iterations on the fine grid, begun from the coarse result
+
+    def stop(step):
+        raise StopIteration
+
+    x, std = diffusion(
+        A, measurement.projections, gaussian.at(A.vg.voxel_size), stages=2, callback=stop, **options
+    )
+    assert x.shape == small.shape
+    assert std is None
+
+
+def test_coarser_grids_cover_the_same_box():
+    vg = VolumeGeometry((9, 64, 65), (5.0, 1.0, 1.0), (0.0, 3.0, 0.0))
+    half = halved_grid(vg)
+    assert half.shape == (9, 32, 33)  # thick slices stay
+    assert half.size == pytest.approx(vg.size)
+    assert half.pos == vg.pos
+    ramp = torch.linspace(0, 1, 32)[None, None].expand(4, 4, 32)
+    finer = on_grid(ramp.contiguous(), (8, 4, 64))
+    assert float((finer.diff(dim=2) >= 0).float().mean()) == 1
+    assert float(finer.mean()) == pytest.approx(0.5, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", [n for n, start in STARTS.items() if start is not None])
+def test_every_start_is_nearer_to_the_object_than_nothing(small, name):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=24))
+    y = simulate(small, A).projections
+    x = STARTS[name](A, y, None, None, 50, None)
+    assert float((x - small.data).norm()) < 0.6 * float(small.data.norm())
+    assert float(x.min()) >= 0

@@ -10,29 +10,28 @@ knows the errors of such starts is that of restoration priors (Hu et al. 2024).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from core.geometry import ConeBeam, ParallelBeam
 from core.prior.denoiser import PatchPrior
 from core.prior.patches import PatchGrid
 from core.prior.sampler import karras_sigmas, sample
 from core.progress import Callback, Step, Tiles, stops
 from core.projector import Projector
-from core.reconstruct.iterative import relative_weights, sirt, tv
-from core.volume import MU_WATER
-
-STARTS: dict[str, Callable[..., Tensor] | None] = {"tv": tv, "sirt": sirt, "noise": None}
-"""Where the sampler starts: the method's estimate plus noise, or noise alone."""
+from core.reconstruct.iterative import relative_weights
+from core.reconstruct.starts import STARTS, expected_error
+from core.volume import MU_WATER, Shape, VolumeGeometry
 
 SIGMA_OF_NOISE = 10.0  # noise level from which a volume is made of noise alone
 
 WIDER = 2.4
 """Sampling begins at so many times the start's error: the prior has to look past it. Best on validation volumes."""
+
+COARSEST = 160
+"""Grids of more voxels across are reconstructed coarse to fine."""
 
 AIR = 0.1  # network space: below it, with a margin of blur, a voxel of the start counts as air
 
@@ -49,6 +48,7 @@ def diffusion(
     start_noise: float | None = None,
     warm_start: str = "tv",
     start_iterations: int = 150,
+    stages: int | None = None,
     trust: float = 1.5,
     cg_iterations: int = 6,
     churn: float = 0.0,
@@ -77,6 +77,10 @@ def diffusion(
     warm_start : a name in STARTS
     start_iterations : int
         Of the method that makes the start.
+    stages : int or None
+        Coarse to fine: with 2, all of this is first done on a grid of half the resolution, and the start begins from
+        that; with 3 that one has a coarser one before it. None = as many as bring the coarsest below
+        `COARSEST` voxels across. Not from noise alone.
     trust : float
         How strongly the measurement holds: the larger, the nearer data consistency comes to a plain least-squares
         fit. 1 weighs it as if each ray were as good as its weight (or its discretisation) says.
@@ -94,13 +98,26 @@ def diffusion(
     """
     if warm_start not in STARTS:
         raise ValueError(f"warm_start must be one of {', '.join(STARTS)}, got {warm_start!r}.")
+    if stages is None:
+        stages = 1 + max(0, math.ceil(math.log2(max(A.domain_shape[1:]) / COARSEST)))
     first = STARTS[warm_start]
     scale = float(torch.linalg.vector_norm(y)) or 1.0
     warm = None
     if first is not None:
-        options = {"weights": weights} if first is tv else {}
-        start = _Start(callback)
-        x = first(A, y, num_iterations=start_iterations, callback=start, **options)
+        x_init, start = None, _Start(A.domain_shape, callback)
+        if stages > 1:
+            coarse = Projector(halved_grid(A.vg), A.pg, A.backend)
+            x, _ = diffusion(
+                coarse, y, prior.at(coarse.vg.voxel_size), weights=weights, num_steps=num_steps, rho=rho,
+                sigma_max=sigma_max, start_noise=0.0, warm_start=warm_start, start_iterations=start_iterations,
+                stages=stages - 1, trust=trust, cg_iterations=cg_iterations, churn=churn, generator=generator,
+                callback=start,
+            )  # fmt: skip
+            x_init = on_grid(x, A.domain_shape)
+            if start.stopped:
+                return x_init, None
+            start_iterations = max(1, start_iterations // 3)
+        x = first(A, y, weights, x_init, start_iterations, start)
         if start.stopped:
             return x, None
         warm = PatchPrior.to_network(x)
@@ -135,15 +152,33 @@ def diffusion(
 
 
 class _Start:
-    """What the callback is told of the start's iterations, and whether it asked to stop."""
+    """What the callback is told of the start's iterations, on whatever grid, and whether it asked to stop."""
 
-    def __init__(self, callback: Callback | None) -> None:
-        self.callback, self.stopped = callback, False
+    def __init__(self, shape: Shape, callback: Callback | None) -> None:
+        self.shape, self.callback, self.stopped = shape, callback, False
 
     def __call__(self, step: Step) -> None:
+        if self.callback is None:
+            return
+        if tuple(step.x.shape) != self.shape:
+            step = Step(step.i, step.total, on_grid(step.x, self.shape), step.residual, step.sigma)
         self.stopped = stops(self.callback, replace(step, stage="start"))
         if self.stopped:
             raise StopIteration
+
+
+def halved_grid(vg: VolumeGeometry) -> VolumeGeometry:
+    """A grid of half the resolution along the axes whose voxels are not much longer than the shortest ones."""
+    shortest = min(vg.voxel_size)
+    z, y, x = (
+        -(-n // 2) if size < 1.5 * shortest else n for n, size in zip(vg.shape, vg.voxel_size, strict=True)
+    )
+    return vg.with_shape((z, y, x))
+
+
+def on_grid(x: Tensor, shape: Shape) -> Tensor:
+    """x (z, y, x) interpolated to another grid of the same extent."""
+    return functional.interpolate(x[None, None], shape, mode="trilinear", align_corners=False)[0, 0]
 
 
 class _Samples:
@@ -252,29 +287,8 @@ class DataConsistency:
         return PatchPrior.to_network(x0 + x)
 
 
-def expected_error(A: Projector, y: Tensor, weights: Tensor | None = None) -> float:
-    """About how far a total-variation reconstruction of this scan is off, root mean square, network units.
-
-    Three parts: what a grid cannot show, missing views and angles, and photon noise. The form is a guess, its
-    constants are fitted to reconstructions of a held-out chest CT (8 to 60 views, 90 to 180 degrees, parallel and
-    cone beam, no noise to 1e4 photons), where it is right to about a fifth.
-    """
-    views, angle_range = A.pg.num_views, math.pi
-    if isinstance(A.pg, ParallelBeam | ConeBeam) and A.pg.num_views > 1:
-        angles = np.asarray(A.pg.angles)
-        angle_range = float(np.ptp(angles)) * views / (views - 1)
-    coverage = views / (math.pi / 2 * max(A.vg.shape[1:]))  # of a full scan (Kak & Slaney, sec. 5.1)
-    seen = min(1.0, angle_range / math.pi)
-    sparse = 0.006 * coverage**-0.78
-    error = math.hypot(0.02, sparse) * seen**-2.3
-    if weights is not None:
-        relative = float((1 / weights.mean()).sqrt() / y.mean().clamp(min=1e-6))
-        error = math.hypot(error, 2.7 * relative * coverage**-0.5)
-    return min(0.5, error)
-
-
 def _not_air(warm: Tensor, reach: int = 2) -> Tensor:
     """Voxels that may hold something: above AIR in the start, or within `reach` voxels of such."""
     size = 2 * reach + 1
-    smooth = torch.nn.functional.avg_pool3d(warm[None, None], size, 1, reach, count_include_pad=False)
-    return (torch.nn.functional.max_pool3d(smooth, size, 1, reach) > AIR)[0, 0]
+    smooth = functional.avg_pool3d(warm[None, None], size, 1, reach, count_include_pad=False)
+    return (functional.max_pool3d(smooth, size, 1, reach) > AIR)[0, 0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from core.reconstruct.analytic import FILTERS
-from core.reconstruct.diffusion import STARTS
+from core.reconstruct.starts import STARTS
 
 
 def option(default: Any, label: str, help: str, **limits: Any) -> Any:
