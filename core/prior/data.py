@@ -160,8 +160,8 @@ class PatchSource:
         level = float(error.square().mean().sqrt())
         white = level * float(rng.uniform(0, 1.5))
         noisy = clean + error + white * torch.randn(clean.shape, generator=generator)
-        # in use the level of a draft's error is a guess
-        guessed = math.hypot(level, white) * math.exp(0.25 * float(rng.standard_normal()))
+        # in use the level is a guess, and on the high side on purpose: the prior then takes more off
+        guessed = math.hypot(level, white) * math.exp(float(rng.uniform(-0.3, 0.9)))
         return _Spoilt(clean, noisy, max(guessed, SIGMA_LEAST), draft.voxel_size)
 
     def _slab(self, depth: int, rng: np.random.Generator) -> tuple[int, int]:

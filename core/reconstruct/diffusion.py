@@ -47,9 +47,9 @@ def diffusion(
     rho: float = 3.0,
     start_noise: float | None = None,
     warm_start: str = "tv",
-    start_iterations: int = 150,
+    start_iterations: int = 300,
     stages: int | None = None,
-    trust: float = 1.5,
+    trust: float = 1.0,
     cg_iterations: int = 6,
     churn: float = 0.0,
     num_samples: int = 1,
@@ -253,7 +253,7 @@ class DataConsistency:
         *,
         warm: Tensor | None = None,
         weights: Tensor | None = None,
-        trust: float = 1.5,
+        trust: float = 1.0,
         num_iterations: int = 6,
     ) -> None:
         self.A, self.y, self.num_iterations = A, y, num_iterations

@@ -74,7 +74,7 @@ class DiffusionParams:
         choices=tuple(STARTS),
     )
     trust: float = option(
-        1.5,
+        1.0,
         "Trust in the data",
         "Above 1: fit the measurement more closely, noise included.",
         low=0.01,

@@ -45,7 +45,7 @@ def draw_draft(scans: Sequence[Scan], config: DataConfig, rng: np.random.Generat
     """A random scan of a random training volume on a random grid, and its reconstruction by TV or SIRT."""
     weights = np.array([s.weight for s in scans])
     scan = scans[int(rng.choice(len(scans), p=weights / weights.sum()))]
-    most = max(1, round(300 / scan.voxel_size[0]))  # 300 mm are enough
+    most = max(1, round(150 / scan.voxel_size[0]))  # many short ones teach more than few long ones
     start = int(rng.integers(max(1, len(scan.hu) - most + 1)))
     hu = np.ascontiguousarray(scan.hu[start : start + most])
     volume = Volume.from_hu(torch.from_numpy(hu), VolumeGeometry(hu.shape, scan.voxel_size))
@@ -77,7 +77,7 @@ def draw_draft(scans: Sequence[Scan], config: DataConfig, rng: np.random.Generat
     A, y, variances = prepared.A, prepared.measurement.projections, prepared.measurement.weights
     if rng.random() < 0.8:
         lam = MU_WATER * math.exp(rng.uniform(math.log(1.5e-4), math.log(6e-4)))
-        iterations = int(rng.integers(60, 150))
+        iterations = int(rng.integers(60, 120))
         draft = tv(A, y, lam=lam, weights=variances, num_iterations=iterations)
     else:
         draft = sirt(A, y, num_iterations=int(rng.integers(20, 120)))

@@ -11,7 +11,7 @@ from pages.ui import shell, state
 if TYPE_CHECKING:
     from core.runs.config import ScanConfig
 
-METHODS = ("fbp", "sirt", "tv")
+METHODS = ("fbp", "tv", "diffusion")
 
 
 def prepare() -> None:

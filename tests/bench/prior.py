@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict] = {
     "parallel 60 over 90 degrees": {"num_views": 60, "angle_range": 90.0},
     "parallel 60 over 120 degrees": {"num_views": 60, "angle_range": 120.0},
     "cone 20": {"num_views": 20, "beam": "cone", "angle_range": 360.0},
+    "cone 20 at 1e4 photons": {"num_views": 20, "beam": "cone", "angle_range": 360.0, "photons": 1e4},
     "cone 60": {"num_views": 60, "beam": "cone", "angle_range": 360.0},
 }
 WEIGHTS = (1.25e-4, 2.5e-4, 5e-4, 1e-3)
