@@ -181,6 +181,7 @@ def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str
             Views(views.cone, views.source, views.det_pos, views.det_v / n, views.det_u / n, (v * n, u * n)),
             n,
         )
+    share = _share_of_slices(views, volume.geometry) if level else torch.empty(0)
     out = []
     # views at a time: bounds the memory of the finer projections
     per_chunk = max(1, 2**26 // (n * u * finer.det_shape[0]))
@@ -188,9 +189,8 @@ def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str
         part = Projector(volume.geometry, finer.subset(slice(start, start + per_chunk)), backend)(volume.data)
         transmission = torch.exp(-part).unflatten(2, (u, n)).unflatten(0, (-1, per_row)).mean((1, 4))
         if level:
-            share = _share_of_slices(views, volume.geometry).to(transmission)
             # what a row sees beside the volume is air
-            transmission = torch.tensordot(share, transmission - 1, dims=1) + 1
+            transmission = torch.tensordot(share.to(transmission), transmission - 1, dims=1) + 1
         out.append(-torch.log(transmission))
     return torch.cat(out, 1)
 
