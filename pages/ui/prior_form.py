@@ -49,8 +49,8 @@ def choose_kind() -> str:
     )
     st.caption(
         {
-            "draw": "From pure noise, step by step, to a volume that looks like the CT it was trained on. "
-            "No scan and no patient is behind it.",
+            "draw": "From pure noise, step by step, to what the prior takes for CT. No scan and no patient is "
+            "behind it. The weights that ship are young: they make tissue and air, not yet a body.",
             "denoise": "Noise is added to a volume and the prior guesses what was there, in one pass. What it is "
             "told of the rest of the volume can be switched off.",
         }[kind or "draw"]
