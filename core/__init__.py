@@ -27,7 +27,8 @@ _os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from core.geometry import ConeBeam, ParallelBeam, Views
 from core.measurement import Measurement, relative_dose, simulate
 from core.metrics import Quality, quality
-from core.prior.denoiser import PatchPrior, load_prior
+from core.prior.denoiser import PatchPrior
+from core.prior.files import load_prior
 from core.progress import Step
 from core.projector import Projector
 from core.reconstruct.methods import METHODS, Result, reconstruct

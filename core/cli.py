@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from core import commands
 from core.prior.data import DataConfig
-from core.prior.network import PRESETS
+from core.prior.network import CONTEXTS, PRESETS
 from core.prior.training import TrainConfig
 from core.reconstruct.methods import METHODS
 from core.scan.library import SOURCES
@@ -143,9 +143,20 @@ def _parser() -> argparse.ArgumentParser:
         default=64,
         help="quick reconstructions of simulated sparse scans to train on beside white noise",
     )
+    sub.add_argument(
+        "--draft-prior",
+        metavar="PRIOR",
+        help="train on what the sampler makes of the drafts with this prior, too",
+    )
     sub.add_argument("--start", metavar="PRIOR", help="a prior whose weights a new run starts from")
     sub.add_argument(
         "--without", choices=("context", "surround", "coordinates"), help="leave an input out: an ablation"
+    )
+    sub.add_argument(
+        "--context",
+        choices=CONTEXTS,
+        default="area",
+        help="how the context is reduced; trilinear: an ablation",
     )
     sub.add_argument(
         "--cache", type=Path, metavar="DIR", help="keep decoded volumes here: the next start is quick"

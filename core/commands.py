@@ -113,6 +113,7 @@ def train(arguments: argparse.Namespace) -> None:
     network = PRESETS[arguments.network]
     if arguments.without:
         network = replace(network, **{f"use_{arguments.without}": False})  # type: ignore[arg-type]
+    network = replace(network, context_by=arguments.context)
     config = TrainConfig(
         network=network,
         data=DataConfig(voxel_xy=tuple(arguments.voxel_xy), voxel_z=tuple(arguments.voxel_z)),
@@ -129,6 +130,7 @@ def train(arguments: argparse.Namespace) -> None:
         config,
         validation=[n for n in arguments.validation.split(",") if n],
         num_drafts=arguments.drafts,
+        draft_prior=arguments.draft_prior,
         minutes=arguments.minutes,
         validate_every=arguments.validate_every,
         start=arguments.start,
@@ -207,7 +209,7 @@ def _write(path: Path, volume: Volume) -> None:
 
 
 def _prior(name: str | None, voxel_size: tuple[float, float, float]) -> Any:
-    from core.prior.denoiser import load_prior
+    from core.prior.files import load_prior
 
     return (load_prior(name) if name else load_prior()).at(voxel_size)
 

@@ -1,4 +1,4 @@
-"""What tests share: an asymmetric object, small scans of both beams, seeded randomness."""
+"""What tests share: an asymmetric object, small scans of both beams, a tiny network, seeded randomness."""
 
 import os
 
@@ -8,6 +8,11 @@ import pytest
 import torch
 
 from core import ConeBeam, ParallelBeam, Volume, VolumeGeometry
+from core.prior.network import NetworkConfig
+
+TINY = NetworkConfig(
+    patch_size=8, channels=(8, 12), blocks=(1, 1), fine_channels=4, fine_blocks=1, smoothings=(0.5,), embed=16
+)
 
 
 @pytest.fixture
@@ -72,3 +77,12 @@ def small():
         - 0.0096 * ((y + 6) ** 2 + (x - 4) ** 2 + z**2 < 36)
     )
     return Volume(data.to(torch.float32), vg)
+
+
+@pytest.fixture
+def one_thread():
+    """Layers this small only wait for a second thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from core.prior.denoiser import Context, network_inputs
+from core.prior.network import CONTEXTS
 from core.prior.patches import (
     PatchGrid,
+    context_noise_factor,
     coordinates,
     cut,
     global_context,
@@ -12,6 +14,7 @@ from core.prior.patches import (
     reflect_index,
     surround,
 )
+from tests.conftest import TINY
 
 SHAPES = [(8, 8, 8), (16, 24, 8), (9, 17, 30), (5, 8, 23), (3, 1, 40)]
 
@@ -49,7 +52,7 @@ def test_reflection_repeats_edges_and_never_leaves_the_volume():
 def test_an_echo_of_the_coordinates_reproduces_them_through_the_tiler(shape, generator):
     """A probe network that returns a coordinate channel must give back where each voxel is."""
     grid = PatchGrid.random(shape, 8, generator=generator)
-    context = Context.of(torch.rand(grid.padded_shape, generator=generator), 8)
+    context = Context.of(torch.rand(grid.padded_shape, generator=generator), TINY)
     for axis in range(3):
         padded = torch.empty(grid.padded_shape)
         for starts in grid.batches(5):
@@ -76,6 +79,16 @@ def test_global_context_is_the_average_of_the_whole(generator):
     context = global_context(x, 8)
     assert context.shape == (8, 8, 8)
     torch.testing.assert_close(context[0, 0, 0], x[:2, :3, :4].mean())
+
+
+@pytest.mark.parametrize("by", CONTEXTS)
+def test_context_lowers_white_noise_as_foretold(by, generator):
+    """Area averages lower it by the square root of the voxels in a cell, trilinear samples by much less."""
+    shape, size = (64, 96, 80), 16  # 80: samples lie at changing places between voxels
+    factor = context_noise_factor(shape, size, by)
+    found = global_context(torch.randn(shape, generator=generator), size, by).std()
+    assert float(found) == pytest.approx(factor, rel=0.06)  # of 4096 samples: 1.1 %, some are correlated
+    assert context_noise_factor(shape, size, "area") < 0.5 * context_noise_factor(shape, size, "trilinear")
 
 
 def test_tiles_of_air_can_be_left_out():

@@ -6,25 +6,16 @@ import safetensors.torch
 import torch
 
 from core import MU_WATER, load_prior
-from core.prior.denoiser import PatchPrior, Precond, save_prior
-from core.prior.network import NetworkConfig, depth_to_space, space_to_depth
+from core.prior.denoiser import PatchPrior, Precond
+from core.prior.files import save_prior
+from core.prior.network import depth_to_space, space_to_depth
 from core.prior.patches import PatchGrid
 from core.prior.rof import rof
-
-TINY = NetworkConfig(
-    patch_size=8, channels=(8, 12), blocks=(1, 1), fine_channels=4, fine_blocks=1, smoothings=(0.5,), embed=16
-)
+from tests.conftest import TINY
 
 BLANK = replace(TINY, smoothings=())  # begins as nothing rather than as total variation
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Layers this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny(seed=0, trained=True, config=TINY):

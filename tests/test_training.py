@@ -13,25 +13,16 @@ import torch.multiprocessing as mp
 
 from core import load_prior
 from core.prior.data import Batch, DataConfig, Draft, PatchSource, Scan
-from core.prior.denoiser import Precond
-from core.prior.network import NetworkConfig
-from core.prior.training import TrainConfig, Trainer, ValidationSet, edm_loss, rate_factor
+from core.prior.denoiser import PatchPrior, Precond
+from core.prior.training import TrainConfig, Trainer, edm_loss, rate_factor
+from core.prior.validation import ValidationSet
 from core.runs.drafts import draw_draft, make_drafts
 from core.volume import Volume, VolumeGeometry
+from tests.conftest import TINY
 
-TINY = NetworkConfig(
-    patch_size=8, channels=(8, 12), blocks=(1, 1), fine_channels=4, fine_blocks=1, smoothings=(0.5,), embed=16
-)
 BLANK = replace(TINY, smoothings=())  # begins as nothing rather than as total variation
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Layers this small only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -50,7 +41,7 @@ CONFIG = TrainConfig(
 
 
 def test_batches_depend_on_the_seed_and_the_step_alone(scans):
-    make = lambda seed: PatchSource(scans, CONFIG.data, patch_size=8, volumes=2, crops=3, seed=seed)  # noqa: E731
+    make = lambda seed: PatchSource(scans, CONFIG.data, network=TINY, volumes=2, crops=3, seed=seed)  # noqa: E731
     one, two = make(1), make(1)
     for step in range(9):
         expected = one.batch(step)
@@ -61,7 +52,7 @@ def test_batches_depend_on_the_seed_and_the_step_alone(scans):
 
 
 def test_patches_carry_the_noise_they_say(scans):
-    source = PatchSource(scans, CONFIG.data, patch_size=8, volumes=4, crops=16)
+    source = PatchSource(scans, CONFIG.data, network=TINY, volumes=4, crops=16)
     batch = source.batch(0)
     for sigma in batch.sigma.unique():
         rows = batch.sigma == sigma
@@ -75,17 +66,17 @@ def test_patches_of_drafts_carry_the_errors_of_the_draft(scans, generator):
     clean = scans[0].hu
     _, y, x = np.meshgrid(*(np.arange(n) for n in clean.shape), indexing="ij")
     streaks = (200 * np.sin(0.9 * x + 0.4 * y)).astype(np.int16)
-    draft = Draft((clean + streaks).astype(np.int16), clean, (3.0, 2.0, 2.0))
+    draft = Draft((clean + streaks).astype(np.int16)[None], clean, (3.0, 2.0, 2.0))
     config = replace(CONFIG.data, draft_share=1.0)
-    source = PatchSource(scans, config, drafts=[draft], patch_size=8, volumes=4, crops=4)
-    again = PatchSource(scans, config, drafts=[draft], patch_size=8, volumes=4, crops=4)
+    source = PatchSource(scans, config, drafts=[draft], network=TINY, volumes=4, crops=4)
+    again = PatchSource(scans, config, drafts=[draft], network=TINY, volumes=4, crops=4)
     for step in range(6):
         batch = source.batch(step)
         assert torch.equal(batch.inputs, again.batch(step).inputs)
         for patch, true, sigma in zip(batch.inputs[:, 0], batch.clean[:, 0], batch.sigma, strict=True):
             added = patch - true
             ratio = float(added.std()) / float(sigma)
-            # the level that is told is a guess, 0.7 to 2.5 times the true one; a patch holds a bit more or less than the whole
+            # the level that is told is a guess, 0.5 to 2.5 times the true one; a patch holds a bit more or less than the whole
             assert 0.2 < ratio < 3
             waves = torch.fft.rfftn(added).abs()
             assert float(waves.amax() / waves.median()) > 4  # white noise of 512 voxels has about 3
@@ -95,14 +86,25 @@ def test_drafts_are_reconstructions_of_what_they_are_said_to_be_of(tmp_path, sca
     config = DataConfig(voxel_xy=(2.0, 3.0), voxel_z=(3.0, 4.0))
     drafts = make_drafts(scans, 2, tmp_path, config)
     for draft in drafts:
-        assert draft.hu.shape == draft.clean_hu.shape
-        error, contrast = (draft.hu - draft.clean_hu).std(), draft.clean_hu.std()
+        assert draft.hu.shape == (1, *draft.clean_hu.shape)
+        error, contrast = (draft.hu[0] - draft.clean_hu).std(), draft.clean_hu.std()
         assert 0 < error < 0.7 * contrast
         assert all(3.0 <= draft.voxel_size[0] <= 4.1 and 2.0 <= v <= 3.1 for v in draft.voxel_size[1:])
     again = make_drafts([], 2, tmp_path, config)  # read, not made
     assert all(np.array_equal(a.hu, b.hu) for a, b in zip(drafts, again, strict=True))
     other = draw_draft(scans, config, np.random.default_rng(5))
     assert other.hu.shape != drafts[0].hu.shape or not np.array_equal(other.hu, drafts[0].hu)
+
+
+def test_a_prior_adds_its_own_passes_to_the_drafts(scans):
+    """With a prior, a draft holds the sampler's start and two later iterates: each another, all of the same volume."""
+    config = DataConfig(voxel_xy=(2.0, 3.0), voxel_z=(3.0, 4.0))
+    torch.manual_seed(0)
+    draft = draw_draft(scans, config, np.random.default_rng(1), PatchPrior(Precond(TINY)))
+    assert draft.hu.shape == (3, *draft.clean_hu.shape)
+    errors = [(hu - draft.clean_hu.astype(float)).std() for hu in draft.hu]
+    assert len(set(errors)) == 3
+    assert max(errors) < 0.7 * draft.clean_hu.std()
 
 
 def test_the_loss_of_the_gaussian_denoiser_is_one_on_gaussian_data(generator):
@@ -127,15 +129,27 @@ def test_rate_rises_then_falls_to_its_floor():
     assert factors[4] == pytest.approx(0.1)
 
 
+def test_validation_tells_what_is_left_of_a_drafts_error(scans):
+    """All of it by a denoiser that takes the noise for part of the data; little by total variation, if it is stripes."""
+    stripes = 60 * (-1) ** np.arange(36)
+    draft = Draft((scans[0].hu + stripes).astype(np.int16)[None], scans[0].hu, (3.0, 2.0, 2.0))
+    left = {
+        name: ValidationSet.of([], config, drafts=[draft], patches=4).left_of_drafts(Precond(config))
+        for name, config in (("gaussian", BLANK), ("total variation", TINY))
+    }
+    assert left["gaussian"] == pytest.approx(1, abs=0.05)
+    assert left["total variation"] < 0.6
+
+
 def test_training_lowers_the_error(tmp_path, scans):
     data = torch.from_numpy(scans[0].hu.astype(np.float32))
     volume = Volume.from_hu(data, VolumeGeometry(tuple(data.shape), (3.0, 2.0, 2.0)))
-    validation = ValidationSet.of([volume], 8, grid=(16, 24, 24), patches=4)
+    validation = ValidationSet.of([volume], BLANK, grid=(16, 24, 24), patches=4)
     config = TrainConfig(**{**CONFIG.__dict__, "network": BLANK, "num_steps": 80, "rate": 5e-2, "ema": 0.9})
     trainer = Trainer(tmp_path / "run", config, scans, validation)
-    before = trainer.validate()
+    before, _ = trainer.validate()
     trainer.run(validate_every=80)
-    after = trainer.validate()
+    after, _ = trainer.validate()
     assert all(after[s] < 0.8 * before[s] for s in (0.3, 1.0, 3.0))
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 80

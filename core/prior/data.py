@@ -1,8 +1,9 @@
 """Training data: a pool of volumes resampled over a range of voxel sizes, and patches of them that are spoilt.
 
 Most patches get white noise, as in any diffusion model. The rest come from drafts, quick reconstructions of sparse
-scans of the training volumes, with some white noise on top: the errors that the sampler meets in its warm start
-are streaks and blobs, which white noise does not teach. (Hu et al. 2024, A restoration network as an implicit prior)
+scans of the training volumes and what the sampler makes of them, with some white noise on top: the errors that the
+sampler meets are streaks and blobs, which white noise does not teach. (Hu et al. 2024, A restoration network as an
+implicit prior)
 
 Resampling a volume costs more than a training step, so a pool of resampled volumes is kept and one is
 replaced every few steps. The batch of step i depends on the seed and on i alone, so a resumed run sees
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from core.prior.denoiser import Context, network_inputs
+from core.prior.network import NetworkConfig
 from core.prior.patches import OFFSET_STEP, PatchGrid, cut
 from core.volume import Triple, area_average
 
@@ -36,7 +38,11 @@ class Scan:
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """A quick reconstruction of a sparse scan of a training volume, and the volume: HU as int16 (z, y, x)."""
+    """Reconstructions of one sparse scan of a training volume, and the volume: HU as int16.
+
+    hu (k, z, y, x): a quick one, and, if a prior was at hand, what the sampler made of it after some passes;
+    clean_hu (z, y, x).
+    """
 
     hu: np.ndarray
     clean_hu: np.ndarray
@@ -92,7 +98,8 @@ class PatchSource:
     scans : list of Scan
     config : DataConfig
     drafts : list of Draft
-    patch_size : int
+    network : NetworkConfig
+        Tells the patches' size and how their context is made.
     volumes, crops : int
         A batch holds `crops` patches of each of `volumes` noised volumes: crops of one volume are nearly free.
     seed : int
@@ -103,7 +110,7 @@ class PatchSource:
         scans: Sequence[Scan],
         config: DataConfig,
         *,
-        patch_size: int,
+        network: NetworkConfig,
         volumes: int,
         crops: int,
         drafts: Sequence[Draft] = (),
@@ -114,7 +121,7 @@ class PatchSource:
                 "there are no training volumes; give a folder with DICOM or NIfTI volumes of CT."
             )
         self.scans, self.drafts = list(scans), list(drafts)
-        self.config, self.patch_size = config, patch_size
+        self.config, self.network = config, network
         self.volumes, self.crops, self.seed = volumes, crops, seed
         self._pool: dict[int, tuple[int, Tensor, Triple]] = {}
         self._halves: dict[tuple[int, int], np.ndarray] = {}
@@ -150,18 +157,20 @@ class PatchSource:
     def _from_draft(self, rng: np.random.Generator, generator: torch.Generator) -> _Spoilt:
         """A draft with more or less of its error, and with white noise of at most that size added."""
         draft = self.drafts[int(rng.integers(len(self.drafts)))]
-        start, stop = self._slab(draft.hu.shape[0], rng)
+        stage = int(rng.integers(len(draft.hu)))
+        start, stop = self._slab(len(draft.clean_hu), rng)
         rough, clean = (
-            torch.from_numpy(hu[start:stop]).to(torch.float32) / 1000 + 1 for hu in (draft.hu, draft.clean_hu)
+            torch.from_numpy(hu[start:stop]).to(torch.float32) / 1000 + 1
+            for hu in (draft.hu[stage], draft.clean_hu)
         )
         if rng.random() < 0.5:
             rough, clean = rough.flip(2), clean.flip(2)
-        error = float(rng.uniform(0.3, 1.2)) * (rough - clean)
+        error = float(rng.uniform(0.5, 1.2)) * (rough - clean)
         level = float(error.square().mean().sqrt())
-        white = level * float(rng.uniform(0, 1.5))
+        white = level * max(0.0, float(rng.uniform(-1, 1.5)))
         noisy = clean + error + white * torch.randn(clean.shape, generator=generator)
-        # in use the level is a guess, and on the high side on purpose: the prior then takes more off
-        guessed = math.hypot(level, white) * math.exp(float(rng.uniform(-0.3, 0.9)))
+        # in use the level is a guess, at first on the high side on purpose: the prior then takes more off
+        guessed = math.hypot(level, white) * math.exp(float(rng.uniform(-0.6, 0.9)))
         return _Spoilt(clean, noisy, max(guessed, SIGMA_LEAST), draft.voxel_size)
 
     def _slab(self, depth: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -171,9 +180,9 @@ class PatchSource:
         return start, start + kept
 
     def _patches(self, spoilt: _Spoilt, rng: np.random.Generator) -> Batch:
-        size, sigma, voxel_size = self.patch_size, spoilt.sigma, spoilt.voxel_size
+        size, sigma, voxel_size = self.network.patch_size, spoilt.sigma, spoilt.voxel_size
         grid = PatchGrid((spoilt.clean.shape[0], spoilt.clean.shape[1], spoilt.clean.shape[2]), size)
-        volume, context = grid.pad(spoilt.clean), Context.of(grid.pad(spoilt.noisy), size)
+        volume, context = grid.pad(spoilt.clean), Context.of(grid.pad(spoilt.noisy), self.network)
         starts = [
             tuple(int(rng.integers(n // OFFSET_STEP)) * OFFSET_STEP for n in volume.shape)
             for _ in range(self.crops)

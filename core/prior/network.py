@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+CONTEXTS = ("area", "trilinear")
 NUM_INPUTS = 6
 NUM_CONDITIONS = 5
 NUM_WAVES = 5
@@ -40,15 +41,19 @@ class NetworkConfig:
     embed: int = 128  # width of the conditioning
     sigma_data: float = 0.5  # standard deviation of the data, network units
     mean: float = 0.5  # mean of the data, network units
-    use_context: bool = True  # False: an ablation
+    # below: the paper's choices, other values are ablations
+    use_context: bool = True
     use_surround: bool = True
     use_coordinates: bool = True
+    context_by: str = "area"  # how the whole volume is reduced for the context: "area" or "trilinear"
 
     def __post_init__(self) -> None:
         for name in ("channels", "blocks", "smoothings"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.channels) != len(self.blocks) or not self.channels:
             raise ValueError(f"channels {self.channels} and blocks {self.blocks} must name the same levels.")
+        if self.context_by not in CONTEXTS:
+            raise ValueError(f"context_by must be one of {', '.join(CONTEXTS)}, got {self.context_by!r}.")
         if self.patch_size % 2 ** len(self.channels):
             raise ValueError(
                 f"patch_size must be a multiple of {2 ** len(self.channels)} for {len(self.channels)} levels, "

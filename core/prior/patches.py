@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from core.progress import Tiles
 from core.volume import Shape, area_average
@@ -152,17 +153,25 @@ def coordinates(padded_shape: Shape, start: Shape, size: int) -> Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))
 
 
-def global_context(padded: Tensor, size: int) -> Tensor:
-    """The whole volume averaged to the tile's grid (P, P, P)."""
-    return area_average(padded, (size, size, size))
+def global_context(padded: Tensor, size: int, by: str = "area") -> Tensor:
+    """The whole volume averaged ("area") or sampled ("trilinear") on the tile's grid (P, P, P)."""
+    shape = (size, size, size)
+    if by == "trilinear":
+        return functional.interpolate(padded[None, None], shape, mode="trilinear")[0, 0]
+    return area_average(padded, shape)
 
 
-def context_noise_factor(padded_shape: Shape, size: int) -> float:
-    """By how much the average in `global_context` lowers the standard deviation of white noise."""
-    count = 1.0
+def context_noise_factor(padded_shape: Shape, size: int, by: str = "area") -> float:
+    """By how much `global_context` lowers the standard deviation of white noise: its root mean square."""
+    variance = 1.0
     for n in padded_shape:
-        count *= n / size
-    return count**-0.5
+        if by == "trilinear":
+            right = (torch.arange(size) + 0.5) * (n / size) % 1 - 0.5  # place between two neighbours' centres
+            right = right % 1
+            variance *= float((right**2 + (1 - right) ** 2).mean())
+        else:
+            variance *= size / n
+    return variance**0.5
 
 
 def halved(padded: Tensor) -> Tensor:

@@ -22,14 +22,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from core.prior.data import Batch, DataConfig, Draft, PatchSource, Scan
-from core.prior.denoiser import Context, PatchPrior, Precond, load_prior, network_inputs, save_prior
+from core.prior.denoiser import Precond
+from core.prior.files import load_prior, save_prior
 from core.prior.network import PRESETS, NetworkConfig
-from core.prior.patches import PatchGrid, cut
-from core.volume import Shape, Volume, resample
+from core.prior.validation import ValidationSet
 
 STATE = "state.safetensors"
-
-VALIDATION_SIGMAS = (0.02, 0.05, 0.1, 0.3, 1.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,8 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """Told after each logged step: training loss since the last one, and validation RMSE by sigma if measured."""
+    """Told after each logged step: training loss since the last one, and, if measured, validation RMSE by sigma and
+    what is left of the errors of held-out drafts."""
 
     step: int
     total: int
@@ -67,6 +66,7 @@ class TrainStep:
     rate: float
     patches_per_second: float
     validation: dict[float, float] | None = None
+    drafts: float | None = None
 
 
 def edm_loss(model: Precond, batch: Batch) -> Tensor:
@@ -82,79 +82,6 @@ def rate_factor(step: int, config: TrainConfig) -> float:
     warm = min(1.0, (step + 1) / max(1, config.warmup))
     phase = min(1.0, step / config.num_steps)
     return warm * (config.rate_floor + (1 - config.rate_floor) * 0.5 * (1 + math.cos(math.pi * phase)))
-
-
-# ---- validation -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class ValidationSet:
-    """Fixed patches of held-out volumes with fixed noise, per noise level."""
-
-    batches: dict[float, list[Batch]]
-
-    @classmethod
-    def of(
-        cls, volumes: Sequence[Volume], patch_size: int, *, grid: Shape = (64, 128, 128), patches: int = 8
-    ) -> ValidationSet:
-        """`patches` patches of each volume, resampled to `grid`, of those with something in them."""
-        batches: dict[float, list[Batch]] = {sigma: [] for sigma in VALIDATION_SIGMAS}
-        for volume in volumes:
-            coarse = resample(volume, grid)
-            x = PatchPrior.to_network(coarse.data)
-            tiles = PatchGrid(grid, patch_size, (patch_size // 4 * 2,) * 3)
-            clean_padded = tiles.pad(x)
-            spread = torch.stack([cut(clean_padded, s, patch_size).std() for s in tiles.starts])
-            starts = [tiles.starts[i] for i in spread.argsort(descending=True)[: 2 * patches : 2]]
-            clean = torch.stack([cut(clean_padded, s, patch_size) for s in starts])[:, None]
-            for i, sigma in enumerate(VALIDATION_SIGMAS):
-                generator = torch.Generator().manual_seed(i)
-                noisy = x + sigma * torch.randn(x.shape, generator=generator)
-                context = Context.of(tiles.pad(noisy), patch_size)
-                n = len(starts)
-                batches[sigma].append(
-                    Batch(
-                        network_inputs(context, starts, patch_size),
-                        torch.full((n,), sigma),
-                        torch.full((n,), context.factor),
-                        torch.tensor(coarse.geometry.voxel_size).expand(n, 3),
-                        clean,
-                    )
-                )
-        return cls(batches)
-
-    @torch.no_grad()
-    def rmse(self, model: Precond) -> dict[float, float]:
-        """Root mean square error of D per noise level, network units (1000 HU)."""
-        device = next(model.parameters()).device
-        table = {}
-        for sigma, batches in self.batches.items():
-            errors = [
-                (model(*(t.to(device) for t in (b.inputs, b.sigma, b.factor, b.voxel_size))).cpu() - b.clean)
-                .square()
-                .mean()
-                for b in batches
-            ]
-            table[sigma] = float(torch.stack(errors).mean().sqrt())
-        return table
-
-    @torch.no_grad()
-    def picture(self, model: Precond, sigmas: Sequence[float] = (0.1, 0.3, 1.0)) -> Tensor:
-        """Middle slices of one patch per volume, network space: rows of (noisy, denoised, clean) per sigma."""
-        device = next(model.parameters()).device
-        rows = []
-        for volume in range(len(next(iter(self.batches.values())))):
-            row = []
-            for sigma in sigmas:
-                b = self.batches[sigma][volume]
-                D_x = model(*(t[:1].to(device) for t in (b.inputs, b.sigma, b.factor, b.voxel_size))).cpu()
-                middle = b.clean.shape[-3] // 2
-                row += [b.inputs[0, 0, middle], D_x[0, 0, middle], b.clean[0, 0, middle]]
-            rows.append(torch.cat(row, 1))
-        return torch.cat(rows, 0)
-
-
-# ---- the run ----------------------------------------------------------------------------------------------
 
 
 class Trainer:
@@ -210,7 +137,7 @@ class Trainer:
             scans,
             config.data,
             drafts=drafts,
-            patch_size=config.network.patch_size,
+            network=config.network,
             volumes=config.volumes,
             crops=config.crops,
             seed=config.seed,
@@ -241,10 +168,9 @@ class Trainer:
                     rate = self.config.rate * rate_factor(self.step, self.config)
                     patches = len(losses) * self.config.volumes * self.config.crops
                     speed = patches / (time.perf_counter() - since)
-                    table = self.validate() if validate and self.rank == 0 else None
-                    done = TrainStep(
-                        self.step, self.config.num_steps, sum(losses) / len(losses), rate, speed, table
-                    )
+                    table, drafts = self.validate() if validate and self.rank == 0 else (None, None)
+                    loss = sum(losses) / len(losses)
+                    done = TrainStep(self.step, self.config.num_steps, loss, rate, speed, table, drafts)
                     self._log(done)
                     if validate:
                         self.save()
@@ -256,9 +182,11 @@ class Trainer:
         except StopIteration:
             self.save()
 
-    def validate(self) -> dict[float, float] | None:
-        """RMSE by sigma of the averaged weights."""
-        return None if self.validation is None else self.validation.rmse(self.averaged())
+    def validate(self) -> tuple[dict[float, float] | None, float | None]:
+        """RMSE by sigma of the averaged weights, and the share of held-out drafts' errors that they leave."""
+        if self.validation is None:
+            return None, None
+        return self.validation.rmse(self.averaged()), self.validation.left_of_drafts(self.averaged())
 
     def averaged(self) -> Precond:
         module = self.average.module

@@ -13,7 +13,7 @@ from core.metrics import quality
 from core.progress import Callback
 from core.reconstruct.methods import METHODS, Result, available, reconstruct
 from core.runs.config import Prepared, ScanConfig
-from core.runs.store import write_beside
+from core.runs.writing import write_beside
 from core.scan.nifti import write_nifti
 from core.show import slices_png
 

@@ -1,4 +1,8 @@
-"""Drafts for the prior's training: training volumes scanned sparsely at random and reconstructed quickly."""
+"""Drafts for the prior's training: training volumes scanned sparsely at random and reconstructed quickly.
+
+Given a prior, drafts also hold what the sampler makes of them with it: the next one to be trained then knows the
+errors of its own later passes. (Ross et al. 2011, DAgger)
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from core.prior.data import DataConfig, Draft, Scan
+from core.prior.denoiser import PatchPrior
+from core.progress import Step
+from core.reconstruct.diffusion import diffusion
 from core.reconstruct.iterative import sirt, tv
-from core.runs.config import ScanConfig, scan_volume
+from core.runs.config import Prepared, ScanConfig, scan_volume
+from core.runs.writing import write_arrays
 from core.volume import MU_WATER, Volume, VolumeGeometry, resample
 
 
@@ -22,27 +31,39 @@ def make_drafts(
     folder: Path,
     config: DataConfig,
     *,
+    prior: PatchPrior | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Draft]:
-    """So many drafts; those that the folder holds already are read, the others made and kept there."""
+    """So many drafts; those that the folder holds already are read, the others made, with the prior if given, and
+    kept there."""
     folder.mkdir(parents=True, exist_ok=True)
     drafts = []
     for i in range(count):
         path = folder / f"draft-{seed}-{i:04d}.npz"
         if not path.exists():
-            draft = draw_draft(scans, config, np.random.default_rng([seed, 3, i]))
-            beside = folder / f".{path.name}"
-            np.savez(beside, hu=draft.hu, clean_hu=draft.clean_hu, voxel_size=np.array(draft.voxel_size))
-            beside.replace(path)
+            draft = draw_draft(scans, config, np.random.default_rng([seed, 3, i]), prior)
+            arrays = {"hu": draft.hu, "clean_hu": draft.clean_hu, "voxel_size": np.array(draft.voxel_size)}
+            write_arrays(path, arrays)
             say(f"draft {i + 1} of {count}")
         with np.load(path, allow_pickle=False) as file:
             drafts.append(Draft(file["hu"], file["clean_hu"], tuple(file["voxel_size"].tolist())))
     return drafts
 
 
-def draw_draft(scans: Sequence[Scan], config: DataConfig, rng: np.random.Generator) -> Draft:
-    """A random scan of a random training volume on a random grid, and its reconstruction by TV or SIRT."""
+def draw_draft(
+    scans: Sequence[Scan], config: DataConfig, rng: np.random.Generator, prior: PatchPrior | None = None
+) -> Draft:
+    """A random scan of a random training volume on a random grid, and its reconstruction."""
+    prepared = _draw_scan(scans, config, rng)
+    iterates = [_quick(prepared, rng)] if prior is None else _sampled(prepared, prior, rng)
+    reference = prepared.reference
+    rough = torch.stack([Volume(x, reference.geometry).hu for x in iterates])
+    as_int = [hu.round().clamp(-2000, 8000).to(torch.int16).numpy() for hu in (rough, reference.hu)]
+    return Draft(as_int[0], as_int[1], reference.geometry.voxel_size)
+
+
+def _draw_scan(scans: Sequence[Scan], config: DataConfig, rng: np.random.Generator) -> Prepared:
     weights = np.array([s.weight for s in scans])
     scan = scans[int(rng.choice(len(scans), p=weights / weights.sum()))]
     most = max(1, round(150 / scan.voxel_size[0]))  # many short ones teach more than few long ones
@@ -73,14 +94,43 @@ def draw_draft(scans: Sequence[Scan], config: DataConfig, rng: np.random.Generat
         chosen = replace(chosen, angle_range=float(rng.uniform(90, 150)))
     # scanned at twice the grid's resolution: finer costs much and tells little more
     fine_z, fine_y, fine_x = (min(n, 2 * m) for n, m in zip(volume.shape, (nz, ny, nx), strict=True))
-    prepared = scan_volume(resample(volume, (fine_z, fine_y, fine_x)), chosen)
-    A, y, variances = prepared.A, prepared.measurement.projections, prepared.measurement.weights
+    return scan_volume(resample(volume, (fine_z, fine_y, fine_x)), chosen)
+
+
+def _quick(prepared: Prepared, rng: np.random.Generator) -> Tensor:
+    """By total variation of a random weight, or by SIRT, stopped early: (z, y, x) [1/mm]."""
+    A, y = prepared.A, prepared.measurement.projections
     if rng.random() < 0.8:
         lam = MU_WATER * math.exp(rng.uniform(math.log(1.5e-4), math.log(6e-4)))
         iterations = int(rng.integers(60, 120))
-        draft = tv(A, y, lam=lam, weights=variances, num_iterations=iterations)
-    else:
-        draft = sirt(A, y, num_iterations=int(rng.integers(20, 120)))
-    rough = Volume(draft, prepared.reference.geometry)
-    as_int = [v.hu.round().clamp(-2000, 8000).to(torch.int16).numpy() for v in (rough, prepared.reference)]
-    return Draft(as_int[0], as_int[1], prepared.reference.geometry.voxel_size)
+        return tv(A, y, lam=lam, weights=prepared.measurement.weights, num_iterations=iterations)
+    return sirt(A, y, num_iterations=int(rng.integers(20, 120)))
+
+
+def _sampled(prepared: Prepared, prior: PatchPrior, rng: np.random.Generator) -> list[Tensor]:
+    """The sampler's start, and what it hands the prior at two later passes."""
+    num_steps = int(rng.integers(3, 9))
+    later = sorted(int(i) for i in rng.choice(np.arange(2, num_steps + 1), 2, replace=False))
+    kept: list[Tensor] = []
+
+    def keep(step: Step) -> None:
+        if step.stage == "start":
+            kept[:] = [step.x.clone()]
+        elif step.i in later:
+            assert step.noisy is not None
+            kept.append(step.noisy)
+            if step.i == later[-1]:
+                raise StopIteration
+
+    diffusion(
+        prepared.A,
+        prepared.measurement.projections,
+        prior.at(prepared.reference.geometry.voxel_size),
+        weights=prepared.measurement.weights,
+        num_steps=num_steps,
+        start_iterations=int(rng.integers(100, 300)),
+        generator=torch.Generator().manual_seed(int(rng.integers(2**31))),
+        stages=1,
+        callback=keep,
+    )
+    return kept

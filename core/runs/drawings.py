@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import core.scan
+from core.runs.writing import write_arrays
 from core.scan.library import load_volume
 from core.volume import Shape, Volume, VolumeGeometry
 
@@ -41,10 +42,8 @@ def drawn(folder: Path, spec: str, shape: Shape) -> Volume:
             return _read(path)
         volume = load_volume(spec, shape=shape)
         _tidy(folder, MAX_BYTES - 4 * volume.data.numel())
-        beside = path.with_suffix(".new.npz")
         about = json.dumps({"name": volume.name, **asdict(volume.geometry)}).encode()
-        np.savez(beside, data=volume.data.numpy(), about=np.frombuffer(about, np.uint8))
-        beside.replace(path)
+        write_arrays(path, {"data": volume.data.numpy(), "about": np.frombuffer(about, np.uint8)})
         return volume
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from core.progress import Step, Tiles
-from core.runs.store import write_array, write_beside
+from core.runs.writing import write_array, write_beside
 from core.volume import Shape, area_average, hu_from_mu
 
 FRAMES = {"start": 4, "": 20}

@@ -11,7 +11,7 @@ from pathlib import Path
 from core.metrics import DATA_RANGE, HU_RANGE, psnr
 from core.progress import Step
 from core.runs.history import PARTS, History, Point, reduced, write_trace
-from core.runs.store import write_array
+from core.runs.writing import write_array
 from core.volume import Volume, hu_from_mu
 
 PREVIEW_EVERY = 0.3  # seconds between two previews

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +13,7 @@ import torch
 from core.measurement import Measurement
 from core.projector import Projector
 from core.runs.config import Prepared, ScanConfig
+from core.runs.writing import write_arrays
 from core.volume import VolumeGeometry
 
 
@@ -26,9 +25,8 @@ def write_measurement(path: Path, scan: ScanConfig, prepared: Prepared) -> None:
         arrays["weights"] = m.weights.cpu().numpy()
     about = json.dumps({"scan": scan.to_json(), "grid": asdict(prepared.A.vg)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{secrets.token_hex(4)}.npz")
-    np.savez_compressed(beside, about=np.frombuffer(about.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-    os.replace(beside, path)
+    arrays["about"] = np.frombuffer(about.encode(), np.uint8)
+    write_arrays(path, arrays, compress=True)
 
 
 def read_measurement(path: str | Path) -> tuple[Projector, Measurement]:

@@ -22,6 +22,7 @@ from core.reconstruct.methods import Result
 from core.runs.config import RunConfig
 from core.runs.drawings import drawn
 from core.runs.prior import Config, read_config
+from core.runs.writing import write_array, write_beside
 from core.volume import Shape, Volume, VolumeGeometry
 
 SCHEMA = 1
@@ -254,20 +255,6 @@ def default_root() -> Path:
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA", "~")) / "TomoPatch"
     return Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")) / "tomopatch"
-
-
-def write_beside(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it: readers see the old one or the new one, whole."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    beside.write_bytes(data)
-    beside.replace(path)
-
-
-def write_array(path: Path, data: np.ndarray) -> None:
-    """`write_beside` for an array (.npy)."""
-    beside = path.with_name(f".{secrets.token_hex(4)}.npy")
-    np.save(beside, data, allow_pickle=False)
-    beside.replace(path)
 
 
 def _rename(beside: Path, folder: Path) -> None:

@@ -14,10 +14,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 from core.prior.data import Scan
-from core.prior.training import TrainConfig, Trainer, TrainStep, ValidationSet
+from core.prior.files import load_prior
+from core.prior.training import TrainConfig, Trainer, TrainStep
+from core.prior.validation import ValidationSet
 from core.runs.drafts import make_drafts
+from core.runs.writing import write_arrays
 from core.scan.library import load_volume
 from core.volume import Volume, VolumeGeometry
+
+VALIDATION_DRAFTS = 12
 
 
 def train(
@@ -27,6 +32,7 @@ def train(
     *,
     validation: Sequence[str] = (),
     num_drafts: int = 0,
+    draft_prior: str | None = None,
     minutes: float | None = None,
     validate_every: int = 500,
     start: str | None = None,
@@ -44,7 +50,10 @@ def train(
     validation : names without their endings
         Volumes that are held out.
     num_drafts : int
-        Quick reconstructions to train on beside white noise, kept in `out/drafts`; see `core.prior.data`.
+        Quick reconstructions to train on beside white noise, kept in `out/drafts`; see `core.prior.data`. With any,
+        `VALIDATION_DRAFTS` of the held-out volumes are made too, in `out/validation`.
+    draft_prior : str or None
+        A prior's name or file: what the sampler makes of the drafts with it is trained on too.
     cache : Path or None
         Decoded volumes are kept here.
     say : f(text)
@@ -64,8 +73,20 @@ def train(
         volumes = [
             Volume.from_hu(torch.from_numpy(s.hu), VolumeGeometry(s.hu.shape, s.voxel_size)) for s in held_out
         ]
-        checks = ValidationSet.of(volumes, config.network.patch_size)
-    drafts = make_drafts(scans, num_drafts, out / "drafts", config.data, seed=config.seed, say=say)
+        count = VALIDATION_DRAFTS if num_drafts else 0
+        held_out_drafts = make_drafts(
+            held_out, count, out / "validation", config.data, seed=config.seed, say=say
+        )
+        checks = ValidationSet.of(volumes, config.network, drafts=held_out_drafts)
+    drafts = make_drafts(
+        scans,
+        num_drafts,
+        out / "drafts",
+        config.data,
+        prior=None if draft_prior is None else load_prior(draft_prior, device),
+        seed=config.seed,
+        say=say,
+    )
     trainer = Trainer(out, config, scans, checks, drafts=drafts, device=device, start=start)
     if trainer.step and trainer.rank == 0:
         say(f"resumed at step {trainer.step} of {config.num_steps}")
@@ -73,9 +94,9 @@ def train(
     def tell(step: TrainStep) -> None:
         if step.validation is not None or step.step == config.num_steps:
             table = " ".join(f"{sigma:g}:{rmse:.4f}" for sigma, rmse in (step.validation or {}).items())
-            say(
-                f"step {step.step} loss {step.loss:.4f} {step.patches_per_second:.1f} patches/s  RMSE by sigma {table}"
-            )
+            left = "" if step.drafts is None else f"  left of drafts' errors {step.drafts:.3f}"
+            speed = f"{step.patches_per_second:.1f} patches/s"
+            say(f"step {step.step} loss {step.loss:.4f} {speed}  RMSE by sigma {table}{left}")
         if step.validation is not None and checks is not None:
             write_picture(out / "validation.png", checks.picture(trainer.averaged()))
 
@@ -125,9 +146,7 @@ def _read(path: Path, name: str, cache: Path | None) -> Scan:
     hu = volume.hu.round().clamp(-1024, 3071).to(torch.int16).numpy()
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        beside = kept.with_name(f".{kept.name}")
-        np.savez(beside, hu=hu, voxel_size=np.array(volume.geometry.voxel_size))
-        beside.replace(kept)
+        write_arrays(kept, {"hu": hu, "voxel_size": np.array(volume.geometry.voxel_size)})
     return Scan(name, hu, volume.geometry.voxel_size, share(hu))
 
 

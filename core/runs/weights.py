@@ -6,7 +6,8 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from core.prior.denoiser import PRETRAINED, PatchPrior, load_prior
+from core.prior.denoiser import PatchPrior
+from core.prior.files import PRETRAINED, load_prior
 
 NAME = "small"
 

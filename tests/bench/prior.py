@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from core.metrics import quality
-from core.prior.denoiser import PatchPrior, load_prior
+from core.prior.denoiser import PatchPrior
+from core.prior.files import load_prior
 from core.reconstruct.methods import make_params, reconstruct
 from core.runs.config import ScanConfig, scan_volume
 from core.scan.library import load_volume
