@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from core import commands
 from core.prior.data import DataConfig
@@ -79,17 +79,23 @@ def _parser() -> argparse.ArgumentParser:
         "Scan a volume, reconstruct it with several methods, and measure the errors.",
     )
     _add_scan(sub)
-    sub.add_argument(
-        "--methods", default="", help=f"comma-separated, of {', '.join(METHODS)} (default: all that fit)"
-    )
-    sub.add_argument(
-        "--set", action="append", default=[], metavar="METHOD.NAME=VALUE", help="a method's parameter"
-    )
-    sub.add_argument("--prior", help="a prior's name or file, for methods that need one")
+    _add_methods(sub)
     sub.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="compare.json, compare.png, METHOD.nii.gz"
     )
     sub.add_argument("--json", action="store_true", help="print compare.json instead of the table")
+
+    sub = command(
+        "sweep",
+        commands.sweep,
+        "What if: every combination of some views, angle ranges, doses and methods; goes on where it stopped.",
+    )
+    _add_scan(sub, many=True)
+    _add_methods(sub)
+    sub.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="sweep.csv, sweep.json, sweep.png and the runs"
+    )
+    sub.add_argument("--json", action="store_true", help="print sweep.json instead of the table")
 
     sub = command("sample", commands.sample, "Draw a volume from the prior alone.")
     sub.add_argument("--grid", type=_grid, default=(64, 128, 128), help="z x y x x, e.g. 64x128x128")
@@ -174,7 +180,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_scan(sub: argparse.ArgumentParser) -> None:
+def _add_methods(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--methods", default="", help=f"comma-separated, of {', '.join(METHODS)} (default: all that fit)"
+    )
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="METHOD.NAME=VALUE", help="a method's parameter"
+    )
+    sub.add_argument("--prior", help="a prior's name or file, for methods that need one")
+
+
+def _add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
+    """The arguments of a scan; `many`: what a sweep varies takes several values, separated by commas."""
+    several = " (several: 8,20,60)" if many else ""
+
+    def kind(of: Callable[[str], Any]) -> Callable[[str], Any]:
+        return _several(of) if many else of
+
     sub.add_argument("volume", metavar="VOLUME", help=SOURCES)
     scan = sub.add_argument_group("scan")
     scan.add_argument(
@@ -183,10 +205,14 @@ def _add_scan(sub: argparse.ArgumentParser) -> None:
         help="reconstruction grid z x y x x, e.g. 64x128x128 (default: the volume's own)",
     )
     scan.add_argument("--geometry", choices=("parallel", "cone"), default="parallel", help="beam")
-    scan.add_argument("--views", type=int, default=20, help="number of views (default 20)")
-    scan.add_argument("--range", type=float, help="angle range in degrees (default 180, cone 360)")
+    scan.add_argument("--views", type=kind(int), default="20", help=f"number of views (default 20){several}")
+    scan.add_argument(
+        "--range", type=kind(float), help=f"angle range in degrees (default 180, cone 360){several}"
+    )
     scan.add_argument("--start", type=float, default=0.0, help="first angle in degrees")
-    scan.add_argument("--photons", type=_photons, help="photons a ray, or none for no noise (default)")
+    scan.add_argument(
+        "--photons", type=kind(_photons), help=f"photons a ray, or none for no noise (default){several}"
+    )
     scan.add_argument("--seed", type=int, default=0, help="of noise and sampling (default 0)")
     scan.add_argument(
         "--src-orig-dist", type=float, default=800.0, help="cone: source to axis in mm (default 800)"
@@ -244,6 +270,16 @@ def _grid(text: str) -> tuple[int, int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"a grid is three counts like 64x128x128, got {text!r}") from None
     return z, y, x
+
+
+def _several(of: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """A list of such values."""
+
+    def read(text: str) -> list[Any]:
+        return [of(part.strip()) for part in text.split(",") if part.strip()]
+
+    read.__name__ = f"list of {of.__name__}"  # argparse names it where it refuses a text
+    return read
 
 
 def _photons(text: str) -> float | None:

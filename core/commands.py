@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from core.runs.compare import compare as compare_methods
 from core.runs.compare import format_table, write_comparison
 from core.runs.config import Prepared, ScanConfig, scan_volume, source_volume
 from core.runs.measurements import read_measurement, write_measurement
+from core.runs.writing import write_beside
 from core.scan.nifti import write_nifti
 from core.volume import Volume, VolumeGeometry
 
@@ -68,30 +71,41 @@ def reconstruct(arguments: argparse.Namespace) -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     scan = _scan_config(arguments)
-    names = [n.strip() for n in arguments.methods.split(",") if n.strip()]
-    unknown = [n for n in names if n not in METHODS]
-    if unknown:
-        raise ValueError(f"unknown method {unknown[0]!r}; known are {', '.join(METHODS)}.")
-    given: dict[str, dict[str, str]] = {}
-    for text in arguments.set:
-        target, equals, value = text.partition("=")
-        method, dot, name = target.partition(".")
-        if not equals or not dot or method not in METHODS:
-            raise ValueError(f"--set takes METHOD.NAME=VALUE with a known method, got {text!r}.")
-        given.setdefault(method, {})[name] = value
-    params = {m: make_params(m, _with_seed(m, _typed(m, given.get(m, {})), scan.seed)) for m in METHODS}
+    names, given = _methods(arguments, scan.seed)
+    params = {m: make_params(m, given.get(m)) for m in METHODS}
     _check_folder(arguments.out)
     prepared = _carry_out(scan)
-    priors: dict[str, Any] = {}
-
-    def prior() -> Any:
-        if "prior" not in priors:
-            priors["prior"] = _prior(arguments.prior, prepared.reference.geometry.voxel_size)
-        return priors["prior"]
-
-    comparison = compare_methods(prepared, names, params, prior=prior, progress=_bar)
+    comparison = compare_methods(prepared, names, params, prior=_shared_prior(arguments), progress=_bar)
     report = write_comparison(arguments.out, scan, prepared, comparison)
     print(json.dumps(report) if arguments.json else format_table(report))
+
+
+def sweep(arguments: argparse.Namespace) -> None:
+    from core.runs.store import RunStore
+    from core.runs.sweep import SweepConfig, carry_out, format_cells, suited, table
+    from core.runs.sweep_plot import plot_png
+
+    lists = {
+        "num_views": arguments.views,
+        "angle_range": arguments.range or [],
+        "photons": arguments.photons or [],
+    }
+    for flag, values in zip(("views", "range", "photons"), lists.values(), strict=True):
+        setattr(arguments, flag, next(iter(values), None))  # the scan's own, which the lists replace
+    scan = _scan_config(arguments)
+    names, params = _methods(arguments, scan.seed)
+    config = SweepConfig(scan, tuple(names or suited(scan)), **lists, params=params)
+    _check_folder(arguments.out)
+    prior = _shared_prior(arguments)
+    # runs are told apart by the weights that ship; those of other weights are kept elsewhere
+    kept = f"store-{prior().info['digest']}" if arguments.prior else "store"
+    store = RunStore(arguments.out / kept)
+    for cells in carry_out(config, store, prior=prior, progress=_bar):
+        report = {"config": config.to_json(), "cells": [cell.row() for cell in cells]}
+        write_beside(arguments.out / "sweep.csv", table(cells).encode())
+        write_beside(arguments.out / "sweep.json", json.dumps(report, indent=1).encode())
+        write_beside(arguments.out / "sweep.png", plot_png(config, cells))
+    print(json.dumps(report) if arguments.json else format_cells(cells))
 
 
 def sample(arguments: argparse.Namespace) -> None:
@@ -181,6 +195,22 @@ def _scan_config(arguments: argparse.Namespace) -> ScanConfig:
     )
 
 
+def _methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """The methods named, and the parameters given for each, its seed among them."""
+    names = [n.strip() for n in arguments.methods.split(",") if n.strip()]
+    unknown = [n for n in names if n not in METHODS]
+    if unknown:
+        raise ValueError(f"unknown method {unknown[0]!r}; known are {', '.join(METHODS)}.")
+    given: dict[str, dict[str, str]] = {}
+    for text in arguments.set:
+        target, equals, value = text.partition("=")
+        method, dot, name = target.partition(".")
+        if not equals or not dot or method not in METHODS:
+            raise ValueError(f"--set takes METHOD.NAME=VALUE with a known method, got {text!r}.")
+        given.setdefault(method, {})[name] = value
+    return names, {m: _with_seed(m, _typed(m, given.get(m, {})), seed) for m in METHODS}
+
+
 def _carry_out(scan: ScanConfig) -> Prepared:
     return scan_volume(source_volume(scan), scan)
 
@@ -212,6 +242,11 @@ def _prior(name: str | None, voxel_size: tuple[float, float, float]) -> Any:
     from core.prior.files import load_prior
 
     return (load_prior(name) if name else load_prior()).at(voxel_size)
+
+
+def _shared_prior(arguments: argparse.Namespace) -> Callable[[], Any]:
+    """The prior, read when first asked for; methods set it to their voxel size."""
+    return cache(lambda: _prior(arguments.prior, (2.0, 2.0, 2.0)))
 
 
 def _typed(method: str, given: dict[str, str]) -> dict[str, Any]:

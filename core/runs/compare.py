@@ -13,7 +13,7 @@ from core.metrics import quality
 from core.progress import Callback
 from core.reconstruct.methods import METHODS, Result, available, reconstruct
 from core.runs.config import Prepared, ScanConfig
-from core.runs.writing import write_beside
+from core.runs.writing import finite, write_beside
 from core.scan.nifti import write_nifti
 from core.show import slices_png
 
@@ -67,8 +67,8 @@ def write_comparison(
             write_nifti(folder / f"{name}_std.nii.gz", result.std)
         error = quality(prepared.reference, result.volume)
         methods[name] = {
-            "psnr": _finite(error.psnr),
-            "ssim": _finite(error.ssim),
+            "psnr": finite(error.psnr),
+            "ssim": finite(error.ssim),
             "rmse_hu": error.rmse_hu,
             "seconds": result.seconds,
             "peak_memory_mb": result.peak_memory_mb,
@@ -105,8 +105,3 @@ def format_table(report: dict[str, Any]) -> str:
             f"{m['peak_memory_mb']:>7.0f}  {m['status']}"
         )
     return "\n".join(lines)
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no infinity: an exact match has no PSNR there."""
-    return value if math.isfinite(value) else None

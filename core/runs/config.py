@@ -90,11 +90,11 @@ class ScanConfig:
             raise ValueError(
                 f"the number of views must be a whole number from 1 to 10000, got {self.num_views}."
             )
-        if not (math.isfinite(self.angle_range) and 0 < self.angle_range <= 36_000):
+        if not (_number(self.angle_range) and 0 < self.angle_range <= 36_000):
             raise ValueError(
                 f"the angle range must lie above 0 and at most at 36000 degrees, got {self.angle_range}."
             )
-        if self.photons is not None and not (math.isfinite(self.photons) and 0 < self.photons <= 1e12):
+        if self.photons is not None and not (_number(self.photons) and 0 < self.photons <= 1e12):
             raise ValueError(
                 f"photons must lie above 0 and at most at 1e12 a ray, or be left out; got {self.photons}."
             )
@@ -261,6 +261,10 @@ def _keep(cache: OrderedDict, key: Any, value: Any, most: int) -> None:
     cache[key] = value
     while len(cache) > most:
         cache.popitem(last=False)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def known_fields(cls: type, stored: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -34,3 +35,8 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)  # a full disk leaves no litter
+
+
+def finite(value: float) -> float | None:
+    """JSON has no infinity: an exact match has no PSNR there."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,122 @@
+"""What if: the cells of a sweep, doing what is missing of them, and what comes of it."""
+
+import csv
+import io
+import itertools
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+
+from core.cli import main
+from core.runs.config import ScanConfig
+from core.runs.store import RunStore
+from core.runs.sweep import MAX_CELLS, SweepConfig, carry_out, look_up, table
+from core.runs.sweep_plot import lines, plot_png
+
+SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8)
+SWEEP = SweepConfig(
+    SCAN, ("fbp", "sirt"), num_views=(4, 16), photons=(None, 1e4), params={"sirt": {"num_iterations": 5}}
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "store")
+
+
+def do(sweep, store, most=1000):
+    """Carry a sweep out, or the first `most` states of it; returns the last."""
+    states = carry_out(sweep, store, prior=lambda: None, progress=lambda label: nullcontext())
+    for cells in itertools.islice(states, most):
+        last = list(cells)
+    return last
+
+
+def test_cells_are_all_combinations_scan_after_scan():
+    cells = SWEEP.cells()
+    assert len({c.digest() for c in cells}) == len(cells) == 8
+    assert [c.method for c in cells[:2]] == ["fbp", "sirt"]
+    assert cells[0].scan == cells[1].scan  # simulated once for both
+    assert {(c.scan.num_views, c.scan.photons) for c in cells} == {(4, None), (4, 1e4), (16, None), (16, 1e4)}
+    assert all(c.scan.angle_range == SCAN.angle_range for c in cells)
+    assert all(c.params["num_iterations"] == 5 for c in cells if c.method == "sirt")
+    assert SWEEP.varied == ["num_views", "photons"]
+
+
+def test_sweeps_survive_json():
+    again = SweepConfig.from_json(json.loads(json.dumps(SWEEP.to_json())))
+    assert again == SWEEP
+    assert [c.digest() for c in again.cells()] == [c.digest() for c in SWEEP.cells()]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [({"methods": []}, "at least one"), ({"methods": ["fdk"]}, "FDK is not for"), ({"methods": ["magic"]}, "magic"),
+     ({"num_views": [0]}, "number of views"), ({"photons": [-1]}, "photons"), ({"angle_range": ["x"]}, "angle range"),
+     ({"num_views": list(range(1, MAX_CELLS))}, "fewer"), ({"num_views": 3}, "list"), ({"volume": 3}, "volume")],
+)  # fmt: skip
+def test_absurd_sweeps_are_refused(change, word):
+    with pytest.raises(ValueError, match=word):
+        SweepConfig.from_json(SWEEP.to_json() | change)
+
+
+def test_a_sweep_goes_on_where_it_stopped(store):
+    done = do(SWEEP, store, most=4)  # the start and three cells
+    assert [c.done for c in done] == [True] * 3 + [False] * 5
+    store.create(SWEEP.cells()[3])  # and one that a killed process left behind
+    whole = do(SWEEP, store)
+    assert all(c.done for c in whole)
+    assert [c.run.id for c in whole[:3]] == [c.run.id for c in done[:3]]
+    assert len(store.runs()) == 8  # nothing twice, nothing left over
+    assert do(SWEEP, store, most=1) == whole  # at once
+
+
+def test_a_wider_sweep_takes_over_what_it_shares(store):
+    do(SWEEP, store)
+    wider = replace(SWEEP, num_views=(4, 8, 16))
+    assert [c.done for c in look_up(wider, store)].count(False) == 4
+
+
+def test_more_views_and_photons_are_better_in_the_table(store):
+    rows = list(csv.DictReader(io.StringIO(table(do(SWEEP, store)))))
+    psnr = {(r["method"], r["num_views"], r["photons"]): float(r["psnr"]) for r in rows}
+    for method in ("fbp", "sirt"):
+        assert psnr[method, "16", ""] > psnr[method, "4", ""]
+        assert psnr[method, "16", ""] > psnr[method, "16", "10000.0"]
+    assert all(float(r["seconds"]) > 0 and r["status"] == "done" for r in rows)
+
+
+def test_a_cell_that_fails_says_why_and_the_next_is_tried(store):
+    sweep = SweepConfig(replace(SCAN, source="phantom:nobody"), ("fbp",), num_views=(4, 8))
+    cells = do(sweep, store)
+    assert [c.run.status for c in cells] == ["failed", "failed"]
+    assert "nobody" in cells[0].run.message
+    assert cells[0].row()["psnr"] is None
+
+
+def test_lines_join_what_differs_only_in_what_is_varied_most(store):
+    cells = do(SWEEP, store)
+    found = lines(SWEEP, cells, "num_views")
+    assert set(found) == {"FBP, no noise", "FBP, 1e+04 photons", "SIRT, no noise", "SIRT, 1e+04 photons"}
+    assert [row["num_views"] for row in found["FBP, no noise"]] == [4, 16]
+    by_dose = lines(SWEEP, cells, "photons")
+    assert [row["photons"] for row in by_dose["SIRT, 4 views"]] == [1e4, None]  # no noise is best
+    assert plot_png(SWEEP, cells).startswith(b"\x89PNG")
+    assert plot_png(SWEEP, look_up(SWEEP, RunStore(store.root / "empty"))).startswith(b"\x89PNG")
+
+
+def test_the_command_writes_and_resumes(tmp_path, capsys):
+    command = ["sweep", "phantom:shepp-logan", "--grid", "8x32x32", "--views", "4,8", "--photons", "none,1e4",
+               "--methods", "fbp,sirt", "--set", "sirt.num_iterations=3", "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main(command) == 0
+    assert "failed" not in capsys.readouterr().out
+    first = (tmp_path / "out" / "sweep.csv").read_text()
+    assert len(first.splitlines()) == 9
+    assert main([*command, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (tmp_path / "out" / "sweep.csv").read_text() == first  # the same runs, with the same times
+    assert report == json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert main([*command[:4], "--methods", "fdk", "--out", str(tmp_path / "other")]) == 2
+    assert not (tmp_path / "other").exists()
