@@ -205,3 +205,24 @@ def test_deleting_a_run_that_was_cancelled_in_the_queue_harms_nobody(queue, stor
     assert wait(queue, first, timeout=60).status == "cancelled"
     third = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 2}))
     assert wait(queue, third, timeout=60).status == "done"
+
+
+def test_patient_runs_give_way_and_are_all_done(queue, store):
+    """A sweep's cells wait for whatever comes meanwhile, one at a time; a lost worker does not lose them."""
+    first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1996}), patient=True)
+    cells = [queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": n}), patient=True) for n in (3, 4, 5)]
+    assert queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 4}), patient=True) == cells[1]
+    asked = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 6}))
+    assert queue.progress(asked).place < queue.progress(cells[0]).place < queue.progress(cells[2]).place
+    queue.cancel(cells[1])
+    while queue.progress(first).status == "queued":
+        pass
+    os.kill(queue._lanes["heavy"].process.pid, signal.SIGKILL)
+    assert wait(queue, first, timeout=60).status == "failed"
+    for run_id in (asked, cells[0], cells[2]):
+        assert wait(queue, run_id, timeout=120).status == "done"
+    assert queue.progress(cells[1]).status == "cancelled"
+    started = [
+        json.loads((store.run_folder(r) / "state.json").read_text())["started"] for r in (asked, cells[0])
+    ]
+    assert started[0] < started[1]

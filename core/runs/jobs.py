@@ -99,19 +99,25 @@ class JobQueue:
             )
         atexit.register(self.close)
 
-    def submit(self, config: Config) -> str:
-        """Queue a run and return its id; a finished run of the same config is returned as it is."""
+    def submit(self, config: Config, *, patient: bool = False) -> str:
+        """Queue a run and return its id; a finished run of the same config is returned as it is.
+
+        A patient run, one of many that nobody waits for one by one, gives way to every other that comes meanwhile.
+        """
         done = self.store.find(config)
         if done is not None:
             return done
         with self._lock:
             for lane in self._lanes.values():
-                for run_id in lane.runs:
+                for run_id in (*lane.runs, *lane.patient):
                     if self.store.run(run_id).config == config:
                         return run_id  # somebody asked for the very same a moment ago
             run_id = self.store.create(config)
             self._progress[run_id] = Progress("queued")
-            self._lanes["fast" if config.method in FAST_METHODS else "heavy"].add(run_id)
+            if patient:
+                self._lanes["heavy"].add_patient(run_id)
+            else:
+                self._lanes["fast" if config.method in FAST_METHODS else "heavy"].add(run_id)
         return run_id
 
     def expect(self, scan: ScanConfig) -> None:
@@ -127,7 +133,8 @@ class JobQueue:
                 run = self.store.run(run_id)
                 points = read_trace(self.store.run_folder(run_id))
                 return Progress(run.status, seconds=run.seconds, points=points, message=run.message)
-            place = next((lane.runs.index(run_id) for lane in self._lanes.values() if run_id in lane.runs), 0)
+            waiting = [[*lane.runs, *lane.patient] for lane in self._lanes.values()]
+            place = next((runs.index(run_id) for runs in waiting if run_id in runs), 0)
             return replace(known, place=place)
 
     def preview(self, run_id: str) -> dict[str, np.ndarray] | None:
@@ -159,11 +166,13 @@ class JobQueue:
     def _wish(self, wish: str, run_id: str) -> None:
         with self._lock:
             for lane in self._lanes.values():
-                if run_id in lane.runs[1:]:  # not begun: it ends here, and the worker passes over it
+                if run_id in (*lane.runs[1:], *lane.patient):  # not begun: it ends here
+                    given = run_id in lane.runs
                     lane.finished(run_id)
                     self.store.update(run_id, status="cancelled")
                     self._progress[run_id] = Progress("cancelled")
-                    lane.send({"cancel": run_id})
+                    if given:  # the worker has it in its list and passes over it
+                        lane.send({"cancel": run_id})
                 elif run_id in lane.runs:
                     lane.send({wish: run_id})
 
@@ -210,14 +219,16 @@ class JobQueue:
             lane.runs = []
             for waiting in rest:
                 lane.add(waiting)
+            lane.go_on()
 
 
 class _Lane:
-    """One worker process and the runs that it has been given."""
+    """One worker process, the runs that it has been given, and those that it gets when it has nothing else to do."""
 
     def __init__(self, name: str, queue: JobQueue) -> None:
         self.name, self.queue = name, queue
         self.runs: list[str] = []
+        self.patient: list[str] = []
         self.closing = False
         self.process = self._start()
 
@@ -225,9 +236,20 @@ class _Lane:
         self.runs.append(run_id)
         self.send({"run": run_id})
 
+    def add_patient(self, run_id: str) -> None:
+        self.patient.append(run_id)
+        self.go_on()
+
     def finished(self, run_id: str) -> None:
-        if run_id in self.runs:
-            self.runs.remove(run_id)
+        for runs in (self.runs, self.patient):
+            if run_id in runs:
+                runs.remove(run_id)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """With nothing else to do, the next of the patient runs."""
+        if not self.runs and self.patient:
+            self.add(self.patient.pop(0))
 
     def send(self, command: dict) -> None:
         if self.process.poll() is not None:
