@@ -12,7 +12,7 @@ import pytest
 from core.cli import main
 from core.runs.config import ScanConfig
 from core.runs.store import RunStore
-from core.runs.sweep import MAX_CELLS, SweepConfig, carry_out, look_up, table
+from core.runs.sweep import MAX_CELLS, SweepConfig, carry_out, look_up, read_values, seconds_left, table
 from core.runs.sweep_plot import lines, plot_png
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8)
@@ -76,7 +76,7 @@ def test_a_sweep_goes_on_where_it_stopped(store):
 def test_a_wider_sweep_takes_over_what_it_shares(store):
     do(SWEEP, store)
     wider = replace(SWEEP, num_views=(4, 8, 16))
-    assert [c.done for c in look_up(wider, store)].count(False) == 4
+    assert [c.done for c in look_up(wider, store.runs())].count(False) == 4
 
 
 def test_more_views_and_photons_are_better_in_the_table(store):
@@ -99,12 +99,17 @@ def test_a_cell_that_fails_says_why_and_the_next_is_tried(store):
 def test_lines_join_what_differs_only_in_what_is_varied_most(store):
     cells = do(SWEEP, store)
     found = lines(SWEEP, cells, "num_views")
-    assert set(found) == {"FBP, no noise", "FBP, 1e+04 photons", "SIRT, no noise", "SIRT, 1e+04 photons"}
+    assert set(found) == {
+        "FBP, no noise",
+        "FBP, 10\u202f000 photons",
+        "SIRT, no noise",
+        "SIRT, 10\u202f000 photons",
+    }
     assert [row["num_views"] for row in found["FBP, no noise"]] == [4, 16]
     by_dose = lines(SWEEP, cells, "photons")
     assert [row["photons"] for row in by_dose["SIRT, 4 views"]] == [1e4, None]  # no noise is best
     assert plot_png(SWEEP, cells).startswith(b"\x89PNG")
-    assert plot_png(SWEEP, look_up(SWEEP, RunStore(store.root / "empty"))).startswith(b"\x89PNG")
+    assert plot_png(SWEEP, look_up(SWEEP, [])).startswith(b"\x89PNG")
 
 
 def test_the_command_writes_and_resumes(tmp_path, capsys):
@@ -120,3 +125,27 @@ def test_the_command_writes_and_resumes(tmp_path, capsys):
     assert report == json.loads((tmp_path / "out" / "sweep.json").read_text())
     assert main([*command[:4], "--methods", "fdk", "--out", str(tmp_path / "other")]) == 2
     assert not (tmp_path / "other").exists()
+
+
+def test_what_people_type_is_read_or_refused_by_name():
+    assert read_values("num_views", "8, 20;60  90") == (8, 20, 60, 90)
+    assert read_values("photons", "none, 1e4") == (None, 1e4)
+    assert read_values("angle_range", " ") == ()
+    for name, text in (
+        ("num_views", "8, twenty"),
+        ("num_views", "8.5"),
+        ("angle_range", "90°"),
+        ("photons", "lots"),
+    ):
+        with pytest.raises(ValueError, match=f"expected .* got '{text.split()[-1]}'"):
+            read_values(name, text)
+
+
+def test_the_time_left_is_told_by_runs_of_the_same_kind(store):
+    cells = look_up(SWEEP, [])
+    assert seconds_left(cells, []) is None
+    runs = [c.run for c in do(SWEEP, store)]
+    total = seconds_left(cells, runs)
+    by_method = {m: sorted(r.seconds for r in runs if r.config.method == m) for m in SWEEP.methods}
+    assert 4 * sum(t[0] for t in by_method.values()) <= total <= 4 * sum(t[-1] for t in by_method.values())
+    assert seconds_left(look_up(SWEEP, runs), runs) == 0

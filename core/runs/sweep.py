@@ -9,9 +9,10 @@ import csv
 import io
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 
 from core.metrics import quality
@@ -132,14 +133,48 @@ class Cell:
         return row
 
 
-def look_up(sweep: SweepConfig, store: RunStore) -> list[Cell]:
-    """The cells with the run of each: the finished one, else the newest."""
+def read_values(name: str, text: str) -> tuple[Any, ...]:
+    """What somebody typed for a name in VARIED: numbers with commas or blanks between; `none` = no noise.
+
+    Raises
+    ------
+    ValueError
+        In a sentence that names what is not a number.
+    """
+    values: list[Any] = []
+    for word in text.replace(",", " ").replace(";", " ").split():
+        if name == "photons" and word.lower() in ("none", "inf"):
+            values.append(None)
+            continue
+        try:
+            values.append(int(word) if name == "num_views" else float(word))
+        except ValueError:
+            form = "whole numbers like 8, 20, 60" if name == "num_views" else "numbers like 90, 180"
+            form = "numbers like 1e4, 1e5, none" if name == "photons" else form
+            raise ValueError(f"{VARIED[name].split(' [')[0]}: expected {form}; got {word!r}.") from None
+    return tuple(values)
+
+
+def look_up(sweep: SweepConfig, runs: Iterable[Run[RunConfig]]) -> list[Cell]:
+    """The cells with the run of each among these, newest first: the finished one, else the newest."""
     found: dict[str, Run[RunConfig]] = {}
-    for run in store.runs():  # newest first
+    for run in runs:
         digest = run.config.digest()
         if digest not in found or (run.status == "done" and found[digest].status != "done"):
             found[digest] = run
     return [Cell(config, found.get(config.digest())) for config in sweep.cells()]
+
+
+def seconds_left(cells: list[Cell], runs: Iterable[Run[RunConfig]]) -> float | None:
+    """How long the missing cells will take, by runs of the same methods on the same grid; None without such."""
+    times: dict[tuple[str, Any], list[float]] = {}
+    for run in runs:
+        if run.status == "done":
+            times.setdefault((run.config.method, run.config.scan.grid), []).append(run.seconds)
+    missing = [(c.config.method, c.config.scan.grid) for c in cells if not c.done]
+    if any(key not in times for key in missing):
+        return None
+    return sum(median(times[key]) for key in missing)
 
 
 def carry_out(
@@ -163,7 +198,7 @@ def carry_out(
     """
     for run in unfinished(store):
         store.delete(run.id)
-    cells = look_up(sweep, store)
+    cells = look_up(sweep, store.runs())
     yield cells
     for i, cell in enumerate(cells):
         if cell.run is None:

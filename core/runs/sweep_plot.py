@@ -34,12 +34,12 @@ def place(value: float | None) -> float:
 
 
 def value_words(name: str, value: float | None) -> str:
-    """20 views, 90°, 1e+05 photons."""
+    """20 views, 90°, 100 000 photons."""
     if value is None:
         return "no noise"
-    return {"num_views": f"{value} views", "angle_range": f"{value:g}°", "photons": f"{value:.3g} photons"}[
-        name
-    ]
+    if name == "photons":
+        return f"{_count(value)} photons"
+    return f"{value} views" if name == "num_views" else f"{value:g}°"
 
 
 def ticks(x: str, rows: list[dict[str, Any]]) -> list[str]:
@@ -49,7 +49,12 @@ def ticks(x: str, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def tick(x: str, value: float | None) -> str:
-    return "no noise" if value is None else f"{value:.3g}" if x == "photons" else f"{value:g}"
+    return "no noise" if value is None else _count(value) if x == "photons" else f"{value:g}"
+
+
+def _count(value: float) -> str:
+    """1e5 as 100 000, with a space that does not break."""
+    return f"{value:,.0f}".replace(",", "\u202f")
 
 
 def plot_png(sweep: SweepConfig, cells: list[Cell]) -> bytes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from core.runs.history import Point
+from core.runs.sweep import MEASURED, VARIED
+from core.runs.sweep_plot import tick, ticks
 from core.volume import VolumeGeometry
 
 # Okabe and Ito's colours, told apart by colour-blind eyes; both on light and on dark ground
@@ -57,6 +60,52 @@ def steps(points: Sequence[Point], height: int = 190) -> go.Figure:
     )
     figure.update_xaxes(range=[begin - 0.02 * end, max(end, 2) * 1.03], zeroline=begin < 0)
     figure.update_annotations(font_size=12)
+    return figure
+
+
+def sweep(
+    found: dict[str, list[dict[str, Any]]], x: str, measure: str, chosen: str | None = None, height: int = 330
+) -> go.Figure:
+    """What was measured against what was varied, a line each; the run that is looked at is ringed.
+
+    Parameters
+    ----------
+    found : see `core.runs.sweep_plot.lines`
+    x, measure : names in VARIED and MEASURED
+    """
+    figure = go.Figure()
+    rows = [row for line in found.values() for row in line]
+    for k, (name, line) in enumerate(found.items()):
+        known = [row for row in line if row[measure] is not None]
+        figure.add_scatter(
+            x=[tick(x, row[x]) if x == "photons" else row[x] for row in known],
+            y=[row[measure] for row in known],
+            name=name,
+            mode="lines+markers",
+            line={"color": COLOURS[k % len(COLOURS)], "width": 2},
+            marker={
+                "opacity": 1,
+                "size": [13 if row["run"] == chosen else 9 for row in known],
+                "line": {"color": "#8a8f98", "width": [3 if row["run"] == chosen else 0 for row in known]},
+            },
+            # a click must not fade the other points
+            selected={"marker": {"opacity": 1}},
+            unselected={"marker": {"opacity": 1}},
+            hovertemplate="%{y:.4~g}",
+        )
+    figure.update_layout(
+        height=height, legend={"orientation": "h", "y": 1.16}, uirevision=f"{x} {measure}", **_QUIET
+    )
+    figure.update_layout(clickmode="event+select", dragmode="pan")
+    figure.update_xaxes(title=VARIED[x], zeroline=False)
+    figure.update_yaxes(title=MEASURED[measure], zeroline=False)
+    if x == "photons":
+        figure.update_xaxes(type="category", categoryorder="array", categoryarray=ticks(x, rows))
+    else:
+        values = sorted({row[x] for row in rows})
+        figure.update_xaxes(tickvals=values, type="log" if x == "num_views" else "linear")
+    if measure == "seconds":
+        figure.update_yaxes(rangemode="tozero")
     return figure
 
 

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from core.runs.config import ScanConfig
 
 HOME, ACQUIRE = "pages/home.py", "pages/acquire.py"
-RECONSTRUCT, COMPARE, PRIOR = "pages/reconstruct.py", "pages/compare.py", "pages/prior.py"
+RECONSTRUCT, COMPARE = "pages/reconstruct.py", "pages/compare.py"
+WHAT_IF, PRIOR = "pages/what_if.py", "pages/prior.py"
 
 TABLE = {
     HOME: "Home",
     ACQUIRE: "Acquire",
     RECONSTRUCT: "Reconstruct",
     COMPARE: "Compare",
+    WHAT_IF: "What if",
     PRIOR: "Prior",
 }
 """The pages in the order that a person thinks; another page is another line."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from core.runs.config import ScanConfig
 
 _INSIDE, _SCAN, _RUN, _COMPARED, _RESTORED = "_inside", "_scan", "_run", "_compared", "_restored"
-_PRIOR = "_prior"
+_PRIOR, _SWEEP, _CELL = "_prior", "_sweep", "_cell"
 _FORM = "form."
 _FILES = _FORM + "files."  # uploads cannot be assigned
 
@@ -57,6 +57,12 @@ def _restore() -> None:
             # a link must not make the server open files of its own disk
             if str(scan.source).startswith(("phantom:", "volume:")):
                 st.session_state[_SCAN] = scan
+    text = st.query_params.get("sweep")
+    if text and _SWEEP not in st.session_state:
+        try:
+            st.session_state[_SWEEP] = {str(k): str(v) for k, v in json.loads(text).items()}
+        except (ValueError, AttributeError):
+            st.toast("The what-if in the address is not understood; choose one on What if.")
     if st.query_params.get("run"):
         st.session_state.setdefault(_RUN, st.query_params["run"])
     if st.query_params.get("compare"):
@@ -73,6 +79,7 @@ def write_url() -> None:
         "run": run_id(),
         "compare": ",".join(compared()) or None,
         "prior": ",".join(prior_runs()) or None,
+        "sweep": json.dumps(sweep(), separators=(",", ":")) if sweep() else None,
     }
     for name, value in wanted.items():
         if value is None:
@@ -127,6 +134,24 @@ def prior_runs() -> tuple[str, ...]:
 
 def set_prior_runs(chosen: Sequence[str]) -> None:
     st.session_state[_PRIOR] = tuple(chosen)
+
+
+def sweep() -> dict[str, str]:
+    """What was typed on What if for each that is varied, and the methods with commas between; empty = nothing yet."""
+    return st.session_state.get(_SWEEP, {})
+
+
+def set_sweep(typed: dict[str, str]) -> None:
+    st.session_state[_SWEEP] = typed
+
+
+def cell() -> str | None:
+    """The run behind the chosen point of a sweep."""
+    return st.session_state.get(_CELL)
+
+
+def set_cell(run_id: str) -> None:
+    st.session_state[_CELL] = run_id
 
 
 # ---- form fields ------------------------------------------------------------------------------------

@@ -1,0 +1,111 @@
+"""The What if page: empty, with values that cannot be used, queued, done; the address as memory."""
+
+import json
+
+import pytest
+
+from core.runs.jobs import wait
+from core.runs.sweep import SweepConfig, look_up
+from pages.ui import engine, shell, state
+from tests.pages.test_pages import texts
+
+
+@pytest.fixture
+def what_if(visit, small_scan):
+    """The page with the small scan and this in the address."""
+
+    def start(**typed: str):
+        parameters = {"scan": json.dumps(small_scan.to_json())}
+        if typed:
+            parameters["sweep"] = json.dumps(typed)
+        return visit(**parameters).switch_page(shell.WHAT_IF).run()
+
+    return start
+
+
+def typed_into(app, name, text):
+    return app.text_input(key=state.field(f"sweep.{name}")).set_value(text).run()
+
+
+def test_without_a_scan_it_says_where_to_get_one(app):
+    app.switch_page(shell.WHAT_IF).run()
+    assert not app.exception
+    assert "no scan yet" in texts(app)
+
+
+def test_it_counts_what_is_to_be_done(what_if):
+    app = what_if()
+    assert "10 runs, 10 to do" in texts(app)  # five numbers of views, FBP and TV
+    typed_into(app, "photons", "none, 1e4")
+    assert "20 runs, 20 to do" in texts(app)
+    assert "Ready" in texts(app)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "word"),
+    [("num_views", "8, x", "Views: expected whole numbers"), ("photons", "-5", "Photons must lie above 0"),
+     ("angle_range", "0", "The angle range must lie above 0"), ("num_views", " ".join(map(str, range(1, 300))), "at most 400")],
+)  # fmt: skip
+def test_what_cannot_be_used_is_said(what_if, name, text, word):
+    app = typed_into(what_if(), name, text)
+    assert not app.exception
+    assert word in texts(app)
+    assert "as soon as" in texts(app)
+
+
+def test_run_queues_the_missing_runs_and_what_is_done_is_a_point(what_if, small_scan):
+    app = what_if(num_views="3, 6", photons="none", methods="fbp,sirt")
+    assert "4 runs, 4 to do" in texts(app)
+    app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
+    app.button(key="sweep_start").click().run()
+    assert not app.exception
+    sweep = SweepConfig(small_scan, ("fbp", "sirt"), num_views=(3, 6), photons=(None,))
+    cells = look_up(sweep, engine.store().runs())
+    for cell in cells:
+        assert wait(engine.queue(), cell.run.id, timeout=180).status == "done"
+    again = what_if(
+        num_views="3, 6", photons="none", methods="fbp,sirt"
+    )  # another visitor with the same address
+    assert not again.exception
+    assert "4 runs, all there" in texts(again)
+    assert "Ready" not in texts(again)
+    table = again.dataframe[0].value
+    assert list(table["psnr"]) == pytest.approx(
+        [c.run.metrics.psnr for c in look_up(sweep, engine.store().runs())]
+    )
+    wider = typed_into(again, "num_views", "3, 6, 9")
+    assert "6 runs, 2 to do. About" in texts(wider)
+
+
+def test_stop_leaves_what_is_done(what_if, small_scan):
+    sweep = SweepConfig(small_scan, ("tv",), num_views=(4, 5, 7))
+    for config in sweep.cells():
+        engine.queue().submit(config, patient=True)
+    app = what_if(num_views="4, 5, 7", methods="tv")
+    app.session_state["_inside"] = True
+    app.button(key="sweep_stop").click().run()
+    assert not app.exception
+    for cell in look_up(sweep, engine.store().runs()):
+        assert wait(engine.queue(), cell.run.id, timeout=180).status in ("cancelled", "done")
+    states = [c.run.status for c in look_up(sweep, engine.store().runs())]
+    assert states[-1] == "cancelled"
+
+
+def test_a_broken_address_is_said_and_harmless(visit, small_scan):
+    app = visit(scan=json.dumps(small_scan.to_json()), sweep="{")
+    assert any("not understood" in t.value for t in app.toast)
+    app.switch_page(shell.WHAT_IF).run()
+    assert not app.exception
+    app = visit(
+        scan=json.dumps(small_scan.to_json()), sweep=json.dumps({"methods": "magic", "num_views": "<b>"})
+    )
+    app.switch_page(shell.WHAT_IF).run()
+    assert not app.exception
+    assert "expected whole numbers" in texts(app)
+
+
+def test_every_control_says_what_it_does(what_if):
+    app = what_if()
+    widgets = [*app.text_input, *app.button]
+    assert len(widgets) >= 4
+    assert all(w.help for w in widgets)
