@@ -85,18 +85,20 @@ def sweep(
             line={"color": COLOURS[k % len(COLOURS)], "width": 2},
             marker={
                 "opacity": 1,
-                "size": [13 if row["run"] == chosen else 9 for row in known],
+                "size": 10,
                 "line": {"color": "#8a8f98", "width": [3 if row["run"] == chosen else 0 for row in known]},
             },
             # a click must not fade the other points
             selected={"marker": {"opacity": 1}},
             unselected={"marker": {"opacity": 1}},
-            hovertemplate="%{y:.4~g}",
+            hovertemplate="%{y:.4~g}, %{x}",
         )
     figure.update_layout(
         height=height, legend={"orientation": "h", "y": 1.16}, uirevision=f"{x} {measure}", **_QUIET
     )
-    figure.update_layout(clickmode="event+select", dragmode="pan")
+    figure.update_layout(
+        clickmode="event+select", dragmode="pan", hovermode="closest"
+    )  # a click means one point
     figure.update_xaxes(title=VARIED[x], zeroline=False)
     figure.update_yaxes(title=MEASURED[measure], zeroline=False)
     if x == "photons":

@@ -159,6 +159,7 @@ def _pictures(cell: Cell) -> None:
     run, scan = cell.run, cell.config.scan
     future = engine.reference(scan)
     note = f"{run.metrics.psnr:.1f} dB" if run.metrics else ""
+    st.caption(f"Below: {_name(cell)}. Click another point to see its volume.")
     parts = [Shown(_name(cell), engine.result_hu(run.id), note)]
     if future.done() and future.exception() is None:
         parts.append(Shown("Reference", engine.reference_hu(scan, parts[0].hu.shape)))
@@ -171,7 +172,6 @@ def _pictures(cell: Cell) -> None:
         reference=len(parts) - 1,
         height=340,
     )
-    st.caption("Click a point above to see its volume.")
 
 
 def _numbers(cells: list[Cell]) -> None:
