@@ -73,11 +73,13 @@ def test_patches_of_drafts_carry_the_errors_of_the_draft(scans, generator):
     for step in range(6):
         batch = source.batch(step)
         assert torch.equal(batch.inputs, again.batch(step).inputs)
-        for patch, true, sigma in zip(batch.inputs[:, 0], batch.clean[:, 0], batch.sigma, strict=True):
+        patches = zip(batch.inputs[:, 0], batch.clean[:, 0], batch.sigma, batch.level, strict=True)
+        for patch, true, sigma, level in patches:
             added = patch - true
             ratio = float(added.std()) / float(sigma)
             # the level that is told is a guess, 0.5 to 2.5 times the true one; a patch holds a bit more or less than the whole
             assert 0.2 < ratio < 3
+            assert float(added.std()) == pytest.approx(float(level), rel=0.35)
             waves = torch.fft.rfftn(added).abs()
             assert float(waves.amax() / waves.median()) > 4  # white noise of 512 voxels has about 3
 
@@ -114,7 +116,7 @@ def test_the_loss_of_the_gaussian_denoiser_is_one_on_gaussian_data(generator):
     sigma = torch.logspace(-2, 1, n)
     inputs = torch.zeros(n, 6, 8, 8, 8)
     inputs[:, :1] = clean + sigma[:, None, None, None, None] * torch.randn(clean.shape, generator=generator)
-    batch = Batch(inputs, sigma, torch.ones(n), torch.ones(n, 3), clean)
+    batch = Batch(inputs, sigma, torch.ones(n), torch.ones(n, 3), clean, sigma)
     with torch.no_grad():
         loss = edm_loss(Precond(BLANK).eval(), batch)
     torch.testing.assert_close(loss, torch.ones(n), atol=0.3, rtol=0)  # 512 voxels: 6 % each, four sigma

@@ -71,23 +71,26 @@ SIGMA_LEAST = 0.004  # below it there is nothing to learn
 
 @dataclass(frozen=True, eq=False)
 class _Spoilt:
-    """A clean and a spoilt volume (z, y, x), network space, and how far they are apart."""
+    """A clean and a spoilt volume (z, y, x), network space, how far apart they are, and how far the prior is told."""
 
     clean: Tensor
     noisy: Tensor
+    level: float
     sigma: float
     voxel_size: Triple
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Patches of one step; fields as `Precond.forward` takes them, and the clean patches (b, 1, P, P, P)."""
+    """Patches of one step; fields as `Precond.forward` takes them, the clean patches (b, 1, P, P, P), and how far
+    the volumes that they are cut from are off (b,), root mean square: sigma, but for drafts."""
 
     inputs: Tensor
     sigma: Tensor
     factor: Tensor
     voxel_size: Tensor
     clean: Tensor
+    level: Tensor
 
 
 class PatchSource:
@@ -139,7 +142,7 @@ class PatchSource:
             else:
                 clean, voxel_size = self._resampled(int(slot), step)
                 noise = float(sigma) * torch.randn(clean.shape, generator=generator)
-                spoilt = _Spoilt(clean, clean + noise, float(sigma), voxel_size)
+                spoilt = _Spoilt(clean, clean + noise, float(sigma), float(sigma), voxel_size)
             parts.append(self._patches(spoilt, rng))
         return Batch(*(torch.cat([getattr(p, f) for p in parts]) for f in Batch.__dataclass_fields__))
 
@@ -166,12 +169,13 @@ class PatchSource:
         if rng.random() < 0.5:
             rough, clean = rough.flip(2), clean.flip(2)
         error = float(rng.uniform(0.5, 1.2)) * (rough - clean)
-        level = float(error.square().mean().sqrt())
-        white = level * max(0.0, float(rng.uniform(-1, 1.5)))
+        size = float(error.square().mean().sqrt())
+        white = size * max(0.0, float(rng.uniform(-1, 1.5)))
         noisy = clean + error + white * torch.randn(clean.shape, generator=generator)
+        level = max(math.hypot(size, white), SIGMA_LEAST)
         # in use the level is a guess, at first on the high side on purpose: the prior then takes more off
-        guessed = math.hypot(level, white) * math.exp(float(rng.uniform(-0.6, 0.9)))
-        return _Spoilt(clean, noisy, max(guessed, SIGMA_LEAST), draft.voxel_size)
+        guessed = level * math.exp(float(rng.uniform(-0.6, 0.9)))
+        return _Spoilt(clean, noisy, level, max(guessed, SIGMA_LEAST), draft.voxel_size)
 
     def _slab(self, depth: int, rng: np.random.Generator) -> tuple[int, int]:
         """First and last slice of a random part of a volume."""
@@ -199,6 +203,7 @@ class PatchSource:
             torch.full((n,), context.factor),
             torch.tensor(voxel_size).expand(n, 3),
             clean,
+            torch.full((n,), spoilt.level),
         )
 
     def _resampled(self, slot: int, step: int) -> tuple[Tensor, Triple]:

@@ -70,10 +70,13 @@ class TrainStep:
 
 
 def edm_loss(model: Precond, batch: Batch) -> Tensor:
-    """EDM's weighted denoising error per patch (b,): mean |D - clean|^2 / c_out^2."""
+    """EDM's weighted denoising error per patch (b,): mean |D - clean|^2 / c_out^2.
+
+    Weighed by how far the patches are off, not by how far the prior is told: a guess must not decide what counts.
+    """
     D_x = model(batch.inputs, batch.sigma, batch.factor, batch.voxel_size)
-    sd, sigma = model.config.sigma_data, batch.sigma.to(D_x)
-    weight = (sigma**2 + sd**2) / (sigma * sd) ** 2
+    sd, level = model.config.sigma_data, batch.level.to(D_x)
+    weight = (level**2 + sd**2) / (level * sd) ** 2
     return (D_x - batch.clean).square().mean((1, 2, 3, 4)) * weight
 
 

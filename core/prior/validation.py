@@ -106,4 +106,5 @@ def _patches(
         torch.full((n,), context.factor),
         torch.tensor(voxel_size).expand(n, 3),
         torch.stack([cut(padded, s, size) for s in starts])[:, None],
+        torch.full((n,), sigma),
     )
