@@ -25,8 +25,9 @@ from core.reconstruct.methods import METHODS, Result, make_params
 from core.reconstruct.methods import reconstruct as run_method
 from core.runs.compare import compare as compare_methods
 from core.runs.compare import format_table, write_comparison
-from core.runs.config import Prepared, ScanConfig, scan_volume, source_volume
+from core.runs.config import ScanConfig
 from core.runs.measurements import read_measurement, write_measurement
+from core.runs.prepare import Prepared, scan_volume, source_volume
 from core.runs.writing import write_beside
 from core.scan.nifti import write_nifti
 from core.volume import Volume, VolumeGeometry

@@ -11,10 +11,11 @@ import torch
 
 from core import load_prior, quality
 from core.prior.volumes import add_noise, denoise, draw
-from core.runs.config import RunConfig, ScanConfig, reference_volume
+from core.runs.config import RunConfig, ScanConfig
 from core.runs.history import Point, read_history, read_trace
 from core.runs.jobs import JobQueue, Progress, wait
 from core.runs.live import Live
+from core.runs.prepare import reference_volume
 from core.runs.prior import INPUTS, DenoiseConfig, DrawConfig, read_config
 from core.runs.store import RunStore
 from core.runs.work import Watched

@@ -50,7 +50,18 @@ def disc():
     return Volume((0.02 * (y**2 + x**2 < 24**2)).to(torch.float32).expand(vg.shape).contiguous(), vg)
 
 
-@pytest.mark.parametrize("filter", list(FILTERS))
+def test_without_a_filter_everything_is_blurred(disc):
+    """Backprojection alone convolves with 1 / r: bright in the middle, falling within the disc, a halo outside."""
+    volume, A = disc.data, parallel(disc, 180)
+    x = fbp(A, A(volume), filter="none")
+    middle = x[x.shape[0] // 2, x.shape[1] // 2]
+    inside = middle[volume[x.shape[0] // 2, x.shape[1] // 2] > 0.019]
+    assert 0.01 < float(inside.max()) < 0.04  # 0.02 is true
+    assert float(inside.min()) < 0.8 * float(inside.max())
+    assert float(middle[0]) > 0.15 * float(inside.max())
+
+
+@pytest.mark.parametrize("filter", [name for name in FILTERS if name != "none"])
 def test_fbp_keeps_the_value_of_a_disc(disc, filter):
     A = parallel(disc, 180)
     assert centre_value(fbp(A, A(disc.data), filter=filter)) == pytest.approx(0.02, rel=0.01)

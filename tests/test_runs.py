@@ -8,10 +8,11 @@ import torch
 
 from core import METHODS, quality, reconstruct
 from core.runs.compare import compare, write_comparison
-from core.runs.config import RunConfig, ScanConfig, prepare
+from core.runs.config import RunConfig, ScanConfig
 from core.runs.export import dicom_zip_bytes, nifti_bytes, png_bytes
 from core.runs.jobs import JobQueue, wait
 from core.runs.measurements import read_measurement, write_measurement
+from core.runs.prepare import prepare
 from core.runs.store import RunStore
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5)

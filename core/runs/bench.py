@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from core.reconstruct.methods import available, reconstruct
-from core.runs.config import ScanConfig, prepare
+from core.runs.config import ScanConfig
+from core.runs.prepare import prepare
 from core.volume import Shape
 
 

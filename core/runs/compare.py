@@ -12,7 +12,8 @@ from typing import Any
 from core.metrics import quality
 from core.progress import Callback
 from core.reconstruct.methods import METHODS, Result, available, reconstruct
-from core.runs.config import Prepared, ScanConfig
+from core.runs.config import ScanConfig
+from core.runs.prepare import Prepared
 from core.runs.writing import finite, write_beside
 from core.scan.nifti import write_nifti
 from core.show import slices_png

@@ -5,31 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import OrderedDict
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol
-
-import torch
+from typing import Any
 
 from core.geometry import ConeBeam, ParallelBeam
-from core.measurement import Measurement, simulate
-from core.projector import Projector
 from core.reconstruct.methods import METHODS, make_params
 from core.runs.weights import weights_digest
-from core.scan.library import load_volume
-from core.volume import Shape, Volume, VolumeGeometry, resample
+from core.scan.scene import Lesion
+from core.volume import Shape, VolumeGeometry
 
 PHANTOM_GRID: Shape = (64, 128, 128)
 MAX_GRID_VOXELS = 2**28
 MAX_RAYS = 2**31
-
-
-class Volumes(Protocol):
-    """Where stored volumes come from by their digest, and phantoms that need not be drawn again."""
-
-    def volume(self, digest: str) -> Volume: ...
-
-    def phantom(self, spec: str, shape: Shape) -> Volume: ...
+MAX_LESIONS = 20
 
 
 @dataclass(frozen=True)
@@ -56,6 +44,8 @@ class ScanConfig:
         Of the noise.
     same_grid : bool
         Simulate on the reconstruction grid: the literature's easier protocol.
+    lesions : tuple of (centre (z, y, x) [mm], radius [mm], HU)
+        Balls that are planted into the volume before it is scanned.
     """
 
     source: str
@@ -74,6 +64,7 @@ class ScanConfig:
     photons: float | None = None
     seed: int = 0
     same_grid: bool = False
+    lesions: tuple[Lesion, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("grid", "pixel_size", "det_shape", "det_offset"):
@@ -100,6 +91,9 @@ class ScanConfig:
             )
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
             raise ValueError(f"the seed must be a whole number from 0 to 2^31 - 1, got {self.seed}.")
+        object.__setattr__(self, "lesions", tuple(map(_lesion, self.lesions)))
+        if len(self.lesions) > MAX_LESIONS:
+            raise ValueError(f"at most {MAX_LESIONS} lesions can be planted, got {len(self.lesions)}.")
         if self.grid is not None:
             if len(self.grid) != 3 or any(not isinstance(n, int) or n < 1 for n in self.grid):
                 raise ValueError(f"the grid must be three counts (z, y, x) of at least 1, got {self.grid}.")
@@ -149,8 +143,16 @@ class ScanConfig:
             )
         return pg
 
+    @property
+    def object(self) -> tuple:
+        """What is scanned, whichever way: scans that agree in it can be compared."""
+        return self.source, self.same_grid, self.lesions
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        stored = asdict(self)
+        if not self.lesions:
+            del stored["lesions"]  # as before there were any: the digest of such a scan stays
+        return stored
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> ScanConfig:
@@ -187,80 +189,24 @@ class RunConfig:
         return digest_of(self.to_json() | weights)
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A scan, carried out: the reference on the reconstruction grid, the projector and the measurement."""
-
-    reference: Volume
-    A: Projector
-    measurement: Measurement
-
-
-def source_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
-    """The volume that is scanned, at its own resolution; a phantom at twice the reconstruction grid."""
-    if scan.source.startswith("phantom:"):
-        grid = scan.grid or PHANTOM_GRID
-        factor = 1 if scan.same_grid else 2
-        z, y, x = (n * factor for n in grid)
-        if store is None:
-            return load_volume(scan.source, shape=(z, y, x))
-        return store.phantom(scan.source, (z, y, x))
-    if scan.source.startswith("volume:"):
-        if store is None:
-            raise ValueError(f"{scan.source!r} names a stored volume, but there is no store here.")
-        return store.volume(scan.source.removeprefix("volume:"))
-    return load_volume(scan.source)
-
-
-def reference_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
-    """The volume on the reconstruction grid, which runs are measured against."""
-    volume = _source(scan, store)
-    return resample(
-        volume, scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else volume.shape)
-    )
-
-
-def scan_volume(volume: Volume, scan: ScanConfig) -> Prepared:
-    """Simulate the scan of this volume."""
-    grid = scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else volume.shape)
-    reference = resample(volume, grid)
-    A = Projector(reference.geometry, scan.geometry(reference.geometry))
-    measurement = simulate(
-        reference if scan.same_grid else volume,
-        A,
-        photon_count=scan.photons,
-        generator=torch.Generator().manual_seed(scan.seed),
-    )
-    return Prepared(reference, A, measurement)
-
-
-_prepared: OrderedDict[str, Prepared] = OrderedDict()
-
-
-def prepare(scan: ScanConfig, store: Volumes | None = None) -> Prepared:
-    """Load and scan; the last few scans are kept, so that every method gets the very same data."""
-    key = scan.digest()
-    if key not in _prepared:
-        _keep(_prepared, key, scan_volume(_source(scan, store), scan), 3)
-    _prepared.move_to_end(key)
-    return _prepared[key]
-
-
-_sources: OrderedDict[tuple, Volume] = OrderedDict()
-
-
-def _source(scan: ScanConfig, store: Volumes | None) -> Volume:
-    """`source_volume`, the last two kept: changing the scan must not read or draw the volume again."""
-    key = (scan.source, (scan.grid, scan.same_grid) if scan.source.startswith("phantom:") else None)
-    if key not in _sources:
-        _keep(_sources, key, source_volume(scan, store), 2)
-    return _sources[key]
-
-
-def _keep(cache: OrderedDict, key: Any, value: Any, most: int) -> None:
-    cache[key] = value
-    while len(cache) > most:
-        cache.popitem(last=False)
+def _lesion(stored: Any) -> Lesion:
+    """A lesion from JSON's lists."""
+    try:
+        (z, y, x), radius, hu = stored
+        lesion = Lesion((float(z), float(y), float(x)), float(radius), float(hu))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"a lesion is [[z, y, x] in mm, radius in mm, HU], got {str(stored)[:80]!r}."
+        ) from None
+    if len(lesion.centre) != 3 or not all(map(math.isfinite, (*lesion.centre, radius, hu))):
+        raise ValueError(
+            f"a lesion's centre must be three finite numbers (z, y, x) in mm, got {lesion.centre}."
+        )
+    if not 0 < lesion.radius <= 200 or not -1024 <= lesion.hu <= 3071:
+        raise ValueError(
+            f"a lesion must have a radius of up to 200 mm and -1024 to 3071 HU, got {radius:g} mm and {hu:g} HU."
+        )
+    return lesion
 
 
 def _number(value: Any) -> bool:

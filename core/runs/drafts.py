@@ -20,7 +20,8 @@ from core.prior.denoiser import PatchPrior
 from core.progress import Step
 from core.reconstruct.diffusion import diffusion
 from core.reconstruct.iterative import sirt, tv
-from core.runs.config import Prepared, ScanConfig, scan_volume
+from core.runs.config import ScanConfig
+from core.runs.prepare import Prepared, scan_volume
 from core.runs.writing import write_arrays
 from core.volume import MU_WATER, Volume, VolumeGeometry, resample
 

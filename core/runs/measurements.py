@@ -12,7 +12,8 @@ import torch
 
 from core.measurement import Measurement
 from core.projector import Projector
-from core.runs.config import Prepared, ScanConfig
+from core.runs.config import ScanConfig
+from core.runs.prepare import Prepared
 from core.runs.writing import write_arrays
 from core.volume import VolumeGeometry
 

@@ -13,8 +13,9 @@ from core.prior.denoiser import PatchPrior
 from core.prior.volumes import add_noise, denoise, draw
 from core.reconstruct.memory import PeakMemory
 from core.reconstruct.methods import METHODS, Result, make_params, reconstruct
-from core.runs.config import RunConfig, prepare, reference_volume
+from core.runs.config import RunConfig
 from core.runs.live import Live
+from core.runs.prepare import prepare, reference_volume
 from core.runs.prior import Config, DenoiseConfig, DrawConfig
 from core.runs.store import RunStore
 from core.runs.weights import shared_prior

@@ -21,8 +21,9 @@ import torch
 
 from core.metrics import quality
 from core.reconstruct.methods import make_params, reconstruct
-from core.runs.config import ScanConfig, prepare
+from core.runs.config import ScanConfig
 from core.runs.live import Live
+from core.runs.prepare import prepare
 from core.runs.store import RunStore
 from core.runs.weights import shared_prior
 from core.runs.work import work

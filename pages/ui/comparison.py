@@ -23,17 +23,13 @@ POLL = 1.0  # seconds: several volumes are sent each time
 
 def comparable(scan: ScanConfig) -> list[Run]:
     """Runs that have this scan's reference: the same volume on the same grid; newest first."""
-    same = (scan.source, engine.grid_of(scan), scan.same_grid)
+    same = (scan.object, engine.grid_of(scan))
     out = []
     for run in engine.store().runs():
         other = run.config.scan
         usable = run.status in (*engine.ACTIVE, *FINISHED)
         # the source first: the grid of another volume may take loading it
-        if (
-            usable
-            and other.source == scan.source
-            and (other.source, engine.grid_of(other), other.same_grid) == same
-        ):
+        if usable and other.source == scan.source and (other.object, engine.grid_of(other)) == same:
             out.append(run)
     return out
 

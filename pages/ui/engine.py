@@ -14,9 +14,10 @@ import torch
 
 from core.metrics import Quality, quality
 from core.prior.volumes import add_noise
-from core.runs.config import PHANTOM_GRID, RunConfig, ScanConfig, source_volume
+from core.runs.config import PHANTOM_GRID, RunConfig, ScanConfig
 from core.runs.history import Frame, read_history
 from core.runs.jobs import JobQueue, Progress
+from core.runs.prepare import source_volume
 from core.runs.prior import DenoiseConfig, DrawConfig
 from core.runs.store import Run, RunStore
 from core.scan.library import load_volume
@@ -80,14 +81,14 @@ def geometry(scan: ScanConfig) -> VolumeGeometry:
 
 def reference(scan: ScanConfig) -> Future[Volume]:
     """The volume on the reconstruction grid, exactly as runs are measured against it; made in the background."""
-    key = (scan.source, grid_of(scan), scan.same_grid)
+    key = (scan.object, grid_of(scan))
     keeper = store()
     with _lock:
         if key not in _references:
             while len(_references) >= 4:
                 _references.pop(next(iter(_references)))
-            chosen = replace(scan, grid=key[1])
-            _references[key] = _pool.submit(lambda: resample(source_volume(chosen, keeper), key[1]))
+            chosen, grid = replace(scan, grid=key[1]), key[1]
+            _references[key] = _pool.submit(lambda: resample(source_volume(chosen, keeper), grid))
         return _references[key]
 
 

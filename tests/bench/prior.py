@@ -16,7 +16,8 @@ from core.metrics import quality
 from core.prior.denoiser import PatchPrior
 from core.prior.files import load_prior
 from core.reconstruct.methods import make_params, reconstruct
-from core.runs.config import ScanConfig, scan_volume
+from core.runs.config import ScanConfig
+from core.runs.prepare import scan_volume
 from core.scan.library import load_volume
 
 VOLUMES = ("popi_4dct_phase00", "lidc_idri_0293", "lung_petct_dx_a0001")
