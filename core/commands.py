@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import cache
@@ -27,7 +27,7 @@ from core.runs.compare import compare as compare_methods
 from core.runs.compare import format_table, write_comparison
 from core.runs.config import ScanConfig
 from core.runs.measurements import read_measurement, write_measurement
-from core.runs.prepare import Prepared, scan_volume, source_volume
+from core.runs.prepare import scan_volume, source_volume
 from core.runs.writing import write_beside
 from core.scan.nifti import write_nifti
 from core.volume import Volume, VolumeGeometry
@@ -36,7 +36,7 @@ from core.volume import Volume, VolumeGeometry
 def simulate(arguments: argparse.Namespace) -> None:
     scan = _scan_config(arguments)
     _check_file(arguments.out, ".npz")
-    prepared = _carry_out(scan)
+    prepared = scan_volume(source_volume(scan), scan)
     write_measurement(arguments.out, scan, prepared)
     v, n, u = prepared.A.range_shape
     if arguments.json:
@@ -58,7 +58,8 @@ def reconstruct(arguments: argparse.Namespace) -> None:
     if arguments.volume.endswith(".npz"):
         A, measurement = read_measurement(arguments.volume)
     else:
-        prepared = _carry_out(_scan_config(arguments))
+        scan = _scan_config(arguments)
+        prepared = scan_volume(source_volume(scan), scan, methods=[arguments.method])
         A, measurement = prepared.A, prepared.measurement
     prior = _prior(arguments.prior, A.vg.voxel_size) if METHODS[arguments.method].needs_prior else None
     with _bar(METHODS[arguments.method].label) as callback:
@@ -75,7 +76,7 @@ def compare(arguments: argparse.Namespace) -> None:
     names, given = _methods(arguments, scan.seed)
     params = {m: make_params(m, given.get(m)) for m in METHODS}
     _check_folder(arguments.out)
-    prepared = _carry_out(scan)
+    prepared = scan_volume(source_volume(scan), scan, methods=names)
     comparison = compare_methods(prepared, names, params, prior=_shared_prior(arguments), progress=_bar)
     report = write_comparison(arguments.out, scan, prepared, comparison)
     print(json.dumps(report) if arguments.json else format_table(report))
@@ -212,10 +213,6 @@ def _methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str], dict[
     return names, {m: _with_seed(m, _typed(m, given.get(m, {})), seed) for m in METHODS}
 
 
-def _carry_out(scan: ScanConfig) -> Prepared:
-    return scan_volume(source_volume(scan), scan)
-
-
 def _check_file(path: Path, *endings: str) -> None:
     """Refuse a file that could not be written, before hours of work are done for it."""
     if not path.name.endswith(endings):
@@ -226,12 +223,20 @@ def _check_file(path: Path, *endings: str) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    """The same of a folder: it, or the one that it would be made in, must be there and take files."""
+    """The same of a folder: it, or the one that it would be made in, must be there and take files.
+
+    It is tried: permissions alone do not tell of read-only disks and of folders such as /proc.
+    """
     there = next(p for p in (folder, *folder.parents) if p.exists())
     if not there.is_dir():
         raise ValueError(f"--out: {there} is a file; give a folder.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"--out: nothing can be written in {there}; give a folder of yours.")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".tomopatch-", dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--out: nothing can be written in {there} ({error.strerror}); give a folder of yours."
+        ) from None
 
 
 def _write(path: Path, volume: Volume) -> None:

@@ -95,6 +95,11 @@ class ParallelBeam:
         centre = self.det_offset[0] * up + self.det_offset[1] * across
         return Views(False, ray, centre, v * up, u * across, self.det_shape)
 
+    def _repr_html_(self) -> str:
+        from core.show import geometry_html
+
+        return geometry_html(self)
+
 
 @dataclass(frozen=True)
 class ConeBeam:
@@ -214,6 +219,11 @@ class ConeBeam:
         source = -self.src_orig_dist * ray + travel
         centre = source + self.src_det_dist * ray + self.det_offset[0] * up + self.det_offset[1] * across
         return Views(True, source, centre, v * up, u * across, self.det_shape)
+
+    def _repr_html_(self) -> str:
+        from core.show import geometry_html
+
+        return geometry_html(self)
 
 
 Geometry = ParallelBeam | ConeBeam | Views

@@ -70,6 +70,11 @@ class VolumeGeometry:
         _, py, px = self.pos
         return math.hypot(abs(py) + sy / 2, abs(px) + sx / 2)
 
+    def _repr_html_(self) -> str:
+        from core.show import grid_html
+
+        return grid_html(self)
+
     def with_shape(self, shape: Shape) -> VolumeGeometry:
         """The same extent, cut into another number of voxels."""
         z, y, x = (s / n for s, n in zip(self.size, shape, strict=True))

@@ -129,6 +129,58 @@ def test_bad_input_ends_with_2_a_sentence_and_nothing_written(tmp_path, capsys, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that nobody can write in")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["simulate", *PHANTOM, "--out", "/proc/x.npz"],
+        ["reconstruct", *PHANTOM, "--method", "fbp", "--out", "/proc/deep/x.nii.gz"],
+        ["compare", *PHANTOM, "--out", "/proc/x"],
+        ["sweep", *PHANTOM, "--views", "4", "--methods", "fbp", "--out", "/proc/x"],
+        ["sample", "--grid", "8x16x16", "--out", "/proc/x.nii"],
+        ["train", "FOLDER", "--out", "/proc/x"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, monkeypatch, arguments):
+    """Even by root, whom permissions do not stop."""
+
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work had begun")
+
+    monkeypatch.setattr("core.commands.source_volume", work)
+    monkeypatch.setattr("core.commands._prior", work)
+    monkeypatch.setattr("core.runs.sweep.carry_out", work)
+    monkeypatch.setattr("core.runs.train.train", work)
+    assert main([a.replace("FOLDER", str(tmp_path)) for a in arguments]) == 2
+    assert "nothing can be written in /proc" in capsys.readouterr().err
+
+
+def test_out_for_several_files_must_not_be_a_file(tmp_path, capsys):
+    there = tmp_path / "there"
+    there.write_text("mine")
+    assert main(["compare", *PHANTOM, "--out", str(there)]) == 2
+    assert "is a file; give a folder" in capsys.readouterr().err
+    assert there.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("beam", "method", "words"), [("cone", "fbp", "parallel beam"), ("parallel", "fdk", "cone beam")]
+)
+def test_a_method_that_does_not_suit_the_scan_is_refused_before_it_is_simulated(
+    tmp_path, capsys, monkeypatch, beam, method, words
+):
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the scan had begun")
+
+    monkeypatch.setattr("core.runs.prepare.simulate", work)
+    for command, ending in ((["compare", "--methods"], ""), (["reconstruct", "--method"], ".nii")):
+        name, flag = command
+        out = str(tmp_path / f"out{ending}")
+        assert main([name, *PHANTOM, "--geometry", beam, flag, method, "--out", out]) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_a_folder_without_dicom_is_named(tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("no CT here")
     assert main(["compare", str(tmp_path), "--out", str(tmp_path / "out")]) == 2

@@ -1,5 +1,13 @@
-from core import ParallelBeam, Projector, Volume, phantom, reconstruct, simulate
-from core.show import middle_slices, notebook_progress
+import math
+import re
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from core import ConeBeam, ParallelBeam, Projector, Volume, phantom, reconstruct, simulate
+from core.progress import Step
+from core.show import bar_html, middle_slices, notebook_progress
 
 
 def test_results_show_themselves_in_a_notebook(small):
@@ -14,6 +22,16 @@ def test_results_show_themselves_in_a_notebook(small):
         html = thing._repr_html_()
         assert words in html
         assert "data:image/png;base64," in html
+
+
+def test_geometries_show_themselves_in_a_notebook(small):
+    parallel = ParallelBeam.circular(small.geometry, num_views=5)
+    cone = ConeBeam.circular(small.geometry, num_views=7, angle_range=math.pi)
+    for thing, words in ((parallel, "5, from 0 to 144 degrees"), (cone, "800, 1200")):
+        html = thing._repr_html_()
+        assert words in html
+        assert "data:image/png;base64," in html
+    assert "16 x 48 x 48" in small.geometry._repr_html_()
 
 
 def test_names_from_files_never_become_html(small):
@@ -33,3 +51,44 @@ def test_slices_stand_upright():
 
 def test_no_progress_bar_outside_of_a_notebook():
     assert notebook_progress("SIRT") is None
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """What a notebook would show, state after state; IPython itself is not needed for the app."""
+    states: list[str] = []
+
+    def display(thing: str, *, display_id: bool) -> SimpleNamespace:
+        states.append(thing)
+        return SimpleNamespace(update=states.append)
+
+    ipython, shown = ModuleType("IPython"), ModuleType("IPython.display")
+    ipython.get_ipython = lambda: SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
+    shown.HTML, shown.display = str, display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", shown)
+    return states
+
+
+def test_reconstruct_shows_a_progress_bar_in_a_notebook(small, notebook):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=5))
+    reconstruct("sirt", A, simulate(small, A), num_iterations=30)
+    assert "begins" in notebook[0]
+    assert "30 of 30" in notebook[-1]
+    assert "residual" in notebook[-1]
+
+
+def test_a_progress_bar_is_not_redrawn_more_often_than_one_can_see(small, notebook):
+    """A saved notebook would fill up with it: each state is a message of its own."""
+    show = notebook_progress("SIRT")
+    assert show is not None
+    for i in range(1, 1001):
+        show(Step(i, 1000, small.data))
+    assert len(notebook) < 20
+
+
+def test_a_progress_bar_tells_the_share():
+    bar = bar_html("TV", Step(15, 60, None, residual=0.0123, stage="start"), 3.0)  # type: ignore[arg-type]
+    assert float(re.search(r"value='([\d.]+)'", bar).group(1)) == pytest.approx(0.25)
+    assert "start, 15 of 60" in bar
+    assert "value" not in bar_html("TV")  # before the first step: moves to and fro

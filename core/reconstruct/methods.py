@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
@@ -178,6 +178,16 @@ def available(geometry: Geometry) -> dict[str, Method]:
     return {name: method for name, method in METHODS.items() if method.unsuited(geometry) is None}
 
 
+def check_suited(names: Sequence[str], geometry: Geometry) -> None:
+    """Refuse methods that cannot reconstruct from this scan, in a sentence that names those that can."""
+    for name in names:
+        reason = METHODS[name].unsuited(geometry)
+        if reason is not None:
+            raise ValueError(
+                f"{reason} Of this scan these can reconstruct: {', '.join(available(geometry))}."
+            )
+
+
 def make_params(method: str, values: dict[str, Any] | None = None) -> Any:
     """The method's params from a dict: unknown names and values out of range are refused in a sentence."""
     if method not in METHODS:
@@ -219,9 +229,7 @@ def reconstruct(
             f"give {method} either params={METHODS[method].params.__name__}(...) or its fields by name."
         )
     chosen = METHODS[method]
-    reason = chosen.unsuited(A.pg)
-    if reason is not None:
-        raise ValueError(f"{reason} Of this scan these can reconstruct: {', '.join(available(A.pg))}.")
+    check_suited([method], A.pg)
     if tuple(measurement.projections.shape) != A.range_shape:
         raise ValueError(
             f"the measurement has projections {tuple(measurement.projections.shape)} but the projector makes "

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.metrics import quality
 from core.progress import Callback
-from core.reconstruct.methods import METHODS, Result, available, reconstruct
+from core.reconstruct.methods import METHODS, Result, available, check_suited, reconstruct
 from core.runs.config import ScanConfig
 from core.runs.prepare import Prepared
 from core.runs.writing import finite, write_beside
@@ -34,14 +34,11 @@ def compare(
     ValueError
         Before any work, if a method named does not suit the scan.
     """
-    suited = available(prepared.A.pg)
-    for name in names:
-        if name not in suited:
-            raise ValueError(
-                f"{METHODS[name].unsuited(prepared.A.pg)} Of this scan these can reconstruct: {', '.join(suited)}."
-            )
+    check_suited(names, prepared.A.pg)
     results = {}
-    needed = {name: prior() if METHODS[name].needs_prior else None for name in names or suited}
+    needed = {
+        name: prior() if METHODS[name].needs_prior else None for name in names or available(prepared.A.pg)
+    }
     for name, its_prior in needed.items():
         with progress(METHODS[name].label) as callback:
             results[name] = reconstruct(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import torch
 
 from core.measurement import Measurement, simulate
 from core.projector import Projector
+from core.reconstruct.methods import check_suited
 from core.runs.config import PHANTOM_GRID, ScanConfig
 from core.scan.lesion import plant
 from core.scan.library import load_volume
@@ -62,11 +64,12 @@ def reference_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
     )
 
 
-def scan_volume(volume: Volume, scan: ScanConfig) -> Prepared:
-    """Simulate the scan of this volume."""
+def scan_volume(volume: Volume, scan: ScanConfig, *, methods: Sequence[str] = ()) -> Prepared:
+    """Simulate the scan of this volume; refused before the work if one of the methods could not use it."""
     grid = scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else volume.shape)
     reference = resample(volume, grid)
     A = Projector(reference.geometry, scan.geometry(reference.geometry))
+    check_suited(methods, A.pg)
     measurement = simulate(
         reference if scan.same_grid else volume,
         A,
