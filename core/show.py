@@ -50,6 +50,7 @@ def slices_png(volumes: Sequence[tuple[str, Volume]], window: tuple[float, float
             axis.imshow(picture, cmap="gray", vmin=window[0], vmax=window[1], aspect=aspect)
             axis.set_title(f"{name}, {plane}" if name else plane, fontsize=9)
             axis.set_axis_off()
+            axis.set_anchor("N")  # titles of a row at one height
     return _png(figure, dpi=min(200, max(80, across / 2.8)))  # a slice is some 2.8 inches wide: a dot a voxel
 
 
