@@ -1,8 +1,11 @@
 """Acquire: choose a volume and design its scan."""
 
+from dataclasses import replace
+
 import streamlit as st
 
-from pages.ui import engine, scan_check, scan_form, shell, source_form, state, words
+from core.scan.lesion import plant
+from pages.ui import engine, lesion_form, scan_check, scan_form, shell, source_form, state, words
 from pages.ui.scanview import scan_view
 from pages.ui.viewer import Shown, viewer, window_for
 
@@ -13,6 +16,7 @@ shell.heading(
 
 source_form.fill(state.scan())
 scan_form.fill(state.scan())
+lesion_form.fill(state.scan())
 
 controls, pictures = st.columns([1, 2], gap="large")
 with controls:
@@ -25,9 +29,12 @@ with controls:
     st.divider()
     problem, pg = "", None
     volume = engine.draft(source, grid)
+    lesions = lesion_form.choose(volume)
+    st.divider()
     try:
-        scan = scan_form.design(source, grid)
+        scan = replace(scan_form.design(source, grid), lesions=lesions)
         pg = scan.geometry(volume.geometry)
+        volume = plant(volume, lesions)
     except ValueError as error:
         problem = words.plain(error)
 

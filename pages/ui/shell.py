@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HOME, ACQUIRE = "pages/home.py", "pages/acquire.py"
 RECONSTRUCT, COMPARE = "pages/reconstruct.py", "pages/compare.py"
-WHAT_IF, PRIOR = "pages/what_if.py", "pages/prior.py"
+WHAT_IF, PRIOR, LEARN = "pages/what_if.py", "pages/prior.py", "pages/learn.py"
 
 TABLE = {
     HOME: "Home",
@@ -27,6 +27,7 @@ TABLE = {
     COMPARE: "Compare",
     WHAT_IF: "What if",
     PRIOR: "Prior",
+    LEARN: "Learn",
 }
 """The pages in the order that a person thinks; another page is another line."""
 
@@ -122,6 +123,8 @@ def _sidebar() -> None:
                     else _state(run.status)
                 )
                 _line("Run", f"{words.method_label(run.config.method)}, {done}")
+        if state.lesson() is not None:
+            st.page_link(LEARN, label="Back to the lesson", icon=":material/school:")
         st.caption(
             "**Not for diagnosis.** Scans here are simulated; reconstructions can show what is not there "
             "and hide "

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _INSIDE, _SCAN, _RUN, _COMPARED, _RESTORED = "_inside", "_scan", "_run", "_compared", "_restored"
 _PRIOR, _SWEEP, _CELL = "_prior", "_sweep", "_cell"
+_LESSON, _CHALLENGE = "_lesson", "_challenge"
 _FORM = "form."
 _FILES = _FORM + "files."  # uploads cannot be assigned
 
@@ -63,6 +64,14 @@ def _restore() -> None:
             st.session_state[_SWEEP] = {str(k): str(v) for k, v in json.loads(text).items()}
         except (ValueError, AttributeError):
             st.toast("The what-if in the address is not understood; choose one on What if.")
+    text = st.query_params.get("challenge")
+    if text and _CHALLENGE not in st.session_state:
+        try:
+            st.session_state[_CHALLENGE] = dict(json.loads(text))
+        except (ValueError, TypeError):
+            st.toast("The challenge in the address is not understood; start a new one on Learn.")
+    if st.query_params.get("lesson"):
+        st.session_state.setdefault(_LESSON, st.query_params["lesson"])
     if st.query_params.get("run"):
         st.session_state.setdefault(_RUN, st.query_params["run"])
     if st.query_params.get("compare"):
@@ -79,6 +88,8 @@ def write_url() -> None:
         "run": run_id(),
         "compare": ",".join(compared()) or None,
         "prior": ",".join(prior_runs()) or None,
+        "lesson": lesson(),
+        "challenge": json.dumps(challenge(), separators=(",", ":")) if challenge() else None,
         "sweep": json.dumps(sweep(), separators=(",", ":")) if sweep() else None,
     }
     for name, value in wanted.items():
@@ -152,6 +163,24 @@ def cell() -> str | None:
 
 def set_cell(run_id: str) -> None:
     st.session_state[_CELL] = run_id
+
+
+def lesson() -> str | None:
+    """The lesson that is being read."""
+    return st.session_state.get(_LESSON)
+
+
+def set_lesson(name: str | None) -> None:
+    st.session_state[_LESSON] = name
+
+
+def challenge() -> dict[str, Any]:
+    """How far the search for a lesion is, as `pages.ui.challenge` keeps it; empty = not begun."""
+    return st.session_state.get(_CHALLENGE, {})
+
+
+def set_challenge(kept: dict[str, Any]) -> None:
+    st.session_state[_CHALLENGE] = kept
 
 
 # ---- form fields ------------------------------------------------------------------------------------

@@ -1,0 +1,61 @@
+"""A lesson on the page: its steps, what else to try, a question."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.ui import engine, shell, state
+from pages.ui.lessons import LESSONS, Step
+
+CHALLENGE = "challenge"
+
+
+def choose() -> str:
+    """The lesson, or the challenge; the one that was read last at first."""
+    names = [*LESSONS, CHALLENGE]
+    known = state.lesson() if state.lesson() in names else names[0]
+    state.fill({"lesson": known}, overwrite=state.value("lesson") not in names)
+    name = st.radio(
+        "Lesson",
+        names,
+        key=state.field("lesson"),
+        format_func=lambda n: "Challenge: find the lesion" if n == CHALLENGE else LESSONS[n].title,
+        captions=[f"{lesson.minutes} minutes" for lesson in LESSONS.values()] + ["with the least dose"],
+        help="In the order in which they build on each other; any can be read alone.",
+    )
+    state.set_lesson(name)
+    return name
+
+
+def lesson(name: str) -> None:
+    chosen = LESSONS[name]
+    st.subheader(chosen.title, anchor=False)
+    st.markdown(chosen.lead)
+    for k, step in enumerate(chosen.steps):
+        with st.container(border=True):
+            st.markdown(f"**{k + 1}.** {step.text}")
+            if st.button(
+                step.label,
+                key=f"step.{name}.{k}",
+                type="primary" if k == 0 else "secondary",
+                icon=":material/arrow_forward:",
+                help="The current scan is replaced by this one; runs of other scans are kept.",
+            ):
+                go(step)
+    st.markdown("**Things to try**\n" + "\n".join(f"- {text}" for text in chosen.tries))
+    st.markdown(f"**A question.** {chosen.question}")
+    with st.expander("Answer"):
+        st.markdown(chosen.answer)
+
+
+def go(step: Step) -> None:
+    """Put the app in the step's state and open its page."""
+    state.set_scan(step.scan)
+    if step.sweep:
+        state.set_sweep(step.sweep)
+    queued = [engine.queue().submit(run) for run in step.runs]
+    if step.page == shell.COMPARE:
+        state.set_compared(queued)
+    if queued:
+        state.set_run(queued[0])
+    st.switch_page(step.page)

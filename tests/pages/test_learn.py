@@ -1,0 +1,158 @@
+"""Learn: the lessons lead where they say, and the challenge is played to its end."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from core.reconstruct.methods import METHODS
+from core.runs.config import RunConfig
+from core.runs.jobs import wait
+from core.runs.sweep import VARIED, SweepConfig, read_values, suited
+from core.volume import VolumeGeometry
+from pages.ui import challenge, engine, shell, state
+from pages.ui.challenge import Game
+from pages.ui.lessons import LESSONS
+from tests.pages.test_pages import texts
+
+STEPS = [(name, k) for name, lesson in LESSONS.items() for k in range(len(lesson.steps))]
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_has_all_that_a_lesson_needs(name):
+    lesson = LESSONS[name]
+    assert lesson.steps
+    assert len(lesson.tries) >= 2
+    assert lesson.question.endswith("?")
+    assert len(lesson.answer) > 60
+
+
+@pytest.mark.parametrize(("name", "k"), STEPS)
+def test_the_steps_can_be_done(name, k):
+    """The scan is possible, its runs suit it and can be compared, and what is typed on What if is understood."""
+    step = LESSONS[name].steps[k]
+    assert step.page in shell.TABLE
+    vg = VolumeGeometry(step.scan.grid, (4.4, 3.2, 3.2))
+    step.scan.geometry(vg)
+    for run in step.runs:
+        assert run.method in suited(run.scan)
+        assert (run.scan.object, run.scan.grid) == (step.scan.object, step.scan.grid)
+    if step.page == shell.COMPARE:
+        assert step.runs
+        assert len({run.digest() for run in step.runs}) == len(step.runs)
+    if step.sweep:
+        lists = {field: read_values(field, step.sweep[field]) for field in VARIED}
+        assert SweepConfig(step.scan, tuple(step.sweep["methods"].split(",")), **lists).varied
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """No run is carried out: only what was asked for counts."""
+    asked = []
+    monkeypatch.setattr(
+        engine.queue(), "submit", lambda config, **options: asked.append(config) or ran(config)
+    )
+    return asked
+
+
+def ran(config):
+    return engine.store().create(config)
+
+
+@pytest.mark.parametrize(("name", "k"), [("projections", 0), ("views", 1), ("filter", 0), ("uncertainty", 0)])
+def test_a_step_opens_the_app_in_its_state(visit, quick, name, k):
+    app = visit(lesson=name).switch_page(shell.LEARN).run()
+    assert not app.exception
+    assert LESSONS[name].question in texts(app)
+    app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
+    app.button(key=f"step.{name}.{k}").click().run()
+    step = LESSONS[name].steps[k]
+    assert not app.exception
+    assert app.session_state["_scan"] == step.scan
+    assert quick[: len(step.runs)] == list(step.runs)
+    assert app.title[0].value == shell.TABLE[step.page]
+
+
+def test_every_lesson_can_be_chosen_and_is_in_the_address(visit):
+    app = visit().switch_page(shell.LEARN).run()
+    for name, lesson in LESSONS.items():
+        app.radio(key=state.field("lesson")).set_value(name).run()
+        assert not app.exception
+        assert lesson.lead in texts(app)
+        assert app.query_params["lesson"] in (name, [name])
+
+
+# ---- the challenge --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", challenge.SIZES)
+def test_the_lesion_is_hidden_in_the_patient_and_can_be_found(size):
+    game = Game(3, size)
+    lesion = challenge.hidden(game)
+    assert challenge.hidden(game) == lesion
+    assert challenge.hidden(replace(game, number=4)) != lesion
+    geometry = engine.draft(challenge._source(3), challenge.GRID).geometry
+    cursor = tuple(
+        (c - p) / s + 0.5 for c, p, s in zip(lesion.centre, geometry.pos, geometry.size, strict=True)
+    )
+    assert challenge.near(cursor, geometry, lesion)
+    away = (cursor[0], cursor[1], cursor[2] + (lesion.radius + 2 * geometry.voxel_size[2]) / geometry.size[2])
+    assert not challenge.near(away, geometry, lesion)
+
+
+def test_a_scan_is_paid_for_once_and_a_wrong_guess_too():
+    game = Game(2)
+    scan = challenge.ScanConfig(
+        challenge._source(2), challenge.GRID, num_views=20, photons=1e4, lesions=(challenge.hidden(game),)
+    )
+    store = engine.store()
+    run, again = (store.run(store.create(RunConfig(scan, method))) for method in ("fbp", "sirt"))
+    more = store.run(store.create(RunConfig(replace(scan, num_views=40), "fbp")))
+    once = challenge.spent(game, [run])
+    columns = scan.geometry(engine.geometry(scan)).det_shape[1]
+    assert once == pytest.approx(20 / (math.pi / 2 * columns) * 1e4 / 1e5, rel=0.01)  # of a full scan
+    assert challenge.spent(game, [run, again]) == once
+    assert challenge.spent(game, [run, more]) == pytest.approx(3 * once)
+    assert challenge.spent(replace(game, wrong=2), [run]) == pytest.approx(once + 2 * challenge.GUESS)
+
+
+def test_the_challenge_is_played_and_survives_a_reload(visit):
+    app = visit(lesson="challenge").switch_page(shell.LEARN).run()
+    assert not app.exception
+    app.select_slider(key=state.field("challenge.views")).set_value(5)
+    app.segmented_control(key=state.field("challenge.method")).set_value("fbp")
+    app.session_state["_inside"] = True
+    app.button(key="challenge_scan").click().run()
+    assert not app.exception
+    (run_id,) = app.session_state["_challenge"]["runs"]
+    assert engine.store().run(run_id).config.scan.lesions == (challenge.hidden(Game()),)
+    assert wait(engine.queue(), run_id, timeout=180).status == "done"
+    kept = json.dumps(app.session_state["_challenge"])
+    again = visit(lesson="challenge", challenge=kept).switch_page(shell.LEARN).run()
+    assert not again.exception
+    assert {m.label: m.value for m in again.metric}["Scans"] == "1"
+    again.session_state["_inside"] = True
+    again.button(key="challenge_guess").click().run()  # the middle of the chest is no lung
+    assert again.session_state["_challenge"]["wrong"] == 1
+    won = visit(lesson="challenge", challenge=json.dumps(json.loads(kept) | {"found": True}))
+    won.switch_page(shell.LEARN).run()
+    assert "Found, with" in won.success[0].value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"size": 3}', '{"runs": 7}', '{"number": "x"}', '{"number": 1e9}', '{"runs": ["../.."]}'],
+)
+def test_a_broken_challenge_begins_anew(visit, text):
+    app = visit(lesson="challenge", challenge=text).switch_page(shell.LEARN).run()
+    assert not app.exception
+    assert {m.label: m.value for m in app.metric}["Wrong guesses"] == "0"
+
+
+def test_every_control_says_what_it_does(visit):
+    app = visit(lesson="challenge").switch_page(shell.LEARN).run()
+    widgets = [*app.select_slider, *app.number_input, *app.button, *app.radio]
+    assert len(widgets) >= 5
+    assert all(w.help for w in widgets)
+    assert set(challenge.METHODS) <= set(METHODS)
