@@ -22,6 +22,10 @@ SIZES = {"large": 12.0, "medium": 8.0, "small": 5.0}
 HU = 40.0
 VIEWS = (5, 8, 12, 20, 30, 45, 60, 90, 120)
 PHOTONS = (500.0, 1e3, 3e3, 1e4, 3e4, 1e5)
+SAID = {
+    "wrong": "Not there. Look again, or scan again.",
+    "other": "A lesion of this patient, but not the one that was hidden. Look again, or scan again.",
+}
 METHODS = ("fbp", "sirt", "tv", "diffusion")
 GUESS = 0.001
 """What a wrong guess costs, as dose relative to a full scan."""
@@ -36,6 +40,7 @@ class Game:
     runs: tuple[str, ...] = ()
     wrong: int = 0
     found: bool = False
+    said: str = ""  # of the last guess, a name in SAID
 
     @classmethod
     def kept(cls) -> Game:
@@ -48,6 +53,7 @@ class Game:
                 tuple(map(str, stored.get("runs", ()))),
                 int(stored.get("wrong", 0)),
                 bool(stored.get("found", False)),
+                str(stored.get("said", "")),
             )
         except (TypeError, ValueError):
             return cls()
@@ -61,6 +67,7 @@ class Game:
                 "runs": list(self.runs),
                 "wrong": self.wrong,
                 "found": self.found,
+                "said": self.said,
             }
         )
 
@@ -122,7 +129,7 @@ def _choose_game(game: Game) -> None:
         "Lesion",
         list(SIZES),
         key=state.field("challenge.size"),
-        format_func=lambda s: f"{s}, {2 * SIZES[s]:.0f} mm",
+        format_func=lambda s: f"{2 * SIZES[s]:.0f} mm",
         required=True,
         help="Its diameter. The smaller, the more views it takes.",
     )
@@ -146,6 +153,8 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
             f"**Found, with {_percent(spent(game, runs))} of a full scan's dose.** Now do it with less, or take the next "
             "patient."
         )
+    elif game.said in SAID:
+        st.info(SAID[game.said])
 
 
 def _scan(game: Game) -> None:
@@ -197,8 +206,8 @@ def _look(game: Game, runs: list[Run[RunConfig]]) -> None:
 
 def _picture(game: Game, run: Run[RunConfig], was_active: bool) -> None:
     now = engine.progress(run)
-    if was_active and now.status not in engine.ACTIVE:
-        st.rerun()
+    if Game.kept() != game or (was_active and now.status not in engine.ACTIVE):
+        st.rerun()  # of the whole page: a guess was made, or the run is over
     if now.status in ("failed", "cancelled"):
         live.ended(now)
         return
@@ -210,7 +219,11 @@ def _picture(game: Game, run: Run[RunConfig], was_active: bool) -> None:
             st.caption("The first picture comes in a moment…")
         return
     scan = run.config.scan
-    parts = [Shown(_name(run), current.hu, "" if now.status in FINISHED else current.note)]
+    parts = [
+        Shown(
+            words.method_label(run.config.method), current.hu, "" if now.status in FINISHED else current.note
+        )
+    ]
     if game.found:
         parts.append(Shown("Truth", engine.reference_hu(scan, current.hu.shape)))
     geometry = engine.geometry(scan)
@@ -225,28 +238,22 @@ def _picture(game: Game, run: Run[RunConfig], was_active: bool) -> None:
         height=live.HEIGHT,
         report=True,
     )
-    if not game.found and st.button(
-        "It is here",
-        key="challenge_guess",
-        help="The crosshair is your guess. Click into a picture to move it.",
-    ):
-        _guess(game, geometry, seen.cursor if seen else (0.5, 0.5, 0.5))
+    if not game.found:
+        st.button(
+            "It is here",
+            key="challenge_guess",
+            on_click=_guess,  # at once: the fragment may begin a run of the whole page instead of coming here again
+            args=(game, geometry, seen.cursor if seen else (0.5, 0.5, 0.5)),
+            help="The crosshair is your guess. Click into a picture to move it.",
+        )
 
 
 def _guess(game: Game, geometry: VolumeGeometry, cursor: Triple) -> None:
-    target = hidden(game)
-    if near(cursor, geometry, target):
-        replace(game, found=True).keep()
-    else:
-        replace(game, wrong=game.wrong + 1).keep()
-        number = 1000 + game.number
-        others = [lesion for lesion in lesions("thorax", number) if near(cursor, geometry, lesion)]
-        st.toast(
-            f"A lesion of this patient, but not the one of {2 * target.radius:.0f} mm that counts."
-            if others
-            else "Not there. Look again, or scan again."
-        )
-    st.rerun(scope="app")
+    if near(cursor, geometry, hidden(game)):
+        replace(game, found=True, said="").keep()
+        return
+    others = [lesion for lesion in lesions("thorax", 1000 + game.number) if near(cursor, geometry, lesion)]
+    replace(game, wrong=game.wrong + 1, said="other" if others else "wrong").keep()
 
 
 def near(cursor: Triple, geometry: VolumeGeometry, lesion: Lesion) -> bool:
