@@ -1,0 +1,81 @@
+"""A NIfTI file of one's own, by mouse, whatever the order and direction in which its voxels are stored."""
+
+import re
+from urllib.parse import unquote
+
+import nibabel as nib
+import pytest
+
+from core import phantom
+from core.scan.nifti import write_nifti
+from tests.browser.test_by_mouse import drawn, open_page, wait_for_pixels
+
+pytestmark = pytest.mark.browser
+SHAPE = (20, 40, 48)
+
+
+@pytest.fixture
+def as_written(tmp_path):
+    """A chest as our exporter writes it: towards right, front and head."""
+    (tmp_path / "ras").mkdir()
+    return write_nifti(tmp_path / "ras" / "chest.nii.gz", phantom("thorax", SHAPE))
+
+
+@pytest.fixture
+def turned(tmp_path, as_written):
+    """The same voxels stored towards foot, left and front, slices first."""
+    image = nib.load(as_written)
+    wanted = nib.orientations.axcodes2ornt(("I", "L", "A"))
+    change = nib.orientations.ornt_transform(nib.io_orientation(image.affine), wanted)
+    (tmp_path / "ila").mkdir()
+    path = tmp_path / "ila" / "chest.nii.gz"
+    nib.save(image.as_reoriented(change), path)
+    assert nib.aff2axcodes(nib.load(path).affine) == ("I", "L", "A")
+    assert nib.load(path).shape == (SHAPE[0], SHAPE[2], SHAPE[1])
+    return path
+
+
+def upload(page, path):
+    """Upload a file as it is; returns the digest of the volume that the scan then has."""
+    page.get_by_text("Upload", exact=True).click()
+    page.get_by_text("Drop a CT here").wait_for()
+    page.get_by_text("Crop to the body").click()
+    page.locator("input[type=file]").first.set_input_files(path)
+    page.get_by_text("Loaded: 1 file.").wait_for()
+    page.get_by_text(f"Native · {SHAPE[0]} × {SHAPE[1]} × {SHAPE[2]}").wait_for()
+    page.wait_for_function("() => decodeURIComponent(location.search).includes('volume:')")
+    return re.search(r"volume:(\w+)", unquote(page.url)).group(1)
+
+
+def test_a_nifti_file_is_scanned_reconstructed_and_compared(page, as_written):
+    open_page(page, "Acquire")
+    upload(page, as_written)
+    page.locator(".sv canvas").first.wait_for()
+    page.get_by_role("button", name="Reconstruct this scan").click()
+    page.get_by_role("heading", level=1, name="Reconstruct").wait_for()
+    page.get_by_role("radio", name="FBP").click()
+    page.get_by_text("PSNR").first.wait_for()
+    wait_for_pixels(page)
+    page.get_by_role("button", name="Compare runs").click()
+    page.get_by_text("Values along a line").wait_for()
+    assert drawn(page).get_attribute("data-layout") == "side"
+
+
+def test_a_turned_nifti_file_is_the_same_volume(page, address, as_written, turned):
+    """The address names a volume by what it holds: the same digest means the same voxels in the same places."""
+    digests = []
+    for path in (as_written, turned):
+        page.goto(address)
+        page.get_by_role("heading", level=1).wait_for()
+        open_page(page, "Acquire")
+        digests.append(upload(page, path))
+    assert digests[0] == digests[1]
+
+
+def test_a_mask_is_refused_in_a_sentence(page, tmp_path):
+    path = tmp_path / "mask.nii"
+    nib.save(nib.Nifti1Image((phantom("thorax", SHAPE).hu.numpy().T > 0).astype("uint8"), None), path)
+    open_page(page, "Acquire")
+    page.get_by_text("Upload", exact=True).click()
+    page.locator("input[type=file]").first.set_input_files(path)
+    page.get_by_test_id("stAlert").filter(has_text="expected Hounsfield units").wait_for()
