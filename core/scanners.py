@@ -1,4 +1,4 @@
-"""Classes of real scanners with their published distances, as starting points for a scan."""
+"""Classes of real scanners, as starting points for a scan: with published distances, or with a word that they are not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Scanner:
     num_views : int
         Usual number of views: the full scan that a sparse one is compared with.
     source : str
-        Where the distances are published.
+        Where the distances are published, or that they are of no single device.
     """
 
     label: str
@@ -72,7 +72,7 @@ SCANNERS: dict[str, Scanner] = {
         None,
         math.pi,
         360,
-        "The idealisation of most of the literature.",
+        "No device: the idealisation of most of the literature.",
     ),
     "cone": Scanner(
         "Cone beam (laboratory)",
@@ -81,7 +81,7 @@ SCANNERS: dict[str, Scanner] = {
         1200.0,
         2 * math.pi,
         360,
-        "A generic flat-panel set-up: 800 and 1200 mm.",
+        "No single device: a generic flat-panel set-up of 800 and 1200 mm.",
     ),
     "diagnostic": Scanner(
         "Diagnostic CT",
@@ -119,14 +119,14 @@ SCANNERS: dict[str, Scanner] = {
         det_offset=(0.0, 148.0),
     ),
     "dental": Scanner(
-        "Dental CBCT",
+        "Dental CBCT (typical)",
         "cone",
         490.0,
         700.0,
         math.radians(200),
         300,
-        "Rounded distances of the class, no single device; on the class: Pauwels et al. 2015, Technical aspects of "
-        "dental CBCT: state of the art, Dentomaxillofac. Radiol. 44(1).",
+        "No single device and no published one: round numbers that are usual for the class, which is described by "
+        "Pauwels et al. 2015, Technical aspects of dental CBCT: state of the art, Dentomaxillofac. Radiol. 44(1).",
         object_size=220.0,
     ),
     "micro": Scanner(

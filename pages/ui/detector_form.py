@@ -2,9 +2,71 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import streamlit as st
 
 from pages.ui import state
+
+
+class Number(NamedTuple):
+    """A number of the scan: its field, what it is called, from where to where it goes, and what it means."""
+
+    name: str
+    label: str
+    low: float
+    high: float
+    step: float
+    help: str
+
+    def draw(self, column: Any, *, disabled: bool = False) -> None:
+        column.number_input(
+            self.label,
+            self.low,
+            self.high,
+            step=self.step,
+            key=state.field(self.name),
+            disabled=disabled,
+            help=self.help,
+        )
+
+
+PIXELS = (
+    Number("rows", "Rows", 1, 4096, 8, "Pixels along the axis."),
+    Number("columns", "Columns", 1, 4096, 8, "Pixels across the axis."),
+    Number("pixel_v", "Pixel height [mm]", 0.01, 50.0, 0.1, "At the detector, along the axis."),
+    Number("pixel_u", "Pixel width [mm]", 0.01, 50.0, 0.1, "At the detector, across the axis."),
+)
+SHIFT = (
+    Number("shift_v", "Shift along [mm]", -1000.0, 1000.0, 1.0, "The detector moved along the axis."),
+    Number(
+        "shift_u",
+        "Shift across [mm]",
+        -1000.0,
+        1000.0,
+        1.0,
+        "A detector moved sideways sees a wider object over a whole turn (half fan).",
+    ),
+)
+START = Number("start", "First view [°]", -360.0, 360.0, 5.0, "Angle of the first view.")
+TILT = Number(
+    "tilt",
+    "Tilt [°]",
+    -60.0,
+    60.0,
+    1.0,
+    "The beam leaves the plane of rotation by this angle (laminography).",
+)
+PITCH = Number(
+    "pitch",
+    "Helical pitch [mm a turn]",
+    0.0,
+    500.0,
+    5.0,
+    "How far the table moves in one turn; 0 = a circle. Cone beam only.",
+)
+TURNS = Number("turns", "Turns", 1.0, 40.0, 0.5, "Of a helical scan; instead of the angle range.")
+SEED = Number("seed", "Noise number", 0, 99999, 1, "Another number, other noise.")
 
 
 def detector() -> None:
@@ -14,90 +76,19 @@ def detector() -> None:
         key=state.field("fitted"),
         help="As large as the volume's shadow, with pixels as large as the voxels. Off: choose it yourself.",
     )
-    a, b = st.columns(2)
-    a.number_input(
-        "Rows", 1, 4096, step=8, key=state.field("rows"), disabled=fitted, help="Pixels along the axis."
-    )
-    b.number_input(
-        "Columns",
-        1,
-        4096,
-        step=8,
-        key=state.field("columns"),
-        disabled=fitted,
-        help="Pixels across the axis.",
-    )
-    a.number_input(
-        "Pixel height [mm]",
-        0.01,
-        50.0,
-        step=0.1,
-        key=state.field("pixel_v"),
-        disabled=fitted,
-        help="At the detector, along the axis.",
-    )
-    b.number_input(
-        "Pixel width [mm]",
-        0.01,
-        50.0,
-        step=0.1,
-        key=state.field("pixel_u"),
-        disabled=fitted,
-        help="At the detector, across the axis.",
-    )
-    a.number_input(
-        "Shift along [mm]",
-        -1000.0,
-        1000.0,
-        step=1.0,
-        key=state.field("shift_v"),
-        help="The detector moved along the axis.",
-    )
-    b.number_input(
-        "Shift across [mm]",
-        -1000.0,
-        1000.0,
-        step=1.0,
-        key=state.field("shift_u"),
-        help="A detector moved sideways sees a wider object over a whole turn (half fan).",
-    )
+    columns = st.columns(2)
+    for k, number in enumerate(PIXELS + SHIFT):
+        number.draw(columns[k % 2], disabled=fitted and number in PIXELS)
 
 
 def orbit(cone: bool) -> None:
     """First view, tilt, helix, and how the measurement is simulated."""
-    a, b = st.columns(2)
-    a.number_input(
-        "First view [°]", -360.0, 360.0, step=5.0, key=state.field("start"), help="Angle of the first view."
-    )
-    b.number_input(
-        "Tilt [°]",
-        -60.0,
-        60.0,
-        step=1.0,
-        key=state.field("tilt"),
-        help="The beam leaves the plane of rotation by this angle (laminography).",
-    )
-    a.number_input(
-        "Helical pitch [mm a turn]",
-        0.0,
-        500.0,
-        step=5.0,
-        key=state.field("pitch"),
-        disabled=not cone,
-        help="How far the table moves in one turn; 0 = a circle. Cone beam only.",
-    )
-    b.number_input(
-        "Turns",
-        1.0,
-        40.0,
-        step=0.5,
-        key=state.field("turns"),
-        disabled=not (cone and state.value("pitch", 0.0) > 0),
-        help="Of a helical scan; instead of the angle range.",
-    )
-    a.number_input(
-        "Noise number", 0, 99999, step=1, key=state.field("seed"), help="Another number, other noise."
-    )
+    left, right = st.columns(2)
+    START.draw(left)
+    TILT.draw(right)
+    PITCH.draw(left, disabled=not cone)
+    TURNS.draw(right, disabled=not (cone and state.value("pitch", 0.0) > 0))
+    SEED.draw(left)
     st.checkbox(
         "Simulate on the reconstruction grid",
         key=state.field("same_grid"),

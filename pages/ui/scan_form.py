@@ -12,10 +12,29 @@ from core.runs.config import ScanConfig
 from core.scanners import SCANNERS
 from core.volume import Shape
 from pages.ui import detector_form, state, words
+from pages.ui.detector_form import Number
 
 VIEWS = [*range(1, 41), *range(45, 121, 5), *range(130, 361, 10), 400, 500, 600, 720, 900, 984, 1200, 1500]
 PHOTONS: list[float] = [round(m * 10**e) for e in (3, 4, 5) for m in (1, 1.5, 2, 3, 5, 7)] + [1e6]
 BEAMS = {"parallel": "Parallel", "cone": "Cone"}
+DISTANCES = (
+    Number(
+        "src_orig",
+        "Source to axis [mm]",
+        10.0,
+        5000.0,
+        10.0,
+        "From the X-ray source to the axis of rotation.",
+    ),
+    Number(
+        "src_det",
+        "Source to detector [mm]",
+        20.0,
+        10000.0,
+        10.0,
+        "From the X-ray source to the detector. Their ratio is the magnification.",
+    ),
+)
 
 
 def fill(scan: ScanConfig | None) -> None:
@@ -132,23 +151,8 @@ def _dose() -> None:
 
 
 def _distances() -> None:
-    left, right = st.columns(2)
-    left.number_input(
-        "Source to axis [mm]",
-        10.0,
-        5000.0,
-        step=10.0,
-        key=state.field("src_orig"),
-        help="From the X-ray source to the axis of rotation.",
-    )
-    right.number_input(
-        "Source to detector [mm]",
-        20.0,
-        10000.0,
-        step=10.0,
-        key=state.field("src_det"),
-        help="From the X-ray source to the detector. Their ratio is the magnification.",
-    )
+    for column, number in zip(st.columns(2), DISTANCES, strict=True):
+        number.draw(column)
 
 
 def _scan(source: str, grid: Shape, cone: bool, helical: bool) -> ScanConfig:
