@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,6 +24,8 @@ from core.runs.prior import Config
 from core.runs.store import FINISHED, RunStore, unfinished
 
 FAST_METHODS = ("fbp", "fdk")
+NICENESS = {"fast": 5, "heavy": 15}
+"""The server answers first, then what is there at once, then the rest; while they load as well as afterwards."""
 
 
 @dataclass(frozen=True)
@@ -276,8 +279,10 @@ class _Lane:
             "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow the projector's down two to four times
             "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         }
+        nice = shutil.which("nice")
+        command = [nice, "-n", str(NICENESS[self.name])] if nice else []
         process = subprocess.Popen(
-            [sys.executable, "-m", "core.runs.worker", str(self.queue.store.root)],
+            [*command, sys.executable, "-m", "core.runs.worker", str(self.queue.store.root)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
         threading.Thread(

@@ -143,8 +143,6 @@ def main() -> None:
     torch.set_num_threads(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    if hasattr(os, "nice"):
-        os.nice(15)  # the server answers first
     worker = Worker(RunStore(sys.argv[1]))
     threading.Thread(target=worker.listen, daemon=True).start()
     warm_up()
