@@ -47,5 +47,5 @@ for column, (page, text) in zip(
     strict=True,
 ):
     with column:
-        st.markdown(text)
         st.page_link(page, label=f"Open {shell.TABLE[page]}", icon=":material/arrow_forward:")
+        st.markdown(text)  # below: the links stand in one row, however long the texts are

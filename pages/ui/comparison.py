@@ -160,6 +160,7 @@ def _table(runs: list[Run], scan: ScanConfig) -> None:
         _marked(pd.DataFrame(rows)),
         hide_index=True,
         key="numbers",
+        placeholder="–",  # of runs that are not done
         column_config={
             "PSNR": column.NumberColumn(
                 format="%.2f dB", help="Likeness to the reference; higher is better."

@@ -59,11 +59,11 @@ TILT = Number(
 )
 PITCH = Number(
     "pitch",
-    "Helical pitch [mm a turn]",
+    "Pitch [mm]",
     0.0,
     500.0,
     5.0,
-    "How far the table moves in one turn; 0 = a circle. Cone beam only.",
+    "Of a helix: how far the table moves in one turn; 0 = a circle. Cone beam only.",
 )
 TURNS = Number("turns", "Turns", 1.0, 40.0, 0.5, "Of a helical scan; instead of the angle range.")
 SEED = Number("seed", "Noise number", 0, 99999, 1, "Another number, other noise.")

@@ -39,7 +39,7 @@ def choose(pg: ParallelBeam | ConeBeam) -> str:
     st.caption(METHODS[name].summary)
     for other, method in METHODS.items():
         if other not in offered:
-            st.markdown(f":gray[**{method.label}** is not for this scan. {method.unsuited(pg)}]")
+            st.caption(f"Not for this scan: {method.unsuited(pg)}")
     return name
 
 
