@@ -52,6 +52,7 @@ def diffusion(
     trust: float = 1.0,
     cg_iterations: int = 6,
     churn: float = 0.0,
+    mirror: bool = True,
     num_samples: int = 1,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
@@ -88,6 +89,8 @@ def diffusion(
         Conjugate gradients per step.
     churn : float
         See `sample`.
+    mirror : bool
+        Each pass is averaged with that over the volume mirrored left to right, which is as likely: a bit better.
     num_samples : int
         More than one: their mean and standard deviation.
 
@@ -110,8 +113,8 @@ def diffusion(
             x, _ = diffusion(
                 coarse, y, prior.at(coarse.vg.voxel_size), weights=weights, num_steps=num_steps, rho=rho,
                 sigma_max=sigma_max, start_noise=0.0, warm_start=warm_start, start_iterations=start_iterations,
-                stages=stages - 1, trust=trust, cg_iterations=cg_iterations, churn=churn, generator=generator,
-                callback=start,
+                stages=stages - 1, trust=trust, cg_iterations=cg_iterations, churn=churn, mirror=mirror,
+                generator=generator, callback=start,
             )  # fmt: skip
             x_init = on_grid(x, A.domain_shape)
             if start.stopped:
@@ -133,7 +136,11 @@ def diffusion(
     def denoise(x: Tensor, sigma: float) -> Tensor:
         grid = PatchGrid.random(A.domain_shape, prior.config.patch_size, generator=generator)
         samples.tiles = grid.used(keep)
-        return prior(x, sigma, keep=keep, grid=grid)
+        denoised = prior(x, sigma, keep=keep, grid=grid)
+        if not mirror:
+            return denoised
+        other = None if keep is None else keep.flip(2)
+        return (denoised + prior(x.flip(2), sigma, keep=other, generator=generator).flip(2)) / 2
 
     while samples.wanted:
         noise = torch.randn(A.domain_shape, generator=generator).to(y.device)
@@ -289,6 +296,7 @@ class DataConsistency:
 
 def _not_air(warm: Tensor, reach: int = 2) -> Tensor:
     """Voxels that may hold something: above AIR in the start, or within `reach` voxels of such."""
-    size = 2 * reach + 1
-    smooth = functional.avg_pool3d(warm[None, None], size, 1, reach, count_include_pad=False)
-    return (functional.max_pool3d(smooth, size, 1, reach) > AIR)[0, 0]
+    near = [min(reach, (n - 1) // 2) for n in warm.shape]  # pooling takes no window beyond the volume
+    size = [2 * r + 1 for r in near]
+    smooth = functional.avg_pool3d(warm[None, None], size, 1, near, count_include_pad=False)
+    return (functional.max_pool3d(smooth, size, 1, near) > AIR)[0, 0]

@@ -112,6 +112,7 @@ def _run_diffusion(
         warm_start=p.warm_start,
         trust=p.trust,
         churn=p.churn,
+        mirror=p.mirror,
         num_samples=p.num_samples,
         generator=torch.Generator().manual_seed(p.seed),
         callback=callback,

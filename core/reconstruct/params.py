@@ -89,6 +89,11 @@ class DiffusionParams:
         high=1.0,
         step=0.1,
     )
+    mirror: bool = option(
+        True,
+        "Mirrored passes too",
+        "Average each pass with that over the mirrored volume: a bit better, half as long again.",
+    )
     num_samples: int = option(
         1, "Samples", "More than one: their mean, and how much they differ.", low=1, high=64
     )

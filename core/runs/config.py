@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from core.geometry import ConeBeam, ParallelBeam
@@ -214,10 +214,13 @@ def _number(value: Any) -> bool:
 
 
 def known_fields(cls: type, stored: Any) -> dict[str, Any]:
-    """The stored fields, if all of them are the class's."""
+    """The stored fields, if all of them are the class's and none is missing that has no default."""
     if not isinstance(stored, dict):
         raise ValueError(f"expected a JSON object for {cls.__name__}, got {type(stored).__name__}.")
     known = {f.name for f in fields(cls)}
+    needed = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+    if needed - set(stored):
+        raise ValueError(f"{cls.__name__} needs the field {sorted(needed - set(stored))[0]!r}.")
     foreign = set(stored) - known
     if foreign:
         raise ValueError(

@@ -132,6 +132,7 @@ def _sampled(prepared: Prepared, prior: PatchPrior, rng: np.random.Generator) ->
         start_iterations=int(rng.integers(100, 300)),
         generator=torch.Generator().manual_seed(int(rng.integers(2**31))),
         stages=1,
+        mirror=False,
         callback=keep,
     )
     return kept
