@@ -49,3 +49,8 @@ for column, (page, text) in zip(
     with column:
         st.page_link(page, label=f"Open {shell.TABLE[page]}", icon=":material/arrow_forward:")
         st.markdown(text)  # below: the links stand in one row, however long the texts are
+
+with st.expander("Open an experiment"):
+    from pages.ui import share  # with it comes the whole engine: after the page is on the screen
+
+    share.upload()

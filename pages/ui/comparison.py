@@ -197,11 +197,11 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
     st.selectbox(
         "Volume to download",
         options,
-        key="download",
+        key=state.DOWNLOAD,
         format_func=lambda r: "Reference" if r == "reference" else words.run_words(ready[r], scan),
         help="As it is on the reconstruction grid, in HU.",
     )
-    chosen = st.session_state["download"]
+    chosen = state.download() or "reference"
 
     def volume() -> Volume:
         return engine.reference(scan).result() if chosen == "reference" else engine.result_volume(chosen)

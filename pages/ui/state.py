@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _INSIDE, _SCAN, _RUN, _COMPARED, _RESTORED = "_inside", "_scan", "_run", "_compared", "_restored"
 _PRIOR, _SWEEP, _CELL = "_prior", "_sweep", "_cell"
 _LESSON, _CHALLENGE = "_lesson", "_challenge"
+DOWNLOAD = "download"
 _FORM = "form."
 _FILES = _FORM + "files."  # uploads cannot be assigned
 
@@ -163,6 +164,11 @@ def cell() -> str | None:
 
 def set_cell(run_id: str) -> None:
     st.session_state[_CELL] = run_id
+
+
+def download() -> str | None:
+    """The run, or "reference", that is chosen for download."""
+    return st.session_state.get(DOWNLOAD)
 
 
 def lesson() -> str | None:
