@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CONTEXTS = ("area", "trilinear")
+INPUT_OPTIONS = ("use_context", "use_surround", "use_coordinates", "context_by")
 NUM_INPUTS = 6
 NUM_CONDITIONS = 5
 NUM_WAVES = 5

@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel
 from core.prior.data import Batch, DataConfig, Draft, PatchSource, Scan
 from core.prior.denoiser import Precond
 from core.prior.files import load_prior, save_prior
-from core.prior.network import PRESETS, NetworkConfig
+from core.prior.network import INPUT_OPTIONS, PRESETS, NetworkConfig
 from core.prior.validation import ValidationSet
 
 STATE = "state.safetensors"
@@ -124,7 +124,10 @@ class Trainer:
         self.model = Precond(config.network)
         if start is not None:
             prior = load_prior(start)
-            if replace(prior.config) != config.network:
+            inputs = {
+                name: getattr(config.network, name) for name in INPUT_OPTIONS
+            }  # no weight hangs on them
+            if replace(prior.config, **inputs) != config.network:
                 raise ValueError(
                     f"the prior {start} has another network config than this run; train it as it is."
                 )
