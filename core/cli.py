@@ -170,6 +170,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--validate-every", type=int, default=500, help="steps")
     sub.add_argument("--seed", type=int, default=0)
 
+    sub = command(
+        "reproduce",
+        commands.reproduce,
+        "Carry out a run of the app or of a sweep again; say whether it is the same.",
+    )
+    sub.add_argument("id", metavar="RUN", help="its id, as the app's address and sweep.csv have it")
+    sub.add_argument("--store", type=Path, metavar="DIR", help="where it is kept (default: the app's store)")
+    sub.add_argument("--json", action="store_true", help="print JSON instead of a sentence")
+
     sub = command("bench", commands.bench, "Time projectors and methods on this machine.")
     sub.add_argument("--grid", type=_grid, default=(64, 128, 128), help="z x y x x, e.g. 64x128x128")
     sub.add_argument("--views", type=int, default=20, help="number of views")

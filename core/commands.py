@@ -155,6 +155,20 @@ def train(arguments: argparse.Namespace) -> None:
     )
 
 
+def reproduce(arguments: argparse.Namespace) -> int:
+    from core.runs.provenance import reproduce as run_again
+    from core.runs.store import RunStore
+
+    if arguments.store is not None and not (arguments.store / "runs").is_dir():
+        raise ValueError(f"--store {arguments.store} holds no runs; give the store of the app or of a sweep.")
+    store = RunStore(arguments.store)
+    arguments.prior = None
+    with _bar("Reproducing") as callback:
+        found = run_again(store, arguments.id, prior=_shared_prior(arguments), callback=callback)
+    print(json.dumps(found.to_json()) if arguments.json else found.sentence())
+    return 0 if found.same else 1
+
+
 def bench(arguments: argparse.Namespace) -> None:
     from core.runs.bench import bench as run_bench
     from core.runs.bench import format_bench

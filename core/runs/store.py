@@ -22,10 +22,12 @@ from core.reconstruct.methods import Result
 from core.runs.config import RunConfig
 from core.runs.drawings import drawn
 from core.runs.prior import Config, read_config
+from core.runs.versions import made_with
 from core.runs.writing import write_array, write_beside
 from core.volume import Shape, Volume, VolumeGeometry
 
 SCHEMA = 1
+_USED = "used"
 FINISHED = ("done", "stopped")
 STATUSES = ("queued", "running", *FINISHED, "cancelled", "failed")
 
@@ -46,7 +48,10 @@ C = TypeVar("C", bound=Config, covariant=True)
 
 @dataclass(frozen=True)
 class Run(Generic[C]):
-    """A run as the store knows it. `metrics` only where a reference was known; `message` says what went wrong."""
+    """A run as the store knows it. `metrics` only where a reference was known; `message` says what went wrong.
+
+    `name` is what somebody calls it; a pinned run is never removed to make room.
+    """
 
     id: str
     config: C
@@ -58,6 +63,8 @@ class Run(Generic[C]):
     metrics: Quality | None = None
     message: str = ""
     device: str = "cpu"
+    name: str = ""
+    pinned: bool = False
 
 
 class RunStore:
@@ -157,6 +164,8 @@ class RunStore:
             metrics=None if metrics is None else Quality(**metrics),
             message=state.get("message", ""),
             device=state.get("device", "cpu"),
+            name=str(state.get("name", "")),
+            pinned=state.get("pinned") is True,
         )
 
     def runs(self) -> list[Run[RunConfig]]:
@@ -199,6 +208,7 @@ class RunStore:
             residuals=list(result.residuals),
             metrics=None if metrics is None else asdict(metrics),
             device=device,
+            made_with=made_with(),
             finished=time.time(),
         )
 
@@ -208,6 +218,7 @@ class RunStore:
         if run.status not in FINISHED:
             raise ValueError(f"the run {run_id} has no result: it is {run.status}.")
         folder = self._folder("runs", run_id, "run")
+        (folder / _USED).touch()
         geometry = VolumeGeometry(**json.loads((folder / "geometry.json").read_text()))
 
         def load(name: str) -> Volume | None:
@@ -223,6 +234,16 @@ class RunStore:
             volume, run.config.method, run.config.params, run.status, run.seconds, run.peak_memory_mb,
             run.residuals, load("std"),
         )  # fmt: skip
+
+    def last_used(self, run_id: str) -> float:
+        """When the result was last asked for [s since 1970]; 0 = never."""
+        path = self._folder("runs", run_id, "run") / _USED
+        return path.stat().st_mtime if path.exists() else 0.0
+
+    def made_with(self, run_id: str) -> dict[str, str]:
+        """Versions, weights and machine that made the result; empty where it was not yet noted."""
+        state = _read_json(self._folder("runs", run_id, "run") / "state.json") or {}
+        return {str(k): str(v) for k, v in state.get("made_with", {}).items()}
 
     def delete(self, run_id: str) -> None:
         """Remove a run and what it made."""

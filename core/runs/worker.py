@@ -25,6 +25,7 @@ from core.runs.config import ScanConfig
 from core.runs.live import Live
 from core.runs.prepare import prepare
 from core.runs.store import RunStore
+from core.runs.upkeep import evict, limit_bytes
 from core.runs.weights import shared_prior
 from core.runs.work import work
 
@@ -113,6 +114,7 @@ class Worker:
         live.close()
         metrics = None if done.reference is None else quality(done.reference, done.result.volume)
         self.store.save_result(run_id, done.result, metrics, done.device)
+        evict(self.store, limit_bytes())
         say(run=run_id, status=done.result.status, seconds=done.result.seconds, version=-1)
 
     def _end(self, run_id: str, status: str, message: str) -> None:

@@ -1,0 +1,96 @@
+"""Keeping a store in order: how large runs are, their pictures, and which go when there is no room."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from core.runs.store import FINISHED, Run, RunStore
+from core.runs.writing import write_beside
+from core.volume import MU_WATER
+
+LIMIT = "TOMOPATCH_STORE_LIMIT_GB"
+USUAL_LIMIT = 20.0
+"""GB that runs may fill unless the environment variable LIMIT says otherwise."""
+_THUMBNAIL = "thumbnail.png"
+_WIDTH = 96
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A run and what it takes: bytes on the disk, and when it was last made use of [s since 1970]."""
+
+    run: Run
+    size: int
+    used: float
+
+
+def limit_bytes() -> float:
+    """How much runs may fill.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable is not a number above 0.
+    """
+    text = os.environ.get(LIMIT, str(USUAL_LIMIT))
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not limit > 0:
+        raise ValueError(f"{LIMIT} must be a number of gigabytes above 0, got {text!r}.")
+    return limit * 1e9
+
+
+def kept(store: RunStore) -> list[Kept]:
+    """All readable runs with their sizes, newest first."""
+    found = []
+    for run in store.all_runs():
+        folder = store.run_folder(run.id)
+        files = [path.stat() for path in folder.rglob("*") if path.is_file()]
+        found.append(Kept(run, sum(f.st_size for f in files), max(run.created, store.last_used(run.id))))
+    return found
+
+
+def evict(store: RunStore, limit: float) -> list[str]:
+    """Delete finished runs, those unused for longest first, until the rest fits into `limit` bytes.
+
+    Pinned runs, and runs that are queued or at work, stay, whatever they take. Returns the ids of what went.
+    """
+    runs = kept(store)
+    total = sum(k.size for k in runs)
+    gone = []
+    for k in sorted(runs, key=lambda k: k.used):
+        if total <= limit:
+            break
+        if k.run.pinned or k.run.status not in (*FINISHED, "cancelled", "failed"):
+            continue
+        store.delete(k.run.id)
+        gone.append(k.run.id)
+        total -= k.size
+    return gone
+
+
+def thumbnail(store: RunStore, run_id: str) -> bytes | None:
+    """A small PNG of the middle axial slice, -1000 to 400 HU; made once. None without a volume."""
+    folder = store.run_folder(run_id)
+    path: Path = folder / _THUMBNAIL
+    if not path.exists():
+        volume = folder / "volume.npy"
+        if not volume.exists():
+            return None
+        mu = np.load(volume, mmap_mode="r", allow_pickle=False)
+        hu = 1000 * (np.asarray(mu[len(mu) // 2]) / MU_WATER - 1)
+        grey = ((hu + 1000) / 1400 * 255).clip(0, 255).astype(np.uint8)
+        picture = Image.fromarray(grey)
+        picture.thumbnail((_WIDTH, _WIDTH))
+        out = io.BytesIO()
+        picture.save(out, format="png")
+        write_beside(path, out.getvalue())
+    return path.read_bytes()

@@ -1,0 +1,23 @@
+"""What makes results here."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from core.runs.weights import weights_digest
+
+PACKAGES = ("tomopatch", "torch", "numpy", "numba", "scipy")
+
+
+def made_with() -> dict[str, str]:
+    """Versions, weights and machine, as they are now."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found | {"weights": weights_digest(), "threads": str(torch.get_num_threads())}

@@ -1,0 +1,131 @@
+"""Stores in order: sizes, room, pins, pictures; and results that are made again."""
+
+import io
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core import quality, reconstruct
+from core.cli import main
+from core.runs.config import RunConfig, ScanConfig
+from core.runs.prepare import prepare
+from core.runs.provenance import reproduce
+from core.runs.store import RunStore
+from core.runs.upkeep import LIMIT, evict, kept, limit_bytes, thumbnail
+
+SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "store")
+
+
+def done(store, **changes):
+    """A finished run of its own."""
+    config = RunConfig(replace(SCAN, **changes), "sirt", {"num_iterations": 3})
+    prepared = prepare(config.scan)
+    result = reconstruct("sirt", prepared.A, prepared.measurement, num_iterations=3)
+    run_id = store.create(config)
+    store.save_result(run_id, result, quality(prepared.reference, result.volume), "cpu")
+    return run_id
+
+
+def test_room_is_made_by_what_was_unused_for_longest(store):
+    oldest, used, pinned, newest = (done(store, seed=s) for s in range(4))
+    waiting = store.create(RunConfig(replace(SCAN, seed=9), "fbp"))
+    store.update(pinned, pinned=True, created=0)
+    time.sleep(0.02)
+    store.result(used)  # looked at
+    size = {k.run.id: k.size for k in kept(store)}
+    assert size[oldest] > 8 * 32 * 32 * 4
+    assert evict(store, sum(size.values())) == []  # it fits
+    assert evict(store, sum(size.values()) - 1) == [oldest]
+    assert evict(store, 1.5 * size[used] + size[pinned] + size[waiting]) == [newest]
+    assert evict(store, 0) == [used]
+    assert {k.run.id for k in kept(store)} == {pinned, waiting}
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", ""])
+def test_an_absurd_limit_is_refused(monkeypatch, text):
+    monkeypatch.setenv(LIMIT, text)
+    with pytest.raises(ValueError, match="gigabytes"):
+        limit_bytes()
+
+
+def test_names_and_pins_are_kept(store):
+    run_id = done(store)
+    store.update(run_id, name="the <b>good</b> one", pinned=True)
+    run = RunStore(store.root).run(run_id)
+    assert (run.name, run.pinned) == ("the <b>good</b> one", True)
+
+
+def test_thumbnails_show_the_middle_slice(store):
+    run_id = done(store)
+    picture = Image.open(io.BytesIO(thumbnail(store, run_id)))
+    assert picture.size == (32, 32)
+    hu = store.result(run_id).volume.hu[4].numpy()
+    shown = np.asarray(picture, float)
+    assert np.corrcoef(shown.ravel(), hu.clip(-1000, 400).ravel())[0, 1] > 0.99
+    assert thumbnail(store, store.create(RunConfig(SCAN, "fbp"))) is None
+
+
+def test_a_result_comes_out_the_same_again(store):
+    run_id = done(store)
+    found = reproduce(store, run_id, prior=lambda: None)
+    assert found.equal
+    assert found.same
+    assert found.largest_hu == 0
+    assert not found.changed
+    assert store.made_with(run_id)["torch"]
+
+
+def test_a_changed_result_and_changed_versions_are_told(store):
+    run_id = done(store)
+    volume = store.run_folder(run_id) / "volume.npy"
+    data = np.load(volume)
+    data[4, 16, 16] += 0.0192  # 1000 HU
+    np.save(volume, data)
+    made = store.made_with(run_id) | {"torch": "1.0"}
+    store.update(run_id, made_with=made)
+    found = reproduce(store, run_id, prior=lambda: None)
+    assert not found.same
+    assert found.largest_hu == pytest.approx(1000, rel=1e-3)
+    assert found.changed["torch"][0] == "1.0"
+    assert "differs by up to 1e+03 HU" in found.sentence()
+    assert "torch 1.0 then" in found.sentence()
+
+
+def test_only_whole_reconstructions_are_reproduced(store):
+    for status, word in (("queued", "is queued"), ("stopped", "stopped early")):
+        run_id = done(store)
+        store.update(run_id, status=status)
+        with pytest.raises(ValueError, match=word):
+            reproduce(store, run_id, prior=lambda: None)
+
+
+def test_the_command_reproduces_a_sweeps_runs(tmp_path, capsys):
+    main(
+        [
+            "sweep",
+            "phantom:shepp-logan",
+            "--grid",
+            "8x32x32",
+            "--views",
+            "8",
+            "--methods",
+            "fbp",
+            "--out",
+            str(tmp_path),
+        ]
+    )
+    run_id = json.loads((tmp_path / "sweep.json").read_text())["cells"][0]["run"]
+    capsys.readouterr()
+    assert main(["reproduce", run_id, "--store", str(tmp_path / "store")]) == 0
+    assert "equal" in capsys.readouterr().out
+    assert main(["reproduce", "nothing", "--store", str(tmp_path / "store")]) == 2
+    assert main(["reproduce", run_id, "--store", str(tmp_path / "elsewhere")]) == 2
