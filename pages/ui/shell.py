@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HOME, ACQUIRE = "pages/home.py", "pages/acquire.py"
 RECONSTRUCT, COMPARE = "pages/reconstruct.py", "pages/compare.py"
 WHAT_IF, PRIOR, LEARN = "pages/what_if.py", "pages/prior.py", "pages/learn.py"
+RUNS = "pages/runs.py"
 
 TABLE = {
     HOME: "Home",
@@ -28,6 +29,7 @@ TABLE = {
     WHAT_IF: "What if",
     PRIOR: "Prior",
     LEARN: "Learn",
+    RUNS: "Runs",
 }
 """The pages in the order that a person thinks; another page is another line."""
 

@@ -1,0 +1,7 @@
+"""Runs: everything that was made here."""
+
+from pages.ui import runs_view, shell
+
+shell.guard()
+shell.heading("Runs", "All that was made here: open it, name it, keep it, or make room.")
+runs_view.view()

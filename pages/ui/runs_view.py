@@ -1,0 +1,184 @@
+"""The table of all runs, and what can be done with those that are chosen."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.runs.config import RunConfig
+from core.runs.store import FINISHED, Run
+from core.runs.upkeep import USUAL_LIMIT, Kept, kept, limit_bytes, thumbnail
+from pages.ui import engine, shell, state, words
+
+MOST_NAME = 60
+_TABLE = "runs_table"
+_KINDS = {"draw": "Prior, drawn", "denoise": "Prior, denoised"}
+
+
+def view() -> None:
+    runs = kept(engine.store())
+    if not runs:
+        shell.missing(
+            "**Nothing was made here yet.** Start with a scan, or with the demo on Home.", shell.ACQUIRE
+        )
+    _room(runs)
+    names = {v.digest: v.name for v in engine.store().volumes()}
+    event = st.dataframe(
+        pd.DataFrame([_row(k, names) for k in runs]),
+        hide_index=True,
+        key=_TABLE,
+        on_select="rerun",
+        selection_mode="multi-row",
+        row_height=54,
+        height=min(620, 60 + 54 * len(runs)),
+        column_config={
+            "Picture": st.column_config.ImageColumn("", width="small"),
+            "Name": st.column_config.TextColumn(width="medium"),
+            "PSNR": st.column_config.NumberColumn(format="%.1f dB"),
+            "Time": st.column_config.NumberColumn(format="%.1f s"),
+            "Size": st.column_config.NumberColumn(format="%.1f MB"),
+            "Made": st.column_config.DatetimeColumn(format="distance"),
+        },
+    )
+    chosen = _ticked(event, runs)
+    if not chosen:
+        st.caption("Tick runs on the left to open, compare, name, keep or delete them.")
+        return
+    _actions(chosen)
+
+
+def _ticked(event: Any, runs: Sequence[Kept]) -> list[Run]:
+    """The runs whose rows are chosen."""
+    return [runs[i].run for i in event.selection.rows if i < len(runs)]
+
+
+def _room(runs: Sequence[Kept]) -> None:
+    used = sum(k.size for k in runs)
+    try:
+        limit = limit_bytes()
+    except ValueError as error:
+        st.warning(words.plain(error))
+        limit = 1e9 * USUAL_LIMIT
+    st.progress(
+        min(1.0, used / limit),
+        text=f"{len(runs)} runs, {_size(used)} of {_size(limit)}. When it is full, those unused for longest go; kept ones "
+        "stay.",
+    )
+
+
+def _row(k: Kept, names: dict[str, str]) -> dict[str, Any]:
+    run = k.run
+    picture = thumbnail(engine.store(), run.id) if run.status in FINISHED else None
+    method = run.config.method
+    return {
+        "Picture": None if picture is None else "data:image/png;base64," + base64.b64encode(picture).decode(),
+        "Name": ("📌 " if run.pinned else "")
+        + (run.name or _KINDS.get(method) or words.method_label(method)),
+        "What": _what(run, names),
+        "PSNR": run.metrics.psnr if run.metrics else None,
+        "Time": run.seconds or None,
+        "State": run.status,
+        "Size": k.size / 1e6,
+        "Made": pd.Timestamp(run.created, unit="s"),
+    }
+
+
+def _what(run: Run, names: dict[str, str]) -> str:
+    config = run.config
+    if isinstance(config, RunConfig):
+        return f"{words.source_words(config.scan.source, names)}, {words.scan_words(config.scan)}"
+    source = getattr(config, "source", "")
+    return words.source_words(source, names) if source else words.times(config.grid)
+
+
+# ---- what can be done -------------------------------------------------------------------------------------
+
+
+def _actions(runs: list[Run]) -> None:
+    scans = [run for run in runs if isinstance(run.config, RunConfig)]
+    one, several = len(runs) == 1, f"{len(runs)} runs"
+    a, b, c, d = st.columns(4)
+    if a.button(
+        "Open" if one else "Compare",
+        type="primary",
+        key="runs_open",
+        width="stretch",
+        disabled=not _comparable(runs) and not one,
+        help="One run where it was made; several of the same volume side by side.",
+    ):
+        _open(runs, scans)
+    everything = all(run.pinned for run in runs)
+    b.button(
+        "Do not keep" if everything else "Keep",
+        key="runs_pin",
+        width="stretch",
+        on_click=_pin,
+        args=([run.id for run in runs], not everything),
+        help="A kept run is never removed to make room.",
+    )
+    with c.popover("Name", width="stretch", disabled=not one, help="What this run is called in the table."):
+        st.text_input(
+            "Name",
+            key=state.field(f"runs.name.{runs[0].id}"),
+            max_chars=MOST_NAME,
+            value=runs[0].name,
+            on_change=_rename,
+            args=(runs[0].id,),
+            help="Left empty: the method's name.",
+        )
+    with d.popover("Delete", width="stretch", help="For good."):
+        st.markdown(f"Delete {'this run' if one else several} for good?")
+        st.button(
+            "Delete for good",
+            key="runs_delete",
+            type="primary",
+            on_click=_delete,
+            args=([run.id for run in runs],),
+            help="Runs that are at work are stopped first.",
+        )
+
+
+def _comparable(runs: Sequence[Run]) -> bool:
+    """Whether all are reconstructions of one volume on one grid."""
+    objects = {
+        (run.config.scan.object, run.config.scan.grid) if isinstance(run.config, RunConfig) else None
+        for run in runs
+    }
+    return len(objects) == 1 and None not in objects
+
+
+def _open(runs: list[Run], scans: list[Run]) -> None:
+    if not scans:
+        state.set_prior_runs([runs[0].id])
+        st.switch_page(shell.PRIOR)
+    state.set_scan(scans[0].config.scan)
+    state.set_run(scans[0].id)
+    if len(scans) > 1:
+        state.set_compared([run.id for run in scans])
+        st.switch_page(shell.COMPARE)
+    st.switch_page(shell.RECONSTRUCT)
+
+
+def _pin(run_ids: list[str], pinned: bool) -> None:
+    for run_id in run_ids:
+        engine.store().update(run_id, pinned=pinned)
+
+
+def _rename(run_id: str) -> None:
+    engine.store().update(run_id, name=state.value(f"runs.name.{run_id}", "").strip()[:MOST_NAME])
+
+
+def _delete(run_ids: list[str]) -> None:
+    for run_id in run_ids:
+        if engine.progress(engine.store().run(run_id)).status in engine.ACTIVE:
+            engine.queue().cancel(run_id)
+        engine.store().delete(run_id)
+    st.toast("Deleted.")
+
+
+def _size(bytes: float) -> str:
+    return f"{bytes / 1e9:.1f} GB" if bytes >= 1e9 else f"{bytes / 1e6:.0f} MB"

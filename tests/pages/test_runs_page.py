@@ -1,0 +1,83 @@
+"""The Runs page: what was made here, opened, named, kept and deleted."""
+
+from dataclasses import replace
+
+import pytest
+
+from core.runs.config import RunConfig
+from core.runs.jobs import wait
+from core.runs.prior import DrawConfig
+from pages.ui import engine, runs_view, shell, state
+from tests.pages.test_pages import texts
+
+
+@pytest.fixture
+def two(small_scan):
+    """Two finished runs of one volume."""
+    scan = replace(small_scan, num_views=11)
+    ids = [engine.queue().submit(RunConfig(scan, method)) for method in ("fbp", "sirt")]
+    for run_id in ids:
+        assert wait(engine.queue(), run_id, timeout=180).status == "done"
+    return ids
+
+
+def chosen(monkeypatch, ids):
+    """As if these rows of the table were ticked, which a test without a browser cannot do."""
+    monkeypatch.setattr(runs_view, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id in ids])
+
+
+def test_an_empty_store_says_where_to_begin(app, monkeypatch):
+    monkeypatch.setattr(runs_view, "kept", lambda store: [])
+    app.switch_page(shell.RUNS).run()
+    assert not app.exception
+    assert "Nothing was made here yet" in texts(app)
+
+
+def test_all_runs_are_in_the_table(app, two):
+    app.switch_page(shell.RUNS).run()
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert {"FBP", "SIRT"} <= {name.removeprefix("📌 ") for name in table["Name"]}
+    assert all(p is None or p.startswith("data:image/png;base64,") for p in table["Picture"])
+    assert table["What"].str.contains("11 views").sum() >= 2
+
+
+def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
+    chosen(monkeypatch, two)
+    app.switch_page(shell.RUNS).run()
+    app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
+    app.button(key="runs_pin").click().run()
+    assert not app.exception
+    assert all(engine.store().run(r).pinned for r in two)
+    chosen(monkeypatch, two[:1])
+    app.session_state["_inside"] = True
+    app.run()
+    app.session_state["_inside"] = True
+    app.text_input(key=state.field(f"runs.name.{two[0]}")).set_value(" <i>mine</i> ").run()
+    assert engine.store().run(two[0]).name == "<i>mine</i>"
+    chosen(monkeypatch, two)
+    app.session_state["_inside"] = True
+    app.run()
+    app.session_state["_inside"] = True
+    app.button(key="runs_open").click().run()
+    assert not app.exception
+    assert app.title[0].value == shell.TABLE[shell.COMPARE]
+    assert set(app.session_state["_compared"]) == set(two)
+    app.switch_page(shell.RUNS).run()
+    app.session_state["_inside"] = True
+    app.button(key="runs_delete").click().run()
+    assert not app.exception
+    assert not set(two) & {run.id for run in engine.store().runs()}
+
+
+def test_only_runs_of_one_volume_are_compared(two, small_scan):
+    store = engine.store()
+    runs = [store.run(r) for r in two]
+    assert runs_view._comparable(runs)
+    other = store.run(store.create(RunConfig(replace(small_scan, grid=(8, 16, 16)), "fbp")))
+    drawn = store.run(store.create(DrawConfig((16, 32, 32))))
+    assert not runs_view._comparable([*runs, other])
+    assert not runs_view._comparable([*runs, drawn])
+    assert not runs_view._comparable([drawn])
+    for run in (other, drawn):
+        store.delete(run.id)
