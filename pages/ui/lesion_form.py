@@ -55,19 +55,27 @@ def choose(volume: Volume) -> tuple[Lesion, ...]:
                     float(least),
                     float(most),
                     step=5.0,
+                    format="%g",
                     key=state.field(f"lesion.{axis}"),
                     help=f"Its centre, {words}; 0 is the middle.",
                 )
             )
         left, right = st.columns(2)
         radius = left.number_input(
-            "Radius [mm]", 1.0, 100.0, step=1.0, key=state.field("lesion.radius"), help="Of the ball."
+            "Radius [mm]",
+            1.0,
+            100.0,
+            step=1.0,
+            format="%g",
+            key=state.field("lesion.radius"),
+            help="Of the ball.",
         )
         hu = right.number_input(
             "HU",
             -1000.0,
             3000.0,
             step=10.0,
+            format="%g",
             key=state.field("lesion.hu"),
             help="What it is made of: water 0, soft tissue about 40, bone from 300 up, lung about -850.",
         )

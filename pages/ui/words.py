@@ -72,7 +72,10 @@ def scan_words(scan: ScanConfig) -> str:
     beam = {"parallel": "parallel beam", "cone": "cone beam"}[scan.beam]
     if scan.pitch:
         beam = "helical cone beam"
-    return f"{beam}, {scan.num_views} views over {scan.angle_range:g}°, {dose_words(scan.photons)}"
+    planted = (
+        f", {len(scan.lesions)} lesion{'s' if len(scan.lesions) > 1 else ''} planted" if scan.lesions else ""
+    )
+    return f"{beam}, {scan.num_views} views over {scan.angle_range:g}°, {dose_words(scan.photons)}{planted}"
 
 
 def params_words(method: str, params: dict[str, Any]) -> str:
