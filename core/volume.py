@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import numbers
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -44,7 +46,13 @@ class VolumeGeometry:
     pos: Triple = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
-        shape, voxel_size, pos = tuple(self.shape), tuple(self.voxel_size), tuple(self.pos)
+        given = (self.shape, self.voxel_size, self.pos)
+        shape, voxel_size, pos = (tuple(v) if isinstance(v, Iterable) else (v,) for v in given)
+        if not all(isinstance(n, numbers.Real) for n in (*shape, *voxel_size, *pos)):
+            raise ValueError(
+                f"a volume's shape, voxel_size and pos are three numbers each (z, y, x), got {self.shape}, "
+                f"{self.voxel_size} and {self.pos}."
+            )
         if len(shape) != 3 or any(int(n) != n or n < 1 for n in shape):
             raise ValueError(f"volume shape must be three counts (z, y, x) of at least 1, got {self.shape}.")
         if len(voxel_size) != 3 or not all(math.isfinite(s) and s > 0 for s in voxel_size):

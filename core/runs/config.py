@@ -67,10 +67,18 @@ class ScanConfig:
     lesions: tuple[Lesion, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("grid", "pixel_size", "det_shape", "det_offset"):
+        for name, count in (("grid", 3), ("pixel_size", 2), ("det_shape", 2), ("det_offset", 2)):
             value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, tuple(value))
+            if value is None and name != "det_offset":
+                continue
+            if not isinstance(value, (tuple, list)) or len(value) != count or not all(map(_number, value)):
+                raise ValueError(f"{name} must be {count} numbers, got {str(value)[:80]}.")
+            object.__setattr__(self, name, tuple(value))
+        for name in ("start", "src_orig_dist", "src_det_dist", "tilt", "pitch"):
+            if not _number(getattr(self, name)):
+                raise ValueError(f"{name} must be a number, got {str(getattr(self, name))[:80]!r}.")
+        if not isinstance(self.same_grid, bool):
+            raise ValueError(f"same_grid must be true or false, got {str(self.same_grid)[:80]!r}.")
         if not isinstance(self.source, str) or not self.source:
             raise ValueError(
                 f"the source must name a volume (a path, phantom:NAME or volume:DIGEST), got {self.source!r}."

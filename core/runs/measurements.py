@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +17,19 @@ from core.runs.config import ScanConfig
 from core.runs.prepare import Prepared
 from core.runs.writing import write_arrays
 from core.volume import VolumeGeometry
+
+_DAMAGED = (
+    AttributeError,
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    EOFError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What a spoilt .npz raises on its way through zipfile and numpy."""
 
 
 def write_measurement(path: Path, scan: ScanConfig, prepared: Prepared) -> None:
@@ -41,7 +55,7 @@ def read_measurement(path: str | Path) -> tuple[Projector, Measurement]:
             projections = torch.from_numpy(file["projections"])
             weights = torch.from_numpy(file["weights"]) if "weights" in file else None
         scan, grid = ScanConfig.from_json(about["scan"]), VolumeGeometry(**about["grid"])
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise ValueError(
             f"{path} is not a measurement of `tomopatch simulate`, or it is damaged: {error}"
         ) from error

@@ -73,6 +73,8 @@ class DenoiseConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grid", _grid(self.grid))
+        if not isinstance(self.without, (tuple, list)) or not all(isinstance(w, str) for w in self.without):
+            raise ValueError(f"without must be a list of names, got {str(self.without)[:80]!r}.")
         object.__setattr__(self, "without", tuple(sorted(self.without)))
         ScanConfig(self.source, self.grid)  # checks the source
         if not isinstance(self.sigma, (int, float)) or not 0.001 <= self.sigma <= 100:
@@ -111,12 +113,14 @@ def read_config(stored: dict[str, Any]) -> Config:
     kind = stored.get("kind")
     if kind is None:
         return RunConfig.from_json(stored)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"unknown kind of run {kind!r}; known are {', '.join(KINDS)}.")
     return KINDS[kind](**known_fields(KINDS[kind], {k: v for k, v in stored.items() if k != "kind"}))
 
 
 def _grid(grid: Any) -> Shape:
+    if not isinstance(grid, (tuple, list)):
+        raise ValueError(f"a grid is three counts (z, y, x), got {str(grid)[:80]!r}.")
     shape = VolumeGeometry(tuple(grid)).shape
     if math.prod(shape) > MAX_VOXELS:
         raise ValueError(

@@ -16,7 +16,7 @@ import numpy as np
 import pydicom
 import torch
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -33,7 +33,7 @@ _TAGS = [
 ]  # fmt: skip
 """All that is read of a header; nothing that says who the patient is."""
 _DAMAGE = (ValueError, TypeError, AttributeError, LookupError, EOFError, OverflowError, NotImplementedError)
-_MALFORMED = (*_DAMAGE, struct.error)
+_MALFORMED = (*_DAMAGE, struct.error, BytesLengthException)
 """What pydicom raises on files that are damaged in one way or another."""
 
 
@@ -150,12 +150,13 @@ def _header(file: File) -> Dataset | None:
         try:
             read_preamble(stream, False)
             meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+            syntax = meta.get("TransferSyntaxUID")
         except (InvalidDicomError, EOFError):
             return None
         except _MALFORMED as error:
             raise _damaged(file, error) from error
         # pydicom would inflate the whole file at once, however large it becomes.
-        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        if syntax == DeflatedExplicitVRLittleEndian:
             raise ValueError(
                 f"{file.name} is stored deflated, which is not read; convert it to explicit VR first."
             )

@@ -80,7 +80,7 @@ def _uploaded(name: str, content: bytes | BinaryIO, archives: list[zipfile.ZipFi
 def _zipped(name: str, content: Path | BinaryIO, archives: list[zipfile.ZipFile]) -> list[File]:
     try:
         archive = zipfile.ZipFile(content)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(
             f"{name} is not a readable zip archive ({error}); it is damaged, get it again."
         ) from error

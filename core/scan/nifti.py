@@ -156,7 +156,7 @@ def _voxels(
     try:
         dtype = header.get_data_dtype()
         slope, intercept = header.get_slope_inter()
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError) as error:
         raise ValueError(f"{name} has a header that cannot be used: {error}.") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise ValueError(
@@ -186,7 +186,10 @@ def _voxels(
 def _lps_axes(header: nib.nifti1.Nifti1Header, name: str) -> np.ndarray:
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
         warnings.warn(f"{name} does not say how the patient lies; NIfTI's default is assumed.", stacklevel=4)
-    unit = header.get_xyzt_units()[0]
+    try:
+        unit = header.get_xyzt_units()[0]
+    except KeyError as error:
+        raise ValueError(f"{name} has lengths in an unknown unit (code {error}); expected mm.") from error
     if unit not in _MM_PER_UNIT:
         raise ValueError(f"{name} has lengths in {unit!r}; expected one of {', '.join(_MM_PER_UNIT)}.")
     try:
