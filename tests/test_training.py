@@ -77,8 +77,8 @@ def test_patches_of_drafts_carry_the_errors_of_the_draft(scans, generator):
         for patch, true, sigma, level in patches:
             added = patch - true
             ratio = float(added.std()) / float(sigma)
-            # the level that is told is a guess, 0.5 to 2.5 times the true one; a patch holds a bit more or less than the whole
-            assert 0.2 < ratio < 3
+            # the level that is told is a guess, 0.5 to 3.7 times the true one; a patch holds a bit more or less than the whole
+            assert 0.15 < ratio < 3
             assert float(added.std()) == pytest.approx(float(level), rel=0.35)
             waves = torch.fft.rfftn(added).abs()
             assert float(waves.amax() / waves.median()) > 4  # white noise of 512 voxels has about 3

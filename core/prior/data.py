@@ -174,7 +174,7 @@ class PatchSource:
         noisy = clean + error + white * torch.randn(clean.shape, generator=generator)
         level = max(math.hypot(size, white), SIGMA_LEAST)
         # in use the level is a guess, at first on the high side on purpose: the prior then takes more off
-        guessed = level * math.exp(float(rng.uniform(-0.6, 0.9)))
+        guessed = level * math.exp(float(rng.uniform(-0.6, 1.3)))
         return _Spoilt(clean, noisy, level, max(guessed, SIGMA_LEAST), draft.voxel_size)
 
     def _slab(self, depth: int, rng: np.random.Generator) -> tuple[int, int]:
