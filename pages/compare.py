@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import comparison, engine, share, shell
+from pages.ui import compare_files, comparison, engine, share, shell
 
 shell.guard()
 shell.heading("Compare", "The same slice of every reconstruction, beside the volume that was scanned.")
@@ -22,5 +22,5 @@ if not chosen:
     )
 comparison.comparison(scan, chosen)
 with st.expander("Download"):
-    comparison.downloads(scan, [engine.known_run(run.id) or run for run in chosen])
+    compare_files.downloads(scan, [engine.known_run(run.id) or run for run in chosen])
     share.downloads(scan, chosen)

@@ -14,6 +14,7 @@ LEVELS = [
     {"core.views"},
     {"core.geometry", "core.progress"},
     {"core.projector", "core.prior", "core.scan", "core.metrics", "core.scanners"},
+    {"core.regions", "core.errors"},
     {"core.measurement"},
     {"core.reconstruct"},
     {"core.show"},

@@ -9,7 +9,7 @@ import torch
 from core import METHODS, quality, reconstruct
 from core.runs.compare import compare, write_comparison
 from core.runs.config import RunConfig, ScanConfig
-from core.runs.export import dicom_zip_bytes, nifti_bytes, png_bytes
+from core.runs.export import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from core.runs.jobs import JobQueue, wait
 from core.runs.measurements import read_measurement, write_measurement
 from core.runs.prepare import prepare

@@ -29,6 +29,18 @@ def nifti_bytes(volume: Volume) -> bytes:
         return path.read_bytes()
 
 
+def npz_bytes(volume: Volume) -> bytes:
+    """A .npz for NumPy: `data` (attenuation [1/mm]), `hu`, both float32 (z, y, x), and `voxel_size` (z, y, x) [mm]."""
+    out = io.BytesIO()
+    np.savez_compressed(
+        out,
+        data=volume.data.cpu().numpy(),
+        hu=volume.hu.cpu().numpy(),
+        voxel_size=np.array(volume.geometry.voxel_size),
+    )
+    return out.getvalue()
+
+
 def dicom_zip_bytes(volume: Volume) -> bytes:
     """A zip with a DICOM CT series of the volume, marked derived, simulated and not for diagnosis."""
     out = io.BytesIO()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 import torch
+from torch import Tensor
 
 from core.metrics import Quality, quality
 from core.prior.volumes import add_noise
@@ -154,8 +155,14 @@ def result_hu(run_id: str) -> np.ndarray:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def result_std(run_id: str) -> np.ndarray | None:
     """The deviation of a finished run's samples in HU, where it has several."""
+    std = result_std_hu(run_id)
+    return None if std is None else std.round().to(torch.int16).numpy()
+
+
+def result_std_hu(run_id: str) -> Tensor | None:
+    """The same, not rounded."""
     std = store().result(run_id).std
-    return None if std is None else (std.data * (1000 / MU_WATER)).round().to(torch.int16).numpy()
+    return None if std is None else std.data * (1000 / MU_WATER)
 
 
 def has_history(run_id: str) -> bool:

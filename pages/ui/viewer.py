@@ -83,6 +83,7 @@ def viewer(
     report: bool = False,
     view: str = "",
     tiles: Tiles | None = None,
+    region: tuple[str, float] | None = None,
 ) -> Seen | None:
     """Show volumes of one grid; returns what it was set to, once something was moved.
 
@@ -106,6 +107,8 @@ def viewer(
         Elements with the same name share position and window; the key unless given.
     tiles : Tiles or None
         Drawn over the slices of all but the reference, until the person hides them.
+    region : (kind, size [mm]) or None
+        Outlined about the crosshair; see `core.regions.Region`.
     """
     head = {
         "names": [v.name for v in volumes],
@@ -119,6 +122,7 @@ def viewer(
         "height": height,
         "report": report,
         "frames": [],
+        "region": None if region is None else {"kind": region[0], "size": region[1]},
         "passed": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
         "tiles": None if tiles is None else asdict(tiles),
     }

@@ -171,6 +171,15 @@ class Pane {
     const R = this.ratio, W = this.canvas.width, H = this.canvas.height, r = this.rect, m = 7 * R;
     const spot = (f) => [r.x + f[plane.u] * r.w, r.y + (plane.flip ? 1 - f[plane.v] : f[plane.v]) * r.h];
     if (scene.tiles && view.tiles && scene.passed[spec.volume]) drawTiles(c, scene, view, plane, r, R);
+    if (scene.region) {
+      const [x, y] = spot(view.cursor), half = scene.region.size / 2 * scale; // it lies about the crosshair: alike in all planes
+      c.strokeStyle = 'rgba(255, 214, 102, .95)';
+      c.lineWidth = 1.4 * R;
+      c.beginPath();
+      if (scene.region.kind === 'box') c.rect(x - half, y - half, 2 * half, 2 * half);
+      else c.arc(x, y, half, 0, 7);
+      c.stroke();
+    }
     if (view.crosshair) {
       const [x, y] = spot(view.cursor).map((q) => Math.round(q) + 0.5), gap = 9 * R;
       c.strokeStyle = 'rgba(94, 214, 255, .62)';

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -113,6 +114,21 @@ def run_words(run: Run, scan: ScanConfig) -> str:
         same = replace(other, num_views=scan.num_views, photons=scan.photons) == scan
         parts.append(f"{other.num_views} views, {dose_words(other.photons)}" if same else scan_words(other))
     return " · ".join(parts)
+
+
+def told_apart(run: Run, runs: Sequence[Run]) -> str:
+    """Short, yet no two alike: what differs between runs of one method is added."""
+    label = method_label(run.config.method)
+    twins = [r for r in runs if r.config.method == run.config.method]
+    if len(twins) == 1:
+        return label
+    if len({r.config.scan.num_views for r in twins}) > 1:
+        label += f", {run.config.scan.num_views} views"
+    if len({r.config.scan.photons for r in twins}) > 1:
+        label += f", {dose_words(run.config.scan.photons)}"
+    if len({str(r.config.params) for r in twins}) > 1:
+        label += f", {params_words(run.config.method, run.config.params)}"
+    return label
 
 
 def seconds(value: float) -> str:

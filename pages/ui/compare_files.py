@@ -1,0 +1,73 @@
+"""What Compare hands out: one of the volumes in several formats, a picture of all, a report."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.runs.config import ScanConfig
+from core.runs.export import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
+from core.runs.store import FINISHED, Run
+from core.volume import Volume
+from pages.ui import engine, state, words
+from pages.ui.viewer import WINDOWS, window_for
+
+
+def downloads(scan: ScanConfig, runs: list[Run]) -> None:
+    """Files of one of the volumes, and a picture of all."""
+    ready = {run.id: run for run in runs if run.status in FINISHED}
+    options = ["reference", *ready]
+    st.selectbox(
+        "Volume to download",
+        options,
+        key=state.DOWNLOAD,
+        format_func=lambda r: "Reference" if r == "reference" else words.run_words(ready[r], scan),
+        help="As it is on the reconstruction grid, in HU.",
+    )
+    chosen = state.download() or "reference"
+
+    def volume() -> Volume:
+        return engine.reference(scan).result() if chosen == "reference" else engine.result_volume(chosen)
+
+    def picture() -> bytes:
+        named = [("Reference", engine.reference(scan).result())]
+        named += [(words.told_apart(run, runs), engine.result_volume(run.id)) for run in ready.values()]
+        level, width = WINDOWS[window_for(scan.source)]
+        return png_bytes(named, (level - width / 2, level + width / 2))
+
+    a, b, c = st.columns(3)
+    a.download_button(
+        "NIfTI",
+        lambda: nifti_bytes(volume()),
+        f"tomopatch-{chosen}.nii.gz",
+        "application/gzip",
+        width="stretch",
+        on_click="ignore",
+        help="One file, float32 HU; for 3D Slicer, ITK-SNAP and scripts.",
+    )
+    b.download_button(
+        "DICOM (zip)",
+        lambda: dicom_zip_bytes(volume()),
+        f"tomopatch-{chosen}.zip",
+        "application/zip",
+        width="stretch",
+        on_click="ignore",
+        help="A CT series marked as derived and simulated, not for diagnosis.",
+    )
+    c.download_button(
+        "NumPy (NPZ)",
+        lambda: npz_bytes(volume()),
+        f"tomopatch-{chosen}.npz",
+        "application/octet-stream",
+        width="stretch",
+        on_click="ignore",
+        help="Attenuation and HU as arrays (z, y, x), and the voxel size in mm.",
+    )
+    a.download_button(
+        "Picture (PNG)",
+        picture,
+        "tomopatch-compare.png",
+        "image/png",
+        width="stretch",
+        on_click="ignore",
+        help="The middle slices of all volumes above.",
+    )

@@ -1,0 +1,64 @@
+"""The numbers of several runs in a table, the best of each marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.runs.config import ScanConfig
+from core.runs.store import Run
+from pages.ui import engine, words
+
+
+def table(runs: Sequence[Run], scan: ScanConfig) -> None:
+    """What each run is and how well it did."""
+    rows = []
+    for run in runs:
+        m = run.metrics
+        rows.append(
+            {
+                "Method": words.method_label(run.config.method),
+                "Settings": words.params_words(run.config.method, run.config.params),
+                "Views": run.config.scan.num_views,
+                "PSNR": m.psnr if m else None,
+                "SSIM": m.ssim if m else None,
+                "RMSE": m.rmse_hu if m else None,
+                "Time": run.seconds if m else None,
+            }
+        )
+    column = st.column_config
+    st.dataframe(
+        _marked(pd.DataFrame(rows)),
+        hide_index=True,
+        key="numbers",
+        placeholder="–",  # of runs that are not done
+        column_config={
+            "PSNR": column.NumberColumn(
+                format="%.2f dB", help="Likeness to the reference; higher is better."
+            ),
+            "SSIM": column.NumberColumn(
+                format="%.3f", help="Likeness of structures, at most 1; higher is better."
+            ),
+            "RMSE": column.NumberColumn(format="%.0f HU", help="Typical error of a voxel; lower is better."),
+            "Time": column.NumberColumn(format="%.1f s", help="Of the method alone."),
+        },
+    )
+    devices = ", ".join(sorted({run.device for run in runs})) or "–"
+    st.caption(
+        f"Grid {words.times(engine.grid_of(scan))}; {words.scan_words(scan)}; device: {devices}. Measured "
+        "against the "
+        "reference between −1000 and 1000 HU."
+    )
+
+
+def _marked(table: pd.DataFrame) -> Any:
+    """The best of each column in bold."""
+    style = table.style
+    for name, best in (("PSNR", "max"), ("SSIM", "max"), ("RMSE", "min")):
+        if len(table) > 1 and table[name].notna().any():
+            mark = getattr(style, f"highlight_{best}")
+            style = mark(subset=[name], props="font-weight: bold; background-color: rgba(14, 155, 181, .22)")
+    return style

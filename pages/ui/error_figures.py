@@ -1,0 +1,85 @@
+"""Plots of the error of runs: how it is spread, against its prediction, and how it is grained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from torch import Tensor
+
+from core.errors import CalibrationBin
+from pages.ui.figures import COLOURS
+
+HEIGHT = 300
+_LAYOUT: dict[str, Any] = {
+    "height": HEIGHT,
+    "margin": {"l": 0, "r": 8, "t": 8, "b": 0},
+    "showlegend": True,
+    "legend": {"orientation": "h", "y": 1.12},
+}
+
+
+def histogram(runs: Sequence[tuple[str, Tensor, Tensor]]) -> go.Figure:
+    """Shares of voxels by error, a line each: (name, centres [HU], shares); rare errors show on the log axis."""
+    figure = go.Figure()
+    for k, (name, centres, shares) in enumerate(runs):
+        figure.add_scatter(
+            x=centres.tolist(),
+            y=[s or None for s in (100 * shares).tolist()],  # no voxel at all has no place on a log axis
+            name=name,
+            mode="lines",
+            line={"color": COLOURS[k % len(COLOURS)], "width": 1.8, "shape": "hvh"},
+            hovertemplate="%{y:.2~g} %",
+        )
+    figure.update_layout(hovermode="x unified", uirevision="errors", **_LAYOUT)
+    figure.update_xaxes(title="Error, HU (run − reference)", zeroline=True)
+    figure.update_yaxes(title="Voxels, %", type="log", exponentformat="power", nticks=6)
+    return figure
+
+
+def calibration(runs: Sequence[tuple[int, str, list[CalibrationBin]]]) -> go.Figure:
+    """True against predicted deviation: (colour, name, bins); dashed where they agree."""
+    figure = go.Figure()
+    ends = [(b.predicted, b.rms) for _, _, bins in runs for b in bins]
+    top = max((max(pair) for pair in ends), default=1.0)
+    figure.add_scatter(
+        x=[0, top],
+        y=[0, top],
+        mode="lines",
+        name="as predicted",
+        line={"color": "#8a8f98", "width": 1.5, "dash": "dash"},
+        hoverinfo="skip",
+    )
+    for k, name, bins in runs:
+        figure.add_scatter(
+            x=[b.predicted for b in bins],
+            y=[b.rms for b in bins],
+            name=name,
+            mode="lines+markers",
+            line={"color": COLOURS[k % len(COLOURS)], "width": 1.8},
+            marker={"size": 7},
+            hovertemplate="predicted %{x:.3~g} HU, true %{y:.3~g} HU",
+        )
+    figure.update_layout(hovermode="closest", uirevision="calibration", **_LAYOUT)
+    figure.update_xaxes(title="Predicted deviation, HU", rangemode="tozero", zeroline=False)
+    figure.update_yaxes(title="True error (RMS), HU", rangemode="tozero", zeroline=False)
+    return figure
+
+
+def spectrum(runs: Sequence[tuple[str, Tensor, Tensor]]) -> go.Figure:
+    """Power of the error by spatial frequency: (name, frequencies [1/mm], power [HU^2 mm^2])."""
+    figure = go.Figure()
+    for k, (name, frequency, power) in enumerate(runs):
+        figure.add_scatter(
+            x=(10 * frequency).tolist(),
+            y=[p or None for p in power.tolist()],
+            name=name,
+            mode="lines",
+            line={"color": COLOURS[k % len(COLOURS)], "width": 1.8},
+            hovertemplate="%{y:.3~g} HU²mm²",
+        )
+    figure.update_layout(hovermode="x unified", uirevision="spectrum", **_LAYOUT)
+    figure.update_xaxes(title="Waves per cm", zeroline=False, rangemode="tozero")
+    figure.update_yaxes(title="Power, HU² mm²", type="log", exponentformat="power", nticks=6)
+    return figure

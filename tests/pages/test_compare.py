@@ -1,0 +1,86 @@
+"""What Compare says beside the table: regions, errors, calibration, and its files."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import error
+from core.regions import Region, region_quality
+from core.runs.config import RunConfig
+from core.runs.jobs import wait
+from core.volume import MU_WATER
+from pages.ui import engine, shell, state
+
+LOOK = state.field("compare.look")
+
+
+@pytest.fixture
+def small_scan(small_scan):
+    return replace(small_scan, num_views=11)  # no other test's
+
+
+@pytest.fixture
+def run_id(small_scan):
+    run_id = engine.queue().submit(RunConfig(small_scan, "fbp"))
+    assert wait(engine.queue(), run_id, timeout=120).status == "done"
+    engine.reference(small_scan).result(60)
+    return run_id
+
+
+@pytest.fixture
+def compare(app, small_scan, run_id):
+    app.session_state["_scan"] = small_scan
+    app.switch_page(shell.COMPARE).run()
+    assert not app.exception
+    return app
+
+
+def look(app, name):
+    app.segmented_control(key=LOOK).set_value(name).run()
+    assert not app.exception
+
+
+def test_region_table_is_what_the_engine_measures(compare, small_scan, run_id):
+    look(compare, "Region")
+    compare.number_input(key=state.field("region.size")).set_value(60.0).run()
+    compare.segmented_control(key=state.field("region.kind")).set_value("box").run()
+    assert not compare.exception
+    table = compare.dataframe[1].value.set_index("Volume")
+    reference = engine.reference(small_scan).result()
+    region = Region("box", (0.5, 0.5, 0.5), 60.0)
+    found = region_quality(reference, engine.result_volume(run_id), region)
+    assert table["Mean"]["FBP"] == pytest.approx(found.mean)
+    assert table["CNR"]["FBP"] == pytest.approx(found.contrast_to_noise)
+    assert table["PSNR"]["FBP"] == pytest.approx(found.psnr)
+    assert np.isnan(table["PSNR"]["Reference"])  # of itself: nothing to tell
+
+
+def test_a_region_smaller_than_a_voxel_is_explained(compare):
+    look(compare, "Region")
+    compare.number_input(key=state.field("region.size")).set_value(0.1).run()
+    assert not compare.exception
+    assert "choose another size" in compare.warning[0].value
+
+
+@pytest.mark.parametrize("name", ["Errors", "Noise"])
+def test_errors_are_drawn(compare, name):
+    look(compare, name)
+    assert len(compare.get("plotly_chart")) == 1
+
+
+def test_calibration_needs_a_deviation(compare, small_scan, run_id):
+    look(compare, "Calibration")
+    assert not compare.get("plotly_chart")
+    assert any("two samples" in m.value for m in compare.markdown)
+    other = engine.queue().submit(RunConfig(small_scan, "sirt", {"num_iterations": 2}))
+    assert wait(engine.queue(), other, timeout=120).status == "done"
+    result = engine.store().result(other)
+    true = error(engine.reference(small_scan).result(), result.volume).abs() + 1
+    std = result.volume.with_data((true * MU_WATER / 1000).to(torch.float32))
+    engine.store().save_result(other, replace(result, std=std), None, "cpu")
+    compare.run()
+    assert not compare.exception
+    assert len(compare.get("plotly_chart")) == 1
+    assert torch.allclose(engine.result_std_hu(other).double(), true, rtol=1e-4)
