@@ -194,6 +194,11 @@ def test_exports_open_elsewhere(tmp_path):
         again = load_volume(tmp_path / name)
         torch.testing.assert_close(again.hu, volume.hu, atol=tolerance, rtol=0)
         assert again.geometry.voxel_size == pytest.approx(volume.geometry.voxel_size)
+    (tmp_path / "v.npz").write_bytes(npz_bytes(volume))
+    with np.load(tmp_path / "v.npz", allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["data"], volume.data.numpy())
+        assert np.array_equal(arrays["hu"], volume.hu.numpy())
+        assert arrays["voxel_size"] == pytest.approx(volume.geometry.voxel_size)
     assert png_bytes([("reference", volume)]).startswith(b"\x89PNG")
 
 

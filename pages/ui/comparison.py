@@ -131,13 +131,14 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
 
 
 def _look() -> str:
-    return st.segmented_control(
+    look = st.segmented_control(
         "Look closer",
         LOOKS,
         required=True,
         key=state.field(_LOOK),
         help="Along a line, within a region, or at all errors of the runs that are done.",
     )
+    return look or LINE
 
 
 def _line(lines: list[tuple[str, np.ndarray]], geometry: VolumeGeometry, cursor: Triple) -> None:
