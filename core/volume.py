@@ -53,7 +53,7 @@ class VolumeGeometry:
                 f"a volume's shape, voxel_size and pos are three numbers each (z, y, x), got {self.shape}, "
                 f"{self.voxel_size} and {self.pos}."
             )
-        if len(shape) != 3 or any(int(n) != n or n < 1 for n in shape):
+        if len(shape) != 3 or any(not math.isfinite(n) or int(n) != n or n < 1 for n in shape):
             raise ValueError(f"volume shape must be three counts (z, y, x) of at least 1, got {self.shape}.")
         if len(voxel_size) != 3 or not all(math.isfinite(s) and s > 0 for s in voxel_size):
             raise ValueError(
