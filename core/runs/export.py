@@ -15,6 +15,7 @@ from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from core.runs.history import Frame
+from core.runs.pictures import PLANES, grey, plane_slice
 from core.scan.dicom_writer import write_dicom
 from core.scan.nifti import write_nifti
 from core.show import WINDOW, slices_png
@@ -60,8 +61,6 @@ def png_bytes(volumes: Sequence[tuple[str, Volume]], window: tuple[float, float]
 
 # ---- animations ---------------------------------------------------------------------------------------
 
-PLANES = {"axial": (1, 2), "coronal": (0, 2), "sagittal": (0, 1)}
-"""The axes of a plane's picture, down and across."""
 GIF_WIDTH = 960
 GIF_PANEL = 400
 """Pixels: of the whole picture, and of the longer edge of one of its panels, at most."""
@@ -134,7 +133,7 @@ def _picture(
         for (part, plane), name in zip(cells, names, strict=True):
             height, across = sizes[plane]
             if part in frame.volumes:
-                pixels = _slice(frame.volumes[part], plane, cursor, window)
+                pixels = grey(plane_slice(frame.volumes[part], plane, cursor), window)
                 panel = Image.fromarray(pixels).resize((across, height), Image.Resampling.BICUBIC)
                 picture.paste(panel, (x, j * row + _LINE))
             draw.text((x + 4, j * row + 3), name, 225, font=_font())
@@ -152,17 +151,6 @@ def step_words(frame: Frame) -> str:
     if p.psnr is not None:
         parts.append(f"{p.psnr:.1f} dB")
     return "   ".join(parts)
-
-
-def _slice(hu: np.ndarray, plane: str, cursor: Triple, window: tuple[float, float]) -> np.ndarray:
-    """One slice of a volume (z, y, x) as 8-bit grey, the head up."""
-    down, across = PLANES[plane]
-    axis = 3 - down - across
-    picture = hu.take(min(hu.shape[axis] - 1, int(cursor[axis] * hu.shape[axis])), axis).astype(np.float32)
-    if down == 0:
-        picture = picture[::-1]
-    low, high = window
-    return ((picture - low) * (255 / max(high - low, 1e-6))).clip(0, 255).round().astype(np.uint8)
 
 
 @cache

@@ -8,7 +8,7 @@ from core.runs.config import ScanConfig
 from core.runs.export import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from core.runs.store import FINISHED, Run
 from core.volume import Volume
-from pages.ui import engine, state, words
+from pages.ui import compare_report, engine, state, words
 from pages.ui.viewer import WINDOWS, window_for
 
 
@@ -71,3 +71,4 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         on_click="ignore",
         help="The middle slices of all volumes above.",
     )
+    compare_report.download(b, scan, list(ready.values()))

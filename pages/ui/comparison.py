@@ -106,6 +106,8 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
         region=None if region is None else (region.kind, region.size),
     )
     cursor = seen.cursor if seen else MIDDLE
+    if seen:
+        state.looked().update(cursor=seen.cursor, window=seen.window)
     for run, progress in zip(runs, now, strict=True):
         if progress.status in engine.ACTIVE:
             _waiting(run, words.told_apart(run, runs), progress)

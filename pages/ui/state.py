@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _INSIDE, _SCAN, _RUN, _COMPARED, _RESTORED = "_inside", "_scan", "_run", "_compared", "_restored"
 _PRIOR, _SWEEP, _CELL = "_prior", "_sweep", "_cell"
 _LESSON, _CHALLENGE = "_lesson", "_challenge"
+_LOOKED = "_looked"
 DOWNLOAD = "download"
 _FORM = "form."
 _FILES = _FORM + "files."  # uploads cannot be assigned
@@ -113,6 +114,7 @@ def set_scan(chosen: ScanConfig, *, from_form: bool = False) -> None:
         st.session_state[_SCAN] = chosen
         set_run(None)
         st.session_state[_COMPARED] = ()
+        st.session_state.pop(_LOOKED, None)
 
 
 def run_id() -> str | None:
@@ -137,6 +139,14 @@ def add_compared(run_id: str) -> None:
     chosen = compared()
     if chosen and run_id not in chosen:
         set_compared((*chosen, run_id))
+
+
+def looked() -> dict[str, Any]:
+    """Crosshair and window of Compare's pictures, once they were moved; the one object, kept up to date.
+
+    A file that is made when its button is pressed sees by it what the person sees then.
+    """
+    return st.session_state.setdefault(_LOOKED, {})
 
 
 def prior_runs() -> tuple[str, ...]:

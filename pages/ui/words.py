@@ -97,6 +97,15 @@ def params_words(method: str, params: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def settings(method: str, params: dict[str, Any]) -> dict[str, str]:
+    """All parameters of a method by the names that its form has."""
+    named = {_label(method, name).capitalize(): value for name, value in params.items()}
+    return {
+        name: ("yes" if value else "no") if isinstance(value, bool) else str(value)
+        for name, value in named.items()
+    }
+
+
 def _label(method: str, name: str) -> str:
     known = {f.name: f for f in fields(METHODS[method].params)} if method in METHODS else {}
     return str(known[name].metadata.get("label", name)).lower() if name in known else name

@@ -1,4 +1,4 @@
-"""What the Compare page hands out is what it shows: NIfTI, DICOM and a picture, opened again."""
+"""What the Compare page hands out is what it shows: NIfTI, DICOM, a picture and a report, opened again."""
 
 import json
 from urllib.parse import quote
@@ -23,7 +23,7 @@ def test_downloads_open_and_agree(browser, address, tmp_path):
     page.get_by_text("Values along a line").wait_for()
     page.get_by_text("Download", exact=True).click()
     found = {}
-    for button in ("NIfTI", "DICOM (zip)", "Picture (PNG)"):
+    for button in ("NIfTI", "DICOM (zip)", "Picture (PNG)", "Report (HTML)"):
         with page.expect_download() as download:
             page.get_by_role("button", name=button).click()
         found[button] = tmp_path / download.value.suggested_filename
@@ -32,4 +32,26 @@ def test_downloads_open_and_agree(browser, address, tmp_path):
     assert nifti.shape == dicom.shape == (16, 48, 48)
     assert torch.allclose(nifti.hu, dicom.hu, atol=0.51)  # DICOM holds whole Hounsfield units
     assert min(Image.open(found["Picture (PNG)"]).size) > 100
+    context.close()
+    _is_self_contained(browser, found["Report (HTML)"])
+
+
+def _is_self_contained(browser, path):
+    """It opens from the disk with all of its pictures, asks for nothing, and fits a sheet of paper."""
+    context = browser.new_context(viewport={"width": 900, "height": 1000})
+    page = context.new_page()
+    asked, said = [], []
+    page.on("request", lambda r: asked.append(r.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(path.as_uri())
+    page.get_by_role("heading", level=1, name="Thorax phantom").wait_for()
+    loaded = page.locator("img").evaluate_all("all => all.map((i) => i.complete && i.naturalWidth)")
+    assert loaded[:3] == [48, 48, 48]
+    assert len(loaded) == 3 + 6  # of the reference, and of FBP with its differences
+    assert page.get_by_text("Not for diagnosis").count() == 2
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 690, "height": 1000})  # A4 between its margins
+    assert page.evaluate("document.documentElement.scrollWidth") <= 690
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert said == []
     context.close()
