@@ -84,7 +84,8 @@ def report_html(
         "<p>PSNR, SSIM and RMSE against the reference on the reconstruction grid, both clipped to "
         "[−1000, 1000] HU; PSNR over a range of 2000 HU.</p>",
         "<h2>Pictures</h2>",
-        f"<p>Slices at {place} mm from the centre, from {low:.0f} (black) to {high:.0f} HU (white). Differences "
+        f"<p>Slices at {_minus(place)} mm from the centre, from {_minus(f'{low:.0f}')} (black) to "
+        f"{_minus(f'{high:.0f}')} HU (white). Differences "
         f"(run − reference) from −{DIFFERENCE:.0f} (blue) to +{DIFFERENCE:.0f} HU (red).</p>",
         _pictures("Reference", reference, None, cursor, window),
         *(_pictures(e.name, e.volume, reference, cursor, window) for e in entries),
@@ -164,6 +165,10 @@ def _row(name: str, volume: Volume, pictures: Mapping[str, np.ndarray]) -> str:
             f"<figcaption>{alt}</figcaption></figure>"
         )
     return f'<div class="row">{"".join(cells)}</div>'
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
 
 
 def _versions() -> str:
