@@ -27,7 +27,7 @@ from core.volume import MU_WATER, Shape, VolumeGeometry
 
 SIGMA_OF_NOISE = 10.0  # noise level from which a volume is made of noise alone
 
-WIDER = 2.4
+WIDER = 3.5
 """Sampling begins at so many times the start's error: the prior has to look past it. Best on validation volumes."""
 
 COARSEST = 160
