@@ -17,6 +17,9 @@ from core.volume import VolumeGeometry
 
 Angles = tuple[float, ...]
 
+MAX_PIXELS = 1e6
+"""Rows or columns of a detector that is fitted to a volume."""
+
 
 @dataclass(frozen=True)
 class ParallelBeam:
@@ -255,10 +258,15 @@ def _frame(angles: Angles, tilt: float) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def _fit(size: tuple[float, float], pixel_size: Sequence[float], offset: Sequence[float]) -> tuple[int, int]:
     """Pixels (v, u) that cover a shadow of this size [mm] although the detector is shifted by `offset`."""
-    v, u = (
-        max(1, math.ceil((s + 2 * abs(o)) / p - 1e-9))
-        for s, p, o in zip(size, pixel_size, offset, strict=True)
-    )
+    if not all(math.isfinite(p) and p > 0 for p in pixel_size):
+        raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {tuple(pixel_size)}.")
+    pixels = [(s + 2 * abs(o)) / p - 1e-9 for s, p, o in zip(size, pixel_size, offset, strict=True)]
+    if not all(n < MAX_PIXELS for n in pixels):
+        raise ValueError(
+            f"a detector with pixels of {tuple(pixel_size)} mm that is shifted by {tuple(offset)} mm would need more than "
+            f"{MAX_PIXELS:.0e} of them a side to cover the volume; use larger pixels or a smaller shift."
+        )
+    v, u = (max(1, math.ceil(n)) for n in pixels)
     return v, u
 
 

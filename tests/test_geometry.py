@@ -105,3 +105,12 @@ def test_every_scanner_scans_something_that_fits_it(name):
     pg = scanner.geometry(vg, num_views=5)
     assert pg.num_views == 5
     assert scanner.source
+
+
+@pytest.mark.parametrize(
+    "options", [{"pixel_size": (0.0, 1.0)}, {"pixel_size": (1e-300, 1.0)}, {"det_offset": (0.0, 1e308)}]
+)
+@pytest.mark.parametrize("beam", [ParallelBeam, ConeBeam])
+def test_detectors_that_could_never_be_built_are_refused(vg, beam, options):
+    with pytest.raises(ValueError, match=r"above 0|of them a side"):
+        beam.circular(vg, num_views=4, **options)
