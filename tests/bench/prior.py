@@ -1,6 +1,7 @@
 """The prior against total variation at its best, on held-out volumes: the tables of the model card.
 
-    python -m tests.bench.prior FOLDER [--volumes NAME,NAME] [--settings NAME,NAME] [--prior FILE]
+    python -m tests.bench.prior FOLDER [--volumes NAME,NAME] [--settings NAME,NAME] [--prior FILE] \
+        [--without context|surround|coordinates] [--set NAME=VALUE]
 
 Grid 64 x 128 x 128, scans simulated from the volumes at their own resolution. Total variation is run at several
 weights and the one with the best PSNR is reported, per volume and setting; the prior runs with its defaults.
@@ -9,8 +10,10 @@ weights and the one with the best PSNR is reported, per volume and setting; the 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 from core.metrics import quality
 from core.prior.denoiser import PatchPrior
@@ -18,6 +21,7 @@ from core.prior.files import load_prior
 from core.reconstruct.methods import make_params, reconstruct
 from core.runs.config import ScanConfig
 from core.runs.prepare import scan_volume
+from core.runs.prior import INPUTS
 from core.scan.library import load_volume
 
 VOLUMES = ("popi_4dct_phase00", "lidc_idri_0293", "lung_petct_dx_a0001")
@@ -37,15 +41,17 @@ WEIGHTS = (1.25e-4, 2.5e-4, 5e-4, 1e-3)
 GRID = (64, 128, 128)
 
 
-def measure(path: Path, setting: str, prior: PatchPrior) -> dict[str, tuple[float, float, float]]:
+def measure(
+    path: Path, setting: str, prior: PatchPrior, params: dict[str, Any]
+) -> dict[str, tuple[float, float, float]]:
     """PSNR, SSIM and seconds of total variation at its best weight, and of the prior."""
     scan = ScanConfig(source=str(path), grid=GRID, **SETTINGS[setting])
     prepared = scan_volume(load_volume(path), scan)
     rows: dict[str, tuple[float, float, float]] = {}
-    for name, params in [("tv", {"lam": lam}) for lam in WEIGHTS] + [("diffusion", {})]:
+    for name, chosen in [("tv", {"lam": lam}) for lam in WEIGHTS] + [("diffusion", params)]:
         started = time.perf_counter()
         result = reconstruct(
-            name, prepared.A, prepared.measurement, params=make_params(name, params), prior=prior,
+            name, prepared.A, prepared.measurement, params=make_params(name, chosen), prior=prior,
             callback=lambda step: None,
         )  # fmt: skip
         seconds = time.perf_counter() - started
@@ -61,15 +67,22 @@ def main() -> None:
     parser.add_argument("--volumes", default=",".join(VOLUMES))
     parser.add_argument("--settings", default=",".join(SETTINGS))
     parser.add_argument("--prior", default="small")
+    parser.add_argument("--without", choices=INPUTS, help="an input of the prior to switch off")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of diffusion"
+    )
     arguments = parser.parse_args()
     prior = load_prior(arguments.prior)
+    if arguments.without:
+        prior = prior.without(**{arguments.without: True})
+    params = {name: json.loads(value) for name, value in (text.split("=") for text in arguments.set)}
     print(
         "| volume | scan | TV at its best | diffusion | gain | seconds of TV, diffusion |\n|---|---|---|---|---|---|"
     )
     for volume in arguments.volumes.split(","):
         path = next(arguments.folder.glob(f"{volume}.*"))
         for setting in arguments.settings.split(","):
-            rows = measure(path, setting, prior)
+            rows = measure(path, setting, prior, params)
             (a, b, c), (d, e, f) = rows["tv"], rows["diffusion"]
             print(
                 f"| `{volume}` | {setting} | {a:.2f} / {b:.3f} | {d:.2f} / {e:.3f} | {d - a:+.2f} | {c:.0f}, {f:.0f} |",
