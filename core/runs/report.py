@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import base64
 import math
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 from core.metrics import Quality
 from core.runs.pictures import PLANES, grey, plane_slice, png, signed
+from core.runs.versions import made_with
 from core.show import WINDOW
 from core.volume import Triple, Volume
 
-PACKAGES = ("tomopatch", "torch", "numpy")
+VERSIONS = ("tomopatch", "python", "torch", "numpy")
 DIFFERENCE = 200.0
 """HU at which the colours of a difference end."""
 _STYLE = Path(__file__).with_name("report.css")
@@ -94,7 +93,7 @@ def report_html(
             f"<section><h3>{escape(e.name)}</h3>{_pairs({'Scan': e.scan, **e.settings})}</section>"
             for e in entries
         ),
-        f"<footer>TomoPatch, {now:%Y-%m-%d %H:%M %Z}. {escape(_versions())}. Not for diagnosis.</footer>",
+        f"<footer>TomoPatch, {now:%Y-%m-%d %H:%M %Z}. {escape(', '.join(f'{name} {made_with()[name]}' for name in VERSIONS))}. Not for diagnosis.</footer>",
     ]
     return _page(f"TomoPatch: {title}", "\n".join(parts)).encode()
 
@@ -169,13 +168,3 @@ def _row(name: str, volume: Volume, pictures: Mapping[str, np.ndarray]) -> str:
 
 def _minus(text: str) -> str:
     return text.replace("-", "−")
-
-
-def _versions() -> str:
-    found = [f"Python {platform.python_version()}"]
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue  # run from a folder, not installed
-    return ", ".join(found)
