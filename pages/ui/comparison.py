@@ -99,7 +99,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
         parts,
         geometry,
         key="compare",
-        layouts=("side", "difference", "swipe", "planes"),
+        layouts=("side", "difference", "swipe", "flicker", "planes"),
         window=window_for(scan.source),
         height=420,
         report=True,

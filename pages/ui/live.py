@@ -180,7 +180,7 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) 
         engine.geometry(run.config.scan),
         key="live.sampler" if sampler else "live",
         view="live",
-        layouts=(*several, "difference", "swipe") if len(parts) > 1 else ("planes",),
+        layouts=(*several, "difference", "swipe", "flicker") if len(parts) > 1 else ("planes",),
         layout="side" if sampler and len(parts) > 1 else None,
         window=window_for(run.config.scan.source),
         reference=len(parts) - 1,

@@ -139,7 +139,7 @@ def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
         parts,
         future.result().geometry,
         key="denoising",
-        layouts=("side", "difference", "swipe", "planes"),
+        layouts=("side", "difference", "swipe", "flicker", "planes"),
         window=window_for(config.source),
         reference=len(parts) - 1,
         height=HEIGHT,

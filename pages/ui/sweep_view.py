@@ -167,7 +167,7 @@ def _pictures(cell: Cell) -> None:
         parts,
         engine.geometry(scan),
         key="sweep_cell",
-        layouts=("side", "difference", "swipe", "planes"),
+        layouts=("side", "difference", "swipe", "flicker", "planes"),
         window=window_for(scan.source),
         reference=len(parts) - 1,
         height=340,

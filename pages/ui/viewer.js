@@ -3,19 +3,8 @@
 const kept = new Map(); // view state by viewer id: outlives new data, reruns and page changes
 const alive = new WeakMap(); // the viewer on each mounted element
 
-const LAYOUTS = { planes: 'Planes', side: 'Side by side', difference: 'Difference', swipe: 'Swipe' };
+const LAYOUTS = { planes: 'Planes', side: 'Side by side', difference: 'Difference', swipe: 'Swipe', flicker: 'Flicker' };
 const RANGES = [50, 100, 200, 400, 1000];
-
-function unpack(bytes) {
-  const start = bytes.byteOffset, length = new DataView(bytes.buffer, start, 4).getUint32(0, true);
-  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes.buffer, start + 4, length)));
-  const count = head.shape[0] * head.shape[1] * head.shape[2];
-  const first = start + 4 + length, copy = first % 2 ? bytes.buffer.slice(first) : bytes.buffer;
-  const offset = first % 2 ? 0 : first;
-  head.all = Array.from({ length: head.count }, (_, i) => new Int16Array(copy, offset + 2 * count * i, count));
-  head.volumes = head.all.slice(0, head.names.length);
-  return head;
-}
 
 class Viewer {
   constructor(root) {
@@ -24,11 +13,13 @@ class Viewer {
     this.grid = make('div', { class: 'panes' });
     this.foot = make('div', { class: 'foot' });
     this.replay = new Replay(this);
+    this.flicker = new Flicker(this);
     root.replaceChildren(this.bar, this.replay.root, this.grid, this.foot);
     this.panes = [];
     this.grey = new Lookup(GREY);
     this.signed = new Lookup(SIGNED);
     this.heat = new Lookup(HEAT);
+    this.veil = new Lookup(VEIL);
     this.frames = 0;
     new ResizeObserver(() => this.redraw()).observe(root);
     this.tones();
@@ -50,7 +41,7 @@ class Viewer {
       kept.set(scene.id, {
         cursor: scene.cursor || [0.5, 0.5, 0.5], centre: [0.5, 0.5, 0.5], zoom: 1, cut: 0.5, smooth: true, crosshair: true,
         level: scene.window[0], width: scene.window[1], plane: scene.plane, layouts: {}, range: scene.range,
-        volume: 0, other: 1, hover: null, tiles: true,
+        volume: 0, other: 1, hover: null, tiles: true, deep: false, veil: false,
       });
     }
     this.view = kept.get(scene.id);
@@ -66,19 +57,31 @@ class Viewer {
   }
   pick(i) { return clamp(i, 0, this.scene.names.length - 1); }
 
+  /** The volume that is shown in turn with the reference. */
+  beside() {
+    const { names, reference } = this.scene, wish = this.pick(this.view.volume);
+    return wish !== reference ? wish : Math.max(0, names.findIndex((_, i) => i !== reference));
+  }
+
   /** What each pane shows, of the chosen layout. */
   specs() {
     const { scene, view } = this, all = scene.names.map((_, i) => i);
     const volume = this.pick(view.volume), other = this.pick(view.other);
-    const one = (i) => ({ kind: scene.kinds[i], plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i] });
+    const heat = view.veil ? scene.kinds.indexOf('heat') : -1;
+    const veil = (i) => (i !== scene.reference && scene.kinds[i] === 'volume' ? heat : -1);
+    const one = (i) => ({ kind: scene.kinds[i], plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i], veil: veil(i) });
     switch (this.layout) {
       case 'planes':
-        return Object.keys(PLANES).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: `${scene.names[volume]}, ${plane}` }));
+        return Object.keys(PLANES).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: `${scene.names[volume]}, ${plane}`, veil: veil(volume) }));
       case 'side': return all.map(one);
       case 'difference':
         return all.filter((i) => i !== scene.reference && scene.kinds[i] === 'volume').map((i) => ({
-          ...one(i), kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`, note: '',
+          ...one(i), veil: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`, note: '',
         }));
+      case 'flicker': {
+        const i = this.flicker.second ? scene.reference : this.beside();
+        return ['axial', 'coronal'].map((plane) => ({ ...one(i), plane }));
+      }
       default:
         return [...['axial', 'coronal']].map((plane) => ({ kind: 'swipe', plane, volume, other, title: scene.names[volume] }));
     }
@@ -97,6 +100,7 @@ class Viewer {
       this.panes = specs.map((_, i) => this.buildPane(i));
     }
     this.current = specs;
+    this.flicker.tend();
     this.mark();
     this.redraw();
   }
@@ -130,6 +134,14 @@ class Viewer {
       parts.push(this.choice('Left', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));
       parts.push(this.choice('Right', volumes, () => this.pick(v.other), (i) => { v.other = Number(i); }));
     }
+    if (layout === 'flicker') {
+      parts.push(this.choice(`${scene.names[scene.reference]} and`, volumes.filter((_, i) => i !== scene.reference), () => this.beside(), (i) => { v.volume = Number(i); }));
+    }
+    if (layout !== 'difference') {
+      const deep = make('button', { type: 'button', text: 'MIP', title: 'Maximum intensity projection: the brightest voxel along each line of sight', onclick: () => { v.deep = !v.deep; this.arrange(); } });
+      this.marks.push(() => deep.setAttribute('aria-pressed', String(v.deep)));
+      parts.push(make('span', { class: 'group' }, deep));
+    }
     if (layout === 'difference') {
       parts.push(this.choice('Scale', RANGES.map((r) => [String(r), `±${r} HU`]), () => v.range, (r) => { v.range = Number(r); }));
     } else {
@@ -151,6 +163,11 @@ class Viewer {
     if (scene.tiles || scene.frames.some((f) => f.tiles)) {
       const button = single('tiles', 'Tiles of the pass: show or hide', () => { v.tiles = !v.tiles; this.arrange(); });
       this.marks.push(() => button.setAttribute('aria-pressed', String(v.tiles)));
+      tools.append(button);
+    }
+    if (scene.kinds.includes('heat') && layout !== 'difference' && layout !== 'swipe') {
+      const button = single('veil', 'Deviation over the picture: show or hide', () => { v.veil = !v.veil; this.arrange(); });
+      this.marks.push(() => button.setAttribute('aria-pressed', String(v.veil)));
       tools.append(button);
     }
     tools.append(single('reset', 'Back to the start: zoom, position, window', () => {
@@ -228,19 +245,21 @@ class Viewer {
     const began = performance.now(), { scene, view } = this, specs = this.current;
     scene.grey = this.grey.set(view.level - view.width / 2, view.level + view.width / 2);
     scene.hot = this.heat.set(0, scene.heat);
+    scene.veil = this.veil.set(0, scene.heat);
     scene.signed = this.signed.set(-view.range, view.range);
     const width = this.root.clientWidth, full = document.fullscreenElement === this.root.getRootNode().host || this.root.matches(':fullscreen');
-    const fit = Math.max(1, Math.min(this.layout === 'swipe' ? 2 : 4, Math.floor(width / (width < 700 ? 135 : 200))));
+    const fit = Math.max(1, Math.min(this.layout === 'swipe' || this.layout === 'flicker' ? 2 : 4, Math.floor(width / (width < 700 ? 135 : 200))));
     const rows = Math.ceil(specs.length / fit), columns = Math.ceil(specs.length / rows), across = (width - 6 * (columns - 1)) / columns;
     const mm = scene.shape.map((n, a) => n * scene.spacing[a]);
     const tall = Math.min(1.15, Math.max(...Object.values(PLANES).map((p) => mm[p.v] / mm[p.u])));
     const cap = full ? (innerHeight - 110) / rows - 32 : scene.height * (rows > 1 ? 0.75 : 1);
     const height = Math.round(Math.min(cap, across * tall));
     this.grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+    const deep = view.deep && this.layout !== 'difference';
     this.panes.forEach((pane, i) => {
       const spec = specs[i], axis = PLANES[spec.plane].across;
       pane.canvas.style.height = `${height}px`;
-      pane.canvas.setAttribute('aria-label', `${spec.title}, ${spec.plane} slice`);
+      pane.canvas.setAttribute('aria-label', `${spec.title}, ${spec.plane} ${deep ? 'maximum intensity projection' : 'slice'}`);
       pane.slider.max = scene.shape[axis] - 1;
       pane.slider.value = at(view.cursor[axis], scene.shape[axis]);
       pane.resize(across, height, Math.min(2, devicePixelRatio || 1));

@@ -33,7 +33,7 @@ def window_for(source: str) -> str:
     return next((window for name, window in known.items() if source.startswith(name)), "full")
 
 
-LAYOUTS = ("planes", "side", "difference", "swipe")
+LAYOUTS = ("planes", "side", "difference", "swipe", "flicker")
 MAX_BYTES = 70_000_000
 """Of all volumes of one viewer together: more takes too long to send, and beyond 200 MB is refused."""
 
@@ -160,7 +160,11 @@ def replay(
     for frame in frames:
         frame["at"] = [*frame["at"], *last]
     labels = [*names, *(v.name for v in fixed)]
-    layouts = ["side", "planes", *(["difference", "swipe"] if fixed else ["swipe"] if len(names) > 1 else [])]
+    layouts = [
+        "side",
+        "planes",
+        *(["difference", "swipe", "flicker"] if fixed else ["swipe"] if len(names) > 1 else []),
+    ]
     head = {
         "names": labels,
         "notes": [""] * len(labels),
@@ -242,7 +246,8 @@ def _ordinal(n: int) -> str:
 @cache
 def _component() -> Any:
     # the scripts are one module: a component takes a single text
-    names = ("viewer_draw.js", "viewer_gestures.js", "viewer_parts.js", "viewer_replay.js", "viewer.js")
+    parts = ("data", "draw", "depth", "gestures", "parts", "replay", "flicker")
+    names = (*(f"viewer_{part}.js" for part in parts), "viewer.js")
     script = "\n".join((_HERE / name).read_text("utf-8") for name in names)
     return st.components.v2.component(
         "tomopatch_viewer",

@@ -14,6 +14,10 @@ const HEAT = [
   [0, 0, 0, 4], [0.2, 51, 10, 95], [0.4, 136, 34, 106], [0.6, 212, 72, 66], [0.8, 251, 155, 6], [1, 252, 255, 164],
 ];
 
+// Deviations over a picture: the same colours, through which the picture shows where there is little.
+const VEIL = HEAT.map((stop) => [...stop]);
+VEIL.opacity = (t) => Math.round(235 * Math.sqrt(t));
+
 function colourAt(map, t) {
   let k = 1;
   while (k < map.length - 1 && map[k][0] < t) k++;
@@ -27,7 +31,8 @@ function palette(map) {
   if (!packed.has(map)) {
     packed.set(map, Uint32Array.from({ length: 256 }, (_, i) => {
       const [r, g, b] = colourAt(map, i / 255);
-      return (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
+      const alpha = map.opacity ? map.opacity(i / 255) : 255;
+      return ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
     }));
   }
   return packed.get(map);
@@ -144,7 +149,9 @@ class Pane {
       this.words = new Uint32Array(this.image.data.buffer);
     }
     const shade = (i) => (scene.kinds[i] === 'heat' ? scene.hot : scene.grey);
-    const paint = (table, a, b, from, to) => paintSlice(this.words, spec.plane, shape, k, table, a, b, from, to);
+    const deep = view.deep && spec.kind !== 'difference'; // the largest differences are not the difference of the largest
+    const paint = (table, a, b, from, to) => (deep ? paintProjection(this.words, projected(a, shape)[spec.plane], w, table, from, to)
+      : paintSlice(this.words, spec.plane, shape, k, table, a, b, from, to));
     if (spec.kind === 'difference') paint(scene.signed, volumes[spec.volume], volumes[spec.other], 0, w);
     else if (spec.kind === 'swipe') {
       const cut = Math.round(view.cut * w);
@@ -164,6 +171,11 @@ class Pane {
     c.imageSmoothingEnabled = view.smooth;
     c.imageSmoothingQuality = 'medium';
     c.drawImage(this.slice, r.x, r.y, r.w, r.h);
+    if (spec.veil >= 0) {
+      paint(scene.veil, volumes[spec.veil], null, 0, w);
+      this.context.putImageData(this.image, 0, 0);
+      c.drawImage(this.slice, r.x, r.y, r.w, r.h);
+    }
     this.decorate(c, scene, view, spec, plane, scale);
   }
 
@@ -229,9 +241,11 @@ class Pane {
     // value at the pointer, else at the crosshair
     const f = view.hover || view.cursor, [nz, ny, nx] = scene.shape;
     const q = (at(f[0], nz) * ny + at(f[1], ny)) * nx + at(f[2], nx), signed = (v) => `${v > 0 ? '+' : ''}${v}`;
-    const a = scene.volumes[spec.volume][q];
-    const value = spec.kind === 'difference' ? `${signed(a - scene.volumes[spec.other][q])} HU`
-      : spec.kind === 'swipe' ? `${a} | ${scene.volumes[spec.other][q]} HU` : `${a} HU`;
+    const read = (i) => (view.deep && spec.kind !== 'difference' ? projectedAt(scene.volumes[i], scene.shape, spec.plane, f) : scene.volumes[i][q]);
+    const a = read(spec.volume);
+    const value = spec.kind === 'difference' ? `${signed(a - read(spec.other))} HU`
+      : spec.kind === 'swipe' ? `${a} | ${read(spec.other)} HU`
+      : spec.veil >= 0 ? `${a} ± ${read(spec.veil)} HU` : `${a} HU`;
     write(value.replaceAll('-', '−'), m, H - m, 'left', 'bottom', view.hover ? '#ffd666' : '#8be0ff');
     // scale bar: the round length nearest to a fifth of the width
     const lengths = [1, 2, 5, 10, 20, 50, 100, 200, 500], want = W / 5 / scale;

@@ -66,6 +66,7 @@ function gestures(viewer, pane, i) {
   canvas.addEventListener('keydown', (e) => {
     const preset = Object.values(viewer.scene.windows)[Number(e.key) - 1];
     if (e.key in keys) viewer.step(i, keys[e.key]);
+    else if (e.key === ' ' && viewer.layout === 'flicker') viewer.flicker.toggle();
     else if (preset) { [viewer.view.level, viewer.view.width] = preset; viewer.arrange(); viewer.moved(); }
     else return;
     e.preventDefault();

@@ -49,7 +49,7 @@ def main() -> None:
             page.goto(address)
             page.locator(".tv[data-frames]").wait_for(timeout=120_000)
             print(f"{count} volumes of {shape}: first picture after {time.perf_counter() - began:.1f} s")
-            for layout in ("Planes", "Side by side", "Difference", "Swipe"):
+            for layout in ("Planes", "Side by side", "Difference", "Swipe", "MIP"):
                 page.get_by_role("button", name=layout).click()
                 measured = page.locator(".tv").evaluate(MEASURE)
                 own, frame = (statistics.median(measured[k]) for k in ("own", "frames"))

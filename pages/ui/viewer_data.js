@@ -1,0 +1,12 @@
+// What the server sends, as `viewer.pack` writes it: a header, then the voxels of each volume.
+
+function unpack(bytes) {
+  const start = bytes.byteOffset, length = new DataView(bytes.buffer, start, 4).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes.buffer, start + 4, length)));
+  const count = head.shape[0] * head.shape[1] * head.shape[2];
+  const first = start + 4 + length, copy = first % 2 ? bytes.buffer.slice(first) : bytes.buffer;
+  const offset = first % 2 ? 0 : first;
+  head.all = Array.from({ length: head.count }, (_, i) => new Int16Array(copy, offset + 2 * count * i, count));
+  head.volumes = head.all.slice(0, head.names.length);
+  return head;
+}

@@ -1,0 +1,113 @@
+"""The slice viewer by mouse and key: projections, flicker, the deviation over the picture."""
+
+import pytest
+
+from tests.browser.server import serve
+
+pytestmark = pytest.mark.browser
+# a bright block away from the middle slices, and a deviation in another corner
+APP = """
+import numpy as np, streamlit as st
+from core.volume import VolumeGeometry
+from pages.ui.viewer import Shown, viewer
+st.set_page_config(layout="wide")
+reference = np.full((32, 32, 32), -1000, "<i2")
+test, deviation = reference.copy(), np.zeros((32, 32, 32), "<i2")
+test[4:8, 8:12, 20:24] = 1000
+deviation[:, 20:28, 4:12] = 100
+viewer([Shown("Test", test), Shown("Deviation", deviation, kind="heat"), Shown("Reference", reference)],
+       VolumeGeometry((32, 32, 32)), key="v", layouts=("side", "planes", "difference", "flicker"), window="full", reference=2)
+"""
+PIXEL = """(c, [u, v]) => {
+  const side = Math.min(c.width, c.height), x = c.width / 2 + (u - 0.5) * side, y = c.height / 2 + (v - 0.5) * side;
+  return [...c.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3);
+}"""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory, browser):
+    folder = tmp_path_factory.mktemp("viewer")
+    script = folder / "viewer_app.py"
+    script.write_text(APP)
+    with serve(folder, script) as address:
+        yield address
+
+
+@pytest.fixture
+def opened(browser, address):
+    contexts = []
+
+    def start(**options):
+        contexts.append(browser.new_context(viewport={"width": 1200, "height": 800}, **options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(120_000)  # patient: the machine may be busy
+        page.on("pageerror", lambda error: pytest.fail(str(error)))
+        page.goto(address)
+        page.locator(".tv[data-frames]").wait_for()
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+
+
+def act(page, name):
+    """Press a button of the viewer, and wait until it has drawn."""
+    viewer = page.locator(".tv")
+    before = viewer.get_attribute("data-frames")
+    page.get_by_role("button", name=name).click()
+    page.wait_for_function("([v, n]) => v.dataset.frames !== n", arg=[viewer.element_handle(), before])
+
+
+def test_projection_shows_what_no_slice_at_hand_does(opened):
+    page = opened()
+    canvas, block = page.locator(".tv canvas").first, [22 / 32, 10 / 32]
+    assert canvas.evaluate(PIXEL, block) == [0, 0, 0]
+    act(page, "MIP")
+    assert min(canvas.evaluate(PIXEL, block)) > 240
+    assert "projection" in canvas.get_attribute("aria-label")
+    act(page, "coronal")  # the block lies low: z from 4 to 8, the head up
+    assert min(canvas.evaluate(PIXEL, [22 / 32, 1 - 6 / 32])) > 240
+    act(page, "sagittal")
+    assert min(canvas.evaluate(PIXEL, [10 / 32, 1 - 6 / 32])) > 240
+    assert canvas.evaluate(PIXEL, [10 / 32, 6 / 32]) == [0, 0, 0]
+
+
+def test_deviation_over_the_picture_is_in_colour_where_it_is(opened):
+    page = opened()
+    canvas, spot = page.locator(".tv canvas").first, [8 / 32, 24 / 32]
+    assert canvas.evaluate(PIXEL, spot) == [0, 0, 0]
+    act(page, "Deviation over the picture: show or hide")
+    red, _, blue = canvas.evaluate(PIXEL, spot)
+    assert red > blue + 40
+    assert canvas.evaluate(PIXEL, [20 / 32, 24 / 32]) == [0, 0, 0]
+    reference = page.locator(".tv .pane canvas").nth(2)
+    assert reference.evaluate(PIXEL, spot) == [0, 0, 0]  # it is the test's
+
+
+def shown(page):
+    return page.locator(".tv canvas").first.get_attribute("aria-label").split(",")[0]
+
+
+def test_flicker_alternates_until_the_space_bar(opened):
+    page = opened()
+    act(page, "Flicker")
+    first = page.locator(".tv canvas").first
+    for name in ("Reference", "Test", "Reference"):
+        page.wait_for_function(
+            "([c, name]) => c.getAttribute('aria-label').startsWith(name)", arg=[first.element_handle(), name]
+        )
+    first.press(" ")
+    held = shown(page)
+    page.wait_for_timeout(1300)
+    assert shown(page) == held
+
+
+def test_flicker_stands_still_for_who_wants_no_motion(opened):
+    page = opened(reduced_motion="reduce")
+    act(page, "Flicker")
+    page.wait_for_timeout(1300)
+    assert shown(page) == "Test"
+    page.locator(".tv canvas").first.press(" ")
+    page.wait_for_timeout(1300)
+    assert shown(page) == "Reference"
