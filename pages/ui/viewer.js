@@ -41,7 +41,7 @@ class Viewer {
       kept.set(scene.id, {
         cursor: scene.cursor || [0.5, 0.5, 0.5], centre: [0.5, 0.5, 0.5], zoom: 1, cut: 0.5, smooth: true, crosshair: true,
         level: scene.window[0], width: scene.window[1], plane: scene.plane, layouts: {}, range: scene.range,
-        volume: 0, other: 1, hover: null, tiles: true, deep: false, veil: false,
+        volume: 0, other: 1, hover: null, tiles: true, deep: false, aside: scene.windows.bone, veil: false,
       });
     }
     this.view = kept.get(scene.id);
@@ -126,6 +126,11 @@ class Viewer {
   buildBar() {
     const { scene } = this, v = this.view, layout = this.layout;
     this.marks = [];
+    const single = (name, title, act) => {
+      const button = make('button', { type: 'button', class: 'icon', title, 'aria-label': title, onclick: act });
+      icon(button, name);
+      return button;
+    };
     const parts = [], volumes = scene.names.map((name, i) => [String(i), name]);
     if (scene.layouts.length > 1) parts.push(this.group('Layout', scene.layouts.map((l) => [l, LAYOUTS[l]]), () => this.layout, (l) => { v.layouts[scene.key] = l; }));
     if (layout === 'side' || layout === 'difference') parts.push(this.group('Plane', Object.keys(PLANES).map((p) => [p, p]), () => v.plane, (p) => { v.plane = p; }));
@@ -136,9 +141,10 @@ class Viewer {
     }
     if (layout === 'flicker') {
       parts.push(this.choice(`${scene.names[scene.reference]} and`, volumes.filter((_, i) => i !== scene.reference), () => this.beside(), (i) => { v.volume = Number(i); }));
+      parts.push(make('span', { class: 'group' }, single('pause', 'Hold the flicker, or go on (space bar)', () => this.flicker.toggle())));
     }
     if (layout !== 'difference') {
-      const deep = make('button', { type: 'button', text: 'MIP', title: 'Maximum intensity projection: the brightest voxel along each line of sight', onclick: () => { v.deep = !v.deep; this.arrange(); } });
+      const deep = make('button', { type: 'button', text: 'MIP', title: 'Maximum intensity projection: the brightest voxel along each line of sight', onclick: () => this.project(!v.deep) });
       this.marks.push(() => deep.setAttribute('aria-pressed', String(v.deep)));
       parts.push(make('span', { class: 'group' }, deep));
     }
@@ -151,11 +157,6 @@ class Viewer {
         return hit ? hit[0] : 'custom';
       }, (name) => { if (scene.windows[name]) [v.level, v.width] = scene.windows[name]; this.moved(); }));
     }
-    const single = (name, title, act) => {
-      const button = make('button', { type: 'button', class: 'icon', title, 'aria-label': title, onclick: act });
-      icon(button, name);
-      return button;
-    };
     parts.push(make('span', { class: 'space' }));
     const tools = make('span', { class: 'group', role: 'group', 'aria-label': 'Tools' });
     tools.append(single('play', 'Play through the slices', (e) => this.play(e.currentTarget)));
@@ -171,12 +172,21 @@ class Viewer {
       tools.append(button);
     }
     tools.append(single('reset', 'Back to the start: zoom, position, window', () => {
-      Object.assign(v, { zoom: 1, centre: [0.5, 0.5, 0.5], cursor: [0.5, 0.5, 0.5], cut: 0.5, level: scene.window[0], width: scene.window[1] });
+      Object.assign(v, { zoom: 1, centre: [0.5, 0.5, 0.5], cursor: [0.5, 0.5, 0.5], cut: 0.5, deep: false, aside: scene.windows.bone, level: scene.window[0], width: scene.window[1] });
       this.arrange();
     }));
     tools.append(single('full', 'Full screen', () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen())));
     parts.push(tools);
     this.bar.replaceChildren(...parts);
+  }
+
+  /** Projections have a window of their own: what is bright in one of lungs is all that they show. */
+  project(deep) {
+    const v = this.view;
+    if (deep !== v.deep) [v.level, v.width, v.aside] = [...v.aside, [v.level, v.width]];
+    v.deep = deep;
+    this.arrange();
+    this.moved();
   }
 
   mark() { this.marks.forEach((m) => m()); }
@@ -195,7 +205,7 @@ class Viewer {
   buildFoot() {
     this.ramp = make('canvas', { width: 160, height: 1 });
     this.low = make('span'); this.high = make('span'); this.where = make('span', { class: 'where' });
-    const hint = 'wheel: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move';
+    const hint = 'wheel: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: hold' : '');
     this.foot.replaceChildren(
       make('span', { class: 'scale' }, this.low, this.ramp, this.high), this.where,
       make('span', { class: 'note', text: this.scene.note || '' }), make('span', { class: 'space' }),
