@@ -3,7 +3,6 @@
 const kept = new Map(); // view state by viewer id: outlives new data, reruns and page changes
 const alive = new WeakMap(); // the viewer on each mounted element
 
-const LAYOUTS = { planes: 'Planes', side: 'Side by side', difference: 'Difference', swipe: 'Swipe', flicker: 'Flicker' };
 const RANGES = [50, 100, 200, 400, 1000];
 
 class Viewer {
@@ -57,38 +56,8 @@ class Viewer {
   }
   pick(i) { return clamp(i, 0, this.scene.names.length - 1); }
 
-  /** The volume that is shown in turn with the reference. */
-  beside() {
-    const { names, reference } = this.scene, wish = this.pick(this.view.volume);
-    return wish !== reference ? wish : Math.max(0, names.findIndex((_, i) => i !== reference));
-  }
-
-  /** What each pane shows, of the chosen layout. */
-  specs() {
-    const { scene, view } = this, all = scene.names.map((_, i) => i);
-    const volume = this.pick(view.volume), other = this.pick(view.other);
-    const heat = view.veil ? scene.kinds.indexOf('heat') : -1;
-    const veil = (i) => (i !== scene.reference && scene.kinds[i] === 'volume' ? heat : -1);
-    const one = (i) => ({ kind: scene.kinds[i], plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i], veil: veil(i) });
-    switch (this.layout) {
-      case 'planes':
-        return Object.keys(PLANES).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: `${scene.names[volume]}, ${plane}`, veil: veil(volume) }));
-      case 'side': return all.map(one);
-      case 'difference':
-        return all.filter((i) => i !== scene.reference && scene.kinds[i] === 'volume').map((i) => ({
-          ...one(i), veil: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`, note: '',
-        }));
-      case 'flicker': {
-        const i = this.flicker.second ? scene.reference : this.beside();
-        return ['axial', 'coronal'].map((plane) => ({ ...one(i), plane }));
-      }
-      default:
-        return [...['axial', 'coronal']].map((plane) => ({ kind: 'swipe', plane, volume, other, title: scene.names[volume] }));
-    }
-  }
-
   arrange() {
-    const specs = this.specs(), count = specs.length;
+    const specs = panesOf(this), count = specs.length;
     const { names, layouts, note, frames, tiles } = this.scene;
     const print = JSON.stringify([this.layout, names, layouts, note, count, frames.length, Boolean(tiles)]);
     if (print !== this.print) {
@@ -140,7 +109,7 @@ class Viewer {
       parts.push(this.choice('Right', volumes, () => this.pick(v.other), (i) => { v.other = Number(i); }));
     }
     if (layout === 'flicker') {
-      parts.push(this.choice(`${scene.names[scene.reference]} and`, volumes.filter((_, i) => i !== scene.reference), () => this.beside(), (i) => { v.volume = Number(i); }));
+      parts.push(this.choice(`${scene.names[scene.reference]} and`, volumes.filter((_, i) => i !== scene.reference), () => beside(this), (i) => { v.volume = Number(i); }));
       parts.push(make('span', { class: 'group' }, single('pause', 'Hold the flicker, or go on (space bar)', () => this.flicker.toggle())));
     }
     if (layout !== 'difference') {

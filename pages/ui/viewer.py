@@ -246,7 +246,7 @@ def _ordinal(n: int) -> str:
 @cache
 def _component() -> Any:
     # the scripts are one module: a component takes a single text
-    parts = ("data", "draw", "depth", "gestures", "parts", "replay", "flicker")
+    parts = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker")
     names = (*(f"viewer_{part}.js" for part in parts), "viewer.js")
     script = "\n".join((_HERE / name).read_text("utf-8") for name in names)
     return st.components.v2.component(

@@ -71,9 +71,9 @@ def test_projection_shows_what_no_slice_at_hand_does(opened):
     act(page, "sagittal")
     assert min(canvas.evaluate(PIXEL, [10 / 32, 1 - 6 / 32])) > 200
     assert canvas.evaluate(PIXEL, [10 / 32, 6 / 32]) == [0, 0, 0]
-    assert page.get_by_label("Window").input_value() == "bone"  # a window of its own
+    assert page.get_by_label("Window", exact=True).input_value() == "bone"  # a window of its own
     act(page, "MIP")
-    assert page.get_by_label("Window").input_value() == "full"
+    assert page.get_by_label("Window", exact=True).input_value() == "full"
 
 
 def test_deviation_over_the_picture_is_in_colour_where_it_is(opened):

@@ -1,0 +1,33 @@
+// The layouts: which volumes and planes stand side by side.
+
+const LAYOUTS = { planes: 'Planes', side: 'Side by side', difference: 'Difference', swipe: 'Swipe', flicker: 'Flicker' };
+
+/** The volume that is shown in turn with the reference. */
+function beside({ scene, view }) {
+  const { names, reference } = scene, wish = clamp(view.volume, 0, names.length - 1);
+  return wish !== reference ? wish : Math.max(0, names.findIndex((_, i) => i !== reference));
+}
+
+/** What each pane shows, of the chosen layout. */
+function panesOf(viewer) {
+  const { scene, view } = viewer, all = scene.names.map((_, i) => i);
+  const volume = viewer.pick(view.volume), other = viewer.pick(view.other);
+  const heat = view.veil ? scene.kinds.indexOf('heat') : -1;
+  const veil = (i) => (i !== scene.reference && scene.kinds[i] === 'volume' ? heat : -1);
+  const one = (i) => ({ kind: scene.kinds[i], plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i], veil: veil(i) });
+  switch (viewer.layout) {
+    case 'planes':
+      return Object.keys(PLANES).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: `${scene.names[volume]}, ${plane}`, veil: veil(volume) }));
+    case 'side': return all.map(one);
+    case 'difference':
+      return all.filter((i) => i !== scene.reference && scene.kinds[i] === 'volume').map((i) => ({
+        ...one(i), veil: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`, note: '',
+      }));
+    case 'flicker': {
+      const i = viewer.flicker.second ? scene.reference : beside(viewer);
+      return ['axial', 'coronal'].map((plane) => ({ ...one(i), plane }));
+    }
+    default:
+      return [...['axial', 'coronal']].map((plane) => ({ kind: 'swipe', plane, volume, other, title: scene.names[volume] }));
+  }
+}
