@@ -55,7 +55,7 @@ def test_sweeps_survive_json():
     ("change", "word"),
     [({"methods": []}, "at least one"), ({"methods": ["fdk"]}, "FDK is not for"), ({"methods": ["magic"]}, "magic"),
      ({"num_views": [0]}, "number of views"), ({"photons": [-1]}, "photons"), ({"angle_range": ["x"]}, "angle range"),
-     ({"num_views": list(range(1, MAX_CELLS))}, "fewer"), ({"num_views": 3}, "list"), ({"volume": 3}, "volume")],
+     ({"num_views": list(range(1, MAX_CELLS))}, "fewer"), ({"num_views": 3}, "list"), ({"photons": [[1]]}, "plain values"), ({"volume": 3}, "volume")],
 )  # fmt: skip
 def test_absurd_sweeps_are_refused(change, word):
     with pytest.raises(ValueError, match=word):

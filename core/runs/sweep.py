@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from statistics import median
+from types import NoneType
 from typing import Any
 
 from core.metrics import quality
@@ -54,7 +55,13 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         for name in ("methods", *VARIED):
-            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+            values = getattr(self, name)
+            wrong = next((v for v in values if not isinstance(v, (str, int, float, NoneType))), None)
+            if wrong is not None:
+                raise ValueError(
+                    f"a sweep's {name} must be plain values, got {str(wrong)[:80]!r} among them."
+                )
+            object.__setattr__(self, name, tuple(dict.fromkeys(values)))
         if not self.methods:
             raise ValueError(f"a sweep needs at least one method; there are {', '.join(METHODS)}.")
         count = len(self.methods)
