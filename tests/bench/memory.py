@@ -1,0 +1,63 @@
+"""Memory and time of diffusion on a large grid, with few iterations of its start and few passes.
+
+    python -m tests.bench.memory [--grid 256x512x512] [--views 60] [--beam parallel] [--start-iterations 3] [--steps 1]
+
+The object is the thorax phantom drawn on half the grid and interpolated, scanned on the grid itself: only size counts here.
+Prints a line for each step with the peak memory of the process so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+
+import torch
+
+from core import Projector, load_prior, phantom, simulate
+from core.progress import Step
+from core.reconstruct.diffusion import diffusion, on_grid
+from core.runs.config import ScanConfig
+from core.volume import Volume
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--grid", default="256x512x512")
+    parser.add_argument("--views", type=int, default=60)
+    parser.add_argument("--beam", choices=("parallel", "cone"), default="parallel")
+    parser.add_argument("--start-iterations", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=1)
+    arguments = parser.parse_args()
+    z, y, x = map(int, arguments.grid.split("x"))
+    half = phantom("thorax", (max(1, z // 2), max(1, y // 2), max(1, x // 2)))
+    volume = Volume(on_grid(half.data, (z, y, x)), half.geometry.with_shape((z, y, x)))
+    pg = ScanConfig("phantom:thorax", beam=arguments.beam, num_views=arguments.views).geometry(
+        volume.geometry
+    )
+    A = Projector(volume.geometry, pg)
+    measurement = simulate(volume, A)
+    del volume, half
+    started = time.perf_counter()
+
+    def tell(step: Step) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        seconds = time.perf_counter() - started
+        print(
+            f"{step.stage or 'pass':<6}{step.i} of {step.total}  {seconds:7.1f} s  peak {peak:.2f} GB",
+            flush=True,
+        )
+
+    with torch.inference_mode():
+        diffusion(
+            A,
+            measurement.projections,
+            load_prior(),
+            num_steps=arguments.steps,
+            start_iterations=arguments.start_iterations,
+            callback=tell,
+        )
+
+
+if __name__ == "__main__":
+    main()
