@@ -107,7 +107,7 @@ class ScanConfig:
                 raise ValueError(f"the grid must be three counts (z, y, x) of at least 1, got {self.grid}.")
             if math.prod(self.grid) > MAX_GRID_VOXELS:
                 raise ValueError(
-                    f"the grid {self.grid} has {math.prod(self.grid) / 1e6:.0f} million voxels; at most "
+                    f"the grid {self.grid} has {min(math.prod(self.grid), 10**18) / 1e6:.0f} million voxels; at most "
                     f"{MAX_GRID_VOXELS / 1e6:.0f} million are supported."
                 )
 

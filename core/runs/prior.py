@@ -124,7 +124,7 @@ def _grid(grid: Any) -> Shape:
     shape = VolumeGeometry(tuple(grid)).shape
     if math.prod(shape) > MAX_VOXELS:
         raise ValueError(
-            f"the grid {shape} has {math.prod(shape) / 1e6:.0f} million voxels; at most "
+            f"the grid {shape} has {min(math.prod(shape), 10**18) / 1e6:.0f} million voxels; at most "
             f"{MAX_VOXELS / 1e6:.0f} million are supported here."
         )
     return shape

@@ -85,7 +85,7 @@ def _zipped(name: str, content: Path | BinaryIO, archives: list[zipfile.ZipFile]
             f"{name} is not a readable zip archive ({error}); it is damaged, get it again."
         ) from error
     archives.append(archive)
-    members = [m for m in archive.infolist() if not m.is_dir()]
+    members = [m for m in archive.infolist() if m.filename and not m.is_dir()]
     declared, packed = sum(m.file_size for m in members), sum(m.compress_size for m in members)
     if len(members) > MAX_FILES or declared > MAX_BYTES:
         raise ValueError(
