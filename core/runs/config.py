@@ -146,7 +146,7 @@ class ScanConfig:
         rays = math.prod(pg.det_shape) * pg.num_views
         if rays > MAX_RAYS:
             raise ValueError(
-                f"the scan has {rays / 1e9:.1f} billion rays ({pg.num_views} views of {pg.det_shape[0]} x "
+                f"the scan has {min(rays, 10**18) / 1e9:.1f} billion rays ({pg.num_views} views of {pg.det_shape[0]} x "
                 f"{pg.det_shape[1]} pixels); use fewer views or larger pixels."
             )
         return pg

@@ -20,6 +20,7 @@ from core.volume import VolumeGeometry
 
 _DAMAGED = (
     AttributeError,
+    RuntimeError,  # a zip that says it is encrypted
     OSError,
     KeyError,
     ValueError,
