@@ -133,6 +133,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
 
 
 def _look() -> str:
+    state.fill({_LOOK: LINE}, overwrite=state.value(_LOOK) not in LOOKS)
     look = st.segmented_control(
         "Look closer",
         LOOKS,
