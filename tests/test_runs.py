@@ -232,3 +232,17 @@ def test_patient_runs_give_way_and_are_all_done(queue, store):
         json.loads((store.run_folder(r) / "state.json").read_text())["started"] for r in (asked, cells[0])
     ]
     assert started[0] < started[1]
+
+
+def test_a_bad_limit_of_the_store_does_not_fail_a_run(store, monkeypatch):
+    """Making room comes after the run: its result stands, whatever is wrong there."""
+    monkeypatch.setenv("TOMOPATCH_STORE_LIMIT_GB", "plenty")
+    queue = JobQueue(store)
+    try:
+        run_id = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 2}))
+        assert wait(queue, run_id, timeout=120).status == "done"
+        after = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 3}))
+        assert wait(queue, after, timeout=120).status == "done"
+        assert queue.progress(run_id).status == store.run(run_id).status == "done"
+    finally:
+        queue.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from dataclasses import dataclass
@@ -52,10 +53,19 @@ def kept(store: RunStore) -> list[Kept]:
     """All readable runs with their sizes, newest first."""
     found = []
     for run in store.all_runs():
-        folder = store.run_folder(run.id)
-        files = [path.stat() for path in folder.rglob("*") if path.is_file()]
-        found.append(Kept(run, sum(f.st_size for f in files), max(run.created, store.last_used(run.id))))
+        with contextlib.suppress(ValueError):  # deleted meanwhile
+            size, used = _size(store.run_folder(run.id)), store.last_used(run.id)
+            found.append(Kept(run, size, max(run.created, used)))
     return found
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files in it; a run at work writes and renames some while they are counted."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def evict(store: RunStore, limit: float) -> list[str]:

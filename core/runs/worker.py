@@ -114,8 +114,9 @@ class Worker:
         live.close()
         metrics = None if done.reference is None else quality(done.reference, done.result.volume)
         self.store.save_result(run_id, done.result, metrics, done.device)
-        evict(self.store, limit_bytes())
         say(run=run_id, status=done.result.status, seconds=done.result.seconds, version=-1)
+        with contextlib.suppress(ValueError, OSError):  # a bad limit is told on Runs; the run itself is done
+            evict(self.store, limit_bytes())
 
     def _end(self, run_id: str, status: str, message: str) -> None:
         with contextlib.suppress(ValueError):  # deleted meanwhile
