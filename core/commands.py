@@ -6,9 +6,8 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from core.arguments import check_file, check_folder, chosen_methods, scan_config, typed, with_seed
 from core.prior.data import DataConfig
 from core.prior.denoiser import bf16_pays
 from core.prior.network import PRESETS
@@ -25,7 +25,6 @@ from core.reconstruct.methods import METHODS, Result, make_params
 from core.reconstruct.methods import reconstruct as run_method
 from core.runs.compare import compare as compare_methods
 from core.runs.compare import format_table, write_comparison
-from core.runs.config import ScanConfig
 from core.runs.measurements import read_measurement, write_measurement
 from core.runs.prepare import scan_volume, source_volume
 from core.runs.writing import write_beside
@@ -34,8 +33,8 @@ from core.volume import Volume, VolumeGeometry
 
 
 def simulate(arguments: argparse.Namespace) -> None:
-    scan = _scan_config(arguments)
-    _check_file(arguments.out, ".npz")
+    scan = scan_config(arguments)
+    check_file(arguments.out, ".npz")
     prepared = scan_volume(source_volume(scan), scan)
     write_measurement(arguments.out, scan, prepared)
     v, n, u = prepared.A.range_shape
@@ -46,19 +45,19 @@ def simulate(arguments: argparse.Namespace) -> None:
 
 
 def reconstruct(arguments: argparse.Namespace) -> None:
-    _check_file(arguments.out, ".nii", ".nii.gz")
+    check_file(arguments.out, ".nii", ".nii.gz")
     given = {
         k.removeprefix("param_"): v
         for k, v in vars(arguments).items()
         if k.startswith("param_") and v is not None
     }
     params = make_params(
-        arguments.method, _with_seed(arguments.method, _typed(arguments.method, given), arguments.seed)
+        arguments.method, with_seed(arguments.method, typed(arguments.method, given), arguments.seed)
     )
     if arguments.volume.endswith(".npz"):
         A, measurement = read_measurement(arguments.volume)
     else:
-        scan = _scan_config(arguments)
+        scan = scan_config(arguments)
         prepared = scan_volume(source_volume(scan), scan, methods=[arguments.method])
         A, measurement = prepared.A, prepared.measurement
     prior = _prior(arguments.prior, A.vg.voxel_size) if METHODS[arguments.method].needs_prior else None
@@ -72,10 +71,10 @@ def reconstruct(arguments: argparse.Namespace) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    scan = _scan_config(arguments)
-    names, given = _methods(arguments, scan.seed)
+    scan = scan_config(arguments)
+    names, given = chosen_methods(arguments, scan.seed)
     params = {m: make_params(m, given.get(m)) for m in METHODS}
-    _check_folder(arguments.out)
+    check_folder(arguments.out)
     prepared = scan_volume(source_volume(scan), scan, methods=names)
     comparison = compare_methods(prepared, names, params, prior=_shared_prior(arguments), progress=_bar)
     report = write_comparison(arguments.out, scan, prepared, comparison)
@@ -94,10 +93,10 @@ def sweep(arguments: argparse.Namespace) -> None:
     }
     for flag, values in zip(("views", "range", "photons"), lists.values(), strict=True):
         setattr(arguments, flag, next(iter(values), None))  # the scan's own, which the lists replace
-    scan = _scan_config(arguments)
-    names, params = _methods(arguments, scan.seed)
+    scan = scan_config(arguments)
+    names, params = chosen_methods(arguments, scan.seed)
     config = SweepConfig(scan, tuple(names or suited(scan)), **lists, params=params)
-    _check_folder(arguments.out)
+    check_folder(arguments.out)
     prior = _shared_prior(arguments)
     # runs are told apart by the weights that ship; those of other weights are kept elsewhere
     kept = f"store-{prior().info['digest']}" if arguments.prior else "store"
@@ -113,7 +112,7 @@ def sweep(arguments: argparse.Namespace) -> None:
 def sample(arguments: argparse.Namespace) -> None:
     from core.prior.volumes import draw
 
-    _check_file(arguments.out, ".nii", ".nii.gz")
+    check_file(arguments.out, ".nii", ".nii.gz")
     geometry = VolumeGeometry(arguments.grid, tuple(arguments.voxel_size))
     prior = _prior(arguments.prior, geometry.voxel_size)
     with _bar("Sampling") as callback:
@@ -125,7 +124,7 @@ def sample(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     from core.runs.train import train as run_training
 
-    _check_folder(arguments.out)
+    check_folder(arguments.out)
     network = PRESETS[arguments.network]
     if arguments.without:
         network = replace(network, **{f"use_{arguments.without}": False})  # type: ignore[arg-type]
@@ -189,70 +188,6 @@ def app(arguments: argparse.Namespace) -> int:
     )
 
 
-def _scan_config(arguments: argparse.Namespace) -> ScanConfig:
-    angle_range = arguments.range or (180.0 if arguments.geometry == "parallel" else 360.0)
-    return ScanConfig(
-        source=arguments.volume,
-        grid=arguments.grid,
-        beam=arguments.geometry,
-        num_views=arguments.views,
-        angle_range=angle_range,
-        start=arguments.start,
-        src_orig_dist=arguments.src_orig_dist,
-        src_det_dist=arguments.src_det_dist,
-        pixel_size=arguments.pixel_size,
-        det_shape=arguments.det_shape,
-        det_offset=arguments.det_offset,
-        tilt=arguments.tilt,
-        pitch=arguments.pitch,
-        photons=arguments.photons,
-        seed=arguments.seed,
-        same_grid=arguments.same_grid,
-    )
-
-
-def _methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """The methods named, and the parameters given for each, its seed among them."""
-    names = [n.strip() for n in arguments.methods.split(",") if n.strip()]
-    unknown = [n for n in names if n not in METHODS]
-    if unknown:
-        raise ValueError(f"unknown method {unknown[0]!r}; known are {', '.join(METHODS)}.")
-    given: dict[str, dict[str, str]] = {}
-    for text in arguments.set:
-        target, equals, value = text.partition("=")
-        method, dot, name = target.partition(".")
-        if not equals or not dot or method not in METHODS:
-            raise ValueError(f"--set takes METHOD.NAME=VALUE with a known method, got {text!r}.")
-        given.setdefault(method, {})[name] = value
-    return names, {m: _with_seed(m, _typed(m, given.get(m, {})), seed) for m in METHODS}
-
-
-def _check_file(path: Path, *endings: str) -> None:
-    """Refuse a file that could not be written, before hours of work are done for it."""
-    if not path.name.endswith(endings):
-        raise ValueError(f"--out must end in {' or '.join(endings)}, got {path.name!r}.")
-    if path.is_dir():
-        raise ValueError(f"--out {path} is a folder; give a file.")
-    _check_folder(path.parent)
-
-
-def _check_folder(folder: Path) -> None:
-    """The same of a folder: it, or the one that it would be made in, must be there and take files.
-
-    It is tried: permissions alone do not tell of read-only disks and of folders such as /proc.
-    """
-    there = next(p for p in (folder, *folder.parents) if p.exists())
-    if not there.is_dir():
-        raise ValueError(f"--out: {there} is a file; give a folder.")
-    try:
-        with tempfile.TemporaryDirectory(prefix=".tomopatch-", dir=there):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"--out: nothing can be written in {there} ({error.strerror}); give a folder of yours."
-        ) from None
-
-
 def _write(path: Path, volume: Volume) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_nifti(path, volume)
@@ -267,29 +202,6 @@ def _prior(name: str | None, voxel_size: tuple[float, float, float]) -> Any:
 def _shared_prior(arguments: argparse.Namespace) -> Callable[[], Any]:
     """The prior, read when first asked for; methods set it to their voxel size."""
     return cache(lambda: _prior(arguments.prior, (2.0, 2.0, 2.0)))
-
-
-def _typed(method: str, given: dict[str, str]) -> dict[str, Any]:
-    """Parameters typed on a command line, as what their fields hold."""
-    known = {f.name: f for f in fields(METHODS[method].params)}
-    made: dict[str, Any] = {}
-    for name, text in given.items():
-        kind: Any = type(known[name].default) if name in known else str
-        try:
-            if kind is bool:
-                made[name] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-                    text.lower()
-                ]
-            else:
-                made[name] = kind(text)
-        except (ValueError, KeyError):
-            raise ValueError(f"{method}: {name} must be of type {kind.__name__}, got {text!r}.") from None
-    return made
-
-
-def _with_seed(method: str, params: dict[str, Any], seed: int) -> dict[str, Any]:
-    has_seed = any(f.name == "seed" for f in fields(METHODS[method].params))
-    return {"seed": seed, **params} if has_seed else params
 
 
 def _summary(result: Result) -> dict[str, Any]:

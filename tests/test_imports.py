@@ -19,6 +19,7 @@ LEVELS = [
     {"core.reconstruct"},
     {"core.show"},
     {"core.runs"},
+    {"core.arguments"},
     {"core.commands", "pages.ui"},
     {"core.cli"},
     {"pages"},
