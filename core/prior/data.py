@@ -60,13 +60,14 @@ class DataConfig:
     sigma_wide: float = 0.1  # share of levels drawn log-uniform from 1 to sigma_max instead
     sigma_max: float = 40.0
     slab: float = 0.5  # a volume is cropped along z to a random share of at least this
-    drop: float = 0.1  # share of volumes shown without context, surround or coordinates, each
+    drop: float = 0.05  # share of volumes shown without context, surround or coordinates, each
     pool: int = 48  # resampled volumes kept
     refresh: int = 4  # steps after which one of them is replaced
-    draft_share: float = 0.6  # share of patches that come from drafts, if there are any
+    draft_share: float = 0.75  # share of patches that come from drafts, if there are any
 
 
 SIGMA_LEAST = 0.004  # below it there is nothing to learn
+CANDIDATES = 2  # places drawn for each patch
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,15 +188,12 @@ class PatchSource:
         size, sigma, voxel_size = self.network.patch_size, spoilt.sigma, spoilt.voxel_size
         grid = PatchGrid((spoilt.clean.shape[0], spoilt.clean.shape[1], spoilt.clean.shape[2]), size)
         volume, context = grid.pad(spoilt.clean), Context.of(grid.pad(spoilt.noisy), self.network)
-        starts = [
-            tuple(int(rng.integers(n // OFFSET_STEP)) * OFFSET_STEP for n in volume.shape)
-            for _ in range(self.crops)
-        ]
-        inputs = network_inputs(context, starts, size)  # type: ignore[arg-type]
+        starts = self._starts(volume, rng)
+        inputs = network_inputs(context, starts, size)
         for channels in (slice(1, 2), slice(2, 3), slice(3, 6)):
             if rng.random() < self.config.drop:
                 inputs[:, channels] = 0.5 if channels.start < 3 else 0.0
-        clean = torch.stack([cut(volume, s, size) for s in starts])[:, None]  # type: ignore[arg-type]
+        clean = torch.stack([cut(volume, s, size) for s in starts])[:, None]
         n = self.crops
         return Batch(
             inputs,
@@ -205,6 +203,13 @@ class PatchSource:
             clean,
             torch.full((n,), spoilt.level),
         )
+
+    def _starts(self, volume: Tensor, rng: np.random.Generator) -> list[tuple[int, int, int]]:
+        """Where to cut: of so many random places, those with most in them, for air teaches little and is half of a scan."""
+        drawn = rng.integers(np.array(volume.shape) // OFFSET_STEP, size=(CANDIDATES * self.crops, 3))
+        starts = [(int(z), int(y), int(x)) for z, y, x in drawn * OFFSET_STEP]
+        spread = torch.stack([cut(volume, s, self.network.patch_size).std() for s in starts])
+        return [starts[i] for i in spread.topk(self.crops).indices]
 
     def _resampled(self, slot: int, step: int) -> tuple[Tensor, Triple]:
         """The volume (z, y, x), network space, that the pool holds in this slot at this step."""
