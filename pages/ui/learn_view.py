@@ -24,6 +24,7 @@ def choose() -> str:
         help="In the order in which they build on each other; any can be read alone.",
     )
     state.set_lesson(name)
+    state.set_step_opened(False)  # whoever is here has come back
     return name
 
 
@@ -51,6 +52,7 @@ def lesson(name: str) -> None:
 def go(step: Step) -> None:
     """Put the app in the step's state and open its page."""
     state.set_scan(step.scan)
+    state.set_step_opened(True)
     if step.sweep:
         state.set_sweep(step.sweep)
     queued = [engine.queue().submit(run) for run in step.runs]

@@ -125,7 +125,7 @@ def _sidebar() -> None:
                     else _state(run.status)
                 )
                 _line("Run", f"{words.method_label(run.config.method)}, {done}")
-        if state.lesson() is not None:
+        if state.step_opened():
             st.page_link(LEARN, label="Back to the lesson", icon=":material/school:")
         st.caption(
             "**Not for diagnosis.** Scans here are simulated; reconstructions can show what is not there "

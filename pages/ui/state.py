@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 _INSIDE, _SCAN, _RUN, _COMPARED, _RESTORED = "_inside", "_scan", "_run", "_compared", "_restored"
 _PRIOR, _SWEEP, _CELL = "_prior", "_sweep", "_cell"
-_LESSON, _CHALLENGE = "_lesson", "_challenge"
+_LESSON, _STEP, _CHALLENGE = "_lesson", "_step", "_challenge"
 _LOOKED = "_looked"
 DOWNLOAD = "download"
 _FORM = "form."
 _FILES = _FORM + "files."  # uploads cannot be assigned
+_SAFE = ("phantom:", "volume:")  # a link must not make the server open files of its own disk
 
 
 def enter() -> None:
@@ -48,7 +49,7 @@ def _restore() -> None:
     if _RESTORED in st.session_state:
         return
     st.session_state[_RESTORED] = True
-    text = st.query_params.get("scan")
+    text = text_of_scan = st.query_params.get("scan")
     if text and _SCAN not in st.session_state:
         from core.runs.config import ScanConfig  # with it comes the whole engine: not before it is needed
 
@@ -57,8 +58,7 @@ def _restore() -> None:
         except (ValueError, TypeError):
             st.toast("The scan in the address is not understood; choose one on Acquire.")
         else:
-            # a link must not make the server open files of its own disk
-            if str(scan.source).startswith(("phantom:", "volume:")):
+            if str(scan.source).startswith(_SAFE):
                 st.session_state[_SCAN] = scan
     text = st.query_params.get("sweep")
     if text and _SWEEP not in st.session_state:
@@ -74,12 +74,29 @@ def _restore() -> None:
             st.toast("The challenge in the address is not understood; start a new one on Learn.")
     if st.query_params.get("lesson"):
         st.session_state.setdefault(_LESSON, st.query_params["lesson"])
+        st.session_state.setdefault(_STEP, st.query_params.get("step") == "1")
     if st.query_params.get("run"):
         st.session_state.setdefault(_RUN, st.query_params["run"])
     if st.query_params.get("compare"):
         st.session_state.setdefault(_COMPARED, tuple(st.query_params["compare"].split(",")[:8]))
     if st.query_params.get("prior"):
         st.session_state.setdefault(_PRIOR, tuple(st.query_params["prior"].split(",")[:4]))
+    if not text_of_scan and _SCAN not in st.session_state:
+        _scan_of_runs()
+
+
+def _scan_of_runs() -> None:
+    """An address may name runs alone: the first that is there knows its scan."""
+    named = [name for name in (run_id(), *compared()) if name]
+    if not named:
+        return
+    from pages.ui import engine  # as above: not before it is needed
+
+    found = next((run for run in map(engine.known_run, named) if run is not None), None)
+    if found is None:
+        st.toast("The run in the address is not there (any more); choose another on Runs.")
+    elif found.config.scan.source.startswith(_SAFE):
+        st.session_state[_SCAN] = found.config.scan
 
 
 def write_url() -> None:
@@ -91,6 +108,7 @@ def write_url() -> None:
         "compare": ",".join(compared()) or None,
         "prior": ",".join(prior_runs()) or None,
         "lesson": lesson(),
+        "step": "1" if step_opened() else None,
         "challenge": json.dumps(challenge(), separators=(",", ":")) if challenge() else None,
         "sweep": json.dumps(sweep(), separators=(",", ":")) if sweep() else None,
     }
@@ -188,6 +206,15 @@ def lesson() -> str | None:
 
 def set_lesson(name: str | None) -> None:
     st.session_state[_LESSON] = name
+
+
+def step_opened() -> bool:
+    """Whether a step of the lesson is being looked at, from which there is a way back."""
+    return bool(st.session_state.get(_STEP))
+
+
+def set_step_opened(opened: bool) -> None:
+    st.session_state[_STEP] = opened
 
 
 def challenge() -> dict[str, Any]:

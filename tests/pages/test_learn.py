@@ -74,6 +74,24 @@ def test_a_step_opens_the_app_in_its_state(visit, quick, name, k):
     assert app.title[0].value == shell.TABLE[step.page]
 
 
+def way_back(app):
+    return [link for link in app.sidebar.get("page_link") if "lesson" in link.proto.label]
+
+
+def test_the_way_back_is_there_once_a_step_was_opened_and_not_on_learn_itself(visit, quick):
+    app = visit().switch_page(shell.LEARN).run()
+    app.switch_page(shell.ACQUIRE).run()
+    assert not way_back(app)  # a lesson was looked at, no more
+    app.switch_page(shell.LEARN).run()
+    app.session_state["_inside"] = True
+    app.button(key="step.projections.0").click().run()
+    assert app.session_state["_step"]  # AppTest shows the page that follows without its sidebar
+    app = visit(lesson="projections", step="1")  # a reload of it
+    assert way_back(app.switch_page(shell.ACQUIRE).run())
+    assert not way_back(app.switch_page(shell.LEARN).run())
+    assert not way_back(app.switch_page(shell.ACQUIRE).run())
+
+
 def test_every_lesson_can_be_chosen_and_is_in_the_address(visit):
     app = visit().switch_page(shell.LEARN).run()
     for name, lesson in LESSONS.items():

@@ -59,6 +59,22 @@ def test_run_survives_a_new_session_with_the_same_address(visit, small_scan):
     assert "SIRT (3 iterations): done" in texts(again)
 
 
+@pytest.mark.parametrize(("page", "name"), [(shell.RECONSTRUCT, "run"), (shell.COMPARE, "compare")])
+def test_an_address_that_names_a_run_alone_shows_it(visit, small_scan, page, name):
+    run_id = engine.store().create(RunConfig(small_scan, "sirt", {"num_iterations": 3}))
+    app = visit(**{name: run_id})
+    app.switch_page(page).run()
+    assert not app.exception
+    assert app.session_state["_scan"] == small_scan
+    assert "There is no scan yet" not in texts(app)
+
+
+def test_an_address_that_names_a_run_that_is_gone_says_so(visit):
+    app = visit(run="no-such-run")
+    assert "_scan" not in app.session_state
+    assert "not there" in app.toast[0].value
+
+
 def test_address_cannot_name_a_file_of_the_server(visit):
     app = visit(scan=json.dumps({"source": "/etc"}))
     assert not app.exception
