@@ -112,14 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "train", commands.train, "Train a prior on a folder of CT volumes; resumes where it stopped."
     )
-    sub.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="DICOM folders, zips and NIfTI files, one volume each"
-    )
+    _add_volumes(sub)
     sub.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="weights, state, log and pictures"
-    )
-    sub.add_argument(
-        "--validation", default="", metavar="NAME,NAME", help="volumes of the folder that are held out"
     )
     sub.add_argument("--network", choices=tuple(PRESETS), default="small", help="size of the network")
     sub.add_argument("--steps", type=int, default=20_000, help="optimiser steps in all")
@@ -127,22 +122,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--rate", type=float, default=TrainConfig.rate, help="peak learning rate")
     sub.add_argument("--volumes", type=int, default=TrainConfig.volumes, help="noised volumes per step")
     sub.add_argument("--crops", type=int, default=TrainConfig.crops, help="patches of each")
-    sub.add_argument(
-        "--voxel-xy",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        default=DataConfig.voxel_xy,
-        help="range of in-plane voxel sizes in mm",
-    )
-    sub.add_argument(
-        "--voxel-z",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        default=DataConfig.voxel_z,
-        help="range of slice spacings in mm",
-    )
     sub.add_argument(
         "--drafts",
         type=int,
@@ -164,11 +143,22 @@ def _parser() -> argparse.ArgumentParser:
         default="area",
         help="how the context is reduced; trilinear: an ablation",
     )
-    sub.add_argument(
-        "--cache", type=Path, metavar="DIR", help="keep decoded volumes here: the next start is quick"
-    )
     sub.add_argument("--validate-every", type=int, default=500, help="steps")
     sub.add_argument("--seed", type=int, default=0)
+
+    sub = command(
+        "calibrate",
+        commands.calibrate,
+        "Make the deviation of a prior's samples tell how far they are off, from scans of known volumes.",
+    )
+    _add_volumes(sub)
+    sub.add_argument("--prior", default="small", help="a prior's name or file")
+    sub.add_argument("--scans", type=int, default=8, help="simulated scans to fit to")
+    sub.add_argument("--samples", type=int, default=4, help="samples of each, two or more")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.safetensors", help="the prior with its calibration"
+    )
 
     sub = command(
         "reproduce",
@@ -197,6 +187,31 @@ def _add_methods(sub: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="METHOD.NAME=VALUE", help="a method's parameter"
     )
     sub.add_argument("--prior", help="a prior's name or file, for methods that need one")
+
+
+def _add_volumes(sub: argparse.ArgumentParser) -> None:
+    """Volumes to learn from, those to check with, and how they are resampled."""
+    sub.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="DICOM folders, zips and NIfTI files, one volume each"
+    )
+    sub.add_argument(
+        "--validation", default="", metavar="NAME,NAME", help="volumes of the folder that are held out"
+    )
+    for name, default, what in (
+        ("xy", DataConfig.voxel_xy, "in-plane voxel sizes"),
+        ("z", DataConfig.voxel_z, "slice spacings"),
+    ):
+        sub.add_argument(
+            f"--voxel-{name}",
+            type=float,
+            nargs=2,
+            metavar=("LOW", "HIGH"),
+            default=default,
+            help=f"range of {what} in mm",
+        )
+    sub.add_argument(
+        "--cache", type=Path, metavar="DIR", help="keep decoded volumes here: the next start is quick"
+    )
 
 
 def _add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:

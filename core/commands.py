@@ -131,7 +131,7 @@ def train(arguments: argparse.Namespace) -> None:
     network = replace(network, context_by=arguments.context)
     config = TrainConfig(
         network=network,
-        data=DataConfig(voxel_xy=tuple(arguments.voxel_xy), voxel_z=tuple(arguments.voxel_z)),
+        data=_data_config(arguments),
         num_steps=arguments.steps,
         rate=arguments.rate,
         volumes=arguments.volumes,
@@ -143,7 +143,7 @@ def train(arguments: argparse.Namespace) -> None:
         arguments.folder,
         arguments.out,
         config,
-        validation=[n for n in arguments.validation.split(",") if n],
+        validation=_names(arguments.validation),
         num_drafts=arguments.drafts,
         draft_prior=arguments.draft_prior,
         minutes=arguments.minutes,
@@ -152,6 +152,32 @@ def train(arguments: argparse.Namespace) -> None:
         cache=arguments.cache,
         say=lambda text: print(text, flush=True),
     )
+
+
+def calibrate(arguments: argparse.Namespace) -> None:
+    from core.runs.calibrate import calibrate as run_calibration
+
+    check_file(arguments.out, ".safetensors")
+    run_calibration(
+        arguments.folder,
+        arguments.out,
+        _data_config(arguments),
+        prior=arguments.prior,
+        num_scans=arguments.scans,
+        num_samples=arguments.samples,
+        validation=_names(arguments.validation),
+        cache=arguments.cache,
+        seed=arguments.seed,
+        say=lambda text: print(text, flush=True),
+    )
+
+
+def _data_config(arguments: argparse.Namespace) -> DataConfig:
+    return DataConfig(voxel_xy=tuple(arguments.voxel_xy), voxel_z=tuple(arguments.voxel_z))
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
 
 
 def reproduce(arguments: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -33,6 +34,12 @@ def save_prior(
     beside.replace(path)
 
 
+def prior_path(name_or_path: str | Path) -> Path:
+    """Where a prior lies that is named as in `pretrained/`, or by its file."""
+    path = Path(name_or_path)
+    return path if path.suffix else PRETRAINED / f"{name_or_path}.safetensors"
+
+
 def load_prior(name_or_path: str | Path = "small", device: torch.device | str = "cpu") -> PatchPrior:
     """A pretrained prior by its name in `pretrained/`, or one from a file.
 
@@ -41,9 +48,7 @@ def load_prior(name_or_path: str | Path = "small", device: torch.device | str = 
     ValueError
         If the file is not there, is damaged or is not a TomoPatch prior. Nothing in it is executed.
     """
-    path = Path(name_or_path)
-    if not path.suffix:
-        path = PRETRAINED / f"{name_or_path}.safetensors"
+    path = prior_path(name_or_path)
     if not path.is_file():
         known = sorted(p.stem for p in PRETRAINED.glob("*.safetensors"))
         raise ValueError(
@@ -82,6 +87,19 @@ def load_prior(name_or_path: str | Path = "small", device: torch.device | str = 
     info = json.loads(metadata.get("info", "{}"))
     info |= {"name": path.stem, "digest": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
     return PatchPrior(model.to(device), info=info, tile_batch=8 if str(device) == "cpu" else 64)
+
+
+def annotate(source: str | Path, path: str | Path, **info: Any) -> None:
+    """Write a copy of a prior's file that says more of itself; the weights stay as they are, bit by bit."""
+    load_prior(source)  # refuses what is no prior
+    with safetensors.safe_open(prior_path(source), framework="pt") as file:
+        metadata = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    metadata["info"] = json.dumps(json.loads(metadata.get("info", "{}")) | info)
+    path = Path(path)
+    beside = path.with_name(path.name + ".part")
+    safetensors.torch.save_file(weights, beside, metadata=metadata)
+    beside.replace(path)
 
 
 def _config(text: str, name: str) -> NetworkConfig:

@@ -21,6 +21,7 @@ from core.prior.patches import PatchGrid
 from core.prior.sampler import karras_sigmas, sample
 from core.progress import Callback, Step, Tiles, stops
 from core.projector import Projector
+from core.reconstruct.calibration import Calibration
 from core.reconstruct.iterative import relative_weights
 from core.reconstruct.starts import STARTS, expected_error
 from core.volume import MU_WATER, Shape, VolumeGeometry
@@ -92,12 +93,12 @@ def diffusion(
     mirror : bool
         Each pass is averaged with that over the volume mirrored left to right, which is as likely: a bit better.
     num_samples : int
-        More than one: their mean and standard deviation.
+        More than one: their mean and, from their deviation, how far it is off.
 
     Returns
     -------
     x, std : Tensor (z, y, x) [1/mm]
-        std is None for one sample.
+        std, how far x is expected to be off, is None for one sample. See `core.reconstruct.calibration`.
     """
     if warm_start not in STARTS:
         raise ValueError(f"warm_start must be one of {', '.join(STARTS)}, got {warm_start!r}.")
@@ -155,7 +156,11 @@ def diffusion(
             callback=samples.tell,
         )
         samples.add(PatchPrior.from_network(x))
-    return samples.mean, samples.std
+    if samples.std is None:
+        return samples.mean, None
+    mean, std = PatchPrior.to_network(samples.mean), PatchPrior.to_network(samples.std)
+    told = Calibration.of(prior.info).deviation(mean, std, expected_error(A, y, weights))
+    return samples.mean, PatchPrior.from_network(told)
 
 
 class _Start:

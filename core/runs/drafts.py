@@ -56,7 +56,7 @@ def draw_draft(
     scans: Sequence[Scan], config: DataConfig, rng: np.random.Generator, prior: PatchPrior | None = None
 ) -> Draft:
     """A random scan of a random training volume on a random grid, and its reconstruction."""
-    prepared = _draw_scan(scans, config, rng)
+    prepared = draw_scan(scans, config, rng)
     iterates = [_quick(prepared, rng)] if prior is None else _sampled(prepared, prior, rng)
     reference = prepared.reference
     rough = torch.stack([Volume(x, reference.geometry).hu for x in iterates])
@@ -64,7 +64,8 @@ def draw_draft(
     return Draft(as_int[0], as_int[1], reference.geometry.voxel_size)
 
 
-def _draw_scan(scans: Sequence[Scan], config: DataConfig, rng: np.random.Generator) -> Prepared:
+def draw_scan(scans: Sequence[Scan], config: DataConfig, rng: np.random.Generator) -> Prepared:
+    """A random scan of a random training volume on a random grid."""
     weights = np.array([s.weight for s in scans])
     scan = scans[int(rng.choice(len(scans), p=weights / weights.sum()))]
     most = max(1, round(150 / scan.voxel_size[0]))  # many short ones teach more than few long ones

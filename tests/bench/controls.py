@@ -37,7 +37,7 @@ WATCH = """(wanted) => {
       if (began && performance.now() - began > LOST) return null;
       await new Promise((r) => setTimeout(r, 4));
     }
-    await new Promise(requestAnimationFrame);
+    await Promise.race([new Promise(requestAnimationFrame), new Promise((r) => setTimeout(r, 1000))]);  // no frame is due
     return performance.now() - began;
   })();
 }""".replace("LOST", str(LOST))
