@@ -14,7 +14,7 @@ LEVELS = [
     {"core.views"},
     {"core.geometry", "core.progress"},
     {"core.projector", "core.prior", "core.scan", "core.metrics", "core.scanners"},
-    {"core.regions", "core.errors"},
+    {"core.regions", "core.errors", "core.coverage"},
     {"core.measurement"},
     {"core.reconstruct"},
     {"core.show"},

@@ -1,4 +1,4 @@
-"""The scan as a moving picture: gantry, projection and sinogram, linked, drawn in the browser."""
+"""The scan as a moving picture: gantry, slice, projection, sinogram and frequencies, linked, drawn in the browser."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.measurement import simulate
 from core.projector import Projector
 from core.runs.config import ScanConfig
 from core.volume import Volume
-from pages.ui import scan_check
+from pages.ui import frequencies, scan_check
 
 MAX_VIEWS = 72
 """Views that are shown; a scan of more is thinned evenly."""
@@ -26,14 +26,27 @@ MAX_RAYS = 2_500_000
 """Beyond, detector pixels are joined for the picture."""
 
 _HERE = Path(__file__).parent
+SCRIPTS = (
+    "scanview_rays.js",
+    "scanview_space.js",
+    "scanview_pictures.js",
+    "scanview_frequencies.js",
+    "scanview_steer.js",
+    "scanview.js",
+)
+_SHOWN = (64, 160, 160)
+"""Slices, rows and columns of the object that are sent to be clicked on, at most."""
 _HTML = """<div class="box"><div class="sv">
-<canvas class="space3d" role="img" aria-label="Source, detector and object in space"></canvas>
-<canvas class="shot" role="img" aria-label="Projection of this view"></canvas>
-<canvas class="sino" role="img" aria-label="Sinogram of the chosen detector row"></canvas>
+<canvas class="space3d" tabindex="0" role="img" aria-label="Source, detector and object in space; arrow keys turn it"></canvas>
+<canvas class="slice" tabindex="0" role="img" aria-label="Slice of the object; arrow keys move the voxel that is traced, page up and down the slice"></canvas>
+<canvas class="shot" tabindex="0" role="img" aria-label="Projection of this view; arrow keys choose the ray"></canvas>
+<canvas class="sino" tabindex="0" role="img" aria-label="Sinogram of the chosen detector row; arrow keys choose view and ray"></canvas>
+<canvas class="frequencies" role="img" aria-label="Frequencies that the views measure, explained below"></canvas>
 <div class="controls"><button type="button" class="play" aria-label="Play or pause">▶</button>
 <input class="view" type="range" min="0" step="1" value="0" aria-label="View"><span class="word"></span></div>
-<div class="hint">Drag the scene to turn it. Click the sinogram or the projection: the ray that was measured there is drawn
-in red. Dashed: the field of view.</div>
+<div class="hint">Click the sinogram or the projection: the ray that was measured there is drawn in red. Click the object: the
+trace of that voxel is drawn in the sinogram, dotted where its shadow falls into another row. Wheel: another slice. Drag the
+scene to turn it. Dashed: the field of view.</div>
 </div></div>"""
 
 
@@ -49,7 +62,9 @@ def scan_view(
     truncated : bool
         The field of view is drawn as a warning.
     """
-    _component()(key=key, data=_picture(scan.digest(), volume, pg, scan.photons, scan.seed, truncated))
+    data, told = _picture(scan.digest(), volume, pg, scan.photons, scan.seed, truncated)
+    _component()(key=key, data=data)
+    st.caption(told)
 
 
 @st.cache_data(max_entries=24, show_spinner="Scanning…")
@@ -60,8 +75,8 @@ def _picture(
     photons: float | None,
     seed: int,
     truncated: bool,
-) -> bytes:
-    """All that the picture needs: a JSON header, the middle slice and the projections as bytes."""
+) -> tuple[bytes, str]:
+    """All that the picture needs (a JSON header, the object and the projections as bytes), and its frequencies in words."""
     index = np.unique(np.linspace(0, _pg.num_views - 1, min(MAX_VIEWS, _pg.num_views)).round().astype(int))
     views = _pg.views().subset(index.tolist())
     shown, factor = _joined(views)
@@ -83,6 +98,7 @@ def _picture(
         if isinstance(_pg, ConeBeam)
         else "Parallel beam",
         "size": _volume.geometry.size,
+        "low": [p - s / 2 for p, s in zip(_volume.geometry.pos, _volume.geometry.size, strict=True)],
         "panel": [n * p for n, p in zip(_pg.det_shape, _pg.pixel_size, strict=True)],
         "distance": distance,
         "fov": scan_check.field_of_view(_pg),
@@ -92,10 +108,21 @@ def _picture(
         "degrees": [math.degrees(_pg.angles[k]) for k in index],
         "total": _pg.num_views,
     }
-    middle = _bytes(_volume.hu[_volume.shape[0] // 2].numpy(), -900.0, 500.0)
-    head |= {"shape": grey.shape, "sliceShape": middle.shape}
+    found = frequencies.covered(_volume, _pg)
+    body = _bytes(_thinned(_volume.hu.numpy()), -900.0, 500.0)
+    head |= {"shape": grey.shape, "volumeShape": body.shape, "frequencies": frequencies.drawing(found, _pg)}
     text = json.dumps(head).encode()
-    return b"".join([struct.pack("<I", len(text)), text, middle.tobytes(), grey.tobytes()])
+    packed = b"".join([struct.pack("<I", len(text)), text, body.tobytes(), grey.tobytes()])
+    return packed, frequencies.told(found, _pg)
+
+
+def _thinned(hu: np.ndarray) -> np.ndarray:
+    """Evenly chosen slices, rows and columns, where there are more than can be told apart in a small picture."""
+    for axis, most in enumerate(_SHOWN):
+        n = hu.shape[axis]
+        if n > most:
+            hu = hu.take(((np.arange(most) + 0.5) * n / most).astype(int), axis)
+    return hu
 
 
 def _joined(views: Views) -> tuple[Views, int]:
@@ -138,5 +165,6 @@ def _component() -> Any:
         "tomopatch_scan",
         html=_HTML,
         css=(_HERE / "scanview.css").read_text("utf-8"),
-        js=(_HERE / "scanview.js").read_text("utf-8"),
+        # the scripts are one module: a component takes a single text
+        js="\n".join((_HERE / name).read_text("utf-8") for name in SCRIPTS),
     )

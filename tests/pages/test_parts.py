@@ -10,7 +10,7 @@ import torch
 
 from core.geometry import ConeBeam, ParallelBeam
 from core.volume import Volume, VolumeGeometry
-from pages.ui import figures, scan_check, words
+from pages.ui import figures, frequencies, scan_check, words
 from pages.ui.viewer import fit, pack
 
 
@@ -78,3 +78,24 @@ def test_profile_runs_through_the_crosshair_in_mm():
 def test_messages_use_the_pages_words():
     told = words.plain(ValueError("src_orig_dist is 3 mm; use fewer num_views"))
     assert told == "The distance source to axis is 3 mm; use fewer the number of views"
+
+
+def test_frequencies_are_told_as_they_are():
+    vg = VolumeGeometry((8, 64, 64))
+    volume = Volume.from_hu(torch.zeros(vg.shape), vg)
+    told = {}
+    for name, pg in {
+        "full": ParallelBeam.circular(vg, num_views=20),
+        "dense": ParallelBeam.circular(vg, num_views=400),
+        "limited": ParallelBeam.circular(vg, num_views=20, angle_range=math.radians(120)),
+        "tilted": ParallelBeam.circular(vg, num_views=20, tilt=0.3),
+        "cone": ConeBeam.circular(vg, num_views=20, src_orig_dist=200, src_det_dist=300),
+    }.items():
+        told[name] = frequencies.told(frequencies.covered(volume, pg), pg)
+    assert "missing wedge, 60°" in told["limited"]
+    assert all("wedge" not in told[name] for name in ("full", "dense", "tilted", "cone"))
+    assert "dense enough up to the rim" in told["dense"]
+    assert "Crowther" in told["full"]
+    assert "double cone" in told["tilted"]
+    assert "fan beam" in told["cone"]
+    assert "central slice" not in told["cone"]

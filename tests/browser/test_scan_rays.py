@@ -1,0 +1,135 @@
+"""Rays and shadows as the scan's picture draws them, against the geometry's own vectors; and clicked by mouse."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pages.ui
+from core.geometry import ConeBeam, ParallelBeam
+from core.volume import Volume, VolumeGeometry
+from pages.ui import scanview
+from tests.browser.test_by_mouse import open_page
+
+pytestmark = pytest.mark.browser
+VG = VolumeGeometry((12, 40, 48), (3.0, 2.0, 2.0), (4.0, -3.0, 5.0))
+CONE = {"num_views": 9, "src_orig_dist": 160, "src_det_dist": 260}
+SCANS = {
+    "parallel": ParallelBeam.circular(VG, num_views=9, start=0.2),
+    "parallel, tilted": ParallelBeam.circular(VG, num_views=9, tilt=0.4),
+    "cone": ConeBeam.circular(VG, **CONE),
+    "cone, shifted": ConeBeam.circular(VG, det_offset=(6.0, 20.0), **CONE),
+    "helix": ConeBeam.circular(VG, pitch=20.0, **CONE),
+}
+
+
+def spot(views, k, point):
+    """(row, column) in pixels from the panel's centre at which the shadow of a point falls, by linear algebra."""
+    start = views.source[k] if views.cone else np.asarray(point)
+    ray = np.asarray(point) - views.source[k] if views.cone else views.source[k]
+    # start + t ray = det_pos + row det_v + column det_u
+    _, row, column = np.linalg.solve(
+        np.stack([-ray, views.det_v[k], views.det_u[k]], 1), start - views.det_pos[k]
+    )
+    return row, column
+
+
+@pytest.mark.parametrize("name", list(SCANS))
+def test_shadows_and_rays_are_those_of_the_geometry(browser, name):
+    pg = SCANS[name]
+    views, cone = pg.views(), isinstance(pg, ConeBeam)
+    distance = 1.75 * VG.radius
+    scan = {
+        "parallel": not cone,
+        "distance": distance,
+        "panel": [n * p for n, p in zip(pg.det_shape, pg.pixel_size, strict=True)],
+        "views": [scanview._vectors(views, k, cone, distance) for k in range(views.num_views)],
+    }
+    rng = np.random.default_rng(5)
+    points = (
+        (rng.uniform(-0.45, 0.45, (20, 3)) * VG.size + VG.pos).round(3).tolist()
+    )  # off the middle plane too
+    page = browser.new_page()
+    page.add_script_tag(content=(Path(pages.ui.__file__).parent / "scanview_rays.js").read_text("utf-8"))
+    found = page.evaluate(
+        """([scan, points]) => points.map((q) => scan.views.map((view) => {
+            const s = shadow(scan, view, q);
+            return [s.row, s.column, ...rayTo(scan, view, s.row, s.column)];
+        }))""",
+        [scan, points],
+    )
+    page.close()
+    rows, columns = pg.det_shape
+    for point, by_view in zip(points, found, strict=True):
+        for k, (row, column, start, end) in enumerate(by_view):
+            expected = spot(views, k, point)
+            assert (row - 0.5) * rows == pytest.approx(expected[0], abs=0.02)
+            assert (column - 0.5) * columns == pytest.approx(expected[1], abs=0.02)
+            # the ray that is measured there passes through the point
+            start, end = np.array(start), np.array(end)
+            along = (end - start) / np.linalg.norm(end - start)
+            gap = np.asarray(point) - start
+            assert np.linalg.norm(gap - (gap @ along) * along) < 0.05
+            assert 0 < gap @ along < np.linalg.norm(end - start)
+
+
+@pytest.mark.parametrize("name", list(SCANS))
+def test_projections_that_are_sent_are_where_the_trace_runs(name):
+    """A ball is all that there is: its picture in each view lies about the shadow of its centre."""
+    pg, centre = SCANS[name], (7.0, 12.0, -12.0)
+    z, y, x = (VG.axis(k) - c for k, c in enumerate(centre))
+    inside = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 < 7.0**2
+    packed, _ = scanview._picture(f"a ball, {name}", Volume(0.02 * inside, VG), pg, None, 0, False)
+    (length,) = struct.unpack_from("<I", packed)
+    head = json.loads(packed[4 : 4 + length])
+    body, shape = head["volumeShape"], head["shape"]
+    voxels = np.frombuffer(packed, np.uint8, offset=4 + length)
+    seen, projections = np.split(voxels, [np.prod(body)])
+    assert np.array_equal(seen.reshape(body) > 128, inside.numpy())
+    checked = 0
+    for k, shot in enumerate(projections.reshape(shape).swapaxes(0, 1).astype(float)):
+        at = spot(pg.views(), k, centre)
+        if any(abs(q) > n / 2 - 3 for q, n in zip(at, (shape[0], shape[2]), strict=True)):
+            continue  # a helix sees it in some views only, or a part of it
+        checked += 1
+        v, u = np.indices(shot.shape)
+        row, column = (np.average(q, weights=shot) - (n - 1) / 2 for q, n in ((v, shape[0]), (u, shape[2])))
+        assert (row, column) == pytest.approx(at, abs=0.6)
+    assert checked >= 3
+
+
+def drag_to(page, canvas, fx, fy):
+    box = canvas.bounding_box()
+    page.mouse.click(box["x"] + fx * box["width"], box["y"] + fy * box["height"])
+
+
+def numbers(view, name):
+    return [float(q) for q in view.get_attribute(f"data-{name}").split(",")]
+
+
+def test_a_click_goes_from_the_sinogram_to_the_object_and_back(page):
+    open_page(page, "Acquire")
+    view = page.locator(".sv[data-view]")
+    view.wait_for()
+    drag_to(page, page.locator(".sv .sino"), 0.4, 0.5)
+    page.locator(".sv:not([data-ray=''])").wait_for()
+    assert numbers(view, "spot")[1] == pytest.approx(0.4, abs=0.01)
+    ray = np.array(numbers(view, "ray")).reshape(2, 3)
+    assert np.linalg.norm(ray[1] - ray[0]) > 100
+    assert page.locator(".sv[data-voxel='']").count() == 1
+
+    drag_to(page, page.locator(".sv .slice"), 0.6, 0.4)
+    page.locator(".sv:not([data-voxel=''])").wait_for()
+    voxel = np.array(numbers(view, "voxel"))
+    assert voxel[1] < 0 < voxel[2]  # above the middle is the front, to the right the patient's left
+    ray = np.array(numbers(view, "ray")).reshape(2, 3)
+    along = (ray[1] - ray[0]) / np.linalg.norm(ray[1] - ray[0])
+    gap = voxel - ray[0]
+    assert np.linalg.norm(gap - (gap @ along) * along) < 0.1
+
+    z = voxel[0]
+    page.locator(".sv .slice").press("PageUp")
+    page.wait_for_timeout(300)
+    assert numbers(view, "voxel")[0] > z

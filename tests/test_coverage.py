@@ -1,0 +1,109 @@
+import math
+
+import numpy as np
+import pytest
+
+from core.coverage import SECTORS, coverage
+from core.geometry import ConeBeam, ParallelBeam
+from core.volume import VolumeGeometry
+
+VG = VolumeGeometry((8, 64, 64), (2.0, 1.5, 1.5))
+D = 80.0
+
+
+def test_a_parallel_view_measures_the_line_along_its_detector():
+    """A wave across x is seen by the detector whose columns run along x, and by no other."""
+    pg = ParallelBeam.circular(VG, num_views=12)
+    found = coverage(pg, D)
+    for k, theta in enumerate(found.directions):
+        across = pg.views().det_u[k]
+        along_line = np.array([0.0, math.sin(theta), math.cos(theta)])
+        assert abs(across @ along_line) == pytest.approx(np.linalg.norm(across))
+        ray = pg.views().source[k]
+        assert ray @ along_line == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("degrees", [60, 90, 150, 180])
+def test_what_the_range_lacks_is_the_missing_wedge(degrees):
+    pg = ParallelBeam.circular(VG, num_views=30, angle_range=math.radians(degrees))
+    assert math.degrees(coverage(pg, D).missing) == pytest.approx(180 - degrees, abs=1.01)
+
+
+def test_the_first_view_turns_the_wedge():
+    turned = [
+        coverage(ParallelBeam.circular(VG, num_views=30, angle_range=math.pi / 2, start=start), D).share
+        for start in (0.0, math.radians(40))
+    ]
+    assert np.allclose(np.roll(turned[0], 40), turned[1])
+
+
+def test_crowther_radius_is_one_over_size_and_angle():
+    for n in (10, 40):
+        assert coverage(ParallelBeam.circular(VG, num_views=n), D).crowther == pytest.approx(
+            n / (math.pi * D)
+        )
+    # over a whole turn opposite views of an even number share their lines, and of an odd number they do not
+    whole = [coverage(ParallelBeam.circular(VG, num_views=n, angle_range=2 * math.pi), D) for n in (20, 21)]
+    assert whole[0].crowther == pytest.approx(10 / (math.pi * D))
+    assert whole[1].crowther == pytest.approx(21 / (math.pi * D))
+
+
+def test_a_cone_from_far_away_is_a_parallel_beam():
+    shape, pixel = (8, 100), (2.0, 1.5)
+    for degrees in (100, 180):
+        scan = {
+            "num_views": 40,
+            "angle_range": math.radians(degrees),
+            "det_shape": shape,
+            "pixel_size": pixel,
+        }
+        far = coverage(ConeBeam.circular(VG, src_orig_dist=1e6, src_det_dist=1e6, **scan), D)
+        flat = coverage(ParallelBeam.circular(VG, **scan), D)
+        assert np.abs(np.subtract(far.share, flat.share)).sum() < 1.5
+        assert far.nyquist == pytest.approx(flat.nyquist)
+
+
+def test_a_fan_needs_half_a_turn_and_its_fan_angle():
+    near = {"num_views": 90, "src_orig_dist": 150.0, "src_det_dist": 300.0}
+    fan = 2 * math.asin(D / 2 / 150.0)
+    half = coverage(ConeBeam.circular(VG, angle_range=math.pi, **near), D)
+    short = coverage(ConeBeam.circular(VG, angle_range=math.pi + fan + 0.1, **near), D)
+    assert min(half.share) > 0  # every direction by some rays,
+    assert min(half.share) < 0.6  # but not all by all
+    assert min(short.share) == 1
+    assert min(coverage(ConeBeam.circular(VG, **near), D).share) == 1
+
+
+@pytest.mark.parametrize("shift", [-30.0, 30.0])
+def test_rays_of_the_geometry_lie_in_directions_that_count_as_measured(shift):
+    """Rays of the scan's own vectors, drawn at random, and the direction and distance that they have."""
+    pg = ConeBeam.circular(
+        VG,
+        num_views=50,
+        angle_range=2.0,
+        src_orig_dist=150,
+        src_det_dist=300,
+        det_offset=(0.0, shift),
+        det_shape=(1, 60),
+    )
+    views, share = pg.views(), coverage(pg, D).share
+    rng = np.random.default_rng(3)
+    met = np.zeros(SECTORS, bool)
+    for _ in range(3000):
+        k, u = rng.integers(50), rng.uniform(-30, 30)
+        ray = views.det_pos[k] + u * views.det_u[k] - views.source[k]
+        _, dy, dx = ray / np.linalg.norm(ray)
+        _, y, x = views.source[k]
+        if abs(dx * y - dy * x) < D / 2 * 0.95:  # it crosses the object
+            met[min(SECTORS - 1, int((math.atan2(-dx, dy) % math.pi) * SECTORS / math.pi))] = True
+    assert met.any()
+    assert not met.all()
+    assert all(share[i] > 0 for i in np.flatnonzero(met))
+    unseen = np.flatnonzero(np.array(share) == 0)
+    assert len(unseen)
+    assert not met[unseen].any()
+
+
+def test_an_object_without_size_is_refused():
+    with pytest.raises(ValueError, match="diameter"):
+        coverage(ParallelBeam.circular(VG, num_views=4), 0.0)
