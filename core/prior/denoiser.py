@@ -6,7 +6,7 @@ in `core.prior` and in the calls of D alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -25,7 +25,7 @@ from core.prior.patches import (
     surround,
 )
 from core.prior.rof import rof
-from core.volume import MU_WATER, Triple
+from core.volume import MU_WATER, Shape, Triple
 
 
 class Denoiser(Protocol):
@@ -100,15 +100,29 @@ class Precond(nn.Module):
         return plain + c_out * F_x.to(inputs.dtype)
 
 
-def network_inputs(context: Context, starts: list[tuple[int, int, int]], patch_size: int) -> Tensor:
+def network_inputs(context: Context, starts: list[Shape], patch_size: int) -> Tensor:
     """The network's input channels (n, 6, P, P, P) of the tiles that start at `starts`."""
     shape = (context.padded.shape[0], context.padded.shape[1], context.padded.shape[2])
-    inputs = context.padded.new_empty((len(starts), NUM_INPUTS, patch_size, patch_size, patch_size))
-    inputs[:, 2] = context.whole
+    return joined_inputs(near(context, starts, patch_size), context.whole, shape, starts)
+
+
+def near(context: Context, starts: list[Shape], patch_size: int) -> Tensor:
+    """Each tile and its surround (n, 2, P, P, P): what no other tile has."""
+    parts = context.padded.new_empty((len(starts), 2, patch_size, patch_size, patch_size))
+    for part, start in zip(parts, starts, strict=True):
+        part[0] = cut(context.padded, start, patch_size)
+        part[1] = surround(context.half, start, patch_size)
+    return parts
+
+
+def joined_inputs(parts: Tensor, whole: Tensor, shape: Shape, starts: list[Shape]) -> Tensor:
+    """`near` with what goes without saying: the whole volume, and where the tiles are in one of that shape."""
+    size = parts.shape[-1]
+    inputs = parts.new_empty((len(parts), NUM_INPUTS, size, size, size))
+    inputs[:, :2] = parts
+    inputs[:, 2] = whole
     for row, start in zip(inputs, starts, strict=True):
-        row[0] = cut(context.padded, start, patch_size)
-        row[1] = surround(context.half, start, patch_size)
-        row[3:] = coordinates(shape, start, patch_size)
+        row[3:] = coordinates(shape, start, size)
     return inputs
 
 
@@ -219,26 +233,38 @@ class PatchPrior:
         grid = grid or PatchGrid.random(shape, size, generator=generator)
         context = Context.of(grid.pad(x.to(self.device, torch.float32)), self.config)
         denoised = torch.zeros_like(context.padded)
-        bf16 = bf16_pays(self.device) if self.bf16 is None else self.bf16
-        done = 0
         batches = list(grid.batches(self.tile_batch, None if keep is None else grid.pad(keep)))
-        total = sum(len(starts) for starts in batches)
-        for starts in batches:
-            n = len(starts)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-                D_x = self.model(
-                    network_inputs(context, starts, size),
-                    torch.full((n,), sigma, device=self.device),
-                    torch.full((n,), context.factor, device=self.device),
-                    torch.tensor(self.voxel_size, device=self.device).expand(n, 3),
-                )
-            for tile, start in zip(D_x[:, 0], starts, strict=True):
+        done, total = 0, sum(len(starts) for starts in batches)
+        for starts, tiles in self._denoised(context, batches, sigma):
+            for tile, start in zip(tiles, starts, strict=True):
                 paste(denoised, tile, start)
-            done += n
+            done += len(starts)
             if on_tiles is not None:
                 on_tiles(done, total)
         self.num_passes += 1
         return grid.crop(denoised).to(x.device)
+
+    def _denoised(
+        self, context: Context, batches: list[list[Shape]], sigma: float
+    ) -> Iterator[tuple[list[Shape], Tensor]]:
+        """The starts of tiles and the tiles, denoised (n, P, P, P), a batch at a time in any order."""
+        for starts in batches:
+            inputs = network_inputs(context, starts, self.config.patch_size)
+            yield starts, self.denoise_tiles(inputs, sigma, context.factor)
+
+    @torch.no_grad()
+    def denoise_tiles(self, inputs: Tensor, sigma: float, factor: float) -> Tensor:
+        """Denoised tiles (n, P, P, P) from the network's inputs (n, 6, P, P, P); factor: see `Context`."""
+        n, device = len(inputs), self.device
+        bf16 = bf16_pays(device) if self.bf16 is None else self.bf16
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            D_x = self.model(
+                inputs.to(device),
+                torch.full((n,), sigma, device=device),
+                torch.full((n,), factor, device=device),
+                torch.tensor(self.voxel_size, device=device).expand(n, 3),
+            )
+        return D_x[:, 0]
 
 
 def bf16_pays(device: torch.device | str) -> bool:
