@@ -11,13 +11,10 @@ words, picture = st.columns([1, 1.35], gap="large", vertical_alignment="center")
 with words:
     st.title("What if the scanner took only 20 pictures?", anchor=False)
     st.markdown(
-        "A CT scanner takes about a thousand X-ray pictures and computes a volume from them. Fewer "
-        "pictures mean less "
-        "dose and less time, but the simple formula then fails. TomoPatch lets you scan a digital "
-        "patient, or a CT of "
-        "your own, as sparsely as you like, reconstruct it with several methods, watch them work and see "
-        "what each of "
-        "them gets right and wrong."
+        "A CT scanner takes about a thousand X-ray pictures and computes a volume from them. Fewer pictures mean "
+        "less dose and less time, but the simple formula then fails. TomoPatch lets you scan a digital patient, or "
+        "a CT of your own, as sparsely as you like, reconstruct it with several methods, watch them work and see "
+        "what each of them gets right and wrong."
     )
     if st.button(
         "Run the demo",

@@ -15,10 +15,10 @@ METHODS = ("fbp", "tv", "diffusion")
 
 
 def prepare() -> None:
-    """Load the engine, start the workers and draw the demo's volume, all while the first page is read."""
+    """Load the engine, start the workers and scan the demo's volume, all while the first page is read."""
     from pages.ui import engine
 
-    engine.reference(_scan())
+    engine.expect(_scan())
 
 
 def start() -> None:
