@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import compare_files, comparison, engine, share, shell
+from pages.ui import compare_files, compare_gallery, comparison, engine, share, shell
 
 shell.guard()
 shell.heading("Compare", "The same slice of every reconstruction, beside the volume that was scanned.")
@@ -21,6 +21,7 @@ if not chosen:
         shell.RECONSTRUCT,
     )
 comparison.comparison(scan, chosen)
+compare_gallery.gallery(scan, runs, chosen, comparison.MOST)
 with st.expander("Download"):
     compare_files.downloads(scan, [engine.known_run(run.id) or run for run in chosen])
     share.downloads(scan, chosen)

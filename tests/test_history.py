@@ -10,7 +10,7 @@ from PIL import Image
 from core import MU_WATER
 from core.metrics import quality
 from core.progress import Step, Tiles
-from core.runs.export import gif_bytes
+from core.runs.animations import MOST_SLICES, gif_bytes, slices_gif_bytes
 from core.runs.history import (
     FRAMES,
     MAX_BYTES,
@@ -183,3 +183,32 @@ def test_animations_stay_within_their_limits(parts, planes):
 def test_nothing_to_animate_is_said():
     with pytest.raises(ValueError, match="no snapshots"):
         gif_bytes([], VG, parts=[("x", "SIRT")])
+
+
+def test_a_walk_goes_through_all_slices_of_the_volumes_side_by_side():
+    """Each slice of one volume is brighter than the last; of the other darker."""
+    rise = np.linspace(-1000, 1000, VG.shape[1], dtype=np.float32)[None, :, None] * np.ones(
+        (*VG.shape,), "f4"
+    )
+    data = slices_gif_bytes([("up", rise), ("down", -rise)], VG, plane="coronal", window=(-1000, 1000))
+    pictures = [picture[24:-24].astype(float) for picture in panels(data)]
+    half = pictures[0].shape[1] // 2
+    left = [p[:, : half - 4].mean() for p in pictures]
+    right = [p[:, half + 4 :].mean() for p in pictures]
+    assert len(pictures) == VG.shape[1]
+    assert left == sorted(left)
+    assert left[-1] > 250
+    assert right == sorted(right, reverse=True)
+    assert right[-1] < 5
+
+
+@pytest.mark.parametrize("count", [1, 4, 8])
+def test_walks_stay_within_their_limits_and_show_all_volumes(count):
+    vg = VolumeGeometry((300, 8, 8), (1.0, 20.0, 20.0))
+    volumes = [("a name that is far too long for its picture", np.full(vg.shape, 1000, "<i2"))] * count
+    data = slices_gif_bytes(volumes, vg, window=(-1000, 1000))
+    picture = Image.open(io.BytesIO(data))
+    assert picture.width <= 960
+    assert MOST_SLICES / 2 < picture.n_frames <= MOST_SLICES
+    white = next(panels(data)) > 250
+    assert (white.mean(0) > 0.7).mean() > 0.95  # nearly every column of pixels belongs to a volume

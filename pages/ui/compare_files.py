@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.runs.animations import slices_gif_bytes
 from core.runs.config import ScanConfig
 from core.runs.export import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
+from core.runs.pictures import PLANES
 from core.runs.store import FINISHED, Run
 from core.volume import Volume
 from pages.ui import compare_report, engine, state, words
@@ -13,26 +15,42 @@ from pages.ui.viewer import WINDOWS, window_for
 
 
 def downloads(scan: ScanConfig, runs: list[Run]) -> None:
-    """Files of one of the volumes, and a picture of all."""
+    """Files of one of the volumes, and pictures of all."""
     ready = {run.id: run for run in runs if run.status in FINISHED}
     options = ["reference", *ready]
-    st.selectbox(
+    left, right = st.columns([2, 1])
+    left.selectbox(
         "Volume to download",
         options,
         key=state.DOWNLOAD,
         format_func=lambda r: "Reference" if r == "reference" else words.run_words(ready[r], scan),
-        help="As it is on the reconstruction grid, in HU.",
+        help="As it is on the reconstruction grid, in HU: NIfTI, DICOM and NumPy.",
     )
+    plane = right.selectbox(
+        "Slices of the GIF",
+        list(PLANES),
+        key=state.field("compare.gif"),
+        format_func=str.capitalize,
+        help="The animation goes through all slices of this plane, all volumes above side by side.",
+    )
+    looked = state.looked()
     chosen = state.download() or "reference"
 
     def volume() -> Volume:
         return engine.reference(scan).result() if chosen == "reference" else engine.result_volume(chosen)
 
-    def picture() -> bytes:
-        named = [("Reference", engine.reference(scan).result())]
-        named += [(words.told_apart(run, runs), engine.result_volume(run.id)) for run in ready.values()]
+    def named() -> list[tuple[str, Volume]]:
+        found = [("Reference", engine.reference(scan).result())]
+        return found + [(words.told_apart(run, runs), engine.result_volume(run.id)) for run in ready.values()]
+
+    def window() -> tuple[float, float]:
         level, width = WINDOWS[window_for(scan.source)]
-        return png_bytes(named, (level - width / 2, level + width / 2))
+        low, high = looked.get("window", (level - width / 2, level + width / 2))
+        return float(low), float(high)
+
+    def animation() -> bytes:
+        volumes = [(name, engine.rounded(volume)) for name, volume in named()]
+        return slices_gif_bytes(volumes, engine.geometry(scan), plane=plane, window=window())
 
     a, b, c = st.columns(3)
     a.download_button(
@@ -64,11 +82,20 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
     )
     a.download_button(
         "Picture (PNG)",
-        picture,
+        lambda: png_bytes(named(), window()),
         "tomopatch-compare.png",
         "image/png",
         width="stretch",
         on_click="ignore",
-        help="The middle slices of all volumes above.",
+        help="The middle slices of all volumes above, in the window that is set there.",
     )
-    compare_report.download(b, scan, list(ready.values()))
+    b.download_button(
+        "Animation (GIF)",
+        animation,
+        "tomopatch-compare.gif",
+        "image/gif",
+        width="stretch",
+        on_click="ignore",
+        help="Through the slices of all volumes above, side by side, in the window that is set there.",
+    )
+    compare_report.download(c, scan, list(ready.values()))

@@ -92,6 +92,9 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
             parts.append(Shown(name, air, "shown when it is done"))  # previews of large volumes are reduced
         else:
             parts.append(Shown(name, current.hu, current.note))
+            std = engine.result_std(run.id) if progress.status in FINISHED else None
+            if std is not None:
+                parts.append(Shown(f"{name}, deviation", std, kind="heat", of=name))
     geometry = engine.geometry(scan)
     state.fill({_LOOK: LINE})
     region = compare_region.chosen(geometry, MIDDLE) if state.value(_LOOK) == REGION else None
@@ -111,7 +114,8 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
     for run, progress in zip(runs, now, strict=True):
         if progress.status in engine.ACTIVE:
             _waiting(run, words.told_apart(run, runs), progress)
-    numbers, closer = st.columns([1.15, 1], gap="large")
+    with st.container(key="stacked.compare"):  # below each other where it is narrow
+        numbers, closer = st.columns([1.15, 1], gap="large")
     with numbers:
         table([engine.known_run(run.id) or run for run in runs], scan)
     with closer:
@@ -122,7 +126,13 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
             if progress.status in FINISHED
         ]
         if look == LINE:
-            _line([(p.name, p.hu) for p in parts if p.hu is not air] if reference else [], geometry, cursor)
+            _line(
+                [(p.name, p.hu) for p in parts if p.hu is not air and p.kind == "volume"]
+                if reference
+                else [],
+                geometry,
+                cursor,
+            )
         elif reference is None or not done:
             st.caption("Shown as soon as the reference and one of the runs are there.")
         elif look == REGION:

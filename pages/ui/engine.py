@@ -152,7 +152,7 @@ def result_hu(run_id: str) -> np.ndarray:
     return rounded(result_volume(run_id))
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner=False)
 def result_std(run_id: str) -> np.ndarray | None:
     """The deviation of a finished run's samples in HU, where it has several."""
     std = result_std_hu(run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,21 +30,22 @@ def shown(points: Sequence[Point]) -> list[str]:
     return [name for name in _SERIES if any(getattr(p, name) is not None for p in points)]
 
 
-def steps(points: Sequence[Point], height: int = 190) -> go.Figure:
+def steps(points: Sequence[Point], planned: int = 1, height: int = 190) -> go.Figure:
     """PSNR, residual and noise level after each step, where known; the axis is as long as the whole run.
 
-    The iterations of a start lie between -1 and 0, however many they are.
+    The iterations of a start, however many, lie left of 0 on a ground of their own. As long as there are no others,
+    `planned` says how many steps will follow.
     """
     names = shown(points)
     figure = make_subplots(
         1, max(1, len(names)), horizontal_spacing=0.06, subplot_titles=[_SERIES[name][0] for name in names]
     )
-    begin = -1 if any(p.stage for p in points) else 0
-    end = max((p.total for p in points if not p.stage), default=1)
+    end = max((p.total for p in points if not p.stage), default=planned)
+    before = max(1.0, end / 5) if any(p.stage for p in points) else 0.0
     for column, name in enumerate(names, 1):
         known = [p for p in points if getattr(p, name) is not None]
         figure.add_scatter(
-            x=[p.i / p.total - 1 if p.stage else p.i for p in known],
+            x=[(p.i / p.total - 1) * before if p.stage else p.i for p in known],
             y=[getattr(p, name) * _SERIES[name][1] for p in known],
             mode="lines+markers" if len(known) <= 30 else "lines",
             line={"color": COLOURS[column - 1], "width": 2},
@@ -53,14 +55,37 @@ def steps(points: Sequence[Point], height: int = 190) -> go.Figure:
             col=column,
         )
         if name != "psnr":
-            figure.update_yaxes(type="log", nticks=4, row=1, col=column)
+            figure.update_yaxes(type="log", row=1, col=column, **_log_ticks(figure.data[-1].y))
     figure.update_layout(
         height=height,
         **_QUIET | {"showlegend": False, "hovermode": "x", "margin": {"l": 0, "r": 8, "t": 24, "b": 0}},
     )
-    figure.update_xaxes(range=[begin - 0.02 * end, max(end, 2) * 1.03], zeroline=begin < 0)
+    figure.update_xaxes(range=[-before - 0.02 * end, end + 0.03 * max(end, 2)], zeroline=False)
+    if before:
+        every = math.ceil(end / 8)
+        ticks = range(every, end + 1, every)
+        figure.update_xaxes(tickvals=[-before / 2, *ticks], ticktext=["start", *map(str, ticks)], tickangle=0)
+        figure.add_vrect(
+            x0=-before, x1=0, fillcolor="#8a8f98", opacity=0.16, line_width=0, row="all", col="all"
+        )
     figure.update_annotations(font_size=12)
     return figure
+
+
+def _log_ticks(values: Sequence[float]) -> dict[str, Any]:
+    """Round values on a logarithmic axis, written out; plotly's own are lone digits between powers of ten."""
+    known = [v for v in values if v > 0]
+    if not known:
+        return {}
+    low, high = math.log10(min(known)), math.log10(max(known))
+    span = high - low
+    if span < 0.15:
+        return {"nticks": 4, "tickformat": ".3~g"}
+    digits: tuple[float, ...] = (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9)
+    if span > 0.6:
+        digits = (1, 2, 5) if span <= 2 else (1,)
+    ticks = [d * 10**e for e in range(math.floor(low) - 1, math.ceil(high) + 1) for d in digits]
+    return {"tickvals": ticks, "ticktext": [f"{t:.4g}" for t in ticks]}
 
 
 def sweep(
@@ -140,6 +165,9 @@ def profiles(
             x=place, y=hu[tuple(at)], name=name, mode="lines", line=line, hovertemplate="%{y:.0f} HU"
         )
     figure.update_layout(height=300, legend={"orientation": "h", "y": 1.12}, uirevision="profile", **_QUIET)
-    figure.update_xaxes(title="mm from the centre", zeroline=False)
+    half = geometry.size[axis] / 2
+    figure.update_xaxes(title="mm from the centre", zeroline=False, range=[-half, half])
     figure.update_yaxes(title="HU", zeroline=False)
+    if not volumes:
+        figure.update_yaxes(range=[-1000, 1000])  # before there is anything
     return figure

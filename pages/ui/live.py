@@ -17,6 +17,7 @@ from pages.ui.viewer import Shown, viewer, window_for
 POLL = 0.4  # seconds
 CURVE_POLL = 2.0  # of the figures: a plot takes the browser longer than the pictures
 HEIGHT = 400  # of the pictures
+BAR = "run_bar"  # page.css gives it its height
 SAMPLER = {"noisy": "Before the pass", "denoised": "Denoised", "x": "Fitted"}
 """What the diffusion sampler shows of a pass, in the order in which it comes about."""
 
@@ -70,6 +71,11 @@ def ended(now: Progress) -> None:
 
 def bar(run_id: str, now: Progress, title: str, outcome: str, *, instant: bool = False) -> bool:
     """The progress with its two buttons, or how it ended with the choice of a replay; True if that is chosen."""
+    with st.container(key=BAR):  # of one height, so that nothing below jumps when the run is over
+        return _bar(run_id, now, title, outcome, instant)
+
+
+def _bar(run_id: str, now: Progress, title: str, outcome: str, instant: bool) -> bool:
     if now.status in engine.ACTIVE:
         done, cancel, finish = st.columns([2.6, 1, 1.4], vertical_alignment="center")
         done.progress(now.share, text=f"{title}: {words.progress_words(now)}")
@@ -115,7 +121,7 @@ def _curve(run: Run[RunConfig]) -> None:
     if not now.points:
         return
     st.plotly_chart(
-        figures.steps(now.points),
+        figures.steps(now.points, _planned(run)),
         key="steps",
         config={"displayModeBar": False},
         alt="PSNR, residual and noise level over the steps",
@@ -126,8 +132,14 @@ def _curve(run: Run[RunConfig]) -> None:
         "residual": "Residual: how far the projections of the current volume are from the measured ones.",
         "sigma": "Noise: the error that the prior is told to expect in the volume that it is given.",
     }
-    before = " Left of 0: the iterations of the start." if any(p.stage for p in now.points) else ""
+    start = any(p.stage for p in now.points)
+    before = " Grey: the iterations of the start; then the passes of the prior." if start else ""
     st.caption(" ".join(told[name] for name in shown) + before)
+
+
+def _planned(run: Run[RunConfig]) -> int:
+    """How many steps follow a start."""
+    return int(run.config.params.get("num_steps", 1) * run.config.params.get("num_samples", 1))
 
 
 def _numbers(run: Run[RunConfig], now: Progress) -> None:
@@ -158,7 +170,7 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
 def _outcome(run: Run[RunConfig], now: Progress) -> str:
     if now.status == "stopped":
         return "finished early on request; the volume is the last iterate."
-    return f"done on {run.device}, measured against the reference on the reconstruction grid."
+    return f"done on {run.device}; measured on the reconstruction grid."
 
 
 def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) -> None:

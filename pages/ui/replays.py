@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.runs.animations import gif_bytes, step_words
 from core.runs.config import ScanConfig
-from core.runs.export import gif_bytes, step_words
 from core.runs.pictures import PLANES
 from core.volume import VolumeGeometry
 from pages.ui import engine

@@ -60,7 +60,8 @@ class Viewer {
     const specs = panesOf(this), count = specs.length;
     const { names, layouts, note, frames, tiles } = this.scene;
     const print = JSON.stringify([this.layout, names, layouts, note, count, frames.length, Boolean(tiles)]);
-    if (print !== this.print) {
+    const rebuilt = print !== this.print;
+    if (rebuilt) {
       this.print = print;
       this.buildBar();
       this.buildFoot();
@@ -71,7 +72,8 @@ class Viewer {
     this.current = specs;
     this.flicker.tend();
     this.mark();
-    this.redraw();
+    if (rebuilt) this.draw(); // at once: canvases have a height of their own until they are drawn
+    else this.redraw();
   }
 
   // ---- tool bar
@@ -172,7 +174,7 @@ class Viewer {
   }
 
   buildFoot() {
-    this.ramp = make('canvas', { width: 160, height: 1 });
+    this.ramp = make('canvas', { width: 160, height: 1, role: 'img' });
     this.low = make('span'); this.high = make('span'); this.where = make('span', { class: 'where' });
     const hint = 'wheel: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: hold' : '');
     this.foot.replaceChildren(
@@ -239,6 +241,7 @@ class Viewer {
       const spec = specs[i], axis = PLANES[spec.plane].across;
       pane.canvas.style.height = `${height}px`;
       pane.canvas.setAttribute('aria-label', `${spec.title}, ${spec.plane} ${deep ? 'maximum intensity projection' : 'slice'}`);
+      pane.slider.setAttribute('aria-label', `Slice of ${spec.title}`);
       pane.slider.max = scene.shape[axis] - 1;
       pane.slider.value = at(view.cursor[axis], scene.shape[axis]);
       pane.resize(across, height, Math.min(2, devicePixelRatio || 1));
@@ -260,6 +263,7 @@ class Viewer {
     const minus = (v) => String(v).replace('-', '−');
     this.low.textContent = minus(low);
     this.high.textContent = `${signed ? '+' : ''}${minus(high)} HU`;
+    this.ramp.setAttribute('aria-label', `Colours from ${this.low.textContent} to ${this.high.textContent}`);
     const f = view.hover || view.cursor;
     const [z, y, x] = f.map((q, a) => minus(Math.round((q - 0.5) * mm[a])));
     this.where.textContent = `x ${x}  y ${y}  z ${z} mm`;

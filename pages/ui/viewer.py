@@ -45,12 +45,14 @@ class Shown:
     """A volume as the viewer takes it: int16 HU (z, y, x), with a name and a short note beside it.
 
     kind: "volume" is shown in greys, "heat" (a deviation) in colours from 0 up.
+    of: the name of the volume whose deviation it is, over which it can be laid; of all if not given.
     """
 
     name: str
     hu: np.ndarray
     note: str = ""
     kind: str = "volume"
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ def viewer(
         "names": [v.name for v in volumes],
         "notes": [v.note for v in volumes],
         "kinds": [v.kind for v in volumes],
-        "heat": next((heat_top(v.hu) for v in volumes if v.kind == "heat"), 1),
+        "veils": [_veil(volumes, i, reference) for i in range(len(volumes))],
+        "heat": max((heat_top(v.hu) for v in volumes if v.kind == "heat"), default=1),
         "layouts": list(layouts),
         "layout": layout or layouts[0],
         "window": WINDOWS[window],
@@ -169,6 +172,7 @@ def replay(
         "names": labels,
         "notes": [""] * len(labels),
         "kinds": ["volume"] * len(labels),
+        "veils": [-1] * len(labels),
         "heat": 1,
         "layouts": layouts,
         "layout": "side" if len(labels) > 1 else "planes",
@@ -206,6 +210,14 @@ def _mount(
         return None
     z, y, x, level, width = (float(value) for value in seen)
     return Seen((z, y, x), (level - width / 2, level + width / 2))
+
+
+def _veil(volumes: Sequence[Shown], i: int, reference: int) -> int:
+    """The index of the deviation that can be laid over volume `i`, or -1."""
+    if i == reference or volumes[i].kind != "volume":
+        return -1
+    mine = (k for k, v in enumerate(volumes) if v.kind == "heat" and v.of in ("", volumes[i].name))
+    return next(mine, -1)
 
 
 def heat_top(hu: np.ndarray) -> int:

@@ -12,15 +12,14 @@ function beside({ scene, view }) {
 function panesOf(viewer) {
   const { scene, view } = viewer, all = scene.names.map((_, i) => i);
   const volume = viewer.pick(view.volume), other = viewer.pick(view.other);
-  const heat = view.veil ? scene.kinds.indexOf('heat') : -1;
-  const veil = (i) => (i !== scene.reference && scene.kinds[i] === 'volume' ? heat : -1);
+  const veil = (i) => (view.veil ? scene.veils[i] : -1);
   const one = (i) => ({ kind: scene.kinds[i], plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i], veil: veil(i) });
   switch (viewer.layout) {
     case 'planes':
       return Object.keys(PLANES).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: `${scene.names[volume]}, ${plane}`, veil: veil(volume) }));
     case 'side': return all.map(one);
-    case 'difference':
-      return all.filter((i) => i !== scene.reference && scene.kinds[i] === 'volume').map((i) => ({
+    case 'difference': // deviations beside them: are the errors where they were foreseen?
+      return all.filter((i) => i !== scene.reference).map((i) => (scene.kinds[i] === 'heat' ? one(i) : {
         ...one(i), veil: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`, note: '',
       }));
     case 'flicker': {

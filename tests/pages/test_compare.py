@@ -11,7 +11,7 @@ from core.regions import Region, region_quality
 from core.runs.config import RunConfig
 from core.runs.jobs import wait
 from core.volume import MU_WATER
-from pages.ui import engine, shell, state
+from pages.ui import comparison, engine, shell, state
 
 LOOK = state.field("compare.look")
 
@@ -70,17 +70,35 @@ def test_errors_are_drawn(compare, name):
     assert len(compare.get("plotly_chart")) == 1
 
 
-def test_calibration_needs_a_deviation(compare, small_scan, run_id):
+def test_calibration_needs_a_deviation_which_is_also_shown(compare, small_scan, run_id, monkeypatch):
     look(compare, "Calibration")
     assert not compare.get("plotly_chart")
     assert any("two samples" in m.value for m in compare.markdown)
-    other = engine.queue().submit(RunConfig(small_scan, "sirt", {"num_iterations": 2}))
-    assert wait(engine.queue(), other, timeout=120).status == "done"
-    result = engine.store().result(other)
+    other = engine.store().create(RunConfig(small_scan, "sirt", {"num_iterations": 2}))
+    result = engine.store().result(run_id)
     true = error(engine.reference(small_scan).result(), result.volume).abs() + 1
     std = result.volume.with_data((true * MU_WATER / 1000).to(torch.float32))
     engine.store().save_result(other, replace(result, std=std), None, "cpu")
+    shown = []
+    monkeypatch.setattr(comparison, "viewer", lambda parts, *args, **options: shown.extend(parts))
     compare.run()
     assert not compare.exception
+    assert [(p.name, p.of) for p in shown if p.kind == "heat"] == [("SIRT, deviation", "SIRT")]
     assert len(compare.get("plotly_chart")) == 1
     assert torch.allclose(engine.result_std_hu(other).double(), true, rtol=1e-4)
+
+
+def test_the_gallery_puts_a_run_beside_the_others_and_takes_it_away(compare, small_scan, run_id):
+    other = engine.store().create(RunConfig(replace(small_scan, num_views=5), "fbp"))
+    done = engine.store().result(run_id)
+    engine.store().save_result(other, done, None, "cpu")
+    compare.session_state["compare.gallery"] = True  # opened
+    compare.session_state["_compared"] = (run_id,)
+    compare.run()
+    assert not compare.exception
+    assert compare.button(key=f"gallery.{run_id}").label == "Remove"
+    assert compare.button(key=f"gallery.{run_id}").disabled  # the last one stays
+    compare.button(key=f"gallery.{other}").click().run()
+    assert compare.session_state["_compared"] == (run_id, other)
+    compare.button(key=f"gallery.{other}").click().run()
+    assert compare.session_state["_compared"] == (run_id,)

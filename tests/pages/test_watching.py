@@ -118,6 +118,21 @@ def test_replay_sends_every_volume_once_and_says_which_belong_to_a_moment(monkey
     assert head["passed"] == [True, True, False]  # no tiles over the reference
 
 
+def test_a_deviation_is_laid_over_the_volume_whose_it_is_and_over_all_if_none_is_named(monkeypatch):
+    grid = VolumeGeometry((2, 4, 4))
+    air = np.zeros(grid.shape, np.int16)
+
+    def veils(*owners):
+        volumes = [viewer.Shown("Reference", air), viewer.Shown("A", air), viewer.Shown("B", air)]
+        volumes += [viewer.Shown(f"deviation {of}", air, kind="heat", of=of) for of in owners]
+        return sent(monkeypatch, lambda: viewer.viewer(volumes, grid, key="k"))[0]["veils"]
+
+    assert veils("B") == [-1, -1, 3, -1]
+    assert veils("B", "A") == [-1, 4, 3, -1, -1]
+    assert veils("") == [-1, 3, 3, -1]
+    assert veils() == [-1, -1, -1]
+
+
 def test_colours_of_a_deviation_end_at_a_round_number_above_most_of_it():
     hu = np.arange(1000, dtype=np.int16)
     assert viewer.heat_top(hu) == 1000
@@ -131,6 +146,12 @@ def test_iterations_of_a_start_lie_before_the_first_step():
     assert figures.shown(points) == ["psnr", "residual", "sigma"]
     figure = figures.steps(points)
     residual = figure.data[1]
-    assert list(residual.x) == [-0.99, -0.5, 0.0, 1, 2, 3, 4, 5, 6]
+    assert list(residual.x) == pytest.approx([-1.2 * 0.99, -0.6, 0.0, 1, 2, 3, 4, 5, 6])
     assert figure.data[2].y[0] == 50.0  # HU
+    begun = figures.steps(points[:3], planned=6)  # as long as only the start is known
+    for axis in (begun.layout.xaxis, figure.layout.xaxis):
+        assert axis.range[0] < -1.2
+        assert 6 < axis.range[1] < 6.5
+        assert list(axis.ticktext) == ["start", "1", "2", "3", "4", "5", "6"]
+    assert list(figure.layout.yaxis2.ticktext)[2:4] == ["0.05", "0.1"]  # of the residual, from 0.1 to 0.5
     assert figures.shown([Point(1, 2, residual=0.5)]) == ["residual"]

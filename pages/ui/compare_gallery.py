@@ -1,0 +1,74 @@
+"""All runs of a volume as small pictures, a shelf for each method; one click puts a run beside the others."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.runs.config import ScanConfig
+from core.runs.store import FINISHED, Run
+from core.runs.upkeep import thumbnail
+from pages.ui import engine, state, words
+
+ACROSS = 6
+MOST = 12
+"""Pictures of one method: the newest."""
+
+
+def gallery(scan: ScanConfig, runs: Sequence[Run], chosen: Sequence[Run], most: int) -> None:
+    """The finished ones of these runs, newest first, method by method.
+
+    Parameters
+    ----------
+    chosen : sequence of Run
+        Those that are compared.
+    most : int
+        How many can be compared.
+    """
+    shelf = st.expander("All runs of this volume, by method", key="compare.gallery", on_change="rerun")
+    if not shelf.open:
+        return  # many pictures: not before somebody looks
+    methods = dict.fromkeys(run.config.method for run in chosen)
+    methods |= dict.fromkeys(run.config.method for run in runs)
+    with shelf:
+        for method in methods:
+            made = [run for run in runs if run.config.method == method and run.status in FINISHED]
+            if made:
+                _shelf(method, made, scan, chosen, most)
+
+
+def _shelf(method: str, made: Sequence[Run], scan: ScanConfig, chosen: Sequence[Run], most: int) -> None:
+    left = f", the newest {MOST} of {len(made)}" if len(made) > MOST else ""
+    st.markdown(f"**{words.method_label(method)}**{left}")
+    here = {run.id for run in chosen}
+    for first in range(0, min(MOST, len(made)), ACROSS):
+        for place, run in zip(st.columns(ACROSS), made[first : min(MOST, first + ACROSS)], strict=False):
+            with place:
+                _one(run, scan, run.id in here, full=len(here) >= most, chosen=[r.id for r in chosen])
+
+
+def _one(run: Run, scan: ScanConfig, shown: bool, *, full: bool, chosen: list[str]) -> None:
+    picture = thumbnail(engine.store(), run.id)
+    told = words.run_words(run, scan)
+    if picture is not None:
+        data = base64.b64encode(picture).decode()
+        alt = _quoted(f"Middle slice of {told}")
+        st.html(f'<img alt="{alt}" src="data:image/png;base64,{data}" style="width:100%;border-radius:6px">')
+    psnr = f"{run.metrics.psnr:.1f} dB" if run.metrics else "–"
+    st.caption(f"{run.config.scan.num_views} views, {psnr}")
+    others = [r for r in chosen if r != run.id]
+    st.button(
+        "Remove" if shown else "Compare",
+        key=f"gallery.{run.id}",
+        disabled=(full and not shown) or (shown and not others),
+        on_click=state.set_compared,
+        args=(others if shown else [*chosen, run.id],),
+        width="stretch",
+        help=told,
+    )
+
+
+def _quoted(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
