@@ -71,8 +71,8 @@ def calibration(scan: ScanConfig, runs: Named) -> None:
         return
     _chart(error_figures.calibration(known), "calibration", "True error against predicted deviation")
     st.caption(
-        "On the dashed line the samples differ by as much as they are wrong. Above it the run is surer than it "
-        "should be."
+        "On the dashed line a run is wrong by as much as it says. Above it, it is surer than it should be; below, "
+        "less sure than it could be."
     )
 
 
