@@ -1,4 +1,4 @@
-"""All runs of a volume as small pictures, a shelf for each method; one click puts a run beside the others."""
+"""All runs of a volume as small pictures, method by method; one click puts a run beside the others."""
 
 from __future__ import annotations
 
@@ -30,23 +30,17 @@ def gallery(scan: ScanConfig, runs: Sequence[Run], chosen: Sequence[Run], most: 
     shelf = st.expander("All runs of this volume, by method", key="compare.gallery", on_change="rerun")
     if not shelf.open:
         return  # many pictures: not before somebody looks
-    methods = dict.fromkeys(run.config.method for run in chosen)
-    methods |= dict.fromkeys(run.config.method for run in runs)
+    methods = dict.fromkeys(run.config.method for run in (*chosen, *runs))
+    done = [run for run in runs if run.status in FINISHED]
+    newest = [run for method in methods for run in [r for r in done if r.config.method == method][:MOST]]
+    here = [run.id for run in chosen]
     with shelf:
-        for method in methods:
-            made = [run for run in runs if run.config.method == method and run.status in FINISHED]
-            if made:
-                _shelf(method, made, scan, chosen, most)
-
-
-def _shelf(method: str, made: Sequence[Run], scan: ScanConfig, chosen: Sequence[Run], most: int) -> None:
-    left = f", the newest {MOST} of {len(made)}" if len(made) > MOST else ""
-    st.markdown(f"**{words.method_label(method)}**{left}")
-    here = {run.id for run in chosen}
-    for first in range(0, min(MOST, len(made)), ACROSS):
-        for place, run in zip(st.columns(ACROSS), made[first : min(MOST, first + ACROSS)], strict=False):
-            with place:
-                _one(run, scan, run.id in here, full=len(here) >= most, chosen=[r.id for r in chosen])
+        if len(newest) < len(done):
+            st.caption(f"The newest {MOST} of each method, of {len(done)} runs.")
+        for first in range(0, len(newest), ACROSS):
+            for place, run in zip(st.columns(ACROSS), newest[first : first + ACROSS], strict=False):
+                with place:
+                    _one(run, scan, run.id in here, full=len(here) >= most, chosen=here)
 
 
 def _one(run: Run, scan: ScanConfig, shown: bool, *, full: bool, chosen: list[str]) -> None:
@@ -57,7 +51,7 @@ def _one(run: Run, scan: ScanConfig, shown: bool, *, full: bool, chosen: list[st
         alt = _quoted(f"Middle slice of {told}")
         st.html(f'<img alt="{alt}" src="data:image/png;base64,{data}" style="width:100%;border-radius:6px">')
     psnr = f"{run.metrics.psnr:.1f} dB" if run.metrics else "–"
-    st.caption(f"{run.config.scan.num_views} views, {psnr}")
+    st.caption(f"**{words.method_label(run.config.method)}**  \n{run.config.scan.num_views} views, {psnr}")
     others = [r for r in chosen if r != run.id]
     st.button(
         "Remove" if shown else "Compare",
