@@ -23,7 +23,7 @@ def test_downloads_open_and_agree(browser, address, tmp_path):
     page.get_by_text("Values along a line").wait_for()
     page.get_by_text("Download", exact=True).click()
     found = {}
-    for button in ("NIfTI", "DICOM (zip)", "Picture (PNG)", "Report (HTML)"):
+    for button in ("NIfTI", "DICOM (zip)", "Picture (PNG)", "Animation (GIF)", "Report (HTML)"):
         with page.expect_download() as download:
             page.get_by_role("button", name=button).click()
         found[button] = tmp_path / download.value.suggested_filename
@@ -32,6 +32,7 @@ def test_downloads_open_and_agree(browser, address, tmp_path):
     assert nifti.shape == dicom.shape == (16, 48, 48)
     assert torch.allclose(nifti.hu, dicom.hu, atol=0.51)  # DICOM holds whole Hounsfield units
     assert min(Image.open(found["Picture (PNG)"]).size) > 100
+    assert Image.open(found["Animation (GIF)"]).n_frames == 16  # every slice
     context.close()
     _is_self_contained(browser, found["Report (HTML)"])
 
