@@ -49,6 +49,14 @@ class Measurement:
         if not bool(torch.isfinite(self.projections).all()):
             raise ValueError("projections hold NaN or infinity; mask or repair those pixels first.")
 
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.projections.shape))
+        dose = "no noise" if self.photon_count is None else f"{self.photon_count:.3g} photons a ray"
+        return (
+            f"Measurement({type(self.geometry).__name__}, {shape} (v, angle, u), line integrals "
+            f"{float(self.projections.min()):.3g} to {float(self.projections.max()):.3g}, {dose})"
+        )
+
     def subset(self, angle_index) -> Measurement:
         """Only these views, in this order."""
         index = torch.arange(self.geometry.num_views)

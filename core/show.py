@@ -16,7 +16,9 @@ import numpy as np
 from core.geometry import ConeBeam, ParallelBeam
 from core.measurement import Measurement, relative_dose
 from core.progress import Callback, Step
+from core.projector import Projector
 from core.reconstruct.methods import Result
+from core.views import Views
 from core.volume import Volume, VolumeGeometry
 
 if TYPE_CHECKING:
@@ -92,6 +94,17 @@ def result_html(result: Result) -> str:
     if result.residuals:
         rows["residual"] = f"{result.residuals[-1]:.3g}"
     return _card(f"Result: {result.method}", rows, slices_png([("", result.volume)]))
+
+
+def projector_html(A: Projector) -> str:
+    """What A takes and gives, and its scan."""
+    rows = {
+        "volume (z, y, x)": " x ".join(map(str, A.domain_shape)),
+        "projections (v, angle, u)": " x ".join(map(str, A.range_shape)),
+        "backend": f"{A.backend}, on {A.device.type}",
+    }
+    scan = "" if isinstance(A.pg, Views) else geometry_html(A.pg)
+    return _card("Projector", rows) + scan
 
 
 def geometry_html(pg: ParallelBeam | ConeBeam) -> str:

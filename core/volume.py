@@ -123,6 +123,14 @@ class Volume:
             )
         object.__setattr__(self, "data", self.data.to(torch.float32))
 
+    def __repr__(self) -> str:
+        hu = self.hu
+        voxels = " x ".join(f"{s:.3g}" for s in self.geometry.voxel_size)
+        return (
+            f"Volume({self.name!r}, {' x '.join(map(str, self.shape))} (z, y, x), voxels {voxels} mm, "
+            f"{float(hu.min()):.0f} to {float(hu.max()):.0f} HU)"
+        )
+
     @classmethod
     def from_hu(cls, hu: Tensor, geometry: VolumeGeometry, name: str = "") -> Volume:
         """A volume from Hounsfield units (z, y, x)."""

@@ -34,6 +34,33 @@ def test_geometries_show_themselves_in_a_notebook(small):
     assert "16 x 48 x 48" in small.geometry._repr_html_()
 
 
+def test_everything_is_a_line_in_a_shell(small):
+    """However large it is: no tensor is printed."""
+    named = Volume(small.data, small.geometry, "cylinder")
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=5))
+    m = simulate(named, A, photon_count=1e5)
+    result = reconstruct("sirt", A, m, num_iterations=2)
+    assert repr(named) == "Volume('cylinder', 16 x 48 x 48 (z, y, x), voxels 2 x 1 x 1 mm, -1000 to 500 HU)"
+    assert repr(m).startswith(
+        f"Measurement(ParallelBeam, {' x '.join(map(str, A.range_shape))} (v, angle, u)"
+    )
+    assert "1e+05 photons a ray" in repr(m)
+    assert repr(result).startswith("Result('sirt', done in ")
+    assert "16 x 48 x 48 (z, y, x) -> " in repr(A)
+    for thing in (named, m, result, A):
+        assert "\n" not in repr(thing)
+        assert len(repr(thing)) < 200
+
+
+@pytest.mark.parametrize("views", [False, True])
+def test_a_projector_shows_itself_in_a_notebook(small, views):
+    pg = ConeBeam.circular(small.geometry, num_views=7)
+    html = Projector(small.geometry, pg.views() if views else pg)._repr_html_()
+    assert "16 x 48 x 48" in html
+    assert "joseph" in html
+    assert ("data:image/png" in html) != views  # bare vectors have no picture
+
+
 def test_names_from_files_never_become_html(small):
     named = Volume(small.data, small.geometry, "<script>alert(1)</script>")
     assert "<script>" not in named._repr_html_()

@@ -79,6 +79,17 @@ class Projector:
         self.T = Transpose(self)
         self._norm: float | None = None
 
+    def __repr__(self) -> str:
+        voxels, rays = (" x ".join(map(str, shape)) for shape in (self.domain_shape, self.range_shape))
+        return (
+            f"Projector({type(self.pg).__name__}, {voxels} (z, y, x) -> {rays} (v, angle, u), {self.backend})"
+        )
+
+    def _repr_html_(self) -> str:
+        from core.show import projector_html
+
+        return projector_html(self)
+
     def __call__(self, x: Tensor) -> Tensor:
         """Line integrals (v, angle, u) of x (z, y, x)."""
         self._check(x, self.domain_shape, "the volume", "(z, y, x)")

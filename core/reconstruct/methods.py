@@ -77,6 +77,10 @@ class Result:
     residuals: tuple[float, ...] = ()
     std: Volume | None = None
 
+    def __repr__(self) -> str:
+        residual = f", residual {self.residuals[-1]:.3g}" if self.residuals else ""
+        return f"Result({self.method!r}, {self.status} in {self.seconds:.1f} s{residual}, {self.volume!r})"
+
     def _repr_html_(self) -> str:
         from core.show import result_html
 

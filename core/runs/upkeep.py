@@ -54,12 +54,12 @@ def kept(store: RunStore) -> list[Kept]:
     found = []
     for run in store.all_runs():
         with contextlib.suppress(ValueError):  # deleted meanwhile
-            size, used = _size(store.run_folder(run.id)), store.last_used(run.id)
+            size, used = size_on_disk(store.run_folder(run.id)), store.last_used(run.id)
             found.append(Kept(run, size, max(run.created, used)))
     return found
 
 
-def _size(folder: Path) -> int:
+def size_on_disk(folder: Path) -> int:
     """Bytes of the files in it; a run at work writes and renames some while they are counted."""
     total = 0
     for path in folder.rglob("*"):

@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.runs.config import RunConfig
 from core.runs.store import FINISHED, Run
-from core.runs.upkeep import USUAL_LIMIT, Kept, kept, limit_bytes, thumbnail
+from core.runs.upkeep import USUAL_LIMIT, Kept, limit_bytes, size_on_disk, thumbnail
 from pages.ui import engine, shell, state, words
 
 MOST_NAME = 60
@@ -20,7 +20,7 @@ _KINDS = {"draw": "Prior, drawn", "denoise": "Prior, denoised"}
 
 
 def view() -> None:
-    runs = kept(engine.store())
+    runs = kept()
     if not runs:
         shell.missing(
             "**Nothing was made here yet.** Start with a scan, or with the demo on Home.", shell.ACQUIRE
@@ -51,6 +51,34 @@ def view() -> None:
     _actions(chosen)
 
 
+def kept() -> list[Kept]:
+    """All runs with their sizes; that of a run that is over does not change and is counted once."""
+    found = []
+    for run in engine.store().all_runs():
+        size = _changing_size(run.id) if run.status in engine.ACTIVE else _size_of(run.id, run.status)
+        found.append(Kept(run, size, run.created))
+    return found
+
+
+def _changing_size(run_id: str) -> int:
+    try:
+        return size_on_disk(engine.store().run_folder(run_id))
+    except ValueError:  # deleted meanwhile
+        return 0
+
+
+@st.cache_resource(max_entries=5000, show_spinner=False)
+def _size_of(run_id: str, status: str) -> int:
+    return _changing_size(run_id)
+
+
+@st.cache_resource(max_entries=5000, show_spinner=False)
+def _picture(run_id: str) -> str | None:
+    """The picture in the table, as an address of its own; None without a volume."""
+    picture = thumbnail(engine.store(), run_id)
+    return None if picture is None else "data:image/png;base64," + base64.b64encode(picture).decode()
+
+
 def _ticked(event: Any, runs: Sequence[Kept]) -> list[Run]:
     """The runs whose rows are chosen."""
     return [runs[i].run for i in event.selection.rows if i < len(runs)]
@@ -72,10 +100,9 @@ def _room(runs: Sequence[Kept]) -> None:
 
 def _row(k: Kept, names: dict[str, str]) -> dict[str, Any]:
     run = k.run
-    picture = thumbnail(engine.store(), run.id) if run.status in FINISHED else None
     method = run.config.method
     return {
-        "Picture": None if picture is None else "data:image/png;base64," + base64.b64encode(picture).decode(),
+        "Picture": _picture(run.id) if run.status in FINISHED else None,
         "Name": ("📌 " if run.pinned else "")
         + (run.name or _KINDS.get(method) or words.method_label(method)),
         "What": _what(run, names),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.browser.screenshots import keep
 from tests.browser.server import FLAGS, chromium, serve
 
 
@@ -24,8 +25,17 @@ def address(tmp_path_factory, browser):
         yield address
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """How a test ended, for the fixture that takes a picture where it failed."""
+    report = yield
+    if report.when == "call":
+        item.failed = report.failed
+    return report
+
+
 @pytest.fixture
-def page(browser, address):
+def page(browser, address, request):
     """A fresh visitor on the first page; fails the test on a script error or a request to the outside."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
     page = context.new_page()
@@ -39,5 +49,7 @@ def page(browser, address):
     page.goto(address)
     page.get_by_role("heading", level=1).wait_for()
     yield page
+    if getattr(request.node, "failed", False):
+        keep(page, f"failed-{request.node.originalname}")
     context.close()
     assert wrong == []

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tests.browser.screenshots import keep
+
 pytestmark = pytest.mark.browser
 
 
@@ -41,6 +43,7 @@ def test_demo_button_leads_to_a_comparison_that_fills_itself(page):
     wait_for_pixels(page)
     page.get_by_text("Values along a line").wait_for()
     assert "compare=" in page.url
+    keep(page, "demo")
     # the heavy runs would keep the next test waiting
     for method in ("TV", "Diffusion"):
         cancel = page.get_by_role("button", name=f"Cancel {method}")

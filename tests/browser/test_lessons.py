@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.browser.screenshots import keep
 from tests.browser.test_by_mouse import wait_for_pixels
 
 pytestmark = pytest.mark.browser
@@ -14,16 +15,19 @@ def test_a_lesson_leads_to_its_pictures_and_back_to_the_challenge(page, address)
     page.get_by_role("heading", level=1, name="Compare").wait_for()
     wait_for_pixels(page)
     page.get_by_text("FBP (none)").first.wait_for()
+    keep(page, "lesson-compared")
     page.get_by_role("link", name="Back to the lesson").click()
     page.get_by_role("heading", name="Why filtered").wait_for()
     page.get_by_text("Answer", exact=True).click()
     page.get_by_text("the ramp multiplies by |f|").wait_for()
+    keep(page, "lesson")
     page.get_by_text("Challenge: find the lesion").click()
     page.get_by_role("radio", name="FBP").click()
     page.get_by_role("button", name="Scan", exact=True).click()
     wait_for_pixels(page)
     page.get_by_role("button", name="It is here").click()
     page.get_by_text("Not there.").wait_for()
+    keep(page, "challenge")
     page.wait_for_function("() => decodeURIComponent(location.search).includes('\"wrong\":1')")
     page.reload()  # the search is in the address
     page.get_by_role("button", name="It is here").wait_for()

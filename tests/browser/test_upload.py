@@ -7,6 +7,7 @@ import pytest
 
 from core import phantom
 from core.runs.export import dicom_zip_bytes
+from tests.browser.screenshots import keep
 from tests.browser.test_by_mouse import drawn, open_page
 
 pytestmark = pytest.mark.browser
@@ -24,6 +25,7 @@ def test_uploaded_dicom_series_is_scanned_and_reconstructed(page, tmp_path):
     page.get_by_text(f"Loaded: {len(slices)} files.").wait_for()
     page.locator(".sv canvas").first.wait_for()
     page.wait_for_function("() => decodeURIComponent(location.search).includes('volume:')")
+    keep(page, "upload-acquire")
 
     page.get_by_role("button", name="Reconstruct this scan").click()
     page.get_by_role("heading", level=1, name="Reconstruct").wait_for()
@@ -33,6 +35,7 @@ def test_uploaded_dicom_series_is_scanned_and_reconstructed(page, tmp_path):
     page.get_by_role("button", name="Compare runs").click()
     page.get_by_text("Values along a line").wait_for()
     assert drawn(page).get_attribute("data-layout") == "side"
+    keep(page, "upload-compared")
 
 
 def test_a_file_that_is_no_ct_is_refused_in_a_sentence(page, tmp_path):

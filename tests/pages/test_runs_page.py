@@ -27,7 +27,7 @@ def chosen(monkeypatch, ids):
 
 
 def test_an_empty_store_says_where_to_begin(app, monkeypatch):
-    monkeypatch.setattr(runs_view, "kept", lambda store: [])
+    monkeypatch.setattr(runs_view, "kept", list)
     app.switch_page(shell.RUNS).run()
     assert not app.exception
     assert "Nothing was made here yet" in texts(app)
@@ -40,6 +40,21 @@ def test_all_runs_are_in_the_table(app, two):
     assert {"FBP", "SIRT"} <= {name.removeprefix("📌 ") for name in table["Name"]}
     assert all(p.startswith("data:image/png;base64,") for p in table["Picture"].dropna())
     assert table["What"].str.contains("11 views").sum() >= 2
+
+
+def test_sizes_and_pictures_are_read_once(app, two, monkeypatch):
+    app.switch_page(shell.RUNS).run()
+    first = app.dataframe[0].value
+    read = []
+    for name in ("size_on_disk", "thumbnail"):
+        monkeypatch.setattr(runs_view, name, lambda *args, name=name: read.append(name))
+    app.switch_page(shell.HOME).run()
+    app.switch_page(shell.RUNS).run()
+    again = app.dataframe[0].value
+    assert read == []
+    assert first["Size"].equals(again["Size"])
+    assert first["Picture"].equals(again["Picture"])
+    assert (first["Size"] > 0).all()
 
 
 def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
