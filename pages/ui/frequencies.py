@@ -23,11 +23,15 @@ def covered(volume: Volume, pg: Scan) -> Coverage:
 
 def drawing(found: Coverage, pg: Scan) -> dict[str, Any]:
     """What the browser needs to draw it."""
+    fan = [0.0, 0.0]
+    if isinstance(pg, ConeBeam):
+        half, shift = pg.det_shape[1] * pg.pixel_size[1] / 2, pg.det_offset[1]
+        fan = [math.atan((shift + side * half) / pg.src_det_dist) for side in (-1, 1)]
     return {
         "lines": [round(a, 4) for a in found.directions],
         "share": [round(s, 3) for s in found.share],
         "dense": min(1.0, found.crowther / found.nyquist),
-        "fan": pg.fan_angle / 2 if isinstance(pg, ConeBeam) else 0.0,
+        "fan": fan,  # the ray at this angle of the fan belongs to the direction so much before the view's line
     }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.ui import engine, shell, state
-from pages.ui.lessons import LESSONS, Step
+from pages.ui.lesson_parts import Step
+from pages.ui.lessons import LESSONS
 
 CHALLENGE = "challenge"
 

@@ -2,63 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from core.runs.config import RunConfig, ScanConfig
 from core.scan.scene import Lesion
 from pages.ui import shell
-
-
-@dataclass(frozen=True)
-class Step:
-    """Something to look at: what for, and the app's state in which it can be seen.
-
-    Attributes
-    ----------
-    text : str
-    label : str
-        Of the button.
-    page : str
-        Where the button leads.
-    scan : ScanConfig
-        The current scan there.
-    runs : tuple of RunConfig
-        Queued, and what Compare shows; on Reconstruct the first is the current run.
-    sweep : dict
-        What is typed on What if; see `state.sweep`.
-    """
-
-    text: str
-    label: str
-    page: str
-    scan: ScanConfig
-    runs: tuple[RunConfig, ...] = ()
-    sweep: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """A lesson: what it is about, its steps, what else to try, and a question with its answer."""
-
-    title: str
-    minutes: int
-    lead: str
-    steps: tuple[Step, ...]
-    tries: tuple[str, ...]
-    question: str
-    answer: str
-
+from pages.ui.lesson_parts import Lesson, Step
 
 GRID = (64, 128, 128)
+LIGHT = (64, 96, 96)
 SMALL = (32, 96, 96)
+"""For what takes longer: a step of a lesson should be done within half a minute on a laptop."""
 THORAX = ScanConfig("phantom:thorax:0", GRID, num_views=180)
 SPHERES = ScanConfig("phantom:spheres", GRID, num_views=180)
 DISCS = ScanConfig(
     "phantom:defrise",
-    GRID,
+    LIGHT,
     beam="cone",
-    num_views=180,
+    num_views=120,
     angle_range=360.0,
     src_orig_dist=300.0,
     src_det_dist=600.0,
@@ -82,8 +44,9 @@ LESSONS: dict[str, Lesson] = {
         (
             Step(
                 "Five balls in a larger one are scanned from 180 directions. The **sinogram** shows one row of the "
-                "detector: a line for each direction. Follow one ball through it: as the scanner turns, its shadow "
-                "swings from side to side and draws a sine curve.",
+                "detector: a line for each direction. Click one of the balls in *Object*: as the scanner turns, its shadow "
+                "swings from side to side and draws a sine curve. Then click into the sinogram: the ray that was measured "
+                "there is drawn through the object.",
                 "Open the balls on Acquire",
                 shell.ACQUIRE,
                 SPHERES,
@@ -111,9 +74,9 @@ LESSONS: dict[str, Lesson] = {
         "Smearing every picture back along its rays gives a volume, but a blurred one. One filter repairs that exactly.",
         (
             _compare(
-                "180 views without noise. **Without the filter** each ball is surrounded by a glow that falls with the "
-                "distance: where the smears of all directions meet, they add up, and near it they still overlap. The "
-                "ramp filter makes each smear negative beside its middle, so that the glow cancels.",
+                "180 views without noise. **Without the filter** everything lies in a haze: where the smears of all "
+                "directions meet, they add up, and near it they still overlap, so that each point is surrounded by a glow "
+                "that falls with the distance. The ramp filter makes each smear negative beside its middle: the glow cancels.",
                 "Compare with and without the filter",
                 _run(SPHERES, "fbp", filter="none"),
                 _run(SPHERES, "fbp"),
@@ -150,16 +113,17 @@ LESSONS: dict[str, Lesson] = {
                 "reconstruction of its own; click one to see it.",
                 "Open the curve on What if",
                 shell.WHAT_IF,
-                THORAX,
+                replace(THORAX, grid=SMALL),
                 sweep={"num_views": "8, 12, 20, 40, 80, 160", "angle_range": "", "photons": "", "methods": "fbp,tv"},
             ),
         ),
         (
             "In Compare choose *Difference* against the reference: streaks have no anatomy.",
+            "On Acquire move *Views* and watch *Frequencies*: within the dashed circle the lines are dense enough.",
             "Add SIRT on What if. At how many views does FBP overtake it?",
         ),
-        "How many views does filtered backprojection need for 128 voxels across?",
-        "About pi/2 times 128, some 200: then the samples at the edge of the frequency disc are as dense as those along "
+        "How many views does filtered backprojection need for 96 voxels across, as in the curve?",
+        "About pi/2 times 96, some 150: then the samples at the edge of the frequency disc are as dense as those along "
         "the detector. With a tenth of them the curve on What if is far below.",
     ),
     "angles": Lesson(
@@ -172,6 +136,14 @@ LESSONS: dict[str, Lesson] = {
                 "wedge of directions.",
                 "Compare three angle ranges",
                 *(_run(THORAX, "fbp", {"num_views": 60, "angle_range": a}) for a in (180.0, 120.0, 90.0)),
+            ),
+            Step(
+                "The scan over 90 degrees, as it is taken. Every view measures one line of *Frequencies* (the central slice "
+                "theorem); as the scanner turns, the yellow line sweeps over what is measured. The orange wedge is never "
+                "reached: move *Angle range* and watch it open and close.",
+                "See the missing wedge on Acquire",
+                shell.ACQUIRE,
+                replace(THORAX, num_views=60, angle_range=90.0),
             ),
             _compare(
                 "Total variation prefers even regions with sharp edges. It takes the streaks away, but it has not seen "
@@ -194,7 +166,7 @@ LESSONS: dict[str, Lesson] = {
         "A flat panel sees a whole volume at once, at a price: away from the middle plane the data are not complete.",
         (
             _compare(
-                "A stack of flat discs, 180 views, a source that is near. Look at the *coronal* plane: Feldkamp's "
+                "A stack of flat discs, 120 views, a source that is near. Look at the *coronal* plane: Feldkamp's "
                 "formula (FDK) is exact in the middle and lets the outer discs fade and bend.",
                 "Compare FDK with the truth",
                 _run(DISCS, "fdk"),
@@ -230,7 +202,7 @@ LESSONS: dict[str, Lesson] = {
                 "The same as a curve, for a formula and for a method that knows how sure each ray is.",
                 "Open the curve on What if",
                 shell.WHAT_IF,
-                replace(THORAX, num_views=60),
+                replace(THORAX, grid=SMALL, num_views=60),
                 sweep={"num_views": "", "angle_range": "", "photons": "1e3, 3e3, 1e4, 3e4, 1e5", "methods": "fbp,tv"},
             ),
         ),
@@ -279,14 +251,17 @@ LESSONS: dict[str, Lesson] = {
                 "20 views of a digital patient that the prior has never seen. It takes off what does not look like CT, "
                 "and the measurement pulls it back to what was seen, in turns.",
                 "Compare total variation and diffusion",
-                *(_run(THORAX, m, {"num_views": 20, "photons": 1e5}) for m in ("fbp", "tv", "diffusion")),
+                *(
+                    _run(THORAX, m, {"grid": LIGHT, "num_views": 20, "photons": 1e5})
+                    for m in ("fbp", "tv", "diffusion")
+                ),
             ),
             _compare(
                 "Now a nodule of 12 mm is planted in the lung, and there are only 8 views. Find it in the reference "
                 "first, then look for it in the others, and for spots that look like it and are not in the reference.",
                 "Look for the nodule",
                 *(
-                    _run(THORAX, m, {"num_views": 8, "photons": 1e5, "lesions": (NODULE,)})
+                    _run(THORAX, m, {"grid": LIGHT, "num_views": 8, "photons": 1e5, "lesions": (NODULE,)})
                     for m in ("tv", "diffusion")
                 ),
             ),

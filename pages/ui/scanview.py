@@ -34,7 +34,7 @@ SCRIPTS = (
     "scanview_steer.js",
     "scanview.js",
 )
-_SHOWN = (64, 160, 160)
+_SHOWN = (48, 128, 128)
 """Slices, rows and columns of the object that are sent to be clicked on, at most."""
 _HTML = """<div class="box"><div class="sv">
 <canvas class="space3d" tabindex="0" role="img" aria-label="Source, detector and object in space; arrow keys turn it"></canvas>

@@ -16,7 +16,7 @@ function drawFrequencies(sv, { c, w, h, ratio }) {
   c.lineWidth = ratio; c.strokeStyle = `rgba(${PANEL}, ${Math.min(0.8, Math.max(0.16, 24 / lines.length)).toFixed(3)})`;
   c.beginPath(); lines.forEach((angle) => line(angle)); c.stroke();
   const now = Math.atan2(p.across[1], p.across[2]);
-  if (fan > 0) { c.fillStyle = `rgba(${RAY}, .28)`; c.beginPath(); bow(now - fan, now + fan); c.fill(); }
+  if (fan[1] > fan[0]) { c.fillStyle = `rgba(${RAY}, .28)`; c.beginPath(); bow(now - fan[1], now - fan[0]); c.fill(); }
   c.strokeStyle = `rgba(${RAY}, 1)`; c.lineWidth = 2 * ratio;
   c.beginPath(); line(now); c.stroke();
   c.strokeStyle = 'rgba(160, 176, 192, .7)'; c.lineWidth = ratio;

@@ -99,3 +99,18 @@ def test_frequencies_are_told_as_they_are():
     assert "double cone" in told["tilted"]
     assert "fan beam" in told["cone"]
     assert "central slice" not in told["cone"]
+
+
+def test_the_bow_tie_of_a_shifted_fan_lies_where_its_rays_do():
+    vg = VolumeGeometry((8, 64, 64))
+    pg = ConeBeam.circular(
+        vg, num_views=9, src_orig_dist=200, src_det_dist=300, det_offset=(0.0, 30.0), det_shape=(8, 40)
+    )
+    found = frequencies.covered(Volume.from_hu(torch.zeros(vg.shape), vg), pg)
+    low, high = frequencies.drawing(found, pg)["fan"]
+    views = pg.views()
+    for k in range(pg.num_views):
+        for edge, fan in ((-0.5, low), (0.5, high)):
+            ray = views.det_pos[k] + edge * pg.det_shape[1] * views.det_u[k] - views.source[k]
+            line = found.directions[k] - fan  # a ray measures the frequencies across itself
+            assert ray[2] * math.cos(line) + ray[1] * math.sin(line) == pytest.approx(0, abs=1e-6)
