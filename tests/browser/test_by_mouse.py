@@ -20,7 +20,7 @@ def wait_for_pixels(page):
     """Until the first picture is neither black nor one grey."""
     page.locator(".tv canvas").first.evaluate(
         """async (c) => {
-        for (let k = 0; k < 3000; k++) {
+        for (const began = performance.now(); performance.now() - began < 170_000;) {  // patient, too
           const d = c.getContext('2d').getImageData(c.width / 4, c.height / 4, c.width / 2, c.height / 2).data;
           let low = 255, high = 0;
           for (let i = 0; i < d.length; i += 4) { low = Math.min(low, d[i]); high = Math.max(high, d[i]); }
