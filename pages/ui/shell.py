@@ -35,7 +35,8 @@ TABLE = {
 
 
 def navigation() -> Any:
-    """The chosen page."""
+    """The chosen page. The app's looks come first: a page must not move once it is drawn."""
+    st.html(f"<style>{(Path(__file__).parent / 'page.css').read_text('utf-8')}</style>")
     return st.navigation([st.Page(path, title=title, default=path == HOME) for path, title in TABLE.items()])
 
 
@@ -100,7 +101,6 @@ def needed_scan() -> ScanConfig:
 
 def _sidebar() -> None:
     """The current volume, scan and run, on every page."""
-    st.html(f"<style>{(Path(__file__).parent / 'page.css').read_text('utf-8')}</style>")
     with st.sidebar, st.container(gap="xsmall"):
         st.markdown("**TomoPatch**")
         scan = state.scan()

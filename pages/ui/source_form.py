@@ -80,14 +80,19 @@ def choose_grid(source: str) -> Shape:
     """The reconstruction grid (z, y, x)."""
     phantom = source.startswith("phantom:")
     native = None if phantom else engine.source(source).shape
-    options = [label for label in GRIDS if not (phantom and label == "Native")]
-    if state.value("grid") not in options:
-        state.fill({"grid": "S"}, overwrite=True)
 
     def shape(label: str) -> Shape:
         grid = GRIDS[label] or native
         assert grid is not None  # Native is offered where there is a stored volume only
         return grid if native is None else tuple(min(a, b) for a, b in zip(grid, native, strict=True))  # type: ignore[return-value]
+
+    offered = [label for label in GRIDS if not (phantom and label == "Native")]
+    # of a small volume the larger grids are the same: the first of them stands for all
+    first = {shape(label): label for label in reversed(offered)}
+    options = [label for label in offered if first[shape(label)] == label]
+    wish = state.value("grid")
+    if wish not in options:
+        state.fill({"grid": first[shape(wish)] if wish in offered else "S"}, overwrite=True)
 
     label = st.segmented_control(
         "Reconstruction grid",

@@ -154,6 +154,9 @@ def test_uploaded_volume_is_stored_and_scanned(app):
     stored = engine.store().volume(source.removeprefix("volume:"))
     assert stored.shape == volume.shape
     assert float((stored.hu - volume.hu).abs().max()) < 1
+    grids = app.segmented_control(key=state.field("grid"))
+    assert len(grids.options) == 1  # all grids are the volume's own
+    assert app.session_state["_scan"].grid == volume.shape
 
 
 def test_upload_that_is_no_scan_is_explained(app):
