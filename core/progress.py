@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
+
+State = Mapping[str, Any]
+"""What a method needs to go on after a step: tensors and numbers by name. Its tensors may be the method's own memory."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class Step:
         What the pass was made of; None for classic methods.
     stage : str
         "" is the method proper; "start" is what makes the estimate that it begins with.
+    state : f() -> State, or None
+        What the method takes as `resume` to go on after this step with the same result. To be called within the
+        callback, and not for the last step of a stage. None = it can only begin anew.
     """
 
     i: int
@@ -52,10 +59,23 @@ class Step:
     denoised: Tensor | None = None
     tiles: Tiles | None = None
     stage: str = ""
+    state: Callable[[], State] | None = None
 
 
 Callback = Callable[[Step], None]
 """Called once per iteration; returns nothing; raises StopIteration to stop the method."""
+
+
+def nested(name: str, state: State) -> dict[str, Any]:
+    """The state of a part of a method, as names in that of the whole."""
+    return {f"{name}.{key}": value for key, value in state.items()}
+
+
+def state_of(name: str, state: State | None) -> dict[str, Any] | None:
+    """What `nested` put there; None where there is nothing of it."""
+    return {
+        k.removeprefix(f"{name}."): v for k, v in (state or {}).items() if k.startswith(f"{name}.")
+    } or None
 
 
 def stops(callback: Callback | None, step: Step) -> bool:

@@ -5,15 +5,15 @@ Knows nothing of tomography: `correct` is any function that bends the denoised e
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from core.prior.denoiser import Denoiser
-from core.progress import Callback, Step, stops
+from core.progress import Callback, State, Step, stops
 
 Correct = Callable[[Tensor, float], Tensor]
 """correct(denoised, sigma) -> the estimate to go on with; called with falling sigma."""
@@ -40,6 +40,7 @@ def sample(
     correct: Correct | None = None,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
+    resume: State | None = None,
 ) -> Tensor:
     """Go from x, which holds noise of level sigmas[0], down to the last level: one pass of the denoiser a step.
 
@@ -62,6 +63,8 @@ def sample(
         Source of the fresh noise.
     callback : f(Step) or None
         Gets x, the denoised and the corrected estimate (`Step.x`) of each step.
+    resume : State or None
+        Go on after the step that had this `state`; the generator must be as it was then.
 
     Returns
     -------
@@ -72,27 +75,39 @@ def sample(
         raise ValueError(f"order must be 1 (Euler) or 2 (DPM-Solver++ 2M), got {order}.")
     if not 0 <= churn <= 1:
         raise ValueError(f"churn must lie between 0 and 1, got {churn}.")
-    previous: tuple[Tensor, float] | None = None
-    estimate = x
-    for i, (sigma, sigma_next) in enumerate(itertools.pairwise(sigmas)):
-        denoised = denoiser(x, sigma)
-        estimate = denoised if correct is None else correct(denoised, sigma)
-        if stops(callback, Step(i + 1, len(sigmas) - 1, estimate, sigma=sigma, noisy=x, denoised=denoised)):
-            return estimate
-        if sigma_next == 0:
-            return estimate
+    num_steps = len(sigmas) - 1
+    done, estimate = 0, x
+    before: Tensor | None = None  # the estimate of the step before
+    if resume is not None:
+        done, x, estimate = int(resume["i"]), resume["x"], resume["estimate"]
+        before = resume.get("before")
+
+    def descend(i: int) -> Tensor:
+        """The sample at level i."""
+        sigma, sigma_next = sigmas[i - 1], sigmas[i]
         fresh = churn * sigma_next * math.sqrt(1 - (sigma_next / sigma) ** 2)
         kept = math.sqrt(sigma_next**2 - fresh**2)
         guess = estimate
-        if order == 2 and previous is not None:
-            before, sigma_before = previous
-            r = (math.log(sigma_before) - math.log(sigma)) / (math.log(sigma) - math.log(sigma_next))
+        if order == 2 and before is not None:
+            r = (math.log(sigmas[i - 2]) - math.log(sigma)) / (math.log(sigma) - math.log(sigma_next))
             guess = (1 + 0.5 / r) * estimate - (0.5 / r) * before
-        x = guess + (kept / sigma) * (x - guess)
-        if fresh > 0:
-            x = x + fresh * _randn_like(x, generator)
-        previous = (estimate, sigma)
-    return x
+        lower = guess + (kept / sigma) * (x - guess)
+        return lower + fresh * _randn_like(x, generator) if fresh > 0 else lower
+
+    for i in range(done, num_steps):
+        if i:
+            x, before = descend(i), estimate
+        denoised = denoiser(x, sigmas[i])
+        estimate = denoised if correct is None else correct(denoised, sigmas[i])
+        state = partial(_state, i + 1, x, estimate, before)
+        step = Step(i + 1, num_steps, estimate, sigma=sigmas[i], noisy=x, denoised=denoised, state=state)
+        if stops(callback, step):
+            return estimate
+    return estimate if sigmas[-1] == 0 else descend(num_steps)
+
+
+def _state(i: int, x: Tensor, estimate: Tensor, before: Tensor | None) -> State:
+    return {"i": i, "x": x, "estimate": estimate} | ({} if before is None else {"before": before})
 
 
 def _randn_like(x: Tensor, generator: torch.Generator | None) -> Tensor:

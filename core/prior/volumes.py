@@ -11,7 +11,7 @@ from torch import Tensor
 from core.prior.denoiser import PatchPrior
 from core.prior.patches import PatchGrid
 from core.prior.sampler import karras_sigmas, sample
-from core.progress import Callback, Step
+from core.progress import Callback, State, Step, nested, state_of
 from core.volume import Volume, VolumeGeometry
 
 
@@ -50,6 +50,7 @@ def draw(
     churn: float = 0.5,
     seed: int = 0,
     callback: Callback | None = None,
+    resume: State | None = None,
 ) -> Volume:
     """Sample a volume from noise alone.
 
@@ -63,6 +64,8 @@ def draw(
         See `core.prior.sampler.sample`.
     callback : f(Step) or None
         Gets volumes in mu [1/mm].
+    resume : State or None
+        The `state` of an earlier step, to go on from.
     """
     prior = prior.at(geometry.voxel_size)
     generator = torch.Generator().manual_seed(seed)
@@ -78,9 +81,17 @@ def draw(
         assert step.noisy is not None
         assert step.denoised is not None
         x, noisy, denoised = (PatchPrior.from_network(part) for part in (step.x, step.noisy, step.denoised))
-        callback(replace(step, x=x, noisy=noisy, denoised=denoised, tiles=tiling.used()))
+        callback(
+            replace(step, x=x, noisy=noisy, denoised=denoised, tiles=tiling.used(), state=lambda: state(step))
+        )
+
+    def state(step: Step) -> State:
+        assert step.state is not None
+        return {"generator": generator.get_state()} | nested("sample", step.state())
 
     x = prior.config.mean + sigma_max * torch.randn(geometry.shape, generator=generator)
+    if resume is not None:
+        generator.set_state(resume["generator"].cpu())
     x = sample(
         by_tiles,
         x,
@@ -89,5 +100,6 @@ def draw(
         churn=churn,
         generator=generator,
         callback=None if callback is None else tell,
+        resume=state_of("sample", resume),
     )
     return Volume(PatchPrior.from_network(x).cpu(), geometry, "sample of the prior")

@@ -10,7 +10,9 @@ knows the errors of such starts is that of restoration priors (Hu et al. 2024).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,12 +21,12 @@ from torch.nn import functional
 from core.prior.denoiser import PatchPrior
 from core.prior.patches import PatchGrid
 from core.prior.sampler import karras_sigmas, sample
-from core.progress import Callback, Step, Tiles, stops
+from core.progress import Callback, State, Step, Tiles, nested, state_of, stops
 from core.projector import Projector
 from core.reconstruct.calibration import Calibration
-from core.reconstruct.iterative import relative_weights
+from core.reconstruct.consistency import DataConsistency
 from core.reconstruct.starts import STARTS, expected_error
-from core.volume import MU_WATER, Shape, VolumeGeometry
+from core.volume import Shape, VolumeGeometry
 
 SIGMA_OF_NOISE = 10.0  # noise level from which a volume is made of noise alone
 
@@ -57,6 +59,7 @@ def diffusion(
     num_samples: int = 1,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
+    resume: State | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Posterior sampling with a patch diffusion prior.
 
@@ -94,6 +97,8 @@ def diffusion(
         Each pass is averaged with that over the volume mirrored left to right, which is as likely: a bit better.
     num_samples : int
         More than one: their mean and, from their deviation, how far it is off.
+    resume : State or None
+        The `state` of an earlier step, to go on from; it brings the generator's.
 
     Returns
     -------
@@ -106,22 +111,28 @@ def diffusion(
         stages = 1 + max(0, math.ceil(math.log2(max(A.domain_shape[1:]) / COARSEST)))
     first = STARTS[warm_start]
     scale = float(torch.linalg.vector_norm(y)) or 1.0
-    warm = None
-    if first is not None:
-        x_init, start = None, _Start(A.domain_shape, callback)
-        if stages > 1:
+    if generator is not None and resume is not None and "generator" in resume:
+        generator.set_state(resume["generator"].cpu())
+    begun, passes = state_of("start", resume), state_of("passes", resume)
+    warm = None if passes is None else passes.get("warm")
+    if first is not None and passes is None:
+        x_init, start = None, _Start(A.domain_shape, callback, generator)
+        if stages > 1 and begun is None:
+            start.part = "coarse"
             coarse = Projector(halved_grid(A.vg), A.pg, A.backend)
             x, _ = diffusion(
                 coarse, y, prior.at(coarse.vg.voxel_size), weights=weights, num_steps=num_steps, rho=rho,
                 sigma_max=sigma_max, start_noise=0.0, warm_start=warm_start, start_iterations=start_iterations,
                 stages=stages - 1, trust=trust, cg_iterations=cg_iterations, churn=churn, mirror=mirror,
-                generator=generator, callback=start,
+                generator=generator, callback=start, resume=state_of("coarse", resume),
             )  # fmt: skip
             x_init = on_grid(x, A.domain_shape)
             if start.stopped:
                 return x_init, None
+        start.part = "start"
+        if stages > 1:
             start_iterations = max(1, start_iterations // 3)
-        x = first(A, y, weights, x_init, start_iterations, start)
+        x = first(A, y, weights, x_init, start_iterations, start, begun)
         if start.stopped:
             return x, None
         warm = PatchPrior.to_network(x)
@@ -132,7 +143,7 @@ def diffusion(
     if start_noise is None:
         start_noise = 0.0 if num_samples == 1 else sigma_max / 3
     keep = None if warm is None else _not_air(warm)
-    samples = _Samples(num_samples, num_steps, consistency, scale, callback)
+    samples = _Samples(num_samples, num_steps, consistency, scale, callback, warm, generator, passes)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         grid = PatchGrid.random(A.domain_shape, prior.config.patch_size, generator=generator)
@@ -143,18 +154,25 @@ def diffusion(
         other = None if keep is None else keep.flip(2)
         return (denoised + prior(x.flip(2), sigma, keep=other, generator=generator).flip(2)) / 2
 
+    pending = state_of("sample", passes)
     while samples.wanted:
-        noise = torch.randn(A.domain_shape, generator=generator).to(y.device)
+        if pending is None:
+            noise = torch.randn(A.domain_shape, generator=generator).to(y.device)
+            x = sigmas[0] * noise if warm is None else warm + start_noise * noise
+        else:
+            x = pending["x"]
         x = sample(
             denoise,
-            sigmas[0] * noise if warm is None else warm + start_noise * noise,
+            x,
             sigmas,
             order=1 if churn else 2,
             churn=churn,
             correct=consistency,
             generator=generator,
             callback=samples.tell,
+            resume=pending,
         )
+        pending = None
         samples.add(PatchPrior.from_network(x))
     if samples.std is None:
         return samples.mean, None
@@ -164,19 +182,32 @@ def diffusion(
 
 
 class _Start:
-    """What the callback is told of the start's iterations, on whatever grid, and whether it asked to stop."""
+    """What the callback is told of the start's iterations, on whatever grid, and whether it asked to stop.
 
-    def __init__(self, shape: Shape, callback: Callback | None) -> None:
-        self.shape, self.callback, self.stopped = shape, callback, False
+    `part` is what is at work: "coarse", all of it on a coarser grid, or "start", the start on this one.
+    """
+
+    def __init__(self, shape: Shape, callback: Callback | None, generator: torch.Generator | None) -> None:
+        self.shape, self.callback, self.generator = shape, callback, generator
+        self.stopped, self.part = False, "start"
 
     def __call__(self, step: Step) -> None:
         if self.callback is None:
             return
         if tuple(step.x.shape) != self.shape:
-            step = Step(step.i, step.total, on_grid(step.x, self.shape), step.residual, step.sigma)
-        self.stopped = stops(self.callback, replace(step, stage="start"))
+            x = on_grid(step.x, self.shape)
+            step = Step(step.i, step.total, x, step.residual, step.sigma, state=step.state)
+        state = None if step.state is None else partial(self._state, step.state)
+        self.stopped = stops(self.callback, replace(step, stage="start", state=state))
         if self.stopped:
             raise StopIteration
+
+    def _state(self, inner: Callable[[], State]) -> State:
+        return _drawn(self.generator) | nested(self.part, inner())
+
+
+def _drawn(generator: torch.Generator | None) -> dict[str, Tensor]:
+    return {} if generator is None else {"generator": generator.get_state()}
 
 
 def halved_grid(vg: VolumeGeometry) -> VolumeGeometry:
@@ -203,12 +234,18 @@ class _Samples:
         consistency: DataConsistency,
         scale: float,
         callback: Callback | None,
+        warm: Tensor | None,
+        generator: torch.Generator | None,
+        resume: State | None,
     ) -> None:
         self.num_samples, self.num_steps, self.count = num_samples, num_steps, 0
         self.consistency, self.scale, self.callback = consistency, scale, callback
+        self.warm, self.generator = warm, generator
         self.stopped = False
         self.tiles: Tiles | None = None
         self.mean = self.spread = torch.zeros(())
+        if resume is not None:
+            self.count, self.mean, self.spread = (resume[name] for name in ("count", "mean", "spread"))
 
     @property
     def wanted(self) -> bool:
@@ -243,60 +280,17 @@ class _Samples:
             denoised=denoised,
             residual=self.consistency.residual / self.scale,
             tiles=self.tiles,
+            state=None if step.state is None else partial(self._state, step.state),
         )
         self.stopped = stops(self.callback, told)
         if self.stopped:
             raise StopIteration
 
-
-class DataConsistency:
-    """correct(denoised, sigma) for `sample`: pulls an estimate towards the measurement.
-
-    argmin_x 1/2 |W^(1/2) (A x - y)|^2 / noise^2 + 1/2 |x - denoised|^2 / error(sigma)^2 by conjugate gradients from
-    the denoised estimate. W has mean 1. `noise` is what a ray is off by: photons, and the difference between an
-    object and its voxels, which is the larger part of a clean measurement; the warm start's own misfit holds
-    both. `error` is how far the denoised estimate is expected to be off: about as far as the noise level it was told.
-    """
-
-    def __init__(
-        self,
-        A: Projector,
-        y: Tensor,
-        *,
-        warm: Tensor | None = None,
-        weights: Tensor | None = None,
-        trust: float = 1.0,
-        num_iterations: int = 6,
-    ) -> None:
-        self.A, self.y, self.num_iterations = A, y, num_iterations
-        self.W = relative_weights(y, weights)
-        x = torch.zeros(A.domain_shape, device=y.device) if warm is None else PatchPrior.from_network(warm)
-        misfit = float((self.W * (A(x) - y).square()).mean())
-        photons = 0.0 if weights is None else 1 / float(weights.mean())
-        self.noise2 = (max(misfit, photons) if warm is not None else max(photons, 1e-4 * misfit)) / trust
-        self.residual = math.nan
-
-    def __call__(self, denoised: Tensor, sigma: float) -> Tensor:
-        """The corrected estimate, network space."""
-        A, W = self.A, self.W
-        error = MU_WATER * sigma / math.sqrt(1 + sigma**2)
-        gamma = self.noise2 / error**2
-        x0 = PatchPrior.from_network(denoised)
-        misfit = self.y - A(x0)
-        self.residual = float(torch.linalg.vector_norm(misfit))
-        r = A.T(W * misfit)
-        d, rr = r.clone(), float(r.flatten() @ r.flatten())
-        x = torch.zeros_like(x0)
-        for _ in range(self.num_iterations):
-            if rr == 0:
-                break
-            q = A.T(W * A(d)) + gamma * d
-            step = rr / float(d.flatten() @ q.flatten())
-            x.add_(d, alpha=step)
-            r.sub_(q, alpha=step)
-            rr, before = float(r.flatten() @ r.flatten()), rr
-            d = r + d * (rr / before)
-        return PatchPrior.to_network(x0 + x)
+    def _state(self, inner: Callable[[], State]) -> State:
+        passes = {"count": self.count, "mean": self.mean, "spread": self.spread, **nested("sample", inner())}
+        if self.warm is not None:
+            passes["warm"] = self.warm
+        return _drawn(self.generator) | nested("passes", passes)
 
 
 def _not_air(warm: Tensor, reach: int = 2) -> Tensor:

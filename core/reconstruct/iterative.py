@@ -1,15 +1,17 @@
 """Iterative reconstruction: SIRT, CGLS and total variation.
 
 All take and return attenuation mu [1/mm] on the projector's grid. `weights` are inverse variances of the rays, as
-photons leave them; see `relative_weights` for what is made of them.
+photons leave them; see `relative_weights` for what is made of them. `resume` is the `state` of an earlier step.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from core.progress import Callback, Step, stops
+from core.progress import Callback, State, Step, stops
 from core.projector import Projector
 
 
@@ -22,6 +24,7 @@ def sirt(
     high: float | None = None,
     x_init: Tensor | None = None,
     callback: Callback | None = None,
+    resume: State | None = None,
 ) -> Tensor:
     """Simultaneous iterative reconstruction: x <- clip(x + C A.T(R (y - A(x)))).
 
@@ -38,15 +41,15 @@ def sirt(
         Start; None = zero.
     """
     R, C = _inverse_sums(A, y)
-    x = torch.zeros(A.domain_shape, device=y.device) if x_init is None else x_init.clone()
+    done, x = (0, _begin(A, y, x_init)) if resume is None else (int(resume["i"]), resume["x"].clone())
     scale = _norm(y)
-    for i in range(1, num_iterations + 1):
+    for i in range(done + 1, num_iterations + 1):
         residual = y - A(x)
         error = (
             _norm(residual) / scale
         )  # of the step's start: measuring it at its end would cost a projection
         x = _clip(x.addcmul_(C, A.T(residual.mul_(R))), low, high)
-        if stops(callback, Step(i, num_iterations, x, error)):
+        if stops(callback, Step(i, num_iterations, x, error, state=partial(dict, i=i, x=x))):
             break
     return x
 
@@ -59,6 +62,7 @@ def cgls(
     weights: Tensor | None = None,
     x_init: Tensor | None = None,
     callback: Callback | None = None,
+    resume: State | None = None,
 ) -> Tensor:
     """Conjugate gradients on the weighted normal equations A.T W A x = A.T W y.
 
@@ -75,12 +79,16 @@ def cgls(
         Start; None = zero.
     """
     root = relative_weights(y, weights).sqrt()
-    x = torch.zeros(A.domain_shape, device=y.device) if x_init is None else x_init.clone()
-    residual = (y if x_init is None else y - A(x)) * root
-    gradient = A.T(residual * root)
-    direction, power = gradient.clone(), _dot(gradient, gradient)
+    if resume is None:
+        done, x = 0, _begin(A, y, x_init)
+        residual = (y if x_init is None else y - A(x)) * root
+        direction = A.T(residual * root)
+        power = _dot(direction, direction)
+    else:
+        done, power = int(resume["i"]), float(resume["power"])
+        x, residual, direction = (resume[name].clone() for name in ("x", "residual", "direction"))
     scale = _norm(y * root)
-    for i in range(1, num_iterations + 1):
+    for i in range(done + 1, num_iterations + 1):
         if power == 0:  # solved exactly
             break
         projected = A(direction) * root
@@ -90,7 +98,8 @@ def cgls(
         gradient = A.T(residual * root)
         previous, power = power, _dot(gradient, gradient)
         direction = gradient + direction * (power / previous)
-        if stops(callback, Step(i, num_iterations, x, _norm(residual) / scale)):
+        state: partial[State] = partial(dict, i=i, x=x, residual=residual, direction=direction, power=power)
+        if stops(callback, Step(i, num_iterations, x, _norm(residual) / scale, state=state)):
             break
     return x
 
@@ -108,6 +117,7 @@ def tv(
     balance: float = 30.0,
     relaxation: float = 1.8,
     callback: Callback | None = None,
+    resume: State | None = None,
 ) -> Tensor:
     """Total variation in 3D: least squares that prefers piecewise constant volumes.
 
@@ -145,11 +155,14 @@ def tv(
     shrink_data = 1 / (1 + dual_step / W.clamp(min=1e-12))
     gradient_step = 0.5 / balance  # one for all axes, or the projection below would not be the proximal map
 
-    x = sirt(A, y, num_iterations=10, low=low, high=high) if x_init is None else x_init.clone()
-    p = torch.zeros_like(y)
-    q = [torch.zeros_like(x) for _ in range(3)]
-    scale = _norm(y)
-    for i in range(1, num_iterations + 1):
+    if resume is None:
+        x = sirt(A, y, num_iterations=10, low=low, high=high) if x_init is None else x_init.clone()
+        done, p, q = 0, torch.zeros_like(y), [torch.zeros_like(x) for _ in range(3)]
+    else:
+        x, p, *q = (resume[name].clone() for name in ("x", "p", "q0", "q1", "q2"))
+        done = int(resume["i"])
+    moved, scale = x, _norm(y)
+    for i in range(done + 1, num_iterations + 1):
         downhill = A.T(p).mul_(root)
         for axis in range(3):
             _add_difference_transposed(downhill, q[axis], axis, ratio[axis])
@@ -166,9 +179,10 @@ def tv(
         for part, new in zip(q, raised, strict=True):
             part.lerp_(new.mul_(project), relaxation)
         x.lerp_(moved, relaxation)
-        if stops(callback, Step(i, num_iterations, moved, error)):
+        state: partial[State] = partial(dict, i=i, x=x, p=p, q0=q[0], q1=q[1], q2=q[2])
+        if stops(callback, Step(i, num_iterations, moved, error, state=state)):
             break
-    return moved if num_iterations else x
+    return moved
 
 
 MISMATCH = 0.02
@@ -189,6 +203,10 @@ def relative_weights(y: Tensor, weights: Tensor | None) -> Tensor:
 
 
 # ---- pieces -------------------------------------------------------------------------------------------
+
+
+def _begin(A: Projector, y: Tensor, x_init: Tensor | None) -> Tensor:
+    return torch.zeros(A.domain_shape, device=y.device) if x_init is None else x_init.clone()
 
 
 def _inverse_sums(A: Projector, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from core.geometry import ConeBeam, Geometry, ParallelBeam
 from core.measurement import Measurement
 from core.prior.denoiser import PatchPrior
-from core.progress import Callback, Step, stops
+from core.progress import Callback, State, Step, nested, state_of, stops
 from core.projector import Projector
 from core.reconstruct.analytic import fbp, fdk
 from core.reconstruct.diffusion import diffusion
@@ -31,8 +31,8 @@ class Method:
     ----------
     label, summary : str
         For people.
-    run : f(A, measurement, params, prior, callback) -> x, or (x, std)
-        Adapts the method's function to what `reconstruct` has.
+    run : f(A, measurement, params, prior, callback, resume) -> x, or (x, std)
+        Adapts the method's function to what `reconstruct` has. A method that cannot go on from a state gives none.
     params : dataclass
         Its parameters; a form and the command's flags are built from the fields.
     unsuited : f(geometry) -> str or None
@@ -43,7 +43,10 @@ class Method:
 
     label: str
     summary: str
-    run: Callable[[Projector, Measurement, Any, Any, Callback | None], Tensor | tuple[Tensor, Tensor | None]]
+    run: Callable[
+        [Projector, Measurement, Any, Any, Callback | None, State | None],
+        Tensor | tuple[Tensor, Tensor | None],
+    ]
     params: type
     unsuited: Callable[[Geometry], str | None] = lambda geometry: None
     needs_prior: bool = False
@@ -104,7 +107,12 @@ def _low(params: Any) -> float | None:
 
 
 def _run_diffusion(
-    A: Projector, m: Measurement, p: DiffusionParams, prior: PatchPrior, callback: Callback | None
+    A: Projector,
+    m: Measurement,
+    p: DiffusionParams,
+    prior: PatchPrior,
+    callback: Callback | None,
+    resume: State | None,
 ) -> tuple[Tensor, Tensor | None]:
     return diffusion(
         A,
@@ -120,6 +128,7 @@ def _run_diffusion(
         num_samples=p.num_samples,
         generator=torch.Generator().manual_seed(p.seed),
         callback=callback,
+        resume=resume,
     )
 
 
@@ -127,37 +136,42 @@ METHODS: dict[str, Method] = {
     "fbp": Method(
         "FBP",
         "Filtered backprojection: the direct formula, instant, made for many views.",
-        lambda A, m, p, prior, callback: fbp(A, m.projections, filter=p.filter, callback=callback),
+        lambda A, m, p, prior, callback, resume: fbp(A, m.projections, filter=p.filter, callback=callback),
         AnalyticParams,
         _fbp_unsuited,
     ),
     "fdk": Method(
         "FDK",
         "Feldkamp: filtered backprojection for a cone beam on a circle.",
-        lambda A, m, p, prior, callback: fdk(A, m.projections, filter=p.filter, callback=callback),
+        lambda A, m, p, prior, callback, resume: fdk(A, m.projections, filter=p.filter, callback=callback),
         AnalyticParams,
         _fdk_unsuited,
     ),
     "sirt": Method(
         "SIRT",
         "Corrects the volume again and again until its projections fit; steady and smooth.",
-        lambda A, m, p, prior, callback: sirt(
-            A, m.projections, num_iterations=p.num_iterations, low=_low(p), callback=callback
+        lambda A, m, p, prior, callback, resume: sirt(
+            A, m.projections, num_iterations=p.num_iterations, low=_low(p), callback=callback, resume=resume
         ),
         SirtParams,
     ),
     "cgls": Method(
         "CGLS",
         "Least squares by conjugate gradients: quick to converge, then fits the noise.",
-        lambda A, m, p, prior, callback: cgls(
-            A, m.projections, num_iterations=p.num_iterations, weights=m.weights, callback=callback
+        lambda A, m, p, prior, callback, resume: cgls(
+            A,
+            m.projections,
+            num_iterations=p.num_iterations,
+            weights=m.weights,
+            callback=callback,
+            resume=resume,
         ),
         CglsParams,
     ),
     "tv": Method(
         "TV",
         "Least squares that prefers piecewise constant volumes: removes streaks, flattens texture.",
-        lambda A, m, p, prior, callback: tv(
+        lambda A, m, p, prior, callback, resume: tv(
             A,
             m.projections,
             lam=p.lam * MU_WATER,
@@ -165,6 +179,7 @@ METHODS: dict[str, Method] = {
             weights=m.weights,
             low=_low(p),
             callback=callback,
+            resume=resume,
         ),
         TvParams,
     ),
@@ -208,6 +223,7 @@ def reconstruct(
     params: Any = None,
     prior: Any = None,
     callback: Callback | None = None,
+    resume: State | None = None,
     **options: Any,
 ) -> Result:
     """Reconstruct a measurement on A's grid.
@@ -224,6 +240,8 @@ def reconstruct(
     callback : f(Step) or None
         Called after each iteration; raises StopIteration to stop and keep the iterate. None in a notebook shows a
         progress bar.
+    resume : State or None
+        The `state` of a step of the same reconstruction: it goes on after that step, and the result is the same.
     **options
         Instead of `params`: its fields by name.
     """
@@ -244,12 +262,16 @@ def reconstruct(
         raise ValueError(f"{method} needs a prior: pass prior=load_prior().")
     if chosen.needs_prior and prior.voxel_size != A.vg.voxel_size:
         prior = prior.at(A.vg.voxel_size)
+    if resume is not None:
+        device = measurement.projections.device
+        resume = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in resume.items()}
     if callback is None:
         from core.show import notebook_progress
 
         callback = notebook_progress(chosen.label)
 
-    residuals: list[float] = []
+    residuals: list[float] = [] if resume is None else torch.as_tensor(resume["residuals"]).tolist()
+    before = 0.0 if resume is None else float(resume["seconds"])
     stopped, told = False, 0.0
 
     def watch(step: Step) -> None:
@@ -257,14 +279,21 @@ def reconstruct(
         if step.residual is not None and not step.stage:
             residuals.append(step.residual)
         began = time.perf_counter()
-        stopped = stops(callback, step)
+
+        def state() -> State:
+            assert step.state is not None
+            figures = torch.tensor(residuals, dtype=torch.float64)
+            seconds = before + began - started - told
+            return {"residuals": figures, "seconds": seconds, **nested("method", step.state())}
+
+        stopped = stops(callback, step if step.state is None else replace(step, state=state))
         told += time.perf_counter() - began
         if stopped:
             raise StopIteration
 
     started = time.perf_counter()
     with PeakMemory() as memory, torch.inference_mode():
-        out = chosen.run(A, measurement, params, prior, watch)
+        out = chosen.run(A, measurement, params, prior, watch, state_of("method", resume))
     x, std = out if isinstance(out, tuple) else (out, None)
     x = x.clone() if x.is_inference() else x
     return Result(
@@ -272,7 +301,7 @@ def reconstruct(
         method=method,
         params=asdict(params),
         status="stopped" if stopped else "done",
-        seconds=time.perf_counter() - started - told,
+        seconds=before + time.perf_counter() - started - told,
         peak_memory_mb=memory.peak_mb,
         residuals=tuple(residuals),
         std=None if std is None else Volume(std.detach().clone(), A.vg, f"{chosen.label}, deviation"),

@@ -9,40 +9,69 @@ import numpy as np
 from torch import Tensor
 
 from core.geometry import ConeBeam, ParallelBeam
-from core.progress import Callback
+from core.progress import Callback, State
 from core.projector import Projector
 from core.reconstruct.analytic import fbp, fdk
 from core.reconstruct.iterative import cgls, sirt, tv
 
-Start = Callable[[Projector, Tensor, Tensor | None, Tensor | None, int, Callback | None], Tensor]
-"""start(A, y, weights, x_init, num_iterations, callback) -> x (z, y, x) [1/mm]."""
+Start = Callable[
+    [Projector, Tensor, Tensor | None, Tensor | None, int, Callback | None, State | None], Tensor
+]
+"""start(A, y, weights, x_init, num_iterations, callback, resume) -> x (z, y, x) [1/mm]."""
 
 
 def _tv(
-    A: Projector, y: Tensor, weights: Tensor | None, x_init: Tensor | None, n: int, callback: Callback | None
+    A: Projector,
+    y: Tensor,
+    weights: Tensor | None,
+    x_init: Tensor | None,
+    n: int,
+    callback: Callback | None,
+    resume: State | None,
 ) -> Tensor:
     """Weighed by how few views there are: that is near the best weight from 8 to 60 views on a held-out chest CT."""
     lam = 5e-6 * (coverage(A) / 0.1) ** -0.75
-    return tv(A, y, lam=lam, weights=weights, x_init=x_init, num_iterations=n, callback=callback)
+    return tv(
+        A, y, lam=lam, weights=weights, x_init=x_init, num_iterations=n, callback=callback, resume=resume
+    )
 
 
 def _sirt(
-    A: Projector, y: Tensor, weights: Tensor | None, x_init: Tensor | None, n: int, callback: Callback | None
+    A: Projector,
+    y: Tensor,
+    weights: Tensor | None,
+    x_init: Tensor | None,
+    n: int,
+    callback: Callback | None,
+    resume: State | None,
 ) -> Tensor:
-    return sirt(A, y, x_init=x_init, num_iterations=n, callback=callback)
+    return sirt(A, y, x_init=x_init, num_iterations=n, callback=callback, resume=resume)
 
 
 def _cgls(
-    A: Projector, y: Tensor, weights: Tensor | None, x_init: Tensor | None, n: int, callback: Callback | None
+    A: Projector,
+    y: Tensor,
+    weights: Tensor | None,
+    x_init: Tensor | None,
+    n: int,
+    callback: Callback | None,
+    resume: State | None,
 ) -> Tensor:
     """A tenth of the iterations: it converges, and begins to fit the noise, that much sooner."""
+    n = max(1, n // 10)
     return cgls(
-        A, y, weights=weights, x_init=x_init, num_iterations=max(1, n // 10), callback=callback
+        A, y, weights=weights, x_init=x_init, num_iterations=n, callback=callback, resume=resume
     ).clamp(min=0)
 
 
 def _analytic(
-    A: Projector, y: Tensor, weights: Tensor | None, x_init: Tensor | None, n: int, callback: Callback | None
+    A: Projector,
+    y: Tensor,
+    weights: Tensor | None,
+    x_init: Tensor | None,
+    n: int,
+    callback: Callback | None,
+    resume: State | None,
 ) -> Tensor:
     """FBP or FDK, whichever the beam asks for; what is below vacuum is cut."""
     method = fdk if isinstance(A.pg, ConeBeam) else fbp

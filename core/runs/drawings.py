@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -14,14 +12,9 @@ import numpy as np
 import torch
 
 import core.scan
-from core.runs.writing import write_arrays
+from core.runs.writing import alone, write_arrays
 from core.scan.library import load_volume
 from core.volume import Shape, Volume, VolumeGeometry
-
-try:
-    import fcntl
-except ImportError:  # not on Windows: each process draws for itself
-    fcntl = None  # type: ignore[assignment]
 
 MAX_BYTES = 2**30
 """Of all drawings together; the ones that were looked at longest ago go first."""
@@ -36,7 +29,7 @@ def drawn(folder: Path, spec: str, shape: Shape) -> Volume:
         return load_volume(spec, shape=shape)
     folder.mkdir(exist_ok=True)
     path = folder / f"{_digest(spec, shape)}.npz"
-    with _alone(path.with_suffix(".lock")):
+    with alone(path.with_suffix(".lock")):
         if path.exists():
             path.touch()
             return _read(path)
@@ -74,12 +67,3 @@ def _painters() -> str:
     """Of the code that draws: another version of it draws other phantoms."""
     files = sorted(Path(core.scan.__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """One process at a time; the system opens the lock when its holder ends, in whichever way."""
-    with lock.open("w") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -55,11 +55,21 @@ class History:
         The run's folder.
     parts : names in PARTS
         What is kept of a step.
+    count : int
+        Snapshots that are there already, of a run that goes on.
     """
 
     folder: Path
     parts: tuple[str, ...] = PARTS
-    _index: list[dict] = field(default_factory=list)
+    count: int = 0
+    _index: list[dict] = field(init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            index = json.loads((self.folder / "history" / "index.json").read_text()) if self.count else []
+        except (OSError, ValueError):
+            index = []  # the snapshots are for looking at: the run goes on without the earlier ones
+        self._index = index[: self.count]
 
     def add(self, step: Step, point: Point, *, last: bool = False) -> None:
         """Keep the step if it is the first, the last or one of the evenly spaced ones of its stage."""
@@ -71,6 +81,7 @@ class History:
         folder, number = self.folder / "history", len(self._index)
         folder.mkdir(exist_ok=True)
         kept = []
+        self.count = number + 1
         for name in self.parts:
             volume = getattr(step, name)
             if volume is not None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from core.progress import Tiles
+from core.runs.checkpoint import drop_checkpoint
 from core.runs.config import ScanConfig
 from core.runs.history import PARTS, Point, read_trace
 from core.runs.live import drop_previews
@@ -24,6 +25,8 @@ from core.runs.prior import Config
 from core.runs.store import FINISHED, RunStore, unfinished
 
 FAST_METHODS = ("fbp", "fdk")
+MOST_LOST = 2
+"""A run that so many workers died under is not tried again."""
 NICENESS = {"fast": 5, "heavy": 15}
 """The server answers first, then what is there at once, then the rest; while they load as well as afterwards."""
 
@@ -88,18 +91,20 @@ class Progress:
 class JobQueue:
     """Runs of all sessions of one server, in the order of their submission.
 
-    The worker processes start at once, so that the first run need not wait for their imports.
+    The worker processes start at once, so that the first run need not wait for their imports. Runs that an earlier
+    server left queued or at work are taken up again.
     """
 
     def __init__(self, store: RunStore) -> None:
         self.store = store
         self._lock = threading.RLock()
         self._progress: dict[str, Progress] = {}
+        self._wishes: dict[str, str] = {}  # of the runs that a worker has been given
         self._lanes = {name: _Lane(name, self) for name in ("heavy", "fast")}
         for run in unfinished(store):
-            store.update(
-                run.id, status="failed", message="The server stopped before this run was done; run it again."
-            )
+            with self._lock:
+                store.update(run.id, status="queued")
+                self._add(run.id, run.config, run.patient)
         atexit.register(self.close)
 
     def submit(self, config: Config, *, patient: bool = False) -> str:
@@ -116,12 +121,17 @@ class JobQueue:
                     if self.store.run(run_id).config == config:
                         return run_id  # somebody asked for the very same a moment ago
             run_id = self.store.create(config)
-            self._progress[run_id] = Progress("queued")
             if patient:
-                self._lanes["heavy"].add_patient(run_id)
-            else:
-                self._lanes["fast" if config.method in FAST_METHODS else "heavy"].add(run_id)
+                self.store.update(run_id, patient=True)
+            self._add(run_id, config, patient)
         return run_id
+
+    def _add(self, run_id: str, config: Config, patient: bool) -> None:
+        self._progress[run_id] = Progress("queued")
+        if patient:
+            self._lanes["heavy"].add_patient(run_id)
+        else:
+            self._lanes["fast" if config.method in FAST_METHODS else "heavy"].add(run_id)
 
     def expect(self, scan: ScanConfig) -> None:
         """A run of this scan may be submitted soon: an idle worker gets ready for it."""
@@ -177,6 +187,7 @@ class JobQueue:
                     if given:  # the worker has it in its list and passes over it
                         lane.send({"cancel": run_id})
                 elif run_id in lane.runs:
+                    self._wishes[run_id] = wish
                     lane.send({wish: run_id})
 
     def _hear(self, lane: _Lane, event: dict) -> None:
@@ -185,10 +196,13 @@ class JobQueue:
             return
         with self._lock:
             known = self._progress.get(run_id, Progress("running"))
+            if "points" in event:  # it goes on after these
+                event["points"] = tuple(Point(**p) for p in event.pop("points"))
             if "point" in event:
                 event = self._with_point(known, Point(**event.pop("point")), event)
             self._progress[run_id] = known = replace(known, **event)
             if known.status not in ("queued", "running"):
+                self._wishes.pop(run_id, None)
                 lane.finished(run_id)
                 _tidy(self.store, run_id, known.status)
 
@@ -205,24 +219,34 @@ class JobQueue:
         }  # fmt: skip
 
     def _lost(self, lane: _Lane, code: int) -> None:
-        """The worker died: the run it had fails with a word, those behind it go to a new one."""
+        """The worker died: a new one goes on with its runs, or all but the first, if that has lost another before."""
         with self._lock:
-            if not lane.runs:
-                return
-            run_id, rest = lane.runs[0], lane.runs[1:]
-            word = (
-                "was killed, probably for want of memory; use a smaller grid"
-                if code == -9
-                else f"ended (code {code})"
-            )
-            message = f"The worker process {word}. Other runs are not affected."
-            self.store.update(run_id, status="failed", message=message)
-            self._progress[run_id] = Progress("failed", message=message)
-            _tidy(self.store, run_id, "failed")
-            lane.runs = []
-            for waiting in rest:
-                lane.add(waiting)
+            runs, lane.runs = lane.runs, []
+            if runs and not self._once_more(runs[0], code):
+                runs = runs[1:]
+            for run_id in runs:
+                lane.add(run_id)
+                if run_id in self._wishes:
+                    lane.send({self._wishes[run_id]: run_id})
             lane.go_on()
+
+    def _once_more(self, run_id: str, code: int) -> bool:
+        """Whether the run that lost its worker is to go on; if not, it fails with a word."""
+        try:
+            lost = self.store.run(run_id).lost + 1
+        except ValueError:  # deleted meanwhile
+            return False
+        if lost < MOST_LOST:
+            self.store.update(run_id, status="queued", lost=lost)
+            self._progress[run_id] = Progress("queued", message="The worker process ended; a new one goes on")
+            return True
+        killed = "was killed, probably for want of memory; use a smaller grid"
+        word = killed if code == -9 else f"ended (code {code})"
+        message = f"The worker process {word}. This happened {lost} times. Other runs are not affected."
+        self.store.update(run_id, status="failed", message=message, lost=lost)
+        self._progress[run_id] = Progress("failed", message=message)
+        _tidy(self.store, run_id, "failed")
+        return False
 
 
 class _Lane:
@@ -315,6 +339,9 @@ def wait(queue: JobQueue, run_id: str, *, timeout: float = 600.0) -> Progress:
 
 
 def _tidy(store: RunStore, run_id: str, status: str) -> None:
-    """Of a run that is over: remove the previews and, where nothing is kept, its history."""
+    """Of a run that is over: remove the previews, what it could have gone on from and, where nothing is kept, its
+    history."""
     with contextlib.suppress(ValueError):  # deleted meanwhile
-        drop_previews(store.run_folder(run_id), history=status not in FINISHED)
+        folder = store.run_folder(run_id)
+        drop_previews(folder, history=status not in FINISHED)
+        drop_checkpoint(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from core.metrics import DATA_RANGE, HU_RANGE, psnr
 from core.progress import Step
+from core.runs.checkpoint import Checkpoint, write_checkpoint
 from core.runs.history import PARTS, History, Point, reduced, write_trace
 from core.runs.writing import write_array
 from core.volume import Volume, hu_from_mu
@@ -17,6 +19,7 @@ from core.volume import Volume, hu_from_mu
 PREVIEW_EVERY = 0.3  # seconds between two previews
 PREVIEW_VOXELS = 2**21
 PSNR_SHARE = 0.1  # of the time of a run, at most
+KEEPING_SHARE = 0.03  # of it, at most, to leave what it can go on from
 
 
 class Live:
@@ -28,8 +31,12 @@ class Live:
         The run's folder.
     say : f(**event)
         Told the figures of every step.
-    ask : f() -> "cancel", "finish" or None
-        Asked after every step what the user wishes.
+    ask : f() -> "cancel", "finish", "park" or None
+        Asked after every step what the user wishes; "park" = the server stops, the run is to go on another time.
+    digest : str
+        Of the run's config.
+    every : float
+        Seconds between two checkpoints, at least.
 
     Attributes
     ----------
@@ -39,15 +46,29 @@ class Live:
         Seconds that watching took, which are not the method's.
     """
 
-    def __init__(self, folder: Path, say: Callable[..., None], ask: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        say: Callable[..., None],
+        ask: Callable[[], str | None],
+        *,
+        digest: str = "",
+        every: float = math.inf,
+    ) -> None:
         self.folder, self.say, self.ask = folder, say, ask
-        self.points: list[Point] = []
+        self.digest, self.every = digest, every
         self.wish: str | None = None
         self.version = 0
         self.begin()
 
-    def begin(self, *, reference: Volume | None = None, parts: tuple[str, ...] = PARTS) -> None:
-        """The method begins now.
+    def begin(
+        self,
+        *,
+        reference: Volume | None = None,
+        parts: tuple[str, ...] = PARTS,
+        resume: Checkpoint | None = None,
+    ) -> None:
+        """The method begins now, or goes on.
 
         reference : Volume or None
             What the PSNR is measured against.
@@ -55,10 +76,15 @@ class Live:
             The volumes of a step that are shown and kept.
         """
         self.reference = None if reference is None else reference.hu.clip(*HU_RANGE)
-        self.parts, self.history = parts, History(self.folder, parts)
-        self.started, self.spent = time.perf_counter(), 0.0
+        self.points = [] if resume is None else list(resume.points)
+        self.parts = parts
+        self.history = History(self.folder, parts, 0 if resume is None else resume.frames)
+        self.spent, self.kept = 0.0, time.perf_counter()
+        self.started = self.kept - (self.points[-1].seconds if self.points else 0.0)
         self.shown = self.measured = -math.inf
-        self.cost = 0.0
+        self.cost = self.keeping = 0.0
+        if self.points:
+            self.say(points=[asdict(p) for p in self.points])
 
     def __call__(self, step: Step) -> None:
         now = time.perf_counter()
@@ -75,6 +101,7 @@ class Live:
                 if volume is not None:
                     write_array(self.folder / f"live-{name}.npy", reduced(volume, PREVIEW_VOXELS))
         self.history.add(step, point, last=last)
+        self._keep(step)
         self._tell(point, tiles=None if step.tiles is None else asdict(step.tiles))
         self.spent += time.perf_counter() - now
         if self.wish is not None:
@@ -88,14 +115,28 @@ class Live:
             raise StopIteration
 
     def within(self, done: int, total: int) -> None:
-        """So many tiles of the pass at hand are done. A pass has no result before its end: only "cancel" ends it."""
-        if self.ask() == "cancel":
+        """So many tiles of the pass at hand are done. A pass has no result before its end: "finish" awaits it."""
+        if self.ask() in ("cancel", "park"):
             raise StopIteration
         self.say(status="running", message="", part=(done, total))
 
     def close(self) -> None:
         """Keep the figures of all steps."""
         write_trace(self.folder, self.points)
+
+    def _keep(self, step: Step) -> None:
+        """Leave what the run can go on from, now and then; now if it is to be parked."""
+        if step.state is None or step.i == step.total:  # what comes after the last step comes at once
+            return
+        began = time.perf_counter()
+        due = began - self.kept >= max(self.every, self.keeping / KEEPING_SHARE)
+        if due or self.wish == "park":
+            with contextlib.suppress(OSError):  # no room: the run itself can do without
+                write_checkpoint(
+                    self.folder, Checkpoint(self.digest, step.state(), self.points, self.history.count)
+                )
+            self.kept = time.perf_counter()
+            self.keeping = self.kept - began
 
     def _tell(self, point: Point, **more: object) -> None:
         self.say(status="running", message="", version=self.version, point=asdict(point), **more)

@@ -50,7 +50,8 @@ C = TypeVar("C", bound=Config, covariant=True)
 class Run(Generic[C]):
     """A run as the store knows it. `metrics` only where a reference was known; `message` says what went wrong.
 
-    `name` is what somebody calls it; a pinned run is never removed to make room.
+    `name` is what somebody calls it; a pinned run is never removed to make room. `lost` counts the workers that died
+    under it; a patient run gives way to others.
     """
 
     id: str
@@ -65,6 +66,8 @@ class Run(Generic[C]):
     device: str = "cpu"
     name: str = ""
     pinned: bool = False
+    lost: int = 0
+    patient: bool = False
 
 
 class RunStore:
@@ -166,6 +169,8 @@ class RunStore:
             device=state.get("device", "cpu"),
             name=str(state.get("name", "")),
             pinned=state.get("pinned") is True,
+            lost=int(state.get("lost", 0)),
+            patient=state.get("patient") is True,
         )
 
     def runs(self) -> list[Run[RunConfig]]:
@@ -296,5 +301,5 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def unfinished(store: RunStore) -> Iterator[Run]:
-    """Runs that a stopped server left queued or running."""
-    yield from (run for run in store.all_runs() if run.status in ("queued", "running"))
+    """Runs that a stopped server left queued or running, oldest first."""
+    yield from (run for run in reversed(store.all_runs()) if run.status in ("queued", "running"))

@@ -13,6 +13,7 @@ from core.prior.denoiser import PatchPrior
 from core.prior.volumes import add_noise, denoise, draw
 from core.reconstruct.memory import PeakMemory
 from core.reconstruct.methods import METHODS, Result, make_params, reconstruct
+from core.runs.checkpoint import Checkpoint
 from core.runs.config import RunConfig
 from core.runs.live import Live
 from core.runs.prepare import prepare, reference_volume
@@ -47,18 +48,30 @@ class Watched:
         return self.prior(x, sigma, on_tiles=self.on_tiles, **options)
 
 
-def work(config: Config, store: RunStore, live: Live, tell: Callable[[str], None]) -> Done:
-    """Carry out a run: `live` is told of every step, `tell` of what takes long before the first."""
+def work(
+    config: Config,
+    store: RunStore,
+    live: Live,
+    tell: Callable[[str], None],
+    resume: Checkpoint | None = None,
+) -> Done:
+    """Carry out a run, or go on with it: `live` is told of every step, `tell` of what takes long before the first."""
     if isinstance(config, RunConfig):
-        return _reconstruct(config, store, live, tell)
+        return _reconstruct(config, store, live, tell, resume)
     tell("Loading the prior")
     prior = shared_prior()
     if isinstance(config, DrawConfig):
-        return _draw(config, prior, live, tell)
+        return _draw(config, prior, live, tell, resume)
     return _denoise(config, store, prior, live, tell)
 
 
-def _reconstruct(config: RunConfig, store: RunStore, live: Live, tell: Callable[[str], None]) -> Done:
+def _reconstruct(
+    config: RunConfig,
+    store: RunStore,
+    live: Live,
+    tell: Callable[[str], None],
+    resume: Checkpoint | None,
+) -> Done:
     tell("Scanning the volume")
     prepared = prepare(config.scan, store)
     prior = None
@@ -66,18 +79,29 @@ def _reconstruct(config: RunConfig, store: RunStore, live: Live, tell: Callable[
         tell("Loading the prior")
         prior = Watched(shared_prior(), live.within).at(prepared.reference.geometry.voxel_size)
     tell("")
-    live.begin(reference=prepared.reference)
-    params = make_params(config.method, config.params)
+    live.begin(reference=prepared.reference, resume=resume)
     result = reconstruct(
-        config.method, prepared.A, prepared.measurement, params=params, prior=prior, callback=live
+        config.method,
+        prepared.A,
+        prepared.measurement,
+        params=make_params(config.method, config.params),
+        prior=prior,
+        callback=live,
+        resume=None if resume is None else resume.state,
     )
     return Done(result, prepared.reference, str(prepared.A.device))
 
 
-def _draw(config: DrawConfig, prior: PatchPrior, live: Live, tell: Callable[[str], None]) -> Done:
+def _draw(
+    config: DrawConfig,
+    prior: PatchPrior,
+    live: Live,
+    tell: Callable[[str], None],
+    resume: Checkpoint | None,
+) -> Done:
     tell("")
     watched: Any = Watched(prior, live.within)  # in all that counts a PatchPrior
-    live.begin(parts=("noisy", "x"))  # nothing bends the denoised estimate: it is x
+    live.begin(parts=("noisy", "x"), resume=resume)  # nothing bends the denoised estimate: it is x
     with PeakMemory() as memory:
         volume = draw(
             watched,
@@ -85,6 +109,7 @@ def _draw(config: DrawConfig, prior: PatchPrior, live: Live, tell: Callable[[str
             num_steps=config.num_steps,
             seed=config.seed,
             callback=live,
+            resume=None if resume is None else resume.state,
         )
     return _done(config, volume, live, memory, prior)
 

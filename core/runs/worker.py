@@ -2,7 +2,8 @@
 
 It is a program of its own (`python -m core.runs.worker STORE`), so that heavy work neither slows the server
 down nor can take it with it. It reads JSON lines from stdin, {"run": ID}, {"cancel": ID}, {"finish": ID} or {"expect":
-SCAN}, and writes JSON lines to stdout: the progress of the run at hand. It ends when stdin does.
+SCAN}, and writes JSON lines to stdout: the progress of the run at hand. It ends when stdin does, with the server; a run
+at hand is then left where it can be gone on with.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ import torch
 
 from core.metrics import quality
 from core.reconstruct.methods import make_params, reconstruct
+from core.runs.checkpoint import drop_checkpoint, has_checkpoint, read_checkpoint
 from core.runs.config import ScanConfig
+from core.runs.limits import checkpoint_seconds
 from core.runs.live import Live
 from core.runs.prepare import prepare
 from core.runs.store import RunStore
 from core.runs.upkeep import evict, limit_bytes
 from core.runs.weights import shared_prior
-from core.runs.work import work
+from core.runs.work import Done, work
+from core.runs.writing import alone
 
 TROUBLE = (ValueError, TypeError, MemoryError, OSError, RuntimeError)
 """What a run may fail of, which is told in a sentence; anything else is a mistake of ours and ends the worker."""
@@ -58,7 +62,7 @@ class Worker:
                 self.changed.notify()
         with self.changed:
             self.closed = True
-            self.wishes["*"] = "cancel"
+            self.wishes["*"] = "park"
             self.changed.notify()
 
     def serve(self) -> None:
@@ -70,15 +74,21 @@ class Worker:
                 run_id, wish, scan = None, None, None
                 if self.waiting:
                     run_id = self.waiting.popleft()
-                    wish = self.wishes.pop(run_id, None)
+                    wish = self.wishes.get(run_id)
                 else:
                     scan, self.expected = self.expected, None
             if run_id is None:
                 self._prepare(scan or {})
-            elif wish is not None:
+            elif wish == "cancel" or (wish == "finish" and not self._begun(run_id)):
                 self._end(run_id, "cancelled", "")
             else:
                 self._run_safely(run_id)
+
+    def _begun(self, run_id: str) -> bool:
+        """Whether there is something of the run to be kept."""
+        with contextlib.suppress(ValueError):  # deleted meanwhile
+            return has_checkpoint(self.store.run_folder(run_id))
+        return False
 
     def _prepare(self, scan: dict[str, Any]) -> None:
         """Get ready for a run of this scan; what is wrong with it, the run will say."""
@@ -88,7 +98,14 @@ class Worker:
 
     def _run_safely(self, run_id: str) -> None:
         try:
-            self._run(run_id)
+            with alone(
+                self.store.run_folder(run_id) / "lock"
+            ):  # a worker of a killed server may be at its last step
+                run = self.store.run(run_id)
+                if run.status in ("queued", "running"):
+                    self._run(run_id)
+                else:  # done by another
+                    say(run=run_id, status=run.status, seconds=run.seconds, message=run.message, version=-1)
         except TROUBLE as error:
             self._end(run_id, "failed", _sentence(error))
 
@@ -102,18 +119,20 @@ class Worker:
         def ask() -> str | None:
             return self.wishes.get(run_id) or self.wishes.get("*")
 
-        live = Live(self.store.run_folder(run_id), partial(say, run=run_id), ask)
-        try:
-            done = work(config, self.store, live, tell)
-        except StopIteration:  # stopped where nothing is there to be kept
-            self._end(run_id, "cancelled", "")
-            return
-        if live.wish == "cancel":
-            self._end(run_id, "cancelled", "")
+        folder, digest = self.store.run_folder(run_id), config.digest()
+        live = Live(folder, partial(say, run=run_id), ask, digest=digest, every=checkpoint_seconds())
+        resume = read_checkpoint(folder, digest)
+        done: Done | None = None
+        with contextlib.suppress(StopIteration):  # stopped where nothing is there to be kept
+            done = work(config, self.store, live, tell, resume)
+        if done is None or live.wish in ("cancel", "park"):
+            if ask() != "park":
+                self._end(run_id, "cancelled", "")
             return
         live.close()
         metrics = None if done.reference is None else quality(done.reference, done.result.volume)
         self.store.save_result(run_id, done.result, metrics, done.device)
+        drop_checkpoint(folder)
         say(run=run_id, status=done.result.status, seconds=done.result.seconds, version=-1)
         with contextlib.suppress(ValueError, OSError):  # a bad limit is told on Runs; the run itself is done
             evict(self.store, limit_bytes())
@@ -121,6 +140,7 @@ class Worker:
     def _end(self, run_id: str, status: str, message: str) -> None:
         with contextlib.suppress(ValueError):  # deleted meanwhile
             self.store.update(run_id, status=status, message=message)
+            drop_checkpoint(self.store.run_folder(run_id))
         say(run=run_id, status=status, message=message)
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there nobody waits
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_beside(path: Path, data: bytes) -> None:
@@ -35,6 +41,15 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)  # a full disk leaves no litter
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One process at a time; the system opens the lock when its holder ends, in whichever way."""
+    with lock.open("w") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def finite(value: float) -> float | None:
