@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work."""
+"""Peak memory of a piece of work: how it is measured, and about what it will be."""
 
 from __future__ import annotations
 
@@ -6,6 +6,31 @@ import threading
 
 import psutil
 import torch
+
+COPIES = {
+    "fbp": (2.5, 1.0),
+    "fdk": (2.5, 1.0),
+    "sirt": (6.0, 2.0),
+    "cgls": (8.0, 3.0),
+    "tv": (25.0, 8.0),
+    "diffusion": (25.0, 8.0),  # its start
+    "draw": (12.0, 0.0),
+}
+"""How many volumes and measurements a method holds at its peak, the projector's threads included; as measured."""
+LEAST_MB = {"diffusion": 150.0, "draw": 150.0}
+"""What tiles take in the network, whatever the grid; and, for all others, what a small run takes."""
+SMALL_MB = 4.0
+
+
+def estimated_mb(method: str, voxels: int, rays: int, *, samples: int = 1) -> float:
+    """About what `Result.peak_memory_mb` will be on the CPU, for a grid of so many voxels and a scan of so many rays.
+
+    Meant for telling beforehand what will not fit: right to a half.
+    """
+    volumes, measurements = COPIES[method]
+    if samples > 1:
+        volumes += 3  # mean, spread and a difference
+    return LEAST_MB.get(method, SMALL_MB) + 4 * (volumes * voxels + measurements * rays) / 2**20
 
 
 class PeakMemory:

@@ -1,18 +1,13 @@
-"""The queue of runs: one worker process for heavy ones, one for those that answer at once."""
+"""The queue of runs: what waits, what is at work, and how far it is."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import json
-import os
-import shutil
-import subprocess
-import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -20,15 +15,16 @@ from core.progress import Tiles
 from core.runs.checkpoint import drop_checkpoint
 from core.runs.config import ScanConfig
 from core.runs.history import PARTS, Point, read_trace
+from core.runs.lane import NICENESS, Lane
+from core.runs.limits import limit
 from core.runs.live import drop_previews
+from core.runs.needs import refusal
 from core.runs.prior import Config
 from core.runs.store import FINISHED, RunStore, unfinished
 
 FAST_METHODS = ("fbp", "fdk")
 MOST_LOST = 2
 """A run that so many workers died under is not tried again."""
-NICENESS = {"fast": 5, "heavy": 15}
-"""The server answers first, then what is there at once, then the rest; while they load as well as afterwards."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +89,20 @@ class JobQueue:
 
     The worker processes start at once, so that the first run need not wait for their imports. Runs that an earlier
     server left queued or at work are taken up again.
+
+    Parameters
+    ----------
+    who : f() -> str
+        The session that submits; each may have so many runs at a time.
     """
 
-    def __init__(self, store: RunStore) -> None:
-        self.store = store
+    def __init__(self, store: RunStore, *, who: Callable[[], str] = lambda: "") -> None:
+        self.store, self.who = store, who
+        self._owners: dict[str, str] = {}
         self._lock = threading.RLock()
         self._progress: dict[str, Progress] = {}
         self._wishes: dict[str, str] = {}  # of the runs that a worker has been given
-        self._lanes = {name: _Lane(name, self) for name in ("heavy", "fast")}
+        self._lanes = {name: Lane(name, store.root, self._hear, self._lost) for name in NICENESS}
         for run in unfinished(store):
             with self._lock:
                 store.update(run.id, status="queued")
@@ -111,6 +113,7 @@ class JobQueue:
         """Queue a run and return its id; a finished run of the same config is returned as it is.
 
         A patient run, one of many that nobody waits for one by one, gives way to every other that comes meanwhile.
+        What is more than the limits of `core.runs.limits` allow fails at once, with a sentence.
         """
         done = self.store.find(config)
         if done is not None:
@@ -121,10 +124,30 @@ class JobQueue:
                     if self.store.run(run_id).config == config:
                         return run_id  # somebody asked for the very same a moment ago
             run_id = self.store.create(config)
+            refused = self._refusal(config, patient)
+            if refused:
+                self.store.update(run_id, status="failed", message=refused)
+                self._progress[run_id] = Progress("failed", message=refused)
+                return run_id
             if patient:
                 self.store.update(run_id, patient=True)
+            else:
+                self._owners[run_id] = self.who()
             self._add(run_id, config, patient)
         return run_id
+
+    def _refusal(self, config: Config, patient: bool) -> str:
+        """Why this run cannot be taken now; empty if it can."""
+        waiting = [run_id for lane in self._lanes.values() for run_id in (*lane.runs, *lane.patient)]
+        mine = sum(self._owners.get(run_id) == self.who() for run_id in waiting)
+        try:
+            if len(waiting) >= limit("QUEUE_LENGTH"):
+                return f"The queue is full: {len(waiting)} runs wait. Try again when some of them are done."
+            if not patient and mine >= limit("SESSION_RUNS"):
+                return f"You have {mine} runs waiting, the most that one may have here. Cancel one, or wait."
+            return refusal(config, self.store)
+        except ValueError as error:  # an impossible scan, or a bad limit
+            return str(error)
 
     def _add(self, run_id: str, config: Config, patient: bool) -> None:
         self._progress[run_id] = Progress("queued")
@@ -190,7 +213,7 @@ class JobQueue:
                     self._wishes[run_id] = wish
                     lane.send({wish: run_id})
 
-    def _hear(self, lane: _Lane, event: dict) -> None:
+    def _hear(self, lane: Lane, event: dict) -> None:
         run_id = event.pop("run", None)
         if run_id is None:
             return
@@ -203,6 +226,7 @@ class JobQueue:
             self._progress[run_id] = known = replace(known, **event)
             if known.status not in ("queued", "running"):
                 self._wishes.pop(run_id, None)
+                self._owners.pop(run_id, None)
                 lane.finished(run_id)
                 _tidy(self.store, run_id, known.status)
 
@@ -218,7 +242,7 @@ class JobQueue:
             "points": (*known.points, point), "seconds": point.seconds, "eta": eta, "part": None
         }  # fmt: skip
 
-    def _lost(self, lane: _Lane, code: int) -> None:
+    def _lost(self, lane: Lane, code: int) -> None:
         """The worker died: a new one goes on with its runs, or all but the first, if that has lost another before."""
         with self._lock:
             runs, lane.runs = lane.runs, []
@@ -247,85 +271,6 @@ class JobQueue:
         self._progress[run_id] = Progress("failed", message=message)
         _tidy(self.store, run_id, "failed")
         return False
-
-
-class _Lane:
-    """One worker process, the runs that it has been given, and those that it gets when it has nothing else to do."""
-
-    def __init__(self, name: str, queue: JobQueue) -> None:
-        self.name, self.queue = name, queue
-        self.runs: list[str] = []
-        self.patient: list[str] = []
-        self.closing = False
-        self.process = self._start()
-
-    def add(self, run_id: str) -> None:
-        self.runs.append(run_id)
-        self.send({"run": run_id})
-
-    def add_patient(self, run_id: str) -> None:
-        self.patient.append(run_id)
-        self.go_on()
-
-    def finished(self, run_id: str) -> None:
-        for runs in (self.runs, self.patient):
-            if run_id in runs:
-                runs.remove(run_id)
-        self.go_on()
-
-    def go_on(self) -> None:
-        """With nothing else to do, the next of the patient runs."""
-        if not self.runs and self.patient:
-            self.add(self.patient.pop(0))
-
-    def send(self, command: dict) -> None:
-        if self.process.poll() is not None:
-            self.process = self._start()
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(command) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died this moment; its listener hears of it and hands the runs on
-
-    def close(self) -> None:
-        self.closing = True
-        if self.process.stdin is not None and not self.process.stdin.closed:
-            self.process.stdin.close()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-
-    def _start(self) -> subprocess.Popen[str]:
-        root = Path(__file__).resolve().parents[2]
-        environment = os.environ | {
-            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow the projector's down two to four times
-            "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-        }
-        nice = shutil.which("nice")
-        command = [nice, "-n", str(NICENESS[self.name])] if nice else []
-        process = subprocess.Popen(
-            [*command, sys.executable, "-m", "core.runs.worker", str(self.queue.store.root)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
-        threading.Thread(
-            target=self._listen, args=(process,), daemon=True, name=f"{self.name} worker"
-        ).start()
-        return process
-
-    def _listen(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # a library's word on stdout
-            if isinstance(event, dict):
-                self.queue._hear(self, event)
-        code = process.wait()
-        if not self.closing:
-            self.queue._lost(self, code)
 
 
 def wait(queue: JobQueue, run_id: str, *, timeout: float = 600.0) -> Progress:

@@ -1,12 +1,29 @@
-"""What one server lets people do, read from the environment; the README lists it under "Sharing it"."""
+"""What one server lets people do: numbers in the environment, with defaults for one's own machine.
+
+The README lists them under "Sharing it".
+"""
 
 from __future__ import annotations
 
 import math
 import os
 
+import psutil
 
-def limit(name: str, usual: float) -> float:
+USUAL = {
+    "STORE_LIMIT_GB": 20.0,
+    "QUEUE_LENGTH": 500.0,
+    "SESSION_RUNS": 50.0,
+    "RUN_MINUTES": 0.0,
+    "READ_ONLY": 0.0,
+    "CHECKPOINT_SECONDS": 10.0,
+    "MEMORY_GB": 0.0,
+}
+"""By the name of the environment variable TOMOPATCH_..."""
+MEMORY_SHARE = 0.8  # of the machine's memory, for one run, unless told otherwise
+
+
+def limit(name: str) -> float:
     """The number in the environment variable TOMOPATCH_`name`, or the usual one.
 
     Raises
@@ -16,7 +33,7 @@ def limit(name: str, usual: float) -> float:
     """
     text = os.environ.get(f"TOMOPATCH_{name}", "").strip()
     try:
-        value = float(text) if text else usual
+        value = float(text) if text else USUAL[name]
     except ValueError:
         value = math.nan
     if not value >= 0:
@@ -24,6 +41,23 @@ def limit(name: str, usual: float) -> float:
     return value
 
 
-def checkpoint_seconds() -> float:
-    """Between two checkpoints of a run, at least."""
-    return limit("CHECKPOINT_SECONDS", 10.0)
+def memory_mb() -> float:
+    """What one run may need."""
+    given = 1000 * limit("MEMORY_GB")
+    return given or MEMORY_SHARE * psutil.virtual_memory().total / 2**20
+
+
+def run_seconds() -> float:
+    """How long one run may work."""
+    return 60 * limit("RUN_MINUTES") or math.inf
+
+
+def read_only() -> bool:
+    """Whether nobody may bring volumes of their own."""
+    return limit("READ_ONLY") > 0
+
+
+def check_uploads() -> None:
+    """Refuse what somebody brings, where that is not wanted."""
+    if read_only():
+        raise ValueError("This server takes no uploads; choose one of the volumes that are here.")

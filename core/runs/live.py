@@ -37,11 +37,15 @@ class Live:
         Of the run's config.
     every : float
         Seconds between two checkpoints, at least.
+    most : float
+        Seconds that the run may take; then it ends with what it has.
 
     Attributes
     ----------
     wish : str or None
         What made it stop the run.
+    late : bool
+        It stopped because its time was up.
     spent : float
         Seconds that watching took, which are not the method's.
     """
@@ -54,9 +58,11 @@ class Live:
         *,
         digest: str = "",
         every: float = math.inf,
+        most: float = math.inf,
     ) -> None:
         self.folder, self.say, self.ask = folder, say, ask
-        self.digest, self.every = digest, every
+        self.digest, self.every, self.most = digest, every, most
+        self.late = False
         self.wish: str | None = None
         self.version = 0
         self.begin()
@@ -88,7 +94,8 @@ class Live:
 
     def __call__(self, step: Step) -> None:
         now = time.perf_counter()
-        self.wish = self.ask()
+        self.late = now - self.started > self.most
+        self.wish = self.ask() or ("finish" if self.late else None)
         last = self.wish is not None or (step.i == step.total and not step.stage)
         seconds, psnr = now - self.started, self._psnr(step, last)
         point = Point(step.i, step.total, step.stage, seconds, step.residual, step.sigma, psnr)

@@ -21,6 +21,7 @@ from core.metrics import Quality
 from core.reconstruct.methods import Result
 from core.runs.config import RunConfig
 from core.runs.drawings import drawn
+from core.runs.limits import check_uploads
 from core.runs.prior import Config, read_config
 from core.runs.versions import made_with
 from core.runs.writing import write_array, write_beside
@@ -92,7 +93,8 @@ class RunStore:
     # ---- volumes
 
     def add_volume(self, volume: Volume) -> str:
-        """Keep a volume; returns its digest. The same voxels are kept once."""
+        """Keep a volume; returns its digest. The same voxels are kept once. Refused where uploads are."""
+        check_uploads()
         data = volume.data.cpu().contiguous().numpy()
         digest = hashlib.sha256(data.tobytes() + repr(volume.geometry).encode()).hexdigest()[:16]
         folder = self.root / "volumes" / digest
@@ -118,6 +120,13 @@ class RunStore:
     def phantom(self, spec: str, shape: Shape) -> Volume:
         """A phantom on a grid; drawn once for everybody who uses this store."""
         return drawn(self.root / "phantoms", spec, shape)
+
+    def volume_geometry(self, digest: str) -> VolumeGeometry:
+        """Where the voxels of a stored volume are."""
+        info = _read_json(self._folder("volumes", digest, "volume") / "info.json")
+        if info is None:
+            raise ValueError(f"the volume {digest} is damaged; upload it again.")
+        return VolumeGeometry(info["shape"], info["voxel_size"], info["pos"])
 
     def volumes(self) -> list[VolumeInfo]:
         """All stored volumes, newest first."""
@@ -197,7 +206,9 @@ class RunStore:
                 return folder.name
         return None
 
-    def save_result(self, run_id: str, result: Result, metrics: Quality | None, device: str) -> None:
+    def save_result(
+        self, run_id: str, result: Result, metrics: Quality | None, device: str, message: str = ""
+    ) -> None:
         """Store what a run made, then say that it is finished."""
         folder = self._folder("runs", run_id, "run")
         for name, volume in (("volume", result.volume), ("std", result.std)):
@@ -213,6 +224,7 @@ class RunStore:
             residuals=list(result.residuals),
             metrics=None if metrics is None else asdict(metrics),
             device=device,
+            message=message,
             made_with=made_with(),
             finished=time.time(),
         )

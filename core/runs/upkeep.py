@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from core.runs.limits import USUAL, limit
 from core.runs.store import FINISHED, Run, RunStore
 from core.runs.writing import write_beside
 from core.volume import MU_WATER
 
 LIMIT = "TOMOPATCH_STORE_LIMIT_GB"
-USUAL_LIMIT = 20.0
+USUAL_LIMIT = USUAL["STORE_LIMIT_GB"]
 """GB that runs may fill unless the environment variable LIMIT says otherwise."""
 _THUMBNAIL = "thumbnail.png"
 _WIDTH = 96
@@ -39,14 +39,10 @@ def limit_bytes() -> float:
     ValueError
         If the environment variable is not a number above 0.
     """
-    text = os.environ.get(LIMIT, str(USUAL_LIMIT))
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = 0.0
-    if not limit > 0:
-        raise ValueError(f"{LIMIT} must be a number of gigabytes above 0, got {text!r}.")
-    return limit * 1e9
+    gigabytes = limit("STORE_LIMIT_GB")
+    if not gigabytes > 0:
+        raise ValueError(f"{LIMIT} must be a number of gigabytes above 0, got {gigabytes:g}.")
+    return gigabytes * 1e9
 
 
 def kept(store: RunStore) -> list[Kept]:

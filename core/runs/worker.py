@@ -24,7 +24,7 @@ from core.metrics import quality
 from core.reconstruct.methods import make_params, reconstruct
 from core.runs.checkpoint import drop_checkpoint, has_checkpoint, read_checkpoint
 from core.runs.config import ScanConfig
-from core.runs.limits import checkpoint_seconds
+from core.runs.limits import limit, run_seconds
 from core.runs.live import Live
 from core.runs.prepare import prepare
 from core.runs.store import RunStore
@@ -120,7 +120,8 @@ class Worker:
             return self.wishes.get(run_id) or self.wishes.get("*")
 
         folder, digest = self.store.run_folder(run_id), config.digest()
-        live = Live(folder, partial(say, run=run_id), ask, digest=digest, every=checkpoint_seconds())
+        every, most = limit("CHECKPOINT_SECONDS"), run_seconds()
+        live = Live(folder, partial(say, run=run_id), ask, digest=digest, every=every, most=most)
         resume = read_checkpoint(folder, digest)
         done: Done | None = None
         with contextlib.suppress(StopIteration):  # stopped where nothing is there to be kept
@@ -131,9 +132,10 @@ class Worker:
             return
         live.close()
         metrics = None if done.reference is None else quality(done.reference, done.result.volume)
-        self.store.save_result(run_id, done.result, metrics, done.device)
+        message = f"It reached the {most / 60:g} minutes that a run may take here." if live.late else ""
+        self.store.save_result(run_id, done.result, metrics, done.device, message)
         drop_checkpoint(folder)
-        say(run=run_id, status=done.result.status, seconds=done.result.seconds, version=-1)
+        say(run=run_id, status=done.result.status, seconds=done.result.seconds, message=message, version=-1)
         with contextlib.suppress(ValueError, OSError):  # a bad limit is told on Runs; the run itself is done
             evict(self.store, limit_bytes())
 
@@ -153,7 +155,10 @@ def warm_up() -> None:
 
 
 def say(**event: Any) -> None:
-    print(json.dumps(event), flush=True)
+    with contextlib.suppress(
+        BrokenPipeError
+    ):  # the server is gone; that stdin ended with it is heard in a moment
+        print(json.dumps(event), flush=True)
 
 
 def _sentence(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 import torch
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 from torch import Tensor
 
 from core.metrics import Quality, quality
@@ -34,12 +35,18 @@ _pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
 @st.cache_resource(show_spinner=False)
 def queue() -> JobQueue:
     """The queue that all sessions share; its workers warm up in the background."""
-    begun = JobQueue(RunStore())
+    begun = JobQueue(RunStore(), who=_session)
     # Streamlit collects garbage after each run of the script; over all that the imports made this takes 0.2 s, in
     # which no session is answered
     gc.collect()
     gc.freeze()
     return begun
+
+
+def _session() -> str:
+    """Who asks: a browser tab, or nobody in particular."""
+    context = get_script_run_ctx()
+    return "" if context is None else context.session_id
 
 
 def store() -> RunStore:

@@ -169,7 +169,7 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
 
 def _outcome(run: Run[RunConfig], now: Progress) -> str:
     if now.status == "stopped":
-        return "finished early on request; the volume is the last iterate."
+        return f"{now.message or 'finished early on request.'} The volume is the last iterate."
     return f"done on {run.device}; measured on the reconstruction grid."
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from core.runs.config import PHANTOM_GRID, ScanConfig
+from core.runs.limits import read_only
 from core.scan.dicom import list_series, read_dicom
 from core.scan.nifti import SUFFIXES, read_nifti
 from core.scan.phantom import PHANTOMS
@@ -127,6 +128,9 @@ def _stored() -> str | None:
 
 
 def _upload() -> str | None:
+    if read_only():
+        st.info("This server takes no uploads.")
+        return None
     folder = st.toggle(
         "Choose a whole folder", key=state.field("folder"), help="For a folder of DICOM files."
     )
