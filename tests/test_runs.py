@@ -104,9 +104,7 @@ def test_results_are_there_after_a_restart(store):
     assert other.run(run_id).metrics == quality(prepared.reference, result.volume)
     other.delete(run_id)
     assert other.runs() == []
-    assert [p.name for p in store.root.iterdir()] == ["runs", "volumes"] or len(
-        list(store.root.iterdir())
-    ) == 2
+    assert {p.name.partition("-")[0] for p in store.root.iterdir()} == {"runs", "volumes", "index.sqlite"}
 
 
 def test_a_queued_run_gives_what_a_direct_one_gives(queue, store):

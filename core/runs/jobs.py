@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,19 +13,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.progress import Tiles
+from core.runs.carry_out import MOST_LOST, lost_word
 from core.runs.checkpoint import drop_checkpoint
+from core.runs.cluster import ClusterLane
 from core.runs.config import ScanConfig
 from core.runs.history import PARTS, Point, read_trace
-from core.runs.lane import NICENESS, Lane
+from core.runs.lane import Lane
 from core.runs.limits import limit
 from core.runs.live import drop_previews
 from core.runs.needs import refusal
 from core.runs.prior import Config
 from core.runs.store import FINISHED, RunStore, unfinished
 
+ACTIVE = ("queued", "running")
+SCHEDULER = "TOMOPATCH_SCHEDULER"
+"""The environment variable with the address of a dask.distributed scheduler, whose workers do the heavy runs."""
 FAST_METHODS = ("fbp", "fdk")
-MOST_LOST = 2
-"""A run that so many workers died under is not tried again."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,17 @@ class JobQueue:
 
     def __init__(self, store: RunStore, *, who: Callable[[], str] = lambda: "") -> None:
         self.store, self.who = store, who
+        scheduler = os.environ.get(SCHEDULER, "")
         self._owners: dict[str, str] = {}
         self._lock = threading.RLock()
         self._progress: dict[str, Progress] = {}
         self._wishes: dict[str, str] = {}  # of the runs that a worker has been given
-        self._lanes = {name: Lane(name, store.root, self._hear, self._lost) for name in NICENESS}
+        self._lanes: dict[str, Lane | ClusterLane] = {
+            name: Lane(name, store.root, self._hear, self._lost)
+            for name in ("heavy", "fast")[bool(scheduler) :]
+        }
+        if scheduler:
+            self._lanes["heavy"] = ClusterLane(scheduler, store, self._hear)
         for run in unfinished(store):
             with self._lock:
                 store.update(run.id, status="queued")
@@ -169,8 +179,8 @@ class JobQueue:
                 run = self.store.run(run_id)
                 points = read_trace(self.store.run_folder(run_id))
                 return Progress(run.status, seconds=run.seconds, points=points, message=run.message)
-            waiting = [[*lane.runs, *lane.patient] for lane in self._lanes.values()]
-            place = next((runs.index(run_id) for runs in waiting if run_id in runs), 0)
+            places = [lane.place(run_id) for lane in self._lanes.values()]
+            place = max(places)
             return replace(known, place=place)
 
     def preview(self, run_id: str) -> dict[str, np.ndarray] | None:
@@ -202,7 +212,7 @@ class JobQueue:
     def _wish(self, wish: str, run_id: str) -> None:
         with self._lock:
             for lane in self._lanes.values():
-                if run_id in (*lane.runs[1:], *lane.patient):  # not begun: it ends here
+                if run_id in lane.waiting:  # not begun: it ends here
                     given = run_id in lane.runs
                     lane.finished(run_id)
                     self.store.update(run_id, status="cancelled")
@@ -213,18 +223,20 @@ class JobQueue:
                     self._wishes[run_id] = wish
                     lane.send({wish: run_id})
 
-    def _hear(self, lane: Lane, event: dict) -> None:
+    def _hear(self, lane: Lane | ClusterLane, event: dict) -> None:
         run_id = event.pop("run", None)
         if run_id is None:
             return
         with self._lock:
             known = self._progress.get(run_id, Progress("running"))
+            if known.status not in ACTIVE and event.get("status") in ACTIVE:
+                return  # a word that came late
             if "points" in event:  # it goes on after these
                 event["points"] = tuple(Point(**p) for p in event.pop("points"))
             if "point" in event:
                 event = self._with_point(known, Point(**event.pop("point")), event)
             self._progress[run_id] = known = replace(known, **event)
-            if known.status not in ("queued", "running"):
+            if known.status not in ACTIVE:
                 self._wishes.pop(run_id, None)
                 self._owners.pop(run_id, None)
                 lane.finished(run_id)
@@ -242,7 +254,7 @@ class JobQueue:
             "points": (*known.points, point), "seconds": point.seconds, "eta": eta, "part": None
         }  # fmt: skip
 
-    def _lost(self, lane: Lane, code: int) -> None:
+    def _lost(self, lane: Lane | ClusterLane, code: int) -> None:
         """The worker died: a new one goes on with its runs, or all but the first, if that has lost another before."""
         with self._lock:
             runs, lane.runs = lane.runs, []
@@ -264,9 +276,7 @@ class JobQueue:
             self.store.update(run_id, status="queued", lost=lost)
             self._progress[run_id] = Progress("queued", message="The worker process ended; a new one goes on")
             return True
-        killed = "was killed, probably for want of memory; use a smaller grid"
-        word = killed if code == -9 else f"ended (code {code})"
-        message = f"The worker process {word}. This happened {lost} times. Other runs are not affected."
+        message = lost_word(lost) if code == -9 else f"Its worker process ended {lost} times (code {code})."
         self.store.update(run_id, status="failed", message=message, lost=lost)
         self._progress[run_id] = Progress("failed", message=message)
         _tidy(self.store, run_id, "failed")

@@ -38,6 +38,15 @@ class Lane:
         self.closing = False
         self.process = self._start()
 
+    @property
+    def waiting(self) -> list[str]:
+        """Runs whose turn has not come."""
+        return [*self.runs[1:], *self.patient]
+
+    def place(self, run_id: str) -> int:
+        """How many runs come before this one; 0 = none, or it is not here."""
+        return self.waiting.index(run_id) + 1 if run_id in self.waiting else 0
+
     def add(self, run_id: str) -> None:
         self.runs.append(run_id)
         self.send({"run": run_id})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from core.metrics import Quality
 from core.reconstruct.methods import Result
 from core.runs.config import RunConfig
 from core.runs.drawings import drawn
+from core.runs.index import Entry, RunIndex
 from core.runs.limits import check_uploads
 from core.runs.prior import Config, read_config
 from core.runs.versions import made_with
@@ -51,8 +53,8 @@ C = TypeVar("C", bound=Config, covariant=True)
 class Run(Generic[C]):
     """A run as the store knows it. `metrics` only where a reference was known; `message` says what went wrong.
 
-    `name` is what somebody calls it; a pinned run is never removed to make room. `lost` counts the workers that died
-    under it; a patient run gives way to others.
+    `name` is what somebody calls it; a pinned run is never removed to make room. `begun` counts the workers that
+    had it, `lost` those of them that died; a patient run gives way to others.
     """
 
     id: str
@@ -67,6 +69,7 @@ class Run(Generic[C]):
     device: str = "cpu"
     name: str = ""
     pinned: bool = False
+    begun: int = 0
     lost: int = 0
     patient: bool = False
 
@@ -89,6 +92,8 @@ class RunStore:
                 raise ValueError(
                     f"the store {self.root} cannot be written ({error.strerror}); set TOMOPATCH_STORE to a folder of yours."
                 ) from error
+        self._index = RunIndex(self.root / "index.sqlite", self._names, self._entry)
+        self._read: dict[str, tuple[Entry, Run[Any]]] = {}  # what has been made of an entry
 
     # ---- volumes
 
@@ -150,23 +155,32 @@ class RunStore:
                 {"status": "queued", "created": time.time(), "digest": config.digest(), "schema": SCHEMA}
             )
         )
-        _rename(beside, self.root / "runs" / run_id)
+        with self._index.changing(run_id):
+            _rename(beside, self.root / "runs" / run_id)
         return run_id
 
     def update(self, run_id: str, **changes: Any) -> None:
         """Change fields of a run's state."""
         path = self._folder("runs", run_id, "run") / "state.json"
-        state = (_read_json(path) or {}) | changes
-        write_beside(path, json.dumps(state).encode())
+        with self._index.changing(run_id):
+            state = (_read_json(path) or {}) | changes
+            write_beside(path, json.dumps(state).encode())
 
     def run(self, run_id: str) -> Run[Any]:
-        folder = self._folder("runs", run_id, "run")
-        state, config = _read_json(folder / "state.json"), _read_json(folder / "config.json")
-        if state is None or config is None:
+        self._folder("runs", run_id, "run")
+        entry = self._entry(run_id)
+        if entry is None:
             raise ValueError(f"the run {run_id} is damaged: its state or config cannot be read; delete it.")
+        return self._run_of(entry)
+
+    def _run_of(self, entry: Entry) -> Run[Any]:
+        known = self._read.get(entry.id)
+        if known is not None and known[0] == entry:
+            return known[1]
+        state, config = json.loads(entry.state), json.loads(entry.config)
         metrics = state.get("metrics")
-        return Run(
-            id=run_id,
+        run: Run[Any] = Run(
+            id=entry.id,
             config=read_config(config),
             status=state["status"],
             created=state["created"],
@@ -178,9 +192,12 @@ class RunStore:
             device=state.get("device", "cpu"),
             name=str(state.get("name", "")),
             pinned=state.get("pinned") is True,
+            begun=int(state.get("begun", 0)),
             lost=int(state.get("lost", 0)),
             patient=state.get("patient") is True,
         )
+        self._read[entry.id] = (entry, run)
+        return run
 
     def runs(self) -> list[Run[RunConfig]]:
         """All readable reconstructions, newest first."""
@@ -188,22 +205,19 @@ class RunStore:
 
     def all_runs(self) -> list[Run[Any]]:
         """All readable runs, of the prior alone too, newest first."""
-        found = []
-        for folder in (self.root / "runs").iterdir():
-            if (folder / "state.json").exists():
-                try:
-                    found.append(self.run(folder.name))
-                except ValueError:
-                    continue  # of another version; left alone
+        entries, found = self._index.entries(), []
+        for entry in entries:
+            with contextlib.suppress(ValueError):  # of another version; left alone
+                found.append(self._run_of(entry))
+        for gone in set(self._read) - {entry.id for entry in entries}:
+            self._read.pop(gone, None)
         return sorted(found, key=lambda r: -r.created)
 
     def find(self, config: Config) -> str | None:
         """A completed run of the same config."""
-        digest = config.digest()
-        for folder in (self.root / "runs").iterdir():
-            state = _read_json(folder / "state.json") or {}
-            if state.get("digest") == digest and state.get("status") == "done":
-                return folder.name
+        for entry in self._index.find(config.digest()):
+            if json.loads(entry.state).get("status") == "done" and (self.root / "runs" / entry.id).is_dir():
+                return entry.id
         return None
 
     def save_result(
@@ -273,6 +287,17 @@ class RunStore:
         return self._folder("runs", run_id, "run")
 
     # ---- files
+
+    def _names(self) -> set[str]:
+        return set(os.listdir(self.root / "runs"))
+
+    def _entry(self, run_id: str) -> Entry | None:
+        """What the run's folder says of it."""
+        folder = self.root / "runs" / run_id
+        state, config = _read_json(folder / "state.json"), _read_json(folder / "config.json")
+        if state is None or config is None:
+            return None
+        return Entry(run_id, str(state.get("digest", "")), json.dumps(state), json.dumps(config))
 
     def _folder(self, kind: str, name: str, what: str) -> Path:
         if (

@@ -13,28 +13,18 @@ import json
 import os
 import sys
 import threading
-import time
 from collections import deque
-from functools import partial
 from typing import Any
 
 import torch
 
-from core.metrics import quality
 from core.reconstruct.methods import make_params, reconstruct
-from core.runs.checkpoint import drop_checkpoint, has_checkpoint, read_checkpoint
+from core.runs.carry_out import TROUBLE, carry_out, end
+from core.runs.checkpoint import has_checkpoint
 from core.runs.config import ScanConfig
-from core.runs.limits import limit, run_seconds
-from core.runs.live import Live
 from core.runs.prepare import prepare
 from core.runs.store import RunStore
-from core.runs.upkeep import evict, limit_bytes
 from core.runs.weights import shared_prior
-from core.runs.work import Done, work
-from core.runs.writing import alone
-
-TROUBLE = (ValueError, TypeError, MemoryError, OSError, RuntimeError)
-"""What a run may fail of, which is told in a sentence; anything else is a mistake of ours and ends the worker."""
 
 
 class Worker:
@@ -80,9 +70,9 @@ class Worker:
             if run_id is None:
                 self._prepare(scan or {})
             elif wish == "cancel" or (wish == "finish" and not self._begun(run_id)):
-                self._end(run_id, "cancelled", "")
+                end(self.store, run_id, say, "cancelled")
             else:
-                self._run_safely(run_id)
+                self._run(run_id)
 
     def _begun(self, run_id: str) -> bool:
         """Whether there is something of the run to be kept."""
@@ -96,54 +86,8 @@ class Worker:
             shared_prior()
             prepare(ScanConfig.from_json(scan), self.store)
 
-    def _run_safely(self, run_id: str) -> None:
-        try:
-            with alone(
-                self.store.run_folder(run_id) / "lock"
-            ):  # a worker of a killed server may be at its last step
-                run = self.store.run(run_id)
-                if run.status in ("queued", "running"):
-                    self._run(run_id)
-                else:  # done by another
-                    say(run=run_id, status=run.status, seconds=run.seconds, message=run.message, version=-1)
-        except TROUBLE as error:
-            self._end(run_id, "failed", _sentence(error))
-
     def _run(self, run_id: str) -> None:
-        config = self.store.run(run_id).config
-        self.store.update(run_id, status="running", started=time.time())
-
-        def tell(message: str) -> None:
-            say(run=run_id, status="running", message=message)
-
-        def ask() -> str | None:
-            return self.wishes.get(run_id) or self.wishes.get("*")
-
-        folder, digest = self.store.run_folder(run_id), config.digest()
-        every, most = limit("CHECKPOINT_SECONDS"), run_seconds()
-        live = Live(folder, partial(say, run=run_id), ask, digest=digest, every=every, most=most)
-        resume = read_checkpoint(folder, digest)
-        done: Done | None = None
-        with contextlib.suppress(StopIteration):  # stopped where nothing is there to be kept
-            done = work(config, self.store, live, tell, resume)
-        if done is None or live.wish in ("cancel", "park"):
-            if ask() != "park":
-                self._end(run_id, "cancelled", "")
-            return
-        live.close()
-        metrics = None if done.reference is None else quality(done.reference, done.result.volume)
-        message = f"It reached the {most / 60:g} minutes that a run may take here." if live.late else ""
-        self.store.save_result(run_id, done.result, metrics, done.device, message)
-        drop_checkpoint(folder)
-        say(run=run_id, status=done.result.status, seconds=done.result.seconds, message=message, version=-1)
-        with contextlib.suppress(ValueError, OSError):  # a bad limit is told on Runs; the run itself is done
-            evict(self.store, limit_bytes())
-
-    def _end(self, run_id: str, status: str, message: str) -> None:
-        with contextlib.suppress(ValueError):  # deleted meanwhile
-            self.store.update(run_id, status=status, message=message)
-            drop_checkpoint(self.store.run_folder(run_id))
-        say(run=run_id, status=status, message=message)
+        carry_out(self.store, run_id, say, lambda: self.wishes.get(run_id) or self.wishes.get("*"))
 
 
 def warm_up() -> None:
@@ -155,16 +99,9 @@ def warm_up() -> None:
 
 
 def say(**event: Any) -> None:
-    with contextlib.suppress(
-        BrokenPipeError
-    ):  # the server is gone; that stdin ended with it is heard in a moment
+    # a broken pipe: the server is gone; that stdin ended with it is heard in a moment
+    with contextlib.suppress(BrokenPipeError):
         print(json.dumps(event), flush=True)
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, MemoryError) or "alloc" in str(error).lower():
-        return "There was not enough memory for this run; use a smaller grid or fewer views."
-    return str(error) or type(error).__name__
 
 
 def main() -> None:

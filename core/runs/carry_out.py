@@ -1,0 +1,99 @@
+"""One run, from what the store knows of it to its result in the store; wherever that happens."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from functools import partial
+
+from core.metrics import quality
+from core.runs.checkpoint import drop_checkpoint, read_checkpoint
+from core.runs.limits import limit, run_seconds
+from core.runs.live import Live
+from core.runs.store import RunStore
+from core.runs.upkeep import evict, limit_bytes
+from core.runs.work import Done, work
+from core.runs.writing import alone
+
+TROUBLE = (ValueError, TypeError, MemoryError, OSError, RuntimeError)
+"""What a run may fail of, which is told in a sentence; anything else is a mistake of ours and ends the worker."""
+MOST_LOST = 2
+"""A run that so many workers died under is not tried again."""
+
+
+def carry_out(store: RunStore, run_id: str, say: Callable[..., None], ask: Callable[[], str | None]) -> None:
+    """Do the run, or go on with it; not if it has been done meanwhile.
+
+    Parameters
+    ----------
+    say : f(**event)
+        Told how it goes: at last its status.
+    ask : f() -> "cancel", "finish", "park" or None
+        See `Live`.
+    """
+    try:
+        # a worker that was given up, or whose server was killed, may still be at its last step
+        with alone(store.run_folder(run_id) / "lock"):
+            run = store.run(run_id)
+            if run.status == "running":  # whoever had it is gone without a word
+                store.update(run_id, lost=run.lost + 1)
+                if run.lost + 1 >= MOST_LOST:
+                    end(store, run_id, say, "failed", lost_word(run.lost + 1))
+                    return
+            if run.status in ("queued", "running"):
+                _carry_out(store, run_id, say, ask)
+            else:
+                say(run=run_id, status=run.status, seconds=run.seconds, message=run.message, version=-1)
+    except TROUBLE as error:
+        end(store, run_id, say, "failed", _sentence(error))
+
+
+def lost_word(times: int) -> str:
+    """What is said of a run that takes its workers with it."""
+    return (
+        f"Its worker process was killed {times} times, probably for want of memory; use a smaller grid. Other runs are "
+        "not affected."
+    )
+
+
+def _carry_out(store: RunStore, run_id: str, say: Callable[..., None], ask: Callable[[], str | None]) -> None:
+    run = store.run(run_id)
+    config = run.config
+    store.update(run_id, status="running", started=time.time(), begun=run.begun + 1)
+
+    def tell(message: str) -> None:
+        say(run=run_id, status="running", message=message)
+
+    folder, digest = store.run_folder(run_id), config.digest()
+    every, most = limit("CHECKPOINT_SECONDS"), run_seconds()
+    live = Live(folder, partial(say, run=run_id), ask, digest=digest, every=every, most=most)
+    done: Done | None = None
+    with contextlib.suppress(StopIteration):  # stopped where nothing is there to be kept
+        done = work(config, store, live, tell, read_checkpoint(folder, digest))
+    if done is None or live.wish in ("cancel", "park"):
+        if ask() != "park":
+            end(store, run_id, say, "cancelled")
+        return
+    live.close()
+    metrics = None if done.reference is None else quality(done.reference, done.result.volume)
+    message = f"It reached the {most / 60:g} minutes that a run may take here." if live.late else ""
+    store.save_result(run_id, done.result, metrics, done.device, message)
+    drop_checkpoint(folder)
+    say(run=run_id, status=done.result.status, seconds=done.result.seconds, message=message, version=-1)
+    with contextlib.suppress(ValueError, OSError):  # a bad limit is told on Runs; the run itself is done
+        evict(store, limit_bytes())
+
+
+def end(store: RunStore, run_id: str, say: Callable[..., None], status: str, message: str = "") -> None:
+    """Of a run that leaves nothing: say so, here and in the store."""
+    with contextlib.suppress(ValueError):  # deleted meanwhile
+        store.update(run_id, status=status, message=message)
+        drop_checkpoint(store.run_folder(run_id))
+    say(run=run_id, status=status, message=message)
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, MemoryError) or "alloc" in str(error).lower():
+        return "There was not enough memory for this run; use a smaller grid or fewer views."
+    return str(error) or type(error).__name__

@@ -1,0 +1,152 @@
+"""An index of a store's runs, so that listing them need not open every folder.
+
+The folders are what counts: the index is made from them, again if it is missing, damaged or of another version, and it
+never has the last word. A run whose state is being changed is marked first and its folder asked until that is done, so a
+process that dies in between leaves nothing wrong behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+WAIT = 20.0  # seconds for another process to have written
+_SCHEMA = f"""
+    BEGIN IMMEDIATE;
+    DROP TABLE IF EXISTS runs;
+    CREATE TABLE runs (id TEXT PRIMARY KEY, digest TEXT, state TEXT, config TEXT, changing INTEGER DEFAULT 0);
+    CREATE INDEX by_digest ON runs (digest);
+    PRAGMA user_version = {VERSION};
+    COMMIT;
+"""
+_PUT = """
+    INSERT INTO runs VALUES (:id, :digest, :state, :config, 0) ON CONFLICT (id) DO UPDATE SET
+    digest = :digest, state = :state, config = :config, changing = max(0, changing - :done)
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run as its folder has it: the texts of its state and its config, and the config's digest."""
+
+    id: str
+    digest: str
+    state: str
+    config: str
+
+
+class RunIndex:
+    """The index of one store, for any number of threads and processes. Where it cannot be kept, as in a folder that may
+    not be written, the folders are read.
+
+    Parameters
+    ----------
+    path : Path
+        The database; nothing else is in it.
+    names : f() -> set of str
+        The runs that there are.
+    read : f(id) -> Entry or None
+        What the run's folder says; None where there is nothing to be read.
+    """
+
+    def __init__(
+        self, path: Path, names: Callable[[], set[str]], read: Callable[[str], Entry | None]
+    ) -> None:
+        self.path, self.names, self.read = path, names, read
+        self._threads = threading.local()
+
+    def entries(self) -> list[Entry]:
+        """All runs, in no order."""
+        names = self.names()
+        try:
+            return self._entries(names)
+        except sqlite3.Error:
+            return [entry for name in names if (entry := self.read(name)) is not None]
+
+    def find(self, digest: str) -> list[Entry]:
+        """The runs of a config."""
+        try:
+            ((count,),) = self._run("SELECT count(*) FROM runs")
+            if count == len(self.names()):
+                found = self._run(
+                    "SELECT id, digest, state, config, changing FROM runs WHERE digest = ?", digest
+                )
+                return [entry for row in found if (entry := self._checked(row)) is not None]
+        except sqlite3.Error:
+            pass  # damaged, or not to be had: `entries` knows what to do
+        return [entry for entry in self.entries() if entry.digest == digest]
+
+    @contextmanager
+    def changing(self, run_id: str) -> Iterator[None]:
+        """While this lasts, the run's folder is asked; afterwards the index has what it says then."""
+        with contextlib.suppress(sqlite3.Error):
+            self._run("UPDATE runs SET changing = changing + 1 WHERE id = ?", run_id)
+        yield
+        with contextlib.suppress(sqlite3.Error):
+            self._put([run_id], done=1)
+
+    def _entries(self, names: set[str]) -> list[Entry]:
+        rows = self._run("SELECT id, digest, state, config, changing FROM runs")
+        known = {row[0] for row in rows}
+        if known - names:
+            self._many("DELETE FROM runs WHERE id = ?", [(name,) for name in known - names])
+        if names - known:
+            self._put(names - known)
+            rows = self._run("SELECT id, digest, state, config, changing FROM runs")
+        return [entry for row in rows if row[0] in names and (entry := self._checked(row)) is not None]
+
+    def _checked(self, row: tuple) -> Entry | None:
+        return self.read(row[0]) if row[4] else Entry(*row[:4])
+
+    def _put(self, names: Iterable[str], *, done: int = 0) -> None:
+        found = [entry for name in names if (entry := self.read(name)) is not None]
+        self._many(_PUT, [{**asdict(entry), "done": done} for entry in found])
+
+    # ---- the database
+
+    def _run(self, sql: str, *values: object) -> list[tuple]:
+        return self._with(lambda connection: connection.execute(sql, values).fetchall())
+
+    def _many(self, sql: str, rows: list) -> None:
+        def write(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany(sql, rows)
+
+        self._with(write)
+
+    def _with(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        try:
+            return work(self._connection())
+        except sqlite3.OperationalError:
+            raise  # not to be written, or busy for too long: it is not the file that is wrong
+        except sqlite3.DatabaseError:
+            for ending in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+            return work(self._connection())
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's, to the file that is there now."""
+        known = getattr(self._threads, "known", None)
+        if known is not None and known[1] == self._file():
+            return known[0]
+        connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+            connection.executescript(_SCHEMA)
+        self._threads.known = (connection, self._file())
+        return connection
+
+    def _file(self) -> int | None:
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            return None
