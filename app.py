@@ -7,5 +7,5 @@ from pages.ui import shell, state
 st.set_page_config("TomoPatch", page_icon="🩻", layout="wide")
 page = shell.navigation()
 state.enter()
-page.run()
+shell.show(page)
 shell.close()

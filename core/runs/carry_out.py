@@ -14,7 +14,7 @@ from core.runs.live import Live
 from core.runs.store import RunStore
 from core.runs.upkeep import evict, limit_bytes
 from core.runs.work import Done, work
-from core.runs.writing import alone
+from core.runs.writing import alone, disk_sentence
 
 TROUBLE = (ValueError, TypeError, MemoryError, OSError, RuntimeError)
 """What a run may fail of, which is told in a sentence; anything else is a mistake of ours and ends the worker."""
@@ -87,7 +87,7 @@ def _carry_out(store: RunStore, run_id: str, say: Callable[..., None], ask: Call
 
 def end(store: RunStore, run_id: str, say: Callable[..., None], status: str, message: str = "") -> None:
     """Of a run that leaves nothing: say so, here and in the store."""
-    with contextlib.suppress(ValueError):  # deleted meanwhile
+    with contextlib.suppress(ValueError, OSError):  # deleted meanwhile; or no room even for that
         store.update(run_id, status=status, message=message)
         drop_checkpoint(store.run_folder(run_id))
     say(run=run_id, status=status, message=message)
@@ -96,4 +96,4 @@ def end(store: RunStore, run_id: str, say: Callable[..., None], status: str, mes
 def _sentence(error: BaseException) -> str:
     if isinstance(error, MemoryError) or "alloc" in str(error).lower():
         return "There was not enough memory for this run; use a smaller grid or fewer views."
-    return str(error) or type(error).__name__
+    return (disk_sentence(error) if isinstance(error, OSError) else str(error)) or type(error).__name__

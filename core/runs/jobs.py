@@ -114,7 +114,10 @@ class JobQueue:
         if scheduler:
             self._lanes["heavy"] = ClusterLane(scheduler, store, self._hear)
         for run in unfinished(store):
-            with self._lock:
+            with (
+                self._lock,
+                contextlib.suppress(OSError),
+            ):  # a store that may only be read is there to be looked at
                 store.update(run.id, status="queued")
                 self._add(run.id, run.config, run.patient)
         atexit.register(self.close)
@@ -270,14 +273,15 @@ class JobQueue:
         """Whether the run that lost its worker is to go on; if not, it fails with a word."""
         try:
             lost = self.store.run(run_id).lost + 1
-        except ValueError:  # deleted meanwhile
-            return False
-        if lost < MOST_LOST:
             self.store.update(run_id, status="queued", lost=lost)
+        except (ValueError, OSError):  # deleted meanwhile, or nothing can be written
+            lost = MOST_LOST
+        if lost < MOST_LOST:
             self._progress[run_id] = Progress("queued", message="The worker process ended; a new one goes on")
             return True
         message = lost_word(lost) if code == -9 else f"Its worker process ended {lost} times (code {code})."
-        self.store.update(run_id, status="failed", message=message, lost=lost)
+        with contextlib.suppress(ValueError, OSError):
+            self.store.update(run_id, status="failed", message=message, lost=lost)
         self._progress[run_id] = Progress("failed", message=message)
         _tidy(self.store, run_id, "failed")
         return False

@@ -103,11 +103,13 @@ class Live:
         if now - self.shown >= PREVIEW_EVERY and not last:
             self.shown = now
             self.version += 1
-            for name in self.parts:
-                volume = getattr(step, name)
-                if volume is not None:
-                    write_array(self.folder / f"live-{name}.npy", reduced(volume, PREVIEW_VOXELS))
-        self.history.add(step, point, last=last)
+            with contextlib.suppress(OSError):  # no room for pictures: the run itself can do without
+                for name in self.parts:
+                    volume = getattr(step, name)
+                    if volume is not None:
+                        write_array(self.folder / f"live-{name}.npy", reduced(volume, PREVIEW_VOXELS))
+        with contextlib.suppress(OSError):
+            self.history.add(step, point, last=last)
         self._keep(step)
         self._tell(point, tiles=None if step.tiles is None else asdict(step.tiles))
         self.spent += time.perf_counter() - now
@@ -129,7 +131,8 @@ class Live:
 
     def close(self) -> None:
         """Keep the figures of all steps."""
-        write_trace(self.folder, self.points)
+        with contextlib.suppress(OSError):
+            write_trace(self.folder, self.points)
 
     def _keep(self, step: Step) -> None:
         """Leave what the run can go on from, now and then; now if it is to be parked."""
@@ -138,7 +141,7 @@ class Live:
         began = time.perf_counter()
         due = began - self.kept >= max(self.every, self.keeping / KEEPING_SHARE)
         if due or self.wish == "park":
-            with contextlib.suppress(OSError):  # no room: the run itself can do without
+            with contextlib.suppress(OSError):
                 write_checkpoint(
                     self.folder, Checkpoint(self.digest, step.state(), self.points, self.history.count)
                 )

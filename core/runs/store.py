@@ -11,6 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -104,16 +105,15 @@ class RunStore:
         digest = hashlib.sha256(data.tobytes() + repr(volume.geometry).encode()).hexdigest()[:16]
         folder = self.root / "volumes" / digest
         if not folder.exists():
-            beside = self._beside("volumes")
-            np.save(beside / "data.npy", data)
             info = {
                 "name": volume.name[:80],
                 **asdict(volume.geometry),
                 "created": time.time(),
                 "schema": SCHEMA,
             }
-            (beside / "info.json").write_text(json.dumps(info))
-            _rename(beside, folder)
+            with self._new("volumes", digest) as beside:
+                np.save(beside / "data.npy", data)
+                (beside / "info.json").write_text(json.dumps(info))
         return digest
 
     def volume(self, digest: str) -> Volume:
@@ -136,7 +136,7 @@ class RunStore:
     def volumes(self) -> list[VolumeInfo]:
         """All stored volumes, newest first."""
         found = []
-        for folder in (self.root / "volumes").iterdir():
+        for folder in (self.root / "volumes").glob("*"):
             info = _read_json(folder / "info.json")
             if info is not None:
                 shape, size = tuple(info["shape"]), tuple(info["voxel_size"])
@@ -148,15 +148,10 @@ class RunStore:
     def create(self, config: Config) -> str:
         """A new run, queued; returns its id."""
         run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.method}-{secrets.token_hex(3)}"
-        beside = self._beside("runs")
-        (beside / "config.json").write_text(json.dumps(config.to_json()))
-        (beside / "state.json").write_text(
-            json.dumps(
-                {"status": "queued", "created": time.time(), "digest": config.digest(), "schema": SCHEMA}
-            )
-        )
-        with self._index.changing(run_id):
-            _rename(beside, self.root / "runs" / run_id)
+        state = {"status": "queued", "created": time.time(), "digest": config.digest(), "schema": SCHEMA}
+        with self._index.changing(run_id), self._new("runs", run_id) as beside:
+            (beside / "config.json").write_text(json.dumps(config.to_json()))
+            (beside / "state.json").write_text(json.dumps(state))
         return run_id
 
     def update(self, run_id: str, **changes: Any) -> None:
@@ -249,7 +244,8 @@ class RunStore:
         if run.status not in FINISHED:
             raise ValueError(f"the run {run_id} has no result: it is {run.status}.")
         folder = self._folder("runs", run_id, "run")
-        (folder / _USED).touch()
+        with contextlib.suppress(OSError):  # a store that may only be read
+            (folder / _USED).touch()
         geometry = VolumeGeometry(**json.loads((folder / "geometry.json").read_text()))
 
         def load(name: str) -> Volume | None:
@@ -289,7 +285,10 @@ class RunStore:
     # ---- files
 
     def _names(self) -> set[str]:
-        return set(os.listdir(self.root / "runs"))
+        try:
+            return set(os.listdir(self.root / "runs"))
+        except FileNotFoundError:  # removed by hand; the next run makes it again
+            return set()
 
     def _entry(self, run_id: str) -> Entry | None:
         """What the run's folder says of it."""
@@ -307,10 +306,17 @@ class RunStore:
             raise ValueError(f"there is no {what} {name[:80]!r} in the store; it may have been deleted.")
         return self.root / kind / name
 
-    def _beside(self, kind: str) -> Path:
-        folder = self.root / f".new-{kind}-{secrets.token_hex(4)}"
-        folder.mkdir()
-        return folder
+    @contextmanager
+    def _new(self, kind: str, name: str) -> Iterator[Path]:
+        """A folder to be filled, which takes its place when it is whole, and leaves nothing if it does not come to that."""
+        (self.root / kind).mkdir(parents=True, exist_ok=True)
+        beside = self.root / f".new-{kind}-{secrets.token_hex(4)}"
+        beside.mkdir()
+        try:
+            yield beside
+            _rename(beside, self.root / kind / name)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def default_root() -> Path:
@@ -326,7 +332,6 @@ def _rename(beside: Path, folder: Path) -> None:
     except OSError:  # somebody else stored the same just now
         if not folder.exists():
             raise
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -98,5 +98,7 @@ def thumbnail(store: RunStore, run_id: str) -> bytes | None:
         picture.thumbnail((_WIDTH, _WIDTH))
         out = io.BytesIO()
         picture.save(out, format="png")
-        write_beside(path, out.getvalue())
+        with contextlib.suppress(OSError):  # it is made again the next time
+            write_beside(path, out.getvalue())
+        return out.getvalue()
     return path.read_bytes()

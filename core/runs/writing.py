@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import secrets
 from collections.abc import Callable, Iterator
@@ -41,6 +42,17 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)  # a full disk leaves no litter
+
+
+def disk_sentence(error: OSError) -> str:
+    """What is wrong with the disk, for people."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full. What was stored before is whole; make room, by deleting runs for instance, and try again."
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return (
+            "The store cannot be written. Set TOMOPATCH_STORE to a folder of yours, or have this one opened."
+        )
+    return str(error)
 
 
 @contextmanager

@@ -40,6 +40,16 @@ def navigation() -> Any:
     return st.navigation([st.Page(path, title=title, default=path == HOME) for path, title in TABLE.items()])
 
 
+def show(page: Any) -> None:
+    """Run the page; what is wrong with the disk is said in a sentence."""
+    try:
+        page.run()
+    except OSError as error:
+        from core.runs.writing import disk_sentence
+
+        st.error(disk_sentence(error))
+
+
 def guard() -> None:
     """First line of every page: a deep link may run the page alone, without app.py; start over through it.
 

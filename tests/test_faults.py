@@ -1,0 +1,142 @@
+"""Full and read-only disks, folders that vanish, a clock that is set back: a clear word, and nothing lost."""
+
+import errno
+import os
+import shutil
+import time
+
+import pytest
+import torch
+
+from core.runs.carry_out import carry_out
+from core.runs.config import RunConfig, ScanConfig
+from core.runs.store import RunStore
+from core.runs.upkeep import thumbnail
+from core.runs.writing import disk_sentence
+from core.scan.library import load_volume
+
+SCAN = ScanConfig("phantom:spheres", (4, 16, 16), num_views=4, same_grid=True)
+MODULES = ("live", "history", "checkpoint", "store", "drawings", "upkeep")
+
+
+def config(n=3):
+    return RunConfig(SCAN, "sirt", {"num_iterations": n})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "store")
+
+
+@pytest.fixture
+def one(store):
+    """A run that was done before anything went wrong."""
+    run_id = store.create(config(2))
+    assert done(store, run_id)[-1]["status"] == "done"
+    return run_id
+
+
+def done(store, run_id):
+    """What is told of the run while it is carried out."""
+    told = []
+    carry_out(store, run_id, lambda **event: told.append(event), lambda: None)
+    return told
+
+
+def refuse(code):
+    def write(*args, **options):
+        raise OSError(code, os.strerror(code))
+
+    return write
+
+
+def no_more_writing(monkeypatch, code, modules=MODULES):
+    """Whatever writes files from these modules fails from now on."""
+    for module in modules:
+        for name in ("write_beside", "write_array", "write_arrays"):
+            monkeypatch.setattr(f"core.runs.{module}.{name}", refuse(code), raising=False)
+
+
+def test_a_disk_without_room_for_pictures_does_not_stop_a_run(store, monkeypatch):
+    monkeypatch.setenv("TOMOPATCH_CHECKPOINT_SECONDS", "0")
+    run_id = store.create(config())
+    no_more_writing(monkeypatch, errno.ENOSPC, ("live", "history", "checkpoint"))
+    assert done(store, run_id)[-1]["status"] == "done"
+    assert store.result(run_id).volume.shape == (4, 16, 16)
+
+
+def test_a_disk_without_room_for_the_result_is_told(store, one, monkeypatch):
+    before = store.result(one).volume.data
+    run_id = store.create(config())
+    monkeypatch.setattr("core.runs.store.write_array", refuse(errno.ENOSPC))
+    last = done(store, run_id)[-1]
+    assert last["status"] == store.run(run_id).status == "failed"
+    assert "disk is full" in last["message"]
+    assert "disk is full" in store.run(run_id).message
+    assert torch.equal(store.result(one).volume.data, before)
+
+
+def test_a_disk_without_any_room_loses_nothing(store, one, monkeypatch):
+    run_id = store.create(config())
+    with monkeypatch.context() as full:
+        no_more_writing(full, errno.ENOSPC)
+        last = done(store, run_id)[-1]
+        assert last["status"] == "failed"
+        assert "disk is full" in last["message"]
+        assert store.result(one).status == "done"
+    assert RunStore(store.root).run(run_id).status == "queued"  # as it was; the next server goes on with it
+    assert done(store, run_id)[-1]["status"] == "done"
+
+
+@pytest.mark.parametrize("what", ["run", "volume"])
+def test_nothing_half_made_is_left_when_there_is_no_room(store, monkeypatch, what):
+    volume = load_volume("phantom:spheres", shape=(4, 8, 8))
+    before = sorted(p.name for p in store.root.iterdir())
+    with monkeypatch.context() as full:
+        full.setattr("pathlib.Path.write_text", refuse(errno.ENOSPC))
+        with pytest.raises(OSError, match="space") as caught:
+            store.create(config()) if what == "run" else store.add_volume(volume)
+    assert "disk is full" in disk_sentence(caught.value)
+    assert {p.name.partition("-")[0] for p in store.root.iterdir()} <= {*before, "index.sqlite"}
+    assert store.all_runs() == []
+    assert store.volumes() == []
+
+
+def test_a_store_that_may_only_be_read_can_be_looked_at(store, one, monkeypatch):
+    no_more_writing(monkeypatch, errno.EROFS)
+    monkeypatch.setattr("pathlib.Path.touch", refuse(errno.EROFS))
+    reader = RunStore(store.root)
+    assert [run.id for run in reader.all_runs()] == [one]
+    assert reader.find(config(2)) == one
+    assert reader.result(one).volume.shape == (4, 16, 16)
+    assert thumbnail(reader, one).startswith(b"\x89PNG")
+    with pytest.raises(OSError, match="Read-only") as caught:
+        reader.update(one, name="new")
+    assert "cannot be written" in disk_sentence(caught.value)
+    assert reader.run(one).name == ""
+
+
+def test_folders_that_vanish_are_made_again(store, one):
+    for name in ("runs", "volumes", "phantoms"):
+        shutil.rmtree(store.root / name, ignore_errors=True)
+    assert store.all_runs() == []
+    assert store.find(config(2)) is None
+    assert store.volumes() == []
+    run_id = store.create(config())
+    assert done(store, run_id)[-1]["status"] == "done"
+    assert store.find(config()) == run_id
+    digest = store.add_volume(load_volume("phantom:spheres", shape=(4, 8, 8)))
+    assert [v.digest for v in store.volumes()] == [digest]
+
+
+def test_a_clock_that_is_set_back_mixes_nothing_up(store, one, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr("core.runs.store.time.time", lambda: now - 86_400)
+    run_id = store.create(config())
+    told = done(store, run_id)
+    assert told[-1]["status"] == "done"
+    seconds = [event["point"]["seconds"] for event in told if "point" in event]
+    assert seconds == sorted(seconds)
+    assert seconds[0] >= 0
+    assert {run.id for run in store.all_runs()} == {one, run_id}
+    assert (store.find(config()), store.find(config(2))) == (run_id, one)
