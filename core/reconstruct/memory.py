@@ -12,8 +12,8 @@ COPIES = {
     "fdk": (2.5, 1.0),
     "sirt": (6.0, 2.0),
     "cgls": (8.0, 3.0),
-    "tv": (25.0, 8.0),
-    "diffusion": (25.0, 8.0),  # its start
+    "tv": (21.0, 8.0),
+    "diffusion": (21.0, 8.0),  # its start
     "draw": (12.0, 0.0),
 }
 """How many volumes and measurements a method holds at its peak, the projector's threads included; as measured."""
