@@ -17,7 +17,7 @@ from core.reconstruct.iterative import cgls, sirt, tv
 Start = Callable[
     [Projector, Tensor, Tensor | None, Tensor | None, int, Callback | None, State | None], Tensor
 ]
-"""start(A, y, weights, x_init, num_iterations, callback, resume) -> x (z, y, x) [1/mm]."""
+"""start(A, y, weights, x_init, num_iterations, callback, resume=None) -> x (z, y, x) [1/mm]."""
 
 
 def _tv(
@@ -27,7 +27,7 @@ def _tv(
     x_init: Tensor | None,
     n: int,
     callback: Callback | None,
-    resume: State | None,
+    resume: State | None = None,
 ) -> Tensor:
     """Weighed by how few views there are: that is near the best weight from 8 to 60 views on a held-out chest CT."""
     lam = 5e-6 * (coverage(A) / 0.1) ** -0.75
@@ -43,7 +43,7 @@ def _sirt(
     x_init: Tensor | None,
     n: int,
     callback: Callback | None,
-    resume: State | None,
+    resume: State | None = None,
 ) -> Tensor:
     return sirt(A, y, x_init=x_init, num_iterations=n, callback=callback, resume=resume)
 
@@ -55,7 +55,7 @@ def _cgls(
     x_init: Tensor | None,
     n: int,
     callback: Callback | None,
-    resume: State | None,
+    resume: State | None = None,
 ) -> Tensor:
     """A tenth of the iterations: it converges, and begins to fit the noise, that much sooner."""
     n = max(1, n // 10)
@@ -71,7 +71,7 @@ def _analytic(
     x_init: Tensor | None,
     n: int,
     callback: Callback | None,
-    resume: State | None,
+    resume: State | None = None,
 ) -> Tensor:
     """FBP or FDK, whichever the beam asks for; what is below vacuum is cut."""
     method = fdk if isinstance(A.pg, ConeBeam) else fbp
