@@ -299,8 +299,9 @@ LESSONS: dict[str, Lesson] = {
             "Look for a place with a small deviation and a large error. There the prior is sure and wrong.",
         ),
         "Can the deviation be smaller than the error?",
-        "Yes, and often is: samples share what the prior believes and what the start got wrong. The deviation says how "
-        "much the method wavers, not how far it is off.",
+        "Yes. Samples share what the prior believes and what the start got wrong, so that they differ far less than they "
+        "are off. What you see has been widened until it fitted the errors of scans whose truth was known; that makes "
+        "it right on average, not in every place.",
     ),
 }  # fmt: skip
 """In the order in which they build on each other."""
