@@ -34,6 +34,7 @@ def view() -> None:
         on_select="rerun",
         selection_mode="multi-row",
         row_height=54,
+        placeholder="–",
         height=min(620, 60 + 54 * len(runs)),
         column_config={
             "Picture": st.column_config.ImageColumn("", width="small"),
