@@ -35,7 +35,7 @@ def perform(root: str, run_id: str, topic: str) -> None:
             return None
 
     with _one:
-        carry_out(store, run_id, lambda **event: worker.log_event(topic, event), ask)
+        carry_out(store, run_id, lambda **event: worker.log_event(topic, {"told": event}), ask)
         wish.unlink(missing_ok=True)
 
 
@@ -118,7 +118,7 @@ class ClusterLane:
         self.client.close(timeout=5)
 
     def _listen(self, event: tuple[float, Any]) -> None:
-        told = dict(event[1])
+        told = dict(event[1]["told"])  # beside it the scheduler writes whose it is
         if told.get("status") == "running":
             self._begun.add(told["run"])
         self.hear(self, told)
