@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.ui import demo, shell
+from pages.ui import demo, loading, shell
 
 shell.guard()
 words, picture = st.columns([1, 1.35], gap="large", vertical_alignment="center")
@@ -52,6 +52,7 @@ for column, (page, text) in zip(
         st.markdown(text)  # below: the links stand in one row, however long the texts are
 
 with st.expander("Open an experiment"):
+    loading.engine()
     from pages.ui import share  # with it comes the whole engine: after the page is on the screen
 
     share.upload()

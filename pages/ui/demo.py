@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import shell, state
+from pages.ui import loading, shell, state
 
 if TYPE_CHECKING:
     from core.runs.config import ScanConfig
@@ -23,6 +23,7 @@ def prepare() -> None:
 
 def start() -> None:
     """Queue the demo's runs and go to where they are compared."""
+    loading.engine()
     from core.runs.config import RunConfig
     from pages.ui import engine
 

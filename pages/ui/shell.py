@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from pages.ui import state
+from pages.ui import loading, state
 
 if TYPE_CHECKING:
     from core.runs.config import ScanConfig
@@ -42,6 +42,8 @@ def navigation() -> Any:
 
 def show(page: Any) -> None:
     """Run the page; what is wrong with the disk is said in a sentence."""
+    if page.title != TABLE[HOME]:
+        loading.engine()
     try:
         page.run()
     except OSError as error:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from pages.ui import loading
+
 if TYPE_CHECKING:
     from core.runs.config import ScanConfig
 
@@ -51,6 +53,7 @@ def _restore() -> None:
     st.session_state[_RESTORED] = True
     text = text_of_scan = st.query_params.get("scan")
     if text and _SCAN not in st.session_state:
+        loading.engine()
         from core.runs.config import ScanConfig  # with it comes the whole engine: not before it is needed
 
         try:
@@ -90,6 +93,7 @@ def _scan_of_runs() -> None:
     named = [name for name in (run_id(), *compared()) if name]
     if not named:
         return
+    loading.engine()
     from pages.ui import engine  # as above: not before it is needed
 
     found = next((run for run in map(engine.known_run, named) if run is not None), None)
