@@ -100,7 +100,7 @@ def choose_grid(source: str) -> Shape:
         options,
         key=state.field("grid"),
         required=True,
-        format_func=lambda k: f"{k} · {words.times(shape(k))}",
+        format_func=lambda k: f"{'Native' if shape(k) == native else k} · {words.times(shape(k))}",
         help="Voxels (z × y × x) of the reconstruction. S answers fastest; M takes four to eight times as long. "
         "The scan itself is always simulated from the volume at its finer resolution.",
     )
