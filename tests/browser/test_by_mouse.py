@@ -25,7 +25,7 @@ def wait_for_pixels(page):
           let low = 255, high = 0;
           for (let i = 0; i < d.length; i += 4) { low = Math.min(low, d[i]); high = Math.max(high, d[i]); }
           if (high - low > 60) return;
-          await new Promise(requestAnimationFrame);
+          await new Promise((r) => setTimeout(r, 20));
         }
         throw new Error('the picture stays empty'); }"""
     )
@@ -56,7 +56,7 @@ def test_own_scan_is_watched_reloaded_finished_early_and_compared(page):
     page.locator(".sv canvas").first.wait_for()
     page.get_by_text("Detector and orbit").click()
     page.get_by_text("Simulate on the reconstruction grid").click()  # quicker
-    page.wait_for_function("() => decodeURIComponent(location.search).includes('same_grid')")
+    page.wait_for_function("() => decodeURIComponent(location.search).includes('same_grid')", polling=100)
     page.get_by_role("button", name="Reconstruct this scan").click()
     page.get_by_role("heading", level=1, name="Reconstruct").wait_for()
     page.get_by_role("radio", name="SIRT").click()
@@ -74,6 +74,7 @@ def test_own_scan_is_watched_reloaded_finished_early_and_compared(page):
         "n => { const m = document.body.innerText.match(/Iteration (\\d+) of 1000/); return m && "
         "Number(m[1]) > n; }",
         arg=before,
+        polling=100,
     )
     assert "run=" in page.url
 

@@ -28,7 +28,7 @@ def test_a_lesson_leads_to_its_pictures_and_back_to_the_challenge(page, address)
     page.get_by_role("button", name="It is here").click()
     page.get_by_text("Not there.").wait_for()
     keep(page, "challenge")
-    page.wait_for_function("() => decodeURIComponent(location.search).includes('\"wrong\":1')")
+    page.wait_for_function("() => decodeURIComponent(location.search).includes('\"wrong\":1')", polling=100)
     page.reload()  # the search is in the address
     page.get_by_role("button", name="It is here").wait_for()
     assert page.get_by_test_id("stMetric").filter(has_text="Wrong guesses").inner_text().split()[-1] == "1"

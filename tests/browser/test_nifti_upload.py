@@ -43,7 +43,7 @@ def upload(page, path):
     page.locator("input[type=file]").first.set_input_files(path)
     page.get_by_text("Loaded: 1 file.").wait_for()
     page.get_by_text(f"Native · {SHAPE[0]} × {SHAPE[1]} × {SHAPE[2]}").wait_for()
-    page.wait_for_function("() => decodeURIComponent(location.search).includes('volume:')")
+    page.wait_for_function("() => decodeURIComponent(location.search).includes('volume:')", polling=100)
     return re.search(r"volume:(\w+)", unquote(page.url)).group(1)
 
 

@@ -24,7 +24,7 @@ def test_uploaded_dicom_series_is_scanned_and_reconstructed(page, tmp_path):
     page.locator("input[type=file]").first.set_input_files(slices)
     page.get_by_text(f"Loaded: {len(slices)} files.").wait_for()
     page.locator(".sv canvas").first.wait_for()
-    page.wait_for_function("() => decodeURIComponent(location.search).includes('volume:')")
+    page.wait_for_function("() => decodeURIComponent(location.search).includes('volume:')", polling=100)
     keep(page, "upload-acquire")
 
     page.get_by_role("button", name="Reconstruct this scan").click()

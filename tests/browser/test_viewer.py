@@ -56,7 +56,9 @@ def act(page, name):
     viewer = page.locator(".tv")
     before = viewer.get_attribute("data-frames")
     page.get_by_role("button", name=name).click()
-    page.wait_for_function("([v, n]) => v.dataset.frames !== n", arg=[viewer.element_handle(), before])
+    page.wait_for_function(
+        "([v, n]) => v.dataset.frames !== n", arg=[viewer.element_handle(), before], polling=100
+    )
 
 
 def test_projection_shows_what_no_slice_at_hand_does(opened):
@@ -98,7 +100,9 @@ def test_flicker_alternates_until_the_space_bar(opened):
     first = page.locator(".tv canvas").first
     for name in ("Reference", "Test", "Reference"):
         page.wait_for_function(
-            "([c, name]) => c.getAttribute('aria-label').startsWith(name)", arg=[first.element_handle(), name]
+            "([c, name]) => c.getAttribute('aria-label').startsWith(name)",
+            arg=[first.element_handle(), name],
+            polling=100,
         )
     first.press(" ")
     held = shown(page)

@@ -22,7 +22,9 @@ def test_a_sweep_is_run_and_its_points_are_clicked(page, address):
     page.get_by_text("6 runs, all there").wait_for()
     page.get_by_role("button", name="Stop").wait_for(state="hidden")
     points = page.locator(".js-plotly-plot .points path")
-    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .points path').length >= 6")
+    page.wait_for_function(
+        "() => document.querySelectorAll('.js-plotly-plot .points path').length >= 6", polling=100
+    )
     wait_for_pixels(page)
     for place, words in ((0, "FBP, 4 views"), (5, "TV, 16 views")):
         box = points.nth(place).bounding_box()
@@ -30,7 +32,9 @@ def test_a_sweep_is_run_and_its_points_are_clicked(page, address):
         page.get_by_text(f"Below: {words}").wait_for()
     page.reload()
     page.get_by_text("6 runs, all there").wait_for()
-    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .points path').length >= 6")
+    page.wait_for_function(
+        "() => document.querySelectorAll('.js-plotly-plot .points path').length >= 6", polling=100
+    )
     page.get_by_text("Numbers").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Table (CSV)").click()
