@@ -1,5 +1,6 @@
 """Pages run through app.py, on a store of their own and small scans."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,14 @@ def own_store(tmp_path_factory):
         yield
         engine.queue().close()
         engine.queue.clear()
+
+
+@pytest.fixture(autouse=True)
+def own_main():
+    """AppTest puts the app in the place of the main module, which processes that are spawned later would import."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture
