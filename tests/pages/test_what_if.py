@@ -1,6 +1,7 @@
 """The What if page: empty, with values that cannot be used, queued, done; the address as memory."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,12 @@ from core.runs.jobs import wait
 from core.runs.sweep import SweepConfig, look_up
 from pages.ui import engine, shell, state
 from tests.pages.test_pages import texts
+
+
+@pytest.fixture
+def small_scan(small_scan):
+    """With a seed that no other test has: nothing of it is in the store yet."""
+    return replace(small_scan, seed=4711)
 
 
 @pytest.fixture
