@@ -34,6 +34,7 @@ PAGES = {
 }
 PATIENCE = 60_000  # ms
 DIFFUSION_EVERY = 20  # s
+ARRIVAL = 2.0  # s from one session to the next
 
 
 @dataclass
@@ -58,10 +59,13 @@ class Session:
         page.on("pageerror", lambda error: figures.wrong.append(f"session {number}: {error}"))
 
     async def live(self, until: float) -> None:
-        await self.open()
-        queued = 0.0
+        await asyncio.sleep(ARRIVAL * self.number)
+        queued, opened = 0.0, False
         while time.perf_counter() < until:
             try:
+                if not opened:
+                    await self.open()
+                    opened = True
                 if self.number == 0 and time.perf_counter() - queued > DIFFUSION_EVERY:
                     queued = time.perf_counter()
                     await self.queue_diffusion()
@@ -73,7 +77,7 @@ class Session:
                     self.figures.wrong.append(f"session {self.number}: an exception on {self.page.url[:80]}")
             except Exception as error:  # noqa: BLE001 - all that can go wrong is what is counted
                 self.figures.wrong.append(f"session {self.number}: {str(error).splitlines()[0]}")
-                await self.open()
+                opened = False
             await self.page.wait_for_timeout(self.random.uniform(500, 4000))  # a person looks
 
     async def open(self) -> None:
