@@ -79,7 +79,7 @@ def sample(
     done, estimate = 0, x
     before: Tensor | None = None  # the estimate of the step before
     if resume is not None:
-        done, x, estimate = int(resume["i"]), resume["x"], resume["estimate"]
+        done, x, estimate = resume["i"], resume["x"], resume["estimate"]
         before = resume.get("before")
 
     def descend(i: int) -> Tensor:

@@ -41,7 +41,7 @@ def sirt(
         Start; None = zero.
     """
     R, C = _inverse_sums(A, y)
-    done, x = (0, _begin(A, y, x_init)) if resume is None else (int(resume["i"]), resume["x"].clone())
+    done, x = (0, _begin(A, y, x_init)) if resume is None else (resume["i"], resume["x"].clone())
     scale = _norm(y)
     for i in range(done + 1, num_iterations + 1):
         residual = y - A(x)
@@ -85,7 +85,7 @@ def cgls(
         direction = A.T(residual * root)
         power = _dot(direction, direction)
     else:
-        done, power = int(resume["i"]), float(resume["power"])
+        done, power = resume["i"], resume["power"]
         x, residual, direction = (resume[name].clone() for name in ("x", "residual", "direction"))
     scale = _norm(y * root)
     for i in range(done + 1, num_iterations + 1):
@@ -160,7 +160,7 @@ def tv(
         done, p, q = 0, torch.zeros_like(y), [torch.zeros_like(x) for _ in range(3)]
     else:
         x, p, *q = (resume[name].clone() for name in ("x", "p", "q0", "q1", "q2"))
-        done = int(resume["i"])
+        done = resume["i"]
     moved, scale = x, _norm(y)
     for i in range(done + 1, num_iterations + 1):
         downhill = A.T(p).mul_(root)

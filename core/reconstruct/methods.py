@@ -271,7 +271,7 @@ def reconstruct(
         callback = notebook_progress(chosen.label)
 
     residuals: list[float] = [] if resume is None else torch.as_tensor(resume["residuals"]).tolist()
-    before = 0.0 if resume is None else float(resume["seconds"])
+    before = 0.0 if resume is None else resume["seconds"]
     stopped, told = False, 0.0
 
     def watch(step: Step) -> None:

@@ -30,7 +30,7 @@ class Checkpoint:
     digest : str
         Of the run's config, weights included: the state means nothing to another.
     state : State
-        See `core.progress.Step`; tensors on the CPU when it comes from a file.
+        See `core.progress.Step`; from a file tensors are on the CPU, and those without a dimension numbers.
     points : list of Point
         The figures of all steps up to this one.
     frames : int
@@ -64,7 +64,7 @@ def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
             if (about["version"], about["digest"]) != (VERSION, digest):
                 return None
             state = {
-                name.removeprefix(_STATE): torch.from_numpy(np.asarray(file[name]))
+                name.removeprefix(_STATE): _value(file[name])
                 for name in file.files
                 if name.startswith(_STATE)
             }
@@ -84,3 +84,8 @@ def drop_checkpoint(folder: Path) -> None:
 
 def _array(value: Tensor | float | int) -> np.ndarray:
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _value(array: np.ndarray) -> Tensor | float | int:
+    """A number as a number: it may be told to others, who do not know tensors."""
+    return torch.from_numpy(array) if array.ndim else array.item()
