@@ -15,6 +15,7 @@ from core.runs.needs import need, refusal
 from core.runs.prior import DrawConfig
 from core.runs.store import RunStore
 from core.scan.library import load_volume
+from core.scan.phantom import PHANTOMS
 
 SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, same_grid=True)
 LONG = {"num_iterations": 2000}
@@ -39,6 +40,14 @@ def queue(store):
     queue = JobQueue(store, who=Tab())
     yield queue
     queue.close()
+
+
+@pytest.mark.parametrize("name", PHANTOMS)
+def test_what_any_phantom_needs_is_known(store, name):
+    scan = ScanConfig(f"phantom:{name}", (32, 64, 64), num_views=8)
+    found = need(RunConfig(scan, "sirt"), store)
+    assert found.grid == (32, 64, 64)
+    assert refusal(RunConfig(scan, "sirt"), store) == ""
 
 
 def test_queue_and_sessions_have_their_limits(queue, monkeypatch):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Protocol
 
 from core.reconstruct.memory import estimated_mb
 from core.runs.config import PHANTOM_GRID, RunConfig, ScanConfig
 from core.runs.limits import memory_mb
 from core.runs.prior import Config, DenoiseConfig
-from core.scan.library import load_volume
+from core.scan.library import phantom_of
+from core.scan.phantom import field_of_view
 from core.volume import Shape, VolumeGeometry
 
 PROCESS_MB = 400
@@ -85,16 +85,10 @@ def _source_voxels(scan: ScanConfig, grid: Shape, store: Geometries) -> int:
 
 def _native(scan: ScanConfig, store: Geometries) -> VolumeGeometry | None:
     if scan.source.startswith("phantom:"):
-        return _phantom(scan.source)
+        return field_of_view(phantom_of(scan.source)[0])
     if scan.source.startswith("volume:"):
         return store.volume_geometry(scan.source.removeprefix("volume:"))
     return None
-
-
-@lru_cache(maxsize=64)
-def _phantom(spec: str) -> VolumeGeometry:
-    """Where it lies: drawn as a single voxel."""
-    return load_volume(spec, shape=(1, 1, 1)).geometry
 
 
 def _mb(numbers: int) -> float:

@@ -33,12 +33,8 @@ def load_volume(spec: str | Path, *, shape: Shape | None = None) -> Volume:
     """
     text = str(spec)
     if text.startswith("phantom:"):
-        name, _, seed = text.removeprefix("phantom:").partition(":")
-        if seed and not seed.isdecimal():
-            raise ValueError(f"phantom seed must be a whole number of at least 0, got {seed!r} in {text!r}.")
-        return (
-            phantom(name, seed=int(seed or 0)) if shape is None else phantom(name, shape, seed=int(seed or 0))
-        )
+        name, seed = phantom_of(text)
+        return phantom(name, seed=seed) if shape is None else phantom(name, shape, seed=seed)
     path = Path(spec)
     if path.is_dir() or (path.is_file() and path.suffix.lower() in (".zip", ".dcm")):
         return read_dicom(path)
@@ -46,3 +42,11 @@ def load_volume(spec: str | Path, *, shape: Shape | None = None) -> Volume:
         return read_nifti(path)
     problem = "is not a volume that is understood" if path.exists() else "does not exist"
     raise ValueError(f"{text!r} {problem}; expected {SOURCES}.")
+
+
+def phantom_of(spec: str) -> tuple[str, int]:
+    """Name and seed of `phantom:NAME` or `phantom:NAME:SEED`."""
+    name, _, seed = spec.removeprefix("phantom:").partition(":")
+    if seed and not seed.isdecimal():
+        raise ValueError(f"phantom seed must be a whole number of at least 0, got {seed!r} in {spec!r}.")
+    return name, int(seed or 0)

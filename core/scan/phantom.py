@@ -56,8 +56,13 @@ def phantom(
     seed : int
         Chooses the anatomy of "thorax", "abdomen" and "head"; the test objects have none.
     """
-    vg = VolumeGeometry((1, 1, 1), _entry(name).field_of_view).with_shape(shape)
-    return draw(name, vg if voxel_size is None else VolumeGeometry(shape, voxel_size), seed=seed)
+    vg = field_of_view(name).with_shape(shape) if voxel_size is None else VolumeGeometry(shape, voxel_size)
+    return draw(name, vg, seed=seed)
+
+
+def field_of_view(name: str) -> VolumeGeometry:
+    """Where a phantom lies, as a single voxel."""
+    return VolumeGeometry((1, 1, 1), _entry(name).field_of_view)
 
 
 def draw(name: str, vg: VolumeGeometry, *, seed: int = 0) -> Volume:

@@ -140,7 +140,7 @@ def _cover(row, z, y, x, h, bumps):  # pragma: no cover - compiled
         )
     if kind == CYLINDER:
         s = math.sqrt(py * py + px * px) + 1e-9
-        w = math.hypot(py / s * h[1], px / s * h[2])
+        w = math.hypot(py / s * h[1], px / s * h[2]) + 1e-9  # on the axis there is no direction
         round_ = min(1.0, max(0.0, 0.5 - (s - row[RADII + 1] + w * w / 24 / row[RADII + 1]) / w))
         return round_ * _overlap(pz, h[0], row[RADII])
     if kind == CAPSULE:
