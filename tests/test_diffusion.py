@@ -219,7 +219,7 @@ def test_coarser_grids_cover_the_same_box():
 def test_every_start_is_nearer_to_the_object_than_nothing(small, name):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=24))
     y = simulate(small, A).projections
-    x = STARTS[name](A, y, None, None, 50, None)
+    x = STARTS[name](A, y, None, 50)
     assert float((x - small.data).norm()) < 0.6 * float(small.data.norm())
     assert float(x.min()) >= 0
 

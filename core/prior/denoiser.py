@@ -27,6 +27,9 @@ from core.prior.patches import (
 from core.prior.rof import rof
 from core.volume import MU_WATER, Shape, Triple
 
+AIR = 0.1
+"""Network space: a voxel below it counts as air."""
+
 
 class Denoiser(Protocol):
     """D(x, sigma): the expected clean x (z, y, x) given x with white noise of deviation sigma."""

@@ -12,7 +12,6 @@ from concurrent.futures import Executor, Future
 from copy import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -94,15 +93,17 @@ def denoise_apart(
     ValueError
         If the worker has other weights at that path.
     """
-    prior = _kept(path)
-    if prior.info["digest"] != digest:
-        raise ValueError(
-            f"the worker's {path} is another prior than the one asked for; give all the same file."
-        )
+    prior = _loaded(path, digest)
     inputs = joined_inputs(torch.from_numpy(parts), torch.from_numpy(whole), shape, starts)
     return prior.at(voxel_size).denoise_tiles(inputs, sigma, factor).cpu().numpy()
 
 
 @lru_cache(maxsize=2)
-def _kept(path: str) -> Any:
-    return load_prior(path, "cuda" if torch.cuda.is_available() else "cpu")
+def _loaded(path: str, digest: str) -> PatchPrior:
+    """The worker's own, kept for the next task."""
+    prior = load_prior(path, "cuda" if torch.cuda.is_available() else "cpu")
+    if prior.info["digest"] != digest:
+        raise ValueError(
+            f"the worker's {path} is another prior than the one asked for; give all the same file."
+        )
+    return prior

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-AIR = 0.1
-"""Network space: a voxel below it counts as air, where little can be wrong."""
+from core.prior.denoiser import AIR
+
 _LEAST = 1e-3  # deviation: 1 HU
 
 

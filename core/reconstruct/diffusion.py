@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.prior.denoiser import PatchPrior
+from core.prior.denoiser import AIR, PatchPrior
 from core.prior.patches import PatchGrid
 from core.prior.sampler import karras_sigmas, sample
 from core.progress import Callback, State, Step, Tiles, nested, state_of, stops
@@ -35,8 +35,6 @@ WIDER = 3.5
 
 COARSEST = 160
 """Grids of more voxels across are reconstructed coarse to fine."""
-
-AIR = 0.1  # network space: below it, with a margin of blur, a voxel of the start counts as air
 
 
 def diffusion(
@@ -132,13 +130,14 @@ def diffusion(
         start.part = "start"
         if stages > 1:
             start_iterations = max(1, start_iterations // 3)
-        x = first(A, y, weights, x_init, start_iterations, start, begun)
+        x = first(A, y, weights, start_iterations, x_init=x_init, callback=start, resume=begun)
         if start.stopped:
             return x, None
         warm = PatchPrior.to_network(x)
     consistency = DataConsistency(A, y, warm=warm, weights=weights, trust=trust, num_iterations=cg_iterations)
+    level = expected_error(A, y, weights)
     if sigma_max is None:
-        sigma_max = WIDER * expected_error(A, y, weights)
+        sigma_max = WIDER * level
     sigmas = karras_sigmas(num_steps, sigma_max / 5, sigma_max if warm is not None else SIGMA_OF_NOISE, rho)
     if start_noise is None:
         start_noise = 0.0 if num_samples == 1 else sigma_max / 3
@@ -177,7 +176,7 @@ def diffusion(
     if samples.std is None:
         return samples.mean, None
     mean, std = PatchPrior.to_network(samples.mean), PatchPrior.to_network(samples.std)
-    told = Calibration.of(prior.info).deviation(mean, std, expected_error(A, y, weights))
+    told = Calibration.of(prior.info).deviation(mean, std, level)
     return samples.mean, PatchPrior.from_network(told)
 
 
@@ -294,7 +293,7 @@ class _Samples:
 
 
 def _not_air(warm: Tensor, reach: int = 2) -> Tensor:
-    """Voxels that may hold something: above AIR in the start, or within `reach` voxels of such."""
+    """Voxels that may hold something: above AIR in the start, blurred, or within `reach` voxels of such."""
     near = [min(reach, (n - 1) // 2) for n in warm.shape]  # pooling takes no window beyond the volume
     size = [2 * r + 1 for r in near]
     smooth = functional.avg_pool3d(warm[None, None], size, 1, near, count_include_pad=False)

@@ -4,76 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from core.geometry import ConeBeam, ParallelBeam
-from core.progress import Callback, State
 from core.projector import Projector
 from core.reconstruct.analytic import fbp, fdk
 from core.reconstruct.iterative import cgls, sirt, tv
 
-Start = Callable[
-    [Projector, Tensor, Tensor | None, Tensor | None, int, Callback | None, State | None], Tensor
-]
-"""start(A, y, weights, x_init, num_iterations, callback, resume=None) -> x (z, y, x) [1/mm]."""
+Start = Callable[..., Tensor]
+"""start(A, y, weights, num_iterations, *, x_init, callback, resume) -> x (z, y, x) [1/mm]; the last three as the
+iterative methods take them."""
 
 
-def _tv(
-    A: Projector,
-    y: Tensor,
-    weights: Tensor | None,
-    x_init: Tensor | None,
-    n: int,
-    callback: Callback | None,
-    resume: State | None = None,
-) -> Tensor:
+def _tv(A: Projector, y: Tensor, weights: Tensor | None, num_iterations: int, **loop: Any) -> Tensor:
     """Weighed by how few views there are: that is near the best weight from 8 to 60 views on a held-out chest CT."""
     lam = 5e-6 * (coverage(A) / 0.1) ** -0.75
-    return tv(
-        A, y, lam=lam, weights=weights, x_init=x_init, num_iterations=n, callback=callback, resume=resume
-    )
+    return tv(A, y, lam=lam, weights=weights, num_iterations=num_iterations, **loop)
 
 
-def _sirt(
-    A: Projector,
-    y: Tensor,
-    weights: Tensor | None,
-    x_init: Tensor | None,
-    n: int,
-    callback: Callback | None,
-    resume: State | None = None,
-) -> Tensor:
-    return sirt(A, y, x_init=x_init, num_iterations=n, callback=callback, resume=resume)
+def _sirt(A: Projector, y: Tensor, weights: Tensor | None, num_iterations: int, **loop: Any) -> Tensor:
+    return sirt(A, y, num_iterations=num_iterations, **loop)
 
 
-def _cgls(
-    A: Projector,
-    y: Tensor,
-    weights: Tensor | None,
-    x_init: Tensor | None,
-    n: int,
-    callback: Callback | None,
-    resume: State | None = None,
-) -> Tensor:
+def _cgls(A: Projector, y: Tensor, weights: Tensor | None, num_iterations: int, **loop: Any) -> Tensor:
     """A tenth of the iterations: it converges, and begins to fit the noise, that much sooner."""
-    n = max(1, n // 10)
-    return cgls(
-        A, y, weights=weights, x_init=x_init, num_iterations=n, callback=callback, resume=resume
-    ).clamp(min=0)
+    n = max(1, num_iterations // 10)
+    return cgls(A, y, weights=weights, num_iterations=n, **loop).clamp(min=0)
 
 
 def _analytic(
-    A: Projector,
-    y: Tensor,
-    weights: Tensor | None,
-    x_init: Tensor | None,
-    n: int,
-    callback: Callback | None,
-    resume: State | None = None,
+    A: Projector, y: Tensor, weights: Tensor | None, num_iterations: int, *, callback: Any = None, **loop: Any
 ) -> Tensor:
-    """FBP or FDK, whichever the beam asks for; what is below vacuum is cut."""
+    """FBP or FDK, whichever the beam asks for, in one step; what is below vacuum is cut."""
     method = fdk if isinstance(A.pg, ConeBeam) else fbp
     return method(A, y, filter="hann", callback=callback).clamp(min=0)
 

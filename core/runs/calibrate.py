@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def calibrate(
             f"{name}, within 1 deviation {shares[0]} -> {shares[1]} (0.68 if normal), "
             f"within 2 {shares[2]} -> {shares[3]} (0.95)"
         )
-    annotate(prior, out, calibration={"spread": found.spread, "edges": found.edges, "level": found.level})
+    annotate(prior, out, calibration=asdict(found))
     return found
 
 

@@ -11,6 +11,7 @@ from core.metrics import quality
 from core.runs.checkpoint import drop_checkpoint, read_checkpoint
 from core.runs.limits import limit, run_seconds
 from core.runs.live import Live
+from core.runs.run import ACTIVE
 from core.runs.store import RunStore
 from core.runs.upkeep import evict, limit_bytes
 from core.runs.work import Done, work
@@ -41,7 +42,7 @@ def carry_out(store: RunStore, run_id: str, say: Callable[..., None], ask: Calla
                 if run.lost + 1 >= MOST_LOST:
                     end(store, run_id, say, "failed", lost_word(run.lost + 1))
                     return
-            if run.status in ("queued", "running"):
+            if run.status in ACTIVE:
                 _carry_out(store, run_id, say, ask)
             else:
                 say(run=run_id, status=run.status, seconds=run.seconds, message=run.message, version=-1)

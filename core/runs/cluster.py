@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.runs.carry_out import carry_out
+from core.runs.run import ACTIVE
 from core.runs.store import RunStore
 from core.runs.writing import write_beside
 
@@ -138,7 +139,7 @@ class ClusterLane:
             self.hear(self, {"run": run_id, "status": "cancelled"})
             return
         status, message = run.status, run.message
-        if status in ("queued", "running"):
+        if status in ACTIVE:
             if future.status == "cancelled" and self.client.status == "closed":
                 return  # this server stops; the run is taken up again by the next
             message = (

@@ -23,9 +23,9 @@ from core.runs.limits import limit
 from core.runs.live import drop_previews
 from core.runs.needs import refusal
 from core.runs.prior import Config
-from core.runs.store import FINISHED, RunStore, unfinished
+from core.runs.run import ACTIVE, FINISHED
+from core.runs.store import RunStore, unfinished
 
-ACTIVE = ("queued", "running")
 SCHEDULER = "TOMOPATCH_SCHEDULER"
 """The environment variable with the address of a dask.distributed scheduler, whose workers do the heavy runs."""
 FAST_METHODS = ("fbp", "fdk")
@@ -37,7 +37,7 @@ class Progress:
 
     Attributes
     ----------
-    status : one of `core.runs.store.STATUSES`
+    status : one of `core.runs.run.STATUSES`
     place : int
         Runs before this one; 0 = its turn.
     seconds, eta : float
@@ -104,6 +104,7 @@ class JobQueue:
         self.store, self.who = store, who
         scheduler = os.environ.get(SCHEDULER, "")
         self._owners: dict[str, str] = {}
+        self._under_way: dict[str, str] = {}  # runs that wait or work, by the digest of their config
         self._lock = threading.RLock()
         self._progress: dict[str, Progress] = {}
         self._wishes: dict[str, str] = {}  # of the runs that a worker has been given
@@ -132,10 +133,9 @@ class JobQueue:
         if done is not None:
             return done
         with self._lock:
-            for lane in self._lanes.values():
-                for run_id in (*lane.runs, *lane.patient):
-                    if self.store.run(run_id).config == config:
-                        return run_id  # somebody asked for the very same a moment ago
+            under_way = self._under_way.get(config.digest())
+            if under_way is not None:
+                return under_way  # somebody asked for the very same a moment ago
             run_id = self.store.create(config)
             refused = self._refusal(config, patient)
             if refused:
@@ -164,10 +164,17 @@ class JobQueue:
 
     def _add(self, run_id: str, config: Config, patient: bool) -> None:
         self._progress[run_id] = Progress("queued")
+        self._under_way[config.digest()] = run_id
         if patient:
             self._lanes["heavy"].add_patient(run_id)
         else:
             self._lanes["fast" if config.method in FAST_METHODS else "heavy"].add(run_id)
+
+    def _forget(self, run_id: str) -> None:
+        """The run is over: it is nobody's, and the same may be asked for again."""
+        self._wishes.pop(run_id, None)
+        self._owners.pop(run_id, None)
+        self._under_way = {digest: other for digest, other in self._under_way.items() if other != run_id}
 
     def expect(self, scan: ScanConfig) -> None:
         """A run of this scan may be submitted soon: an idle worker gets ready for it."""
@@ -220,6 +227,7 @@ class JobQueue:
                     lane.finished(run_id)
                     self.store.update(run_id, status="cancelled")
                     self._progress[run_id] = Progress("cancelled")
+                    self._forget(run_id)
                     if given:  # the worker has it in its list and passes over it
                         lane.send({"cancel": run_id})
                 elif run_id in lane.runs:
@@ -240,8 +248,7 @@ class JobQueue:
                 event = self._with_point(known, Point(**event.pop("point")), event)
             self._progress[run_id] = known = replace(known, **event)
             if known.status not in ACTIVE:
-                self._wishes.pop(run_id, None)
-                self._owners.pop(run_id, None)
+                self._forget(run_id)
                 lane.finished(run_id)
                 _tidy(self.store, run_id, known.status)
 
@@ -283,6 +290,7 @@ class JobQueue:
         with contextlib.suppress(ValueError, OSError):
             self.store.update(run_id, status="failed", message=message, lost=lost)
         self._progress[run_id] = Progress("failed", message=message)
+        self._forget(run_id)
         _tidy(self.store, run_id, "failed")
         return False
 
@@ -290,7 +298,7 @@ class JobQueue:
 def wait(queue: JobQueue, run_id: str, *, timeout: float = 600.0) -> Progress:
     """Block until a run is over; for scripts and tests."""
     deadline = time.monotonic() + timeout
-    while (progress := queue.progress(run_id)).status in ("queued", "running"):
+    while (progress := queue.progress(run_id)).status in ACTIVE:
         if time.monotonic() > deadline:
             raise TimeoutError(f"the run {run_id} is still {progress.status} after {timeout:.0f} s.")
         time.sleep(0.05)

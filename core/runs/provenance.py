@@ -12,7 +12,8 @@ from core.progress import Callback
 from core.reconstruct.methods import METHODS, make_params, reconstruct
 from core.runs.config import RunConfig
 from core.runs.prepare import prepare
-from core.runs.store import FINISHED, RunStore
+from core.runs.run import FINISHED
+from core.runs.store import RunStore
 from core.runs.versions import made_with
 from core.volume import MU_WATER
 

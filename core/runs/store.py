@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,15 +25,14 @@ from core.runs.config import RunConfig
 from core.runs.drawings import drawn
 from core.runs.index import Entry, RunIndex
 from core.runs.limits import check_uploads
-from core.runs.prior import Config, read_config
+from core.runs.prior import Config
+from core.runs.run import ACTIVE, FINISHED, Run, read_run
 from core.runs.versions import made_with
 from core.runs.writing import write_array, write_beside
 from core.volume import Shape, Volume, VolumeGeometry
 
 SCHEMA = 1
 _USED = "used"
-FINISHED = ("done", "stopped")
-STATUSES = ("queued", "running", *FINISHED, "cancelled", "failed")
 
 
 @dataclass(frozen=True)
@@ -45,34 +44,6 @@ class VolumeInfo:
     shape: tuple[int, int, int]
     voxel_size: tuple[float, float, float]
     created: float
-
-
-C = TypeVar("C", bound=Config, covariant=True)
-
-
-@dataclass(frozen=True)
-class Run(Generic[C]):
-    """A run as the store knows it. `metrics` only where a reference was known; `message` says what went wrong.
-
-    `name` is what somebody calls it; a pinned run is never removed to make room. `begun` counts the workers that
-    had it, `lost` those of them that died; a patient run gives way to others.
-    """
-
-    id: str
-    config: C
-    status: str
-    created: float
-    seconds: float = 0.0
-    peak_memory_mb: float = 0.0
-    residuals: tuple[float, ...] = ()
-    metrics: Quality | None = None
-    message: str = ""
-    device: str = "cpu"
-    name: str = ""
-    pinned: bool = False
-    begun: int = 0
-    lost: int = 0
-    patient: bool = False
 
 
 class RunStore:
@@ -172,25 +143,7 @@ class RunStore:
         known = self._read.get(entry.id)
         if known is not None and known[0] == entry:
             return known[1]
-        state, config = json.loads(entry.state), json.loads(entry.config)
-        metrics = state.get("metrics")
-        run: Run[Any] = Run(
-            id=entry.id,
-            config=read_config(config),
-            status=state["status"],
-            created=state["created"],
-            seconds=state.get("seconds", 0.0),
-            peak_memory_mb=state.get("peak_memory_mb", 0.0),
-            residuals=tuple(state.get("residuals", ())),
-            metrics=None if metrics is None else Quality(**metrics),
-            message=state.get("message", ""),
-            device=state.get("device", "cpu"),
-            name=str(state.get("name", "")),
-            pinned=state.get("pinned") is True,
-            begun=int(state.get("begun", 0)),
-            lost=int(state.get("lost", 0)),
-            patient=state.get("patient") is True,
-        )
+        run = read_run(entry.id, json.loads(entry.state), json.loads(entry.config))
         self._read[entry.id] = (entry, run)
         return run
 
@@ -344,4 +297,4 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def unfinished(store: RunStore) -> Iterator[Run]:
     """Runs that a stopped server left queued or running, oldest first."""
-    yield from (run for run in reversed(store.all_runs()) if run.status in ("queued", "running"))
+    yield from (run for run in reversed(store.all_runs()) if run.status in ACTIVE)

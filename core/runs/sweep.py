@@ -21,7 +21,8 @@ from core.progress import Callback
 from core.reconstruct.methods import METHODS, available, make_params, reconstruct
 from core.runs.config import RunConfig, ScanConfig, known_fields
 from core.runs.prepare import prepare
-from core.runs.store import FINISHED, Run, RunStore, unfinished
+from core.runs.run import FINISHED, Run
+from core.runs.store import RunStore, unfinished
 from core.runs.writing import finite
 from core.volume import VolumeGeometry
 

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from core.runs.limits import USUAL, limit
-from core.runs.store import FINISHED, Run, RunStore
+from core.runs.run import FINISHED, Run
+from core.runs.store import RunStore
 from core.runs.writing import write_beside
 from core.volume import MU_WATER
 

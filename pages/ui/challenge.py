@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.measurement import relative_dose
 from core.runs.config import RunConfig, ScanConfig
-from core.runs.store import FINISHED, Run
+from core.runs.run import ACTIVE, FINISHED, Run
 from core.scan.lesion import hiding_place
 from core.scan.phantom import lesions
 from core.scan.scene import Lesion
@@ -200,18 +200,18 @@ def _look(game: Game, runs: list[Run[RunConfig]]) -> None:
             help="All that you have made of this patient.",
         )
     run = next(r for r in runs if r.id == (state.value("challenge.run") or runs[-1].id))
-    active = engine.progress(run).status in engine.ACTIVE
+    active = engine.progress(run).status in ACTIVE
     st.fragment(_picture, run_every=live.POLL if active else None)(game, run, active)
 
 
 def _picture(game: Game, run: Run[RunConfig], was_active: bool) -> None:
     now = engine.progress(run)
-    if Game.kept() != game or (was_active and now.status not in engine.ACTIVE):
+    if Game.kept() != game or (was_active and now.status not in ACTIVE):
         st.rerun()  # of the whole page: a guess was made, or the run is over
     if now.status in ("failed", "cancelled"):
         live.ended(now)
         return
-    if now.status in engine.ACTIVE:
+    if now.status in ACTIVE:
         st.progress(now.share, text=words.progress_words(now))
     current = live.current_volume(run, now)
     if current is None:

@@ -8,7 +8,7 @@ from core.runs.animations import slices_gif_bytes
 from core.runs.config import ScanConfig
 from core.runs.export import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from core.runs.pictures import PLANES
-from core.runs.store import FINISHED, Run
+from core.runs.run import FINISHED, Run
 from core.volume import Volume
 from pages.ui import compare_report, engine, state, words
 from pages.ui.viewer import WINDOWS, window_for

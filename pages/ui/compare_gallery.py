@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
+import html
 from collections.abc import Sequence
 
 import streamlit as st
 
 from core.runs.config import ScanConfig
-from core.runs.store import FINISHED, Run
-from core.runs.upkeep import thumbnail
+from core.runs.run import FINISHED, Run
 from pages.ui import engine, state, words
 
 ACROSS = 6
@@ -44,12 +43,11 @@ def gallery(scan: ScanConfig, runs: Sequence[Run], chosen: Sequence[Run], most: 
 
 
 def _one(run: Run, scan: ScanConfig, shown: bool, *, full: bool, chosen: list[str]) -> None:
-    picture = thumbnail(engine.store(), run.id)
+    picture = engine.picture(run.id)
     told = words.run_words(run, scan)
     if picture is not None:
-        data = base64.b64encode(picture).decode()
-        alt = _quoted(f"Middle slice of {told}")
-        st.html(f'<img alt="{alt}" src="data:image/png;base64,{data}" style="width:100%;border-radius:6px">')
+        alt = html.escape(f"Middle slice of {told}")
+        st.html(f'<img alt="{alt}" src="{picture}" style="width:100%;border-radius:6px">')
     psnr = f"{run.metrics.psnr:.1f} dB" if run.metrics else "–"
     st.caption(f"**{words.method_label(run.config.method)}**  \n{run.config.scan.num_views} views, {psnr}")
     others = [r for r in chosen if r != run.id]
@@ -62,7 +60,3 @@ def _one(run: Run, scan: ScanConfig, shown: bool, *, full: bool, chosen: list[st
         width="stretch",
         help=told,
     )
-
-
-def _quoted(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.runs.config import ScanConfig
 from core.runs.report import Entry, report_html
-from core.runs.store import Run
+from core.runs.run import Run
 from pages.ui import engine, state, words
 from pages.ui.viewer import WINDOWS, window_for
 

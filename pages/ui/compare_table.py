@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.runs.config import ScanConfig
-from core.runs.store import Run
+from core.runs.run import Run
 from pages.ui import engine, words
 
 

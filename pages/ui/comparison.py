@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.runs.config import ScanConfig
 from core.runs.jobs import Progress
-from core.runs.store import FINISHED, Run
+from core.runs.run import ACTIVE, FINISHED, Run
 from core.volume import Triple, VolumeGeometry
 from pages.ui import compare_errors, compare_region, engine, figures, live, state, words
 from pages.ui.compare_table import table
@@ -33,7 +33,7 @@ def comparable(scan: ScanConfig) -> list[Run]:
     out = []
     for run in engine.store().runs():
         other = run.config.scan
-        usable = run.status in (*engine.ACTIVE, *FINISHED)
+        usable = run.status in (*ACTIVE, *FINISHED)
         # the source first: the grid of another volume may take loading it
         if usable and other.source == scan.source and (other.object, engine.grid_of(other)) == same:
             out.append(run)
@@ -65,7 +65,7 @@ def choose(scan: ScanConfig, runs: list[Run]) -> list[Run]:
 
 def comparison(scan: ScanConfig, runs: list[Run]) -> None:
     """The comparison; redraws itself while one of the runs works."""
-    active = any(engine.progress(run).status in engine.ACTIVE for run in runs)
+    active = any(engine.progress(run).status in ACTIVE for run in runs)
     active = active or not engine.reference(scan).done()
     st.fragment(_comparison, run_every=POLL if active else None)(scan, runs, active)
 
@@ -74,7 +74,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
     now = [engine.progress(run) for run in runs]
     future = engine.reference(scan)
     reference = future.result() if future.done() else None
-    if was_active and reference is not None and all(p.status not in engine.ACTIVE for p in now):
+    if was_active and reference is not None and all(p.status not in ACTIVE for p in now):
         st.rerun()
     # whatever is not there yet has its place, so that nothing jumps
     air = np.full(engine.grid_of(scan), -1000, "<i2")
@@ -112,7 +112,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
     if seen:
         state.looked().update(cursor=seen.cursor, window=seen.window)
     for run, progress in zip(runs, now, strict=True):
-        if progress.status in engine.ACTIVE:
+        if progress.status in ACTIVE:
             _waiting(run, words.told_apart(run, runs), progress)
     with st.container(key="stacked.compare"):  # below each other where it is narrow
         numbers, closer = st.columns([1.15, 1], gap="large")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,11 +22,12 @@ from core.runs.history import Frame, read_history
 from core.runs.jobs import JobQueue, Progress
 from core.runs.prepare import source_volume
 from core.runs.prior import DenoiseConfig, DrawConfig
-from core.runs.store import Run, RunStore
+from core.runs.run import Run
+from core.runs.store import RunStore
+from core.runs.upkeep import thumbnail
 from core.scan.library import load_volume
 from core.volume import MU_WATER, Shape, Volume, VolumeGeometry, resample
 
-ACTIVE = ("queued", "running")
 _lock = threading.Lock()
 _references: dict[tuple, Future[Volume]] = {}
 _expected: ScanConfig | None = None
@@ -157,6 +159,13 @@ def result_volume(run_id: str) -> Volume:
 def result_hu(run_id: str) -> np.ndarray:
     """The same, rounded to whole HU."""
     return rounded(result_volume(run_id))
+
+
+@st.cache_resource(max_entries=5000, show_spinner=False)
+def picture(run_id: str) -> str | None:
+    """The middle slice of a finished run, small, as an address of its own; None without a volume."""
+    found = thumbnail(store(), run_id)
+    return None if found is None else "data:image/png;base64," + base64.b64encode(found).decode()
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

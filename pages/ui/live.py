@@ -10,7 +10,7 @@ import streamlit as st
 from core.reconstruct.methods import METHODS
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import FAST_METHODS, Progress
-from core.runs.store import FINISHED, Run
+from core.runs.run import ACTIVE, FINISHED, Run
 from pages.ui import engine, figures, replays, state, words
 from pages.ui.viewer import Shown, viewer, window_for
 
@@ -26,7 +26,7 @@ def submit(config: RunConfig) -> str:
     """Queue the run and make it the current one; one that answers at once and is still waiting gives way to it."""
     before = engine.known_run(state.run_id())
     run_id = engine.queue().submit(config)
-    if before is not None and before.id != run_id and _instant(before) and before.status in engine.ACTIVE:
+    if before is not None and before.id != run_id and _instant(before) and before.status in ACTIVE:
         engine.queue().cancel(before.id)
     state.set_run(run_id)
     return run_id
@@ -34,7 +34,7 @@ def submit(config: RunConfig) -> str:
 
 def run_view(run: Run[RunConfig]) -> None:
     """The run; redraws itself until it is over."""
-    active = engine.progress(run).status in engine.ACTIVE
+    active = engine.progress(run).status in ACTIVE
     st.fragment(_view, run_every=POLL if active else None)(run, active)
     if not _instant(run):
         st.fragment(_curve, run_every=CURVE_POLL if active else None)(run)
@@ -42,7 +42,7 @@ def run_view(run: Run[RunConfig]) -> None:
 
 def _view(run: Run[RunConfig], was_active: bool) -> None:
     now = engine.progress(run)
-    if was_active and now.status not in engine.ACTIVE:
+    if was_active and now.status not in ACTIVE:
         st.rerun()  # a full run of the page stops the polling
     run = engine.known_run(run.id) or run
     replayed = False
@@ -76,7 +76,7 @@ def bar(run_id: str, now: Progress, title: str, outcome: str, *, instant: bool =
 
 
 def _bar(run_id: str, now: Progress, title: str, outcome: str, instant: bool) -> bool:
-    if now.status in engine.ACTIVE:
+    if now.status in ACTIVE:
         done, cancel, finish = st.columns([2.6, 1, 1.4], vertical_alignment="center")
         done.progress(now.share, text=f"{title}: {words.progress_words(now)}")
         if not instant:
@@ -145,7 +145,7 @@ def _planned(run: Run[RunConfig]) -> int:
 def _numbers(run: Run[RunConfig], now: Progress) -> None:
     """Four numbers: of the progress while it works, of the quality afterwards."""
     told: Sequence[tuple[str, str, str]]
-    if now.status in engine.ACTIVE:
+    if now.status in ACTIVE:
         residual = next((p.residual for p in reversed(now.points) if p.residual is not None), None)
         psnr = next((p.psnr for p in reversed(now.points) if p.psnr is not None), None)
         told = [
@@ -197,7 +197,7 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) 
         window=window_for(run.config.scan.source),
         reference=len(parts) - 1,
         height=HEIGHT,
-        tiles=now.tiles if now.status in engine.ACTIVE and not now.stage else None,
+        tiles=now.tiles if now.status in ACTIVE and not now.stage else None,
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.runs.prior import Config, DenoiseConfig, DrawConfig
-from core.runs.store import FINISHED, Run
+from core.runs.run import ACTIVE, FINISHED, Run
 from core.volume import VolumeGeometry
 from pages.ui import engine, live, replays, state, words
 from pages.ui.prior_form import INPUT_WORDS
@@ -49,13 +49,13 @@ def ready(kind: str) -> None:
 
 def drawing(run: Run[DrawConfig]) -> None:
     """The volume as it forms; redraws itself until it is done."""
-    active = engine.progress(run).status in engine.ACTIVE
+    active = engine.progress(run).status in ACTIVE
     st.fragment(_drawing, run_every=live.POLL if active else None)(run, active)
 
 
 def _drawing(run: Run[DrawConfig], was_active: bool) -> None:
     now = engine.progress(run)
-    if was_active and now.status not in engine.ACTIVE:
+    if was_active and now.status not in ACTIVE:
         st.rerun()
     if now.status in ("failed", "cancelled"):
         live.ended(now)
@@ -98,7 +98,7 @@ def _drawing(run: Run[DrawConfig], was_active: bool) -> None:
 
 def denoising(runs: list[Run[DenoiseConfig]]) -> None:
     """The passes side by side; redraws itself until all are done."""
-    active = any(engine.progress(run).status in engine.ACTIVE for run in runs)
+    active = any(engine.progress(run).status in ACTIVE for run in runs)
     active = active or not engine.reference(runs[0].config.scan).done()
     st.fragment(_denoising, run_every=live.POLL if active else None)(runs, active)
 
@@ -106,11 +106,11 @@ def denoising(runs: list[Run[DenoiseConfig]]) -> None:
 def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
     runs = [engine.known_prior_run(run.id) or run for run in runs]
     future = engine.reference(runs[0].config.scan)
-    if was_active and future.done() and not any(run.status in engine.ACTIVE for run in runs):
+    if was_active and future.done() and not any(run.status in ACTIVE for run in runs):
         st.rerun()
     for run in runs:
         now, name = engine.progress(run), _name(run)
-        if now.status in engine.ACTIVE:
+        if now.status in ACTIVE:
             shown, cancel = st.columns([4, 1], vertical_alignment="center")
             shown.progress(now.share, text=f"{name}: {_tiles(now)}")
             cancel.button(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from core.runs.config import RunConfig
-from core.runs.store import FINISHED, Run
-from core.runs.upkeep import USUAL_LIMIT, Kept, limit_bytes, size_on_disk, thumbnail
+from core.runs.run import ACTIVE, FINISHED, Run
+from core.runs.upkeep import USUAL_LIMIT, Kept, limit_bytes, size_on_disk
 from pages.ui import engine, shell, state, words
 
 MOST_NAME = 60
@@ -56,7 +55,7 @@ def kept() -> list[Kept]:
     """All runs with their sizes; that of a run that is over does not change and is counted once."""
     found = []
     for run in engine.store().all_runs():
-        size = _changing_size(run.id) if run.status in engine.ACTIVE else _size_of(run.id, run.status)
+        size = _changing_size(run.id) if run.status in ACTIVE else _size_of(run.id, run.status)
         found.append(Kept(run, size, run.created))
     return found
 
@@ -71,13 +70,6 @@ def _changing_size(run_id: str) -> int:
 @st.cache_resource(max_entries=5000, show_spinner=False)
 def _size_of(run_id: str, status: str) -> int:
     return _changing_size(run_id)
-
-
-@st.cache_resource(max_entries=5000, show_spinner=False)
-def _picture(run_id: str) -> str | None:
-    """The picture in the table, as an address of its own; None without a volume."""
-    picture = thumbnail(engine.store(), run_id)
-    return None if picture is None else "data:image/png;base64," + base64.b64encode(picture).decode()
 
 
 def _ticked(event: Any, runs: Sequence[Kept]) -> list[Run]:
@@ -103,7 +95,7 @@ def _row(k: Kept, names: dict[str, str]) -> dict[str, Any]:
     run = k.run
     method = run.config.method
     return {
-        "Picture": _picture(run.id) if run.status in FINISHED else None,
+        "Picture": engine.picture(run.id) if run.status in FINISHED else None,
         "Name": ("📌 " if run.pinned else "")
         + (run.name or _KINDS.get(method) or words.method_label(method)),
         "What": _what(run, names),
@@ -202,7 +194,7 @@ def _rename(run_id: str) -> None:
 
 def _delete(run_ids: list[str]) -> None:
     for run_id in run_ids:
-        if engine.progress(engine.store().run(run_id)).status in engine.ACTIVE:
+        if engine.progress(engine.store().run(run_id)).status in ACTIVE:
             engine.queue().cancel(run_id)
         engine.store().delete(run_id)
     st.toast("Deleted.")

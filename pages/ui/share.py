@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.runs.config import ScanConfig
 from core.runs.experiment import Experiment, notebook
-from core.runs.store import Run
+from core.runs.run import Run
 from pages.ui import engine, shell, state, words
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.reconstruct.methods import METHODS
-from core.runs.store import FINISHED
+from core.runs.run import ACTIVE, FINISHED
 from core.runs.sweep import MEASURED, VARIED, Cell, SweepConfig, look_up, seconds_left, table
 from core.runs.sweep_plot import lines, value_words
 from pages.ui import engine, figures, state, words
@@ -202,4 +202,4 @@ def _stop(run_ids: list[str]) -> None:
 
 
 def _active(cell: Cell) -> bool:
-    return cell.run is not None and cell.run.status in engine.ACTIVE
+    return cell.run is not None and cell.run.status in ACTIVE

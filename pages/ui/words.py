@@ -10,7 +10,7 @@ from typing import Any
 from core.reconstruct.methods import METHODS
 from core.runs.config import ScanConfig
 from core.runs.jobs import Progress
-from core.runs.store import Run
+from core.runs.run import Run
 
 PHANTOM_WORDS = {
     "thorax": "Thorax",

@@ -59,6 +59,8 @@ class Session:
         page.on("pageerror", lambda error: figures.wrong.append(f"session {number}: {error}"))
 
     async def live(self, until: float) -> None:
+        from playwright.async_api import Error
+
         await asyncio.sleep(ARRIVAL * self.number)
         queued, opened = 0.0, False
         while time.perf_counter() < until:
@@ -75,7 +77,7 @@ class Session:
                     await self.look()
                 if await self.page.get_by_test_id("stException").count():
                     self.figures.wrong.append(f"session {self.number}: an exception on {self.page.url[:80]}")
-            except Exception as error:  # noqa: BLE001 - all that can go wrong is what is counted
+            except Error as error:  # a press without an answer, a page that does not come
                 self.figures.wrong.append(f"session {self.number}: {str(error).splitlines()[0]}")
                 opened = False
             await self.page.wait_for_timeout(self.random.uniform(500, 4000))  # a person looks

@@ -47,7 +47,7 @@ def test_sizes_and_pictures_are_read_once(app, two, monkeypatch):
     first = app.dataframe[0].value
     read = []  # a run of another test may be at work still: its size changes
     monkeypatch.setattr(runs_view, "size_on_disk", lambda folder: read.append(folder.name) or 1)
-    monkeypatch.setattr(runs_view, "thumbnail", lambda _, run_id: read.append(run_id))
+    monkeypatch.setattr(engine, "thumbnail", lambda _, run_id: read.append(run_id))
     app.switch_page(shell.HOME).run()
     app.switch_page(shell.RUNS).run()
     again = app.dataframe[0].value

@@ -1,0 +1,40 @@
+"""How long a full store takes to list and to search: `python -m tests.bench.store [RUNS]`.
+
+With the index, in a process that opens the store anew and again in the same one; and without it, from the runs' folders.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+from core.runs.config import RunConfig, ScanConfig
+from core.runs.store import RunStore
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    scan = ScanConfig("phantom:spheres", (16, 32, 32))
+    configs = [RunConfig(scan, "sirt", {"num_iterations": 1 + i}) for i in range(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        first = RunStore(folder)
+        for config in configs:
+            first.update(first.create(config), status="done")
+        store = RunStore(folder)
+        told(f"list {count} runs, store opened anew", store.all_runs)
+        told("list them again", store.all_runs)
+        told("find one", lambda: store.find(configs[count // 2]))
+        folders = RunStore(folder)
+        told("list them from their folders", lambda: [folders.run(name) for name in folders._names()])
+
+
+def told(what: str, work: Callable[[], object]) -> None:
+    began = time.perf_counter()
+    work()
+    print(f"{what:40} {1000 * (time.perf_counter() - began):8.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
