@@ -3,6 +3,7 @@
 function drawFrequencies(sv, { c, w, h, ratio }) {
   const { lines, share, dense, fan } = sv.scan.frequencies, p = sv.scan.views[sv.s.view];
   const R = Math.min(w, h) / 2 - 15 * ratio, X = w / 2, Y = h / 2; // y points down, as in slices
+  if (R <= 0) return; // not laid out yet
   const line = (angle, r = R) => { c.moveTo(X - r * Math.cos(angle), Y - r * Math.sin(angle)); c.lineTo(X + r * Math.cos(angle), Y + r * Math.sin(angle)); };
   const bow = (from, to) => { for (const half of [0, Math.PI]) { c.moveTo(X, Y); c.arc(X, Y, R, from + half, to + half); c.closePath(); } };
 
