@@ -133,7 +133,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PRIOR",
         help="train on what the sampler makes of the drafts with this prior, too",
     )
+    sub.add_argument(
+        "--draft-workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that make further drafts meanwhile, with the weights of the run itself",
+    )
     sub.add_argument("--start", metavar="PRIOR", help="a prior whose weights a new run starts from")
+    sub.add_argument("--compile", action="store_true", help="compile the network: for long runs on a GPU")
     sub.add_argument(
         "--without", choices=("context", "surround", "coordinates"), help="leave an input out: an ablation"
     )

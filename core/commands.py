@@ -138,6 +138,7 @@ def train(arguments: argparse.Namespace) -> None:
         crops=arguments.crops,
         seed=arguments.seed,
         bf16=bf16_pays("cuda" if torch.cuda.is_available() else "cpu"),
+        compile=arguments.compile,
     )
     run_training(
         arguments.folder,
@@ -146,6 +147,7 @@ def train(arguments: argparse.Namespace) -> None:
         validation=_names(arguments.validation),
         num_drafts=arguments.drafts,
         draft_prior=arguments.draft_prior,
+        draft_workers=arguments.draft_workers,
         minutes=arguments.minutes,
         validate_every=arguments.validate_every,
         start=arguments.start,

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,10 @@ import torch.multiprocessing as mp
 from core import load_prior
 from core.prior.data import Batch, DataConfig, Draft, PatchSource, Scan
 from core.prior.denoiser import PatchPrior, Precond
+from core.prior.files import save_prior
 from core.prior.training import TrainConfig, Trainer, edm_loss, rate_factor
 from core.prior.validation import ValidationSet
+from core.runs.draft_workers import DraftWorkers
 from core.runs.drafts import draw_draft, make_drafts
 from core.volume import Volume, VolumeGeometry
 from tests.conftest import TINY
@@ -130,6 +133,37 @@ def test_a_prior_adds_its_own_passes_to_the_drafts(scans):
     assert max(errors) < 0.7 * draft.clean_hu.std()
 
 
+def _two_rods() -> list[Scan]:
+    """Importable: called in other processes."""
+    hu = np.full((24, 40, 36), -1000, np.int16)
+    hu[:, 12:28, 8:26] = 50
+    return [Scan("rod", hu, (3.0, 2.0, 2.0))]
+
+
+def test_workers_make_drafts_with_the_newest_weights_while_training_goes_on(tmp_path):
+    config = DataConfig(voxel_xy=(2.0, 3.0), voxel_z=(3.0, 4.0))
+    own = tmp_path / "prior.safetensors"
+    with DraftWorkers(1, _two_rods, tmp_path / "drafts", config, priors=[own]) as workers:
+        first = _wait_for_drafts(workers)
+        assert len(first[0].hu) == 1  # nothing but a quick reconstruction: there were no weights yet
+        torch.manual_seed(0)
+        save_prior(own, Precond(TINY))
+        later = []
+        while not any(len(draft.hu) == 3 for draft in later):
+            later = _wait_for_drafts(workers)
+    trainer = Trainer(tmp_path / "run", replace(CONFIG, num_steps=2), _two_rods(), more_drafts=lambda: first)
+    trainer.run(log_every=1)
+    assert len(trainer.source._drafts) == 2 * len(first)  # asked twice
+
+
+def _wait_for_drafts(workers: DraftWorkers) -> list[Draft]:
+    for _ in range(1200):
+        if fresh := workers.fresh():
+            return fresh
+        time.sleep(0.1)
+    raise AssertionError("no draft came")
+
+
 def test_the_loss_of_the_gaussian_denoiser_is_one_on_gaussian_data(generator):
     """EDM's weighting makes the loss of the exact denoiser of N(mean, sigma_data^2) equal 1 at every sigma."""
     n = 64
@@ -177,7 +211,7 @@ def test_training_lowers_the_error(tmp_path, scans):
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 80
     assert load_prior(tmp_path / "run" / "prior.safetensors").info["steps"] == 80
-    assert validation.picture(trainer.averaged()).shape == (8, 72)
+    assert validation.picture(trainer.average).shape == (8, 72)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, scans):
@@ -193,7 +227,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, scans):
     second = Trainer(tmp_path / "parts", CONFIG, scans)
     assert second.step == 5
     second.run()
-    for a, b in zip(whole.averaged().parameters(), second.averaged().parameters(), strict=True):
+    for a, b in zip(whole.average.parameters(), second.average.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
@@ -226,5 +260,5 @@ def test_two_processes_train_as_one_does(tmp_path, scans):
     # the sums of floats are taken in another order
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     two = load_prior(tmp_path / "two" / "prior.safetensors").model
-    for a, b in zip(one.averaged().parameters(), two.parameters(), strict=True):
+    for a, b in zip(one.average.parameters(), two.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-2)

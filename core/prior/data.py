@@ -22,7 +22,7 @@ from torch import Tensor
 
 from core.prior.denoiser import Context, network_inputs
 from core.prior.network import NetworkConfig
-from core.prior.patches import OFFSET_STEP, PatchGrid, cut
+from core.prior.patches import OFFSET_STEP, Device, PatchGrid, cut
 from core.volume import Triple, area_average
 
 
@@ -63,6 +63,9 @@ class DataConfig:
     drop: float = 0.05  # share of volumes shown without context, surround or coordinates, each
     pool: int = 48  # resampled volumes kept
     refresh: int = 4  # steps after which one of them is replaced
+    draft_finest: float = (
+        1.6  # voxels of drafts are no smaller: the time they take goes with the fourth power
+    )
     draft_share: float = 0.75  # share of patches that come from drafts, if there are any
 
 
@@ -72,12 +75,12 @@ CANDIDATES = 2  # places drawn for each patch
 
 @dataclass(frozen=True, eq=False)
 class _Spoilt:
-    """A clean and a spoilt volume (z, y, x), network space, how far apart they are, and how far the prior is told."""
+    """A clean and a spoilt volume (z, y, x), network space, how far apart they are (), and how far the prior is told ()."""
 
     clean: Tensor
     noisy: Tensor
-    level: float
-    sigma: float
+    level: Tensor
+    sigma: Tensor
     voxel_size: Triple
 
 
@@ -107,6 +110,8 @@ class PatchSource:
     volumes, crops : int
         A batch holds `crops` patches of each of `volumes` noised volumes: crops of one volume are nearly free.
     seed : int
+    device : torch.device
+        Where batches are made and the pool and the drafts are kept.
     """
 
     def __init__(
@@ -119,33 +124,46 @@ class PatchSource:
         crops: int,
         drafts: Sequence[Draft] = (),
         seed: int = 0,
+        device: Device = "cpu",
     ) -> None:
         if not scans:
             raise ValueError(
                 "there are no training volumes; give a folder with DICOM or NIfTI volumes of CT."
             )
-        self.scans, self.drafts = list(scans), list(drafts)
-        self.config, self.network = config, network
-        self.volumes, self.crops, self.seed = volumes, crops, seed
+        self.scans, self.config, self.network = list(scans), config, network
+        self.volumes, self.crops, self.seed, self.device = volumes, crops, seed, torch.device(device)
+        self._drafts: list[tuple[Tensor, Tensor, Triple]] = []
+        for draft in drafts:
+            self.add(draft)
         self._pool: dict[int, tuple[int, Tensor, Triple]] = {}
         self._halves: dict[tuple[int, int], np.ndarray] = {}
 
+    def add(self, draft: Draft) -> None:
+        """One more draft to draw from."""
+        rough, clean = (torch.from_numpy(hu).to(self.device) for hu in (draft.hu, draft.clean_hu))
+        self._drafts.append((rough, clean, draft.voxel_size))
+
     def batch(self, step: int) -> Batch:
-        """The batch of step 0, 1, 2, ..."""
+        """The batch of step 0, 1, 2, ... Nothing in here waits for the device."""
         rng = np.random.default_rng([self.seed, 1, step])
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         sigmas = self._sigmas(rng)
         slots = rng.choice(self.config.pool, self.volumes, replace=self.config.pool < self.volumes)
         parts = []
         for slot, sigma in zip(slots, sigmas, strict=True):
-            if self.drafts and rng.random() < self.config.draft_share:
+            if self._drafts and rng.random() < self.config.draft_share:
                 spoilt = self._from_draft(rng, generator)
             else:
                 clean, voxel_size = self._resampled(int(slot), step)
-                noise = float(sigma) * torch.randn(clean.shape, generator=generator)
-                spoilt = _Spoilt(clean, clean + noise, float(sigma), float(sigma), voxel_size)
+                level = torch.tensor(float(sigma), device=self.device)
+                spoilt = _Spoilt(
+                    clean, clean + level * self._white(clean, generator), level, level, voxel_size
+                )
             parts.append(self._patches(spoilt, rng))
         return Batch(*(torch.cat([getattr(p, f) for p in parts]) for f in Batch.__dataclass_fields__))
+
+    def _white(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.randn(x.shape, generator=generator, device=self.device)
 
     def _sigmas(self, rng: np.random.Generator) -> np.ndarray:
         """One level per volume, stratified over the distribution, so that a small batch sees it all."""
@@ -160,23 +178,20 @@ class PatchSource:
 
     def _from_draft(self, rng: np.random.Generator, generator: torch.Generator) -> _Spoilt:
         """A draft with more or less of its error, and with white noise of at most that size added."""
-        draft = self.drafts[int(rng.integers(len(self.drafts)))]
-        stage = int(rng.integers(len(draft.hu)))
-        start, stop = self._slab(len(draft.clean_hu), rng)
-        rough, clean = (
-            torch.from_numpy(hu[start:stop]).to(torch.float32) / 1000 + 1
-            for hu in (draft.hu[stage], draft.clean_hu)
-        )
+        hu, clean_hu, voxel_size = self._drafts[int(rng.integers(len(self._drafts)))]
+        stage = int(rng.integers(len(hu)))
+        start, stop = self._slab(len(clean_hu), rng)
+        rough, clean = (x[start:stop].to(torch.float32) / 1000 + 1 for x in (hu[stage], clean_hu))
         if rng.random() < 0.5:
             rough, clean = rough.flip(2), clean.flip(2)
         error = float(rng.uniform(0.5, 1.2)) * (rough - clean)
-        size = float(error.square().mean().sqrt())
+        size = error.square().mean().sqrt()
         white = size * max(0.0, float(rng.uniform(-1, 1.5)))
-        noisy = clean + error + white * torch.randn(clean.shape, generator=generator)
-        level = max(math.hypot(size, white), SIGMA_LEAST)
+        noisy = clean + error + white * self._white(clean, generator)
+        level = torch.hypot(size, white).clamp(min=SIGMA_LEAST)
         # in use the level is a guess, at first on the high side on purpose: the prior then takes more off
-        guessed = level * math.exp(float(rng.uniform(-0.6, 1.3)))
-        return _Spoilt(clean, noisy, level, max(guessed, SIGMA_LEAST), draft.voxel_size)
+        guessed = (level * math.exp(float(rng.uniform(-0.6, 1.3)))).clamp(min=SIGMA_LEAST)
+        return _Spoilt(clean, noisy, level, guessed, voxel_size)
 
     def _slab(self, depth: int, rng: np.random.Generator) -> tuple[int, int]:
         """First and last slice of a random part of a volume."""
@@ -185,31 +200,31 @@ class PatchSource:
         return start, start + kept
 
     def _patches(self, spoilt: _Spoilt, rng: np.random.Generator) -> Batch:
-        size, sigma, voxel_size = self.network.patch_size, spoilt.sigma, spoilt.voxel_size
+        size, n, around = self.network.patch_size, self.crops, 1 + self.network.surrounds
         grid = PatchGrid((spoilt.clean.shape[0], spoilt.clean.shape[1], spoilt.clean.shape[2]), size)
         volume, context = grid.pad(spoilt.clean), Context.of(grid.pad(spoilt.noisy), self.network)
-        starts = self._starts(volume, rng)
+        starts, clean = self._cuts(volume, rng)
         inputs = network_inputs(context, starts, size)
-        for channels in (slice(1, 2), slice(2, 3), slice(3, 6)):
+        for channels, nothing in ((slice(1, around), 0.5), (slice(around, -3), 0.5), (slice(-3, None), 0.0)):
             if rng.random() < self.config.drop:
-                inputs[:, channels] = 0.5 if channels.start < 3 else 0.0
-        clean = torch.stack([cut(volume, s, size) for s in starts])[:, None]
-        n = self.crops
+                inputs[:, channels] = nothing
         return Batch(
             inputs,
-            torch.full((n,), sigma),
-            torch.full((n,), context.factor),
-            torch.tensor(voxel_size).expand(n, 3),
-            clean,
-            torch.full((n,), spoilt.level),
+            spoilt.sigma.expand(n),
+            torch.full((n,), context.factor, device=self.device),
+            torch.tensor(spoilt.voxel_size, device=self.device).expand(n, 3),
+            clean[:, None],
+            spoilt.level.expand(n),
         )
 
-    def _starts(self, volume: Tensor, rng: np.random.Generator) -> list[tuple[int, int, int]]:
-        """Where to cut: of so many random places, those with most in them, for air teaches little and is half of a scan."""
+    def _cuts(self, volume: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Where to cut (n, 3), and what is there (n, P, P, P): of so many random places, those with most in them, for
+        air teaches little and is half of a scan."""
         drawn = rng.integers(np.array(volume.shape) // OFFSET_STEP, size=(CANDIDATES * self.crops, 3))
-        starts = [(int(z), int(y), int(x)) for z, y, x in drawn * OFFSET_STEP]
-        spread = torch.stack([cut(volume, s, self.network.patch_size).std() for s in starts])
-        return [starts[i] for i in spread.topk(self.crops).indices]
+        starts = torch.from_numpy(drawn * OFFSET_STEP).to(self.device)
+        candidates = cut(volume, starts, self.network.patch_size)
+        best = candidates.flatten(1).std(1).topk(self.crops).indices
+        return starts[best], candidates[best]
 
     def _resampled(self, slot: int, step: int) -> tuple[Tensor, Triple]:
         """The volume (z, y, x), network space, that the pool holds in this slot at this step."""
@@ -229,14 +244,15 @@ class PatchSource:
         scan = self.scans[index]
         vz = _log_uniform(rng, max(config.voxel_z[0], scan.voxel_size[0]), config.voxel_z[1])
         vxy = _log_uniform(rng, max(config.voxel_xy[0], scan.voxel_size[2]), config.voxel_xy[1])
-        halvings = int(math.log2(max(1.0, vxy / scan.voxel_size[2])))
+        halvings = int(math.log2(max(1.0, vxy / scan.voxel_size[2]))) if self.device.type == "cpu" else 0
         hu, native = self._reduced(index, halvings), scan.voxel_size
         start, stop = self._slab(len(hu), rng)
         hu, depth = hu[start:stop], stop - start
         scale = 2**halvings
         size = (depth * native[0], hu.shape[1] * native[1] * scale, hu.shape[2] * native[2] * scale)
         nz, ny, nx = (max(2, round(s / v)) for s, v in zip(size, (vz, vxy, vxy), strict=True))
-        data = area_average(torch.from_numpy(np.ascontiguousarray(hu)).to(torch.float32), (nz, ny, nx))
+        native_hu = torch.from_numpy(np.ascontiguousarray(hu)).to(self.device, torch.float32)
+        data = area_average(native_hu, (nz, ny, nx))
         if rng.random() < 0.5:
             data = data.flip(2)  # left-right: the coordinates are those of the mirrored place
         voxel_size = (size[0] / nz, size[1] / ny, size[2] / nx)

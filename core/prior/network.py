@@ -1,9 +1,9 @@
 """The denoising network F: a 3D U-Net on patches that knows where it is and what surrounds it.
 
-Channels of the input, all on the patch's grid (P, P, P): the noisy patch; its surround at half resolution; the
-whole noisy volume averaged to the patch's grid; three coordinates; the patch smoothed by total variation at several
-strengths. The first two lie concentric, the third is the global context of Yang et al. 2025 (arXiv 2512.18161),
-the coordinates are its positions.
+Channels of the input, all on the patch's grid (P, P, P): the noisy patch; its surroundings at half the resolution, and
+at a quarter; the whole noisy volume averaged to the patch's grid; three coordinates; the patch smoothed by total
+variation at several strengths. Patch and surroundings lie concentric, the whole volume is the global context of Yang
+et al. 2025 (arXiv 2512.18161), the coordinates are its positions.
 
 Three parts, each for what it is cheap at. The trunk, a U-Net behind a space-to-depth stem that moves 2 x 2 x 2 voxels
 into channels, sees far. It is blind to the difference between a pattern and the same pattern one voxel further, so
@@ -23,7 +23,6 @@ from torch.nn import functional
 
 CONTEXTS = ("area", "trilinear")
 INPUT_OPTIONS = ("use_context", "use_surround", "use_coordinates", "context_by")
-NUM_INPUTS = 6
 NUM_CONDITIONS = 5
 NUM_WAVES = 5
 NUM_SPREAD = 8  # channels that the trunk hands to the layers at full resolution
@@ -42,6 +41,7 @@ class NetworkConfig:
     embed: int = 128  # width of the conditioning
     sigma_data: float = 0.5  # standard deviation of the data, network units
     mean: float = 0.5  # mean of the data, network units
+    surrounds: int = 1  # surroundings shown: at 1/2, 1/4 of the resolution
     # below: the paper's choices, other values are ablations
     use_context: bool = True
     use_surround: bool = True
@@ -55,17 +55,29 @@ class NetworkConfig:
             raise ValueError(f"channels {self.channels} and blocks {self.blocks} must name the same levels.")
         if self.context_by not in CONTEXTS:
             raise ValueError(f"context_by must be one of {', '.join(CONTEXTS)}, got {self.context_by!r}.")
+        if self.surrounds not in (0, 1, 2):
+            raise ValueError(f"surrounds must be 0, 1 or 2, got {self.surrounds}.")
         if self.patch_size % 2 ** len(self.channels):
             raise ValueError(
                 f"patch_size must be a multiple of {2 ** len(self.channels)} for {len(self.channels)} levels, "
                 f"got {self.patch_size}."
             )
 
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """By how much each of the surroundings is coarser than the patch."""
+        return tuple(2**k for k in range(1, self.surrounds + 1))
+
+    @property
+    def num_inputs(self) -> int:
+        """Channels: patch, surroundings, whole volume, three coordinates."""
+        return 1 + self.surrounds + 1 + 3
+
 
 PRESETS: dict[str, NetworkConfig] = {
     "small": NetworkConfig(),  # 4.8 M parameters: a laptop's
-    "base": NetworkConfig(  # a GPU's
-        channels=(96, 192, 256), blocks=(2, 2, 3), fine_channels=48, fine_blocks=3, embed=256
+    "base": NetworkConfig(  # 27 M parameters: trained on a GPU, used anywhere
+        channels=(64, 128, 256), blocks=(2, 2, 3), fine_channels=32, embed=256, surrounds=2
     ),
 }
 
@@ -76,8 +88,9 @@ PRESETS: dict[str, NetworkConfig] = {
 
 
 def normalize(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """x over its root mean square along `dims`. (EDM2, eq. 30, 66)"""
-    return x * torch.rsqrt(x.square().mean(dims, keepdim=True) + 1e-8)
+    """x over its root mean square along `dims`, in the precision of x. (EDM2, eq. 30, 66)"""
+    power = x.square().mean(dims, keepdim=True, dtype=torch.float32)
+    return x * torch.rsqrt(power + 1e-8).to(x.dtype)
 
 
 def mp_silu(x: Tensor) -> Tensor:
@@ -100,14 +113,19 @@ class MPConv(nn.Module):
 
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
         dims = tuple(range(1, self.weight.ndim))
-        if self.training:
-            with torch.no_grad():  # the optimiser sees weights of unit scale whatever it did to them
-                self.weight.copy_(normalize(self.weight, dims))
         weight = (normalize(self.weight, dims) * (gain / self.weight[0].numel() ** 0.5)).to(x.dtype)
         if self.kernel == 0:
             return functional.linear(x, weight)
         padding = self.kernel // 2 if self.stride == 1 else 0
         return functional.conv3d(x, weight, stride=self.stride, padding=padding)
+
+
+@torch.no_grad()
+def renormalize(network: nn.Module) -> None:
+    """Give all weights unit scale again, after the optimiser moved them: its steps then stay comparable. (EDM2, sec. 2.3)"""
+    for module in network.modules():
+        if isinstance(module, MPConv):
+            module.weight.copy_(normalize(module.weight, tuple(range(1, module.weight.ndim))))
 
 
 class Block(nn.Module):
@@ -130,7 +148,7 @@ class Block(nn.Module):
 
 
 class PatchUNet(nn.Module):
-    """F(inputs, smooth, conditions): (b, 6, P, P, P), (b, n, P, P, P), (b, 5) -> (b, 1, P, P, P).
+    """F(inputs, smooth, conditions): (b, c, P, P, P), (b, n, P, P, P), (b, 5) -> (b, 1, P, P, P).
 
     `smooth` is what F would have to be for D to be the smoothed patches, of which there are n.
     """
@@ -143,7 +161,7 @@ class PatchUNet(nn.Module):
         features = NUM_CONDITIONS + 2 * NUM_WAVES + 1  # and a one, instead of a bias
         self.embed_in, self.embed_out = MPConv(features, embed, 0), MPConv(embed, embed, 0)
         # here and below: and a channel of ones, instead of a bias
-        self.stem = MPConv(8 * (NUM_INPUTS + num_smooth) + 1, width[0], 3)
+        self.stem = MPConv(8 * (config.num_inputs + num_smooth) + 1, width[0], 3)
 
         self.down, self.up, self.shrink, self.grow = (nn.ModuleList() for _ in range(4))
         for level, (channels, blocks) in enumerate(zip(width, config.blocks, strict=True)):

@@ -8,7 +8,7 @@ it wraps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +18,12 @@ from torch.nn import functional
 from core.progress import Tiles
 from core.volume import Shape, area_average
 
-OFFSET_STEP = 2
-"""Offsets are even, so that a tile lies exactly on the grid of its surround, which is coarser by two."""
+OFFSET_STEP = 4
+"""Offsets are multiples of it, so that a tile lies exactly on the grids of its surrounds, coarser by two and four."""
+
+Device = torch.device | str
+Starts = Sequence[Shape] | Tensor
+"""First voxels (n, 3) of tiles, (z, y, x) each; a tensor where they should not leave a GPU."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,9 @@ class PatchGrid:
     shape : (z, y, x)
         The volume's shape; any. It is continued by reflection to a multiple of `patch_size`.
     patch_size : int
-        Edge of a tile in voxels; even.
+        Edge of a tile in voxels; a multiple of OFFSET_STEP.
     offset : (z, y, x)
-        Where the first tile starts; even numbers.
+        Where the first tile starts; multiples of OFFSET_STEP.
     """
 
     shape: Shape
@@ -41,10 +45,10 @@ class PatchGrid:
     offset: Shape = (0, 0, 0)
 
     def __post_init__(self) -> None:
-        if self.patch_size < 2 or self.patch_size % OFFSET_STEP:
-            raise ValueError(f"patch_size must be an even number of at least 2, got {self.patch_size}.")
+        if self.patch_size < OFFSET_STEP or self.patch_size % OFFSET_STEP:
+            raise ValueError(f"patch_size must be a multiple of {OFFSET_STEP}, got {self.patch_size}.")
         if any(o % OFFSET_STEP for o in self.offset):
-            raise ValueError(f"tile offsets must be even numbers (z, y, x), got {self.offset}.")
+            raise ValueError(f"tile offsets (z, y, x) must be multiples of {OFFSET_STEP}, got {self.offset}.")
 
     @classmethod
     def random(cls, shape: Shape, patch_size: int, *, generator: torch.Generator | None = None) -> PatchGrid:
@@ -93,7 +97,8 @@ class PatchGrid:
         """
         starts = self.starts
         if keep is not None:
-            starts = [s for s in starts if bool(cut(keep, s, self.patch_size).any())]
+            used = cut(keep, starts, self.patch_size).flatten(1).any(1).tolist()
+            starts = [s for s, u in zip(starts, used, strict=True) if u]
         for i in range(0, len(starts), size):
             yield starts[i : i + size]
 
@@ -104,35 +109,30 @@ class PatchGrid:
 
     def split(self, x: Tensor) -> Tensor:
         """All tiles (n, P, P, P) of x (z, y, x)."""
-        padded = self.pad(x)
-        return torch.stack([cut(padded, start, self.patch_size) for start in self.starts])
+        return cut(self.pad(x), self.starts, self.patch_size)
 
     def merge(self, tiles: Tensor) -> Tensor:
         """The volume (z, y, x) that these tiles (n, P, P, P) were cut from."""
         padded = tiles.new_empty(self.padded_shape)
-        for tile, start in zip(tiles, self.starts, strict=True):
-            paste(padded, tile, start)
+        paste(padded, tiles, self.starts)
         return self.crop(padded).contiguous()
 
 
-def cut(padded: Tensor, start: Shape, size: int) -> Tensor:
-    """The cube of edge `size` that starts at `start` on the torus."""
-    if all(s >= 0 and s + size <= n for s, n in zip(start, padded.shape, strict=True)):
-        z, y, x = start
-        return padded[z : z + size, y : y + size, x : x + size]
-    for axis, s in enumerate(start):
-        index = torch.arange(s, s + size, device=padded.device) % padded.shape[axis]
-        padded = padded.index_select(axis, index)
-    return padded
+def cut(padded: Tensor, starts: Starts, size: int) -> Tensor:
+    """The cubes (n, size, size, size) that start there on the torus."""
+    return padded[_voxels(padded.shape, starts, size, padded.device)]
 
 
-def paste(padded: Tensor, tile: Tensor, start: Shape) -> None:
-    """Write a tile back where `cut` took it from."""
-    z, y, x = (
-        torch.arange(s, s + tile.shape[axis], device=padded.device) % padded.shape[axis]
-        for axis, s in enumerate(start)
-    )
-    padded[z[:, None, None], y[None, :, None], x[None, None, :]] = tile
+def paste(padded: Tensor, tiles: Tensor, starts: Starts) -> None:
+    """Write tiles (n, P, P, P) back where `cut` took them from."""
+    padded[_voxels(padded.shape, starts, tiles.shape[-1], padded.device)] = tiles
+
+
+def _voxels(shape: Sequence[int], starts: Starts, size: int, device: Device) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices of the cubes' voxels, to be broadcast to (n, size, size, size)."""
+    first, steps = torch.as_tensor(starts, device=device), torch.arange(size, device=device)
+    z, y, x = ((first[:, axis, None] + steps) % n for axis, n in enumerate(shape))
+    return z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]
 
 
 def reflect_index(n: int, n_padded: int) -> Tensor:
@@ -144,13 +144,13 @@ def reflect_index(n: int, n_padded: int) -> Tensor:
 # ---- what a tile is told of the rest ----------------------------------------------------------------
 
 
-def coordinates(padded_shape: Shape, start: Shape, size: int) -> Tensor:
-    """Position (3, P, P, P) of a tile's voxels: -1 and 1 are the ends of the padded volume."""
+def coordinates(shape: Sequence[int], starts: Starts, size: int, device: Device = "cpu") -> Tensor:
+    """Position (n, 3, P, P, P) of the tiles' voxels: -1 and 1 are the ends of the padded volume of this shape."""
     axes = [
-        ((torch.arange(s, s + size) % n) + 0.5) * (2 / n) - 1
-        for s, n in zip(start, padded_shape, strict=True)
+        (index + 0.5) * (2 / n) - 1
+        for index, n in zip(_voxels(shape, starts, size, device), shape, strict=True)
     ]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    return torch.stack(torch.broadcast_tensors(*axes), 1)
 
 
 def global_context(padded: Tensor, size: int, by: str = "area") -> Tensor:
@@ -174,13 +174,13 @@ def context_noise_factor(padded_shape: Shape, size: int, by: str = "area") -> fl
     return variance**0.5
 
 
-def halved(padded: Tensor) -> Tensor:
-    """The volume averaged over 2 x 2 x 2 voxels; what `surround` cuts from."""
+def reduced(padded: Tensor, factor: int) -> Tensor:
+    """The volume averaged over cubes of `factor` voxels; what `surround` cuts from."""
     z, y, x = padded.shape
-    return area_average(padded, (z // 2, y // 2, x // 2))
+    return area_average(padded, (z // factor, y // factor, x // factor))
 
 
-def surround(half: Tensor, start: Shape, size: int) -> Tensor:
-    """A tile's neighbourhood (P, P, P): twice its extent about the same centre, at half the resolution."""
-    z, y, x = ((s - size // 2) // 2 for s in start)
-    return cut(half, (z, y, x), size)
+def surround(coarse: Tensor, starts: Starts, size: int, factor: int) -> Tensor:
+    """The tiles' neighbourhoods (n, P, P, P): `factor` times their extent about the same centre, as coarser by it."""
+    first = torch.as_tensor(starts, device=coarse.device)
+    return cut(coarse, (first - size * (factor - 1) // 2) // factor, size)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from core.prior.denoiser import Context, PatchPrior, Precond, joined_inputs, near
 from core.prior.files import load_prior, prior_path
+from core.prior.patches import coordinates
 from core.volume import Shape, Triple
 
 
@@ -94,7 +95,8 @@ def denoise_apart(
         If the worker has other weights at that path.
     """
     prior = _loaded(path, digest)
-    inputs = joined_inputs(torch.from_numpy(parts), torch.from_numpy(whole), shape, starts)
+    place = coordinates(shape, starts, parts.shape[-1])
+    inputs = joined_inputs(torch.from_numpy(parts), torch.from_numpy(whole), place)
     return prior.at(voxel_size).denoise_tiles(inputs, sigma, factor).cpu().numpy()
 
 

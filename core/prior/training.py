@@ -6,6 +6,7 @@ loss curve is that of one process with the same global batch.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -19,12 +20,11 @@ import safetensors.torch
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from core.prior.data import Batch, DataConfig, Draft, PatchSource, Scan
 from core.prior.denoiser import Precond
 from core.prior.files import load_prior, save_prior
-from core.prior.network import INPUT_OPTIONS, PRESETS, NetworkConfig
+from core.prior.network import INPUT_OPTIONS, PRESETS, NetworkConfig, renormalize
 from core.prior.validation import ValidationSet
 
 STATE = "state.safetensors"
@@ -47,6 +47,7 @@ class TrainConfig:
     ema: float = 0.995  # decay of the averaged weights, reached gradually
     seed: int = 0
     bf16: bool = False  # autocast
+    compile: bool = False  # fuse the network's operations: takes a minute, pays in long runs on GPUs
 
     @classmethod
     def from_json(cls, stored: dict) -> TrainConfig:
@@ -100,6 +101,9 @@ class Trainer:
     device : torch.device
     start : Path or None
         A prior whose weights a new run starts from.
+    more_drafts : f() -> list of Draft
+        Asked for further drafts whenever something is logged. With it a resumed run is no longer exactly what an
+        uninterrupted one would have been.
     """
 
     def __init__(
@@ -112,7 +116,9 @@ class Trainer:
         drafts: Sequence[Draft] = (),
         device: torch.device | str = "cpu",
         start: str | Path | None = None,
+        more_drafts: Callable[[], Sequence[Draft]] = tuple,
     ) -> None:
+        self.more_drafts = more_drafts
         self.folder, self.config, self.validation = Path(folder), config, validation
         self.device = torch.device(device)
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -133,9 +139,12 @@ class Trainer:
                 )
             self.model.load_state_dict(prior.model.state_dict())
         self.model.to(self.device)
-        self.average = AveragedModel(self.model, avg_fn=_ema(config.ema))
-        if start is not None:
-            self.average.n_averaged.fill_(10 / (1 - config.ema))  # the weights are no random start
+        renormalize(self.model)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.ahead = 0 if start is None else round(10 / (1 - config.ema))  # weights that are no random start
+        if config.compile:
+            self.model.network.compile()
+        torch.backends.cudnn.benchmark = True  # all batches have the same shape
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
         )
@@ -147,6 +156,7 @@ class Trainer:
             volumes=config.volumes,
             crops=config.crops,
             seed=config.seed,
+            device=self.device,
         )
         self.step = 0
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +172,8 @@ class Trainer:
         callback: Callable[[TrainStep], None] | None = None,
     ) -> None:
         """Train until `num_steps`, or for so many minutes; then save. StopIteration from the callback saves too."""
-        started, since, losses = time.perf_counter(), time.perf_counter(), []
+        started = since = time.perf_counter()
+        losses: list[Tensor] = []
         try:
             while self.step < self.config.num_steps:
                 losses.append(self._train_step())
@@ -172,10 +183,12 @@ class Trainer:
                 validate = last or self.step % validate_every == 0
                 if validate or self.step % log_every == 0:
                     rate = self.config.rate * rate_factor(self.step, self.config)
+                    loss = float(torch.stack(losses).mean())  # waits for the device
                     patches = len(losses) * self.config.volumes * self.config.crops
                     speed = patches / (time.perf_counter() - since)
                     table, drafts = self.validate() if validate and self.rank == 0 else (None, None)
-                    loss = sum(losses) / len(losses)
+                    for draft in self.more_drafts():
+                        self.source.add(draft)
                     done = TrainStep(self.step, self.config.num_steps, loss, rate, speed, table, drafts)
                     self._log(done)
                     if validate:
@@ -192,14 +205,10 @@ class Trainer:
         """RMSE by sigma of the averaged weights, and the share of held-out drafts' errors that they leave."""
         if self.validation is None:
             return None, None
-        return self.validation.rmse(self.averaged()), self.validation.left_of_drafts(self.averaged())
+        return self.validation.rmse(self.average), self.validation.left_of_drafts(self.average)
 
-    def averaged(self) -> Precond:
-        module = self.average.module
-        assert isinstance(module, Precond)
-        return module
-
-    def _train_step(self) -> float:
+    def _train_step(self) -> Tensor:
+        """The loss (), which nobody has waited for yet."""
         batch = self.source.batch(self.step)
         n = len(batch.sigma) // self.world
         share = slice(self.rank * n, (self.rank + 1) * n)
@@ -215,11 +224,21 @@ class Trainer:
                     dist.all_reduce(weight.grad)
                     weight.grad /= self.world
             dist.all_reduce(loss.detach())
+            loss = loss / self.world
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.average.update_parameters(self.model)
-        return float(loss.detach()) / (self.world if self.world > 1 else 1)
+        renormalize(self.model)
+        self._update_average()
+        return loss.detach()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Exponential average whose memory grows with the run: a tenth of the steps so far, `ema` at most."""
+        n = self.step + self.ahead
+        share = 1 - min(self.config.ema, (1 + n) / (10 + n))
+        for averaged, current in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            averaged.lerp_(current, share)
 
     # ---- files: each is written beside and renamed, so that a stop at any moment leaves a whole one
 
@@ -231,7 +250,7 @@ class Trainer:
         beside.replace(self.folder / STATE)
         (self.folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
         info = {"steps": self.step, "patches": self.step * self.config.volumes * self.config.crops}
-        save_prior(self.folder / "prior.safetensors", self.averaged(), info=info)
+        save_prior(self.folder / "prior.safetensors", self.average, info=info)
 
     def _state(self) -> dict[str, Tensor]:
         """Weights, averaged weights, and per weight what the optimiser keeps of it, by name."""
@@ -264,13 +283,3 @@ class Trainer:
         if self.rank == 0:
             with (self.folder / "log.jsonl").open("a") as log:
                 log.write(json.dumps(asdict(done)) + "\n")
-
-
-def _ema(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Exponential average whose memory grows with the run: a tenth of the steps so far, `decay` at most."""
-
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        n = float(count)
-        return torch.lerp(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
-
-    return average

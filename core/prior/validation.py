@@ -95,9 +95,9 @@ def _patches(
 ) -> Batch:
     """Every other one of the patches with most in them, of two volumes (z, y, x) in network space."""
     size = network.patch_size
-    tiles = PatchGrid((clean.shape[0], clean.shape[1], clean.shape[2]), size, (size // 4 * 2,) * 3)
+    tiles = PatchGrid((clean.shape[0], clean.shape[1], clean.shape[2]), size, (size // 8 * 4,) * 3)
     padded, context = tiles.pad(clean), Context.of(tiles.pad(noisy), network)
-    spread = torch.stack([cut(padded, s, size).std() for s in tiles.starts])
+    spread = cut(padded, tiles.starts, size).flatten(1).std(1)
     starts = [tiles.starts[i] for i in spread.argsort(descending=True)[: 2 * count : 2]]
     n = len(starts)
     return Batch(
@@ -105,6 +105,6 @@ def _patches(
         torch.full((n,), sigma),
         torch.full((n,), context.factor),
         torch.tensor(voxel_size).expand(n, 3),
-        torch.stack([cut(padded, s, size) for s in starts])[:, None],
+        cut(padded, starts, size)[:, None],
         torch.full((n,), sigma),
     )

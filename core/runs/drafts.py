@@ -41,15 +41,25 @@ def make_drafts(
     folder.mkdir(parents=True, exist_ok=True)
     drafts = []
     for i in range(count):
-        path = folder / f"draft-{seed}-{i:04d}.npz"
+        path = draft_path(folder, seed, i)
         if not path.exists():
-            draft = draw_draft(scans, config, np.random.default_rng([seed, 3, i]), prior)
-            arrays = {"hu": draft.hu, "clean_hu": draft.clean_hu, "voxel_size": np.array(draft.voxel_size)}
-            write_arrays(path, arrays)
+            write_draft(path, draw_draft(scans, config, np.random.default_rng([seed, 3, i]), prior))
             say(f"draft {i + 1} of {count}")
-        with np.load(path, allow_pickle=False) as file:
-            drafts.append(Draft(file["hu"], file["clean_hu"], tuple(file["voxel_size"].tolist())))
+        drafts.append(read_draft(path))
     return drafts
+
+
+def draft_path(folder: Path, seed: int, i: int) -> Path:
+    return folder / f"draft-{seed}-{i:04d}.npz"
+
+
+def write_draft(path: Path, draft: Draft) -> None:
+    write_arrays(path, {"hu": draft.hu, "clean_hu": draft.clean_hu, "voxel_size": np.array(draft.voxel_size)})
+
+
+def read_draft(path: Path) -> Draft:
+    with np.load(path, allow_pickle=False) as file:
+        return Draft(file["hu"], file["clean_hu"], tuple(file["voxel_size"].tolist()))
 
 
 def draw_draft(
@@ -72,12 +82,12 @@ def draw_scan(scans: Sequence[Scan], config: DataConfig, rng: np.random.Generato
     start = int(rng.integers(max(1, len(scan.hu) - most + 1)))
     hu = np.ascontiguousarray(scan.hu[start : start + most])
     volume = Volume.from_hu(torch.from_numpy(hu), VolumeGeometry(hu.shape, scan.voxel_size))
-    edges = [
-        math.exp(rng.uniform(math.log(max(low, native)), math.log(max(high, low, native))))
-        for (low, high), native in zip(
-            (config.voxel_z, config.voxel_xy), (scan.voxel_size[0], scan.voxel_size[2]), strict=True
-        )
-    ]
+    edges = []
+    for (low, high), native in zip(
+        (config.voxel_z, config.voxel_xy), (scan.voxel_size[0], scan.voxel_size[2]), strict=True
+    ):
+        finest = max(low, native, config.draft_finest)
+        edges.append(math.exp(rng.uniform(math.log(finest), math.log(max(high, finest)))))
     nz, ny, nx = (
         max(8, round(size / edge))
         for size, edge in zip(volume.geometry.size, (edges[0], edges[1], edges[1]), strict=True)

@@ -6,6 +6,8 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from core.prior.data import Scan
+from core.prior.data import Draft, Scan
 from core.prior.files import load_prior
 from core.prior.training import TrainConfig, Trainer, TrainStep
 from core.prior.validation import ValidationSet
+from core.runs.draft_workers import DraftWorkers
 from core.runs.drafts import make_drafts
 from core.runs.writing import write_arrays
 from core.scan.library import load_volume
@@ -33,6 +36,7 @@ def train(
     validation: Sequence[str] = (),
     num_drafts: int = 0,
     draft_prior: str | None = None,
+    draft_workers: int = 0,
     minutes: float | None = None,
     validate_every: int = 500,
     start: str | None = None,
@@ -54,6 +58,8 @@ def train(
         `VALIDATION_DRAFTS` of the held-out volumes are made too, in `out/validation`.
     draft_prior : str or None
         A prior's name or file: what the sampler makes of the drafts with it is trained on too.
+    draft_workers : int
+        Processes that make further drafts while training goes on, with its own weights as soon as some are saved.
     cache : Path or None
         Decoded volumes are kept here.
     say : f(text)
@@ -87,22 +93,43 @@ def train(
         seed=config.seed,
         say=say,
     )
-    trainer = Trainer(out, config, scans, checks, drafts=drafts, device=device, start=start)
-    if trainer.step and trainer.rank == 0:
-        say(f"resumed at step {trainer.step} of {config.num_steps}")
+    with ExitStack() as stack:
+        more: Callable[[], Sequence[Draft]] = tuple
+        if draft_workers and int(os.environ.get("RANK", 0)) == 0:
+            workers = DraftWorkers(
+                draft_workers,
+                partial(_training_scans, folder, validation, cache),
+                out / "more-drafts",
+                config.data,
+                priors=[out / "prior.safetensors", *([] if draft_prior is None else [draft_prior])],
+                seed=config.seed + 1,
+            )
+            more = stack.enter_context(workers).fresh
+        trainer = Trainer(
+            out, config, scans, checks, drafts=drafts, device=device, start=start, more_drafts=more
+        )
+        if trainer.step and trainer.rank == 0:
+            say(f"resumed at step {trainer.step} of {config.num_steps}")
+        _run(trainer, minutes, validate_every, say)
+    if distributed:
+        dist.destroy_process_group()
 
+
+def _run(trainer: Trainer, minutes: float | None, validate_every: int, say: Callable[[str], None]) -> None:
     def tell(step: TrainStep) -> None:
-        if step.validation is not None or step.step == config.num_steps:
+        if step.validation is not None or step.step == trainer.config.num_steps:
             table = " ".join(f"{sigma:g}:{rmse:.4f}" for sigma, rmse in (step.validation or {}).items())
             left = "" if step.drafts is None else f"  left of drafts' errors {step.drafts:.3f}"
             speed = f"{step.patches_per_second:.1f} patches/s"
             say(f"step {step.step} loss {step.loss:.4f} {speed}  RMSE by sigma {table}{left}")
-        if step.validation is not None and checks is not None:
-            write_picture(out / "validation.png", checks.picture(trainer.averaged()))
+        if step.validation is not None and trainer.validation is not None:
+            write_picture(trainer.folder / "validation.png", trainer.validation.picture(trainer.average))
 
     trainer.run(minutes=minutes, validate_every=validate_every, callback=tell)
-    if distributed:
-        dist.destroy_process_group()
+
+
+def _training_scans(folder: Path, validation: Sequence[str], cache: Path | None) -> list[Scan]:
+    return read_scans(folder, validation, cache)[0]
 
 
 def read_scans(folder: Path, validation: Sequence[str], cache: Path | None) -> tuple[list[Scan], list[Scan]]:

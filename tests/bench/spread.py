@@ -18,7 +18,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from core import load_prior
-from core.prior.network import NUM_INPUTS
 from core.prior.patches import PatchGrid
 from core.prior.spread import SpreadPrior
 
@@ -33,7 +32,7 @@ def main() -> None:
     prior = load_prior()
     size = prior.config.patch_size
     with FlopCounterMode(display=False) as counter:
-        prior.denoise_tiles(torch.zeros(1, NUM_INPUTS, size, size, size), 0.1, 0.1)
+        prior.denoise_tiles(torch.zeros(1, prior.config.num_inputs, size, size, size), 0.1, 0.1)
     operations, travels = counter.get_total_flops(), 3 * 4 * size**3
     print(f"a tile: {operations / 1e9:.2f} GFLOP, {travels / 1e6:.2f} MB (it and its surround out, it back)")
 

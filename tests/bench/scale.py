@@ -1,0 +1,91 @@
+"""Whole reconstructions with the prior at the sizes of the protocols: seconds of its start and of its passes, and memory.
+
+    python -m tests.bench.scale [--sizes S,M,L] [--beams parallel,cone] [--prior small] [--set NAME=VALUE] [--profile]
+
+S: 64x128x128, 20 views. M: 256^3, 8 views. L: 256x512x512, 60 views. The object is the thorax phantom drawn on a coarse grid
+and interpolated, scanned on the grid itself: only size counts here. Runs on the GPU if there is one. `--prior` names a
+file, a pretrained prior, or a preset of untrained weights, which are as quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import torch
+
+from core import Projector, load_prior, phantom, reconstruct, simulate
+from core.prior.denoiser import PatchPrior, Precond
+from core.prior.files import prior_path
+from core.prior.network import PRESETS
+from core.progress import Step
+from core.reconstruct.diffusion import on_grid
+from core.reconstruct.methods import make_params
+from core.runs.config import ScanConfig
+from core.volume import Volume
+
+SIZES = {"S": ((64, 128, 128), 20), "M": ((256, 256, 256), 8), "L": ((256, 512, 512), 60)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="S")
+    parser.add_argument("--beams", default="parallel")
+    parser.add_argument("--prior", default="small")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of diffusion")
+    parser.add_argument("--profile", action="store_true", help="what the last one spends its time on")
+    arguments = parser.parse_args()
+    params = {name: json.loads(value) for name, value in (part.split("=", 1) for part in arguments.set)}
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if prior_path(arguments.prior).exists():
+        prior = load_prior(arguments.prior, device)
+    else:
+        prior = PatchPrior(Precond(PRESETS[arguments.prior]).to(device))
+    for size in arguments.sizes.split(","):
+        for beam in arguments.beams.split(","):
+            print(size, beam, measure(size, beam, prior, params), flush=True)
+    if arguments.profile:
+        activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+        with torch.profiler.profile(activities=activities[: 1 + (device.type == "cuda")]) as profile:
+            measure(size, beam, prior, params)
+        by = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
+        print(profile.key_averages().table(sort_by=by, row_limit=25, max_name_column_width=70))
+
+
+def measure(size: str, beam: str, prior: PatchPrior, params: dict) -> str:
+    shape, views = SIZES[size]
+    drawn = phantom("thorax", (shape[0] // 4, shape[1] // 4, shape[2] // 4))
+    volume = Volume(on_grid(drawn.data, shape), drawn.geometry.with_shape(shape))
+    A = Projector(
+        volume.geometry,
+        ScanConfig("phantom:thorax", beam=beam, num_views=views).geometry(volume.geometry),
+    )
+    measurement = simulate(volume, A, supersample=1).to(prior.device)
+    if prior.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    stages: dict[str, float] = {}
+    before = started = time.perf_counter()
+
+    def tell(step: Step) -> None:
+        nonlocal before
+        now = time.perf_counter()
+        name = step.stage or "passes"
+        stages[name] = stages.get(name, 0.0) + now - before
+        before = now
+
+    result = reconstruct(
+        "diffusion", A, measurement, params=make_params("diffusion", params), prior=prior, callback=tell
+    )
+    seconds = time.perf_counter() - started
+    parts = ", ".join(f"{name} {spent:.1f} s" for name, spent in stages.items())
+    memory = (
+        f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB on the GPU"
+        if prior.device.type == "cuda"
+        else f"{result.peak_memory_mb / 1e3:.1f} GB"
+    )
+    return f"{seconds:.1f} s ({parts}), {memory}, {A.backend}"
+
+
+if __name__ == "__main__":
+    main()
