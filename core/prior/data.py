@@ -57,7 +57,7 @@ class DataConfig:
     voxel_z: tuple[float, float] = (1.4, 6.0)  # slice spacings, log-uniform
     sigma_median: float = 0.2  # noise levels: log-normal about this, network units
     sigma_spread: float = 1.2  # ... with this standard deviation of the logarithm
-    sigma_wide: float = 0.1  # share of levels drawn log-uniform from 1 to sigma_max instead
+    sigma_wide: float = 0.25  # share of levels drawn log-uniform from 1 to sigma_max instead
     sigma_max: float = 40.0
     slab: float = 0.5  # a volume is cropped along z to a random share of at least this
     drop: float = 0.05  # share of volumes shown without context, surround or coordinates, each
@@ -66,7 +66,7 @@ class DataConfig:
     draft_finest: float = (
         1.6  # voxels of drafts are no smaller: the time they take goes with the fourth power
     )
-    draft_share: float = 0.75  # share of patches that come from drafts, if there are any
+    draft_share: float = 0.6  # share of patches that come from drafts, if there are any
 
 
 SIGMA_LEAST = 0.004  # below it there is nothing to learn

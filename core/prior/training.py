@@ -44,7 +44,7 @@ class TrainConfig:
     warmup: int = 50  # steps
     weight_decay: float = 0.0
     clip: float = 1.0  # limit of the gradient's norm
-    ema: float = 0.995  # decay of the averaged weights, reached gradually
+    ema: float = 0.998  # decay of the averaged weights, reached gradually
     seed: int = 0
     bf16: bool = False  # autocast
     compile: bool = False  # fuse the network's operations: takes a minute, pays in long runs on GPUs
