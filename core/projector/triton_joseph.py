@@ -55,7 +55,9 @@ class TritonOperator:
         self.rays = (num_v, num_views, num_u)
         self.strides = (num_views * num_u, num_u, 1)
         if np.abs(table[:, 9]).sum() > np.abs(table[:, 6]).sum():  # a detector that lies on its side
-            table = table[:, [0, 1, 2, 3, 4, 5, 9, 10, 11, 6, 7, 8]]  # a program's columns run across z all the same
+            table = table[
+                :, [0, 1, 2, 3, 4, 5, 9, 10, 11, 6, 7, 8]
+            ]  # a program's columns run across z all the same
             self.rays, self.strides = self.rays[::-1], self.strides[::-1]
         self.table = torch.from_numpy(np.ascontiguousarray(table)).to(self.device)
 

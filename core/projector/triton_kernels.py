@@ -97,7 +97,7 @@ def crossings(driven, o, d, op, dp, oq, dq, num, num_p, num_q):
 def corner(i, p, dp, q, dq, num, num_p, num_q):
     """Lower corner (ip, iq) and weights (wp, wq) of the interpolation in plane i."""
     step = (i - num // 2).to(tl.float32)
-    p, q = p + step * dp, q + step * dq
+    p, q = tl.fma(step, dp, p), tl.fma(step, dq, q)  # one rounding
     floor_p, floor_q = tl.floor(p), tl.floor(q)
     ip, iq = floor_p.to(tl.int32) + num_p // 2, floor_q.to(tl.int32) + num_q // 2
     return ip, iq, p - floor_p, q - floor_q
