@@ -65,6 +65,20 @@ def test_rows_may_count_downwards(vg, blobs):
     torch.testing.assert_close(B(blobs.data).flip(0), A(blobs.data))
 
 
+@pytest.mark.parametrize("path", ["parallel", "general"])
+@pytest.mark.parametrize("num_views", [4, 8, 12])
+def test_rays_that_graze_an_edge_see_nothing_of_the_far_side(path, num_views):
+    """A default detector has pixels whose rays at a right angle run a voxel outside the volume, to the last digit."""
+    vg = VolumeGeometry((2, 48, 48))
+    A = JosephOperator(vg, ParallelBeam.circular(vg, num_views=num_views).views(), path=path)
+    y = A.forward(torch.ones(vg.shape))[:, num_views // 2]  # along x: rays cross 48 voxels, or none
+    assert float(torch.minimum(y.abs(), (y - 48).abs()).max()) < 1e-4
+    missing = torch.zeros(A.range_shape)
+    missing[:, num_views // 2] = (y < 1).float()
+    assert float(missing.sum()) > 0
+    assert float(A.transpose(missing).max()) < 1e-4
+
+
 def test_linear(any_scan, vg, generator):
     A = Projector(vg, any_scan(vg), "joseph")
     a, b = (torch.rand(vg.shape, generator=generator) for _ in range(2))
