@@ -7,6 +7,7 @@ import torch
 
 from core import ConeBeam, ParallelBeam, Projector, VolumeGeometry
 from core.geometry import Views
+from core.projector import best_backend
 from core.projector.joseph import JosephOperator
 from core.scan import SPHERES, phantom, sphere_line_integrals
 
@@ -182,3 +183,25 @@ def test_eight_threads_at_once_get_the_same_bits(vg, blobs):
     with ThreadPoolExecutor(8) as pool:
         for y in pool.map(lambda _: A(blobs.data), range(40)):
             assert torch.equal(y, expected)
+
+
+@pytest.mark.parametrize(
+    ("missing", "best"),
+    [
+        ((), "tomosipo"),
+        (("cuda",), "triton"),
+        (("triton_joseph",), "tomosipo"),
+        (("cuda", "triton_joseph"), "joseph"),
+    ],
+)
+def test_a_cuda_device_is_used_by_what_works_there(missing, best, monkeypatch, recwarn):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for module in ("cuda", "triton_joseph"):
+        reason = f"No {module}." if module in missing else None
+        monkeypatch.setattr(f"core.projector.{module}.why_not", lambda reason=reason: reason)
+    assert best_backend() == best
+    warned = [str(w.message) for w in recwarn]
+    if best == "joseph":  # the device lies idle: said with both reasons
+        assert warned == ["No cuda. No triton_joseph. The CPU projector is used."]
+    else:
+        assert not warned

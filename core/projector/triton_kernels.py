@@ -141,7 +141,10 @@ def scatter(
         plane += plane_stride
 
 
-@triton.jit(do_not_specialize=["nz", "ny", "nx", "num_rows", "num_views", "num_columns"])
+SIZES = ["nz", "ny", "nx", "num_rows", "num_views", "num_columns", "row_stride", "view_stride"]
+
+
+@triton.jit(do_not_specialize=SIZES)  # one compilation for all sizes
 def walk(
     volume,
     volume_zxy,
