@@ -30,6 +30,7 @@ ONLY_IN = {
     "pydicom": {"core.scan.dicom", "core.scan.dicom_writer"},
     "tomosipo": {"core.projector.cuda"},
     "astra": {"core.projector.cuda"},
+    "triton": {"core.projector.triton_joseph", "core.projector.triton_kernels"},
     "streamlit": {"app", "pages"},
     "plotly": {"app", "pages"},
 }

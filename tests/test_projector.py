@@ -7,6 +7,7 @@ import torch
 
 from core import ConeBeam, ParallelBeam, Projector, VolumeGeometry
 from core.geometry import Views
+from core.projector import best_backend
 from core.projector.joseph import JosephOperator
 from core.scan import SPHERES, phantom, sphere_line_integrals
 
@@ -63,6 +64,20 @@ def test_rows_may_count_downwards(vg, blobs):
     A, B = Projector(vg, views, "joseph"), Projector(vg, upside_down, "joseph")
     assert B._operator.path == "columns"
     torch.testing.assert_close(B(blobs.data).flip(0), A(blobs.data))
+
+
+@pytest.mark.parametrize("path", ["parallel", "general"])
+@pytest.mark.parametrize("num_views", [4, 8, 12])
+def test_rays_that_graze_an_edge_see_nothing_of_the_far_side(path, num_views):
+    """A default detector has pixels whose rays at a right angle run a voxel outside the volume, to the last digit."""
+    vg = VolumeGeometry((2, 48, 48))
+    A = JosephOperator(vg, ParallelBeam.circular(vg, num_views=num_views).views(), path=path)
+    y = A.forward(torch.ones(vg.shape))[:, num_views // 2]  # along x: rays cross 48 voxels, or none
+    assert float(torch.minimum(y.abs(), (y - 48).abs()).max()) < 1e-4
+    missing = torch.zeros(A.range_shape)
+    missing[:, num_views // 2] = (y < 1).float()
+    assert float(missing.sum()) > 0
+    assert float(A.transpose(missing).max()) < 1e-4
 
 
 def test_linear(any_scan, vg, generator):
@@ -168,3 +183,25 @@ def test_eight_threads_at_once_get_the_same_bits(vg, blobs):
     with ThreadPoolExecutor(8) as pool:
         for y in pool.map(lambda _: A(blobs.data), range(40)):
             assert torch.equal(y, expected)
+
+
+@pytest.mark.parametrize(
+    ("missing", "best"),
+    [
+        ((), "tomosipo"),
+        (("cuda",), "triton"),
+        (("triton_joseph",), "tomosipo"),
+        (("cuda", "triton_joseph"), "joseph"),
+    ],
+)
+def test_a_cuda_device_is_used_by_what_works_there(missing, best, monkeypatch, recwarn):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for module in ("cuda", "triton_joseph"):
+        reason = f"No {module}." if module in missing else None
+        monkeypatch.setattr(f"core.projector.{module}.why_not", lambda reason=reason: reason)
+    assert best_backend() == best
+    warned = [str(w.message) for w in recwarn]
+    if best == "joseph":  # the device lies idle: said with both reasons
+        assert warned == ["No cuda. No triton_joseph. The CPU projector is used."]
+    else:
+        assert not warned

@@ -18,32 +18,45 @@ from core.volume import Shape, VolumeGeometry
 class Backend(Protocol):
     """The linear map of one geometry pair, on tensors of its device."""
 
+    device: torch.device
+
     def forward(self, x: Tensor) -> Tensor: ...
 
     def transpose(self, y: Tensor) -> Tensor: ...
 
 
-def _cuda(vg: VolumeGeometry, views: Views) -> Backend:
+def _tomosipo(vg: VolumeGeometry, views: Views) -> Backend:
     from core.projector.cuda import TomosipoOperator  # loads CUDA libraries: only when asked for
 
     return TomosipoOperator(vg, views)
 
 
+def _triton(vg: VolumeGeometry, views: Views) -> Backend:
+    from core.projector.triton_joseph import TritonOperator
+
+    return TritonOperator(vg, views)
+
+
 BACKENDS: dict[str, Callable[[VolumeGeometry, Views], Backend]] = {
     "joseph": JosephOperator,  # CPU
-    "tomosipo": _cuda,  # CUDA
+    "tomosipo": _tomosipo,  # CUDA, with packages of its own
+    "triton": _triton,  # CUDA, with what torch brings
 }
 
 
 def best_backend() -> str:
     """The fastest projector that works here; warns where a CUDA device lies idle."""
-    if torch.cuda.is_available():
-        from core.projector.cuda import why_not
+    if not torch.cuda.is_available():
+        return "joseph"
+    from core.projector import cuda, triton_joseph
 
+    reasons = []
+    for name, why_not in (("tomosipo", cuda.why_not), ("triton", triton_joseph.why_not)):
         reason = why_not()
         if reason is None:
-            return "tomosipo"
-        warnings.warn(f"{reason} The CPU projector is used.", stacklevel=3)
+            return name
+        reasons.append(reason)
+    warnings.warn(f"{' '.join(reasons)} The CPU projector is used.", stacklevel=3)
     return "joseph"
 
 
@@ -55,7 +68,7 @@ class Projector:
     vg : VolumeGeometry
     pg : ParallelBeam, ConeBeam or Views
     backend : "auto" or a name in BACKENDS
-        "joseph" computes on the CPU, "tomosipo" on CUDA. Tensors of another device are taken there and back.
+        "joseph" computes on the CPU, "tomosipo" and "triton" on CUDA. Tensors of another device are taken there and back.
 
     Both directions are differentiable. Outside the volume attenuation is zero.
     """
@@ -116,7 +129,7 @@ class Projector:
     @property
     def device(self) -> torch.device:
         """Where this projector computes."""
-        return torch.device("cuda" if self.backend == "tomosipo" else "cpu")
+        return self._operator.device
 
     def _check(self, x: Any, shape: Shape, what: str, axes: str) -> None:
         if not isinstance(x, Tensor):

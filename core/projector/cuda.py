@@ -38,6 +38,8 @@ class TomosipoOperator:
     transpose: solvers that need an exact one differentiate `forward`.
     """
 
+    device = torch.device("cuda")
+
     def __init__(self, vg: VolumeGeometry, views: Views) -> None:
         reason = why_not()
         if reason is not None:

@@ -25,11 +25,13 @@ class JosephOperator:
         Which kernels run: rays within the slices; detector columns along z; anything else.
     """
 
+    device = torch.device("cpu")
+
     def __init__(self, vg: VolumeGeometry, views: Views, path: str | None = None) -> None:
         self.vg, self.cone = vg, views.cone
         self.range_shape = (views.det_shape[0], views.num_views, views.det_shape[1])
         self.voxel_size = np.asarray(vg.voxel_size)
-        self.table = _table(vg, views)
+        self.table = index_table(vg, views)
         self.flipped = bool((self.table[:, 6] < 0).all())
         if self.flipped:  # rows counted from the other end, so that z grows with v
             self.table[:, 3:6] += (views.det_shape[0] - 1) * self.table[:, 6:9]
@@ -104,7 +106,7 @@ class JosephOperator:
         return y.flip(axis) if self.flipped else y
 
 
-def _table(vg: VolumeGeometry, views: Views) -> np.ndarray:
+def index_table(vg: VolumeGeometry, views: Views) -> np.ndarray:
     """The scan in voxel index coordinates; see `joseph_general`."""
     voxel_size, pos = np.asarray(vg.voxel_size), np.asarray(vg.pos)
     centre = (np.asarray(vg.shape) - 1) / 2

@@ -5,7 +5,7 @@ the interpolation in the plane is done once per column for a whole run of voxels
 ray is one linear interpolation along that run, which vectorises. Volumes are laid out (y, x, z), projections
 (view, u, v): z and v fastest. The volume has one voxel of zeros at both ends of z, so that no ray needs a test.
 
-For the table and the rules on threads see `joseph_general`.
+For the table, the rules on threads and why samples at the very edge are left out see `joseph_general`.
 """
 
 from __future__ import annotations

@@ -25,6 +25,9 @@ JIT: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"contract", "arcp", "nsz", "reassoc"},
 }
+EDGE = 1e-8
+"""Samples that lie this near to where they would weigh nothing are left out: the position of a ray that grazes the
+edge rounds to either side of it, and beyond there is no voxel to read."""
 
 
 @nb.njit(inline="always", **JIT)
@@ -41,13 +44,13 @@ def ray(table, k, cone, v, u):
 
 @nb.njit(inline="always", **JIT)
 def inside(first, slope, n, start, stop):
-    """The part of planes [start, stop) in which -1 < first + plane * slope < n."""
+    """The part of planes [start, stop) in which -1 < first + plane * slope < n, less an EDGE."""
     if abs(slope) < 1e-12:
-        if first <= -1 or first >= n:
+        if first <= EDGE - 1 or first >= n - EDGE:
             return 0, 0
         return start, stop
-    a = (-1 - first) / slope
-    b = (n - first) / slope
+    a = (EDGE - 1 - first) / slope
+    b = (n - EDGE - first) / slope
     if a > b:
         a, b = b, a
     low = math.floor(a) + 1

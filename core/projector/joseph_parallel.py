@@ -4,7 +4,7 @@ Height and slice then separate: every slice is projected alike, and the detector
 the slices by one interpolation along z. Volumes are laid out (y, x, z), projections (view, u, z) and
 (view, u, v), so that the inner loop runs over all slices at once.
 
-For the table and the rules on threads see `joseph_general`.
+For the table, the rules on threads and why samples at the very edge are left out see `joseph_general`.
 """
 
 from __future__ import annotations
