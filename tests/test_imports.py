@@ -11,7 +11,7 @@ SOURCES += [p for p in (ROOT / "app.py",) if p.exists()]
 
 LEVELS = [
     {"core.volume"},
-    {"core.views"},
+    {"core.views", "core.kernels"},
     {"core.geometry", "core.progress"},
     {"core.projector", "core.prior", "core.scan", "core.metrics", "core.scanners"},
     {"core.regions", "core.errors", "core.coverage"},

@@ -60,6 +60,17 @@ def test_total_variation_removes_noise_and_keeps_edges_and_the_mean(generator):
     torch.testing.assert_close(smooth.mean(), noisy.mean(), atol=1e-5, rtol=0)
 
 
+def test_smoothing_is_the_same_by_the_kernel_and_by_torch(generator):
+    """Training on a GPU goes through torch, use on a CPU through the kernel: rounding apart they are one function."""
+    noisy = torch.rand(3, 1, 6, 9, 7, generator=generator)
+    strength, size = torch.tensor([0.02, 0.1, 0.5]), torch.tensor([[1.0, 1, 1], [3, 1, 2], [5, 2, 2]])
+    by_torch = rof(noisy, strength, size)
+    with torch.no_grad():
+        by_kernel = rof(noisy, strength, size)
+    assert float((by_torch - noisy).abs().max()) > 0.05
+    torch.testing.assert_close(by_kernel, by_torch, atol=1e-5, rtol=0)
+
+
 def test_total_variation_minimises_its_objective(generator):
     noisy, size, lam = (
         torch.rand(2, 1, 6, 5, 7, generator=generator),

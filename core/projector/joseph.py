@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from core.geometry import Views
+from core.kernels import run_chunks
 from core.projector import joseph_columns, joseph_general, joseph_parallel
 from core.projector.joseph_columns import PAD
-from core.projector.threads import run_chunks
 from core.volume import VolumeGeometry
 
 

@@ -15,7 +15,8 @@ import math
 import numba as nb
 import numpy as np
 
-from core.projector.joseph_general import JIT, f32, inside
+from core.kernels import JIT
+from core.projector.joseph_general import f32, inside
 
 PAD = 1
 

@@ -13,18 +13,13 @@ free of races and the same in every run.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numba as nb
 import numpy as np
 
+from core.kernels import JIT
+
 f32 = np.float32
-JIT: dict[str, Any] = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "arcp", "nsz", "reassoc"},
-}
 EDGE = 1e-8
 """Samples that lie this near to where they would weigh nothing are left out: the position of a ray that grazes the
 edge rounds to either side of it, and beyond there is no voxel to read."""

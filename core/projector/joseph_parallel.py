@@ -13,7 +13,8 @@ import math
 
 import numba as nb
 
-from core.projector.joseph_general import JIT, f32, inside
+from core.kernels import JIT
+from core.projector.joseph_general import f32, inside
 
 
 @nb.njit(inline="always", **JIT)

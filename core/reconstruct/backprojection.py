@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from core.geometry import Views
-from core.projector.joseph_general import JIT, f32
-from core.projector.threads import run_chunks
+from core.kernels import JIT, run_chunks
+from core.projector.joseph_general import f32
 from core.volume import VolumeGeometry
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from core import kernels
 from core.prior.data import DataConfig, Draft, Scan
 from core.prior.denoiser import PatchPrior
 from core.prior.files import load_prior, prior_path
@@ -89,9 +90,7 @@ def _work(
     threads: int,
 ) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    from core.projector import threads as projector_threads
-
-    projector_threads.NUM_THREADS = threads
+    kernels.NUM_THREADS = threads
     torch.set_num_threads(threads)
     os.nice(10)
     scans = read_scans()

@@ -1,4 +1,4 @@
-"""One pool of threads for all projections of the process.
+"""How our kernels are compiled, and one pool of threads for all of them.
 
 The kernels release the GIL, so plain threads run them in parallel. Numba's own parallel layer is not used: it
 aborts the process when two threads enter it at once, and a server has many. Eight callers at once share these
@@ -11,6 +11,15 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+JIT: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "arcp", "nsz", "reassoc"},
+}
+"""Options of numba.njit."""
 
 NUM_THREADS = int(os.environ.get("TOMOPATCH_THREADS", 0)) or (
     len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -33,7 +42,7 @@ def _threads() -> ThreadPoolExecutor:
     global _pool
     with _lock:
         if _pool is None:
-            _pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="projector")
+            _pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="kernel")
         return _pool
 
 
