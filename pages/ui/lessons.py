@@ -28,8 +28,8 @@ DISCS = ScanConfig(
 NODULE = Lesion((10.0, 0.0, -70.0), 6.0, 40.0)
 
 
-def _compare(text: str, label: str, *runs: RunConfig) -> Step:
-    return Step(text, label, shell.COMPARE, runs[0].scan, runs)
+def _compare(text: str, label: str, *runs: RunConfig, plane: str = "axial") -> Step:
+    return Step(text, label, shell.COMPARE, runs[0].scan, runs, plane=plane)
 
 
 def _run(scan: ScanConfig, method: str, changes: dict[str, Any] | None = None, **params: Any) -> RunConfig:
@@ -166,10 +166,11 @@ LESSONS: dict[str, Lesson] = {
         "A flat panel sees a whole volume at once, at a price: away from the middle plane the data are not complete.",
         (
             _compare(
-                "A stack of flat discs, 120 views, a source that is near. Look at the *coronal* plane: Feldkamp's "
+                "A stack of flat discs, seen from the side (the *coronal* plane); 120 views, a source that is near. Feldkamp's "
                 "formula (FDK) is exact in the middle and lets the outer discs fade and bend.",
                 "Compare FDK with the truth",
                 _run(DISCS, "fdk"),
+                plane="coronal",
             ),
             _compare(
                 "SIRT asks only that the projections fit. It does better at some places; what no ray tells, it cannot "
@@ -177,6 +178,7 @@ LESSONS: dict[str, Lesson] = {
                 "Compare FDK and SIRT",
                 _run(DISCS, "fdk"),
                 _run(DISCS, "sirt"),
+                plane="coronal",
             ),
         ),
         (

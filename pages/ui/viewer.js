@@ -39,11 +39,12 @@ class Viewer {
     if (!kept.has(scene.id)) {
       kept.set(scene.id, {
         cursor: scene.cursor || [0.5, 0.5, 0.5], centre: [0.5, 0.5, 0.5], zoom: 1, cut: 0.5, smooth: true, crosshair: true,
-        level: scene.window[0], width: scene.window[1], plane: scene.plane, layouts: {}, range: scene.range,
+        level: scene.window[0], width: scene.window[1], layouts: {}, range: scene.range,
         volume: 0, other: 1, hover: null, tiles: true, deep: false, aside: scene.windows.bone, veil: false,
       });
     }
     this.view = kept.get(scene.id);
+    if (this.view.told !== scene.plane) this.view.plane = this.view.told = scene.plane; // it was chosen elsewhere
     this.view.hoverHere = (pane) => pane === this.hovered;
     this.tones();
     this.replay.show(scene, this.view);
@@ -104,7 +105,7 @@ class Viewer {
     };
     const parts = [], volumes = scene.names.map((name, i) => [String(i), name]);
     if (scene.layouts.length > 1) parts.push(this.group('Layout', scene.layouts.map((l) => [l, LAYOUTS[l]]), () => this.layout, (l) => { v.layouts[scene.key] = l; }));
-    if (layout === 'side' || layout === 'difference') parts.push(this.group('Plane', Object.keys(PLANES).map((p) => [p, p]), () => v.plane, (p) => { v.plane = p; }));
+    if (layout === 'side' || layout === 'difference') parts.push(this.group('Plane', Object.keys(PLANES).map((p) => [p, p]), () => v.plane, (p) => { v.plane = p; this.send('plane', p); }));
     if (layout === 'planes' && volumes.length > 1) parts.push(this.choice('Volume', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));
     if (layout === 'swipe') {
       parts.push(this.choice('Left', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));

@@ -16,6 +16,7 @@ import streamlit as st
 
 from core.progress import Tiles
 from core.volume import Triple, VolumeGeometry
+from pages.ui import state
 
 WINDOWS: dict[str, tuple[int, int]] = {
     "lung": (-600, 1500),
@@ -89,7 +90,8 @@ def viewer(
 ) -> Seen | None:
     """Show volumes of one grid; returns what it was set to, once something was moved.
 
-    Position, window and zoom live in the browser: they stay when the volumes are replaced.
+    Position, window and zoom live in the browser: they stay when the volumes are replaced. The plane of pictures side by
+    side is `state.plane`, which a person changes here.
 
     Parameters
     ----------
@@ -199,17 +201,30 @@ def _mount(
         "grid": geometry.shape,
         "spacing": [s / n for s, n in zip(geometry.size, shape, strict=True)],
         "count": len(arrays),
-        "plane": "axial",
+        "plane": state.plane(),
         "windows": WINDOWS,
         "range": 200,
         "note": note,
     }
-    mounted = _component()(key=key, data=pack(head, arrays), on_view_change=lambda: None)
+    mounted = _component()(
+        key=key,
+        data=pack(head, arrays),
+        on_view_change=lambda: None,
+        on_plane_change=lambda: _take_plane(key),
+    )
     seen = getattr(mounted, "view", None)
     if not seen:
         return None
     z, y, x, level, width = (float(value) for value in seen)
     return Seen((z, y, x), (level - width / 2, level + width / 2))
+
+
+def _take_plane(key: str) -> None:
+    """The person chose a plane in this viewer."""
+    chosen = getattr(st.session_state.get(key), "plane", None)
+    if chosen in state.PLANES:
+        state.set_plane(chosen)
+        state.write_url()  # what follows may be a run of a fragment alone
 
 
 def _veil(volumes: Sequence[Shown], i: int, reference: int) -> int:
