@@ -11,6 +11,7 @@ from core.runs.run import ACTIVE, FINISHED, Run
 from core.volume import Triple, VolumeGeometry
 from pages.ui import compare_errors, compare_region, engine, figures, live, state, words
 from pages.ui.compare_table import table
+from pages.ui.names import short_names
 from pages.ui.viewer import Shown, viewer, window_for
 
 MOST = 7
@@ -83,9 +84,9 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
         if reference is None
         else Shown("Reference", engine.rounded(reference))
     ]
-    for run, progress in zip(runs, now, strict=True):
+    names = short_names([run.config for run in runs])
+    for run, name, progress in zip(runs, names, now, strict=True):
         current = live.current_volume(run, progress)
-        name = words.told_apart(run, runs)
         if current is None:
             parts.append(Shown(name, air, "waiting"))
         elif current.hu.shape != air.shape:
@@ -111,18 +112,18 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
     cursor = seen.cursor if seen else MIDDLE
     if seen:
         state.looked().update(cursor=seen.cursor, window=seen.window)
-    for run, progress in zip(runs, now, strict=True):
+    for run, name, progress in zip(runs, names, now, strict=True):
         if progress.status in ACTIVE:
-            _waiting(run, words.told_apart(run, runs), progress)
+            _waiting(run, name, progress)
     with st.container(key="stacked.compare"):  # below each other where it is narrow
         numbers, closer = st.columns([1.15, 1], gap="large")
     with numbers:
-        table([engine.known_run(run.id) or run for run in runs], scan)
+        table([engine.known_run(run.id) or run for run in runs], names, scan)
     with closer:
         look = _look()
         done = [
-            (words.told_apart(run, runs), run.id)
-            for run, progress in zip(runs, now, strict=True)
+            (name, run.id)
+            for run, name, progress in zip(runs, names, now, strict=True)
             if progress.status in FINISHED
         ]
         if look == LINE:
