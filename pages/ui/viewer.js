@@ -190,8 +190,11 @@ class Viewer {
   buildPane(i) {
     const canvas = make('canvas', { tabindex: '0', role: 'img' });
     const slider = make('input', { type: 'range', min: 0, step: 1, 'aria-label': 'Slice', oninput: () => this.goto(i, Number(slider.value)) });
-    this.grid.append(make('div', { class: 'pane' }, canvas, slider));
+    const name = make('b'), note = make('span');
+    this.grid.append(make('div', { class: 'pane' }, make('div', { class: 'caption' }, name, note), canvas, slider));
     const pane = new Pane(canvas);
+    pane.name = name;
+    pane.note = note;
     pane.slider = slider;
     gestures(this, pane, i);
     return pane;
@@ -234,13 +237,16 @@ class Viewer {
     const rows = Math.ceil(specs.length / fit), columns = Math.ceil(specs.length / rows), across = (width - 6 * (columns - 1)) / columns;
     const mm = scene.shape.map((n, a) => n * scene.spacing[a]);
     const tall = Math.min(1.15, Math.max(...Object.values(PLANES).map((p) => mm[p.v] / mm[p.u])));
-    const cap = full ? (innerHeight - 110) / rows - 32 : scene.height * (rows > 1 ? 0.75 : 1);
+    const cap = full ? (innerHeight - 110) / rows - 54 : scene.height * (rows > 1 ? 0.75 : 1);
     const height = Math.round(Math.min(cap, across * tall));
     this.grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
     const deep = view.deep && this.layout !== 'difference';
     this.panes.forEach((pane, i) => {
       const spec = specs[i], axis = PLANES[spec.plane].across;
       pane.canvas.style.height = `${height}px`;
+      const note = spec.kind === 'swipe' ? scene.names[spec.other] : spec.kind === 'heat' ? `0 … ${scene.heat} HU` : spec.note || '';
+      for (const [node, text] of [[pane.name, spec.title], [pane.note, note]]) node.textContent = node.title = text;
+      pane.note.className = spec.kind === 'swipe' ? 'name' : '';
       pane.canvas.setAttribute('aria-label', `${spec.title}, ${spec.plane} ${deep ? 'maximum intensity projection' : 'slice'}`);
       pane.slider.setAttribute('aria-label', `Slice of ${spec.title}`);
       pane.slider.max = scene.shape[axis] - 1;

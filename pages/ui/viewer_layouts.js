@@ -20,7 +20,7 @@ function panesOf(viewer) {
     case 'side': return all.map(one);
     case 'difference': // deviations beside them: are the errors where they were foreseen?
       return all.filter((i) => i !== scene.reference).map((i) => (scene.kinds[i] === 'heat' ? one(i) : {
-        ...one(i), veil: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`, note: '',
+        ...one(i), veil: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`,
       }));
     case 'flicker': {
       const i = viewer.flicker.second ? scene.reference : beside(viewer);
