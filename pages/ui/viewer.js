@@ -232,13 +232,10 @@ class Viewer {
     scene.hot = this.heat.set(0, scene.heat);
     scene.veil = this.veil.set(0, scene.heat);
     scene.signed = this.signed.set(-view.range, view.range);
-    const width = this.root.clientWidth, full = document.fullscreenElement === this.root.getRootNode().host || this.root.matches(':fullscreen');
-    const fit = Math.max(1, Math.min(this.layout === 'swipe' || this.layout === 'flicker' ? 2 : 4, Math.floor(width / (width < 700 ? 135 : 200))));
-    const rows = Math.ceil(specs.length / fit), columns = Math.ceil(specs.length / rows), across = (width - 6 * (columns - 1)) / columns;
+    const full = document.fullscreenElement === this.root.getRootNode().host || this.root.matches(':fullscreen');
     const mm = scene.shape.map((n, a) => n * scene.spacing[a]);
     const tall = Math.min(1.15, Math.max(...Object.values(PLANES).map((p) => mm[p.v] / mm[p.u])));
-    const cap = full ? (innerHeight - 110) / rows - 54 : scene.height * (rows > 1 ? 0.75 : 1);
-    const height = Math.round(Math.min(cap, across * tall));
+    const { columns, across, height } = (scene.steady && !full ? steady : flowing)(this, tall, full);
     this.grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
     const deep = view.deep && this.layout !== 'difference';
     this.panes.forEach((pane, i) => {

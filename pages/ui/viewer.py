@@ -83,6 +83,7 @@ def viewer(
     window: str = "soft tissue",
     reference: int = 0,
     height: int = 460,
+    steady: bool = False,
     report: bool = False,
     view: str = "",
     tiles: Tiles | None = None,
@@ -105,6 +106,8 @@ def viewer(
         Index of the volume that differences are taken to.
     height : int
         At most so many pixels a picture.
+    steady : bool
+        All pictures together are always as high as that, however many there are: what follows stays in its place.
     report : bool
         Send crosshair and window to the server when they change.
     view : str
@@ -125,6 +128,7 @@ def viewer(
         "window": WINDOWS[window],
         "reference": reference,
         "height": height,
+        "steady": steady,
         "report": report,
         "frames": [],
         "region": None if region is None else {"kind": region[0], "size": region[1]},
@@ -181,6 +185,7 @@ def replay(
         "window": WINDOWS[window],
         "reference": len(names) if fixed else 0,
         "height": height,
+        "steady": True,
         "report": True,
         "frames": frames,
         "passed": [i < len(names) for i in range(len(labels))],

@@ -88,9 +88,7 @@ def test_failed_run_says_why(shown):
 def sent(monkeypatch, call):
     """The header and the voxels that a call sends to the browser."""
     kept = {}
-    monkeypatch.setattr(
-        viewer, "_component", lambda: lambda key, data, on_view_change: kept.update(data=data)
-    )
+    monkeypatch.setattr(viewer, "_component", lambda: lambda key, data, **callbacks: kept.update(data=data))
     call()
     data = kept["data"]
     length = int.from_bytes(data[:4], "little")
