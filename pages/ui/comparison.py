@@ -67,6 +67,14 @@ def choose(scan: ScanConfig, runs: list[Run]) -> list[Run]:
     return [known[r] for r in chosen]
 
 
+def failures() -> None:
+    """What became of runs that were to be compared and left nothing."""
+    asked = [run for run in map(engine.known_run, state.compared()) if run is not None]
+    failed = [(words.method_label(r.config.method), r.message) for r in asked if r.status == "failed"]
+    for sentence in words.without_volume(failed):
+        st.warning(f"{sentence} Run it again on Reconstruct.")
+
+
 def comparison(scan: ScanConfig, runs: list[Run]) -> None:
     """The comparison; redraws itself while one of the runs works."""
     active = any(engine.progress(run).status in ACTIVE for run in runs)

@@ -64,7 +64,7 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
 def ended(now: Progress) -> None:
     """What to say of a run that leaves nothing."""
     if now.status == "failed":
-        st.error(f"The run failed. {now.message}")
+        st.error(f"**This run left no volume.** {now.message}")
     else:
         st.info("This run was cancelled; nothing was kept.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -127,6 +128,17 @@ def run_words(run: Run, scan: ScanConfig) -> str:
         same = replace(other, num_views=scan.num_views, photons=scan.photons) == scan
         parts.append(f"{other.num_views} views, {dose_words(other.photons)}" if same else scan_words(other))
     return " · ".join(parts)
+
+
+def without_volume(failed: Sequence[tuple[str, str]]) -> list[str]:
+    """A sentence for each reason why runs (name, reason) left nothing."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in failed:
+        by_reason.setdefault(reason, []).append(name)
+    return [
+        f"**{'; '.join(names[:2])}{f' and {len(names) - 2} more' if len(names) > 2 else ''}: no volume.** {reason}"
+        for reason, names in by_reason.items()
+    ]
 
 
 def seconds(value: float) -> str:

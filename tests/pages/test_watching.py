@@ -78,7 +78,7 @@ def test_failed_run_says_why(shown):
     wait(engine.queue(), run_id, timeout=120)
     app = shown(run_id)
     assert not app.exception
-    assert "The run failed" in texts(app)
+    assert "left no volume" in texts(app)
     assert "nobody" in texts(app)
 
 
