@@ -39,7 +39,7 @@ def page(browser, address, request):
     """A fresh visitor on the first page; fails the test on a script error or a request to the outside."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
     page = context.new_page()
-    page.set_default_timeout(60_000)  # patient: the machine may be busy
+    page.set_default_timeout(180_000)  # patient: the machine may be busy
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on(

@@ -57,7 +57,7 @@ def test_nothing_moves_on_reconstruct(page, address, width, seed):
     page.get_by_role("button", name="Finish now").wait_for()
     page.get_by_label("Denoised, axial slice").wait_for()  # its place: not the picture yet
     page.evaluate(WATCH)
-    page.get_by_text(re.compile(r"Diffusion \(8 steps\): done")).wait_for()
+    page.get_by_text(re.compile(r"Diffusion \(8 steps\): done")).wait_for(timeout=180_000)
     page.wait_for_timeout(1000)
     keep(page, f"steady-reconstruct-{width}")
     assert jumps(page) == {}
@@ -68,6 +68,7 @@ def test_nothing_moves_on_compare(page, address, width):
     page.set_viewport_size({"width": width, "height": 1000})
     scan = SCAN | {"seed": width}
     page.goto(f"{address}/reconstruct?scan={quote(json.dumps(scan))}")
+    page.get_by_text("SSIM").first.wait_for()  # FBP is there; it would give way to the next
     for name in ("TV", "Diffusion"):
         page.get_by_role("radio", name=name).click()
         page.get_by_test_id("stStatusWidget").wait_for(state="detached")
@@ -79,7 +80,7 @@ def test_nothing_moves_on_compare(page, address, width):
     page.get_by_text("Download", exact=True).wait_for()  # the last of the page
     page.wait_for_timeout(1500)
     page.evaluate(WATCH)
-    page.get_by_text("All of these runs are done.").wait_for()
+    page.get_by_text("All of these runs are done.").wait_for(timeout=180_000)
     page.wait_for_timeout(1000)
     keep(page, f"steady-compare-{width}")
     assert jumps(page) == {}
