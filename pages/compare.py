@@ -9,6 +9,7 @@ shell.heading("Compare", "The same slice of every reconstruction, beside the vol
 
 scan = shell.needed_scan()
 runs = comparison.comparable(scan)
+comparison.failures()
 if not runs:
     shell.missing(
         "**This scan has not been reconstructed yet.** Run one method or more first.", shell.RECONSTRUCT

@@ -23,6 +23,7 @@ EXPERIMENT = Experiment(
     SCAN,
     (RunConfig(SCAN, "sirt", {"num_iterations": 4}), RunConfig(SCAN, "fbp")),
     {"num_views": "8, 16", "methods": "fbp"},
+    "coronal",
 )
 
 
@@ -36,7 +37,8 @@ def test_experiments_survive_their_file():
     ("change", "word"),
     [({"format": "x"}, "format"), ({"scan": 3}, "object 'scan'"), ({"runs": {}}, "list 'runs'"), ({"sweep": []}, "sweep"),
      ({"more": 1}, "more"), ({"runs": [{}] * 3}, "needs the field"), ({"runs": [{"scan": {}, "method": "fbp"}]}, "source"),
-     ({"scan": {"source": "phantom:thorax", "num_views": -1}}, "views"), ({"runs": [3]}, "JSON object")],
+     ({"scan": {"source": "phantom:thorax", "num_views": -1}}, "views"), ({"runs": [3]}, "JSON object"), ({"plane": "oblique"}, "plane"),
+     ({"plane": ["axial"]}, "plane")],
 )  # fmt: skip
 def test_what_is_no_experiment_is_refused_in_a_sentence(change, word):
     stored = json.loads(EXPERIMENT.to_bytes()) | change

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.reconstruct.methods import METHODS
 from core.runs.config import RunConfig, ScanConfig, known_fields
+from core.runs.pictures import PLANES
 
 FORMAT = "tomopatch-experiment-1"
 MAX_RUNS = 20
@@ -25,15 +26,22 @@ class Experiment:
         Those that are compared.
     sweep : dict
         What was typed on What if.
+    plane : str
+        In which the volumes are looked at.
     """
 
     scan: ScanConfig
     runs: tuple[RunConfig, ...] = ()
     sweep: dict[str, str] = field(default_factory=dict)
+    plane: str = "axial"
 
     def __post_init__(self) -> None:
         if len(self.runs) > MAX_RUNS:
             raise ValueError(f"an experiment may hold {MAX_RUNS} runs, got {len(self.runs)}.")
+        if self.plane not in tuple(PLANES):  # of a file: it may be anything
+            raise ValueError(
+                f"an experiment's plane is one of {', '.join(PLANES)}, got {str(self.plane)[:80]!r}."
+            )
 
     def to_bytes(self) -> bytes:
         stored = {
@@ -41,6 +49,7 @@ class Experiment:
             "scan": self.scan.to_json(),
             "runs": [run.to_json() for run in self.runs],
             "sweep": self.sweep,
+            "plane": self.plane,
         }
         return json.dumps(stored, indent=1).encode()
 
@@ -73,6 +82,7 @@ class Experiment:
             ScanConfig.from_json(known["scan"]),
             tuple(map(RunConfig.from_json, runs)),
             {str(name): str(text) for name, text in sweep.items()},
+            known.get("plane", cls.plane),
         )
 
 

@@ -155,9 +155,9 @@ class JobQueue:
         mine = sum(self._owners.get(run_id) == self.who() for run_id in waiting)
         try:
             if len(waiting) >= limit("QUEUE_LENGTH"):
-                return f"The queue is full: {len(waiting)} runs wait. Try again when some of them are done."
+                return f"The queue is full: {len(waiting)} {'run waits' if len(waiting) == 1 else 'runs wait'}. Try again when some of them are done."
             if not patient and mine >= limit("SESSION_RUNS"):
-                return f"You have {mine} runs waiting, the most that one may have here. Cancel one, or wait."
+                return f"You have {mine} run{'s' * (mine > 1)} waiting, the most that one may have here. Cancel one, or wait."
             return refusal(config, self.store)
         except ValueError as error:  # an impossible scan, or a bad limit
             return str(error)

@@ -63,7 +63,8 @@ def refusal(config: Config, store: Geometries) -> str:
         fitting = need(replace(config, scan=replace(config.scan, grid=grid)), store)
         if fitting is not None and fitting.mb <= given:
             return f"{word}; a grid of {z} x {y} x {x} would fit."
-    return f"{word}; choose a smaller grid or fewer views."
+    fewer = " or fewer views" if isinstance(config, RunConfig) else ""
+    return f"{word}; choose a smaller grid{fewer}."
 
 
 def _on_grid(config: RunConfig, native: VolumeGeometry, grid: Shape, store: Geometries) -> Need:

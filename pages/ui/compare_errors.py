@@ -14,8 +14,8 @@ from core.runs.config import ScanConfig
 from pages.ui import engine, error_figures
 
 NUM_BINS = 81  # odd: the middle one lies about no error
-Named = Sequence[tuple[str, str]]
-"""(name, id) of the runs that are there."""
+Named = Sequence[tuple[str, str, str]]
+"""(name, colour, id) of the runs that are there."""
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -48,9 +48,9 @@ def _error(scan: ScanConfig, run_id: str) -> Tensor:
 
 def histogram(scan: ScanConfig, runs: Named) -> None:
     """How many voxels are off by how much."""
-    limit = max((_extent(scan, run_id) for _, run_id in runs), default=1.0)
+    limit = max((_extent(scan, run_id) for *_, run_id in runs), default=1.0)
     limit = math.ceil(max(limit, 10.0) / 10) * 10
-    found = [(name, *_histogram(scan, run_id, limit)) for name, run_id in runs]
+    found = [(name, colour, *_histogram(scan, run_id, limit)) for name, colour, run_id in runs]
     _chart(error_figures.histogram(found), "errors", "Share of voxels by their error")
     st.caption(
         "Narrow is good; to the left of 0 the run is too dark, to the right too bright. Larger errors than shown "
@@ -60,8 +60,8 @@ def histogram(scan: ScanConfig, runs: Named) -> None:
 
 def calibration(scan: ScanConfig, runs: Named) -> None:
     """Whether the deviation of a run's samples tells how wrong their mean is."""
-    found = [(k, name, _calibration(scan, run_id)) for k, (name, run_id) in enumerate(runs)]
-    known = [(k, name, bins) for k, name, bins in found if bins]
+    found = [(name, colour, _calibration(scan, run_id)) for name, colour, run_id in runs]
+    known = [(name, colour, bins) for name, colour, bins in found if bins]
     if not known:
         with st.container(height=error_figures.HEIGHT, border=True):
             st.markdown(
@@ -81,7 +81,7 @@ def spectrum(scan: ScanConfig, runs: Named) -> None:
     if min(engine.grid_of(scan)[1:]) < 4:
         st.markdown("**A spectrum needs slices of 4 × 4 voxels or more.** Choose a finer grid on Acquire.")
         return
-    found = [(name, *_spectrum(scan, run_id)) for name, run_id in runs]
+    found = [(name, colour, *_spectrum(scan, run_id)) for name, colour, run_id in runs]
     _chart(error_figures.spectrum(found), "spectrum", "Noise power spectrum of the error")
     st.caption(
         "Noise power spectrum of the error in axial slices. Left: broad shades and streaks. Right: grain and "

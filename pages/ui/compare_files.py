@@ -11,6 +11,7 @@ from core.runs.pictures import PLANES
 from core.runs.run import FINISHED, Run
 from core.volume import Volume
 from pages.ui import compare_report, engine, state, words
+from pages.ui.names import short_names
 from pages.ui.viewer import WINDOWS, window_for
 
 
@@ -33,6 +34,8 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         format_func=str.capitalize,
         help="The animation goes through all slices of this plane, all volumes above side by side.",
     )
+    names = short_names([run.config for run in runs])
+    named_as = {run.id: name for run, name in zip(runs, names, strict=True)}
     looked = state.looked()
     chosen = state.download() or "reference"
 
@@ -41,7 +44,7 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
 
     def named() -> list[tuple[str, Volume]]:
         found = [("Reference", engine.reference(scan).result())]
-        return found + [(words.told_apart(run, runs), engine.result_volume(run.id)) for run in ready.values()]
+        return found + [(named_as[run.id], engine.result_volume(run.id)) for run in ready.values()]
 
     def window() -> tuple[float, float]:
         level, width = WINDOWS[window_for(scan.source)]

@@ -58,5 +58,5 @@ def _one(run: Run, scan: ScanConfig, shown: bool, *, full: bool, chosen: list[st
         on_click=state.set_compared,
         args=(others if shown else [*chosen, run.id],),
         width="stretch",
-        help=told,
+        help=f"{'Take away' if shown else 'Put beside the others'}: {told}.",
     )

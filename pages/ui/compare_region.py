@@ -44,11 +44,11 @@ def controls() -> None:
     )
 
 
-def table(scan: ScanConfig, runs: Sequence[tuple[str, str]], region: Region) -> None:
-    """Mean, deviation, contrast and likeness of the reference and of each run (name, id)."""
+def table(scan: ScanConfig, runs: Sequence[tuple[str, str, str]], region: Region) -> None:
+    """Mean, deviation, contrast and likeness of the reference and of each run (name, colour, id)."""
     reference = engine.reference(scan).result()
     volumes: list[tuple[str, Volume]] = [("Reference", reference)]
-    volumes += [(name, engine.result_volume(run_id)) for name, run_id in runs]
+    volumes += [(name, engine.result_volume(run_id)) for name, _, run_id in runs]
     try:
         found = [(name, region_quality(reference, volume, region)) for name, volume in volumes]
     except ValueError as error:

@@ -10,6 +10,7 @@ from core.runs.config import ScanConfig
 from core.runs.report import Entry, report_html
 from core.runs.run import Run
 from pages.ui import engine, state, words
+from pages.ui.names import short_names
 from pages.ui.viewer import WINDOWS, window_for
 
 
@@ -18,6 +19,7 @@ def download(place: Any, scan: ScanConfig, runs: Sequence[Run]) -> None:
     looked = state.looked()
     names = {v.digest: v.name for v in engine.store().volumes()} if scan.source.startswith("volume:") else {}
     title = words.source_words(scan.source, names)
+    called = short_names([run.config for run in runs])
 
     def report() -> bytes:
         level, width = WINDOWS[window_for(scan.source)]
@@ -25,7 +27,7 @@ def download(place: Any, scan: ScanConfig, runs: Sequence[Run]) -> None:
             title,
             scan_rows(scan, title),
             engine.reference(scan).result(),
-            [entry(run, runs) for run in runs],
+            [entry(run, name) for run, name in zip(runs, called, strict=True)],
             now=datetime.now().astimezone(),
             cursor=looked.get("cursor", (0.5, 0.5, 0.5)),
             window=looked.get("window", (level - width / 2, level + width / 2)),
@@ -43,11 +45,11 @@ def download(place: Any, scan: ScanConfig, runs: Sequence[Run]) -> None:
     )
 
 
-def entry(run: Run, runs: Sequence[Run]) -> Entry:
+def entry(run: Run, name: str) -> Entry:
     method = run.config.method
     ended = {"Ended": "early, on request"} if run.status == "stopped" else {}
     return Entry(
-        name=words.told_apart(run, runs),
+        name=name,
         volume=engine.result_volume(run.id),
         settings=words.settings(method, run.config.params) | ended,
         scan=words.scan_words(run.config.scan),

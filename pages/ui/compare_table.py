@@ -13,16 +13,15 @@ from core.runs.run import Run
 from pages.ui import engine, words
 
 
-def table(runs: Sequence[Run], scan: ScanConfig) -> None:
+def table(runs: Sequence[Run], names: Sequence[str], scan: ScanConfig) -> None:
     """What each run is and how well it did."""
     rows = []
-    for run in runs:
+    for run, name in zip(runs, names, strict=True):
         m = run.metrics
         rows.append(
             {
-                "Method": words.method_label(run.config.method),
+                "Method": name,
                 "Settings": words.params_words(run.config.method, run.config.params),
-                "Views": run.config.scan.num_views,
                 "PSNR": m.psnr if m else None,
                 "SSIM": m.ssim if m else None,
                 "RMSE": m.rmse_hu if m else None,
@@ -47,8 +46,10 @@ def table(runs: Sequence[Run], scan: ScanConfig) -> None:
         },
     )
     devices = ", ".join(sorted({run.device for run in runs})) or "–"
+    scans = {run.config.scan for run in runs}
+    told = words.scan_words(*scans) if len(scans) == 1 else "scans that differ as named"
     st.caption(
-        f"Grid {words.times(engine.grid_of(scan))}; {words.scan_words(scan)}; device: {devices}. Measured "
+        f"Grid {words.times(engine.grid_of(scan))}; {told}; device: {devices}. Measured "
         "against the "
         "reference between −1000 and 1000 HU."
     )

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import streamlit as st
 
 from core.runs.config import ScanConfig
 from core.runs.jobs import Progress
 from core.runs.run import ACTIVE, FINISHED, Run
-from core.volume import Triple, VolumeGeometry
-from pages.ui import compare_errors, compare_region, engine, figures, live, state, words
+from core.volume import Triple, Volume, VolumeGeometry
+from pages.ui import colours, compare_errors, compare_region, engine, figures, live, state, words
 from pages.ui.compare_table import table
+from pages.ui.names import short_names
 from pages.ui.viewer import Shown, viewer, window_for
 
 MOST = 7
 """Runs in one comparison."""
 POLL = 1.0  # seconds: several volumes are sent each time
 MIDDLE: Triple = (0.5, 0.5, 0.5)
+PREPARED, WAITING, LATER = NOT_YET = ("being prepared", "waiting", "shown when it is done")
 LINE, REGION = "Line", "Region"
 _ERRORS = {
     "Errors": compare_errors.histogram,
@@ -63,6 +67,14 @@ def choose(scan: ScanConfig, runs: list[Run]) -> list[Run]:
     return [known[r] for r in chosen]
 
 
+def failures() -> None:
+    """What became of runs that were to be compared and left nothing."""
+    asked = [run for run in map(engine.known_run, state.compared()) if run is not None]
+    failed = [(words.method_label(r.config.method), r.message) for r in asked if r.status == "failed"]
+    for sentence in words.without_volume(failed):
+        st.warning(f"{sentence} Run it again on Reconstruct.")
+
+
 def comparison(scan: ScanConfig, runs: list[Run]) -> None:
     """The comparison; redraws itself while one of the runs works."""
     active = any(engine.progress(run).status in ACTIVE for run in runs)
@@ -76,25 +88,8 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
     reference = future.result() if future.done() else None
     if was_active and reference is not None and all(p.status not in ACTIVE for p in now):
         st.rerun()
-    # whatever is not there yet has its place, so that nothing jumps
-    air = np.full(engine.grid_of(scan), -1000, "<i2")
-    parts = [
-        Shown("Reference", air, "being prepared")
-        if reference is None
-        else Shown("Reference", engine.rounded(reference))
-    ]
-    for run, progress in zip(runs, now, strict=True):
-        current = live.current_volume(run, progress)
-        name = words.told_apart(run, runs)
-        if current is None:
-            parts.append(Shown(name, air, "waiting"))
-        elif current.hu.shape != air.shape:
-            parts.append(Shown(name, air, "shown when it is done"))  # previews of large volumes are reduced
-        else:
-            parts.append(Shown(name, current.hu, current.note))
-            std = engine.result_std(run.id) if progress.status in FINISHED else None
-            if std is not None:
-                parts.append(Shown(f"{name}, deviation", std, kind="heat", of=name))
+    names = short_names([run.config for run in runs])
+    parts = _parts(runs, names, now, scan, reference)
     geometry = engine.geometry(scan)
     state.fill({_LOOK: LINE})
     region = compare_region.chosen(geometry, MIDDLE) if state.value(_LOOK) == REGION else None
@@ -111,28 +106,23 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
     cursor = seen.cursor if seen else MIDDLE
     if seen:
         state.looked().update(cursor=seen.cursor, window=seen.window)
-    for run, progress in zip(runs, now, strict=True):
-        if progress.status in ACTIVE:
-            _waiting(run, words.told_apart(run, runs), progress)
+    with st.container(key="run_bar.compare"):  # of one height, so that nothing below jumps when all are done
+        _at_work([entry for entry in zip(runs, names, now, strict=True) if entry[2].status in ACTIVE])
     with st.container(key="stacked.compare"):  # below each other where it is narrow
         numbers, closer = st.columns([1.15, 1], gap="large")
     with numbers:
-        table([engine.known_run(run.id) or run for run in runs], scan)
+        table([engine.known_run(run.id) or run for run in runs], names, scan)
     with closer:
         look = _look()
+        told = dict(zip(names, colours.of_runs([run.config.method for run in runs]), strict=True))
         done = [
-            (words.told_apart(run, runs), run.id)
-            for run, progress in zip(runs, now, strict=True)
+            (name, told[name], run.id)
+            for run, name, progress in zip(runs, names, now, strict=True)
             if progress.status in FINISHED
         ]
         if look == LINE:
-            _line(
-                [(p.name, p.hu) for p in parts if p.hu is not air and p.kind == "volume"]
-                if reference
-                else [],
-                geometry,
-                cursor,
-            )
+            there = [p for p in parts if p.kind == "volume" and p.note not in NOT_YET] if reference else []
+            _line([(p.name, told.get(p.name, colours.REFERENCE), p.hu) for p in there], geometry, cursor)
         elif reference is None or not done:
             st.caption("Shown as soon as the reference and one of the runs are there.")
         elif look == REGION:
@@ -140,6 +130,33 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
             compare_region.table(scan, done, compare_region.chosen(geometry, cursor))
         else:
             _ERRORS[look](scan, done)
+
+
+def _parts(
+    runs: Sequence[Run],
+    names: Sequence[str],
+    now: Sequence[Progress],
+    scan: ScanConfig,
+    reference: Volume | None,
+) -> list[Shown]:
+    """The volumes; whatever is not there yet has its place, so that nothing jumps."""
+    air = np.full(engine.grid_of(scan), -1000, "<i2")
+    if reference is None:
+        parts = [Shown("Reference", air, PREPARED)]
+    else:
+        parts = [Shown("Reference", engine.rounded(reference))]
+    for run, name, progress in zip(runs, names, now, strict=True):
+        current = live.current_volume(run, progress)
+        if current is None:
+            parts.append(Shown(name, air, WAITING))
+        elif current.hu.shape != air.shape:
+            parts.append(Shown(name, air, LATER))  # previews of large volumes are reduced
+        else:
+            parts.append(Shown(name, current.hu, current.note))
+        std = engine.result_std(run.id) if progress.status in FINISHED else None
+        if std is not None or run.config.params.get("num_samples", 1) > 1:
+            parts.append(Shown(f"{name}, deviation", air * 0 if std is None else std, kind="heat", of=name))
+    return parts
 
 
 def _look() -> str:
@@ -154,7 +171,7 @@ def _look() -> str:
     return look or LINE
 
 
-def _line(lines: list[tuple[str, np.ndarray]], geometry: VolumeGeometry, cursor: Triple) -> None:
+def _line(lines: list[tuple[str, str, np.ndarray]], geometry: VolumeGeometry, cursor: Triple) -> None:
     axis = st.segmented_control(
         "Values along a line through the crosshair",
         list(figures.AXES),
@@ -171,16 +188,22 @@ def _line(lines: list[tuple[str, np.ndarray]], geometry: VolumeGeometry, cursor:
     )
 
 
-def _waiting(run: Run, name: str, progress: Progress) -> None:
-    """A line about a run that is not finished."""
-    bar, button = st.columns([6, 1], vertical_alignment="center")
-    done = progress.i / progress.total if progress.total else 0.0
-    bar.progress(done, text=f"{name}: {words.progress_words(progress)}")
-    button.button(
-        f"Cancel {name}",
-        key=f"cancel.{run.id}",
-        on_click=engine.queue().cancel,
-        args=(run.id,),
-        width="stretch",
-        help="Stop this run and throw it away.",
-    )
+def _at_work(active: Sequence[tuple[Run, str, Progress]]) -> None:
+    """A line about the runs that are not finished, and a button to cancel each."""
+    if not active:
+        st.caption("All of these runs are done.")
+        return
+    _, name, first = next((entry for entry in active if entry[2].status == "running"), active[0])
+    more = f"; {len(active) - 1} more to come" if len(active) > 1 else ""
+    bar, cancel = st.columns([5, 1.2], vertical_alignment="center")
+    bar.progress(first.share, text=f"{name}: {words.progress_words(first)}{more}")
+    with cancel.popover("Cancel", width="stretch", help="Stop one of the runs and throw it away."):
+        for run, name, _ in active:
+            st.button(
+                f"Cancel {name}",
+                key=f"cancel.{run.id}",
+                on_click=engine.queue().cancel,
+                args=(run.id,),
+                width="stretch",
+                help="Stop this run and throw it away.",
+            )

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from torch import Tensor
 
 from core.errors import CalibrationBin
-from pages.ui.figures import COLOURS
+from pages.ui.colours import REFERENCE
 
 HEIGHT = 300
 _LAYOUT: dict[str, Any] = {
@@ -20,16 +20,16 @@ _LAYOUT: dict[str, Any] = {
 }
 
 
-def histogram(runs: Sequence[tuple[str, Tensor, Tensor]]) -> go.Figure:
-    """Shares of voxels by error, a line each: (name, centres [HU], shares); rare errors show on the log axis."""
+def histogram(runs: Sequence[tuple[str, str, Tensor, Tensor]]) -> go.Figure:
+    """Shares of voxels by error, a line each: (name, colour, centres [HU], shares); rare errors show on the log axis."""
     figure = go.Figure()
-    for k, (name, centres, shares) in enumerate(runs):
+    for name, colour, centres, shares in runs:
         figure.add_scatter(
             x=centres.tolist(),
             y=[s or None for s in (100 * shares).tolist()],  # no voxel at all has no place on a log axis
             name=name,
             mode="lines",
-            line={"color": COLOURS[k % len(COLOURS)], "width": 1.8, "shape": "hvh"},
+            line={"color": colour, "width": 1.8, "shape": "hvh"},
             hovertemplate="%{y:.2~g} %",
         )
     figure.update_layout(hovermode="x unified", uirevision="errors", **_LAYOUT)
@@ -38,8 +38,8 @@ def histogram(runs: Sequence[tuple[str, Tensor, Tensor]]) -> go.Figure:
     return figure
 
 
-def calibration(runs: Sequence[tuple[int, str, list[CalibrationBin]]]) -> go.Figure:
-    """True against predicted deviation: (colour, name, bins); dashed where they agree."""
+def calibration(runs: Sequence[tuple[str, str, list[CalibrationBin]]]) -> go.Figure:
+    """True against predicted deviation: (name, colour, bins); dashed where they agree."""
     figure = go.Figure()
     ends = [(b.predicted, b.rms) for _, _, bins in runs for b in bins]
     top = max((max(pair) for pair in ends), default=1.0)
@@ -48,16 +48,16 @@ def calibration(runs: Sequence[tuple[int, str, list[CalibrationBin]]]) -> go.Fig
         y=[0, top],
         mode="lines",
         name="as predicted",
-        line={"color": "#8a8f98", "width": 1.5, "dash": "dash"},
+        line={"color": REFERENCE, "width": 1.5, "dash": "dash"},
         hoverinfo="skip",
     )
-    for k, name, bins in runs:
+    for name, colour, bins in runs:
         figure.add_scatter(
             x=[b.predicted for b in bins],
             y=[b.rms for b in bins],
             name=name,
             mode="lines+markers",
-            line={"color": COLOURS[k % len(COLOURS)], "width": 1.8},
+            line={"color": colour, "width": 1.8},
             marker={"size": 7},
             hovertemplate="predicted %{x:.3~g} HU, true %{y:.3~g} HU",
         )
@@ -67,16 +67,16 @@ def calibration(runs: Sequence[tuple[int, str, list[CalibrationBin]]]) -> go.Fig
     return figure
 
 
-def spectrum(runs: Sequence[tuple[str, Tensor, Tensor]]) -> go.Figure:
-    """Power of the error by spatial frequency: (name, frequencies [1/mm], power [HU^2 mm^2])."""
+def spectrum(runs: Sequence[tuple[str, str, Tensor, Tensor]]) -> go.Figure:
+    """Power of the error by spatial frequency: (name, colour, frequencies [1/mm], power [HU^2 mm^2])."""
     figure = go.Figure()
-    for k, (name, frequency, power) in enumerate(runs):
+    for name, colour, frequency, power in runs:
         figure.add_scatter(
             x=(10 * frequency).tolist(),
             y=[p or None for p in power.tolist()],
             name=name,
             mode="lines",
-            line={"color": COLOURS[k % len(COLOURS)], "width": 1.8},
+            line={"color": colour, "width": 1.8},
             hovertemplate="%{y:.3~g} HU²mm²",
         )
     figure.update_layout(hovermode="x unified", uirevision="spectrum", **_LAYOUT)

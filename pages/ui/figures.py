@@ -14,9 +14,9 @@ from core.runs.history import Point
 from core.runs.sweep import MEASURED, VARIED
 from core.runs.sweep_plot import tick, ticks
 from core.volume import VolumeGeometry
+from pages.ui import colours
+from pages.ui.colours import COLOURS, REFERENCE
 
-# Okabe and Ito's colours, told apart by colour-blind eyes; both on light and on dark ground
-COLOURS = ("#0e9bb5", "#e69f00", "#cc79a7", "#2f9e6e", "#d55e00", "#7a78d6", "#a89c00", "#8a8f98")
 AXES = {"across (x)": 2, "front to back (y)": 1, "feet to head (z)": 0}
 
 _QUIET = {"margin": {"l": 0, "r": 8, "t": 8, "b": 0}, "hovermode": "x unified", "showlegend": True}
@@ -66,7 +66,7 @@ def steps(points: Sequence[Point], planned: int = 1, height: int = 190) -> go.Fi
         ticks = range(every, end + 1, every)
         figure.update_xaxes(tickvals=[-before / 2, *ticks], ticktext=["start", *map(str, ticks)], tickangle=0)
         figure.add_vrect(
-            x0=-before, x1=0, fillcolor="#8a8f98", opacity=0.16, line_width=0, row="all", col="all"
+            x0=-before, x1=0, fillcolor=REFERENCE, opacity=0.16, line_width=0, row="all", col="all"
         )
     figure.update_annotations(font_size=12)
     return figure
@@ -100,18 +100,19 @@ def sweep(
     """
     figure = go.Figure()
     rows = [row for line in found.values() for row in line]
-    for k, (name, line) in enumerate(found.items()):
+    chosen_colours = colours.of_runs([line[0]["method"] for line in found.values()])
+    for (name, line), colour in zip(found.items(), chosen_colours, strict=True):
         known = [row for row in line if row[measure] is not None]
         figure.add_scatter(
             x=[tick(x, row[x]) if x == "photons" else row[x] for row in known],
             y=[row[measure] for row in known],
             name=name,
             mode="lines+markers",
-            line={"color": COLOURS[k % len(COLOURS)], "width": 2},
+            line={"color": colour, "width": 2},
             marker={
                 "opacity": 1,
                 "size": 10,
-                "line": {"color": "#8a8f98", "width": [3 if row["run"] == chosen else 0 for row in known]},
+                "line": {"color": REFERENCE, "width": [3 if row["run"] == chosen else 0 for row in known]},
             },
             # a click must not fade the other points
             selected={"marker": {"opacity": 1}},
@@ -137,30 +138,26 @@ def sweep(
 
 
 def profiles(
-    volumes: Sequence[tuple[str, np.ndarray]],
+    volumes: Sequence[tuple[str, str, np.ndarray]],
     geometry: VolumeGeometry,
     cursor: tuple[float, float, float],
     axis: int,
 ) -> go.Figure:
-    """Values [HU] along an axis through the crosshair; the first volume is the reference.
+    """Values [HU] along an axis through the crosshair.
 
     Parameters
     ----------
-    volumes : (name, HU (z, y, x))
+    volumes : (name, colour, HU (z, y, x))
     cursor : fractions (z, y, x)
     axis : 0, 1 or 2
     """
     figure = go.Figure()
-    for k, (name, hu) in enumerate(volumes):
+    for name, colour, hu in volumes:
         at: list[int | slice] = [min(n - 1, int(f * n)) for f, n in zip(cursor, hu.shape, strict=True)]
         at[axis] = slice(None)
         n = hu.shape[axis]
         place = (np.arange(n) + 0.5) / n * geometry.size[axis] - geometry.size[axis] / 2
-        line = (
-            {"color": "#8a8f98", "width": 3}
-            if k == 0
-            else {"color": COLOURS[(k - 1) % len(COLOURS)], "width": 1.6}
-        )
+        line = {"color": colour, "width": 3 if colour == REFERENCE else 1.6}
         figure.add_scatter(
             x=place, y=hu[tuple(at)], name=name, mode="lines", line=line, hovertemplate="%{y:.0f} HU"
         )

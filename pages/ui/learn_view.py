@@ -53,6 +53,7 @@ def lesson(name: str) -> None:
 def go(step: Step) -> None:
     """Put the app in the step's state and open its page."""
     state.set_scan(step.scan)
+    state.set_plane(step.plane)
     state.set_step_opened(True)
     if step.sweep:
         state.set_sweep(step.sweep)

@@ -24,6 +24,8 @@ class Step:
         Queued, and what Compare shows; on Reconstruct the first is the current run.
     sweep : dict
         What is typed on What if; see `state.sweep`.
+    plane : str
+        In which volumes stand side by side; see `state.plane`.
     """
 
     text: str
@@ -32,6 +34,7 @@ class Step:
     scan: ScanConfig
     runs: tuple[RunConfig, ...] = ()
     sweep: dict[str, str] = field(default_factory=dict)
+    plane: str = "axial"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ GRID = (64, 128, 128)
 LIGHT = (64, 96, 96)
 SMALL = (32, 96, 96)
 """For what takes longer: a step of a lesson should be done within half a minute on a laptop."""
+THIN = (16, 96, 96)
+"""For curves, of which each point is a run: as fine across as the last, in half as many slices."""
 THORAX = ScanConfig("phantom:thorax:0", GRID, num_views=180)
 SPHERES = ScanConfig("phantom:spheres", GRID, num_views=180)
 DISCS = ScanConfig(
@@ -28,8 +30,8 @@ DISCS = ScanConfig(
 NODULE = Lesion((10.0, 0.0, -70.0), 6.0, 40.0)
 
 
-def _compare(text: str, label: str, *runs: RunConfig) -> Step:
-    return Step(text, label, shell.COMPARE, runs[0].scan, runs)
+def _compare(text: str, label: str, *runs: RunConfig, plane: str = "axial") -> Step:
+    return Step(text, label, shell.COMPARE, runs[0].scan, runs, plane=plane)
 
 
 def _run(scan: ScanConfig, method: str, changes: dict[str, Any] | None = None, **params: Any) -> RunConfig:
@@ -113,8 +115,8 @@ LESSONS: dict[str, Lesson] = {
                 "reconstruction of its own; click one to see it.",
                 "Open the curve on What if",
                 shell.WHAT_IF,
-                replace(THORAX, grid=SMALL),
-                sweep={"num_views": "8, 12, 20, 40, 80, 160", "angle_range": "", "photons": "", "methods": "fbp,tv"},
+                replace(THORAX, grid=THIN),
+                sweep={"num_views": "8, 20, 40, 80, 160", "angle_range": "", "photons": "", "methods": "fbp,tv"},
             ),
         ),
         (
@@ -166,10 +168,11 @@ LESSONS: dict[str, Lesson] = {
         "A flat panel sees a whole volume at once, at a price: away from the middle plane the data are not complete.",
         (
             _compare(
-                "A stack of flat discs, 120 views, a source that is near. Look at the *coronal* plane: Feldkamp's "
+                "A stack of flat discs, seen from the side (the *coronal* plane); 120 views, a source that is near. Feldkamp's "
                 "formula (FDK) is exact in the middle and lets the outer discs fade and bend.",
                 "Compare FDK with the truth",
                 _run(DISCS, "fdk"),
+                plane="coronal",
             ),
             _compare(
                 "SIRT asks only that the projections fit. It does better at some places; what no ray tells, it cannot "
@@ -177,6 +180,7 @@ LESSONS: dict[str, Lesson] = {
                 "Compare FDK and SIRT",
                 _run(DISCS, "fdk"),
                 _run(DISCS, "sirt"),
+                plane="coronal",
             ),
         ),
         (
@@ -202,7 +206,7 @@ LESSONS: dict[str, Lesson] = {
                 "The same as a curve, for a formula and for a method that knows how sure each ray is.",
                 "Open the curve on What if",
                 shell.WHAT_IF,
-                replace(THORAX, grid=SMALL, num_views=60),
+                replace(THORAX, grid=THIN, num_views=60),
                 sweep={"num_views": "", "angle_range": "", "photons": "1e3, 3e3, 1e4, 3e4, 1e5", "methods": "fbp,tv"},
             ),
         ),
@@ -285,12 +289,12 @@ LESSONS: dict[str, Lesson] = {
                 "Draw four samples",
                 shell.RECONSTRUCT,
                 replace(THORAX, grid=SMALL, num_views=12, photons=1e5),
-                (_run(THORAX, "diffusion", {"grid": SMALL, "num_views": 12, "photons": 1e5}, num_samples=4),),
+                (_run(THORAX, "diffusion", {"grid": SMALL, "num_views": 12, "photons": 1e5}, num_samples=4, num_steps=5),),
             ),
             _compare(
                 "Is the error large where the deviation is? Choose *Difference* and compare the two maps.",
                 "Compare with the truth",
-                _run(THORAX, "diffusion", {"grid": SMALL, "num_views": 12, "photons": 1e5}, num_samples=4),
+                _run(THORAX, "diffusion", {"grid": SMALL, "num_views": 12, "photons": 1e5}, num_samples=4, num_steps=5),
                 _run(THORAX, "tv", {"grid": SMALL, "num_views": 12, "photons": 1e5}),
             ),
         ),

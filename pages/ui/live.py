@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import streamlit as st
 
 from core.reconstruct.methods import METHODS
@@ -54,9 +55,8 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
     future = engine.reference(run.config.scan)
     reference = run.config.scan if future.done() and future.exception() is None else None
     if replayed:
-        labels = _sampler(run) if METHODS[run.config.method].needs_prior else {"x": _label(run)}
         window = window_for(run.config.scan.source)
-        replays.replay_view(run.id, labels, engine.geometry(run.config.scan), window, HEIGHT, reference)
+        replays.replay_view(run.id, _labels(run), engine.geometry(run.config.scan), window, HEIGHT, reference)
     else:
         _pictures(run, now, reference)
 
@@ -64,7 +64,7 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
 def ended(now: Progress) -> None:
     """What to say of a run that leaves nothing."""
     if now.status == "failed":
-        st.error(f"The run failed. {now.message}")
+        st.error(f"**This run left no volume.** {now.message}")
     else:
         st.info("This run was cancelled; nothing was kept.")
 
@@ -174,17 +174,19 @@ def _outcome(run: Run[RunConfig], now: Progress) -> str:
 
 
 def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) -> None:
-    """The current volumes, and the reference as soon as it is there."""
-    parts = _shown(run, now)
-    if not parts and reference is None:
-        with st.container(border=True, height=HEIGHT):
-            st.caption("The first picture comes in a moment…")
-        return
+    """The current volumes and the reference; what is not there yet has its place already, so that nothing jumps."""
+    there = {part.name: part for part in _shown(run, now)}
+    shape = next((part.hu.shape for part in there.values()), engine.grid_of(run.config.scan))
     if reference is not None:
-        shape = (
-            parts[0].hu.shape if parts else engine.grid_of(reference)
-        )  # previews of large volumes are reduced
-        parts.append(Shown("Reference", engine.reference_hu(reference, shape)))
+        there["Reference"] = Shown("Reference", engine.reference_hu(reference, shape))
+    parts = list(there.values())
+    if now.status in ACTIVE:
+        air = np.full(shape, -1000, "<i2")
+        parts = [
+            there.get(name, Shown(name, air, "not yet")) for name in (*_labels(run).values(), "Reference")
+        ]
+    if not parts:
+        return
     sampler = METHODS[run.config.method].needs_prior
     several = ("side", "planes") if sampler else ("planes", "side")
     viewer(
@@ -192,27 +194,31 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) 
         engine.geometry(run.config.scan),
         key="live.sampler" if sampler else "live",
         view="live",
-        layouts=(*several, "difference", "swipe", "flicker") if len(parts) > 1 else ("planes",),
-        layout="side" if sampler and len(parts) > 1 else None,
+        layouts=(*several, "difference", "swipe", "flicker"),
         window=window_for(run.config.scan.source),
         reference=len(parts) - 1,
         height=HEIGHT,
+        steady=True,
         tiles=now.tiles if now.status in ACTIVE and not now.stage else None,
     )
 
 
 def _shown(run: Run[RunConfig], now: Progress) -> list[Shown]:
     """What there is to see of the run itself."""
-    if now.status in FINISHED or now.stage or not METHODS[run.config.method].needs_prior:
+    if now.status in FINISHED or not METHODS[run.config.method].needs_prior:
         current = current_volume(run, now)
         std = engine.result_std(run.id) if now.status in FINISHED else None
         deviation = [] if std is None else [Shown("Deviation", std, kind="heat")]
         return [] if current is None else [current, *deviation]
     preview = engine.queue().preview(run.id) or {}
-    return [Shown(label, preview[name]) for name, label in _sampler(run).items() if name in preview]
+    note = f"start, iteration {now.i}" if now.stage else ""
+    return [Shown(label, preview[name], note) for name, label in _labels(run).items() if name in preview]
 
 
-def _sampler(run: Run[RunConfig]) -> dict[str, str]:
+def _labels(run: Run[RunConfig]) -> dict[str, str]:
+    """What is shown while the run works, by the names of its previews."""
+    if not METHODS[run.config.method].needs_prior:
+        return {"x": _label(run)}
     several = run.config.params.get("num_samples", 1) > 1
     return SAMPLER | {"x": "Mean so far"} if several else SAMPLER
 

@@ -49,6 +49,9 @@ def view() -> None:
         st.caption("Tick runs on the left to open, compare, name, keep or delete them.")
         return
     _actions(chosen)
+    failed = [(_called(run), run.message) for run in chosen if run.status == "failed"]
+    for sentence in words.without_volume(failed):
+        st.warning(sentence)
 
 
 def kept() -> list[Kept]:
@@ -93,11 +96,9 @@ def _room(runs: Sequence[Kept]) -> None:
 
 def _row(k: Kept, names: dict[str, str]) -> dict[str, Any]:
     run = k.run
-    method = run.config.method
     return {
         "Picture": engine.picture(run.id) if run.status in FINISHED else None,
-        "Name": ("📌 " if run.pinned else "")
-        + (run.name or _KINDS.get(method) or words.method_label(method)),
+        "Name": ("📌 " if run.pinned else "") + _called(run),
         "What": _what(run, names),
         "PSNR": run.metrics.psnr if run.metrics else None,
         "Time": run.seconds or None,
@@ -105,6 +106,10 @@ def _row(k: Kept, names: dict[str, str]) -> dict[str, Any]:
         "Size": k.size / 1e6,
         "Made": pd.Timestamp(run.created, unit="s"),
     }
+
+
+def _called(run: Run) -> str:
+    return run.name or _KINDS.get(run.config.method) or words.method_label(run.config.method)
 
 
 def _what(run: Run, names: dict[str, str]) -> str:

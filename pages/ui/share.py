@@ -17,7 +17,7 @@ def downloads(scan: ScanConfig, runs: Sequence[Run]) -> None:
     left, right, _ = st.columns(3)
     left.download_button(
         "Experiment (JSON)",
-        lambda: Experiment(scan, tuple(run.config for run in runs), state.sweep()).to_bytes(),
+        lambda: Experiment(scan, tuple(run.config for run in runs), state.sweep(), state.plane()).to_bytes(),
         "tomopatch-experiment.json",
         "application/json",
         width="stretch",
@@ -57,6 +57,7 @@ def upload() -> None:
     if st.button("Open it", type="primary", key="open_experiment", help="The current scan is replaced."):
         state.set_scan(experiment.scan)
         state.set_sweep(experiment.sweep)
+        state.set_plane(experiment.plane)
         queued = [engine.queue().submit(run) for run in experiment.runs]
         state.set_compared(queued)
         state.set_run(queued[0] if queued else None)

@@ -129,7 +129,9 @@ def _stored() -> str | None:
 
 def _upload() -> str | None:
     if read_only():
-        st.info("This server takes no uploads.")
+        st.info(
+            "**This server takes no uploads.** Choose a *Phantom*, or under *Stored* a volume that is here already."
+        )
         return None
     folder = st.toggle(
         "Choose a whole folder", key=state.field("folder"), help="For a folder of DICOM files."

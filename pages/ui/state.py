@@ -22,6 +22,8 @@ _INSIDE, _SCAN, _RUN, _COMPARED, _RESTORED = "_inside", "_scan", "_run", "_compa
 _PRIOR, _SWEEP, _CELL = "_prior", "_sweep", "_cell"
 _LESSON, _STEP, _CHALLENGE = "_lesson", "_step", "_challenge"
 _LOOKED = "_looked"
+_PLANE = "_plane"
+PLANES = ("axial", "coronal", "sagittal")
 DOWNLOAD = "download"
 _FORM = "form."
 _FILES = _FORM + "files."  # uploads cannot be assigned
@@ -84,6 +86,8 @@ def _restore() -> None:
         st.session_state.setdefault(_COMPARED, tuple(st.query_params["compare"].split(",")[:8]))
     if st.query_params.get("prior"):
         st.session_state.setdefault(_PRIOR, tuple(st.query_params["prior"].split(",")[:4]))
+    if st.query_params.get("plane") in PLANES:
+        st.session_state.setdefault(_PLANE, st.query_params["plane"])
     if not text_of_scan and _SCAN not in st.session_state:
         _scan_of_runs()
 
@@ -111,6 +115,7 @@ def write_url() -> None:
         "run": run_id(),
         "compare": ",".join(compared()) or None,
         "prior": ",".join(prior_runs()) or None,
+        "plane": plane() if plane() != PLANES[0] else None,
         "lesson": lesson(),
         "step": "1" if step_opened() else None,
         "challenge": json.dumps(challenge(), separators=(",", ":")) if challenge() else None,
@@ -169,6 +174,17 @@ def looked() -> dict[str, Any]:
     A file that is made when its button is pressed sees by it what the person sees then.
     """
     return st.session_state.setdefault(_LOOKED, {})
+
+
+def plane() -> str:
+    """The plane in which volumes stand side by side, on all pages."""
+    return st.session_state.get(_PLANE, PLANES[0])
+
+
+def set_plane(chosen: str) -> None:
+    if chosen not in PLANES:
+        raise ValueError(f"the plane is one of {', '.join(PLANES)}, got {chosen!r}.")
+    st.session_state[_PLANE] = chosen
 
 
 def prior_runs() -> tuple[str, ...]:

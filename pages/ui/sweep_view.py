@@ -105,9 +105,9 @@ def _progress(cells: list[Cell], active: list[Cell]) -> None:
             width="stretch",
             help="Leave the rest undone. What is done stays; Run goes on from there.",
         )
-    for cell in failed[:3]:
-        assert cell.run is not None
-        st.warning(f"{_name(cell)} failed. {cell.run.message}")
+    told = words.without_volume([(_name(c), c.run.message) for c in failed if c.run is not None])
+    for sentence in told[:3]:
+        st.warning(f"{sentence} *Run* tries again what is missing.")
 
 
 def _axes(sweep: SweepConfig) -> tuple[str, str]:

@@ -39,11 +39,12 @@ class Viewer {
     if (!kept.has(scene.id)) {
       kept.set(scene.id, {
         cursor: scene.cursor || [0.5, 0.5, 0.5], centre: [0.5, 0.5, 0.5], zoom: 1, cut: 0.5, smooth: true, crosshair: true,
-        level: scene.window[0], width: scene.window[1], plane: scene.plane, layouts: {}, range: scene.range,
+        level: scene.window[0], width: scene.window[1], layouts: {}, range: scene.range,
         volume: 0, other: 1, hover: null, tiles: true, deep: false, aside: scene.windows.bone, veil: false,
       });
     }
     this.view = kept.get(scene.id);
+    if (this.view.told !== scene.plane) this.view.plane = this.view.told = scene.plane; // it was chosen elsewhere
     this.view.hoverHere = (pane) => pane === this.hovered;
     this.tones();
     this.replay.show(scene, this.view);
@@ -104,7 +105,7 @@ class Viewer {
     };
     const parts = [], volumes = scene.names.map((name, i) => [String(i), name]);
     if (scene.layouts.length > 1) parts.push(this.group('Layout', scene.layouts.map((l) => [l, LAYOUTS[l]]), () => this.layout, (l) => { v.layouts[scene.key] = l; }));
-    if (layout === 'side' || layout === 'difference') parts.push(this.group('Plane', Object.keys(PLANES).map((p) => [p, p]), () => v.plane, (p) => { v.plane = p; }));
+    if (layout === 'side' || layout === 'difference') parts.push(this.group('Plane', Object.keys(PLANES).map((p) => [p, p]), () => v.plane, (p) => { v.plane = p; this.send('plane', p); }));
     if (layout === 'planes' && volumes.length > 1) parts.push(this.choice('Volume', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));
     if (layout === 'swipe') {
       parts.push(this.choice('Left', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));
@@ -189,8 +190,11 @@ class Viewer {
   buildPane(i) {
     const canvas = make('canvas', { tabindex: '0', role: 'img' });
     const slider = make('input', { type: 'range', min: 0, step: 1, 'aria-label': 'Slice', oninput: () => this.goto(i, Number(slider.value)) });
-    this.grid.append(make('div', { class: 'pane' }, canvas, slider));
+    const name = make('b'), note = make('span');
+    this.grid.append(make('div', { class: 'pane' }, make('div', { class: 'caption' }, name, note), canvas, slider));
     const pane = new Pane(canvas);
+    pane.name = name;
+    pane.note = note;
     pane.slider = slider;
     gestures(this, pane, i);
     return pane;
@@ -228,18 +232,18 @@ class Viewer {
     scene.hot = this.heat.set(0, scene.heat);
     scene.veil = this.veil.set(0, scene.heat);
     scene.signed = this.signed.set(-view.range, view.range);
-    const width = this.root.clientWidth, full = document.fullscreenElement === this.root.getRootNode().host || this.root.matches(':fullscreen');
-    const fit = Math.max(1, Math.min(this.layout === 'swipe' || this.layout === 'flicker' ? 2 : 4, Math.floor(width / (width < 700 ? 135 : 200))));
-    const rows = Math.ceil(specs.length / fit), columns = Math.ceil(specs.length / rows), across = (width - 6 * (columns - 1)) / columns;
+    const full = document.fullscreenElement === this.root.getRootNode().host || this.root.matches(':fullscreen');
     const mm = scene.shape.map((n, a) => n * scene.spacing[a]);
     const tall = Math.min(1.15, Math.max(...Object.values(PLANES).map((p) => mm[p.v] / mm[p.u])));
-    const cap = full ? (innerHeight - 110) / rows - 32 : scene.height * (rows > 1 ? 0.75 : 1);
-    const height = Math.round(Math.min(cap, across * tall));
+    const { columns, across, height } = (scene.steady && !full ? steady : flowing)(this, tall, full);
     this.grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
     const deep = view.deep && this.layout !== 'difference';
     this.panes.forEach((pane, i) => {
       const spec = specs[i], axis = PLANES[spec.plane].across;
       pane.canvas.style.height = `${height}px`;
+      const note = spec.kind === 'swipe' ? scene.names[spec.other] : spec.kind === 'heat' ? `0 … ${scene.heat} HU` : spec.note || '';
+      for (const [node, text] of [[pane.name, spec.title], [pane.note, note]]) node.textContent = node.title = text;
+      pane.note.className = spec.kind === 'swipe' ? 'name' : '';
       pane.canvas.setAttribute('aria-label', `${spec.title}, ${spec.plane} ${deep ? 'maximum intensity projection' : 'slice'}`);
       pane.slider.setAttribute('aria-label', `Slice of ${spec.title}`);
       pane.slider.max = scene.shape[axis] - 1;

@@ -16,6 +16,7 @@ import streamlit as st
 
 from core.progress import Tiles
 from core.volume import Triple, VolumeGeometry
+from pages.ui import state
 
 WINDOWS: dict[str, tuple[int, int]] = {
     "lung": (-600, 1500),
@@ -82,6 +83,7 @@ def viewer(
     window: str = "soft tissue",
     reference: int = 0,
     height: int = 460,
+    steady: bool = False,
     report: bool = False,
     view: str = "",
     tiles: Tiles | None = None,
@@ -89,7 +91,8 @@ def viewer(
 ) -> Seen | None:
     """Show volumes of one grid; returns what it was set to, once something was moved.
 
-    Position, window and zoom live in the browser: they stay when the volumes are replaced.
+    Position, window and zoom live in the browser: they stay when the volumes are replaced. The plane of pictures side by
+    side is `state.plane`, which a person changes here.
 
     Parameters
     ----------
@@ -103,6 +106,8 @@ def viewer(
         Index of the volume that differences are taken to.
     height : int
         At most so many pixels a picture.
+    steady : bool
+        All pictures together are always as high as that, however many there are: what follows stays in its place.
     report : bool
         Send crosshair and window to the server when they change.
     view : str
@@ -123,6 +128,7 @@ def viewer(
         "window": WINDOWS[window],
         "reference": reference,
         "height": height,
+        "steady": steady,
         "report": report,
         "frames": [],
         "region": None if region is None else {"kind": region[0], "size": region[1]},
@@ -179,6 +185,7 @@ def replay(
         "window": WINDOWS[window],
         "reference": len(names) if fixed else 0,
         "height": height,
+        "steady": True,
         "report": True,
         "frames": frames,
         "passed": [i < len(names) for i in range(len(labels))],
@@ -199,17 +206,30 @@ def _mount(
         "grid": geometry.shape,
         "spacing": [s / n for s, n in zip(geometry.size, shape, strict=True)],
         "count": len(arrays),
-        "plane": "axial",
+        "plane": state.plane(),
         "windows": WINDOWS,
         "range": 200,
         "note": note,
     }
-    mounted = _component()(key=key, data=pack(head, arrays), on_view_change=lambda: None)
+    mounted = _component()(
+        key=key,
+        data=pack(head, arrays),
+        on_view_change=lambda: None,
+        on_plane_change=lambda: _take_plane(key),
+    )
     seen = getattr(mounted, "view", None)
     if not seen:
         return None
     z, y, x, level, width = (float(value) for value in seen)
     return Seen((z, y, x), (level - width / 2, level + width / 2))
+
+
+def _take_plane(key: str) -> None:
+    """The person chose a plane in this viewer."""
+    chosen = getattr(st.session_state.get(key), "plane", None)
+    if chosen in state.PLANES:
+        state.set_plane(chosen)
+        state.write_url()  # what follows may be a run of a fragment alone
 
 
 def _veil(volumes: Sequence[Shown], i: int, reference: int) -> int:

@@ -215,29 +215,17 @@ class Pane {
       c.fillStyle = '#000'; c.font = `${12 * R}px sans-serif`; c.textAlign = 'center'; c.textBaseline = 'middle';
       c.fillText('⇔', x, H / 2);
     }
-    c.shadowColor = 'rgba(0,0,0,.95)'; c.shadowBlur = 3 * R;
-    const write = (text, x, y, align, base, colour = 'rgba(255,255,255,.92)', weight = '') => {
-      c.font = `${weight} ${11.5 * R}px system-ui, sans-serif`; c.fillStyle = colour;
-      c.textAlign = align; c.textBaseline = base;
+    const wide = (text) => { c.font = `${11.5 * R}px system-ui, sans-serif`; return c.measureText(text).width; };
+    const write = (text, x, y, align, base, colour = 'rgba(255,255,255,.85)') => {
+      const w = wide(text), h = 14 * R, left = x - w * { left: 0, center: 0.5, right: 1 }[align];
+      c.fillStyle = 'rgba(0,0,0,.68)'; // words can be read on whatever the picture shows
+      c.fillRect(left - 2 * R, y - h * { top: 0.1, middle: 0.5, bottom: 0.95 }[base], w + 4 * R, h);
+      c.fillStyle = colour; c.textAlign = align; c.textBaseline = base;
       c.fillText(text, x, y);
     };
-    const [top, bottom, left, right] = plane.letters, dim = 'rgba(255,255,255,.6)';
-    const wide = (text, weight) => { c.font = `${weight} ${11.5 * R}px system-ui, sans-serif`; return c.measureText(text).width; };
-    const cut = (text, room) => { // names shorten before they run out of the picture
-      let short = text;
-      while (short.length > 3 && wide(short, '600') > room) short = `${short.replace(/…$/, '').slice(0, -1)}…`;
-      return short;
-    };
-    const name = (i) => scene.names[i], swipe = spec.kind === 'swipe';
-    const title = cut(spec.title, swipe ? W / 2 - 2 * m : W - 2 * m), taken = m + wide(title, '600');
-    const note = swipe ? cut(name(spec.other), W / 2 - 2 * m) : spec.kind === 'heat' ? `0 … ${scene.heat} HU` : spec.note || '';
-    const side = wide(note, swipe ? '600' : ''), beside = taken + side + 3 * m <= W;
-    write(title, m, m, 'left', 'top', undefined, '600');
-    if (swipe) write(note, W - m, m, 'right', 'top', undefined, '600');
-    else if (note) write(note, W - m, beside ? m : m + 15 * R, 'right', 'top', dim);
-    if (taken + m < W / 2 - 6 * R && (!beside || W - 2 * m - side > W / 2 + 6 * R)) write(top, W / 2, m, 'center', 'top', dim);
-    write(bottom, W / 2, H - m, 'center', 'bottom', dim);
-    write(left, m, H / 2, 'left', 'middle', dim); write(right, W - m, H / 2, 'right', 'middle', dim);
+    const [top, bottom, left, right] = plane.letters;
+    write(top, W / 2, m, 'center', 'top');
+    write(left, m, H / 2, 'left', 'middle'); write(right, W - m, H / 2, 'right', 'middle');
     // value at the pointer, else at the crosshair
     const f = view.hover || view.cursor, [nz, ny, nx] = scene.shape;
     const q = (at(f[0], nz) * ny + at(f[1], ny)) * nx + at(f[2], nx), signed = (v) => `${v > 0 ? '+' : ''}${v}`;
@@ -246,14 +234,15 @@ class Pane {
     const value = spec.kind === 'difference' ? `${signed(a - read(spec.other))} HU`
       : spec.kind === 'swipe' ? `${a} | ${read(spec.other)} HU`
       : spec.veil >= 0 ? `${a} ± ${read(spec.veil)} HU` : `${a} HU`;
-    write(value.replaceAll('-', '−'), m, H - m, 'left', 'bottom', view.hover ? '#ffd666' : '#8be0ff');
+    const told = value.replaceAll('-', '−');
+    write(told, m, H - m, 'left', 'bottom', view.hover ? '#ffd666' : '#8be0ff');
     // scale bar: the round length nearest to a fifth of the width
     const lengths = [1, 2, 5, 10, 20, 50, 100, 200, 500], want = W / 5 / scale;
     const mm = lengths.reduce((best, l) => (Math.abs(l - want) < Math.abs(best - want) ? l : best));
     const x1 = W - m, x0 = x1 - mm * scale, y = H - m - 2 * R;
     c.strokeStyle = 'rgba(255,255,255,.85)'; c.lineWidth = 1.5 * R;
     c.beginPath(); c.moveTo(x0, y - 4 * R); c.lineTo(x0, y); c.lineTo(x1, y); c.lineTo(x1, y - 4 * R); c.stroke();
-    write(mm >= 10 ? `${mm / 10} cm` : `${mm} mm`, x1, y - 6 * R, 'right', 'bottom', dim);
-    c.shadowBlur = 0;
+    write(mm >= 10 ? `${mm / 10} cm` : `${mm} mm`, x1, y - 6 * R, 'right', 'bottom');
+    if (m + wide(told) < W / 2 - 12 * R && x0 > W / 2 + 12 * R) write(bottom, W / 2, H - m, 'center', 'bottom');
   }
 }

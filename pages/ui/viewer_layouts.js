@@ -20,7 +20,7 @@ function panesOf(viewer) {
     case 'side': return all.map(one);
     case 'difference': // deviations beside them: are the errors where they were foreseen?
       return all.filter((i) => i !== scene.reference).map((i) => (scene.kinds[i] === 'heat' ? one(i) : {
-        ...one(i), veil: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`, note: '',
+        ...one(i), veil: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`,
       }));
     case 'flicker': {
       const i = viewer.flicker.second ? scene.reference : beside(viewer);
@@ -29,4 +29,27 @@ function panesOf(viewer) {
     default:
       return [...['axial', 'coronal']].map((plane) => ({ kind: 'swipe', plane, volume, other, title: scene.names[volume] }));
   }
+}
+
+const GAP = 6; // between panes
+const AROUND = 45; // pixels of a pane's caption and slider
+
+/** Columns, and the size of a picture: as many side by side as there is room for. */
+function flowing({ root, scene, layout, current }, tall, full) {
+  const width = root.clientWidth, count = current.length;
+  const fit = Math.max(1, Math.min(layout === 'swipe' || layout === 'flicker' ? 2 : 4, Math.floor(width / (width < 700 ? 135 : 200))));
+  const rows = Math.ceil(count / fit), columns = Math.ceil(count / rows), across = (width - GAP * (columns - 1)) / columns;
+  const cap = full ? (innerHeight - 110 - GAP * (rows - 1)) / rows - AROUND : scene.height * (rows > 1 ? 0.75 : 1);
+  return { columns, across, height: Math.round(Math.min(cap, across * tall)) };
+}
+
+/** The same, where all panes together are of one height: in so many columns that the pictures are largest. */
+function steady({ root, scene, current }, tall) {
+  const width = root.clientWidth, count = current.length;
+  const ways = current.map((_, k) => {
+    const columns = k + 1, rows = Math.ceil(count / columns);
+    const across = (width - GAP * (columns - 1)) / columns, height = (scene.height - GAP * (rows - 1)) / rows - AROUND;
+    return { columns, across, height, size: Math.min(across, height / tall) };
+  });
+  return ways.reduce((best, way) => (way.size > best.size + 1 ? way : best));
 }

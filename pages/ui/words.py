@@ -79,22 +79,27 @@ def scan_words(scan: ScanConfig) -> str:
     return f"{beam}, {scan.num_views} views over {scan.angle_range:g}°, {dose_words(scan.photons)}{planted}"
 
 
+_ALWAYS = ("num_iterations", "num_steps", "filter")
+
+
 def params_words(method: str, params: dict[str, Any]) -> str:
-    """The parameters that people tell runs apart by."""
-    parts = []
+    """The parameters that people tell runs apart by, and what is not as usual."""
     usual = {f.name: f.default for f in fields(METHODS[method].params)} if method in METHODS else {}
-    for name, value in params.items():
-        if name == "num_iterations":
-            parts.append(f"{value} iterations")
-        elif name == "num_steps":
-            parts.append(f"{value} steps")
-        elif name == "num_samples" and value > 1:
-            parts.append(f"{value} samples")
-        elif name == "filter":
-            parts.append(str(value))
-        elif isinstance(value, float) and value != usual.get(name):
-            parts.append(f"{_label(method, name)} {value:g}")
-    return ", ".join(parts)
+    told = [name for name, value in params.items() if name in _ALWAYS or value != usual.get(name)]
+    return ", ".join(param_words(method, name, params[name]) for name in told)
+
+
+def param_words(method: str, name: str, value: Any) -> str:
+    """One parameter in a few words."""
+    counted = {"num_iterations": "iteration", "num_steps": "step", "num_samples": "sample"}
+    if name in counted:
+        return f"{value} {counted[name]}{'' if value == 1 else 's'}"
+    if name == "filter":
+        return "no filter" if value == "none" else str(value)
+    label = _label(method, name)
+    if isinstance(value, bool):
+        return f"{label}: {'yes' if value else 'no'}"
+    return f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}"
 
 
 def settings(method: str, params: dict[str, Any]) -> dict[str, str]:
@@ -125,19 +130,15 @@ def run_words(run: Run, scan: ScanConfig) -> str:
     return " · ".join(parts)
 
 
-def told_apart(run: Run, runs: Sequence[Run]) -> str:
-    """Short, yet no two alike: what differs between runs of one method is added."""
-    label = method_label(run.config.method)
-    twins = [r for r in runs if r.config.method == run.config.method]
-    if len(twins) == 1:
-        return label
-    if len({r.config.scan.num_views for r in twins}) > 1:
-        label += f", {run.config.scan.num_views} views"
-    if len({r.config.scan.photons for r in twins}) > 1:
-        label += f", {dose_words(run.config.scan.photons)}"
-    if len({str(r.config.params) for r in twins}) > 1:
-        label += f", {params_words(run.config.method, run.config.params)}"
-    return label
+def without_volume(failed: Sequence[tuple[str, str]]) -> list[str]:
+    """A sentence for each reason why runs (name, reason) left nothing."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in failed:
+        by_reason.setdefault(reason, []).append(name)
+    return [
+        f"**{'; '.join(names[:2])}{f' and {len(names) - 2} more' if len(names) > 2 else ''}: no volume.** {reason}"
+        for reason, names in by_reason.items()
+    ]
 
 
 def seconds(value: float) -> str:

@@ -14,7 +14,7 @@ def test_a_lesson_leads_to_its_pictures_and_back_to_the_challenge(page, address)
     page.get_by_role("button", name="Compare with and without the filter").click()
     page.get_by_role("heading", level=1, name="Compare").wait_for()
     wait_for_pixels(page)
-    page.get_by_text("FBP (none)").first.wait_for()
+    page.get_by_text("FBP (no filter)").first.wait_for()
     keep(page, "lesson-compared")
     page.get_by_role("link", name="Back to the lesson").click()
     page.get_by_role("heading", name="Why filtered").wait_for()
@@ -32,3 +32,22 @@ def test_a_lesson_leads_to_its_pictures_and_back_to_the_challenge(page, address)
     page.reload()  # the search is in the address
     page.get_by_role("button", name="It is here").wait_for()
     assert page.get_by_test_id("stMetric").filter(has_text="Wrong guesses").inner_text().split()[-1] == "1"
+
+
+def test_the_lesson_on_cone_artefacts_shows_the_discs_from_the_side(page, address):
+    def pressed(name):
+        return page.locator(f"button[data-value={name}][aria-pressed=true]")
+
+    page.goto(f"{address}/learn?lesson=cone")
+    page.get_by_role("button", name="Compare FDK with the truth").click()
+    pressed("coronal").wait_for()
+    wait_for_pixels(page)
+    keep(page, "lesson-cone")
+    page.get_by_role("button", name="axial").click()  # by hand, and it stays
+    page.wait_for_function("() => !location.search.includes('plane')", polling=100)
+    pressed("axial").wait_for()
+    page.get_by_role("link", name="Back to the lesson").click()
+    page.get_by_role("button", name="Compare FDK with the truth").click()
+    pressed("coronal").wait_for()  # the lesson shows what it is about once more
+    page.reload()
+    pressed("coronal").wait_for()

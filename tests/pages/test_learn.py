@@ -60,7 +60,9 @@ def ran(config):
     return engine.store().create(config)
 
 
-@pytest.mark.parametrize(("name", "k"), [("projections", 0), ("views", 1), ("filter", 0), ("uncertainty", 0)])
+@pytest.mark.parametrize(
+    ("name", "k"), [("projections", 0), ("views", 1), ("filter", 0), ("cone", 1), ("uncertainty", 0)]
+)
 def test_a_step_opens_the_app_in_its_state(visit, quick, name, k):
     app = visit(lesson=name).switch_page(shell.LEARN).run()
     assert not app.exception
@@ -70,6 +72,7 @@ def test_a_step_opens_the_app_in_its_state(visit, quick, name, k):
     step = LESSONS[name].steps[k]
     assert not app.exception
     assert app.session_state["_scan"] == step.scan
+    assert app.session_state["_plane"] == step.plane
     assert quick[: len(step.runs)] == list(step.runs)
     assert app.title[0].value == shell.TABLE[step.page]
 
@@ -90,6 +93,11 @@ def test_the_way_back_is_there_once_a_step_was_opened_and_not_on_learn_itself(vi
     assert way_back(app.switch_page(shell.ACQUIRE).run())
     assert not way_back(app.switch_page(shell.LEARN).run())
     assert not way_back(app.switch_page(shell.ACQUIRE).run())
+
+
+def test_pictures_of_cone_artefacts_lie_along_the_axis():
+    """Across it discs look alike whatever became of their faces."""
+    assert all(step.plane == "coronal" for step in LESSONS["cone"].steps)
 
 
 def test_every_lesson_can_be_chosen_and_is_in_the_address(visit):

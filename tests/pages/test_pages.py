@@ -81,6 +81,13 @@ def test_address_cannot_name_a_file_of_the_server(visit):
     assert "_scan" not in app.session_state
 
 
+@pytest.mark.parametrize(("text", "plane"), [("coronal", "coronal"), ("oblique", "axial")])
+def test_the_plane_is_in_the_address(visit, small_scan, text, plane):
+    app = visit(plane=text, scan=json.dumps(small_scan.to_json()))
+    assert not app.exception
+    assert app.query_params.get("plane", ["axial"]) in (plane, [plane])
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"source": "phantom:thorax", "views": 3}', '{"source": 3}'])
 def test_broken_address_is_ignored(visit, text):
     app = visit(scan=text)

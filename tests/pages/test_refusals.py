@@ -1,7 +1,13 @@
 """What a shared server does not allow is said on the page, in a sentence."""
 
+import json
+from dataclasses import replace
+
+import pytest
+
 from core.runs.config import RunConfig
-from pages.ui import engine, shell, state
+from core.runs.jobs import wait
+from pages.ui import engine, runs_view, shell, state
 
 
 def texts(elements):
@@ -34,3 +40,82 @@ def test_a_full_disk_is_told_instead_of_a_traceback(app, monkeypatch):
     app.switch_page(shell.RUNS).run()
     assert not app.exception
     assert "disk is full" in texts(app.error)
+
+
+def test_compare_says_which_runs_left_nothing_and_why(visit, small_scan, monkeypatch):
+    done = engine.queue().submit(RunConfig(small_scan, "fbp"))
+    assert wait(engine.queue(), done, timeout=120).status == "done"
+    monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.01")
+    refused = [
+        engine.queue().submit(RunConfig(small_scan, m, {"num_iterations": 78})) for m in ("tv", "sirt")
+    ]
+    app = visit(scan=json.dumps(small_scan.to_json()), compare=",".join([done, *refused]))
+    app.switch_page(shell.COMPARE).run()
+    assert not app.exception
+    assert list(app.dataframe[0].value["Method"]) == ["FBP"]  # what is there is shown
+    (warning,) = app.warning  # one for both: the reason is the same
+    assert "TV; SIRT: no volume" in warning.value
+    assert "of memory" in warning.value
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "words"),
+    [
+        ("MEMORY_GB", "0.01", "of memory"),
+        ("QUEUE_LENGTH", "0", "queue is full"),
+        ("SESSION_RUNS", "0", "waiting"),
+    ],
+)
+def test_a_refusal_is_said_on_the_page_that_asked_and_the_form_stays(
+    app, small_scan, monkeypatch, limit, value, words
+):
+    monkeypatch.setenv(f"TOMOPATCH_{limit}", value)
+    scan = replace(small_scan, num_views=6)
+    app.session_state["_scan"] = scan
+    app.switch_page(shell.RECONSTRUCT).run()
+    assert not app.exception
+    app.pills(key=state.field("method")).set_value("tv").run()
+    app.number_input(key=state.field("tv.num_iterations")).set_value(79).run()
+    app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
+    app.button(key="start").click().run()
+    assert words in texts(app.error)
+    assert app.number_input(key=state.field("tv.num_iterations")).value == 79
+    assert app.session_state["_scan"] == scan
+    app.switch_page(shell.PRIOR).run()
+    app.session_state["_inside"] = True
+    app.button(key="prior_start").click().run()
+    assert words in texts(app.error)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MEMORY_GB", "0.01"), ("QUEUE_LENGTH", "0")])
+def test_what_if_says_a_refusal_once_for_all_runs(app, small_scan, monkeypatch, limit, value):
+    monkeypatch.setenv(f"TOMOPATCH_{limit}", value)
+    app.session_state["_scan"] = replace(small_scan, seed=4712)
+    app.switch_page(shell.WHAT_IF).run()
+    app.session_state["_inside"] = True
+    app.button(key="sweep_start").click().run()
+    assert not app.exception
+    assert len(app.warning) == 1
+    assert "and 8 more: no volume" in app.warning[0].value
+    assert "*Run* tries again" in app.warning[0].value
+
+
+def test_runs_tells_why_one_left_nothing(app, small_scan, monkeypatch):
+    monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.01")
+    refused = engine.queue().submit(RunConfig(small_scan, "cgls", {"num_iterations": 7}))
+    monkeypatch.setattr(
+        runs_view, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id == refused]
+    )
+    app.switch_page(shell.RUNS).run()
+    assert not app.exception
+    assert "of memory" in texts(app.warning)
+
+
+def test_without_uploads_the_scan_stays_and_stored_volumes_can_be_chosen(app, small_scan, monkeypatch):
+    monkeypatch.setenv("TOMOPATCH_READ_ONLY", "1")
+    app.session_state["_scan"] = small_scan
+    app.switch_page(shell.ACQUIRE).run()
+    kept = app.session_state["_scan"]
+    app.segmented_control(key=state.field("kind")).set_value("upload").run()
+    assert "*Stored*" in texts(app.info)
+    assert app.session_state["_scan"] == kept

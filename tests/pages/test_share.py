@@ -18,6 +18,7 @@ def experiment(small_scan):
         small_scan,
         (RunConfig(small_scan, "fbp"), RunConfig(small_scan, "sirt", {"num_iterations": 4})),
         {"num_views": "4, 8", "methods": "fbp"},
+        "sagittal",
     )
 
 
@@ -35,6 +36,7 @@ def test_an_experiment_is_opened_and_compared(app, experiment):
     assert app.title[0].value == shell.TABLE[shell.COMPARE]
     assert app.session_state["_scan"] == experiment.scan
     assert app.session_state["_sweep"] == experiment.sweep
+    assert app.session_state["_plane"] == experiment.plane
     runs = [engine.store().run(r) for r in app.session_state["_compared"]]
     assert tuple(run.config for run in runs) == experiment.runs
     assert all(wait(engine.queue(), run.id, timeout=180).status == "done" for run in runs)

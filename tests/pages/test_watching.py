@@ -78,7 +78,7 @@ def test_failed_run_says_why(shown):
     wait(engine.queue(), run_id, timeout=120)
     app = shown(run_id)
     assert not app.exception
-    assert "The run failed" in texts(app)
+    assert "left no volume" in texts(app)
     assert "nobody" in texts(app)
 
 
@@ -88,9 +88,7 @@ def test_failed_run_says_why(shown):
 def sent(monkeypatch, call):
     """The header and the voxels that a call sends to the browser."""
     kept = {}
-    monkeypatch.setattr(
-        viewer, "_component", lambda: lambda key, data, on_view_change: kept.update(data=data)
-    )
+    monkeypatch.setattr(viewer, "_component", lambda: lambda key, data, **callbacks: kept.update(data=data))
     call()
     data = kept["data"]
     length = int.from_bytes(data[:4], "little")

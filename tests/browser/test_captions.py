@@ -1,0 +1,59 @@
+"""The captions of pictures: beside each other however narrow it is, and whole on hover."""
+
+import pytest
+
+from tests.browser.screenshots import keep
+from tests.browser.server import serve
+
+pytestmark = pytest.mark.browser
+NAMES = [f"Diffusion, {a}°, 10 000 photons a ray" for a in (180, 120, 90, 60)]
+APP = f"""
+import numpy as np, streamlit as st
+from core.volume import VolumeGeometry
+from pages.ui.viewer import Shown, viewer
+st.set_page_config(layout="wide")
+volume = np.full((8, 32, 32), -1000, "<i2")
+viewer([Shown("Reference", volume), *(Shown(name, volume + 1500, "start, iteration 120") for name in {NAMES})],
+       VolumeGeometry((8, 32, 32)), key="v", layouts=("side", "difference", "swipe"), window="full")
+"""
+BOXES = """() => {
+  const panes = [...document.querySelectorAll('*')].flatMap((n) => [...(n.shadowRoot?.querySelectorAll('.pane') || [])]);
+  return panes.map((pane) => [pane, ...pane.querySelectorAll('b, .caption span, canvas')].map((n) => {
+    const { left, right, top, bottom } = n.getBoundingClientRect();
+    return { left, right, top, bottom, text: n.textContent, title: n.title };
+  }));
+}"""
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory, browser):
+    folder = tmp_path_factory.mktemp("captions")
+    script = folder / "captions_app.py"
+    script.write_text(APP)
+    with serve(folder, script) as address:
+        yield address
+
+
+@pytest.mark.parametrize("layout", ["Side by side", "Difference", "Swipe"])
+@pytest.mark.parametrize("width", [900, 1280])
+def test_captions_stay_in_their_places_and_are_whole_on_hover(browser, address, width, layout):
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(120_000)  # patient: the machine may be busy
+    page.goto(address)
+    page.locator(".tv[data-frames]").wait_for()
+    page.get_by_role("button", name=layout).click()
+    name = layout.split()[0].lower()
+    page.locator(f".tv[data-layout={name}]").wait_for()
+    found = page.evaluate(BOXES)
+    keep(page, f"captions-{name}-{width}")
+    context.close()
+    assert len(found) == {"side": 5, "difference": 4, "swipe": 2}[name]
+    for pane, title, note, canvas in found:
+        assert pane["left"] <= title["left"] < title["right"] <= note["left"] + 0.5
+        assert note["right"] <= pane["right"]
+        assert max(title["bottom"], note["bottom"]) <= canvas["top"] + 0.5  # not on the picture
+        assert title["right"] - title["left"] > 30  # something is left of it
+        assert (title["title"], note["title"]) == (title["text"], note["text"])
+    tops = {round(canvas["top"]) for *_, canvas in found[:2]}
+    assert len(tops) == 1  # pictures of a row stand on one line

@@ -1,0 +1,86 @@
+"""What is on the screen stays where it is while a run works, and when it is over."""
+
+import json
+import re
+from urllib.parse import quote
+
+import pytest
+
+from tests.browser.screenshots import keep
+
+pytestmark = pytest.mark.browser
+SCAN = {
+    "source": "phantom:thorax:0",
+    "grid": [16, 48, 48],
+    "num_views": 12,
+    "photons": 1e5,
+    "same_grid": True,
+}
+# every tenth of a second, by how far headings, buttons, numbers, plots and the viewer's parts have moved up or down
+WATCH = """() => {
+  const first = new Map();
+  window.moved = {};
+  const look = () => {
+    const scrolled = document.querySelector('[data-testid=stMain]').scrollTop, seen = [];
+    const add = (name, nodes) => nodes.forEach((n, i) => seen.push([`${name} ${i}`, n.getBoundingClientRect()]));
+    for (const id of ['h1', '[data-testid=stMetric]', '[data-testid=stPlotlyChart]', '[data-testid=stDataFrame]', '[data-testid=stWidgetLabel]']) {
+      add(id, [...document.querySelectorAll(`[data-testid=stMain] ${id}`)]);
+    }
+    const inside = [...document.querySelectorAll('[data-testid=stMain] *')].map((n) => n.shadowRoot?.querySelector('.tv')).filter(Boolean);
+    for (const part of ['.bar', '.panes', '.foot']) add(part, inside.map((n) => n.querySelector(part)));
+    for (const [name, { top, height }] of seen) {
+      if (!height) continue;
+      if (!first.has(name)) first.set(name, top + scrolled);
+      moved[name] = Math.max(moved[name] || 0, Math.abs(top + scrolled - first.get(name)));
+    }
+  };
+  look();
+  setInterval(look, 100);
+}"""
+
+
+def jumps(page):
+    """Those that have moved by more than a pixel, which rounding may make."""
+    moved = page.evaluate("moved")
+    assert any(name.startswith(".foot") for name in moved)
+    return {name: by for name, by in moved.items() if by > 1}
+
+
+@pytest.mark.parametrize(("width", "seed"), [(900, 1), (1280, 2)])
+def test_nothing_moves_on_reconstruct(page, address, width, seed):
+    page.set_viewport_size({"width": width, "height": 1000})
+    page.goto(f"{address}/reconstruct?scan={quote(json.dumps(SCAN | {'seed': seed}))}")
+    page.get_by_role("radio", name="Diffusion").click()
+    page.get_by_role("spinbutton", name="Samples").wait_for()
+    page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("button", name="Finish now").wait_for()
+    page.get_by_label("Denoised, axial slice").wait_for()  # its place: not the picture yet
+    page.evaluate(WATCH)
+    page.get_by_text(re.compile(r"Diffusion \(8 steps\): done")).wait_for(timeout=180_000)
+    page.wait_for_timeout(1000)
+    keep(page, f"steady-reconstruct-{width}")
+    assert jumps(page) == {}
+
+
+@pytest.mark.parametrize("width", [900, 1280])
+def test_nothing_moves_on_compare(page, address, width):
+    page.set_viewport_size({"width": width, "height": 1000})
+    scan = SCAN | {"seed": width}
+    page.goto(f"{address}/reconstruct?scan={quote(json.dumps(scan))}")
+    page.get_by_text("SSIM").first.wait_for()  # FBP is there; it would give way to the next
+    for name in ("TV", "Diffusion"):
+        page.get_by_role("radio", name=name).click()
+        page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+        page.get_by_role("button", name="Run", exact=True).click()
+        page.get_by_role("button", name="Finish now").wait_for()
+    page.get_by_role("button", name="Compare runs").click()
+    page.get_by_role("heading", level=1, name="Compare").wait_for()
+    page.locator(".tv[data-frames]").wait_for()
+    page.get_by_text("Download", exact=True).wait_for()  # the last of the page
+    page.wait_for_timeout(1500)
+    page.evaluate(WATCH)
+    page.get_by_text("All of these runs are done.").wait_for(timeout=180_000)
+    page.wait_for_timeout(1000)
+    keep(page, f"steady-compare-{width}")
+    assert jumps(page) == {}

@@ -1,0 +1,145 @@
+"""Every control of every page says in plain words what it does, in all states that are quick to reach."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from core.reconstruct.methods import METHODS
+from core.runs.config import RunConfig
+from core.runs.export import nifti_bytes
+from core.runs.jobs import wait
+from core.runs.sweep import SweepConfig
+from core.scan.phantom import phantom
+from pages.ui import comparison, engine, runs_view, shell, state
+from pages.ui.lessons import LESSONS
+
+QUIET = ("page_link", "expander")  # their words say where they lead and what they unfold
+
+
+def elements(block):
+    """All that is drawn, whatever contains it."""
+    for child in block.children.values():
+        yield child
+        if hasattr(child, "children"):
+            yield from elements(child)
+
+
+def controls(app):
+    """(what it is called, its help) of all that can be worked with, and of all numbers."""
+    for element in [*elements(app.main), *elements(app.sidebar)]:
+        proto = getattr(element, "proto", None)
+        if "popover" in element.type:
+            proto = proto.popover
+        if hasattr(proto, "help") and hasattr(proto, "label") and element.type not in QUIET:
+            yield f"{element.type} {proto.label!r}", proto.help
+
+
+def mute(app):
+    assert not app.exception
+    return [name for name, help in controls(app) if not help.endswith((".", "?"))]  # sentences
+
+
+@pytest.fixture
+def small_scan(small_scan):
+    return replace(small_scan, num_views=7)
+
+
+@pytest.fixture
+def done(small_scan):
+    """A finished run each of a quick and of a slower method."""
+    runs = [RunConfig(small_scan, "fbp"), RunConfig(small_scan, "sirt", {"num_iterations": 4})]
+    ids = [engine.queue().submit(run) for run in runs]
+    assert all(wait(engine.queue(), run_id, timeout=180).status == "done" for run_id in ids)
+    engine.reference(small_scan).result(60)
+    return ids
+
+
+def address(scan, **more):
+    return {"scan": json.dumps(scan.to_json()), **more}
+
+
+@pytest.mark.parametrize("page", list(shell.TABLE))
+@pytest.mark.parametrize("beam", ["", "parallel", "cone"])
+def test_pages_without_and_with_a_scan(visit, small_scan, page, beam):
+    app = visit(**(address(replace(small_scan, beam=beam)) if beam else {}))
+    assert mute(app.switch_page(page).run()) == []
+
+
+def test_acquire_with_a_helix_a_lesion_a_scanner_and_volumes_of_ones_own(app):
+    app.switch_page(shell.ACQUIRE).run()
+    app.toggle(key=state.field("lesion")).set_value(True).run()
+    app.selectbox(key=state.field("scanner")).select("cone").run()
+    app.number_input(key=state.field("pitch")).set_value(20.0).run()
+    assert mute(app) == []
+    app.segmented_control(key=state.field("kind")).set_value("upload").run()
+    assert mute(app) == []
+    file = ("mine.nii.gz", nifti_bytes(phantom("spheres", (12, 32, 32))), "application/gzip")
+    app.file_uploader(key=state.field("files.False")).set_value([file]).run()
+    assert mute(app) == []
+    app.segmented_control(key=state.field("kind")).set_value("stored").run()
+    assert mute(app) == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_reconstruct_with_each_method(visit, small_scan, method):
+    beam = "cone" if method == "fdk" else "parallel"
+    app = visit(**address(replace(small_scan, beam=beam))).switch_page(shell.RECONSTRUCT).run()
+    app.pills(key=state.field("method")).set_value(method).run()
+    assert mute(app) == []
+
+
+def test_a_run_that_is_over_and_replayed(visit, small_scan, done):
+    app = visit(**address(small_scan, run=done[1])).switch_page(shell.RECONSTRUCT).run()
+    assert mute(app) == []
+    app.segmented_control(key=f"show.{done[1]}").set_value("Replay").run()
+    assert mute(app) == []
+
+
+def test_compare_with_all_that_it_unfolds(visit, small_scan, done):
+    app = visit(**address(small_scan, compare=",".join(done))).switch_page(shell.COMPARE).run()
+    app.session_state["compare.gallery"] = True
+    app.run()
+    assert len([name for name, _ in controls(app) if name.startswith("download_button")]) >= 8
+    for look in comparison.LOOKS:
+        app.segmented_control(key=state.field("compare.look")).set_value(look).run()
+        assert mute(app) == []
+
+
+def test_what_if_done(visit, small_scan):
+    sweep = SweepConfig(small_scan, ("fbp",), num_views=(4, 5), photons=(1e4, 1e5))
+    for cell in sweep.cells():
+        wait(engine.queue(), engine.queue().submit(cell), timeout=120)
+    typed = {"num_views": "4, 5", "angle_range": "", "photons": "1e4, 1e5", "methods": "fbp"}
+    app = visit(**address(small_scan, sweep=json.dumps(typed))).switch_page(shell.WHAT_IF).run()
+    assert any("Across" in name for name, _ in controls(app))
+    assert mute(app) == []
+
+
+@pytest.mark.parametrize("kind", ["draw", "denoise"])
+def test_both_works_of_the_prior(app, kind):
+    app.switch_page(shell.PRIOR).run()
+    app.segmented_control(key=state.field("prior.kind")).set_value(kind).run()
+    assert mute(app) == []
+
+
+@pytest.mark.parametrize("name", [*LESSONS, "challenge"])
+def test_lessons(visit, name):
+    assert mute(visit(lesson=name).switch_page(shell.LEARN).run()) == []
+
+
+def test_runs_with_one_chosen(app, done, monkeypatch):
+    monkeypatch.setattr(
+        runs_view, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id == done[0]]
+    )
+    app.switch_page(shell.RUNS).run()
+    assert len(list(controls(app))) >= 6
+    assert mute(app) == []
+
+
+def test_a_control_without_help_is_found(app):
+    """The lists above are not empty because nothing is ever listed."""
+    app.switch_page(shell.LEARN).run()
+    radio = app.radio(key=state.field("lesson"))
+    radio.proto.help = ""
+    assert mute(app) == ["radio 'Lesson'"]

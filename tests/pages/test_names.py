@@ -1,0 +1,115 @@
+"""Runs that stand beside each other are told apart by what differs between them, and by nothing else."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.runs.config import RunConfig, ScanConfig
+from pages.ui.lessons import LESSONS
+from pages.ui.names import short_names
+
+PARALLEL = ScanConfig("phantom:thorax:0", (64, 128, 128), num_views=60)
+CONE = replace(PARALLEL, beam="cone", angle_range=360.0)
+LESION = ((0.0, 0.0, 0.0), 6.0, 40.0)
+OTHERS = {
+    "source": ("phantom:head:0", "Head phantom"),
+    "grid": ((32, 96, 96), "32 × 96 × 96"),
+    "num_views": (20, "20 views"),
+    "angle_range": (90.0, "90°"),
+    "start": (45.0, "from 45°"),
+    "src_orig_dist": (500.0, "source 500 mm"),
+    "src_det_dist": (1500.0, "detector 1500 mm"),
+    "pixel_size": ((2.0, 2.0), "pixels of 2 × 2 mm"),
+    "det_shape": ((64, 100), "64 × 100 pixels"),
+    "det_offset": ((0.0, 30.0), "shift 0 × 30 mm"),
+    "tilt": (10.0, "tilt 10°"),
+    "pitch": (40.0, "pitch 40 mm"),
+    "photons": (1e4, "10\u202f000 photons"),
+    "seed": (3, "noise no. 3"),
+    "same_grid": (True, "same grid"),
+    "lesions": ((LESION,), "1 lesion"),
+}
+"""Another value of each setting, and what it is called."""
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_scan_is_told_by_the_one_setting_that_differs(name):
+    value, words = OTHERS[name]
+    usual, other = short_names([RunConfig(CONE, "fdk"), RunConfig(replace(CONE, **{name: value}), "fdk")])
+    assert other == f"FDK, {words}"
+    assert usual != other
+    assert usual.count(",") == 1  # nothing else
+
+
+def test_every_setting_of_a_scan_is_known_to_this_test():
+    assert set(OTHERS) | {"beam"} == set(ScanConfig.__dataclass_fields__)
+
+
+def test_alike_scans_are_told_by_their_methods_alone_and_others_by_method_and_scan():
+    runs = [RunConfig(PARALLEL, "fbp"), RunConfig(PARALLEL, "tv")]
+    assert short_names(runs) == ["FBP", "TV"]
+    assert short_names([runs[0], replace(runs[1], scan=replace(PARALLEL, angle_range=90.0))]) == [
+        "FBP, 180°",
+        "TV, 90°",
+    ]
+    assert short_names([RunConfig(PARALLEL, "sirt"), RunConfig(CONE, "sirt")]) == [
+        "SIRT, parallel beam, 180°",
+        "SIRT, cone beam, 360°",  # and not how far away a parallel beam's source would be
+    ]
+
+
+def test_lesions_are_told_by_size_contrast_or_place():
+    large, faint = (LESION[0], 9.0, 40.0), (LESION[0], 6.0, 10.0)
+    moved = ((5.0, 0.0, 0.0), 6.0, 40.0)
+
+    def told(lesion):
+        scans = [replace(PARALLEL, lesions=(other,)) for other in (LESION, lesion)]
+        return short_names([RunConfig(scan, "fbp") for scan in scans])[1]
+
+    assert told(large) == "FBP, lesion 18 mm"
+    assert told(faint) == "FBP, lesion 10 HU"
+    assert told(moved) == "FBP, lesion at 5, 0, 0 mm"
+
+
+def test_parameters_are_told_between_runs_of_one_method_and_the_very_same_are_numbered():
+    runs = [
+        RunConfig(PARALLEL, "fbp"),
+        RunConfig(PARALLEL, "fbp", {"filter": "none"}),
+        RunConfig(PARALLEL, "tv", {"lam": 0.002}),
+        RunConfig(PARALLEL, "fbp"),
+    ]
+    assert short_names(runs) == ["FBP, ram-lak", "FBP, no filter", "TV", "FBP, ram-lak (2)"]
+
+
+CONFIGS = st.builds(
+    lambda method, iterations, cone, chosen: RunConfig(
+        replace(CONE if cone else PARALLEL, **{name: OTHERS[name][0] for name in chosen}),
+        method,
+        {} if method == "fbp" else {"num_iterations": iterations},
+    ),
+    st.sampled_from(["fbp", "sirt", "tv"]),
+    st.sampled_from([10, 20]),
+    st.booleans(),
+    st.sets(st.sampled_from(sorted(OTHERS)), max_size=4),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(CONFIGS, min_size=1, max_size=7))
+def test_no_two_names_are_alike_and_what_all_have_is_not_mentioned(configs):
+    names = short_names(configs)
+    assert len(set(names)) == len(names)
+    for name, (value, words) in OTHERS.items():
+        has = [getattr(config.scan, name) == value for config in configs]
+        if all(has):
+            assert not any(f", {words}" in told for told in names)
+        elif name not in ("src_orig_dist", "src_det_dist", "pitch"):  # of a cone beam alone
+            assert [f", {words}" in told for told in names] == has
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_runs_of_a_lesson_are_told_apart_without_numbers(name):
+    for step in LESSONS[name].steps:
+        assert not any(told.endswith(")") for told in short_names(step.runs))
