@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from core import commands
 from core.prior.data import DataConfig
+from core.prior.files import DEFAULT
 from core.prior.network import CONTEXTS, PRESETS
 from core.prior.training import TrainConfig
 from core.reconstruct.methods import METHODS
@@ -160,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "Make the deviation of a prior's samples tell how far they are off, from scans of known volumes.",
     )
     _add_volumes(sub)
-    sub.add_argument("--prior", default="small", help="a prior's name or file")
+    sub.add_argument("--prior", default=DEFAULT, help="a prior's name or file")
     sub.add_argument("--scans", type=int, default=8, help="simulated scans to fit to")
     sub.add_argument("--samples", type=int, default=4, help="samples of each, two or more")
     sub.add_argument("--seed", type=int, default=0)

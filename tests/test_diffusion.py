@@ -6,7 +6,8 @@ import torch
 from core import MU_WATER, ParallelBeam, Projector, Volume, VolumeGeometry, quality, reconstruct, simulate
 from core.prior.denoiser import PatchPrior, Precond
 from core.prior.network import NetworkConfig
-from core.reconstruct.diffusion import DataConsistency, diffusion, halved_grid, on_grid
+from core.reconstruct.coarse import halved_grid, on_grid
+from core.reconstruct.diffusion import DataConsistency, diffusion
 from core.reconstruct.starts import STARTS, expected_error
 
 CONFIG = NetworkConfig(

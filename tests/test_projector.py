@@ -188,7 +188,7 @@ def test_eight_threads_at_once_get_the_same_bits(vg, blobs):
 @pytest.mark.parametrize(
     ("missing", "best"),
     [
-        ((), "tomosipo"),
+        ((), "triton"),
         (("cuda",), "triton"),
         (("triton_joseph",), "tomosipo"),
         (("cuda", "triton_joseph"), "joseph"),
@@ -202,6 +202,6 @@ def test_a_cuda_device_is_used_by_what_works_there(missing, best, monkeypatch, r
     assert best_backend() == best
     warned = [str(w.message) for w in recwarn]
     if best == "joseph":  # the device lies idle: said with both reasons
-        assert warned == ["No cuda. No triton_joseph. The CPU projector is used."]
+        assert warned == ["No triton_joseph. No cuda. The CPU projector is used."]
     else:
         assert not warned

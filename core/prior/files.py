@@ -18,6 +18,8 @@ from core.prior.network import NetworkConfig
 
 FORMAT = "tomopatch-prior-2"
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
+DEFAULT = "base"
+"""The prior that is taken if none is named: the best one, quick enough on a laptop."""
 
 
 def save_prior(
@@ -40,7 +42,7 @@ def prior_path(name_or_path: str | Path) -> Path:
     return path if path.suffix else PRETRAINED / f"{name_or_path}.safetensors"
 
 
-def load_prior(name_or_path: str | Path = "small", device: torch.device | str = "cpu") -> PatchPrior:
+def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str = "cpu") -> PatchPrior:
     """A pretrained prior by its name in `pretrained/`, or one from a file.
 
     Raises

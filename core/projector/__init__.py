@@ -39,8 +39,8 @@ def _triton(vg: VolumeGeometry, views: Views) -> Backend:
 
 BACKENDS: dict[str, Callable[[VolumeGeometry, Views], Backend]] = {
     "joseph": JosephOperator,  # CPU
-    "tomosipo": _tomosipo,  # CUDA, with packages of its own
     "triton": _triton,  # CUDA, with what torch brings
+    "tomosipo": _tomosipo,  # CUDA, with packages of its own
 }
 
 
@@ -51,7 +51,7 @@ def best_backend() -> str:
     from core.projector import cuda, triton_joseph
 
     reasons = []
-    for name, why_not in (("tomosipo", cuda.why_not), ("triton", triton_joseph.why_not)):
+    for name, why_not in (("triton", triton_joseph.why_not), ("tomosipo", cuda.why_not)):
         reason = why_not()
         if reason is None:
             return name

@@ -24,9 +24,10 @@ from core.prior.sampler import karras_sigmas, sample
 from core.progress import Callback, State, Step, Tiles, nested, state_of, stops
 from core.projector import Projector
 from core.reconstruct.calibration import Calibration
+from core.reconstruct.coarse import halved_grid, on_grid
 from core.reconstruct.consistency import DataConsistency
-from core.reconstruct.starts import STARTS, expected_error
-from core.volume import Shape, VolumeGeometry
+from core.reconstruct.starts import STARTS, expected_error, seen_angles
+from core.volume import Shape
 
 SIGMA_OF_NOISE = 10.0  # noise level from which a volume is made of noise alone
 
@@ -36,6 +37,9 @@ WIDER = 3.5
 COARSEST = 160
 """Grids of more voxels across are reconstructed coarse to fine."""
 
+FULL = 0.9
+"""With a smaller share of half a turn than this, angles are missing."""
+
 
 def diffusion(
     A: Projector,
@@ -43,7 +47,7 @@ def diffusion(
     prior: PatchPrior,
     *,
     weights: Tensor | None = None,
-    num_steps: int = 8,
+    num_steps: int = 5,
     sigma_max: float | None = None,
     rho: float = 3.0,
     start_noise: float | None = None,
@@ -53,7 +57,7 @@ def diffusion(
     trust: float = 1.0,
     cg_iterations: int = 6,
     churn: float = 0.0,
-    mirror: bool = True,
+    mirror: bool = False,
     num_samples: int = 1,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
@@ -83,7 +87,7 @@ def diffusion(
     stages : int or None
         Coarse to fine: with 2, all of this is first done on a grid of half the resolution, and the start begins from
         that; with 3 that one has a coarser one before it. None = as many as bring the coarsest below
-        `COARSEST` voxels across. Not from noise alone.
+        `COARSEST` voxels across, at least 2 where angles are missing. Not from noise alone.
     trust : float
         How strongly the measurement holds: the larger, the nearer data consistency comes to a plain least-squares
         fit. 1 weighs it as if each ray were as good as its weight (or its discretisation) says.
@@ -106,7 +110,8 @@ def diffusion(
     if warm_start not in STARTS:
         raise ValueError(f"warm_start must be one of {', '.join(STARTS)}, got {warm_start!r}.")
     if stages is None:
-        stages = 1 + max(0, math.ceil(math.log2(max(A.domain_shape[1:]) / COARSEST)))
+        halvings = max(0, math.ceil(math.log2(max(A.domain_shape[1:]) / COARSEST)))
+        stages = 1 + max(halvings, 1 if seen_angles(A) < FULL else 0)
     first = STARTS[warm_start]
     scale = float(torch.linalg.vector_norm(y)) or 1.0
     if generator is not None and resume is not None and "generator" in resume:
@@ -128,8 +133,8 @@ def diffusion(
             if start.stopped:
                 return x_init, None
         start.part = "start"
-        if stages > 1:
-            start_iterations = max(1, start_iterations // 3)
+        if max(A.domain_shape[1:]) > COARSEST:
+            start_iterations = max(1, start_iterations // 3)  # which take long there, and less is left to do
         x = first(A, y, weights, start_iterations, x_init=x_init, callback=start, resume=begun)
         if start.stopped:
             return x, None
@@ -207,20 +212,6 @@ class _Start:
 
 def _drawn(generator: torch.Generator | None) -> dict[str, Tensor]:
     return {} if generator is None else {"generator": generator.get_state()}
-
-
-def halved_grid(vg: VolumeGeometry) -> VolumeGeometry:
-    """A grid of half the resolution along the axes whose voxels are not much longer than the shortest ones."""
-    shortest = min(vg.voxel_size)
-    z, y, x = (
-        -(-n // 2) if size < 1.5 * shortest else n for n, size in zip(vg.shape, vg.voxel_size, strict=True)
-    )
-    return vg.with_shape((z, y, x))
-
-
-def on_grid(x: Tensor, shape: Shape) -> Tensor:
-    """x (z, y, x) interpolated to another grid of the same extent."""
-    return functional.interpolate(x[None, None], shape, mode="trilinear", align_corners=False)[0, 0]
 
 
 class _Samples:

@@ -16,8 +16,9 @@ from core.prior.denoiser import PatchPrior
 from core.progress import Callback, State, Step, nested, state_of, stops
 from core.projector import Projector
 from core.reconstruct.analytic import fbp, fdk
+from core.reconstruct.coarse import tv_coarse_to_fine
 from core.reconstruct.diffusion import diffusion
-from core.reconstruct.iterative import cgls, sirt, tv
+from core.reconstruct.iterative import cgls, sirt
 from core.reconstruct.memory import PeakMemory
 from core.reconstruct.params import AnalyticParams, CglsParams, DiffusionParams, SirtParams, TvParams, checked
 from core.volume import MU_WATER, Volume
@@ -171,7 +172,7 @@ METHODS: dict[str, Method] = {
     "tv": Method(
         "TV",
         "Least squares that prefers piecewise constant volumes: removes streaks, flattens texture.",
-        lambda A, m, p, prior, callback, resume: tv(
+        lambda A, m, p, prior, callback, resume: tv_coarse_to_fine(
             A,
             m.projections,
             lam=p.lam * MU_WATER,

@@ -58,7 +58,7 @@ class TvParams:
 
 @dataclass(frozen=True)
 class DiffusionParams:
-    num_steps: int = option(8, "Steps", "Passes of the prior over the volume, per sample.", low=1, high=200)
+    num_steps: int = option(5, "Steps", "Passes of the prior over the volume, per sample.", low=1, high=200)
     sigma_max: float = option(
         0.0,
         "Noise at the start",
@@ -90,9 +90,9 @@ class DiffusionParams:
         step=0.1,
     )
     mirror: bool = option(
-        True,
+        False,
         "Mirrored passes too",
-        "Average each pass with that over the mirrored volume: a bit better, half as long again.",
+        "Average each pass with that over the mirrored volume: hardly better, half as long again.",
     )
     num_samples: int = option(
         1, "Samples", "More than one: their mean, and how much they differ.", low=1, high=64

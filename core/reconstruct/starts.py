@@ -12,7 +12,8 @@ from torch import Tensor
 from core.geometry import ConeBeam, ParallelBeam
 from core.projector import Projector
 from core.reconstruct.analytic import fbp, fdk
-from core.reconstruct.iterative import cgls, sirt, tv
+from core.reconstruct.coarse import LAM_POWER, tv_coarse_to_fine
+from core.reconstruct.iterative import cgls, sirt
 
 Start = Callable[..., Tensor]
 """start(A, y, weights, num_iterations, *, x_init, callback, resume) -> x (z, y, x) [1/mm]; the last three as the
@@ -21,8 +22,8 @@ iterative methods take them."""
 
 def _tv(A: Projector, y: Tensor, weights: Tensor | None, num_iterations: int, **loop: Any) -> Tensor:
     """Weighed by how few views there are: that is near the best weight from 8 to 60 views on a held-out chest CT."""
-    lam = 5e-6 * (coverage(A) / 0.1) ** -0.75
-    return tv(A, y, lam=lam, weights=weights, num_iterations=num_iterations, **loop)
+    lam = 5e-6 * (coverage(A) / 0.1) ** LAM_POWER
+    return tv_coarse_to_fine(A, y, lam=lam, weights=weights, num_iterations=num_iterations, **loop)
 
 
 def _sirt(A: Projector, y: Tensor, weights: Tensor | None, num_iterations: int, **loop: Any) -> Tensor:
@@ -58,6 +59,14 @@ def coverage(A: Projector) -> float:
     return A.pg.num_views / (math.pi / 2 * max(A.vg.shape[1:]))
 
 
+def seen_angles(A: Projector) -> float:
+    """The range of the views' angles as a share of half a turn, 1 at most."""
+    views = A.pg.num_views
+    if not isinstance(A.pg, ParallelBeam | ConeBeam) or views < 2:
+        return 1.0
+    return min(1.0, float(np.ptp(np.asarray(A.pg.angles))) * views / (views - 1) / math.pi)
+
+
 def expected_error(A: Projector, y: Tensor, weights: Tensor | None = None) -> float:
     """About how far a total-variation reconstruction of this scan is off, root mean square, network units.
 
@@ -65,13 +74,8 @@ def expected_error(A: Projector, y: Tensor, weights: Tensor | None = None) -> fl
     constants are fitted to reconstructions of a held-out chest CT (8 to 60 views, 90 to 180 degrees, parallel and
     cone beam, no noise to 1e4 photons), where it is right to about a third.
     """
-    views, angle_range = A.pg.num_views, math.pi
-    if isinstance(A.pg, ParallelBeam | ConeBeam) and A.pg.num_views > 1:
-        angles = np.asarray(A.pg.angles)
-        angle_range = float(np.ptp(angles)) * views / (views - 1)
-    seen = min(1.0, angle_range / math.pi)
     sparse = 0.006 * coverage(A) ** -0.78
-    error = math.hypot(0.01, sparse) * seen**-2.3
+    error = math.hypot(0.01, sparse) * seen_angles(A) ** -2.3
     if weights is not None:
         relative = float((1 / weights.mean()).sqrt() / y.mean().clamp(min=1e-6))
         error = math.hypot(error, 2.7 * relative * coverage(A) ** -0.5)

@@ -7,14 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.prior.denoiser import PatchPrior
-from core.prior.files import PRETRAINED, load_prior
-
-NAME = "small"
+from core.prior.files import DEFAULT, PRETRAINED, load_prior
 
 
 def weights_digest() -> str:
     """Changes with the weights: a result of other weights is not the result of a run. Empty without weights."""
-    path = PRETRAINED / f"{NAME}.safetensors"
+    path = PRETRAINED / f"{DEFAULT}.safetensors"
     stat = path.stat() if path.exists() else None
     return "" if stat is None else _file_digest(path, stat.st_mtime_ns, stat.st_size)
 
@@ -31,4 +29,4 @@ def _file_digest(path: Path, changed: int, size: int) -> str:
 
 @lru_cache(maxsize=1)
 def _prior(digest: str) -> PatchPrior:
-    return load_prior(NAME)
+    return load_prior()

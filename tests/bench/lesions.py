@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from core.prior.files import load_prior
+from core.prior.files import DEFAULT, load_prior
 from core.reconstruct.methods import make_params, reconstruct
 from core.runs.config import ScanConfig
 from core.runs.prepare import Prepared, scan_volume
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--views", default="8,20,60")
     parser.add_argument("--photons", type=float)
     parser.add_argument("--methods", default="tv,diffusion")
-    parser.add_argument("--prior", default="small")
+    parser.add_argument("--prior", default=DEFAULT)
     arguments = parser.parse_args()
     volume = load_volume(arguments.volume)
     print("| views | radius mm | HU | method | contrast left | d' | false |\n|---|---|---|---|---|---|---|")

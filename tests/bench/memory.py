@@ -16,7 +16,8 @@ import torch
 
 from core import Projector, load_prior, phantom, simulate
 from core.progress import Step
-from core.reconstruct.diffusion import diffusion, on_grid
+from core.reconstruct.coarse import on_grid
+from core.reconstruct.diffusion import diffusion
 from core.runs.config import ScanConfig
 from core.volume import Volume
 

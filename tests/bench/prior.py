@@ -17,7 +17,7 @@ from typing import Any
 
 from core.metrics import quality
 from core.prior.denoiser import PatchPrior
-from core.prior.files import load_prior
+from core.prior.files import DEFAULT, load_prior
 from core.reconstruct.methods import make_params, reconstruct
 from core.runs.config import ScanConfig
 from core.runs.prepare import scan_volume
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--volumes", default=",".join(VOLUMES))
     parser.add_argument("--settings", default=",".join(SETTINGS))
-    parser.add_argument("--prior", default="small")
+    parser.add_argument("--prior", default=DEFAULT)
     parser.add_argument("--without", choices=INPUTS, help="an input of the prior to switch off")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of diffusion"

@@ -1,6 +1,6 @@
 """Whole reconstructions with the prior at the sizes of the protocols: seconds of its start and of its passes, and memory.
 
-    python -m tests.bench.scale [--sizes S,M,L] [--beams parallel,cone] [--prior small] [--set NAME=VALUE] [--profile]
+    python -m tests.bench.scale [--sizes S,M,L] [--beams parallel,cone] [--prior base] [--set NAME=VALUE] [--profile]
 
 S: 64x128x128, 20 views. M: 256^3, 8 views. L: 256x512x512, 60 views. The object is the thorax phantom drawn on a coarse grid
 and interpolated, scanned on the grid itself: only size counts here. Runs on the GPU if there is one. `--prior` names a
@@ -17,10 +17,10 @@ import torch
 
 from core import Projector, load_prior, phantom, reconstruct, simulate
 from core.prior.denoiser import PatchPrior, Precond
-from core.prior.files import prior_path
+from core.prior.files import DEFAULT, prior_path
 from core.prior.network import PRESETS
 from core.progress import Step
-from core.reconstruct.diffusion import on_grid
+from core.reconstruct.coarse import on_grid
 from core.reconstruct.methods import make_params
 from core.runs.config import ScanConfig
 from core.volume import Volume
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="S")
     parser.add_argument("--beams", default="parallel")
-    parser.add_argument("--prior", default="small")
+    parser.add_argument("--prior", default=DEFAULT)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of diffusion")
     parser.add_argument("--profile", action="store_true", help="what the last one spends its time on")
     arguments = parser.parse_args()

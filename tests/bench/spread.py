@@ -18,6 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from core import load_prior
+from core.prior.files import DEFAULT
 from core.prior.patches import PatchGrid
 from core.prior.spread import SpreadPrior
 
@@ -39,7 +40,7 @@ def main() -> None:
     volume = torch.rand((z, y, x))
     tiles = len(PatchGrid((z, y, x), size))
     with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        spread = SpreadPrior("small", pool, tile_batch=8, ahead=2 * arguments.workers)
+        spread = SpreadPrior(DEFAULT, pool, tile_batch=8, ahead=2 * arguments.workers)
         spread(volume, 0.1)  # the workers load their weights
         for name, one in (("in this process", prior), (f"by {arguments.workers} workers", spread)):
             started = time.perf_counter()
