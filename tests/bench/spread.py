@@ -34,8 +34,10 @@ def main() -> None:
     size = prior.config.patch_size
     with FlopCounterMode(display=False) as counter:
         prior.denoise_tiles(torch.zeros(1, prior.config.num_inputs, size, size, size), 0.1, 0.1)
-    operations, travels = counter.get_total_flops(), 3 * 4 * size**3
-    print(f"a tile: {operations / 1e9:.2f} GFLOP, {travels / 1e6:.2f} MB (it and its surround out, it back)")
+    operations, travels = counter.get_total_flops(), (2 + prior.config.surrounds) * 4 * size**3
+    print(
+        f"a tile: {operations / 1e9:.2f} GFLOP, {travels / 1e6:.2f} MB (it and its surroundings out, it back)"
+    )
 
     volume = torch.rand((z, y, x))
     tiles = len(PatchGrid((z, y, x), size))
