@@ -88,44 +88,45 @@ def tv_coarse_to_fine(
 
     The callback is told of those as of the stage "start", on the finest grid; they are not to be resumed.
     """
-    if x_init is None and resume is None and (coarse := coarser(A, y, weights)) is not None:
-        A_coarse, y_coarse, weights_coarse = coarse
-        start = _Start(A.domain_shape, callback)
-        x = tv_coarse_to_fine(
+    levels = [(A, y, weights)]
+    if x_init is None and resume is None:
+        while (coarse := coarser(*levels[-1])) is not None:
+            levels.append(coarse)
+    start = _Start(A.domain_shape, callback, num_iterations * (len(levels) - 1))
+    for depth in range(len(levels) - 1, 0, -1):
+        A_coarse, y_coarse, weights_coarse = levels[depth]
+        x_init = tv(
             A_coarse,
             y_coarse,
-            lam=lam * 2**LAM_POWER,  # there the same views are twice the share of a full scan
+            lam=lam * 2 ** (LAM_POWER * depth),  # with half the voxels across the views are twice the share
             num_iterations=num_iterations,
             weights=weights_coarse,
             low=low,
+            x_init=x_init,
             callback=start,
         )
-        x_init = on_grid(x, A.domain_shape)
+        x_init = on_grid(x_init, A.domain_shape if start.stopped else levels[depth - 1][0].domain_shape)
         if start.stopped:
             return x_init
     return tv(
-        A,
-        y,
-        lam=lam,
-        num_iterations=num_iterations,
-        weights=weights,
-        low=low,
-        x_init=x_init,
-        callback=callback,
-        resume=resume,
-    )
+        A, y, lam=lam, num_iterations=num_iterations, weights=weights, low=low, x_init=x_init,
+        callback=callback, resume=resume,
+    )  # fmt: skip
 
 
 class _Start:
-    """Tells the callback of a coarser grid's steps, and knows whether it asked to stop."""
+    """Tells the callback of the steps on coarser grids, counted through, and knows whether it asked to stop."""
 
-    def __init__(self, shape: Shape, callback: Callback | None) -> None:
-        self.shape, self.callback, self.stopped = shape, callback, False
+    def __init__(self, shape: Shape, callback: Callback | None, total: int) -> None:
+        self.shape, self.callback, self.total = shape, callback, total
+        self.done, self.stopped = 0, False
 
     def __call__(self, step: Step) -> None:
+        self.done += 1
         if self.callback is None:
             return
-        told = replace(step, x=on_grid(step.x, self.shape), stage="start", state=None)
+        x = on_grid(step.x, self.shape)
+        told = replace(step, i=self.done, total=self.total, x=x, stage="start", state=None)
         self.stopped = stops(self.callback, told)
         if self.stopped:
             raise StopIteration

@@ -42,10 +42,14 @@ def steps(points: Sequence[Point], planned: int = 1, height: int = 190) -> go.Fi
     )
     end = max((p.total for p in points if not p.stage), default=planned)
     before = max(1.0, end / 5) if any(p.stage for p in points) else 0.0
+    starts = [p for p in points if p.stage]  # of one grid or of several: one after the other
+    places = {id(p): p.i for p in points} | {
+        id(p): (rank / len(starts) - 1) * before for rank, p in enumerate(starts, 1)
+    }
     for column, name in enumerate(names, 1):
         known = [p for p in points if getattr(p, name) is not None]
         figure.add_scatter(
-            x=[(p.i / p.total - 1) * before if p.stage else p.i for p in known],
+            x=[places[id(p)] for p in known],
             y=[getattr(p, name) * _SERIES[name][1] for p in known],
             mode="lines+markers" if len(known) <= 30 else "lines",
             line={"color": COLOURS[column - 1], "width": 2},

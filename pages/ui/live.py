@@ -133,13 +133,14 @@ def _curve(run: Run[RunConfig]) -> None:
         "sigma": "Noise: the error that the prior is told to expect in the volume that it is given.",
     }
     start = any(p.stage for p in now.points)
-    before = " Grey: the iterations of the start; then the passes of the prior." if start else ""
+    before = " Grey: the start, on coarser grids first; then the method's own steps." if start else ""
     st.caption(" ".join(told[name] for name in shown) + before)
 
 
 def _planned(run: Run[RunConfig]) -> int:
     """How many steps follow a start."""
-    return int(run.config.params.get("num_steps", 1) * run.config.params.get("num_samples", 1))
+    params = run.config.params
+    return int(params.get("num_steps", params.get("num_iterations", 1)) * params.get("num_samples", 1))
 
 
 def _numbers(run: Run[RunConfig], now: Progress) -> None:

@@ -139,12 +139,14 @@ def test_colours_of_a_deviation_end_at_a_round_number_above_most_of_it():
 
 
 def test_iterations_of_a_start_lie_before_the_first_step():
-    points = [Point(i, 100, "start", residual=0.5) for i in (1, 50, 100)]
+    points = [
+        Point(i, 100, "start", residual=0.5) for i in (50, 100, 60)
+    ]  # the last on another grid, counted anew
     points += [Point(i, 6, residual=0.1, sigma=0.05, psnr=30.0) for i in range(1, 7)]
     assert figures.shown(points) == ["psnr", "residual", "sigma"]
     figure = figures.steps(points)
     residual = figure.data[1]
-    assert list(residual.x) == pytest.approx([-1.2 * 0.99, -0.6, 0.0, 1, 2, 3, 4, 5, 6])
+    assert list(residual.x) == pytest.approx([-0.8, -0.4, 0.0, 1, 2, 3, 4, 5, 6])
     assert figure.data[2].y[0] == 50.0  # HU
     begun = figures.steps(points[:3], planned=6)  # as long as only the start is known
     for axis in (begun.layout.xaxis, figure.layout.xaxis):
