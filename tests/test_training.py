@@ -231,6 +231,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, scans):
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
+def test_compiled_training_is_the_same_training(tmp_path, scans):
+    """Fused operations round otherwise, no more. Needs a C++ compiler, and a minute to compile."""
+    plain = Trainer(tmp_path / "plain", CONFIG, scans)
+    compiled = Trainer(tmp_path / "compiled", replace(CONFIG, compile=True), scans)
+    for trainer in (plain, compiled):
+        trainer.run(log_every=3)
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("plain", "compiled")
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
 def test_training_without_volumes_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no training volumes"):
         Trainer(tmp_path, CONFIG, [])

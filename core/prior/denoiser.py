@@ -66,6 +66,8 @@ class Precond(nn.Module):
     Gaussian data N(mean, sigma_data^2). A fresh network is total variation: see `core.prior.network`.
     """
 
+    smoothing: Callable[..., Tensor] = staticmethod(rof)  # a compiled one, where training is compiled
+
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
@@ -96,7 +98,7 @@ class Precond(nn.Module):
         plain = config.mean + c_skip * centred[:, :1]
         with torch.no_grad():
             smooth = [
-                (rof(inputs[:, :1], strength * sigma.flatten(), voxel_size) - plain) / c_out
+                (self.smoothing(inputs[:, :1], strength * sigma.flatten(), voxel_size) - plain) / c_out
                 for strength in config.smoothings
             ]
         F_x = self.network(

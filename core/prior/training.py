@@ -25,6 +25,7 @@ from core.prior.data import Batch, DataConfig, Draft, PatchSource, Scan
 from core.prior.denoiser import Precond
 from core.prior.files import load_prior, save_prior
 from core.prior.network import INPUT_OPTIONS, PRESETS, NetworkConfig, renormalize
+from core.prior.rof import rof
 from core.prior.validation import ValidationSet
 
 STATE = "state.safetensors"
@@ -144,6 +145,8 @@ class Trainer:
         self.ahead = 0 if start is None else round(10 / (1 - config.ema))  # weights that are no random start
         if config.compile:
             self.model.network.compile()
+            if self.device.type == "cuda":  # a CPU has a kernel for it
+                self.model.smoothing = torch.compile(rof)
         torch.backends.cudnn.benchmark = True  # all batches have the same shape
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
