@@ -63,9 +63,7 @@ class DataConfig:
     drop: float = 0.05  # share of volumes shown without context, surround or coordinates, each
     pool: int = 48  # resampled volumes kept
     refresh: int = 4  # steps after which one of them is replaced
-    draft_finest: float = (
-        1.6  # voxels of drafts are no smaller: the time they take goes with the fourth power
-    )
+    draft_finest: float = 1.6  # drafts have no finer voxels: their time goes with the fourth power
     draft_share: float = 0.6  # share of patches that come from drafts, if there are any
 
 

@@ -42,8 +42,8 @@ def prior_path(name_or_path: str | Path) -> Path:
     return path if path.suffix else PRETRAINED / f"{name_or_path}.safetensors"
 
 
-def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str = "cpu") -> PatchPrior:
-    """A pretrained prior by its name in `pretrained/`, or one from a file.
+def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str | None = None) -> PatchPrior:
+    """A pretrained prior by its name in `pretrained/`, or one from a file; on the GPU if there is one and no other `device`.
 
     Raises
     ------
@@ -88,7 +88,9 @@ def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str = 
     model.network.load_state_dict(weights)
     info = json.loads(metadata.get("info", "{}"))
     info |= {"name": path.stem, "digest": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
-    return PatchPrior(model.to(device), info=info, tile_batch=8 if str(device) == "cpu" else 64)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return PatchPrior(model.to(device), info=info)
 
 
 def annotate(source: str | Path, path: str | Path, **info: Any) -> None:

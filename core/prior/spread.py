@@ -41,7 +41,7 @@ class SpreadPrior(PatchPrior):
     def __init__(
         self, name_or_path: str | Path, executor: Executor, *, tile_batch: int = 64, ahead: int = 8
     ) -> None:
-        here = load_prior(name_or_path)
+        here = load_prior(name_or_path, "cpu")
         super().__init__(here.model, tile_batch=tile_batch, info=here.info)
         self.path, self.executor, self.ahead = prior_path(name_or_path).resolve(), executor, ahead
 

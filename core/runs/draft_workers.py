@@ -104,5 +104,5 @@ def _work(
 def _first(priors: list[str | Path]) -> PatchPrior | None:
     for prior in priors:
         if prior_path(prior).exists():
-            return load_prior(prior)
+            return load_prior(prior, "cpu")
     return None
