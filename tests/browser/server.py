@@ -10,7 +10,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -65,3 +65,10 @@ def _wait(url: str, server: subprocess.Popen, seconds: float = 60) -> None:
             pause.wait(0.25)
         assert server.poll() is None, "the server ended at once; is streamlit installed?"
     raise TimeoutError(f"{url} does not answer")
+
+
+def serve_script(folder: Path, text: str) -> AbstractContextManager[str]:
+    """Streamlit with this script instead of the app."""
+    script = folder / "script.py"
+    script.write_text(text)
+    return serve(folder, script)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.screenshots import keep
-from tests.browser.server import serve
+from tests.browser.server import serve_script
 
 pytestmark = pytest.mark.browser
 NAMES = [f"Diffusion, {a}°, 10 000 photons a ray" for a in (180, 120, 90, 60)]
@@ -27,10 +27,7 @@ BOXES = """() => {
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, browser):
-    folder = tmp_path_factory.mktemp("captions")
-    script = folder / "captions_app.py"
-    script.write_text(APP)
-    with serve(folder, script) as address:
+    with serve_script(tmp_path_factory.mktemp("captions"), APP) as address:
         yield address
 
 

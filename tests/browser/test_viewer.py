@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.server import serve
+from tests.browser.server import serve_script
 
 pytestmark = pytest.mark.browser
 # a bright block away from the middle slices, and a deviation in another corner
@@ -26,10 +26,7 @@ PIXEL = """(c, [u, v]) => {
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, browser):
-    folder = tmp_path_factory.mktemp("viewer")
-    script = folder / "viewer_app.py"
-    script.write_text(APP)
-    with serve(folder, script) as address:
+    with serve_script(tmp_path_factory.mktemp("viewer"), APP) as address:
         yield address
 
 
