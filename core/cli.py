@@ -141,10 +141,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes that make further drafts meanwhile, with the weights of the run itself",
     )
+    sub.add_argument("--draft-gpu", action="store_true", help="they compute on the GPU, not on the CPUs")
     sub.add_argument("--start", metavar="PRIOR", help="a prior whose weights a new run starts from")
     sub.add_argument("--compile", action="store_true", help="compile the network: for long runs on a GPU")
     sub.add_argument(
-        "--without", choices=("context", "surround", "coordinates"), help="leave an input out: an ablation"
+        "--without",
+        choices=("context", "surround", "guide", "coordinates"),
+        help="leave an input out: an ablation",
     )
     sub.add_argument(
         "--context",

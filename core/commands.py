@@ -148,6 +148,7 @@ def train(arguments: argparse.Namespace) -> None:
         num_drafts=arguments.drafts,
         draft_prior=arguments.draft_prior,
         draft_workers=arguments.draft_workers,
+        draft_gpu=arguments.draft_gpu,
         minutes=arguments.minutes,
         validate_every=arguments.validate_every,
         start=arguments.start,

@@ -100,7 +100,8 @@ def simulate(
     electronic_noise : float
         Standard deviation of the read-out, in photons.
     generator : torch.Generator or None
-        Source of the noise; None = a generator with seed 0.
+        Source of the noise, on whatever device it is; None = one with seed 0, on the CPU, so that all devices
+        measure the same.
     supersample : int or None
         Rays per detector pixel and direction, whose intensities are averaged; None = as many as the volume's
         voxels are smaller than a pixel, at most 4.
@@ -120,13 +121,12 @@ def simulate(
         line_integrals = _line_integrals(volume, pg, supersample, A.backend)
     if photon_count is None:
         return Measurement(line_integrals, pg)
-    counts = expected_counts(line_integrals, photon_count)
-    generator = generator or torch.Generator(counts.device).manual_seed(0)
+    generator = generator or torch.Generator().manual_seed(0)
+    counts = expected_counts(line_integrals, photon_count).to(generator.device)
     counts = torch.poisson(counts, generator=generator)
     if electronic_noise:
-        counts = counts + electronic_noise * torch.randn(
-            counts.shape, generator=generator, device=counts.device
-        )
+        counts += electronic_noise * torch.randn(counts.shape, generator=generator, device=counts.device)
+    counts = counts.to(line_integrals.device)
     return from_counts(counts, pg, photon_count=photon_count, electronic_noise=electronic_noise)
 
 

@@ -1,5 +1,7 @@
 """Reconstruction with a prior whose answer is known: a network of zeros is the exact Gaussian denoiser."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from core.prior.denoiser import PatchPrior, Precond
 from core.prior.network import NetworkConfig
 from core.reconstruct.coarse import halved_grid, on_grid
 from core.reconstruct.diffusion import DataConsistency, diffusion
-from core.reconstruct.starts import STARTS, expected_error
+from core.reconstruct.starts import STARTS, expected_error, least_squares
 
 CONFIG = NetworkConfig(
     patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=()
@@ -142,6 +144,28 @@ def test_steps_tell_the_tiles_that_were_computed(small, gaussian):
         assert int(covered.max()) == 1
         assert bool(covered[small.data > 0].all())
     assert len({tiles.starts for tiles in tilings}) > 1
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_guided_prior_is_shown_the_least_squares_volume_of_the_scan(small, mirror):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=12))
+    m = simulate(small, A)
+    shown = []
+
+    class Watched(PatchPrior):
+        def __call__(self, x, sigma, *, guide, **options):
+            shown.append(guide)
+            return super().__call__(x, sigma, guide=guide, **options)
+
+    prior = Watched(Precond(replace(CONFIG, guided=True)), voxel_size=A.vg.voxel_size)
+    diffusion(A, m.projections, prior, num_steps=2, warm_start="sirt", mirror=mirror)
+    expected = PatchPrior.to_network(least_squares(A, m.projections))
+    assert len(shown) == (4 if mirror else 2)
+    for i, guide in enumerate(shown):
+        torch.testing.assert_close(guide, expected.flip(2) if mirror and i % 2 else expected)
+    # what it says fits the scan better than nothing, and worse than an estimate that knows what volumes look like
+    misfit = (A(least_squares(A, m.projections)) - m.projections).norm() / m.projections.norm()
+    assert 0 < float(misfit) < 0.2
 
 
 def test_samples_differ_where_the_data_say_nothing(gaussian):

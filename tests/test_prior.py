@@ -137,6 +137,40 @@ def test_inputs_can_be_switched_off_one_by_one(generator):
     assert all(not torch.allclose(outputs[0], o, atol=1e-6) for o in outputs[1:])
 
 
+def test_the_guide_is_cut_where_the_tile_is(generator):
+    """A network that gives its guide back, tile by tile, gives the guide; one that has none is told nothing."""
+    torch.manual_seed(0)
+    prior = PatchPrior(Precond(replace(TINY, guided=True)))
+    x, guide = (torch.rand(13, 20, 17, generator=generator) for _ in range(2))
+    told = []
+
+    class Echo(torch.nn.Module):
+        config = prior.config
+
+        def __init__(self):
+            super().__init__()
+            self.somewhere = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, inputs, sigma, factor, voxel_size):
+            told.append(inputs[:, self.config.channel["guide"]])
+            return told[-1]
+
+    prior.model = Echo()
+    torch.testing.assert_close(prior(x, 0.3, guide=guide, generator=generator), guide)
+    prior(x, 0.3, generator=generator)
+    assert bool((told[-1] == prior.config.mean).all())
+
+
+def test_a_guide_can_be_switched_off_and_is_none_of_a_prior_without_a_channel_for_it(generator):
+    x, guide = (torch.rand(16, 16, 16, generator=generator) for _ in range(2))
+    grid = PatchGrid((16, 16, 16), 8, (0, 4, 0))
+    guided, plain = exact(tiny(config=replace(TINY, guided=True))), exact(tiny())
+    with_it, without = guided(x, 0.5, grid=grid, guide=guide), guided(x, 0.5, grid=grid)
+    assert not torch.allclose(with_it, without, atol=1e-6)
+    torch.testing.assert_close(guided.without(guide=True)(x, 0.5, grid=grid, guide=guide), without)
+    assert torch.equal(plain(x, 0.5, grid=grid, guide=guide), plain(x, 0.5, grid=grid))
+
+
 def test_half_precision_changes_the_estimate_by_less_than_a_hundredth_of_the_noise(generator):
     """bfloat16 touches F alone, which enters D times c_out <= sigma: 8 bits of it are 0.4 % of sigma."""
     x = torch.rand(16, 8, 16, generator=generator)

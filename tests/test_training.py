@@ -65,12 +65,11 @@ def test_patches_carry_the_noise_they_say(scans):
 
 
 def test_patches_are_rarely_of_air_alone():
-    """Of a small body in much air a place drawn at random hits air alone about twice in three; the better of two, less
-    than half the time (0.67 squared = 0.45)."""
+    """Of the places that are drawn the half with most in it is taken."""
     hu = np.full((24, 64, 64), -1000, np.int16)
     hu[:, 20:36, 20:36] = 50
     source = PatchSource([Scan("rod", hu, (3.0, 2.0, 2.0))], CONFIG.data, network=TINY, volumes=4, crops=4)
-    clean = torch.cat([source.batch(step).clean for step in range(20)])
+    clean = torch.cat([source.batch(step).clean for step in range(60)])
     air = float((clean.flatten(1).std(1) < 1e-3).float().mean())
 
     def places(n: int) -> float:
@@ -82,7 +81,8 @@ def test_patches_are_rarely_of_air_alone():
         )
 
     alone = 1 - (1 - places(64)) ** 2
-    assert 0 < air < 0.8 * alone
+    # the better half of all places: twice as often with something in it; without the choice 0.97, for some grids are coarser
+    assert 0 < air < 0.9 * alone
 
 
 def test_patches_of_drafts_carry_the_errors_of_the_draft(scans, generator):
@@ -90,7 +90,7 @@ def test_patches_of_drafts_carry_the_errors_of_the_draft(scans, generator):
     clean = scans[0].hu
     _, y, x = np.meshgrid(*(np.arange(n) for n in clean.shape), indexing="ij")
     streaks = (200 * np.sin(0.9 * x + 0.4 * y)).astype(np.int16)
-    draft = Draft((clean + streaks).astype(np.int16)[None], clean, (3.0, 2.0, 2.0))
+    draft = Draft((clean + streaks).astype(np.int16)[None], clean, clean, (3.0, 2.0, 2.0))
     config = replace(CONFIG.data, draft_share=1.0)
     source = PatchSource(scans, config, drafts=[draft], network=TINY, volumes=4, crops=4)
     again = PatchSource(scans, config, drafts=[draft], network=TINY, volumes=4, crops=4)
@@ -108,6 +108,20 @@ def test_patches_of_drafts_carry_the_errors_of_the_draft(scans, generator):
             assert float(waves.amax() / waves.median()) > 4  # white noise of 512 voxels has about 3
 
 
+def test_patches_of_drafts_come_with_their_guide(scans):
+    """Here the guide is the clean volume, mirrored with it and cut at the same places; patches of white noise have none."""
+    clean = scans[0].hu
+    draft = Draft((clean + 50).astype(np.int16)[None], clean, clean, (3.0, 2.0, 2.0))
+    network = replace(TINY, guided=True)
+    for share in (1.0, 0.0):
+        config = replace(CONFIG.data, draft_share=share, drop=0.0)
+        source = PatchSource(scans, config, drafts=[draft], network=network, volumes=4, crops=4)
+        for step in range(3):
+            batch = source.batch(step)
+            guide = batch.inputs[:, network.channel["guide"]]
+            assert torch.equal(guide, batch.clean if share else torch.full_like(guide, network.mean))
+
+
 def test_drafts_are_reconstructions_of_what_they_are_said_to_be_of(tmp_path, scans):
     config = DataConfig(voxel_xy=(2.0, 3.0), voxel_z=(3.0, 4.0))
     drafts = make_drafts(scans, 2, tmp_path, config)
@@ -115,6 +129,8 @@ def test_drafts_are_reconstructions_of_what_they_are_said_to_be_of(tmp_path, sca
         assert draft.hu.shape == (1, *draft.clean_hu.shape)
         error, contrast = (draft.hu[0] - draft.clean_hu).std(), draft.clean_hu.std()
         assert 0 < error < 0.7 * contrast
+        # streaks and noise, but of this volume: it explains most of it
+        assert np.corrcoef(draft.guide_hu.ravel(), draft.clean_hu.ravel())[0, 1] > 0.8
         assert all(3.0 <= draft.voxel_size[0] <= 4.1 and 2.0 <= v <= 3.1 for v in draft.voxel_size[1:])
     again = make_drafts([], 2, tmp_path, config)  # read, not made
     assert all(np.array_equal(a.hu, b.hu) for a, b in zip(drafts, again, strict=True))
@@ -189,7 +205,7 @@ def test_rate_rises_then_falls_to_its_floor():
 def test_validation_tells_what_is_left_of_a_drafts_error(scans):
     """All of it by a denoiser that takes the noise for part of the data; little by total variation, if it is stripes."""
     stripes = 60 * (-1) ** np.arange(36)
-    draft = Draft((scans[0].hu + stripes).astype(np.int16)[None], scans[0].hu, (3.0, 2.0, 2.0))
+    draft = Draft((scans[0].hu + stripes).astype(np.int16)[None], scans[0].hu, scans[0].hu, (3.0, 2.0, 2.0))
     left = {
         name: ValidationSet.of([], config, drafts=[draft], patches=4).left_of_drafts(Precond(config))
         for name, config in (("gaussian", BLANK), ("total variation", TINY))

@@ -41,11 +41,12 @@ class Draft:
     """Reconstructions of one sparse scan of a training volume, and the volume: HU as int16.
 
     hu (k, z, y, x): a quick one, and, if a prior was at hand, what the sampler made of it after some passes;
-    clean_hu (z, y, x).
+    clean_hu (z, y, x); guide_hu (z, y, x): by least squares, see `core.prior.network`.
     """
 
     hu: np.ndarray
     clean_hu: np.ndarray
+    guide_hu: np.ndarray
     voxel_size: Triple
 
 
@@ -60,7 +61,7 @@ class DataConfig:
     sigma_wide: float = 0.25  # share of levels drawn log-uniform from 1 to sigma_max instead
     sigma_max: float = 40.0
     slab: float = 0.5  # a volume is cropped along z to a random share of at least this
-    drop: float = 0.05  # share of volumes shown without context, surround or coordinates, each
+    drop: float = 0.05  # share of volumes shown without context, surround, guide or coordinates, each
     pool: int = 48  # resampled volumes kept
     refresh: int = 4  # steps after which one of them is replaced
     draft_finest: float = 1.6  # drafts have no finer voxels: their time goes with the fourth power
@@ -73,13 +74,15 @@ CANDIDATES = 2  # places drawn for each patch
 
 @dataclass(frozen=True, eq=False)
 class _Spoilt:
-    """A clean and a spoilt volume (z, y, x), network space, how far apart they are (), and how far the prior is told ()."""
+    """A clean and a spoilt volume (z, y, x), network space, how far apart they are (), how far the prior is told (), and
+    the guide (z, y, x), of a draft."""
 
     clean: Tensor
     noisy: Tensor
     level: Tensor
     sigma: Tensor
     voxel_size: Triple
+    guide: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +133,7 @@ class PatchSource:
             )
         self.scans, self.config, self.network = list(scans), config, network
         self.volumes, self.crops, self.seed, self.device = volumes, crops, seed, torch.device(device)
-        self._drafts: list[tuple[Tensor, Tensor, Triple]] = []
+        self._drafts: list[tuple[Tensor, Tensor, Tensor, Triple]] = []
         for draft in drafts:
             self.add(draft)
         self._pool: dict[int, tuple[int, Tensor, Triple]] = {}
@@ -138,8 +141,10 @@ class PatchSource:
 
     def add(self, draft: Draft) -> None:
         """One more draft to draw from."""
-        rough, clean = (torch.from_numpy(hu).to(self.device) for hu in (draft.hu, draft.clean_hu))
-        self._drafts.append((rough, clean, draft.voxel_size))
+        rough, clean, guide = (
+            torch.from_numpy(hu).to(self.device) for hu in (draft.hu, draft.clean_hu, draft.guide_hu)
+        )
+        self._drafts.append((rough, clean, guide, draft.voxel_size))
 
     def batch(self, step: int) -> Batch:
         """The batch of step 0, 1, 2, ... Nothing in here waits for the device."""
@@ -176,12 +181,14 @@ class PatchSource:
 
     def _from_draft(self, rng: np.random.Generator, generator: torch.Generator) -> _Spoilt:
         """A draft with more or less of its error, and with white noise of at most that size added."""
-        hu, clean_hu, voxel_size = self._drafts[int(rng.integers(len(self._drafts)))]
+        hu, clean_hu, guide_hu, voxel_size = self._drafts[int(rng.integers(len(self._drafts)))]
         stage = int(rng.integers(len(hu)))
         start, stop = self._slab(len(clean_hu), rng)
-        rough, clean = (x[start:stop].to(torch.float32) / 1000 + 1 for x in (hu[stage], clean_hu))
+        rough, clean, guide = (
+            x[start:stop].to(torch.float32) / 1000 + 1 for x in (hu[stage], clean_hu, guide_hu)
+        )
         if rng.random() < 0.5:
-            rough, clean = rough.flip(2), clean.flip(2)
+            rough, clean, guide = rough.flip(2), clean.flip(2), guide.flip(2)
         error = float(rng.uniform(0.5, 1.2)) * (rough - clean)
         size = error.square().mean().sqrt()
         white = size * max(0.0, float(rng.uniform(-1, 1.5)))
@@ -189,7 +196,7 @@ class PatchSource:
         level = torch.hypot(size, white).clamp(min=SIGMA_LEAST)
         # in use the level is a guess, at first on the high side on purpose: the prior then takes more off
         guessed = (level * math.exp(float(rng.uniform(-0.6, 1.3)))).clamp(min=SIGMA_LEAST)
-        return _Spoilt(clean, noisy, level, guessed, voxel_size)
+        return _Spoilt(clean, noisy, level, guessed, voxel_size, guide)
 
     def _slab(self, depth: int, rng: np.random.Generator) -> tuple[int, int]:
         """First and last slice of a random part of a volume."""
@@ -198,14 +205,15 @@ class PatchSource:
         return start, start + kept
 
     def _patches(self, spoilt: _Spoilt, rng: np.random.Generator) -> Batch:
-        size, n, around = self.network.patch_size, self.crops, 1 + self.network.surrounds
+        size, n = self.network.patch_size, self.crops
         grid = PatchGrid((spoilt.clean.shape[0], spoilt.clean.shape[1], spoilt.clean.shape[2]), size)
-        volume, context = grid.pad(spoilt.clean), Context.of(grid.pad(spoilt.noisy), self.network)
+        guide = None if spoilt.guide is None else grid.pad(spoilt.guide)
+        volume, context = grid.pad(spoilt.clean), Context.of(grid.pad(spoilt.noisy), self.network, guide)
         starts, clean = self._cuts(volume, rng)
         inputs = network_inputs(context, starts, size)
-        for channels, nothing in ((slice(1, around), 0.5), (slice(around, -3), 0.5), (slice(-3, None), 0.0)):
+        for name, channels in self.network.channel.items():
             if rng.random() < self.config.drop:
-                inputs[:, channels] = nothing
+                inputs[:, channels] = 0.0 if name == "coordinates" else self.network.mean
         return Batch(
             inputs,
             spoilt.sigma.expand(n),

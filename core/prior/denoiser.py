@@ -31,6 +31,9 @@ from core.volume import MU_WATER, Shape, Triple
 AIR = 0.1
 """Network space: a voxel below it counts as air."""
 
+GUIDE_ERROR = 0.3
+"""About how far a guide is off, root mean square, network space: the network sees it divided by that and the data's spread."""
+
 
 class Denoiser(Protocol):
     """D(x, sigma): the expected clean x (z, y, x) given x with white noise of deviation sigma."""
@@ -43,20 +46,27 @@ class Context:
     """What all tiles of one pass share: the noisy volume, seen from further away.
 
     padded (z, y, x): the volume; coarse: by how much it is reduced, and its average over cubes of so many voxels; whole
-    (P, P, P): its average on the tile's grid; factor: by how much that average lowers the noise.
+    (P, P, P): its average on the tile's grid; factor: by how much that average lowers the noise; guide (z, y, x): None
+    where the network has no channel for it.
     """
 
     padded: Tensor
     coarse: dict[int, Tensor]
     whole: Tensor
     factor: float
+    guide: Tensor | None = None
 
     @classmethod
-    def of(cls, padded: Tensor, config: NetworkConfig) -> Context:
+    def of(cls, padded: Tensor, config: NetworkConfig, guide: Tensor | None = None) -> Context:
+        """guide (z, y, x), padded too; None = there is none, of which the network is told."""
+        if not config.guided:
+            guide = None
+        elif guide is None:
+            guide = torch.full_like(padded, config.mean)
         shape = (padded.shape[0], padded.shape[1], padded.shape[2])
         size, by = config.patch_size, config.context_by
         whole, factor = global_context(padded, size, by), context_noise_factor(shape, size, by)
-        return cls(padded, {f: reduced(padded, f) for f in config.factors}, whole, factor)
+        return cls(padded, {f: reduced(padded, f) for f in config.factors}, whole, factor, guide)
 
 
 class Precond(nn.Module):
@@ -85,12 +95,12 @@ class Precond(nn.Module):
         c_skip = sd**2 / (sigma**2 + sd**2)
         c_out = sigma * sd * (sigma**2 + sd**2).rsqrt()
         centred = inputs[:, :-3] - config.mean
-        noise = torch.cat([sigma, *(sigma * f**-1.5 for f in config.factors), sigma * factor], 1)
+        guide = [torch.full_like(sigma, GUIDE_ERROR)] * config.guided
+        noise = torch.cat([sigma, *(sigma * f**-1.5 for f in config.factors), *guide, sigma * factor], 1)
         seen = centred * (noise**2 + sd**2).rsqrt()
-        if not config.use_surround:
-            seen[:, 1:-1] = 0
-        if not config.use_context:
-            seen[:, -1] = 0
+        for name in ("surround", "guide", "context"):
+            if not getattr(config, f"use_{name}"):
+                seen[:, config.channel[name]] = 0
         place = inputs[:, -3:] if config.use_coordinates else torch.zeros_like(inputs[:, -3:])
         conditions = torch.cat(
             [sigma.flatten(1).log(), (sigma * factor).flatten(1).log() / 4, voxel_size.to(inputs).log()], 1
@@ -116,9 +126,10 @@ def network_inputs(context: Context, starts: Starts, patch_size: int) -> Tensor:
 
 
 def near(context: Context, starts: Starts, patch_size: int) -> Tensor:
-    """Each tile and its surroundings (n, 1 + surrounds, P, P, P): what no other tile has."""
+    """Each tile, its surroundings and its guide (n, c, P, P, P): what no other tile has."""
     around = [surround(coarse, starts, patch_size, factor) for factor, coarse in context.coarse.items()]
-    return torch.stack([cut(context.padded, starts, patch_size), *around], 1)
+    guide = [] if context.guide is None else [cut(context.guide, starts, patch_size)]
+    return torch.stack([cut(context.padded, starts, patch_size), *around, *guide], 1)
 
 
 def joined_inputs(parts: Tensor, whole: Tensor, place: Tensor) -> Tensor:
@@ -169,13 +180,14 @@ class PatchPrior:
         return self._with(self.model, voxel_size)
 
     def without(
-        self, *, context: bool = False, surround: bool = False, coordinates: bool = False
+        self, *, context: bool = False, surround: bool = False, guide: bool = False, coordinates: bool = False
     ) -> PatchPrior:
         """The same weights with inputs switched off: shows what each is worth."""
         config = replace(
             self.config,
             use_context=self.config.use_context and not context,
             use_surround=self.config.use_surround and not surround,
+            use_guide=self.config.use_guide and not guide,
             use_coordinates=self.config.use_coordinates and not coordinates,
         )
         model = Precond.__new__(Precond)
@@ -208,6 +220,7 @@ class PatchPrior:
         keep: Tensor | None = None,
         on_tiles: Callable[[int, int], None] | None = None,
         grid: PatchGrid | None = None,
+        guide: Tensor | None = None,
     ) -> Tensor:
         """Denoise a whole volume.
 
@@ -225,13 +238,16 @@ class PatchPrior:
             Told after each batch of tiles; may raise StopIteration, which is passed on.
         grid : PatchGrid or None
             The tiling, instead of a random one.
+        guide : Tensor (z, y, x) or None
+            A least-squares reconstruction of the scan that x comes from, network space; see `core.prior.network`.
         """
         if not sigma > 0:
             raise ValueError(f"the noise level sigma must be above 0, got {sigma}.")
         size = self.config.patch_size
         shape = (x.shape[0], x.shape[1], x.shape[2])
         grid = grid or PatchGrid.random(shape, size, generator=generator)
-        context = Context.of(grid.pad(x.to(self.device, torch.float32)), self.config)
+        guide = None if guide is None else grid.pad(guide.to(self.device, torch.float32))
+        context = Context.of(grid.pad(x.to(self.device, torch.float32)), self.config, guide)
         denoised = torch.zeros_like(context.padded)
         batches = list(grid.batches(self.tile_batch, None if keep is None else grid.pad(keep)))
         done, total = 0, sum(len(starts) for starts in batches)

@@ -1,9 +1,12 @@
 """The denoising network F: a 3D U-Net on patches that knows where it is and what surrounds it.
 
 Channels of the input, all on the patch's grid (P, P, P): the noisy patch; its surroundings at half the resolution, and
-at a quarter; the whole noisy volume averaged to the patch's grid; three coordinates; the patch smoothed by total
-variation at several strengths. Patch and surroundings lie concentric, the whole volume is the global context of Yang
-et al. 2025 (arXiv 2512.18161), the coordinates are its positions.
+at a quarter; the guide, where there is one; the whole noisy volume averaged to the patch's grid; three coordinates; the
+patch smoothed by total variation at several strengths. Patch and surroundings lie concentric, the whole volume is the
+global context of Yang et al. 2025 (arXiv 2512.18161), the coordinates are its positions.
+
+The guide is a least-squares reconstruction of the scan, streaks, noise and all: what every ray through a voxel says of
+it, which a start that is regularised has given up in part. (Jin et al. 2017, FBPConvNet, learn from such alone)
 
 Three parts, each for what it is cheap at. The trunk, a U-Net behind a space-to-depth stem that moves 2 x 2 x 2 voxels
 into channels, sees far. It is blind to the difference between a pattern and the same pattern one voxel further, so
@@ -22,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CONTEXTS = ("area", "trilinear")
-INPUT_OPTIONS = ("use_context", "use_surround", "use_coordinates", "context_by")
+INPUT_OPTIONS = ("use_context", "use_surround", "use_guide", "use_coordinates", "context_by")
 NUM_CONDITIONS = 5
 NUM_WAVES = 5
 NUM_SPREAD = 8  # channels that the trunk hands to the layers at full resolution
@@ -42,9 +45,11 @@ class NetworkConfig:
     sigma_data: float = 0.5  # standard deviation of the data, network units
     mean: float = 0.5  # mean of the data, network units
     surrounds: int = 1  # surroundings shown: at 1/2, 1/4 of the resolution
+    guided: bool = False  # has a channel for the guide
     # below: the paper's choices, other values are ablations
     use_context: bool = True
     use_surround: bool = True
+    use_guide: bool = True
     use_coordinates: bool = True
     context_by: str = "area"  # how the whole volume is reduced for the context: "area" or "trilinear"
 
@@ -70,14 +75,25 @@ class NetworkConfig:
 
     @property
     def num_inputs(self) -> int:
-        """Channels: patch, surroundings, whole volume, three coordinates."""
-        return 1 + self.surrounds + 1 + 3
+        """Channels: patch, surroundings, guide, whole volume, three coordinates."""
+        return 1 + self.surrounds + self.guided + 1 + 3
+
+    @property
+    def channel(self) -> dict[str, slice]:
+        """Where the inputs that can be switched off lie among the channels."""
+        around, guided = 1 + self.surrounds, 1 + self.surrounds + self.guided
+        return {
+            "surround": slice(1, around),
+            "guide": slice(around, guided),
+            "context": slice(guided, guided + 1),
+            "coordinates": slice(guided + 1, None),
+        }
 
 
 PRESETS: dict[str, NetworkConfig] = {
     "small": NetworkConfig(),  # 4.8 M parameters: a laptop's
     "base": NetworkConfig(  # 27 M parameters: trained on a GPU, used anywhere
-        channels=(64, 128, 256), blocks=(2, 2, 3), fine_channels=32, embed=256, surrounds=2
+        channels=(64, 128, 256), blocks=(2, 2, 3), fine_channels=32, embed=256, surrounds=2, guided=True
     ),
 }
 
@@ -174,7 +190,7 @@ class PatchUNet(nn.Module):
                 self.grow.append(MPConv(width[level + 1], channels, 1))
 
         self.spread = MPConv(width[0], 8 * NUM_SPREAD, 1)
-        self.fine_in = MPConv(NUM_SPREAD + 1 + num_smooth + 1, config.fine_channels, 3)
+        self.fine_in = MPConv(NUM_SPREAD + 1 + config.guided + num_smooth + 1, config.fine_channels, 3)
         self.fine = nn.ModuleList(
             Block(config.fine_channels, config.fine_channels, embed) for _ in range(config.fine_blocks)
         )
@@ -197,9 +213,13 @@ class PatchUNet(nn.Module):
 
     def forward(self, inputs: Tensor, smooth: Tensor, conditions: Tensor) -> Tensor:
         embedding = self.condition(conditions)
-        patch, ones = inputs[:, :1], torch.ones_like(inputs[:, :1])
+        patch, guide, ones = (
+            inputs[:, :1],
+            inputs[:, self.config.channel["guide"]],
+            torch.ones_like(inputs[:, :1]),
+        )
         features = depth_to_space(self.spread(mp_silu(self._trunk(inputs, smooth, embedding))))
-        x = self.fine_in(channels_last(torch.cat([features, patch, smooth, ones], 1)))
+        x = self.fine_in(channels_last(torch.cat([features, patch, guide, smooth, ones], 1)))
         for block in self.fine:
             x = block(x, embedding)
         out = self.head(mp_silu(normalize(x, (1,))), gain=self.head_gain)

@@ -45,11 +45,12 @@ class ValidationSet:
                 batches[sigma].append(_patches(clean, noisy, sigma, voxel_size, network, patches))
         spoilt = []
         for draft in drafts:
-            clean, rough = (
-                torch.from_numpy(hu).to(torch.float32) / 1000 + 1 for hu in (draft.clean_hu, draft.hu[-1])
+            clean, rough, guide = (
+                torch.from_numpy(hu).to(torch.float32) / 1000 + 1
+                for hu in (draft.clean_hu, draft.hu[-1], draft.guide_hu)
             )
             level = float((rough - clean).square().mean().sqrt())
-            spoilt.append(_patches(clean, rough, level, draft.voxel_size, network, patches))
+            spoilt.append(_patches(clean, rough, level, draft.voxel_size, network, patches, guide))
         return cls(batches, spoilt)
 
     def rmse(self, model: Precond) -> dict[float, float]:
@@ -91,12 +92,19 @@ def _error(model: Precond, batch: Batch) -> Tensor:
 
 
 def _patches(
-    clean: Tensor, noisy: Tensor, sigma: float, voxel_size: Triple, network: NetworkConfig, count: int
+    clean: Tensor,
+    noisy: Tensor,
+    sigma: float,
+    voxel_size: Triple,
+    network: NetworkConfig,
+    count: int,
+    guide: Tensor | None = None,
 ) -> Batch:
-    """Every other one of the patches with most in them, of two volumes (z, y, x) in network space."""
+    """Every other one of the patches with most in them, of two volumes and the guide (z, y, x) in network space."""
     size = network.patch_size
     tiles = PatchGrid((clean.shape[0], clean.shape[1], clean.shape[2]), size, (size // 8 * 4,) * 3)
-    padded, context = tiles.pad(clean), Context.of(tiles.pad(noisy), network)
+    guide = None if guide is None else tiles.pad(guide)
+    padded, context = tiles.pad(clean), Context.of(tiles.pad(noisy), network, guide)
     spread = cut(padded, tiles.starts, size).flatten(1).std(1)
     starts = [tiles.starts[i] for i in spread.argsort(descending=True)[: 2 * count : 2]]
     n = len(starts)

@@ -26,7 +26,7 @@ from core.projector import Projector
 from core.reconstruct.calibration import Calibration
 from core.reconstruct.coarse import halved_grid, on_grid
 from core.reconstruct.consistency import DataConsistency
-from core.reconstruct.starts import STARTS, expected_error, seen_angles
+from core.reconstruct.starts import STARTS, expected_error, least_squares, seen_angles
 from core.volume import Shape
 
 SIGMA_OF_NOISE = 10.0  # noise level from which a volume is made of noise alone
@@ -147,16 +147,18 @@ def diffusion(
     if start_noise is None:
         start_noise = 0.0 if num_samples == 1 else sigma_max / 3
     keep = None if warm is None else _not_air(warm)
+    guide = PatchPrior.to_network(least_squares(A, y, weights)) if prior.config.guided else None
     samples = _Samples(num_samples, num_steps, consistency, scale, callback, warm, generator, passes)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         grid = PatchGrid.random(A.domain_shape, prior.config.patch_size, generator=generator)
         samples.tiles = grid.used(keep)
-        denoised = prior(x, sigma, keep=keep, grid=grid)
+        denoised = prior(x, sigma, keep=keep, grid=grid, guide=guide)
         if not mirror:
             return denoised
-        other = None if keep is None else keep.flip(2)
-        return (denoised + prior(x.flip(2), sigma, keep=other, generator=generator).flip(2)) / 2
+        seen, shown = (None if v is None else v.flip(2) for v in (keep, guide))
+        mirrored = prior(x.flip(2), sigma, keep=seen, guide=shown, generator=generator)
+        return (denoised + mirrored.flip(2)) / 2
 
     pending = state_of("sample", passes)
     while samples.wanted:

@@ -29,7 +29,7 @@ class DraftWorkers:
     Parameters
     ----------
     count : int
-        Processes; they share the CPUs and leave the GPU alone.
+        Processes; they share the CPUs.
     read_scans : f() -> list of Scan
         Importable; called once in each process.
     folder : Path
@@ -37,6 +37,9 @@ class DraftWorkers:
     priors : list of str or Path
         The first of them that is there when a draft is begun is used; none: quick reconstructions only.
     seed : int
+    gpu : bool
+        Whether they compute on the GPU, in turn with the training, where a draft takes a second or two; else they
+        leave it alone.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class DraftWorkers:
         *,
         priors: Sequence[str | Path] = (),
         seed: int = 0,
+        gpu: bool = False,
     ) -> None:
         self.folder, self._seen = folder, set[Path]()
         threads = max(1, (os.cpu_count() or 1) // max(1, count))
@@ -55,7 +59,16 @@ class DraftWorkers:
         self._processes = [
             context.Process(
                 target=_work,
-                args=(range(k, MOST_DRAFTS, count), read_scans, folder, config, list(priors), seed, threads),
+                args=(
+                    range(k, MOST_DRAFTS, count),
+                    read_scans,
+                    folder,
+                    config,
+                    list(priors),
+                    seed,
+                    threads,
+                    gpu,
+                ),
                 daemon=True,
             )
             for k in range(count)
@@ -88,8 +101,10 @@ def _work(
     priors: list[str | Path],
     seed: int,
     threads: int,
+    gpu: bool,
 ) -> None:
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if not gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     kernels.NUM_THREADS = threads
     torch.set_num_threads(threads)
     os.nice(10)
@@ -104,5 +119,5 @@ def _work(
 def _first(priors: list[str | Path]) -> PatchPrior | None:
     for prior in priors:
         if prior_path(prior).exists():
-            return load_prior(prior, "cpu")
+            return load_prior(prior)
     return None

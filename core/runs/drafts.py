@@ -20,10 +20,11 @@ from core.prior.denoiser import PatchPrior
 from core.progress import Step
 from core.reconstruct.diffusion import diffusion
 from core.reconstruct.iterative import sirt, tv
+from core.reconstruct.starts import least_squares
 from core.runs.config import ScanConfig
 from core.runs.prepare import Prepared, scan_volume
 from core.runs.writing import write_arrays
-from core.volume import MU_WATER, Volume, VolumeGeometry, resample
+from core.volume import MU_WATER, Volume, VolumeGeometry, hu_from_mu, resample
 
 
 def make_drafts(
@@ -54,12 +55,13 @@ def draft_path(folder: Path, seed: int, i: int) -> Path:
 
 
 def write_draft(path: Path, draft: Draft) -> None:
-    write_arrays(path, {"hu": draft.hu, "clean_hu": draft.clean_hu, "voxel_size": np.array(draft.voxel_size)})
+    volumes = {"hu": draft.hu, "clean_hu": draft.clean_hu, "guide_hu": draft.guide_hu}
+    write_arrays(path, {**volumes, "voxel_size": np.array(draft.voxel_size)})
 
 
 def read_draft(path: Path) -> Draft:
     with np.load(path, allow_pickle=False) as file:
-        return Draft(file["hu"], file["clean_hu"], tuple(file["voxel_size"].tolist()))
+        return Draft(file["hu"], file["clean_hu"], file["guide_hu"], tuple(file["voxel_size"].tolist()))
 
 
 def draw_draft(
@@ -69,19 +71,24 @@ def draw_draft(
     prepared = draw_scan(scans, config, rng)
     iterates = [_quick(prepared, rng)] if prior is None else _sampled(prepared, prior, rng)
     reference = prepared.reference
-    rough = torch.stack([Volume(x, reference.geometry).hu for x in iterates])
-    as_int = [hu.round().clamp(-2000, 8000).to(torch.int16).numpy() for hu in (rough, reference.hu)]
-    return Draft(as_int[0], as_int[1], reference.geometry.voxel_size)
+    measurement = prepared.measurement
+    guide = least_squares(prepared.A, measurement.projections, measurement.weights)
+    hu, clean_hu, guide_hu = (
+        hu_from_mu(x).round().clamp(-2000, 8000).to("cpu", torch.int16)
+        for x in (torch.stack(iterates), reference.data, guide)
+    )
+    return Draft(hu.numpy(), clean_hu.numpy(), guide_hu.numpy(), reference.geometry.voxel_size)
 
 
 def draw_scan(scans: Sequence[Scan], config: DataConfig, rng: np.random.Generator) -> Prepared:
-    """A random scan of a random training volume on a random grid."""
+    """A random scan of a random training volume on a random grid; on the GPU if there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     weights = np.array([s.weight for s in scans])
     scan = scans[int(rng.choice(len(scans), p=weights / weights.sum()))]
     most = max(1, round(150 / scan.voxel_size[0]))  # many short ones teach more than few long ones
     start = int(rng.integers(max(1, len(scan.hu) - most + 1)))
     hu = np.ascontiguousarray(scan.hu[start : start + most])
-    volume = Volume.from_hu(torch.from_numpy(hu), VolumeGeometry(hu.shape, scan.voxel_size))
+    volume = Volume.from_hu(torch.from_numpy(hu).to(device), VolumeGeometry(hu.shape, scan.voxel_size))
     edges = []
     for (low, high), native in zip(
         (config.voxel_z, config.voxel_xy), (scan.voxel_size[0], scan.voxel_size[2]), strict=True

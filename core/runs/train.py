@@ -37,6 +37,7 @@ def train(
     num_drafts: int = 0,
     draft_prior: str | None = None,
     draft_workers: int = 0,
+    draft_gpu: bool = False,
     minutes: float | None = None,
     validate_every: int = 500,
     start: str | None = None,
@@ -60,6 +61,8 @@ def train(
         A prior's name or file: what the sampler makes of the drafts with it is trained on too.
     draft_workers : int
         Processes that make further drafts while training goes on, with its own weights as soon as some are saved.
+    draft_gpu : bool
+        They compute on the GPU, in turn with the training, instead of on CPUs.
     cache : Path or None
         Decoded volumes are kept here.
     say : f(text)
@@ -103,6 +106,7 @@ def train(
                 config.data,
                 priors=[out / "prior.safetensors", *([] if draft_prior is None else [draft_prior])],
                 seed=config.seed + 1,
+                gpu=draft_gpu,
             )
             more = stack.enter_context(workers).fresh
         trainer = Trainer(

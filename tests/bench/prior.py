@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--volumes", default=",".join(VOLUMES))
     parser.add_argument("--settings", default=",".join(SETTINGS))
     parser.add_argument("--prior", default=DEFAULT)
-    parser.add_argument("--without", choices=INPUTS, help="an input of the prior to switch off")
+    parser.add_argument("--without", choices=(*INPUTS, "guide"), help="an input of the prior to switch off")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of diffusion"
     )
