@@ -227,7 +227,7 @@ def reconstruct(
     resume: State | None = None,
     **options: Any,
 ) -> Result:
-    """Reconstruct a measurement on A's grid.
+    """Reconstruct a measurement on A's grid. Computed where A computes; the result lies where the measurement does.
 
     Parameters
     ----------
@@ -263,9 +263,10 @@ def reconstruct(
         raise ValueError(f"{method} needs a prior: pass prior=load_prior().")
     if chosen.needs_prior and prior.voxel_size != A.vg.voxel_size:
         prior = prior.at(A.vg.voxel_size)
+    home = measurement.projections.device
+    measurement = measurement.to(A.device)
     if resume is not None:
-        device = measurement.projections.device
-        resume = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in resume.items()}
+        resume = {name: v.to(A.device) if isinstance(v, Tensor) else v for name, v in resume.items()}
     if callback is None:
         from core.show import notebook_progress
 
@@ -296,14 +297,14 @@ def reconstruct(
     with PeakMemory() as memory, torch.inference_mode():
         out = chosen.run(A, measurement, params, prior, watch, state_of("method", resume))
     x, std = out if isinstance(out, tuple) else (out, None)
-    x = x.clone() if x.is_inference() else x
+    x, std = x.detach().to(home).clone(), None if std is None else std.detach().to(home).clone()
     return Result(
-        volume=Volume(x.detach(), A.vg, chosen.label),
+        volume=Volume(x, A.vg, chosen.label),
         method=method,
         params=asdict(params),
         status="stopped" if stopped else "done",
         seconds=before + time.perf_counter() - started - told,
         peak_memory_mb=memory.peak_mb,
         residuals=tuple(residuals),
-        std=None if std is None else Volume(std.detach().clone(), A.vg, f"{chosen.label}, deviation"),
+        std=None if std is None else Volume(std, A.vg, f"{chosen.label}, deviation"),
     )
