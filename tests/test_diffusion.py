@@ -10,7 +10,7 @@ from core.prior.denoiser import PatchPrior, Precond
 from core.prior.network import NetworkConfig
 from core.reconstruct.coarse import halved_grid, on_grid
 from core.reconstruct.diffusion import DataConsistency, diffusion
-from core.reconstruct.starts import STARTS, expected_error, least_squares
+from core.reconstruct.starts import GUIDE_VIEWS, STARTS, expected_error, least_squares
 
 CONFIG = NetworkConfig(
     patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=()
@@ -163,6 +163,9 @@ def test_a_guided_prior_is_shown_the_least_squares_volume_of_the_scan(small, mir
     assert len(shown) == (4 if mirror else 2)
     for i, guide in enumerate(shown):
         torch.testing.assert_close(guide, expected.flip(2) if mirror and i % 2 else expected)
+    few = A.subset(range(GUIDE_VIEWS - 1))
+    diffusion(few, m.subset(range(GUIDE_VIEWS - 1)).projections, prior, num_steps=1, warm_start="sirt")
+    assert shown[-1] is None
     # what it says fits the scan better than nothing, and worse than an estimate that knows what volumes look like
     misfit = (A(least_squares(A, m.projections)) - m.projections).norm() / m.projections.norm()
     assert 0 < float(misfit) < 0.2

@@ -26,7 +26,7 @@ from core.projector import Projector
 from core.reconstruct.calibration import Calibration
 from core.reconstruct.coarse import halved_grid, on_grid
 from core.reconstruct.consistency import DataConsistency
-from core.reconstruct.starts import STARTS, expected_error, least_squares, seen_angles
+from core.reconstruct.starts import GUIDE_VIEWS, STARTS, expected_error, least_squares, seen_angles
 from core.volume import Shape
 
 SIGMA_OF_NOISE = 10.0  # noise level from which a volume is made of noise alone
@@ -147,7 +147,8 @@ def diffusion(
     if start_noise is None:
         start_noise = 0.0 if num_samples == 1 else sigma_max / 3
     keep = None if warm is None else _not_air(warm)
-    guide = PatchPrior.to_network(least_squares(A, y, weights)) if prior.config.guided else None
+    guided = prior.config.guided and prior.config.use_guide and A.pg.num_views >= GUIDE_VIEWS
+    guide = PatchPrior.to_network(least_squares(A, y, weights)) if guided else None
     samples = _Samples(num_samples, num_steps, consistency, scale, callback, warm, generator, passes)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:

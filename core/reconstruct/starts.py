@@ -55,6 +55,8 @@ STARTS: dict[str, Start | None] = {
 
 
 GUIDE_ITERATIONS = 10
+GUIDE_VIEWS = 12
+"""With fewer views least squares tell more of the rays than of the object, and the prior does better without."""
 
 
 def least_squares(A: Projector, y: Tensor, weights: Tensor | None = None) -> Tensor:

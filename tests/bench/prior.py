@@ -1,9 +1,10 @@
 """The prior against total variation at its best, on held-out volumes: the tables of the model card.
 
     python -m tests.bench.prior FOLDER [--volumes NAME,NAME] [--settings NAME,NAME] [--prior FILE] \
-        [--without context|surround|coordinates] [--set NAME=VALUE]
+        [--without context|surround|guide|coordinates] [--set NAME=VALUE] [--grid ZxYxX]
 
-Grid 64 x 128 x 128, scans simulated from the volumes at their own resolution. Total variation is run at several
+Grid 64 x 128 x 128 if no other is asked for, of at most as many slices as the volume has; scans simulated from the volumes at
+their own resolution. Total variation is run at several
 weights and the one with the best PSNR is reported, per volume and setting; the prior runs with its defaults.
 """
 
@@ -23,6 +24,7 @@ from core.runs.config import ScanConfig
 from core.runs.prepare import scan_volume
 from core.runs.prior import INPUTS
 from core.scan.library import load_volume
+from core.volume import Shape
 
 VOLUMES = ("popi_4dct_phase00", "lidc_idri_0293", "lung_petct_dx_a0001")
 SETTINGS: dict[str, dict] = {
@@ -42,11 +44,12 @@ GRID = (64, 128, 128)
 
 
 def measure(
-    path: Path, setting: str, prior: PatchPrior, params: dict[str, Any]
+    path: Path, setting: str, prior: PatchPrior, params: dict[str, Any], grid: Shape = GRID
 ) -> dict[str, tuple[float, float, float]]:
     """PSNR, SSIM and seconds of total variation at its best weight, and of the prior."""
-    scan = ScanConfig(source=str(path), grid=GRID, **SETTINGS[setting])
-    prepared = scan_volume(load_volume(path), scan)
+    volume = load_volume(path)
+    grid = (min(grid[0], volume.shape[0]), *grid[1:])
+    prepared = scan_volume(volume, ScanConfig(source=str(path), grid=grid, **SETTINGS[setting]))
     rows: dict[str, tuple[float, float, float]] = {}
     for name, chosen in [("tv", {"lam": lam}) for lam in WEIGHTS] + [("diffusion", params)]:
         started = time.perf_counter()
@@ -61,6 +64,11 @@ def measure(
     return rows
 
 
+def shape_of(text: str) -> Shape:
+    z, y, x = (int(n) for n in text.split("x"))
+    return z, y, x
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
@@ -71,6 +79,7 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of diffusion"
     )
+    parser.add_argument("--grid", default=GRID, type=shape_of, metavar="ZxYxX")
     arguments = parser.parse_args()
     prior = load_prior(arguments.prior)
     if arguments.without:
@@ -82,7 +91,7 @@ def main() -> None:
     for volume in arguments.volumes.split(","):
         path = next(arguments.folder.glob(f"{volume}.*"))
         for setting in arguments.settings.split(","):
-            rows = measure(path, setting, prior, params)
+            rows = measure(path, setting, prior, params, arguments.grid)
             (a, b, c), (d, e, f) = rows["tv"], rows["diffusion"]
             print(
                 f"| `{volume}` | {setting} | {a:.2f} / {b:.3f} | {d:.2f} / {e:.3f} | {d - a:+.2f} | {c:.0f}, {f:.0f} |",
