@@ -10,7 +10,7 @@ import torch
 
 from core.runs.carry_out import carry_out
 from core.runs.config import RunConfig, ScanConfig
-from core.runs.store import RunStore
+from core.runs.store import RunStore, StoreError
 from core.runs.upkeep import thumbnail
 from core.runs.writing import disk_sentence
 from core.scan.library import load_volume
@@ -140,3 +140,10 @@ def test_a_clock_that_is_set_back_mixes_nothing_up(store, one, monkeypatch):
     assert seconds[0] >= 0
     assert {run.id for run in store.all_runs()} == {one, run_id}
     assert (store.find(config()), store.find(config(2))) == (run_id, one)
+
+
+def test_a_store_that_is_no_folder_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(StoreError, match=r"cannot be written.*TOMOPATCH_STORE") as caught:
+        RunStore(tmp_path / "store")
+    assert disk_sentence(caught.value) == str(caught.value)

@@ -69,7 +69,11 @@ def choose(scan: ScanConfig, runs: list[Run]) -> list[Run]:
 
 def failures() -> None:
     """What became of runs that were to be compared and left nothing."""
-    asked = [run for run in map(engine.known_run, state.compared()) if run is not None]
+    found = [engine.known_run(run_id) for run_id in state.compared()]
+    asked = [run for run in found if run is not None]
+    gone = len(found) - len(asked)
+    if gone:
+        st.warning(f"{words.gone(gone)} Choose others below or on Runs.")
     failed = [(words.method_label(r.config.method), r.message) for r in asked if r.status == "failed"]
     for sentence in words.without_volume(failed):
         st.warning(f"{sentence} Run it again on Reconstruct.")

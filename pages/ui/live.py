@@ -12,7 +12,7 @@ from core.reconstruct.methods import METHODS
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import FAST_METHODS, Progress
 from core.runs.run import ACTIVE, FINISHED, Run
-from pages.ui import engine, figures, replays, state, words
+from pages.ui import engine, figures, replays, shell, state, words
 from pages.ui.viewer import Shown, viewer, window_for
 
 POLL = 0.4  # seconds
@@ -49,6 +49,8 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
     replayed = False
     if now.status in ("failed", "cancelled"):
         ended(now)
+        if now.status == "failed":
+            st.page_link(shell.ACQUIRE, label="Change the scan on Acquire", icon=":material/arrow_forward:")
     else:
         _numbers(run, now)
         replayed = bar(run.id, now, _title(run), _outcome(run, now), instant=_instant(run))
@@ -164,7 +166,9 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
         ]
     else:
         told = [("Time", words.seconds(run.seconds), "Of the method alone.")]
-    for slot, (label, value, hint) in zip(st.columns(4), told, strict=False):
+    with st.container(key="numbers.live"):
+        slots = st.columns(4)
+    for slot, (label, value, hint) in zip(slots, told, strict=False):
         slot.metric(label, value, help=hint)
 
 

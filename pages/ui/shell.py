@@ -47,9 +47,19 @@ def show(page: Any) -> None:
     try:
         page.run()
     except OSError as error:
-        from core.runs.writing import disk_sentence
+        _disk_trouble(error)
 
-        st.error(disk_sentence(error))
+
+def _disk_trouble(error: OSError) -> None:
+    """What is wrong with the disk; without a store there is nothing else to be shown."""
+    from core.runs.store import StoreError
+    from core.runs.writing import disk_sentence
+    from pages.ui import words
+
+    st.error(words.sentence(disk_sentence(error)))
+    if isinstance(error, StoreError):
+        state.leave()
+        st.stop()
 
 
 def guard() -> None:
@@ -83,12 +93,15 @@ def missing(text: str, page: str) -> NoReturn:
 def close() -> None:
     """What follows each page: the address and the sidebar tell what it has chosen."""
     state.write_url()
-    _sidebar()
-    state.leave()
-    if state.scan() is None:
-        from pages.ui import demo
+    try:
+        _sidebar()
+        state.leave()
+        if state.scan() is None:
+            from pages.ui import demo
 
-        demo.prepare()  # last: all of the page is there by now
+            demo.prepare()  # last: all of the page is there by now
+    except OSError as error:
+        _disk_trouble(error)
 
 
 def stop() -> NoReturn:
@@ -102,12 +115,17 @@ def needed_scan() -> ScanConfig:
     from pages.ui import engine, words
 
     scan = state.scan()
+    if scan is None and (state.run_id() or state.compared()):
+        missing(f"{words.gone(1)} Choose another on Runs, or design a scan on Acquire.", RUNS)
     if scan is None:
         missing("**There is no scan yet.** Design one first, or start the demo on Home.", ACQUIRE)
     try:
         scan.geometry(engine.geometry(scan))
     except ValueError as error:
-        missing(f"**This scan cannot be used.** {words.plain(error)}", ACQUIRE)
+        missing(
+            f"**This scan cannot be used.** {words.plain(error)} Choose another volume or scan on Acquire.",
+            ACQUIRE,
+        )
     return scan
 
 

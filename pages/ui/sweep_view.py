@@ -81,6 +81,8 @@ def _view(sweep: SweepConfig, was_active: bool) -> None:
             st.markdown(
                 "**The first points come in a moment…**"
                 if active
+                else "**No point yet.** Each scan and method that gives a volume becomes one, with its pictures behind it."
+                if any(c.run is not None for c in cells)
                 else "**Ready.** Press *Run*: each scan and method becomes a point here, with its pictures behind it."
             )
     if chosen is not None:
@@ -106,8 +108,11 @@ def _progress(cells: list[Cell], active: list[Cell]) -> None:
             help="Leave the rest undone. What is done stays; Run goes on from there.",
         )
     told = words.without_volume([(_name(c), c.run.message) for c in failed if c.run is not None])
-    for sentence in told[:3]:
-        st.warning(f"{sentence} *Run* tries again what is missing.")
+    if told:
+        st.warning(f"{told[0]} *Run* tries again what is missing.")
+    if told[1:]:
+        with st.expander(f"And {len(told) - 1} more"):
+            st.markdown("\n\n".join(told[1:]))
 
 
 def _axes(sweep: SweepConfig) -> tuple[str, str]:
