@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from core.reconstruct.methods import METHODS
@@ -13,11 +13,12 @@ from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import FAST_METHODS, Progress
 from core.runs.run import ACTIVE, FINISHED, Run
 from pages.ui import engine, figures, replays, shell, state, words
-from pages.ui.viewer import Shown, viewer, window_for
+from pages.ui.viewer import Shown, viewer, waiting, window_for
 
 POLL = 0.4  # seconds
 CURVE_POLL = 2.0  # of the figures: a plot takes the browser longer than the pictures
 HEIGHT = 400  # of the pictures
+STILL = {"queued": "in the queue", "running": "still running"}
 BAR = "run_bar"  # page.css gives it its height
 SAMPLER = {"noisy": "Before the pass", "denoised": "Denoised", "x": "Fitted"}
 """What the diffusion sampler shows of a pass, in the order in which it comes about."""
@@ -117,6 +118,29 @@ def _bar(run_id: str, now: Progress, title: str, outcome: str, instant: bool) ->
     return chosen == "Replay"
 
 
+def at_work(
+    active: Sequence[tuple[Run[Any], str, Progress]], told: Callable[[Progress], str] = words.progress_words
+) -> None:
+    """A line about the runs that are not finished, and a button to cancel each."""
+    if not active:
+        st.caption("All of these runs are done.")
+        return
+    _, name, first = next((entry for entry in active if entry[2].status == "running"), active[0])
+    more = f"; {len(active) - 1} more to come" if len(active) > 1 else ""
+    bar, cancel = st.columns([5, 1.2], vertical_alignment="center")
+    bar.progress(first.share, text=f"{name}: {told(first)}{more}")
+    with cancel.popover("Cancel", width="stretch", help="Stop one of the runs and throw it away."):
+        for run, name, _ in active:
+            st.button(
+                f"Cancel {name}",
+                key=f"cancel.{run.id}",
+                on_click=engine.queue().cancel,
+                args=(run.id,),
+                width="stretch",
+                help="Stop this run and throw it away.",
+            )
+
+
 def _curve(run: Run[RunConfig]) -> None:
     """The figures of all steps so far."""
     now = engine.progress(run)
@@ -186,10 +210,8 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) 
         there["Reference"] = Shown("Reference", engine.reference_hu(reference, shape))
     parts = list(there.values())
     if now.status in ACTIVE:
-        air = np.full(shape, -1000, "<i2")
-        parts = [
-            there.get(name, Shown(name, air, "not yet")) for name in (*_labels(run).values(), "Reference")
-        ]
+        names = (*_labels(run).values(), "Reference")
+        parts = [there.get(name) or waiting(shape, name, "not yet") for name in names]
     if not parts:
         return
     sampler = METHODS[run.config.method].needs_prior

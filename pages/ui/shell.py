@@ -44,10 +44,18 @@ def show(page: Any) -> None:
     """Run the page; what is wrong with the disk is said in a sentence."""
     if page.title != TABLE[HOME]:
         loading.engine()
+    _way_back(page.title)
     try:
         page.run()
     except OSError as error:
         _disk_trouble(error)
+
+
+def _way_back(title: str) -> None:
+    """From a step of a lesson to its text; before the page, so that on Learn it is gone at once, however long that takes."""
+    with st.sidebar.container(key="way_back"):
+        if state.step_opened() and title != TABLE[LEARN]:
+            st.page_link(LEARN, label="Back to the lesson", icon=":material/school:")
 
 
 def _disk_trouble(error: OSError) -> None:
@@ -155,8 +163,6 @@ def _sidebar() -> None:
                     else _state(run.status)
                 )
                 _line("Run", f"{words.method_label(run.config.method)}, {done}")
-        if state.step_opened():
-            st.page_link(LEARN, label="Back to the lesson", icon=":material/school:")
         st.caption(
             "**Not for diagnosis.** Scans here are simulated; reconstructions can show what is not there "
             "and hide "
