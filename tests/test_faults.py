@@ -15,7 +15,7 @@ from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import JobQueue, wait
 from core.runs.store import RunStore, StoreError
 from core.runs.upkeep import thumbnail
-from core.runs.writing import disk_sentence
+from core.runs.writing import disk_sentence, write_array
 from core.scan.library import load_volume
 
 SCAN = ScanConfig("phantom:spheres", (4, 16, 16), num_views=4, same_grid=True)
@@ -191,3 +191,29 @@ def test_two_servers_on_one_store_do_a_run_once(store):
     finally:
         for queue in filter(None, (first, second)):
             queue.close()
+
+
+def test_an_array_that_is_cut_short_is_a_full_disk(tmp_path, monkeypatch):
+    def cut(file, data, **options):
+        raise OSError("65536 requested and 9184 written")  # as numpy says it
+
+    monkeypatch.setattr("numpy.save", cut)
+    with pytest.raises(OSError, match="space") as caught:
+        write_array(tmp_path / "a.npy", torch.zeros(3).numpy())
+    assert "disk is full" in disk_sentence(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_takes_the_room_of_its_replay_where_there_is_no_other(store, monkeypatch):
+    run_id = store.create(config())
+    history = store.run_folder(run_id) / "history"
+
+    def write(path, data):
+        if any(history.glob("*")):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_array(path, data)
+
+    monkeypatch.setattr("core.runs.store.write_array", write)
+    assert done(store, run_id)[-1]["status"] == "done"
+    assert store.result(run_id).volume.shape == (4, 16, 16)
+    assert not any(history.glob("*"))

@@ -93,7 +93,7 @@ class RunStore:
                 "schema": SCHEMA,
             }
             with self._new("volumes", digest) as beside:
-                np.save(beside / "data.npy", data)
+                write_array(beside / "data.npy", data)
                 (beside / "info.json").write_text(json.dumps(info))
         return digest
 

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import statistics
 import tempfile
 import time
@@ -191,7 +192,8 @@ def main() -> None:
             f"{slope:+.1f} MB a minute"
         )
     print(f"  went wrong: {len(figures.wrong)}; tracebacks in the server's log: {log.count('Traceback')}")
-    for text in figures.wrong[:12]:
+    ends = re.findall(r"^Traceback.*?\n(\w[^\n]*)$", log, re.MULTILINE | re.DOTALL)
+    for text in [*figures.wrong[:12], *ends[:12]]:
         print(f"    {text[:160]}")
 
 
