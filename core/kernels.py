@@ -13,9 +13,25 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from numba import njit
+
+
+def _nothing() -> None: ...
+
+
+def _can_cache() -> bool:
+    """Whether there is a folder for what was compiled: where none can be written, numba compiles nothing that is to be kept."""
+    try:
+        njit(cache=True)(_nothing)
+    except RuntimeError:
+        return False
+    return True
+
+
+CACHE = _can_cache()
 JIT: dict[str, Any] = {
     "nogil": True,
-    "cache": True,
+    "cache": CACHE,
     "error_model": "numpy",
     "fastmath": {"contract", "arcp", "nsz", "reassoc"},
 }

@@ -40,7 +40,8 @@ with controls:
 
 with pictures:
     if pg is None:
-        st.error(f"This combination does not work. {problem}")
+        with st.container(key="pinned.problem"):  # in sight of whoever is at the end of the form
+            st.error(f"**This combination does not work.** {problem} The scan before it is kept.")
         viewer(
             [Shown("Volume", engine.rounded(volume))],
             volume.geometry,

@@ -3,6 +3,8 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import time
 
 import pytest
@@ -10,9 +12,10 @@ import torch
 
 from core.runs.carry_out import carry_out
 from core.runs.config import RunConfig, ScanConfig
-from core.runs.store import RunStore
+from core.runs.jobs import JobQueue, wait
+from core.runs.store import RunStore, StoreError
 from core.runs.upkeep import thumbnail
-from core.runs.writing import disk_sentence
+from core.runs.writing import disk_sentence, write_array
 from core.scan.library import load_volume
 
 SCAN = ScanConfig("phantom:spheres", (4, 16, 16), num_views=4, same_grid=True)
@@ -140,3 +143,77 @@ def test_a_clock_that_is_set_back_mixes_nothing_up(store, one, monkeypatch):
     assert seconds[0] >= 0
     assert {run.id for run in store.all_runs()} == {one, run_id}
     assert (store.find(config()), store.find(config(2))) == (run_id, one)
+
+
+def test_a_store_that_is_no_folder_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(StoreError, match=r"cannot be written.*TOMOPATCH_STORE") as caught:
+        RunStore(tmp_path / "store")
+    assert disk_sentence(caught.value) == str(caught.value)
+
+
+def test_a_phantom_is_drawn_where_no_drawing_can_be_kept(store, monkeypatch):
+    fresh = load_volume("phantom:spheres", shape=(4, 8, 8))
+    monkeypatch.setattr("core.runs.drawings.alone", refuse(errno.EROFS))
+    assert torch.equal(store.phantom("phantom:spheres", (4, 8, 8)).data, fresh.data)
+    assert not list((store.root / "phantoms").glob("*"))
+
+
+def test_kernels_are_compiled_where_nothing_compiled_can_be_kept():
+    """An installation that may only be read, of somebody without a home: numba refuses to keep what it compiles."""
+    program = """
+from numba.core import caching
+caching.CacheImpl._locator_classes = []
+from core import Projector
+from core.kernels import JIT
+print(JIT["cache"])
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert told.stdout == "False\n", told.stderr
+
+
+def test_two_servers_on_one_store_do_a_run_once(store):
+    first = JobQueue(store)
+    second = None
+    try:
+        run_id = first.submit(RunConfig(SCAN, "sirt", {"num_iterations": 2000}))
+        while first.progress(run_id).i < 5:
+            assert first.progress(run_id).status in ("queued", "running")
+        second = JobQueue(RunStore(store.root))  # takes it for one that a dead server left
+        other = second.submit(config(4))
+        for queue in (first, second):
+            assert wait(queue, run_id, timeout=300).status == "done"
+        assert wait(second, other, timeout=300).status == "done"
+        run = store.run(run_id)
+        assert (run.status, run.begun, run.lost) == ("done", 1, 0)
+        assert len(run.residuals) == 2000
+        assert first.submit(config(4)) == other  # each sees what the other has done
+    finally:
+        for queue in filter(None, (first, second)):
+            queue.close()
+
+
+def test_an_array_that_is_cut_short_is_a_full_disk(tmp_path, monkeypatch):
+    def cut(file, data, **options):
+        raise OSError("65536 requested and 9184 written")  # as numpy says it
+
+    monkeypatch.setattr("numpy.save", cut)
+    with pytest.raises(OSError, match="space") as caught:
+        write_array(tmp_path / "a.npy", torch.zeros(3).numpy())
+    assert "disk is full" in disk_sentence(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_takes_the_room_of_its_replay_where_there_is_no_other(store, monkeypatch):
+    run_id = store.create(config())
+    history = store.run_folder(run_id) / "history"
+
+    def write(path, data):
+        if any(history.glob("*")):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_array(path, data)
+
+    monkeypatch.setattr("core.runs.store.write_array", write)
+    assert done(store, run_id)[-1]["status"] == "done"
+    assert store.result(run_id).volume.shape == (4, 16, 16)
+    assert not any(history.glob("*"))

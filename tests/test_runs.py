@@ -250,3 +250,14 @@ def test_a_bad_limit_of_the_store_does_not_fail_a_run(store, monkeypatch):
         assert queue.progress(run_id).status == store.run(run_id).status == "done"
     finally:
         queue.close()
+
+
+def test_of_runs_long_over_the_store_is_asked(queue, store, monkeypatch):
+    """A server for a class does thousands: their figures do not stay in memory."""
+    monkeypatch.setattr("core.runs.jobs.REMEMBERED", 1)
+    ids = [queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": n})) for n in (2, 3, 4)]
+    before = [wait(queue, run_id, timeout=120) for run_id in ids]
+    assert list(queue._progress) == ids[-1:]
+    for run_id, n, was in zip(ids, (2, 3, 4), before, strict=True):
+        now = queue.progress(run_id)
+        assert (now.status, now.i) == (was.status, was.i) == ("done", n)

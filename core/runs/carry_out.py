@@ -10,12 +10,12 @@ from functools import partial
 from core.metrics import quality
 from core.runs.checkpoint import drop_checkpoint, read_checkpoint
 from core.runs.limits import limit, run_seconds
-from core.runs.live import Live
+from core.runs.live import Live, drop_previews
 from core.runs.run import ACTIVE
 from core.runs.store import RunStore
 from core.runs.upkeep import evict, limit_bytes
 from core.runs.work import Done, work
-from core.runs.writing import alone, disk_sentence
+from core.runs.writing import FULL, alone, disk_sentence
 
 TROUBLE = (ValueError, TypeError, MemoryError, OSError, RuntimeError)
 """What a run may fail of, which is told in a sentence; anything else is a mistake of ours and ends the worker."""
@@ -79,7 +79,14 @@ def _carry_out(store: RunStore, run_id: str, say: Callable[..., None], ask: Call
     live.close()
     metrics = None if done.reference is None else quality(done.reference, done.result.volume)
     message = f"It reached the {most / 60:g} minutes that a run may take here." if live.late else ""
-    store.save_result(run_id, done.result, metrics, done.device, message)
+    try:
+        store.save_result(run_id, done.result, metrics, done.device, message)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        drop_previews(folder, history=True)  # rather the result than how it came about
+        drop_checkpoint(folder)
+        store.save_result(run_id, done.result, metrics, done.device, message)
     drop_checkpoint(folder)
     say(run=run_id, status=done.result.status, seconds=done.result.seconds, message=message, version=-1)
     with contextlib.suppress(ValueError, OSError):  # a bad limit is told on Runs; the run itself is done

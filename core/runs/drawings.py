@@ -27,6 +27,13 @@ def drawn(folder: Path, spec: str, shape: Shape) -> Volume:
     """
     if 4 * np.prod(shape, dtype=float) > MAX_BYTES / 4:
         return load_volume(spec, shape=shape)
+    try:
+        return _kept(folder, spec, shape)
+    except OSError:  # a disk that is full or may only be read is no reason not to draw
+        return load_volume(spec, shape=shape)
+
+
+def _kept(folder: Path, spec: str, shape: Shape) -> Volume:
     folder.mkdir(exist_ok=True)
     path = folder / f"{_digest(spec, shape)}.npz"
     with alone(path.with_suffix(".lock")):

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,69 +23,15 @@ from core.runs.limits import limit
 from core.runs.live import drop_previews
 from core.runs.needs import refusal
 from core.runs.prior import Config
+from core.runs.progress import Progress
 from core.runs.run import ACTIVE, FINISHED
 from core.runs.store import RunStore, unfinished
 
 SCHEDULER = "TOMOPATCH_SCHEDULER"
 """The environment variable with the address of a dask.distributed scheduler, whose workers do the heavy runs."""
 FAST_METHODS = ("fbp", "fdk")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is.
-
-    Attributes
-    ----------
-    status : one of `core.runs.run.STATUSES`
-    place : int
-        Runs before this one; 0 = its turn.
-    seconds, eta : float
-        Since it started, and until its stage is done; eta is NaN while unknown.
-    points : tuple of Point
-        The figures of every step so far.
-    tiles : Tiles or None
-        Those of the last pass of the prior.
-    part : (done, total) or None
-        Tiles of the pass at hand.
-    message : str
-        What it is doing, or why it failed.
-    version : int
-        Grows with each new preview.
-    """
-
-    status: str
-    place: int = 0
-    seconds: float = 0.0
-    eta: float = float("nan")
-    points: tuple[Point, ...] = ()
-    tiles: Tiles | None = None
-    part: tuple[int, int] | None = None
-    message: str = ""
-    version: int = 0
-
-    @property
-    def i(self) -> int:
-        """Iterations done of the stage at hand."""
-        return self.points[-1].i if self.points else 0
-
-    @property
-    def total(self) -> int:
-        """Iterations planned of it; 0 = not known yet."""
-        return self.points[-1].total if self.points else 0
-
-    @property
-    def share(self) -> float:
-        """How much of the stage at hand is done, 0 to 1; of the first pass, as long as none is done."""
-        done, of = self.part or (0, 1)
-        if not self.total or (self.stage and self.part):
-            return done / of
-        return min(1.0, (self.i + done / of) / self.total)
-
-    @property
-    def stage(self) -> str:
-        """See `core.progress.Step`."""
-        return self.points[-1].stage if self.points else ""
+REMEMBERED = 100
+"""So many runs that are over the queue has in memory; of those before them it asks the store."""
 
 
 class JobQueue:
@@ -251,6 +197,9 @@ class JobQueue:
                 self._forget(run_id)
                 lane.finished(run_id)
                 _tidy(self.store, run_id, known.status)
+                over = [other for other, now in self._progress.items() if now.status not in ACTIVE]
+                for other in over[:-REMEMBERED]:
+                    del self._progress[other]
 
     def _with_point(self, known: Progress, point: Point, event: dict) -> dict:
         """The event with the run's figures so far, and the time left at the pace of this stage."""

@@ -31,6 +31,11 @@ from core.runs.versions import made_with
 from core.runs.writing import write_array, write_beside
 from core.volume import Shape, Volume, VolumeGeometry
 
+
+class StoreError(OSError, ValueError):
+    """The store's folder cannot be used; what to do is in the sentence."""
+
+
 SCHEMA = 1
 _USED = "used"
 
@@ -53,6 +58,11 @@ class RunStore:
     ----------
     root : Path or None
         None = the folder in the environment variable TOMOPATCH_STORE, or the user's data folder.
+
+    Raises
+    ------
+    StoreError
+        If the folder is not there and cannot be made.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
@@ -61,7 +71,7 @@ class RunStore:
             try:
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise ValueError(
+                raise StoreError(
                     f"the store {self.root} cannot be written ({error.strerror}); set TOMOPATCH_STORE to a folder of yours."
                 ) from error
         self._index = RunIndex(self.root / "index.sqlite", self._names, self._entry)
@@ -83,7 +93,7 @@ class RunStore:
                 "schema": SCHEMA,
             }
             with self._new("volumes", digest) as beside:
-                np.save(beside / "data.npy", data)
+                write_array(beside / "data.npy", data)
                 (beside / "info.json").write_text(json.dumps(info))
         return digest
 

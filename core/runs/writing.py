@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ try:
     import fcntl
 except ImportError:  # not on Windows: there nobody waits
     fcntl = None  # type: ignore[assignment]
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a disk without room, and of a person's share that is used up."""
 
 
 def write_beside(path: Path, data: bytes) -> None:
@@ -37,16 +42,27 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], *, compress: bool = 
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with beside.open("wb") as file:
+        with beside.open("wb") as file, errors_of_numpy():
             write(file)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)  # a full disk leaves no litter
 
 
+@contextmanager
+def errors_of_numpy() -> Iterator[None]:
+    """Of an array that did not go onto the disk as a whole numpy tells how much did, and not that the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+
+
 def disk_sentence(error: OSError) -> str:
     """What is wrong with the disk, for people."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return "The disk is full. What was stored before is whole; make room, by deleting runs for instance, and try again."
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return (

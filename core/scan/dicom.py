@@ -139,7 +139,7 @@ def _headers(files: list[File]) -> dict[str, list[tuple[File, Dataset]]]:
         )
         got += [f"no images but {', '.join(sorted(others))}"] if others else []
         raise ValueError(
-            f"no CT images among {len(files)} files ({'; '.join(got) or 'empty'}); expected a CT series."
+            f"no CT images among {len(files)} file{'s' * (len(files) != 1)} ({'; '.join(got) or 'empty'}); expected a CT series."
         )
     return series
 

@@ -12,6 +12,8 @@ import math
 import numba
 import numpy as np
 
+from core.kernels import CACHE
+
 AIR = -1000.0
 EVERYWHERE = 1e30
 ELLIPSOID, CAPSULE, BOX, CYLINDER = range(4)
@@ -20,7 +22,7 @@ KIND, CENTRE, FRAME, RADII, ENDS, HU = 0, 1, 4, 13, 16, 18
 OPACITY, ADDED, BUMP, ABOVE, SOFT, PHASE, BOUNDS = 21, 22, 23, 25, 26, 27, 28
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@numba.njit(nogil=True, cache=CACHE, fastmath=True)
 def paint(rows, waves, bumps, zs, ys, xs, h, out):  # pragma: no cover - compiled
     ny, nx, count = len(ys), len(xs), len(waves)
     half = count // 2
@@ -68,14 +70,14 @@ def paint(rows, waves, bumps, zs, ys, xs, h, out):  # pragma: no cover - compile
                     slice_[j, i] += cover * row[OPACITY] * (hu - base)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=CACHE, inline="always")
 def _span(axis, h, low, high):  # pragma: no cover - compiled
     first = math.floor((low - axis[0]) / h)
     last = math.ceil((high - axis[0]) / h)
     return max(0, first), min(len(axis), last + 1)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@numba.njit(nogil=True, cache=CACHE, fastmath=True)
 def _chord(row, z, y, xs, h, i0, i1):  # pragma: no cover - compiled
     """Of a line of voxels along x: those that an ellipsoid may touch, and of these the ones well inside it.
 
@@ -107,13 +109,13 @@ def _chord(row, z, y, xs, h, i0, i1):  # pragma: no cover - compiled
     return first, last, math.ceil((middle - reach) / step), math.floor((middle + reach) / step) + 1
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=CACHE, inline="always")
 def _room(row, h):  # pragma: no cover - compiled
     """How far from its surface a primitive may still cover a voxel in part [mm]."""
     return (h[0] + h[1] + h[2]) / 2 + 2 * row[BUMP] + row[SOFT] / 2
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=CACHE, inline="always")
 def _in_front(row, y, h):  # pragma: no cover - compiled
     """Share of the voxel in front of the level above which to paint."""
     if row[ABOVE] >= EVERYWHERE:
@@ -127,7 +129,7 @@ def _in_front(row, y, h):  # pragma: no cover - compiled
 # sum of its curvatures; that is taken off, so that a primitive keeps its volume on any grid.
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@numba.njit(nogil=True, cache=CACHE, fastmath=True)
 def _cover(row, z, y, x, h, bumps):  # pragma: no cover - compiled
     """Share of the voxel at (z, y, x) that the primitive covers."""
     pz, py, px = z - row[CENTRE], y - row[CENTRE + 1], x - row[CENTRE + 2]
@@ -148,13 +150,13 @@ def _cover(row, z, y, x, h, bumps):  # pragma: no cover - compiled
     return _ellipsoid(row, pz, py, px, z, y, x, h, bumps)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=CACHE, inline="always")
 def _overlap(q, w, r):  # pragma: no cover - compiled
     """Share of an interval of width w around q that lies within -r .. r."""
     return max(0.0, min(q + w / 2, r) - max(q - w / 2, -r)) / w
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@numba.njit(nogil=True, cache=CACHE, fastmath=True)
 def _uneven(row, z, y, x, bumps):  # pragma: no cover - compiled
     """Displacement [mm] of an uneven surface; within twice the bump's height."""
     bump = 0.0
@@ -164,7 +166,7 @@ def _uneven(row, z, y, x, bumps):  # pragma: no cover - compiled
     return 0.58 * row[BUMP] * bump
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@numba.njit(nogil=True, cache=CACHE, fastmath=True)
 def _ellipsoid(row, pz, py, px, z, y, x, h, bumps):  # pragma: no cover - compiled
     qz = row[FRAME] * pz + row[FRAME + 1] * py + row[FRAME + 2] * px
     qy = row[FRAME + 3] * pz + row[FRAME + 4] * py + row[FRAME + 5] * px
@@ -207,7 +209,7 @@ def _ellipsoid(row, pz, py, px, z, y, x, h, bumps):  # pragma: no cover - compil
     return min(1.0, max(0.0, 0.5 - d / w))
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@numba.njit(nogil=True, cache=CACHE, fastmath=True)
 def _rod(row, pz, py, px, z, y, x, h, bumps):  # pragma: no cover - compiled
     az, ay, ax = row[FRAME], row[FRAME + 4], row[FRAME + 8]  # the frame of a rod only stretches
     ez, ey, ex = row[RADII] - row[CENTRE], row[RADII + 1] - row[CENTRE + 1], row[RADII + 2] - row[CENTRE + 2]

@@ -14,13 +14,13 @@ from core.volume import Triple, Volume, VolumeGeometry
 from pages.ui import colours, compare_errors, compare_region, engine, figures, live, state, words
 from pages.ui.compare_table import table
 from pages.ui.names import short_names
-from pages.ui.viewer import Shown, viewer, window_for
+from pages.ui.viewer import Shown, viewer, waiting, window_for
 
 MOST = 7
 """Runs in one comparison."""
 POLL = 1.0  # seconds: several volumes are sent each time
 MIDDLE: Triple = (0.5, 0.5, 0.5)
-PREPARED, WAITING, LATER = NOT_YET = ("being prepared", "waiting", "shown when it is done")
+LATER = "shown when it is done"
 LINE, REGION = "Line", "Region"
 _ERRORS = {
     "Errors": compare_errors.histogram,
@@ -69,7 +69,11 @@ def choose(scan: ScanConfig, runs: list[Run]) -> list[Run]:
 
 def failures() -> None:
     """What became of runs that were to be compared and left nothing."""
-    asked = [run for run in map(engine.known_run, state.compared()) if run is not None]
+    found = [engine.known_run(run_id) for run_id in state.compared()]
+    asked = [run for run in found if run is not None]
+    gone = len(found) - len(asked)
+    if gone:
+        st.warning(f"{words.gone(gone)} Choose others below or on Runs.")
     failed = [(words.method_label(r.config.method), r.message) for r in asked if r.status == "failed"]
     for sentence in words.without_volume(failed):
         st.warning(f"{sentence} Run it again on Reconstruct.")
@@ -107,7 +111,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
     if seen:
         state.looked().update(cursor=seen.cursor, window=seen.window)
     with st.container(key="run_bar.compare"):  # of one height, so that nothing below jumps when all are done
-        _at_work([entry for entry in zip(runs, names, now, strict=True) if entry[2].status in ACTIVE])
+        live.at_work([entry for entry in zip(runs, names, now, strict=True) if entry[2].status in ACTIVE])
     with st.container(key="stacked.compare"):  # below each other where it is narrow
         numbers, closer = st.columns([1.15, 1], gap="large")
     with numbers:
@@ -121,7 +125,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
             if progress.status in FINISHED
         ]
         if look == LINE:
-            there = [p for p in parts if p.kind == "volume" and p.note not in NOT_YET] if reference else []
+            there = [p for p in parts if p.kind == "volume" and not p.pending] if reference else []
             _line([(p.name, told.get(p.name, colours.REFERENCE), p.hu) for p in there], geometry, cursor)
         elif reference is None or not done:
             st.caption("Shown as soon as the reference and one of the runs are there.")
@@ -140,22 +144,25 @@ def _parts(
     reference: Volume | None,
 ) -> list[Shown]:
     """The volumes; whatever is not there yet has its place, so that nothing jumps."""
-    air = np.full(engine.grid_of(scan), -1000, "<i2")
+    grid = engine.grid_of(scan)
     if reference is None:
-        parts = [Shown("Reference", air, PREPARED)]
+        parts = [waiting(grid, "Reference", "being prepared")]
     else:
         parts = [Shown("Reference", engine.rounded(reference))]
     for run, name, progress in zip(runs, names, now, strict=True):
         current = live.current_volume(run, progress)
         if current is None:
-            parts.append(Shown(name, air, WAITING))
-        elif current.hu.shape != air.shape:
-            parts.append(Shown(name, air, LATER))  # previews of large volumes are reduced
+            parts.append(waiting(grid, name, live.STILL[progress.status]))
+        elif current.hu.shape != grid:
+            parts.append(waiting(grid, name, LATER))  # previews of large volumes are reduced
         else:
             parts.append(Shown(name, current.hu, current.note))
         std = engine.result_std(run.id) if progress.status in FINISHED else None
-        if std is not None or run.config.params.get("num_samples", 1) > 1:
-            parts.append(Shown(f"{name}, deviation", air * 0 if std is None else std, kind="heat", of=name))
+        deviation = f"{name}, deviation"
+        if std is not None:
+            parts.append(Shown(deviation, std, kind="heat", of=name))
+        elif run.config.params.get("num_samples", 1) > 1:
+            parts.append(waiting(grid, deviation, LATER, kind="heat", of=name))
     return parts
 
 
@@ -186,24 +193,3 @@ def _line(lines: list[tuple[str, str, np.ndarray]], geometry: VolumeGeometry, cu
         config={"displayModeBar": False},
         alt="Values along a line through the crosshair",
     )
-
-
-def _at_work(active: Sequence[tuple[Run, str, Progress]]) -> None:
-    """A line about the runs that are not finished, and a button to cancel each."""
-    if not active:
-        st.caption("All of these runs are done.")
-        return
-    _, name, first = next((entry for entry in active if entry[2].status == "running"), active[0])
-    more = f"; {len(active) - 1} more to come" if len(active) > 1 else ""
-    bar, cancel = st.columns([5, 1.2], vertical_alignment="center")
-    bar.progress(first.share, text=f"{name}: {words.progress_words(first)}{more}")
-    with cancel.popover("Cancel", width="stretch", help="Stop one of the runs and throw it away."):
-        for run, name, _ in active:
-            st.button(
-                f"Cancel {name}",
-                key=f"cancel.{run.id}",
-                on_click=engine.queue().cancel,
-                args=(run.id,),
-                width="stretch",
-                help="Stop this run and throw it away.",
-            )

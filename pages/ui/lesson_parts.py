@@ -1,10 +1,20 @@
-"""What a lesson is made of."""
+"""What a lesson is made of, and what several of them scan."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from core.runs.config import RunConfig, ScanConfig
+from pages.ui import shell
+
+GRID = (64, 128, 128)
+LIGHT, MIDDLE, SMALL = (64, 96, 96), (48, 96, 96), (32, 96, 96)
+"""For what takes longer: a step of a lesson should be done within half a minute on a laptop (`tests.bench.lessons`)."""
+THIN = (16, 64, 64)
+"""For curves, of which each point is a run."""
+THORAX = ScanConfig("phantom:thorax:0", GRID, num_views=180)
+SPHERES = ScanConfig("phantom:spheres", GRID, num_views=180)
 
 
 @dataclass(frozen=True)
@@ -48,3 +58,13 @@ class Lesson:
     tries: tuple[str, ...]
     question: str
     answer: str
+
+
+def compare(text: str, label: str, *runs: RunConfig, plane: str = "axial") -> Step:
+    """A step that shows these runs side by side."""
+    return Step(text, label, shell.COMPARE, runs[0].scan, runs, plane=plane)
+
+
+def run(scan: ScanConfig, method: str, changes: dict[str, Any] | None = None, **params: Any) -> RunConfig:
+    """A run by this method, of the scan with some of its fields changed."""
+    return RunConfig(replace(scan, **(changes or {})), method, params)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from core.reconstruct.methods import METHODS
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import FAST_METHODS, Progress
 from core.runs.run import ACTIVE, FINISHED, Run
-from pages.ui import engine, figures, replays, state, words
-from pages.ui.viewer import Shown, viewer, window_for
+from pages.ui import engine, figures, replays, shell, state, words
+from pages.ui.viewer import Shown, viewer, waiting, window_for
 
 POLL = 0.4  # seconds
 CURVE_POLL = 2.0  # of the figures: a plot takes the browser longer than the pictures
 HEIGHT = 400  # of the pictures
+STILL = {"queued": "in the queue", "running": "still running"}
 BAR = "run_bar"  # page.css gives it its height
 SAMPLER = {"noisy": "Before the pass", "denoised": "Denoised", "x": "Fitted"}
 """What the diffusion sampler shows of a pass, in the order in which it comes about."""
@@ -49,6 +50,8 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
     replayed = False
     if now.status in ("failed", "cancelled"):
         ended(now)
+        if now.status == "failed":
+            st.page_link(shell.ACQUIRE, label="Change the scan on Acquire", icon=":material/arrow_forward:")
     else:
         _numbers(run, now)
         replayed = bar(run.id, now, _title(run), _outcome(run, now), instant=_instant(run))
@@ -115,6 +118,29 @@ def _bar(run_id: str, now: Progress, title: str, outcome: str, instant: bool) ->
     return chosen == "Replay"
 
 
+def at_work(
+    active: Sequence[tuple[Run[Any], str, Progress]], told: Callable[[Progress], str] = words.progress_words
+) -> None:
+    """A line about the runs that are not finished, and a button to cancel each."""
+    if not active:
+        st.caption("All of these runs are done.")
+        return
+    _, name, first = next((entry for entry in active if entry[2].status == "running"), active[0])
+    more = f"; {len(active) - 1} more to come" if len(active) > 1 else ""
+    bar, cancel = st.columns([5, 1.2], vertical_alignment="center")
+    bar.progress(first.share, text=f"{name}: {told(first)}{more}")
+    with cancel.popover("Cancel", width="stretch", help="Stop one of the runs and throw it away."):
+        for run, name, _ in active:
+            st.button(
+                f"Cancel {name}",
+                key=f"cancel.{run.id}",
+                on_click=engine.queue().cancel,
+                args=(run.id,),
+                width="stretch",
+                help="Stop this run and throw it away.",
+            )
+
+
 def _curve(run: Run[RunConfig]) -> None:
     """The figures of all steps so far."""
     now = engine.progress(run)
@@ -164,7 +190,9 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
         ]
     else:
         told = [("Time", words.seconds(run.seconds), "Of the method alone.")]
-    for slot, (label, value, hint) in zip(st.columns(4), told, strict=False):
+    with st.container(key="numbers.live"):
+        slots = st.columns(4)
+    for slot, (label, value, hint) in zip(slots, told, strict=False):
         slot.metric(label, value, help=hint)
 
 
@@ -182,10 +210,8 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) 
         there["Reference"] = Shown("Reference", engine.reference_hu(reference, shape))
     parts = list(there.values())
     if now.status in ACTIVE:
-        air = np.full(shape, -1000, "<i2")
-        parts = [
-            there.get(name, Shown(name, air, "not yet")) for name in (*_labels(run).values(), "Reference")
-        ]
+        names = (*_labels(run).values(), "Reference")
+        parts = [there.get(name) or waiting(shape, name, "not yet") for name in names]
     if not parts:
         return
     sampler = METHODS[run.config.method].needs_prior

@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.runs.jobs import Progress
 from core.runs.prior import Config, DenoiseConfig, DrawConfig
 from core.runs.run import ACTIVE, FINISHED, Run
 from core.volume import VolumeGeometry
 from pages.ui import engine, live, replays, state, words
 from pages.ui.prior_form import INPUT_WORDS
-from pages.ui.viewer import Shown, viewer, window_for
+from pages.ui.viewer import Shown, viewer, waiting, window_for
 
 HEIGHT = 430
 DRAWN = {"noisy": "Noisy", "x": "Formed so far"}
@@ -72,12 +73,12 @@ def _drawing(run: Run[DrawConfig], was_active: bool) -> None:
     if now.status in FINISHED:
         parts = [Shown("Drawn volume", engine.result_hu(run.id), "not a patient")]
     else:
-        preview = engine.queue().preview(run.id) or {}
-        parts = [Shown(label, preview[name]) for name, label in DRAWN.items() if name in preview]
-    if not parts:
-        with st.container(border=True, height=HEIGHT):
-            st.caption("The first picture comes after the first step…")
-        return
+        there = engine.queue().preview(run.id) or {}
+        shape = next((hu.shape for hu in there.values()), config.grid)
+        parts = [
+            Shown(label, there[name]) if name in there else waiting(shape, label, "after the first step")
+            for name, label in DRAWN.items()
+        ]
     several = len(parts) > 1
     viewer(
         parts,
@@ -88,6 +89,7 @@ def _drawing(run: Run[DrawConfig], was_active: bool) -> None:
         window="full",
         reference=-1,
         height=HEIGHT,
+        steady=True,
         tiles=now.tiles if several else None,
     )
     st.caption(NOT_A_PATIENT)
@@ -108,43 +110,41 @@ def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
     future = engine.reference(runs[0].config.scan)
     if was_active and future.done() and not any(run.status in ACTIVE for run in runs):
         st.rerun()
-    for run in runs:
-        now, name = engine.progress(run), _name(run)
-        if now.status in ACTIVE:
-            shown, cancel = st.columns([4, 1], vertical_alignment="center")
-            shown.progress(now.share, text=f"{name}: {_tiles(now)}")
-            cancel.button(
-                "Cancel",
-                key=f"cancel.{run.id}",
-                on_click=engine.queue().cancel,
-                args=(run.id,),
-                width="stretch",
-                help="Stop this pass and throw it away.",
-            )
-        elif now.status not in FINISHED:
-            said = f"failed. {now.message}" if now.status == "failed" else "was cancelled; nothing was kept."
-            (st.error if now.status == "failed" else st.info)(f"{name}: {said}")
-    if not future.done():
-        with st.container(border=True, height=HEIGHT):
-            st.caption("The volume is being prepared…")
-        return
-    if future.exception() is not None:
+    now = [engine.progress(run) for run in runs]
+    with st.container(key="run_bar.prior"):  # of one height, so that nothing below jumps when all are done
+        live.at_work([(r, _name(r), p) for r, p in zip(runs, now, strict=True) if p.status in ACTIVE], _tiles)
+    told = words.without_volume(
+        [(_name(r), p.message) for r, p in zip(runs, now, strict=True) if p.status == "failed"]
+    )
+    for sentence in told:
+        st.error(sentence)
+    if future.done() and future.exception() is not None:
         return  # the runs say why
     config = runs[0].config
-    done = [run for run in runs if run.status in FINISHED]
-    parts = [Shown("Noisy", engine.noisy_hu(config.scan, config.sigma, config.seed))]
-    parts += [Shown(_name(run), engine.result_hu(run.id), _rmse(run)) for run in done]
-    parts.append(Shown("Clean", engine.reference_hu(config.scan, config.grid)))
+    kept = [(r, p) for r, p in zip(runs, now, strict=True) if p.status in (*ACTIVE, *FINISHED)]
+    if future.done():
+        parts = [Shown("Noisy", engine.noisy_hu(config.scan, config.sigma, config.seed))]
+        clean = Shown("Clean", engine.reference_hu(config.scan, config.grid))
+    else:
+        parts = [waiting(config.grid, "Noisy", "being prepared")]
+        clean = waiting(config.grid, "Clean", "being prepared")
+    for run, progress in kept:
+        if progress.status in FINISHED:
+            parts.append(Shown(_name(run), engine.result_hu(run.id), _rmse(run)))
+        else:
+            parts.append(waiting(config.grid, _name(run), live.STILL[progress.status]))
     viewer(
-        parts,
-        future.result().geometry,
+        [*parts, clean],
+        engine.geometry(config.scan),
         key="denoising",
         layouts=("side", "difference", "swipe", "flicker", "planes"),
         window=window_for(config.source),
-        reference=len(parts) - 1,
+        reference=len(parts),
         height=HEIGHT,
+        steady=True,
     )
-    _table(config, done)
+    if future.done():
+        _table(config, [run for run, _ in kept])
 
 
 def _table(config: DenoiseConfig, runs: list[Run[DenoiseConfig]]) -> None:
@@ -155,11 +155,11 @@ def _table(config: DenoiseConfig, runs: list[Run[DenoiseConfig]]) -> None:
     table = pd.DataFrame(
         {
             "Volume": [name for name, _ in rows],
-            "RMSE": [m.rmse_hu for _, m in rows],
-            "PSNR": [m.psnr for _, m in rows],
-            "SSIM": [m.ssim for _, m in rows],
+            "RMSE": [m and m.rmse_hu for _, m in rows],
+            "PSNR": [m and m.psnr for _, m in rows],
+            "SSIM": [m and m.ssim for _, m in rows],
             "Lost": [
-                "" if whole is None or m in (whole, noisy) else f"{m.rmse_hu - whole.rmse_hu:+.1f} HU"
+                "" if whole is None or m in (None, whole, noisy) else f"{m.rmse_hu - whole.rmse_hu:+.1f} HU"
                 for _, m in rows
             ],
         }
@@ -169,6 +169,7 @@ def _table(config: DenoiseConfig, runs: list[Run[DenoiseConfig]]) -> None:
         table if len(runs) > 1 else table.drop(columns="Lost"),
         hide_index=True,
         key="prior_numbers",
+        placeholder="–",  # of passes that are not done
         column_config={
             "RMSE": column.NumberColumn(format="%.1f HU", help="Typical error of a voxel; lower is better."),
             "PSNR": column.NumberColumn(
@@ -196,7 +197,7 @@ def _rmse(run: Run[DenoiseConfig]) -> str:
     return "" if run.metrics is None else f"{run.metrics.rmse_hu:.0f} HU"
 
 
-def _tiles(now: Any) -> str:
+def _tiles(now: Progress) -> str:
     """How far a pass is."""
     if now.status == "queued" or now.message or not now.total:
         return words.progress_words(now)

@@ -14,6 +14,7 @@ from core.runs.upkeep import USUAL_LIMIT, Kept, limit_bytes, size_on_disk
 from pages.ui import engine, shell, state, words
 
 MOST_NAME = 60
+ROW = 64  # pixels; from 4 rem on text goes on in another line, so that a narrow window shows all columns
 _TABLE = "runs_table"
 _KINDS = {"draw": "Prior, drawn", "denoise": "Prior, denoised"}
 
@@ -32,16 +33,17 @@ def view() -> None:
         key=_TABLE,
         on_select="rerun",
         selection_mode="multi-row",
-        row_height=54,
+        row_height=ROW,
         placeholder="–",
-        height=min(620, 60 + 54 * len(runs)),
+        height=min(10, len(runs)) * ROW + 40,
         column_config={
-            "Picture": st.column_config.ImageColumn("", width="small"),
-            "Name": st.column_config.TextColumn(width="medium"),
-            "PSNR": st.column_config.NumberColumn(format="%.1f dB"),
-            "Time": st.column_config.NumberColumn(format="%.1f s"),
-            "Size": st.column_config.NumberColumn(format="%.1f MB"),
-            "Made": st.column_config.DatetimeColumn(format="distance"),
+            "Picture": st.column_config.ImageColumn("", width=62),
+            "Name": st.column_config.TextColumn(width=95),
+            "What": st.column_config.TextColumn(width=165),
+            "PSNR": st.column_config.NumberColumn(format="%.1f dB", width=72),
+            "Time": st.column_config.NumberColumn(format="%.1f s", width=60),
+            "Size": st.column_config.NumberColumn(format="%.1f MB", width=70),
+            "Made": st.column_config.DatetimeColumn(format="distance", width=105),
         },
     )
     chosen = _ticked(event, runs)
@@ -89,7 +91,7 @@ def _room(runs: Sequence[Kept]) -> None:
         limit = 1e9 * USUAL_LIMIT
     st.progress(
         min(1.0, used / limit),
-        text=f"{len(runs)} runs, {_size(used)} of {_size(limit)}. When it is full, those unused for longest go; kept ones "
+        text=f"{len(runs)} run{'s' * (len(runs) != 1)}, {_size(used)} of {_size(limit)}. When it is full, those unused for longest go; kept ones "
         "stay.",
     )
 
@@ -98,11 +100,12 @@ def _row(k: Kept, names: dict[str, str]) -> dict[str, Any]:
     run = k.run
     return {
         "Picture": engine.picture(run.id) if run.status in FINISHED else None,
-        "Name": ("📌 " if run.pinned else "") + _called(run),
+        "Name": ("📌 " if run.pinned else "")
+        + _called(run)
+        + ("" if run.status == "done" else f", {run.status}"),
         "What": _what(run, names),
         "PSNR": run.metrics.psnr if run.metrics else None,
         "Time": run.seconds or None,
-        "State": run.status,
         "Size": k.size / 1e6,
         "Made": pd.Timestamp(run.created, unit="s"),
     }

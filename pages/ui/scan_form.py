@@ -113,7 +113,7 @@ def design(source: str, grid: Shape) -> ScanConfig:
     cone = state.value("beam") == "cone"
     if cone:
         _distances()
-    with st.expander("Detector and orbit"):
+    with st.expander("Detector and orbit"), st.container(key="pairs.detector"):
         detector_form.detector()
         detector_form.orbit(cone)
     return _scan(source, grid, cone, helical)
@@ -151,7 +151,9 @@ def _dose() -> None:
 
 
 def _distances() -> None:
-    for column, number in zip(st.columns(2), DISTANCES, strict=True):
+    with st.container(key="pairs.distances"):
+        columns = st.columns(2)
+    for column, number in zip(columns, DISTANCES, strict=True):
         number.draw(column)
 
 

@@ -44,12 +44,30 @@ def show(page: Any) -> None:
     """Run the page; what is wrong with the disk is said in a sentence."""
     if page.title != TABLE[HOME]:
         loading.engine()
+    _way_back(page.title)
     try:
         page.run()
     except OSError as error:
-        from core.runs.writing import disk_sentence
+        _disk_trouble(error)
 
-        st.error(disk_sentence(error))
+
+def _way_back(title: str) -> None:
+    """From a step of a lesson to its text; before the page, so that on Learn it is gone at once, however long that takes."""
+    with st.sidebar.container(key="way_back"):
+        if state.step_opened() and title != TABLE[LEARN]:
+            st.page_link(LEARN, label="Back to the lesson", icon=":material/school:")
+
+
+def _disk_trouble(error: OSError) -> None:
+    """What is wrong with the disk; without a store there is nothing else to be shown."""
+    from core.runs.store import StoreError
+    from core.runs.writing import disk_sentence
+    from pages.ui import words
+
+    st.error(words.sentence(disk_sentence(error)))
+    if isinstance(error, StoreError):
+        state.leave()
+        st.stop()
 
 
 def guard() -> None:
@@ -83,12 +101,15 @@ def missing(text: str, page: str) -> NoReturn:
 def close() -> None:
     """What follows each page: the address and the sidebar tell what it has chosen."""
     state.write_url()
-    _sidebar()
-    state.leave()
-    if state.scan() is None:
-        from pages.ui import demo
+    try:
+        _sidebar()
+        state.leave()
+        if state.scan() is None:
+            from pages.ui import demo
 
-        demo.prepare()  # last: all of the page is there by now
+            demo.prepare()  # last: all of the page is there by now
+    except OSError as error:
+        _disk_trouble(error)
 
 
 def stop() -> NoReturn:
@@ -102,12 +123,17 @@ def needed_scan() -> ScanConfig:
     from pages.ui import engine, words
 
     scan = state.scan()
+    if scan is None and (state.run_id() or state.compared()):
+        missing(f"{words.gone(1)} Choose another on Runs, or design a scan on Acquire.", RUNS)
     if scan is None:
         missing("**There is no scan yet.** Design one first, or start the demo on Home.", ACQUIRE)
     try:
         scan.geometry(engine.geometry(scan))
     except ValueError as error:
-        missing(f"**This scan cannot be used.** {words.plain(error)}", ACQUIRE)
+        missing(
+            f"**This scan cannot be used.** {words.plain(error)} Choose another volume or scan on Acquire.",
+            ACQUIRE,
+        )
     return scan
 
 
@@ -137,8 +163,6 @@ def _sidebar() -> None:
                     else _state(run.status)
                 )
                 _line("Run", f"{words.method_label(run.config.method)}, {done}")
-        if state.step_opened():
-            st.page_link(LEARN, label="Back to the lesson", icon=":material/school:")
         st.caption(
             "**Not for diagnosis.** Scans here are simulated; reconstructions can show what is not there "
             "and hide "

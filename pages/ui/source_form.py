@@ -109,6 +109,10 @@ def choose_grid(source: str) -> Shape:
 
 def _stored() -> str | None:
     known = {v.digest: v for v in engine.store().volumes()}
+    if state.value("stored") not in (None, *known):
+        st.warning(
+            "**The volume of this scan is not stored here (any more).** Upload it again, or choose another."
+        )
     if not known:
         st.info("No volume of yours is stored yet. Choose *Upload* and drop a scan there.")
         return None
@@ -175,7 +179,10 @@ def _read(files: Sequence[Any], trim: bool) -> str | None:
             state.fill({"upload_done": done}, overwrite=True)
         return done[1]
     except ValueError as error:
-        st.error(words.plain(error))
+        st.error(
+            f"**Nothing was loaded.** {words.plain(error)} Take it out with × and choose another file; your scan stays as "
+            "it was."
+        )
         return None
 
 

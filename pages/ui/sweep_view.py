@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -17,6 +18,9 @@ from pages.ui.viewer import Shown, viewer, window_for
 POLL = 1.0  # seconds
 HEIGHT = 330
 _CHART = "sweep_chart"
+SHORT = {name: said.split(" [")[0] for name, said in VARIED.items()}
+RESULTS = {"PSNR": "psnr", "SSIM": "ssim", "RMSE": "rmse_hu", "Time": "seconds"}
+"""Columns of the table, in which units stand beside the numbers."""
 
 
 def nothing() -> None:
@@ -81,12 +85,14 @@ def _view(sweep: SweepConfig, was_active: bool) -> None:
             st.markdown(
                 "**The first points come in a moment…**"
                 if active
+                else "**No point yet.** Each scan and method that gives a volume becomes one, with its pictures behind it."
+                if any(c.run is not None for c in cells)
                 else "**Ready.** Press *Run*: each scan and method becomes a point here, with its pictures behind it."
             )
     if chosen is not None:
         _pictures(chosen)
     if found:
-        _numbers(cells)
+        _numbers(cells, sweep.varied or ["num_views"])
 
 
 def _progress(cells: list[Cell], active: list[Cell]) -> None:
@@ -106,8 +112,11 @@ def _progress(cells: list[Cell], active: list[Cell]) -> None:
             help="Leave the rest undone. What is done stays; Run goes on from there.",
         )
     told = words.without_volume([(_name(c), c.run.message) for c in failed if c.run is not None])
-    for sentence in told[:3]:
-        st.warning(f"{sentence} *Run* tries again what is missing.")
+    if told:
+        st.warning(f"{told[0]} *Run* tries again what is missing.")
+    if told[1:]:
+        with st.expander(f"And {len(told) - 1} more"):
+            st.markdown("\n\n".join(told[1:]))
 
 
 def _axes(sweep: SweepConfig) -> tuple[str, str]:
@@ -174,10 +183,22 @@ def _pictures(cell: Cell) -> None:
     )
 
 
-def _numbers(cells: list[Cell]) -> None:
+def _numbers(cells: list[Cell], varied: list[str]) -> None:
     with st.expander("Numbers"):
+        column = st.column_config
         st.dataframe(
-            pd.DataFrame([c.row() for c in cells]).drop(columns="run"), hide_index=True, key="sweep_table"
+            pd.DataFrame([_row(c) for c in cells])[["Method", *(SHORT[n] for n in varied), *RESULTS]],
+            hide_index=True,
+            key="sweep_table",
+            placeholder="–",  # of runs that are not done
+            column_config={
+                SHORT["angle_range"]: column.NumberColumn(format="%g°"),
+                SHORT["photons"]: column.TextColumn(alignment="right"),
+                "PSNR": column.NumberColumn(format="%.2f dB"),
+                "SSIM": column.NumberColumn(format="%.3f"),
+                "RMSE": column.NumberColumn(format="%.0f HU"),
+                "Time": column.NumberColumn(format="%.1f s", help="Of the method alone."),
+            },
         )
         st.download_button(
             "Table (CSV)",
@@ -187,6 +208,18 @@ def _numbers(cells: list[Cell]) -> None:
             on_click="ignore",
             help="All runs with their scan and what was measured.",
         )
+
+
+def _row(cell: Cell) -> dict[str, Any]:
+    """A cell in the table, in words; the file has the names of the engine."""
+    row = cell.row()
+    return {
+        "Method": METHODS[row["method"]].label,
+        SHORT["num_views"]: row["num_views"],
+        SHORT["angle_range"]: row["angle_range"],
+        SHORT["photons"]: "no noise" if row["photons"] is None else words.count(row["photons"]),
+        **{name: row[key] for name, key in RESULTS.items()},
+    }
 
 
 def _name(cell: Cell) -> str:

@@ -241,7 +241,7 @@ class Viewer {
     this.panes.forEach((pane, i) => {
       const spec = specs[i], axis = PLANES[spec.plane].across;
       pane.canvas.style.height = `${height}px`;
-      const note = spec.kind === 'swipe' ? scene.names[spec.other] : spec.kind === 'heat' ? `0 … ${scene.heat} HU` : spec.note || '';
+      const note = spec.kind === 'swipe' ? scene.names[spec.other] : scene.pending[spec.volume] ? '' : spec.kind === 'heat' ? `0 … ${scene.heat} HU` : spec.note || '';
       for (const [node, text] of [[pane.name, spec.title], [pane.note, note]]) node.textContent = node.title = text;
       pane.note.className = spec.kind === 'swipe' ? 'name' : '';
       pane.canvas.setAttribute('aria-label', `${spec.title}, ${spec.plane} ${deep ? 'maximum intensity projection' : 'slice'}`);

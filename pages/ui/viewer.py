@@ -15,7 +15,7 @@ import numpy as np
 import streamlit as st
 
 from core.progress import Tiles
-from core.volume import Triple, VolumeGeometry
+from core.volume import Shape, Triple, VolumeGeometry
 from pages.ui import state
 
 WINDOWS: dict[str, tuple[int, int]] = {
@@ -47,6 +47,7 @@ class Shown:
 
     kind: "volume" is shown in greys, "heat" (a deviation) in colours from 0 up.
     of: the name of the volume whose deviation it is, over which it can be laid; of all if not given.
+    pending: it is not there yet; in its place stands its note, and no picture is made of these voxels.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Shown:
     note: str = ""
     kind: str = "volume"
     of: str = ""
+    pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,9 @@ def viewer(
         "names": [v.name for v in volumes],
         "notes": [v.note for v in volumes],
         "kinds": [v.kind for v in volumes],
+        "pending": [v.pending for v in volumes],
         "veils": [_veil(volumes, i, reference) for i in range(len(volumes))],
-        "heat": max((heat_top(v.hu) for v in volumes if v.kind == "heat"), default=1),
+        "heat": max((heat_top(v.hu) for v in volumes if v.kind == "heat" and not v.pending), default=1),
         "layouts": list(layouts),
         "layout": layout or layouts[0],
         "window": WINDOWS[window],
@@ -178,6 +181,7 @@ def replay(
         "names": labels,
         "notes": [""] * len(labels),
         "kinds": ["volume"] * len(labels),
+        "pending": [False] * len(labels),
         "veils": [-1] * len(labels),
         "heat": 1,
         "layouts": layouts,
@@ -192,6 +196,11 @@ def replay(
         "tiles": None,
     }
     return _mount([*arrays, *(v.hu for v in fixed)], geometry, head, key, view)
+
+
+def waiting(shape: Shape, name: str, note: str, **options: Any) -> Shown:
+    """The place of a volume that is not there yet, and why."""
+    return Shown(name, np.full(shape, -1000, "<i2"), note, pending=True, **options)
 
 
 def _mount(

@@ -141,6 +141,8 @@ class Pane {
   draw(scene, view, spec) {
     const { shape, spacing, volumes } = scene, plane = PLANES[spec.plane];
     this.plane = spec.plane;
+    const pending = [spec.volume, spec.other].find((i) => scene.pending[i]);
+    if (pending !== undefined) return this.wait(`${scene.names[pending]}: ${scene.notes[pending]}`);
     const w = shape[plane.u], h = shape[plane.v], k = at(view.cursor[plane.across], shape[plane.across]);
     if (this.slice.width !== w || this.slice.height !== h || !this.image) {
       this.slice.width = w; this.slice.height = h;
@@ -177,6 +179,17 @@ class Pane {
       c.drawImage(this.slice, r.x, r.y, r.w, r.h);
     }
     this.decorate(c, scene, view, spec, plane, scale);
+  }
+
+  /** In place of a picture of which something is not there yet. */
+  wait(text) {
+    const c = this.canvas.getContext('2d', { alpha: false }), { width, height } = this.canvas;
+    c.fillStyle = '#000';
+    c.fillRect(0, 0, width, height);
+    c.fillStyle = 'rgba(255,255,255,.8)';
+    c.font = `${12.5 * this.ratio}px system-ui, sans-serif`;
+    c.textAlign = 'center'; c.textBaseline = 'middle';
+    c.fillText(text, width / 2, height / 2, 0.94 * width);
   }
 
   decorate(c, scene, view, spec, plane, scale) {

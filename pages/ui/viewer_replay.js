@@ -38,6 +38,7 @@ class Replay {
     scene.air ||= new Int16Array(scene.shape[0] * scene.shape[1] * scene.shape[2]).fill(-1000);
     scene.volumes = frame.at.map((i) => (i < 0 ? scene.air : scene.all[i]));
     scene.notes = frame.at.map((i) => (i < 0 ? 'not yet' : ''));
+    scene.pending = frame.at.map((i) => i < 0);
     scene.tiles = frame.tiles;
     if (!this.slider) return;
     this.slider.value = k;

@@ -38,7 +38,12 @@ def plain(error: Exception) -> str:
     text = str(error)
     for name, words in _PLAIN.items():
         text = text.replace(name, words)
-    return text[:1].upper() + text[1:]
+    return sentence(text)
+
+
+def sentence(text: str) -> str:
+    """With a capital at its beginning, unless that is the name of a file."""
+    return text if "." in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
 def phantom_words(name: str) -> str:
@@ -128,6 +133,12 @@ def run_words(run: Run, scan: ScanConfig) -> str:
         same = replace(other, num_views=scan.num_views, photons=scan.photons) == scan
         parts.append(f"{other.num_views} views, {dose_words(other.photons)}" if same else scan_words(other))
     return " · ".join(parts)
+
+
+def gone(number: int) -> str:
+    """Of runs that an address names and nobody has."""
+    told = "The run in the address is" if number == 1 else f"{number} runs in the address are"
+    return f"**{told} not there (any more):** deleted, or made with another store."
 
 
 def without_volume(failed: Sequence[tuple[str, str]]) -> list[str]:

@@ -2,17 +2,19 @@
 
 Each session is a browser context of its own in one headless Chromium. Half of them look (pages, slices by key), the rest change the
 number of views and wait for the FBP of it; the first also queues diffusion runs, one after the other. Printed: how long a page
-and an FBP take (the browsers draw on the same cores as the server computes), the memory of the server and its workers over
-time and its growth over the last half, and everything that went wrong. Needs playwright and Chromium.
+and an FBP take (the browsers draw on the same cores as the server computes), the machine's load, the memory of the server and
+of its workers over time and its growth over the last half, and everything that went wrong. Needs playwright and Chromium.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
+import re
 import statistics
 import tempfile
 import time
@@ -39,10 +41,11 @@ ARRIVAL = 2.0  # s from one session to the next
 
 @dataclass
 class Figures:
-    """Seconds by what was done, memory [MB] over time [s], and what went wrong."""
+    """Seconds by what was done, memory [MB] of server and workers and the machine's load over time [s], and what went wrong."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    memory: list[tuple[float, float]] = field(default_factory=list)
+    memory: list[tuple[float, float, float]] = field(default_factory=list)
+    load: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
     def add(self, what: str, began: float) -> None:
@@ -143,8 +146,9 @@ async def measure(address: str, sessions: int, seconds: float) -> Figures:
             for i, page in enumerate(pages)
         ]
         while not all(task.done() for task in tasks):
-            used = sum(p.memory_info().rss for p in (server, *server.children(recursive=True)))
-            figures.memory.append((time.perf_counter() - began, used / 2**20))
+            seconds = time.perf_counter() - began
+            figures.memory.append((seconds, resident([server]), resident(server.children(recursive=True))))
+            figures.load.append(os.getloadavg()[0])
             await asyncio.sleep(5)
         for task in tasks:
             task.result()
@@ -152,27 +156,44 @@ async def measure(address: str, sessions: int, seconds: float) -> Figures:
     return figures
 
 
+def resident(processes: list[psutil.Process]) -> float:
+    """MB; of one that ended meanwhile nothing."""
+    total = 0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
+    return total / 2**20
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=10.0)
     arguments = parser.parse_args()
+    before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as address:
         figures = asyncio.run(measure(address, arguments.sessions, 60 * arguments.minutes))
         log = (Path(folder) / "log.txt").read_text()
-    print(f"{arguments.sessions} sessions, {arguments.minutes:g} minutes, {os.cpu_count()} cores")
+    print(
+        f"{arguments.sessions} sessions, {arguments.minutes:g} minutes, {os.cpu_count()} cores, load "
+        f"{statistics.mean(figures.load):.1f} on average, {before:.1f} before"
+    )
     for what, seconds in figures.seconds.items():
         high = statistics.quantiles(seconds, n=20)[-1] if len(seconds) > 1 else seconds[0]
         print(
             f"  {what:20} {len(seconds):4} times, median {statistics.median(seconds):5.2f} s, 95 % {high:5.2f} s"
         )
     half = figures.memory[len(figures.memory) // 2 :]
-    at = {share: figures.memory[int(share * (len(figures.memory) - 1))][1] for share in (0.1, 0.5, 1.0)}
-    print("  server and workers: " + ", ".join(f"{mb:.0f} MB after {share:.0%}" for share, mb in at.items()))
-    slope = statistics.linear_regression([t / 60 for t, _ in half], [mb for _, mb in half]).slope
-    print(f"  growth over the last half: {slope:+.1f} MB a minute")
+    for k, who in ((1, "server"), (2, "workers")):
+        told = [figures.memory[int(share * (len(figures.memory) - 1))][k] for share in (0.1, 0.5, 1.0)]
+        slope = statistics.linear_regression([row[0] / 60 for row in half], [row[k] for row in half]).slope
+        print(
+            f"  {who}: {told[0]:.0f}, {told[1]:.0f} and {told[2]:.0f} MB after 10, 50 and 100 %; over the last half "
+            f"{slope:+.1f} MB a minute"
+        )
     print(f"  went wrong: {len(figures.wrong)}; tracebacks in the server's log: {log.count('Traceback')}")
-    for text in figures.wrong[:12]:
+    ends = re.findall(r"^Traceback.*?\n(\w[^\n]*)$", log, re.MULTILINE | re.DOTALL)
+    for text in [*figures.wrong[:12], *ends[:12]]:
         print(f"    {text[:160]}")
 
 

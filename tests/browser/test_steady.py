@@ -84,3 +84,45 @@ def test_nothing_moves_on_compare(page, address, width):
     page.wait_for_timeout(1000)
     keep(page, f"steady-compare-{width}")
     assert jumps(page) == {}
+
+
+@pytest.mark.parametrize("kind", ["Draw", "Denoise"])
+def test_nothing_moves_on_prior(page, address, kind):
+    page.goto(f"{address}/prior?scan={quote(json.dumps(SCAN))}")
+    if kind == "Draw":
+        page.get_by_role("combobox", name="Grid").click()
+        page.get_by_role("option").first.click()
+        steps = page.get_by_role("spinbutton", name="Steps")
+        steps.fill("4")
+        steps.press("Enter")
+    else:
+        page.get_by_text(kind, exact=True).first.click()
+    page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+    page.get_by_role("button", name={"Draw": "Draw a volume", "Denoise": "Denoise"}[kind], exact=True).click()
+    page.locator(".tv[data-frames]").wait_for()
+    page.evaluate(WATCH)
+    page.get_by_text(re.compile("drawn in|All of these runs are done")).wait_for(timeout=180_000)
+    page.wait_for_timeout(1000)
+    keep(page, f"steady-prior-{kind}")
+    assert jumps(page) == {}
+
+
+def test_what_is_not_there_yet_is_told_in_its_place(page, address):
+    """Also in Difference, which would else be that to nothing."""
+    page.goto(f"{address}/reconstruct?scan={quote(json.dumps(SCAN | {'grid': [64, 128, 128], 'seed': 3}))}")
+    page.get_by_text("SSIM").first.wait_for()
+    page.get_by_role("radio", name="Diffusion").click()
+    page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("button", name="Finish now").wait_for()
+    page.get_by_role("button", name="Compare runs").click()
+    page.get_by_role("heading", level=1, name="Compare").wait_for()
+    page.get_by_role("button", name="Difference").click()
+    pane = page.locator(".tv .pane").nth(1)
+    pane.get_by_text("Diffusion − Reference").wait_for()
+    shades = pane.locator("canvas").evaluate(
+        """(c) => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height / 3).data.buffer)).size"""
+    )
+    assert shades == 1  # black, and a word in the middle
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Cancel Diffusion").click()

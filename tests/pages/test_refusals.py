@@ -7,6 +7,7 @@ import pytest
 
 from core.runs.config import RunConfig
 from core.runs.jobs import wait
+from core.runs.store import StoreError
 from pages.ui import engine, runs_view, shell, state
 
 
@@ -119,3 +120,49 @@ def test_without_uploads_the_scan_stays_and_stored_volumes_can_be_chosen(app, sm
     app.segmented_control(key=state.field("kind")).set_value("upload").run()
     assert "*Stored*" in texts(app.info)
     assert app.session_state["_scan"] == kept
+
+
+def test_a_run_that_is_gone_is_told_beside_those_that_are_there(visit, small_scan):
+    done = engine.queue().submit(RunConfig(small_scan, "fbp"))
+    assert wait(engine.queue(), done, timeout=120).status == "done"
+    app = visit(scan=json.dumps(small_scan.to_json()), compare=f"{done},20250101-000000-tv-abcdef")
+    app.switch_page(shell.COMPARE).run()
+    assert not app.exception
+    assert "not there" in texts(app.warning)
+    assert list(app.dataframe[0].value["Method"]) == ["FBP"]
+    app = visit(compare=done)
+    app.switch_page(shell.COMPARE).run()
+    assert not app.warning
+
+
+@pytest.mark.parametrize("page", [shell.COMPARE, shell.RECONSTRUCT, shell.WHAT_IF])
+def test_an_address_of_gone_runs_alone_leads_to_the_runs_that_are_there(visit, page):
+    app = visit(run="20250101-000000-tv-abcdef")
+    app.switch_page(page).run()
+    assert not app.exception
+    assert "not there (any more)" in texts(app.markdown)
+
+
+def test_a_volume_that_is_gone_is_told_where_another_is_chosen(visit, small_scan):
+    scan = json.dumps(replace(small_scan, source="volume:0123456789abcdef").to_json())
+    app = visit(scan=scan)
+    app.switch_page(shell.COMPARE).run()
+    assert not app.exception
+    assert "Choose another volume or scan on Acquire" in texts(app.markdown)
+    app = visit(scan=scan)
+    app.switch_page(shell.ACQUIRE).run()
+    assert not app.exception
+    assert "not stored here" in texts(app.warning)
+
+
+@pytest.mark.parametrize("page", [shell.HOME, shell.RUNS])  # that asks last for it, and at once
+def test_a_store_that_cannot_be_used_is_told(app, page, monkeypatch):
+    def refuse():
+        raise StoreError("the store /x cannot be written; set TOMOPATCH_STORE to a folder of yours.")
+
+    monkeypatch.setattr(engine, "_expected", None)
+    monkeypatch.setattr(engine, "queue", refuse)
+    app.switch_page(page).run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "set TOMOPATCH_STORE" in app.error[0].value

@@ -77,7 +77,15 @@ def test_run_queues_the_missing_runs_and_what_is_done_is_a_point(what_if, small_
     assert "4 runs, all there" in texts(again)
     assert "Ready" not in texts(again)
     table = again.dataframe[0].value
-    assert list(table["psnr"]) == pytest.approx(
+    assert list(table.columns) == [
+        "Method",
+        "Views",
+        "PSNR",
+        "SSIM",
+        "RMSE",
+        "Time",
+    ]  # what is varied, in words
+    assert list(table["PSNR"]) == pytest.approx(
         [c.run.metrics.psnr for c in look_up(sweep, engine.store().runs())]
     )
     wider = typed_into(again, "num_views", "3, 6, 9")
