@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from core.runs.config import ScanConfig
 
 METHODS = ("fbp", "tv", "diffusion")
+"""As they stand side by side."""
+
+QUEUED = ("fbp", "diffusion", "tv")
+"""As they are computed: the contrast that the demo is about comes first."""
 
 
 def prepare() -> None:
@@ -30,9 +34,9 @@ def start() -> None:
     scan = _scan()
     state.set_scan(scan)
     engine.reference(scan)
-    queued = [engine.queue().submit(RunConfig(scan, method)) for method in METHODS]
-    state.set_compared(queued)
-    state.set_run(queued[-1])
+    runs = {method: engine.queue().submit(RunConfig(scan, method)) for method in QUEUED}
+    state.set_compared([runs[method] for method in METHODS])
+    state.set_run(runs["diffusion"])
     st.switch_page(shell.COMPARE)
 
 

@@ -118,9 +118,13 @@ def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
     )
     for sentence in told:
         st.error(sentence)
-    if future.done() and future.exception() is not None:
-        return  # the runs say why
     config = runs[0].config
+    try:
+        geometry = engine.geometry(config.scan)
+    except ValueError:
+        return  # the volume is gone; the runs say so
+    if future.done() and future.exception() is not None:
+        return
     kept = [(r, p) for r, p in zip(runs, now, strict=True) if p.status in (*ACTIVE, *FINISHED)]
     if future.done():
         parts = [Shown("Noisy", engine.noisy_hu(config.scan, config.sigma, config.seed))]
@@ -135,7 +139,7 @@ def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
             parts.append(waiting(config.grid, _name(run), live.STILL[progress.status]))
     viewer(
         [*parts, clean],
-        engine.geometry(config.scan),
+        geometry,
         key="denoising",
         layouts=("side", "difference", "swipe", "flicker", "planes"),
         window=window_for(config.source),

@@ -37,7 +37,7 @@ def main() -> None:
             page.get_by_role("heading", level=1, name="Compare").wait_for()
             tell("demo: its page")
             page.locator(".tv[data-frames]").wait_for()
-            for method in ("FBP", "TV", "Diffusion"):
+            for method in ("FBP", "Diffusion", "TV"):
                 page.get_by_role("button", name=f"Cancel {method}").wait_for(state="detached")
                 tell(f"demo: {method} done")
         browser.close()
