@@ -13,6 +13,10 @@ from pathlib import Path
 
 from tests.browser.server import FLAGS, chromium, serve
 
+AT_WORK = """(method) => new RegExp(`^${method}: |more to come`, 'm').test(
+  document.querySelector('[data-testid=stMain]').innerText)"""
+"""Whether the line about what is at work names this method, or others wait behind it."""
+
 
 def main() -> None:
     from playwright.sync_api import sync_playwright
@@ -37,8 +41,9 @@ def main() -> None:
             page.get_by_role("heading", level=1, name="Compare").wait_for()
             tell("demo: its page")
             page.locator(".tv[data-frames]").wait_for()
-            for method in ("FBP", "Diffusion", "TV"):
-                page.get_by_role("button", name=f"Cancel {method}").wait_for(state="detached")
+            page.wait_for_function(AT_WORK, arg="FBP")
+            for method in ("Diffusion", "TV"):
+                page.wait_for_function(f"(method) => !({AT_WORK})(method)", arg=method)
                 tell(f"demo: {method} done")
         browser.close()
 
