@@ -213,11 +213,8 @@ class PatchUNet(nn.Module):
 
     def forward(self, inputs: Tensor, smooth: Tensor, conditions: Tensor) -> Tensor:
         embedding = self.condition(conditions)
-        patch, guide, ones = (
-            inputs[:, :1],
-            inputs[:, self.config.channel["guide"]],
-            torch.ones_like(inputs[:, :1]),
-        )
+        patch, guide = inputs[:, :1], inputs[:, self.config.channel["guide"]]
+        ones = torch.ones_like(patch)
         features = depth_to_space(self.spread(mp_silu(self._trunk(inputs, smooth, embedding))))
         x = self.fine_in(channels_last(torch.cat([features, patch, guide, smooth, ones], 1)))
         for block in self.fine:

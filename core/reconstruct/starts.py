@@ -1,4 +1,4 @@
-"""Where the diffusion sampler starts: quick reconstructions, and how far off they are expected to be."""
+"""Where the diffusion sampler starts and what guides it: quick reconstructions, and how far off they are expected to be."""
 
 from __future__ import annotations
 
