@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from pages.ui import loading, state
+from pages.ui import loading, message_queue, state
 
 if TYPE_CHECKING:
     from core.runs.config import ScanConfig
@@ -36,6 +36,7 @@ TABLE = {
 
 def navigation() -> Any:
     """The chosen page. The app's looks come first: a page must not move once it is drawn."""
+    message_queue.mend()
     st.html(f"<style>{(Path(__file__).parent / 'page.css').read_text('utf-8')}</style>")
     return st.navigation([st.Page(path, title=title, default=path == HOME) for path, title in TABLE.items()])
 
