@@ -45,13 +45,12 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: ScanConfig) -> None:
             "Time": column.NumberColumn(format="%.1f s", help="Of the method alone."),
         },
     )
-    devices = ", ".join(sorted({run.device for run in runs})) or "–"
+    devices = " and ".join(sorted({words.device(run.device) for run in runs}))
     scans = {run.config.scan for run in runs}
     told = words.scan_words(*scans) if len(scans) == 1 else "scans that differ as named"
     st.caption(
-        f"Grid {words.times(engine.grid_of(scan))}; {told}; device: {devices}. Measured "
-        "against the "
-        "reference between −1000 and 1000 HU."
+        f"Grid {words.times(engine.grid_of(scan))}; {told}; computed on the {devices}. Measured against the reference "
+        "between −1000 and 1000 HU."
     )
 
 

@@ -22,7 +22,7 @@ AXES = {"across (x)": 2, "front to back (y)": 1, "feet to head (z)": 0}
 _QUIET = {"margin": {"l": 0, "r": 8, "t": 8, "b": 0}, "hovermode": "x unified", "showlegend": True}
 
 
-_SERIES = {"psnr": ("PSNR, dB", 1.0), "residual": ("Residual", 1.0), "sigma": ("Noise σ, HU", 1000.0)}
+_SERIES = {"psnr": ("PSNR [dB]", 1.0), "residual": ("Residual", 1.0), "sigma": ("Noise σ [HU]", 1000.0)}
 
 
 def shown(points: Sequence[Point]) -> list[str]:
@@ -30,11 +30,13 @@ def shown(points: Sequence[Point]) -> list[str]:
     return [name for name in _SERIES if any(getattr(p, name) is not None for p in points)]
 
 
-def steps(points: Sequence[Point], planned: int = 1, height: int = 190) -> go.Figure:
+def steps(
+    points: Sequence[Point], planned: int = 1, *, colour: str = COLOURS[0], height: int = 190
+) -> go.Figure:
     """PSNR, residual and noise level after each step, where known; the axis is as long as the whole run.
 
     The iterations of a start, however many, lie left of 0 on a ground of their own. As long as there are no others,
-    `planned` says how many steps will follow.
+    `planned` says how many steps will follow. `colour` is the method's: the figures differ by their titles.
     """
     names = shown(points)
     figure = make_subplots(
@@ -52,7 +54,7 @@ def steps(points: Sequence[Point], planned: int = 1, height: int = 190) -> go.Fi
             x=[places[id(p)] for p in known],
             y=[getattr(p, name) * _SERIES[name][1] for p in known],
             mode="lines+markers" if len(known) <= 30 else "lines",
-            line={"color": COLOURS[column - 1], "width": 2},
+            line={"color": colour, "width": 2},
             marker={"size": 5},
             hovertemplate="%{y:.4~g}<extra></extra>",
             row=1,

@@ -76,7 +76,7 @@ ABOUT_SCANS: dict[str, Lesson] = {
             "Look at *Values along a line*: which filter keeps the edge of the lung the sharpest?",
         ),
         "Why does the glow of the unfiltered picture fall as one over the distance?",
-        "All smears pass through the point, and a circle around it is 2 pi r long: the same amount is spread over a "
+        "All smears pass through the point, and a circle around it is 2πr long: the same amount is spread over a "
         "line that grows with r. In frequencies that is a division by |f|, and the ramp multiplies by |f|.",
     ),
     "views": Lesson(
@@ -105,7 +105,7 @@ ABOUT_SCANS: dict[str, Lesson] = {
             "Add SIRT on What if: by how much is it above FBP at 8 views, and by how much at 100?",
         ),
         "How many views does filtered backprojection need for 64 voxels across, as in the curve?",
-        "About pi/2 times 64, some 100: then the samples at the edge of the frequency disc are as dense as those along "
+        "About π/2 times 64, some 100: then the samples at the edge of the frequency disc are as dense as those along "
         "the detector. With a tenth of them the curve on What if is far below.",
     ),
     "angles": Lesson(

@@ -81,8 +81,8 @@ class Viewer {
 
   group(label, options, get, set) {
     const node = make('span', { class: 'group', role: 'group', 'aria-label': label });
-    for (const [value, text] of options) {
-      node.append(make('button', { type: 'button', text, 'data-value': value, onclick: () => { set(value); this.arrange(); } }));
+    for (const [value, text, title = ''] of options) {
+      node.append(make('button', { type: 'button', text, title, 'data-value': value, onclick: () => { set(value); this.arrange(); } }));
     }
     this.marks.push(() => node.childNodes.forEach((b) => b.setAttribute('aria-pressed', String(b.dataset.value === get()))));
     return node;
@@ -104,7 +104,7 @@ class Viewer {
       return button;
     };
     const parts = [], volumes = scene.names.map((name, i) => [String(i), name]);
-    if (scene.layouts.length > 1) parts.push(this.group('Layout', scene.layouts.map((l) => [l, LAYOUTS[l]]), () => this.layout, (l) => { v.layouts[scene.key] = l; }));
+    if (scene.layouts.length > 1) parts.push(this.group('Layout', scene.layouts.map((l) => [l, ...LAYOUTS[l]]), () => this.layout, (l) => { v.layouts[scene.key] = l; }));
     if (layout === 'side' || layout === 'difference') parts.push(this.group('Plane', Object.keys(PLANES).map((p) => [p, p]), () => v.plane, (p) => { v.plane = p; this.send('plane', p); }));
     if (layout === 'planes' && volumes.length > 1) parts.push(this.choice('Volume', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));
     if (layout === 'swipe') {
@@ -132,7 +132,9 @@ class Viewer {
     parts.push(make('span', { class: 'space' }));
     const tools = make('span', { class: 'group', role: 'group', 'aria-label': 'Tools' });
     tools.append(single('play', 'Play through the slices', (e) => this.play(e.currentTarget)));
-    tools.append(single('cross', 'Crosshair on or off', () => { v.crosshair = !v.crosshair; this.redraw(); }));
+    const cross = single('cross', 'Crosshair: show or hide', () => { v.crosshair = !v.crosshair; this.arrange(); });
+    this.marks.push(() => cross.setAttribute('aria-pressed', String(v.crosshair)));
+    tools.append(cross);
     if (scene.tiles || scene.frames.some((f) => f.tiles)) {
       const button = single('tiles', 'Tiles of the pass: show or hide', () => { v.tiles = !v.tiles; this.arrange(); });
       this.marks.push(() => button.setAttribute('aria-pressed', String(v.tiles)));
@@ -177,7 +179,7 @@ class Viewer {
   buildFoot() {
     this.ramp = make('canvas', { width: 160, height: 1, role: 'img' });
     this.low = make('span'); this.high = make('span'); this.where = make('span', { class: 'where' });
-    const hint = 'wheel: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: hold' : '');
+    const hint = 'wheel or arrow keys: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: hold' : '');
     this.foot.replaceChildren(
       make('span', { class: 'scale' }, this.low, this.ramp, this.high), this.where,
       make('span', { class: 'note', text: this.scene.note || '' }), make('span', { class: 'space' }),
@@ -270,7 +272,7 @@ class Viewer {
     this.ramp.setAttribute('aria-label', `Colours from ${this.low.textContent} to ${this.high.textContent}`);
     const f = view.hover || view.cursor;
     const [z, y, x] = f.map((q, a) => minus(Math.round((q - 0.5) * mm[a])));
-    this.where.textContent = `x ${x}  y ${y}  z ${z} mm`;
+    this.where.textContent = `x ${x} · y ${y} · z ${z} mm`;
   }
 }
 

@@ -23,6 +23,7 @@ PHANTOM_WORDS = {
 }
 
 _PLAIN = {
+    " (0 < src_orig_dist <= src_det_dist),": ":",
     "src_orig_dist": "the distance source to axis",
     "src_det_dist": "the distance source to detector",
     "angle_range": "the angle range",
@@ -48,6 +49,11 @@ def sentence(text: str) -> str:
 
 def phantom_words(name: str) -> str:
     return PHANTOM_WORDS.get(name, name.replace("-", " ").capitalize())
+
+
+def choice(value: str) -> str:
+    """One of a method's choices, as a form offers it."""
+    return sentence(FILTERS.get(value, value))
 
 
 def source_words(source: str, volumes: dict[str, str] | None = None) -> str:
@@ -84,6 +90,20 @@ def scan_words(scan: ScanConfig) -> str:
     return f"{beam}, {scan.num_views} views over {scan.angle_range:g}°, {dose_words(scan.photons)}{planted}"
 
 
+def device(name: str) -> str:
+    """Where something was computed, e.g. cpu or cuda:0."""
+    return {"cpu": "CPU", "cuda": "GPU"}.get(name.partition(":")[0], name)
+
+
+FILTERS = {
+    "ram-lak": "Ram-Lak",
+    "shepp-logan": "Shepp-Logan",
+    "cosine": "cosine",
+    "hamming": "Hamming",
+    "hann": "Hann",
+    "none": "no filter",
+}
+
 _ALWAYS = ("num_iterations", "num_steps", "filter")
 
 
@@ -100,7 +120,7 @@ def param_words(method: str, name: str, value: Any) -> str:
     if name in counted:
         return f"{value} {counted[name]}{'' if value == 1 else 's'}"
     if name == "filter":
-        return "no filter" if value == "none" else str(value)
+        return FILTERS.get(str(value), str(value))
     label = _label(method, name)
     if isinstance(value, bool):
         return f"{label}: {'yes' if value else 'no'}"
