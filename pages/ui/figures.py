@@ -95,7 +95,12 @@ def _log_ticks(values: Sequence[float]) -> dict[str, Any]:
 
 
 def sweep(
-    found: dict[str, list[dict[str, Any]]], x: str, measure: str, chosen: str | None = None, height: int = 330
+    found: dict[str, list[dict[str, Any]]],
+    x: str,
+    measure: str,
+    chosen: str | None = None,
+    height: int = 330,
+    planned: Sequence[float | None] = (),
 ) -> go.Figure:
     """What was measured against what was varied, a line each; the run that is looked at is ringed.
 
@@ -103,9 +108,11 @@ def sweep(
     ----------
     found : see `core.runs.sweep_plot.lines`
     x, measure : names in VARIED and MEASURED
+    planned : sequence of float or None
+        All values of `x` that are asked for: their axis stands from the first point on.
     """
     figure = go.Figure()
-    rows = [row for line in found.values() for row in line]
+    rows = [row for line in found.values() for row in line] + [{x: value} for value in planned]
     chosen_colours = colours.of_runs([line[0]["method"] for line in found.values()])
     for (name, line), colour in zip(found.items(), chosen_colours, strict=True):
         known = [row for row in line if row[measure] is not None]
@@ -137,7 +144,12 @@ def sweep(
         figure.update_xaxes(type="category", categoryorder="array", categoryarray=ticks(x, rows))
     else:
         values = sorted({row[x] for row in rows})
-        figure.update_xaxes(tickvals=values, type="log" if x == "num_views" else "linear")
+        log = x == "num_views"
+        ends = [math.log10(v) if log else v for v in (values[0], values[-1])]
+        room = 0.06 * (ends[1] - ends[0]) or 0.5
+        figure.update_xaxes(
+            tickvals=values, type="log" if log else "linear", range=[ends[0] - room, ends[1] + room]
+        )
     if measure == "seconds":
         figure.update_yaxes(rangemode="tozero")
     return figure

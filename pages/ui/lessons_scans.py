@@ -64,7 +64,7 @@ ABOUT_SCANS: dict[str, Lesson] = {
                 run(SPHERES, "fbp"),
             ),
             compare(
-                "The ramp raises fine detail, and noise is fine detail. Here are 10 000 photons a ray: the pure ramp "
+                "The ramp raises fine detail, and noise is fine detail. Here are 10\u202f000 photons a ray: the pure ramp "
                 "(Ram-Lak) and one that gives up at high frequencies (Hann).",
                 "Compare two filters on a noisy scan",
                 run(THORAX, "fbp", {"photons": 1e4}),
@@ -177,7 +177,7 @@ ABOUT_SCANS: dict[str, Lesson] = {
         "X-rays come as single photons. Fewer of them are less dose, and more noise.",
         (
             compare(
-                "60 views with 1 000, 10 000 and 100 000 photons a ray. Behind thick parts few photons are left: the "
+                "60 views with 1\u202f000, 10\u202f000 and 100\u202f000 photons a ray. Behind thick parts few photons are left: the "
                 "noise is not even, it makes streaks from one shoulder to the other.",
                 "Compare three doses",
                 *(run(THORAX, "fbp", {"num_views": 60, "photons": p}, filter="hann") for p in (1e3, 1e4, 1e5)),
@@ -191,8 +191,8 @@ ABOUT_SCANS: dict[str, Lesson] = {
             ),
         ),
         (
-            "Same dose, spent otherwise: 20 views at 30 000 photons against 60 at 10 000.",
-            "Which filter is best at 1 000 photons? And at 100 000?",
+            "Same dose, spent otherwise: 20 views at 30\u202f000 photons against 60 at 10\u202f000.",
+            "Which filter is best at 1\u202f000 photons? And at 100\u202f000?",
         ),
         "How much more dose halves the noise?",
         "Four times. The count of N photons is uncertain by its square root, so relative to the count it falls as one "

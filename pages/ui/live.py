@@ -69,7 +69,7 @@ def ended(now: Progress) -> None:
     if now.status == "failed":
         st.error(f"**This run left no volume.** {now.message}")
     else:
-        st.info("This run was cancelled; nothing was kept.")
+        st.info("This run was cancelled; nothing was kept. Start it again whenever you like.")
 
 
 def bar(run_id: str, now: Progress, title: str, outcome: str, *, instant: bool = False) -> bool:
@@ -241,7 +241,7 @@ def _shown(run: Run[RunConfig], now: Progress) -> list[Shown]:
         deviation = [] if std is None else [Shown("Deviation", std, kind="heat")]
         return [] if current is None else [current, *deviation]
     preview = engine.queue().preview(run.id) or {}
-    note = f"start, iteration {now.i}" if now.stage else ""
+    note = "start" if now.stage else ""  # the bar above tells how far it is
     return [Shown(label, preview[name], note) for name, label in _labels(run).items() if name in preview]
 
 

@@ -76,7 +76,7 @@ def _drawing(run: Run[DrawConfig], was_active: bool) -> None:
         there = engine.queue().preview(run.id) or {}
         shape = next((hu.shape for hu in there.values()), config.grid)
         parts = [
-            Shown(label, there[name]) if name in there else waiting(shape, label, "after the first step")
+            Shown(label, there[name]) if name in there else waiting(shape, label, "comes with the first step")
             for name, label in DRAWN.items()
         ]
     several = len(parts) > 1

@@ -72,7 +72,12 @@ def _view(sweep: SweepConfig, was_active: bool) -> None:
     if found:
         st.plotly_chart(
             figures.sweep(
-                found, x, measure, None if chosen is None or chosen.run is None else chosen.run.id, HEIGHT
+                found,
+                x,
+                measure,
+                None if chosen is None or chosen.run is None else chosen.run.id,
+                HEIGHT,
+                getattr(sweep, x),
             ),
             key=_CHART,
             on_select=partial(_pick, behind),

@@ -4,6 +4,10 @@ const kept = new Map(); // view state by viewer id: outlives new data, reruns an
 const alive = new WeakMap(); // the viewer on each mounted element
 
 const RANGES = [50, 100, 200, 400, 1000];
+const CHOICES = {
+  Window: 'Window: which HU are shown from black to white; keys 1 to 5, or right-drag in a picture',
+  Scale: 'Scale: the difference at which the colours end',
+};
 
 class Viewer {
   constructor(root) {
@@ -20,7 +24,7 @@ class Viewer {
     this.heat = new Lookup(HEAT);
     this.veil = new Lookup(VEIL);
     this.frames = 0;
-    new ResizeObserver(() => this.redraw()).observe(root);
+    new ResizeObserver(() => { if (this.scene) this.settle(); this.redraw(); }).observe(root);
     this.tones();
   }
 
@@ -73,11 +77,22 @@ class Viewer {
     this.current = specs;
     this.flicker.tend();
     this.mark();
+    this.settle();
     if (rebuilt) this.draw(); // at once: canvases have a height of their own until they are drawn
     else this.redraw();
   }
 
   // ---- tool bar
+
+  /** Of pictures that keep their height the bar does not lose a line that it had, be it of another layout or of the run at work. */
+  settle() {
+    const { bar, root, scene, view } = this, width = root.clientWidth;
+    bar.style.minHeight = '';
+    if (!scene.steady || !width) return;
+    if (view.barWidth !== width) Object.assign(view, { barWidth: width, barHeight: 0 });
+    view.barHeight = Math.max(view.barHeight, bar.offsetHeight);
+    bar.style.minHeight = `${view.barHeight}px`;
+  }
 
   group(label, options, get, set) {
     const node = make('span', { class: 'group', role: 'group', 'aria-label': label });
@@ -89,10 +104,10 @@ class Viewer {
   }
 
   choice(label, options, get, set) {
-    const select = make('select', { 'aria-label': label, onchange: () => { set(select.value); this.arrange(); } });
+    const select = make('select', { 'aria-label': label, title: CHOICES[label] || label, onchange: () => { set(select.value); this.arrange(); } });
     for (const [value, text] of options) select.append(make('option', { value, text }));
     this.marks.push(() => { select.value = String(get()); });
-    return make('label', {}, make('span', { text: label }), select);
+    return make('label', {}, ...(label === 'Window' ? [] : [make('span', { text: label })]), select);
   }
 
   buildBar() {
@@ -179,7 +194,7 @@ class Viewer {
   buildFoot() {
     this.ramp = make('canvas', { width: 160, height: 1, role: 'img' });
     this.low = make('span'); this.high = make('span'); this.where = make('span', { class: 'where' });
-    const hint = 'wheel or arrow keys: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: hold' : '');
+    const hint = 'wheel, arrows: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: hold' : '');
     this.foot.replaceChildren(
       make('span', { class: 'scale' }, this.low, this.ramp, this.high), this.where,
       make('span', { class: 'note', text: this.scene.note || '' }), make('span', { class: 'space' }),

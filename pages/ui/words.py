@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -36,7 +37,11 @@ _PLAIN = {
 
 def plain(error: Exception) -> str:
     """The engine's sentence with the pages' names for things, as a sentence."""
-    text = str(error)
+    text = re.sub(
+        r"there is no volume '\w*' in the store; it may have",
+        "its volume is not stored here; it may have",
+        str(error),
+    )
     for name, words in _PLAIN.items():
         text = text.replace(name, words)
     return sentence(text)
@@ -52,8 +57,8 @@ def phantom_words(name: str) -> str:
 
 
 def choice(value: str) -> str:
-    """One of a method's choices, as a form offers it."""
-    return sentence(FILTERS.get(value, value))
+    """One of a method's choices, as a form offers it: a filter, a start by another method, or a plain word."""
+    return METHODS[value].label if value in METHODS else sentence(FILTERS.get(value, value))
 
 
 def source_words(source: str, volumes: dict[str, str] | None = None) -> str:
