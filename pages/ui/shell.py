@@ -107,7 +107,7 @@ def demo_button(type: Literal["primary", "secondary"]) -> None:
     from pages.ui import demo
 
     hint = "Scans a thorax from 20 directions and reconstructs it three ways, side by side."
-    if st.button("Run the demo", type=type, key="demo", help=hint):
+    if st.button("Run the demo", type=type, key=f"demo.{type}", help=hint):
         demo.start()
 
 
