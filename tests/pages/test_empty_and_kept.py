@@ -16,13 +16,11 @@ KEPT = "your scan stays as it was"
 
 
 @pytest.mark.parametrize("page", [shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF])
-def test_where_a_scan_is_missing_the_demo_is_one_press_away(app, page, monkeypatch):
-    pressed = []
-    monkeypatch.setattr("pages.ui.demo.start", lambda: pressed.append(page))
+def test_where_a_scan_is_missing_the_demo_is_offered(app, page):
+    """`tests/browser/test_by_mouse.py` presses it."""
     app.switch_page(page).run()
-    app.button(key="demo.secondary").click().run()
-    assert not app.exception
-    assert pressed == [page]
+    assert app.button(key="demo.secondary").label == "Run the demo"
+    assert "no scan yet" in texts(app)
 
 
 def test_a_scan_that_is_kept_is_named_only_where_there_is_one(app, visit, small_scan):
