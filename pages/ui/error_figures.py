@@ -10,13 +10,14 @@ from torch import Tensor
 
 from core.errors import CalibrationBin
 from pages.ui.colours import REFERENCE
+from pages.ui.figures import LEGEND
 
 HEIGHT = 300
 _LAYOUT: dict[str, Any] = {
     "height": HEIGHT,
     "margin": {"l": 0, "r": 8, "t": 8, "b": 0},
     "showlegend": True,
-    "legend": {"orientation": "h", "y": 1.12},
+    "legend": LEGEND,
 }
 _DECADES: dict[str, Any] = {"type": "log", "dtick": 1, "exponentformat": "power", "minor": {"ticks": ""}}
 """A log axis with a word at each power of ten, and none between."""

@@ -19,6 +19,8 @@ from pages.ui.colours import COLOURS, REFERENCE
 
 AXES = {"across (x)": 2, "front to back (y)": 1, "feet to head (z)": 0}
 
+LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+"""Above the curves: more lines of it take room from the plot instead of covering it."""
 _QUIET = {"margin": {"l": 0, "r": 8, "t": 8, "b": 0}, "hovermode": "x unified", "showlegend": True}
 
 
@@ -132,9 +134,7 @@ def sweep(
             unselected={"marker": {"opacity": 1}},
             hovertemplate="%{y:.4~g}, %{x}",
         )
-    figure.update_layout(
-        height=height, legend={"orientation": "h", "y": 1.16}, uirevision=f"{x} {measure}", **_QUIET
-    )
+    figure.update_layout(height=height, legend=LEGEND, uirevision=f"{x} {measure}", **_QUIET)
     figure.update_layout(
         clickmode="event+select", dragmode="pan", hovermode="closest"
     )  # a click means one point
@@ -179,7 +179,7 @@ def profiles(
         figure.add_scatter(
             x=place, y=hu[tuple(at)], name=name, mode="lines", line=line, hovertemplate="%{y:.0f} HU"
         )
-    figure.update_layout(height=300, legend={"orientation": "h", "y": 1.12}, uirevision="profile", **_QUIET)
+    figure.update_layout(height=300, legend=LEGEND, uirevision="profile", **_QUIET)
     half = geometry.size[axis] / 2
     figure.update_xaxes(title="mm from the centre", zeroline=False, range=[-half, half])
     figure.update_yaxes(title="HU", zeroline=False)

@@ -7,7 +7,7 @@ import pytest
 
 from core.runs.jobs import wait
 from core.runs.sweep import SweepConfig, look_up
-from pages.ui import engine, figures, shell, state
+from pages.ui import engine, error_figures, figures, shell, state
 from tests.pages.test_pages import texts
 
 
@@ -134,3 +134,15 @@ def test_the_axis_stands_from_the_first_point_on(x, planned):
     assert low < planned[0]
     assert high > planned[-1]
     assert tuple(axis.tickvals) == planned
+
+
+def test_a_legend_of_many_lines_grows_away_from_the_curves():
+    rows = {f"Line {k}": [{"method": "fbp", "run": str(k), "psnr": 20.0, "num_views": 5}] for k in range(9)}
+    drawn = [
+        figures.sweep(rows, "num_views", "psnr"),
+        error_figures.histogram([]),
+        error_figures.spectrum([]),
+    ]
+    for legend in (figure.layout.legend for figure in drawn):
+        assert legend.y >= 1
+        assert legend.yanchor == "bottom"
