@@ -183,13 +183,13 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
         ]
     elif run.metrics is not None:
         told = [
-            ("PSNR", f"{run.metrics.psnr:.2f} dB", "Likeness to the reference; higher is better."),
-            ("SSIM", f"{run.metrics.ssim:.3f}", "Likeness of structures, at most 1; higher is better."),
-            ("RMSE", f"{run.metrics.rmse_hu:.0f} HU", "Typical error of a voxel; lower is better."),
-            ("Time", words.seconds(run.seconds), "Of the method alone."),
+            ("PSNR", f"{run.metrics.psnr:.2f} dB", words.MEASURES["PSNR"]),
+            ("SSIM", f"{run.metrics.ssim:.3f}", words.MEASURES["SSIM"]),
+            ("RMSE", f"{run.metrics.rmse_hu:.0f} HU", words.MEASURES["RMSE"]),
+            ("Time", words.seconds(run.seconds), words.MEASURES["Time"]),
         ]
     else:
-        told = [("Time", words.seconds(run.seconds), "Of the method alone.")]
+        told = [("Time", words.seconds(run.seconds), words.MEASURES["Time"])]
     with st.container(key="numbers.live"):
         slots = st.columns(4)
     for slot, (label, value, hint) in zip(slots, told, strict=False):
