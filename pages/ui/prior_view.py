@@ -198,7 +198,7 @@ def _name(run: Run[DenoiseConfig]) -> str:
 
 
 def _rmse(run: Run[DenoiseConfig]) -> str:
-    return "" if run.metrics is None else f"{run.metrics.rmse_hu:.0f} HU"
+    return "" if run.metrics is None else f"off by {run.metrics.rmse_hu:.0f} HU"
 
 
 def _tiles(now: Progress) -> str:
