@@ -83,7 +83,7 @@ def _drawing(run: Run[DrawConfig], was_active: bool) -> None:
     viewer(
         parts,
         geometry,
-        key="drawing" if several else "drawn",
+        key="drawing",  # one element throughout: another would be empty for a moment
         view="live",
         layouts=("side", "planes", "swipe") if several else ("planes",),
         window="full",

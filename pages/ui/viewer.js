@@ -24,7 +24,7 @@ class Viewer {
     this.heat = new Lookup(HEAT);
     this.veil = new Lookup(VEIL);
     this.frames = 0;
-    new ResizeObserver(() => { if (this.scene) this.settle(); this.redraw(); }).observe(root);
+    new ResizeObserver(() => this.redraw()).observe(root);
     this.tones();
   }
 
@@ -245,6 +245,7 @@ class Viewer {
   draw() {
     if (!this.root.isConnected || !this.scene) return;
     const began = performance.now(), { scene, view } = this, specs = this.current;
+    if (view.barWidth !== this.root.clientWidth) this.settle(); // the window has another width
     scene.grey = this.grey.set(view.level - view.width / 2, view.level + view.width / 2);
     scene.hot = this.heat.set(0, scene.heat);
     scene.veil = this.veil.set(0, scene.heat);

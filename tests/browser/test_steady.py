@@ -27,7 +27,7 @@ WATCH = """() => {
       add(id, [...document.querySelectorAll(`[data-testid=stMain] ${id}`)]);
     }
     const inside = [...document.querySelectorAll('[data-testid=stMain] *')].map((n) => n.shadowRoot?.querySelector('.tv')).filter(Boolean);
-    for (const part of ['.bar', '.panes', '.foot']) add(part, inside.map((n) => n.querySelector(part)));
+    for (const part of ['.bar', '.panes', '.foot']) add(part, inside.map((n) => n.querySelector(part)).filter(Boolean));
     for (const [name, { top, height }] of seen) {
       if (!height) continue;
       if (!first.has(name)) first.set(name, top + scrolled);
