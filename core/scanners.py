@@ -72,7 +72,7 @@ SCANNERS: dict[str, Scanner] = {
         None,
         math.pi,
         360,
-        "No device: the idealisation of most of the literature.",
+        "No device: the idealisation that most of the literature uses.",
     ),
     "cone": Scanner(
         "Cone beam (laboratory)",

@@ -23,14 +23,13 @@ with controls:
     source = source_form.choose_source()
     if source is None:
         with pictures, st.container(border=True):
-            st.markdown("**The scan appears here** as soon as there is a volume.")
+            kept = " Until then your scan stays as it was." if state.scan() else ""
+            st.markdown(f"**The scan appears here** as soon as there is a volume.{kept}")
         shell.stop()
     grid = source_form.choose_grid(source)
-    st.divider()
     problem, pg = "", None
     volume = engine.draft(source, grid)
     lesions = lesion_form.choose(volume)
-    st.divider()
     try:
         scan = replace(scan_form.design(source, grid), lesions=lesions)
         pg = scan.geometry(volume.geometry)
@@ -41,7 +40,8 @@ with controls:
 with pictures:
     if pg is None:
         with st.container(key="pinned.problem"):  # in sight of whoever is at the end of the form
-            st.error(f"**This combination does not work.** {problem} The scan before it is kept.")
+            kept = " Until it does, your scan stays as it was." if state.scan() else ""
+            st.error(f"**This combination does not work.** {problem}{kept}")
         viewer(
             [Shown("Volume", engine.rounded(volume))],
             volume.geometry,

@@ -1,13 +1,13 @@
-"""Home: what this is, and one button that shows it."""
+"""Home: what this is, one button that shows it, and the ways in."""
 
 from pathlib import Path
 
 import streamlit as st
 
-from pages.ui import demo, loading, shell
+from pages.ui import loading, shell
 
 shell.guard()
-words, picture = st.columns([1, 1.35], gap="large", vertical_alignment="center")
+words, picture = st.columns([1, 1.1], gap="large", vertical_alignment="center")
 with words:
     st.title("What if the scanner took only 20 pictures?", anchor=False)
     st.markdown(
@@ -16,40 +16,31 @@ with words:
         "a CT of your own, as sparsely as you like, reconstruct it with several methods, watch them work and see "
         "what each of them gets right and wrong."
     )
-    if st.button(
-        "Run the demo",
-        type="primary",
-        key="demo",
-        help="Scans a thorax from 20 directions and reconstructs it three ways.",
-    ):
-        demo.start()
-    st.caption("A thorax, 20 views, three methods side by side. The first picture comes within seconds.")
-with picture:
+    with st.container(gap="xsmall"):
+        shell.demo_button("primary")
+        st.caption("A thorax, 20 views, three methods side by side. The first picture comes within seconds.")
+with picture, st.container(gap="xsmall"):
     st.image(
         str(Path(__file__).parent / "ui" / "home.png"),
         width="stretch",
-        alt="Three axial slices of a chest: sharp, full of streaks, and smooth with blurred edges",
+        alt="The same axial slice of a chest four times: sharp; full of streaks; smooth; nearly as sharp as the first",
     )
-    st.caption(
-        "The same slice of a digital patient from 20 views: the truth, the simple formula, an iterative "
-        "method."
-    )
+    st.caption("One slice of a digital patient, and what three methods make of the same 20 views of it.")
 
-st.divider()
-for column, (page, text) in zip(
-    st.columns(3, gap="large"),
-    {
-        shell.ACQUIRE: "**1. Acquire.** Choose a volume and a scanner; set views, angle range and dose, and watch the "
-        "scan turn in 3D.",
-        shell.RECONSTRUCT: "**2. Reconstruct.** Choose a method and follow it slice by slice; stop early and keep what "
-        "is there.",
-        shell.COMPARE: "**3. Compare.** Linked slices, differences, line profiles and numbers; download what you made.",
-    }.items(),
-    strict=True,
-):
-    with column:
-        st.page_link(page, label=f"Open {shell.TABLE[page]}", icon=":material/arrow_forward:")
-        st.markdown(text)  # below: the links stand in one row, however long the texts are
+WAYS = {
+    shell.ACQUIRE: "Choose a volume and a scanner; set views, angle range and dose, and watch the scan turn in 3D.",
+    shell.RECONSTRUCT: "Choose a method and follow it slice by slice; stop early and keep what is there.",
+    shell.COMPARE: "Linked slices, differences, line profiles and numbers; download what you made.",
+    shell.WHAT_IF: "Many scans of the same volume at once: quality against views, angle range or dose.",
+    shell.LEARN: "Nine short lessons that drive the app, and a challenge: find the lesion with the least dose.",
+    shell.PRIOR: "What the learned prior knows without any scan: let it draw a volume, or clean a noisy one.",
+}
+with st.container(key="cards", gap="small"):  # page.css gives the cards of a row one height
+    for row in (list(WAYS)[:3], list(WAYS)[3:]):
+        for column, page in zip(st.columns(3), row, strict=True):
+            with column, st.container(border=True, height="stretch", gap="xsmall"):
+                st.page_link(page, label=f"**{shell.TABLE[page]}**", icon=":material/arrow_forward:")
+                st.caption(WAYS[page])
 
 with st.expander("Open an experiment"):
     loading.engine()

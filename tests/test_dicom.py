@@ -339,7 +339,7 @@ REFUSED = {
     "bad directions": (all_of(ImageOrientationPatient=[1, 0, 0, 0, 0, 0]), r"lengths \[1\.0, 0\.0\]"),
     "cut pixels": (truncate, r"slice0004\.dcm has pixels that cannot be decoded"),
     "more than fits": (all_of(Rows=60000, Columns=60000), "million that are read"),
-    "no DICOM at all": (only_text, "6 that are not DICOM"),
+    "no DICOM at all": (only_text, "6 are not DICOM"),
     "no images": (all_of(Rows=None, Modality="SR"), "no images but SR"),
 }
 

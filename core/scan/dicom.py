@@ -134,9 +134,8 @@ def _headers(files: list[File]) -> dict[str, list[tuple[File, Dataset]]]:
         else:
             series[str(header.get("SeriesInstanceUID", ""))].append((file, header))
     if not series:
-        got = [f"{skipped} that are not DICOM"] * (skipped > 0) + [f"{localizers} localizers"] * (
-            localizers > 0
-        )
+        got = [f"{skipped} {'is' if skipped == 1 else 'are'} not DICOM"] * (skipped > 0)
+        got += [f"{localizers} localizer{'s' * (localizers != 1)}"] * (localizers > 0)
         got += [f"no images but {', '.join(sorted(others))}"] if others else []
         raise ValueError(
             f"no CT images among {len(files)} file{'s' * (len(files) != 1)} ({'; '.join(got) or 'empty'}); expected a CT series."

@@ -14,7 +14,7 @@ from core.scan.phantom import lesions
 from core.scan.scene import Lesion
 from core.volume import Triple, VolumeGeometry
 from pages.ui import engine, live, scan_form, state, words
-from pages.ui.viewer import Shown, viewer
+from pages.ui.viewer import Shown, viewer, waiting
 
 GRID = (64, 128, 128)
 SIZES = {"large": 12.0, "medium": 8.0, "small": 5.0}
@@ -116,7 +116,7 @@ def _source(number: int) -> str:
 
 def _choose_game(game: Game) -> None:
     state.fill({"challenge.number": game.number, "challenge.size": game.size})
-    left, right, _ = st.columns([1, 1.4, 1.6], vertical_alignment="bottom")
+    left, right, _ = st.columns([1, 1.8, 1], vertical_alignment="bottom")
     number = left.number_input(
         "Patient no.",
         1,
@@ -159,7 +159,8 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
 
 def _scan(game: Game) -> None:
     state.fill({"challenge.views": 12, "challenge.photons": 1e4, "challenge.method": "tv"})
-    a, b, c, d = st.columns([1.2, 1.2, 1.8, 0.8], vertical_alignment="bottom")
+    a, b = st.columns(2)
+    c, d = st.columns([2.6, 1], vertical_alignment="bottom")
     views = a.select_slider("Views", VIEWS, key=state.field("challenge.views"), help="More views: more dose.")
     photons = b.select_slider(
         "Photons a ray",
@@ -211,19 +212,16 @@ def _picture(game: Game, run: Run[RunConfig], was_active: bool) -> None:
     if now.status in ("failed", "cancelled"):
         live.ended(now)
         return
-    if now.status in ACTIVE:
-        st.progress(now.share, text=words.progress_words(now))
+    with st.container(key="run_bar.challenge"):  # of one height, so that nothing below jumps when it is done
+        if now.status in ACTIVE:
+            st.progress(now.share, text=words.progress_words(now))
+        else:
+            st.caption(f"{_name(run)}: done in {words.seconds(run.seconds)}.")
     current = live.current_volume(run, now)
+    scan, label = run.config.scan, words.method_label(run.config.method)
     if current is None:
-        with st.container(border=True, height=live.HEIGHT):
-            st.caption("The first picture comes in a moment…")
-        return
-    scan = run.config.scan
-    parts = [
-        Shown(
-            words.method_label(run.config.method), current.hu, "" if now.status in FINISHED else current.note
-        )
-    ]
+        current = waiting(GRID, label, "comes with the first iteration")
+    parts = [replace(current, name=label, note="" if now.status in FINISHED else current.note)]
     if game.found:
         parts.append(Shown("Truth", engine.reference_hu(scan, current.hu.shape)))
     geometry = engine.geometry(scan)
@@ -236,6 +234,7 @@ def _picture(game: Game, run: Run[RunConfig], was_active: bool) -> None:
         window="lung",
         reference=len(parts) - 1,
         height=live.HEIGHT,
+        steady=True,
         report=True,
     )
     if not game.found:
@@ -244,6 +243,7 @@ def _picture(game: Game, run: Run[RunConfig], was_active: bool) -> None:
             key="challenge_guess",
             on_click=_guess,  # at once: the fragment may begin a run of the whole page instead of coming here again
             args=(game, geometry, seen.cursor if seen else (0.5, 0.5, 0.5)),
+            disabled=current.pending,
             help="The crosshair is your guess. Click into a picture to move it.",
         )
 

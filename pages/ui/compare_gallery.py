@@ -10,6 +10,7 @@ import streamlit as st
 from core.runs.config import ScanConfig
 from core.runs.run import FINISHED, Run
 from pages.ui import engine, state, words
+from pages.ui.names import short_names
 
 ACROSS = 6
 MOST = 12
@@ -36,27 +37,28 @@ def gallery(scan: ScanConfig, runs: Sequence[Run], chosen: Sequence[Run], most: 
     with shelf:
         if len(newest) < len(done):
             st.caption(f"The newest {MOST} of each method, of {len(done)} runs.")
-        for first in range(0, len(newest), ACROSS):
-            for place, run in zip(st.columns(ACROSS), newest[first : first + ACROSS], strict=False):
+        named = list(zip(newest, short_names([run.config for run in newest]), strict=True))
+        for first in range(0, len(named), ACROSS):
+            for place, (run, name) in zip(st.columns(ACROSS), named[first : first + ACROSS], strict=False):
                 with place:
-                    _one(run, scan, run.id in here, full=len(here) >= most, chosen=here)
+                    _one(run, name, scan, run.id in here, full=len(here) >= most, chosen=here)
 
 
-def _one(run: Run, scan: ScanConfig, shown: bool, *, full: bool, chosen: list[str]) -> None:
+def _one(run: Run, name: str, scan: ScanConfig, shown: bool, *, full: bool, chosen: list[str]) -> None:
     picture = engine.picture(run.id)
     told = words.run_words(run, scan)
     if picture is not None:
         alt = html.escape(f"Middle slice of {told}")
         st.html(f'<img alt="{alt}" src="{picture}" style="width:100%;border-radius:6px">')
     psnr = f"{run.metrics.psnr:.1f} dB" if run.metrics else "–"
-    st.caption(f"**{words.method_label(run.config.method)}**  \n{run.config.scan.num_views} views, {psnr}")
+    st.caption(f"**{name}**  \n{psnr}")
     others = [r for r in chosen if r != run.id]
     st.button(
-        "Remove" if shown else "Compare",
+        "Leave out" if shown else "Add",
         key=f"gallery.{run.id}",
         disabled=(full and not shown) or (shown and not others),
         on_click=state.set_compared,
         args=(others if shown else [*chosen, run.id],),
         width="stretch",
-        help=f"{'Take away' if shown else 'Put beside the others'}: {told}.",
+        help=f"{'Take it out of the comparison; the run is kept' if shown else 'Put it beside the others'}: {told}.",
     )

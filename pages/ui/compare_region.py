@@ -34,7 +34,7 @@ def controls() -> None:
         help="Click into a picture above to move it.",
     )
     size.number_input(
-        "Size, mm",
+        "Size [mm]",
         min_value=0.1,
         max_value=1000.0,
         step=1.0,

@@ -35,23 +35,18 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: ScanConfig) -> None:
         key="numbers",
         placeholder="–",  # of runs that are not done
         column_config={
-            "PSNR": column.NumberColumn(
-                format="%.2f dB", help="Likeness to the reference; higher is better."
-            ),
-            "SSIM": column.NumberColumn(
-                format="%.3f", help="Likeness of structures, at most 1; higher is better."
-            ),
-            "RMSE": column.NumberColumn(format="%.0f HU", help="Typical error of a voxel; lower is better."),
-            "Time": column.NumberColumn(format="%.1f s", help="Of the method alone."),
+            "PSNR": column.NumberColumn(format="%.2f dB", help=words.MEASURES["PSNR"]),
+            "SSIM": column.NumberColumn(format="%.3f", help=words.MEASURES["SSIM"]),
+            "RMSE": column.NumberColumn(format="%.0f HU", help=words.MEASURES["RMSE"]),
+            "Time": column.NumberColumn(format="%.1f s", help=words.MEASURES["Time"]),
         },
     )
-    devices = ", ".join(sorted({run.device for run in runs})) or "–"
+    devices = " and ".join(sorted({words.device(run.device) for run in runs}))
     scans = {run.config.scan for run in runs}
     told = words.scan_words(*scans) if len(scans) == 1 else "scans that differ as named"
     st.caption(
-        f"Grid {words.times(engine.grid_of(scan))}; {told}; device: {devices}. Measured "
-        "against the "
-        "reference between −1000 and 1000 HU."
+        f"Grid {words.times(engine.grid_of(scan))}; {told}; computed on the {devices}. Measured against the reference "
+        "between −1000 and 1000 HU."
     )
 
 

@@ -25,6 +25,7 @@ class Number(NamedTuple):
             self.low,
             self.high,
             step=self.step,
+            format="%g" if isinstance(self.step, float) else None,
             key=state.field(self.name),
             disabled=disabled,
             help=self.help,
@@ -66,7 +67,9 @@ PITCH = Number(
     "Of a helix: how far the table moves in one turn; 0 = a circle. Cone beam only.",
 )
 TURNS = Number("turns", "Turns", 1.0, 40.0, 0.5, "Of a helical scan; instead of the angle range.")
-SEED = Number("seed", "Noise number", 0, 99999, 1, "Another number, other noise.")
+SEED = Number(
+    "seed", "Noise seed", 0, 99999, 1, "Another number, other noise; the same number, the same noise."
+)
 
 
 def detector() -> None:

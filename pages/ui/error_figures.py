@@ -10,14 +10,17 @@ from torch import Tensor
 
 from core.errors import CalibrationBin
 from pages.ui.colours import REFERENCE
+from pages.ui.figures import LEGEND
 
 HEIGHT = 300
 _LAYOUT: dict[str, Any] = {
     "height": HEIGHT,
     "margin": {"l": 0, "r": 8, "t": 8, "b": 0},
     "showlegend": True,
-    "legend": {"orientation": "h", "y": 1.12},
+    "legend": LEGEND,
 }
+_DECADES: dict[str, Any] = {"type": "log", "dtick": 1, "exponentformat": "power", "minor": {"ticks": ""}}
+"""A log axis with a word at each power of ten, and none between."""
 
 
 def histogram(runs: Sequence[tuple[str, str, Tensor, Tensor]]) -> go.Figure:
@@ -33,8 +36,8 @@ def histogram(runs: Sequence[tuple[str, str, Tensor, Tensor]]) -> go.Figure:
             hovertemplate="%{y:.2~g} %",
         )
     figure.update_layout(hovermode="x unified", uirevision="errors", **_LAYOUT)
-    figure.update_xaxes(title="Error, HU (run − reference)", zeroline=True)
-    figure.update_yaxes(title="Voxels, %", type="log", exponentformat="power", nticks=6)
+    figure.update_xaxes(title="Error [HU], run − reference", zeroline=True)
+    figure.update_yaxes(title="Voxels [%]", **_DECADES)
     return figure
 
 
@@ -62,8 +65,8 @@ def calibration(runs: Sequence[tuple[str, str, list[CalibrationBin]]]) -> go.Fig
             hovertemplate="predicted %{x:.3~g} HU, true %{y:.3~g} HU",
         )
     figure.update_layout(hovermode="closest", uirevision="calibration", **_LAYOUT)
-    figure.update_xaxes(title="Predicted deviation, HU", rangemode="tozero", zeroline=False)
-    figure.update_yaxes(title="True error (RMS), HU", rangemode="tozero", zeroline=False)
+    figure.update_xaxes(title="Predicted deviation [HU]", rangemode="tozero", zeroline=False)
+    figure.update_yaxes(title="True error, RMS [HU]", rangemode="tozero", zeroline=False)
     return figure
 
 
@@ -81,5 +84,5 @@ def spectrum(runs: Sequence[tuple[str, str, Tensor, Tensor]]) -> go.Figure:
         )
     figure.update_layout(hovermode="x unified", uirevision="spectrum", **_LAYOUT)
     figure.update_xaxes(title="Waves per cm", zeroline=False, rangemode="tozero")
-    figure.update_yaxes(title="Power, HU² mm²", type="log", exponentformat="power", nticks=6)
+    figure.update_yaxes(title="Power [HU² mm²]", **_DECADES)
     return figure

@@ -19,10 +19,12 @@ from pages.ui.colours import COLOURS, REFERENCE
 
 AXES = {"across (x)": 2, "front to back (y)": 1, "feet to head (z)": 0}
 
+LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+"""Above the curves: more lines of it take room from the plot instead of covering it."""
 _QUIET = {"margin": {"l": 0, "r": 8, "t": 8, "b": 0}, "hovermode": "x unified", "showlegend": True}
 
 
-_SERIES = {"psnr": ("PSNR, dB", 1.0), "residual": ("Residual", 1.0), "sigma": ("Noise σ, HU", 1000.0)}
+_SERIES = {"psnr": ("PSNR [dB]", 1.0), "residual": ("Residual", 1.0), "sigma": ("Noise σ [HU]", 1000.0)}
 
 
 def shown(points: Sequence[Point]) -> list[str]:
@@ -30,11 +32,13 @@ def shown(points: Sequence[Point]) -> list[str]:
     return [name for name in _SERIES if any(getattr(p, name) is not None for p in points)]
 
 
-def steps(points: Sequence[Point], planned: int = 1, height: int = 190) -> go.Figure:
+def steps(
+    points: Sequence[Point], planned: int = 1, *, colour: str = COLOURS[0], height: int = 190
+) -> go.Figure:
     """PSNR, residual and noise level after each step, where known; the axis is as long as the whole run.
 
     The iterations of a start, however many, lie left of 0 on a ground of their own. As long as there are no others,
-    `planned` says how many steps will follow.
+    `planned` says how many steps will follow. `colour` is the method's: the figures differ by their titles.
     """
     names = shown(points)
     figure = make_subplots(
@@ -52,7 +56,7 @@ def steps(points: Sequence[Point], planned: int = 1, height: int = 190) -> go.Fi
             x=[places[id(p)] for p in known],
             y=[getattr(p, name) * _SERIES[name][1] for p in known],
             mode="lines+markers" if len(known) <= 30 else "lines",
-            line={"color": COLOURS[column - 1], "width": 2},
+            line={"color": colour, "width": 2},
             marker={"size": 5},
             hovertemplate="%{y:.4~g}<extra></extra>",
             row=1,
@@ -93,7 +97,12 @@ def _log_ticks(values: Sequence[float]) -> dict[str, Any]:
 
 
 def sweep(
-    found: dict[str, list[dict[str, Any]]], x: str, measure: str, chosen: str | None = None, height: int = 330
+    found: dict[str, list[dict[str, Any]]],
+    x: str,
+    measure: str,
+    chosen: str | None = None,
+    height: int = 330,
+    planned: Sequence[float | None] = (),
 ) -> go.Figure:
     """What was measured against what was varied, a line each; the run that is looked at is ringed.
 
@@ -101,9 +110,11 @@ def sweep(
     ----------
     found : see `core.runs.sweep_plot.lines`
     x, measure : names in VARIED and MEASURED
+    planned : sequence of float or None
+        All values of `x` that are asked for: their axis stands from the first point on.
     """
     figure = go.Figure()
-    rows = [row for line in found.values() for row in line]
+    rows = [row for line in found.values() for row in line] + [{x: value} for value in planned]
     chosen_colours = colours.of_runs([line[0]["method"] for line in found.values()])
     for (name, line), colour in zip(found.items(), chosen_colours, strict=True):
         known = [row for row in line if row[measure] is not None]
@@ -123,9 +134,7 @@ def sweep(
             unselected={"marker": {"opacity": 1}},
             hovertemplate="%{y:.4~g}, %{x}",
         )
-    figure.update_layout(
-        height=height, legend={"orientation": "h", "y": 1.16}, uirevision=f"{x} {measure}", **_QUIET
-    )
+    figure.update_layout(height=height, legend=LEGEND, uirevision=f"{x} {measure}", **_QUIET)
     figure.update_layout(
         clickmode="event+select", dragmode="pan", hovermode="closest"
     )  # a click means one point
@@ -135,7 +144,12 @@ def sweep(
         figure.update_xaxes(type="category", categoryorder="array", categoryarray=ticks(x, rows))
     else:
         values = sorted({row[x] for row in rows})
-        figure.update_xaxes(tickvals=values, type="log" if x == "num_views" else "linear")
+        log = x == "num_views"
+        ends = [math.log10(v) if log else v for v in (values[0], values[-1])]
+        room = 0.06 * (ends[1] - ends[0]) or 0.5
+        figure.update_xaxes(
+            tickvals=values, type="log" if log else "linear", range=[ends[0] - room, ends[1] + room]
+        )
     if measure == "seconds":
         figure.update_yaxes(rangemode="tozero")
     return figure
@@ -165,7 +179,7 @@ def profiles(
         figure.add_scatter(
             x=place, y=hu[tuple(at)], name=name, mode="lines", line=line, hovertemplate="%{y:.0f} HU"
         )
-    figure.update_layout(height=300, legend={"orientation": "h", "y": 1.12}, uirevision="profile", **_QUIET)
+    figure.update_layout(height=300, legend=LEGEND, uirevision="profile", **_QUIET)
     half = geometry.size[axis] / 2
     figure.update_xaxes(title="mm from the centre", zeroline=False, range=[-half, half])
     figure.update_yaxes(title="HU", zeroline=False)

@@ -43,6 +43,7 @@ def choose(volume: Volume) -> tuple[Lesion, ...]:
         if not wanted:
             return ()
         low = [p - s / 2 for p, s in zip(volume.geometry.pos, volume.geometry.size, strict=True)]
+        st.markdown(":small[Centre in mm]")
         columns = st.columns(3)
         centre = []
         for column, (axis, words), least, size in zip(columns, _AXES, low, volume.geometry.size, strict=True):
@@ -51,7 +52,7 @@ def choose(volume: Volume) -> tuple[Lesion, ...]:
             state.fill({f"lesion.{axis}": float(kept)}, overwrite=True)
             centre.append(
                 column.number_input(
-                    f"{axis} [mm]",
+                    axis,
                     float(least),
                     float(most),
                     step=5.0,
@@ -71,7 +72,7 @@ def choose(volume: Volume) -> tuple[Lesion, ...]:
             help="Of the ball.",
         )
         hu = right.number_input(
-            "HU",
+            "Density [HU]",
             -1000.0,
             3000.0,
             step=10.0,

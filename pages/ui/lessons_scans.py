@@ -64,7 +64,7 @@ ABOUT_SCANS: dict[str, Lesson] = {
                 run(SPHERES, "fbp"),
             ),
             compare(
-                "The ramp raises fine detail, and noise is fine detail. Here are 10 000 photons a ray: the pure ramp "
+                "The ramp raises fine detail, and noise is fine detail. Here are 10\u202f000 photons a ray: the pure ramp "
                 "(Ram-Lak) and one that gives up at high frequencies (Hann).",
                 "Compare two filters on a noisy scan",
                 run(THORAX, "fbp", {"photons": 1e4}),
@@ -76,7 +76,7 @@ ABOUT_SCANS: dict[str, Lesson] = {
             "Look at *Values along a line*: which filter keeps the edge of the lung the sharpest?",
         ),
         "Why does the glow of the unfiltered picture fall as one over the distance?",
-        "All smears pass through the point, and a circle around it is 2 pi r long: the same amount is spread over a "
+        "All smears pass through the point, and a circle around it is 2πr long: the same amount is spread over a "
         "line that grows with r. In frequencies that is a division by |f|, and the ramp multiplies by |f|.",
     ),
     "views": Lesson(
@@ -105,7 +105,7 @@ ABOUT_SCANS: dict[str, Lesson] = {
             "Add SIRT on What if: by how much is it above FBP at 8 views, and by how much at 100?",
         ),
         "How many views does filtered backprojection need for 64 voxels across, as in the curve?",
-        "About pi/2 times 64, some 100: then the samples at the edge of the frequency disc are as dense as those along "
+        "About π/2 times 64, some 100: then the samples at the edge of the frequency disc are as dense as those along "
         "the detector. With a tenth of them the curve on What if is far below.",
     ),
     "angles": Lesson(
@@ -177,7 +177,7 @@ ABOUT_SCANS: dict[str, Lesson] = {
         "X-rays come as single photons. Fewer of them are less dose, and more noise.",
         (
             compare(
-                "60 views with 1 000, 10 000 and 100 000 photons a ray. Behind thick parts few photons are left: the "
+                "60 views with 1\u202f000, 10\u202f000 and 100\u202f000 photons a ray. Behind thick parts few photons are left: the "
                 "noise is not even, it makes streaks from one shoulder to the other.",
                 "Compare three doses",
                 *(run(THORAX, "fbp", {"num_views": 60, "photons": p}, filter="hann") for p in (1e3, 1e4, 1e5)),
@@ -191,8 +191,8 @@ ABOUT_SCANS: dict[str, Lesson] = {
             ),
         ),
         (
-            "Same dose, spent otherwise: 20 views at 30 000 photons against 60 at 10 000.",
-            "Which filter is best at 1 000 photons? And at 100 000?",
+            "Same dose, spent otherwise: 20 views at 30\u202f000 photons against 60 at 10\u202f000.",
+            "Which filter is best at 1\u202f000 photons? And at 100\u202f000?",
         ),
         "How much more dose halves the noise?",
         "Four times. The count of N photons is uncertain by its square root, so relative to the count it falls as one "

@@ -12,7 +12,7 @@ from core.reconstruct.methods import METHODS
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import FAST_METHODS, Progress
 from core.runs.run import ACTIVE, FINISHED, Run
-from pages.ui import engine, figures, replays, shell, state, words
+from pages.ui import colours, engine, figures, replays, shell, state, words
 from pages.ui.viewer import Shown, viewer, waiting, window_for
 
 POLL = 0.4  # seconds
@@ -20,7 +20,7 @@ CURVE_POLL = 2.0  # of the figures: a plot takes the browser longer than the pic
 HEIGHT = 400  # of the pictures
 STILL = {"queued": "in the queue", "running": "still running"}
 BAR = "run_bar"  # page.css gives it its height
-SAMPLER = {"noisy": "Before the pass", "denoised": "Denoised", "x": "Fitted"}
+SAMPLER = {"noisy": "Given", "denoised": "Denoised", "x": "Fitted to the scan"}
 """What the diffusion sampler shows of a pass, in the order in which it comes about."""
 
 
@@ -69,7 +69,7 @@ def ended(now: Progress) -> None:
     if now.status == "failed":
         st.error(f"**This run left no volume.** {now.message}")
     else:
-        st.info("This run was cancelled; nothing was kept.")
+        st.info("This run was cancelled; nothing was kept. Start it again whenever you like.")
 
 
 def bar(run_id: str, now: Progress, title: str, outcome: str, *, instant: bool = False) -> bool:
@@ -147,7 +147,7 @@ def _curve(run: Run[RunConfig]) -> None:
     if not now.points:
         return
     st.plotly_chart(
-        figures.steps(now.points, _planned(run)),
+        figures.steps(now.points, _planned(run), colour=colours.of_runs([run.config.method])[0]),
         key="steps",
         config={"displayModeBar": False},
         alt="PSNR, residual and noise level over the steps",
@@ -177,19 +177,19 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
         psnr = next((p.psnr for p in reversed(now.points) if p.psnr is not None), None)
         told = [
             ("Iteration", f"{now.i} / {now.total}" if now.total else "–", "Done and planned."),
-            ("Left", words.seconds(now.eta) if math.isfinite(now.eta) else "–", "At the pace so far."),
+            ("Time left", words.seconds(now.eta) if math.isfinite(now.eta) else "–", "At the pace so far."),
             ("Residual", "–" if residual is None else f"{residual:.3f}", "How far the projections are off."),
             ("PSNR", "–" if psnr is None else f"{psnr:.2f} dB", "Likeness to the reference so far."),
         ]
     elif run.metrics is not None:
         told = [
-            ("PSNR", f"{run.metrics.psnr:.2f} dB", "Likeness to the reference; higher is better."),
-            ("SSIM", f"{run.metrics.ssim:.3f}", "Likeness of structures, at most 1; higher is better."),
-            ("RMSE", f"{run.metrics.rmse_hu:.0f} HU", "Typical error of a voxel; lower is better."),
-            ("Time", words.seconds(run.seconds), "Of the method alone."),
+            ("PSNR", f"{run.metrics.psnr:.2f} dB", words.MEASURES["PSNR"]),
+            ("SSIM", f"{run.metrics.ssim:.3f}", words.MEASURES["SSIM"]),
+            ("RMSE", f"{run.metrics.rmse_hu:.0f} HU", words.MEASURES["RMSE"]),
+            ("Time", words.seconds(run.seconds), words.MEASURES["Time"]),
         ]
     else:
-        told = [("Time", words.seconds(run.seconds), "Of the method alone.")]
+        told = [("Time", words.seconds(run.seconds), words.MEASURES["Time"])]
     with st.container(key="numbers.live"):
         slots = st.columns(4)
     for slot, (label, value, hint) in zip(slots, told, strict=False):
@@ -199,7 +199,7 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
 def _outcome(run: Run[RunConfig], now: Progress) -> str:
     if now.status == "stopped":
         return f"{now.message or 'finished early on request.'} The volume is the last iterate."
-    return f"done on {run.device}; measured on the reconstruction grid."
+    return f"done on the {words.device(run.device)}."
 
 
 def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) -> None:
@@ -211,7 +211,10 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) 
     parts = list(there.values())
     if now.status in ACTIVE:
         names = (*_labels(run).values(), "Reference")
-        parts = [there.get(name) or waiting(shape, name, "not yet") for name in names]
+        sampler = METHODS[run.config.method].needs_prior
+        comes = "comes with the first pass" if sampler else "comes with the first iteration"
+        notes = {"Reference": "being prepared"}
+        parts = [there.get(name) or waiting(shape, name, notes.get(name, comes)) for name in names]
     if not parts:
         return
     sampler = METHODS[run.config.method].needs_prior
@@ -238,7 +241,7 @@ def _shown(run: Run[RunConfig], now: Progress) -> list[Shown]:
         deviation = [] if std is None else [Shown("Deviation", std, kind="heat")]
         return [] if current is None else [current, *deviation]
     preview = engine.queue().preview(run.id) or {}
-    note = f"start, iteration {now.i}" if now.stage else ""
+    note = "start" if now.stage else ""  # the bar above tells how far it is
     return [Shown(label, preview[name], note) for name, label in _labels(run).items() if name in preview]
 
 

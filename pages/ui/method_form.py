@@ -10,7 +10,7 @@ import streamlit as st
 from core.geometry import ConeBeam, ParallelBeam
 from core.reconstruct.methods import METHODS, available
 from core.runs.config import RunConfig
-from pages.ui import state
+from pages.ui import state, words
 
 
 def fill(config: RunConfig | None) -> None:
@@ -58,7 +58,7 @@ def _widget(parameter: Field, key: str) -> Any:
     label, hint = told.get("label", parameter.name), told.get("help")
     low, high = told.get("low"), told.get("high")
     if "choices" in told:
-        return st.selectbox(label, told["choices"], key=key, help=hint)
+        return st.selectbox(label, told["choices"], key=key, format_func=words.choice, help=hint)
     if isinstance(default, bool):
         return st.checkbox(label, key=key, help=hint)
     if isinstance(default, int):

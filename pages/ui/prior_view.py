@@ -76,14 +76,14 @@ def _drawing(run: Run[DrawConfig], was_active: bool) -> None:
         there = engine.queue().preview(run.id) or {}
         shape = next((hu.shape for hu in there.values()), config.grid)
         parts = [
-            Shown(label, there[name]) if name in there else waiting(shape, label, "after the first step")
+            Shown(label, there[name]) if name in there else waiting(shape, label, "comes with the first step")
             for name, label in DRAWN.items()
         ]
     several = len(parts) > 1
     viewer(
         parts,
         geometry,
-        key="drawing" if several else "drawn",
+        key="drawing",  # one element throughout: another would be empty for a moment
         view="live",
         layouts=("side", "planes", "swipe") if several else ("planes",),
         window="full",
@@ -198,7 +198,7 @@ def _name(run: Run[DenoiseConfig]) -> str:
 
 
 def _rmse(run: Run[DenoiseConfig]) -> str:
-    return "" if run.metrics is None else f"{run.metrics.rmse_hu:.0f} HU"
+    return "" if run.metrics is None else f"off by {run.metrics.rmse_hu:.0f} HU"
 
 
 def _tiles(now: Progress) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.runs.config import RunConfig
+from core.runs.config import RunConfig, ScanConfig
 from core.runs.run import ACTIVE, FINISHED, Run
 from core.runs.upkeep import USUAL_LIMIT, Kept, limit_bytes, size_on_disk
 from pages.ui import engine, shell, state, words
@@ -23,7 +23,9 @@ def view() -> None:
     runs = kept()
     if not runs:
         shell.missing(
-            "**Nothing was made here yet.** Start with a scan, or with the demo on Home.", shell.ACQUIRE
+            "**Nothing was made here yet.** Start with a scan, or run the demo.",
+            shell.ACQUIRE,
+            with_demo=True,
         )
     _room(runs)
     names = {v.digest: v.name for v in engine.store().volumes()}
@@ -40,8 +42,8 @@ def view() -> None:
             "Picture": st.column_config.ImageColumn("", width=62),
             "Name": st.column_config.TextColumn(width=95),
             "What": st.column_config.TextColumn(width=165),
-            "PSNR": st.column_config.NumberColumn(format="%.1f dB", width=72),
-            "Time": st.column_config.NumberColumn(format="%.1f s", width=60),
+            "PSNR": st.column_config.NumberColumn(format="%.1f dB", width=72, help=words.MEASURES["PSNR"]),
+            "Time": st.column_config.NumberColumn(format="%.1f s", width=60, help=words.MEASURES["Time"]),
             "Size": st.column_config.NumberColumn(format="%.1f MB", width=70),
             "Made": st.column_config.DatetimeColumn(format="distance", width=105),
         },
@@ -106,7 +108,7 @@ def _row(k: Kept, names: dict[str, str]) -> dict[str, Any]:
         "What": _what(run, names),
         "PSNR": run.metrics.psnr if run.metrics else None,
         "Time": run.seconds or None,
-        "Size": k.size / 1e6,
+        "Size": None if run.status == "queued" else k.size / 1e6,
         "Made": pd.Timestamp(run.created, unit="s"),
     }
 
@@ -118,9 +120,15 @@ def _called(run: Run) -> str:
 def _what(run: Run, names: dict[str, str]) -> str:
     config = run.config
     if isinstance(config, RunConfig):
-        return f"{words.source_words(config.scan.source, names)}, {words.scan_words(config.scan)}"
+        return f"{words.source_words(config.scan.source, names)}, {_scan(config.scan)}"
     source = getattr(config, "source", "")
     return words.source_words(source, names) if source else words.times(config.grid)
+
+
+def _scan(scan: ScanConfig) -> str:
+    """The scan in so few words that a row holds them in a narrow window, too."""
+    told = words.scan_words(scan).removeprefix("parallel beam, ").replace(" a ray", "")
+    return told.replace(" planted", "")
 
 
 # ---- what can be done -------------------------------------------------------------------------------------
@@ -158,7 +166,7 @@ def _actions(runs: list[Run]) -> None:
             args=(runs[0].id,),
             help="Left empty: the method's name.",
         )
-    with d.popover("Delete", width="stretch", help="For good."):
+    with d.popover("Delete", width="stretch", help="Remove from the store what is ticked."):
         st.markdown(f"Delete {'this run' if one else several} for good?")
         st.button(
             "Delete for good",

@@ -80,7 +80,7 @@ def design(source: str, grid: Shape) -> ScanConfig:
         help="Distances and detector of a class of real scanners. Everything below can be changed afterwards.",
     )
     scanner = SCANNERS[state.value("scanner")]
-    st.caption(f"Source: {scanner.source} A full scan has {scanner.num_views} views.")
+    st.caption(f"{scanner.source} A full scan has {scanner.num_views} views.")
     views = sorted({*VIEWS, state.value("views")})
     st.select_slider(
         "Views",
@@ -119,7 +119,7 @@ def design(source: str, grid: Shape) -> ScanConfig:
     return _scan(source, grid, cone, helical)
 
 
-DOSE_HELP = "Relative to a full scan with this detector: pi/2 views a column, 100 000 photons a ray."
+DOSE_HELP = "Relative to a full scan with this detector: π/2 views a column, 100 000 photons a ray."
 
 
 def dose_words(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:

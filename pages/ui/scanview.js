@@ -35,6 +35,11 @@ class ScanView {
     this.scan = scan;
     this.s.view = bound(this.s.view, 0, scan.shape[1] - 1);
     this.s.z = this.height(this.s.z);
+    const planted = String(scan.lesion || '');
+    if (planted !== (this.s.planted || '')) {
+      this.s.planted = planted;
+      if (planted) this.s.voxel = scan.lesion;
+    }
     if (this.s.voxel) this.mark(this.s.voxel);
     this.shots = new Map();
     this.slices = new Map();

@@ -17,7 +17,7 @@ from core.geometry import ConeBeam, ParallelBeam, Views
 from core.measurement import simulate
 from core.projector import Projector
 from core.runs.config import ScanConfig
-from core.volume import Volume
+from core.volume import Triple, Volume
 from pages.ui import frequencies, scan_check
 
 MAX_VIEWS = 72
@@ -62,7 +62,8 @@ def scan_view(
     truncated : bool
         The field of view is drawn as a warning.
     """
-    data, told = _picture(scan.digest(), volume, pg, scan.photons, scan.seed, truncated)
+    lesion = scan.lesions[0].centre if scan.lesions else None
+    data, told = _picture(scan.digest(), volume, pg, scan.photons, scan.seed, truncated, lesion)
     _component()(key=key, data=data)
     st.caption(told)
 
@@ -75,6 +76,7 @@ def _picture(
     photons: float | None,
     seed: int,
     truncated: bool,
+    lesion: Triple | None,
 ) -> tuple[bytes, str]:
     """All that the picture needs (a JSON header, the object and the projections as bytes), and its frequencies in words."""
     index = np.unique(np.linspace(0, _pg.num_views - 1, min(MAX_VIEWS, _pg.num_views)).round().astype(int))
@@ -107,6 +109,7 @@ def _picture(
         "numbers": (index + 1).tolist(),
         "degrees": [math.degrees(_pg.angles[k]) for k in index],
         "total": _pg.num_views,
+        "lesion": lesion,  # is marked once it is planted or moved
     }
     found = frequencies.covered(_volume, _pg)
     body = _bytes(_thinned(_volume.hu.numpy()), -900.0, 500.0)

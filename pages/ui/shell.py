@@ -6,7 +6,7 @@ The engine takes seconds to load. It is imported within functions here, so that 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
@@ -37,7 +37,9 @@ TABLE = {
 def navigation() -> Any:
     """The chosen page. The app's looks come first: a page must not move once it is drawn."""
     message_queue.mend()
-    st.html(f"<style>{(Path(__file__).parent / 'page.css').read_text('utf-8')}</style>")
+    here = Path(__file__).parent
+    st.html(f"<style>{(here / 'page.css').read_text('utf-8')}</style>")
+    st.logo(str(here / "logo.svg"), size="large")
     return st.navigation([st.Page(path, title=title, default=path == HOME) for path, title in TABLE.items()])
 
 
@@ -91,12 +93,23 @@ def heading(title: str, lead: str) -> None:
     st.caption(lead)
 
 
-def missing(text: str, page: str) -> NoReturn:
-    """An empty state: what is missing and where to get it. Ends the page."""
-    with st.container(border=True):
+def missing(text: str, page: str, *, with_demo: bool = False) -> NoReturn:
+    """An empty state: what is missing and where to get it, or the demo, which brings all of it. Ends the page."""
+    with st.container(border=True, gap="small"):
         st.markdown(text)
         st.page_link(page, label=f"Go to {TABLE[page]}", icon=":material/arrow_forward:")
+        if with_demo:
+            demo_button("secondary")
     stop()
+
+
+def demo_button(type: Literal["primary", "secondary"]) -> None:
+    """The button that does the whole way in one click."""
+    from pages.ui import demo
+
+    hint = "Scans a thorax from 20 directions and reconstructs it three ways, side by side."
+    if st.button("Run the demo", type=type, key=f"demo.{type}", help=hint):
+        demo.start()
 
 
 def close() -> None:
@@ -127,7 +140,7 @@ def needed_scan() -> ScanConfig:
     if scan is None and (state.run_id() or state.compared()):
         missing(f"{words.gone(1)} Choose another on Runs, or design a scan on Acquire.", RUNS)
     if scan is None:
-        missing("**There is no scan yet.** Design one first, or start the demo on Home.", ACQUIRE)
+        missing("**There is no scan yet.** Design one first, or run the demo.", ACQUIRE, with_demo=True)
     try:
         scan.geometry(engine.geometry(scan))
     except ValueError as error:
@@ -141,7 +154,6 @@ def needed_scan() -> ScanConfig:
 def _sidebar() -> None:
     """The current volume, scan and run, on every page."""
     with st.sidebar, st.container(gap="xsmall"):
-        st.markdown("**TomoPatch**")
         scan = state.scan()
         if scan is None:
             st.caption("No scan yet. Start the demo on Home, or design a scan on Acquire.")

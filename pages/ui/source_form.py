@@ -18,6 +18,8 @@ from pages.ui import engine, state, words
 
 SEEDED = ("thorax", "abdomen", "head")
 GRIDS: dict[str, Shape | None] = {"S": PHANTOM_GRID, "M": (96, 192, 192), "Native": None}
+OWN = "As it is"
+"""The grid of a scan that came from elsewhere, a lesson or an address: to look at it must not change it."""
 KINDS = {"phantom": "Phantom", "upload": "Upload", "stored": "Stored"}
 
 
@@ -25,7 +27,9 @@ def fill(scan: ScanConfig | None) -> None:
     """Give the form the scan's volume and grid, where it has no values yet."""
     kind, _, rest = (scan.source if scan else "phantom:thorax:0").partition(":")
     name, _, seed = rest.partition(":") if kind == "phantom" else ("thorax", "", "0")
-    grid = next((label for label, shape in GRIDS.items() if scan and shape == scan.grid), "S")
+    grid = next(
+        (label for label, shape in GRIDS.items() if scan and shape == scan.grid), OWN if scan else "S"
+    )
     stored = rest if kind == "volume" else None
     state.fill(
         {
@@ -34,6 +38,7 @@ def fill(scan: ScanConfig | None) -> None:
             "phantom_seed": int(seed) if seed.isdecimal() else 0,
             "stored": stored,
             "grid": grid,
+            "grid.own": scan.grid if scan and grid == OWN else None,
             "crop": True,
         }
     )
@@ -82,12 +87,17 @@ def choose_grid(source: str) -> Shape:
     phantom = source.startswith("phantom:")
     native = None if phantom else engine.source(source).shape
 
-    def shape(label: str) -> Shape:
-        grid = GRIDS[label] or native
-        assert grid is not None  # Native is offered where there is a stored volume only
-        return grid if native is None else tuple(min(a, b) for a, b in zip(grid, native, strict=True))  # type: ignore[return-value]
+    own: Shape | None = state.value("grid.own")
+    grids = GRIDS | {OWN: own} if own else GRIDS
 
-    offered = [label for label in GRIDS if not (phantom and label == "Native")]
+    def shape(label: str) -> Shape:
+        grid = grids[label] or native
+        assert grid is not None  # Native is offered where there is a stored volume only
+        if native is None:
+            return grid
+        return min(grid[0], native[0]), min(grid[1], native[1]), min(grid[2], native[2])
+
+    offered = [label for label in grids if not (phantom and label == "Native")]
     # of a small volume the larger grids are the same: the first of them stands for all
     first = {shape(label): label for label in reversed(offered)}
     options = [label for label in offered if first[shape(label)] == label]
@@ -179,10 +189,7 @@ def _read(files: Sequence[Any], trim: bool) -> str | None:
             state.fill({"upload_done": done}, overwrite=True)
         return done[1]
     except ValueError as error:
-        st.error(
-            f"**Nothing was loaded.** {words.plain(error)} Take it out with × and choose another file; your scan stays as "
-            "it was."
-        )
+        st.error(f"**Nothing was loaded.** {words.plain(error)} Take it out with × and choose another file.")
         return None
 
 

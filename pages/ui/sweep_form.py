@@ -63,7 +63,9 @@ def choose(scan: ScanConfig) -> SweepConfig | None:
 
 def _own(scan: ScanConfig, name: str) -> str:
     value = getattr(scan, name)
-    return "no noise" if value is None else words.count(value) if name == "photons" else f"{value:g}"
+    if name == "photons":
+        return "no noise" if value is None else words.count(value)
+    return f"{value:g}°" if name == "angle_range" else f"{value:g}"
 
 
 def _key(name: str) -> str:

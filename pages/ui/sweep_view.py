@@ -21,6 +21,7 @@ _CHART = "sweep_chart"
 SHORT = {name: said.split(" [")[0] for name, said in VARIED.items()}
 RESULTS = {"PSNR": "psnr", "SSIM": "ssim", "RMSE": "rmse_hu", "Time": "seconds"}
 """Columns of the table, in which units stand beside the numbers."""
+FORMATS = {"PSNR": "%.2f dB", "SSIM": "%.3f", "RMSE": "%.0f HU", "Time": "%.1f s"}
 
 
 def nothing() -> None:
@@ -72,7 +73,12 @@ def _view(sweep: SweepConfig, was_active: bool) -> None:
     if found:
         st.plotly_chart(
             figures.sweep(
-                found, x, measure, None if chosen is None or chosen.run is None else chosen.run.id, HEIGHT
+                found,
+                x,
+                measure,
+                None if chosen is None or chosen.run is None else chosen.run.id,
+                HEIGHT,
+                getattr(sweep, x),
             ),
             key=_CHART,
             on_select=partial(_pick, behind),
@@ -192,12 +198,12 @@ def _numbers(cells: list[Cell], varied: list[str]) -> None:
             key="sweep_table",
             placeholder="–",  # of runs that are not done
             column_config={
+                name: column.NumberColumn(format=format, help=words.MEASURES[name])
+                for name, format in FORMATS.items()
+            }
+            | {
                 SHORT["angle_range"]: column.NumberColumn(format="%g°"),
                 SHORT["photons"]: column.TextColumn(alignment="right"),
-                "PSNR": column.NumberColumn(format="%.2f dB"),
-                "SSIM": column.NumberColumn(format="%.3f"),
-                "RMSE": column.NumberColumn(format="%.0f HU"),
-                "Time": column.NumberColumn(format="%.1f s", help="Of the method alone."),
             },
         )
         st.download_button(

@@ -4,6 +4,10 @@ const kept = new Map(); // view state by viewer id: outlives new data, reruns an
 const alive = new WeakMap(); // the viewer on each mounted element
 
 const RANGES = [50, 100, 200, 400, 1000];
+const CHOICES = {
+  Window: 'Window: which HU are shown from black to white; keys 1 to 5, or right-drag in a picture',
+  Scale: 'Scale: the difference at which the colours end',
+};
 
 class Viewer {
   constructor(root) {
@@ -73,26 +77,37 @@ class Viewer {
     this.current = specs;
     this.flicker.tend();
     this.mark();
+    this.settle();
     if (rebuilt) this.draw(); // at once: canvases have a height of their own until they are drawn
     else this.redraw();
   }
 
   // ---- tool bar
 
+  /** Of pictures that keep their height the bar does not lose a line that it had, be it of another layout or of the run at work. */
+  settle() {
+    const { bar, root, scene, view } = this, width = root.clientWidth;
+    bar.style.minHeight = '';
+    if (!scene.steady || !width) return;
+    if (view.barWidth !== width) Object.assign(view, { barWidth: width, barHeight: 0 });
+    view.barHeight = Math.max(view.barHeight, bar.offsetHeight);
+    bar.style.minHeight = `${view.barHeight}px`;
+  }
+
   group(label, options, get, set) {
     const node = make('span', { class: 'group', role: 'group', 'aria-label': label });
-    for (const [value, text] of options) {
-      node.append(make('button', { type: 'button', text, 'data-value': value, onclick: () => { set(value); this.arrange(); } }));
+    for (const [value, text, title = ''] of options) {
+      node.append(make('button', { type: 'button', text, title, 'data-value': value, onclick: () => { set(value); this.arrange(); } }));
     }
     this.marks.push(() => node.childNodes.forEach((b) => b.setAttribute('aria-pressed', String(b.dataset.value === get()))));
     return node;
   }
 
   choice(label, options, get, set) {
-    const select = make('select', { 'aria-label': label, onchange: () => { set(select.value); this.arrange(); } });
+    const select = make('select', { 'aria-label': label, title: CHOICES[label] || label, onchange: () => { set(select.value); this.arrange(); } });
     for (const [value, text] of options) select.append(make('option', { value, text }));
     this.marks.push(() => { select.value = String(get()); });
-    return make('label', {}, make('span', { text: label }), select);
+    return make('label', {}, ...(label === 'Window' ? [] : [make('span', { text: label })]), select);
   }
 
   buildBar() {
@@ -104,7 +119,7 @@ class Viewer {
       return button;
     };
     const parts = [], volumes = scene.names.map((name, i) => [String(i), name]);
-    if (scene.layouts.length > 1) parts.push(this.group('Layout', scene.layouts.map((l) => [l, LAYOUTS[l]]), () => this.layout, (l) => { v.layouts[scene.key] = l; }));
+    if (scene.layouts.length > 1) parts.push(this.group('Layout', scene.layouts.map((l) => [l, ...LAYOUTS[l]]), () => this.layout, (l) => { v.layouts[scene.key] = l; }));
     if (layout === 'side' || layout === 'difference') parts.push(this.group('Plane', Object.keys(PLANES).map((p) => [p, p]), () => v.plane, (p) => { v.plane = p; this.send('plane', p); }));
     if (layout === 'planes' && volumes.length > 1) parts.push(this.choice('Volume', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));
     if (layout === 'swipe') {
@@ -132,7 +147,9 @@ class Viewer {
     parts.push(make('span', { class: 'space' }));
     const tools = make('span', { class: 'group', role: 'group', 'aria-label': 'Tools' });
     tools.append(single('play', 'Play through the slices', (e) => this.play(e.currentTarget)));
-    tools.append(single('cross', 'Crosshair on or off', () => { v.crosshair = !v.crosshair; this.redraw(); }));
+    const cross = single('cross', 'Crosshair: show or hide', () => { v.crosshair = !v.crosshair; this.arrange(); });
+    this.marks.push(() => cross.setAttribute('aria-pressed', String(v.crosshair)));
+    tools.append(cross);
     if (scene.tiles || scene.frames.some((f) => f.tiles)) {
       const button = single('tiles', 'Tiles of the pass: show or hide', () => { v.tiles = !v.tiles; this.arrange(); });
       this.marks.push(() => button.setAttribute('aria-pressed', String(v.tiles)));
@@ -177,7 +194,7 @@ class Viewer {
   buildFoot() {
     this.ramp = make('canvas', { width: 160, height: 1, role: 'img' });
     this.low = make('span'); this.high = make('span'); this.where = make('span', { class: 'where' });
-    const hint = 'wheel: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: hold' : '');
+    const hint = 'wheel, arrows: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: hold' : '');
     this.foot.replaceChildren(
       make('span', { class: 'scale' }, this.low, this.ramp, this.high), this.where,
       make('span', { class: 'note', text: this.scene.note || '' }), make('span', { class: 'space' }),
@@ -228,6 +245,7 @@ class Viewer {
   draw() {
     if (!this.root.isConnected || !this.scene) return;
     const began = performance.now(), { scene, view } = this, specs = this.current;
+    if (view.barWidth !== this.root.clientWidth) this.settle(); // the window has another width
     scene.grey = this.grey.set(view.level - view.width / 2, view.level + view.width / 2);
     scene.hot = this.heat.set(0, scene.heat);
     scene.veil = this.veil.set(0, scene.heat);
@@ -270,7 +288,7 @@ class Viewer {
     this.ramp.setAttribute('aria-label', `Colours from ${this.low.textContent} to ${this.high.textContent}`);
     const f = view.hover || view.cursor;
     const [z, y, x] = f.map((q, a) => minus(Math.round((q - 0.5) * mm[a])));
-    this.where.textContent = `x ${x}  y ${y}  z ${z} mm`;
+    this.where.textContent = `x ${x} · y ${y} · z ${z} mm`;
   }
 }
 

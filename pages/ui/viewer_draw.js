@@ -142,7 +142,10 @@ class Pane {
     const { shape, spacing, volumes } = scene, plane = PLANES[spec.plane];
     this.plane = spec.plane;
     const pending = [spec.volume, spec.other].find((i) => scene.pending[i]);
-    if (pending !== undefined) return this.wait(`${scene.names[pending]}: ${scene.notes[pending]}`);
+    if (pending !== undefined) {
+      const two = spec.other !== undefined; // the caption names a picture of one volume
+      return this.wait(two ? `${scene.names[pending]}: ${scene.notes[pending]}` : scene.notes[pending]);
+    }
     const w = shape[plane.u], h = shape[plane.v], k = at(view.cursor[plane.across], shape[plane.across]);
     if (this.slice.width !== w || this.slice.height !== h || !this.image) {
       this.slice.width = w; this.slice.height = h;
@@ -182,6 +185,7 @@ class Pane {
   }
 
   /** In place of a picture of which something is not there yet. */
+  /** A word in the middle, in two lines where it is long. */
   wait(text) {
     const c = this.canvas.getContext('2d', { alpha: false }), { width, height } = this.canvas;
     c.fillStyle = '#000';
@@ -189,7 +193,11 @@ class Pane {
     c.fillStyle = 'rgba(255,255,255,.8)';
     c.font = `${12.5 * this.ratio}px system-ui, sans-serif`;
     c.textAlign = 'center'; c.textBaseline = 'middle';
-    c.fillText(text, width / 2, height / 2, 0.94 * width);
+    const words = text.split(' '), line = 19 * this.ratio;
+    let first = words.length;
+    if (c.measureText(text).width > 0.9 * width) while (first > 1 && words.slice(0, first).join(' ').length > 0.55 * text.length) first--;
+    const lines = [words.slice(0, first), words.slice(first)].map((part) => part.join(' ')).filter(Boolean);
+    lines.forEach((part, i) => c.fillText(part, width / 2, height / 2 + (i - (lines.length - 1) / 2) * line, 0.94 * width));
   }
 
   decorate(c, scene, view, spec, plane, scale) {

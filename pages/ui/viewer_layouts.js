@@ -1,6 +1,13 @@
 // The layouts: which volumes and planes stand side by side.
 
-const LAYOUTS = { planes: 'Planes', side: 'Side by side', difference: 'Difference', swipe: 'Swipe', flicker: 'Flicker' };
+/** What each is called, and what it is good for. */
+const LAYOUTS = {
+  planes: ['Planes', 'One volume in three planes'],
+  side: ['Side by side', 'The same slice of all volumes'],
+  difference: ['Difference', 'Each volume minus the reference: red is too bright, blue too dark'],
+  swipe: ['Swipe', 'Two volumes in one picture: drag the line between them'],
+  flicker: ['Flicker', 'A volume and the reference in turn: the eye finds what differs'],
+};
 
 /** The volume that is shown in turn with the reference. */
 function beside({ scene, view }) {

@@ -37,7 +37,7 @@ class Replay {
     view.frame = k;
     scene.air ||= new Int16Array(scene.shape[0] * scene.shape[1] * scene.shape[2]).fill(-1000);
     scene.volumes = frame.at.map((i) => (i < 0 ? scene.air : scene.all[i]));
-    scene.notes = frame.at.map((i) => (i < 0 ? 'not yet' : ''));
+    scene.notes = frame.at.map((i) => (i < 0 ? 'not at this step' : ''));
     scene.pending = frame.at.map((i) => i < 0);
     scene.tiles = frame.tiles;
     if (!this.slider) return;

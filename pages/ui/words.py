@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -23,6 +24,7 @@ PHANTOM_WORDS = {
 }
 
 _PLAIN = {
+    " (0 < src_orig_dist <= src_det_dist),": ":",
     "src_orig_dist": "the distance source to axis",
     "src_det_dist": "the distance source to detector",
     "angle_range": "the angle range",
@@ -35,7 +37,11 @@ _PLAIN = {
 
 def plain(error: Exception) -> str:
     """The engine's sentence with the pages' names for things, as a sentence."""
-    text = str(error)
+    text = re.sub(
+        r"there is no volume '\w*' in the store; it may have",
+        "its volume is not stored here; it may have",
+        str(error),
+    )
     for name, words in _PLAIN.items():
         text = text.replace(name, words)
     return sentence(text)
@@ -46,8 +52,22 @@ def sentence(text: str) -> str:
     return text if "." in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
+MEASURES = {
+    "PSNR": "Likeness to the reference; higher is better.",
+    "SSIM": "Likeness of structures, at most 1; higher is better.",
+    "RMSE": "Typical error of a voxel; lower is better.",
+    "Time": "Of the method alone.",
+}
+"""What the numbers of a run mean, wherever they stand."""
+
+
 def phantom_words(name: str) -> str:
     return PHANTOM_WORDS.get(name, name.replace("-", " ").capitalize())
+
+
+def choice(value: str) -> str:
+    """One of a method's choices, as a form offers it: a filter, a start by another method, or a plain word."""
+    return METHODS[value].label if value in METHODS else sentence(FILTERS.get(value, value))
 
 
 def source_words(source: str, volumes: dict[str, str] | None = None) -> str:
@@ -84,6 +104,20 @@ def scan_words(scan: ScanConfig) -> str:
     return f"{beam}, {scan.num_views} views over {scan.angle_range:g}°, {dose_words(scan.photons)}{planted}"
 
 
+def device(name: str) -> str:
+    """Where something was computed, e.g. cpu or cuda:0."""
+    return {"cpu": "CPU", "cuda": "GPU"}.get(name.partition(":")[0], name)
+
+
+FILTERS = {
+    "ram-lak": "Ram-Lak",
+    "shepp-logan": "Shepp-Logan",
+    "cosine": "cosine",
+    "hamming": "Hamming",
+    "hann": "Hann",
+    "none": "no filter",
+}
+
 _ALWAYS = ("num_iterations", "num_steps", "filter")
 
 
@@ -100,7 +134,7 @@ def param_words(method: str, name: str, value: Any) -> str:
     if name in counted:
         return f"{value} {counted[name]}{'' if value == 1 else 's'}"
     if name == "filter":
-        return "no filter" if value == "none" else str(value)
+        return FILTERS.get(str(value), str(value))
     label = _label(method, name)
     if isinstance(value, bool):
         return f"{label}: {'yes' if value else 'no'}"

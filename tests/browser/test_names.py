@@ -105,3 +105,14 @@ def test_the_keyboard_goes_through_the_viewer_in_the_order_of_the_screen(page, a
     assert names.count("Slice of Reference") == 1
     tools = [tuple(place[1:3]) for place in places if place[0] == 0]
     assert tools == sorted(tools)
+
+
+def test_the_tools_of_the_viewer_say_what_they_are_good_for(page, address, address_of_a_run):
+    page.goto(f"{address}/compare?{address_of_a_run}")
+    settled(page)
+    wait_for_pixels(page)
+    hints = page.locator(".tv .bar [aria-label=Layout] button, .tv .bar .icon, .tv .bar select").evaluate_all(
+        "(nodes) => nodes.map((node) => node.title)"
+    )
+    assert len(hints) >= 10
+    assert all(len(hint.split()) >= 2 for hint in hints), hints

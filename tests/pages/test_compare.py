@@ -96,7 +96,7 @@ def test_the_gallery_puts_a_run_beside_the_others_and_takes_it_away(compare, sma
     compare.session_state["_compared"] = (run_id,)
     compare.run()
     assert not compare.exception
-    assert compare.button(key=f"gallery.{run_id}").label == "Remove"
+    assert compare.button(key=f"gallery.{run_id}").label == "Leave out"
     assert compare.button(key=f"gallery.{run_id}").disabled  # the last one stays
     compare.button(key=f"gallery.{other}").click().run()
     assert compare.session_state["_compared"] == (run_id, other)

@@ -80,7 +80,7 @@ def test_parameters_are_told_between_runs_of_one_method_and_the_very_same_are_nu
         RunConfig(PARALLEL, "tv", {"lam": 0.002}),
         RunConfig(PARALLEL, "fbp"),
     ]
-    assert short_names(runs) == ["FBP, ram-lak", "FBP, no filter", "TV", "FBP, ram-lak (2)"]
+    assert short_names(runs) == ["FBP, Ram-Lak", "FBP, no filter", "TV", "FBP, Ram-Lak (2)"]
 
 
 CONFIGS = st.builds(

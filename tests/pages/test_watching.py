@@ -32,7 +32,7 @@ def test_running_diffusion_can_be_cancelled_or_finished_and_leaves_words(shown, 
         time.sleep(0.02)
     app = shown(run_id)
     assert not app.exception
-    assert {"Iteration", "Left", "Residual", "PSNR"} <= {m.label for m in app.metric}
+    assert {"Iteration", "Time left", "Residual", "PSNR"} <= {m.label for m in app.metric}
     assert app.button(key=f"cancel.{run_id}").help
     assert app.button(key=f"finish.{run_id}").help
     engine.queue().cancel(run_id)

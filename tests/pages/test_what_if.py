@@ -7,7 +7,7 @@ import pytest
 
 from core.runs.jobs import wait
 from core.runs.sweep import SweepConfig, look_up
-from pages.ui import engine, shell, state
+from pages.ui import engine, error_figures, figures, shell, state
 from tests.pages.test_pages import texts
 
 
@@ -124,3 +124,25 @@ def test_every_control_says_what_it_does(what_if):
     widgets = [*app.text_input, *app.button]
     assert len(widgets) >= 4
     assert all(w.help for w in widgets)
+
+
+@pytest.mark.parametrize(("x", "planned"), [("num_views", (5, 20, 80)), ("angle_range", (90.0, 180.0))])
+def test_the_axis_stands_from_the_first_point_on(x, planned):
+    row = {"method": "fbp", "run": "a", "psnr": 20.0, x: planned[0]}
+    axis = figures.sweep({"FBP": [row]}, x, "psnr", planned=planned).layout.xaxis
+    low, high = (10**end if axis.type == "log" else end for end in axis.range)
+    assert low < planned[0]
+    assert high > planned[-1]
+    assert tuple(axis.tickvals) == planned
+
+
+def test_a_legend_of_many_lines_grows_away_from_the_curves():
+    rows = {f"Line {k}": [{"method": "fbp", "run": str(k), "psnr": 20.0, "num_views": 5}] for k in range(9)}
+    drawn = [
+        figures.sweep(rows, "num_views", "psnr"),
+        error_figures.histogram([]),
+        error_figures.spectrum([]),
+    ]
+    for legend in (figure.layout.legend for figure in drawn):
+        assert legend.y >= 1
+        assert legend.yanchor == "bottom"

@@ -1,0 +1,81 @@
+"""What pages say where something is missing or wrong, and that looking at a scan leaves it as it is."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from core.reconstruct.params import FILTERS
+from core.runs.config import RunConfig
+from core.scan.scene import Lesion
+from pages.ui import engine, scanview, shell, state, words
+from pages.ui.lessons import LESSONS
+from tests.pages.test_pages import texts
+
+KEPT = "your scan stays as it was"
+
+
+@pytest.mark.parametrize("page", [shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF])
+def test_where_a_scan_is_missing_the_demo_is_offered(app, page):
+    """`tests/browser/test_by_mouse.py` presses it."""
+    app.switch_page(page).run()
+    assert app.button(key="demo.secondary").label == "Run the demo"
+    assert "no scan yet" in texts(app)
+
+
+def test_a_scan_that_is_kept_is_named_only_where_there_is_one(app, visit, small_scan):
+    with_scan = visit(scan=json.dumps(small_scan.to_json()))
+    for opened, kept in ((app, False), (with_scan, True)):
+        opened.session_state[state.field("kind")] = "upload"
+        opened.switch_page(shell.ACQUIRE).run()
+        opened.file_uploader(key=state.field("files.False")).set_value([("a.dcm", b"nothing", "")]).run()
+        assert "Nothing was loaded" in texts(opened)
+        assert (KEPT in texts(opened)) == kept
+
+
+def test_to_look_at_a_scan_on_acquire_does_not_change_its_grid(visit, small_scan):
+    app = visit(scan=json.dumps(small_scan.to_json()))
+    app.switch_page(shell.ACQUIRE).run()
+    assert app.session_state["_scan"] == small_scan
+    app.segmented_control(key=state.field("grid")).set_value("S").run()
+    assert app.session_state["_scan"].grid == (64, 128, 128)
+
+
+def test_a_planted_lesion_is_marked_in_the_scans_picture(visit, small_scan, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(scanview, "_component", lambda: lambda **given: drawn.append(given["data"]))
+    lesion = Lesion((5.0, -10.0, 20.0), 8.0, 40.0)
+    for planted in ((), (lesion,)):
+        visit(scan=json.dumps(replace(small_scan, lesions=planted).to_json())).switch_page(
+            shell.ACQUIRE
+        ).run()
+    heads = [json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")]) for data in drawn]
+    assert [head["lesion"] for head in heads] == [None, [5.0, -10.0, 20.0]]
+
+
+def test_pictures_in_the_gallery_are_told_apart(visit, small_scan):
+    runs = [RunConfig(replace(small_scan, seed=seed), "cgls", {"num_iterations": 3}) for seed in (901, 902)]
+    ids = [engine.store().create(run) for run in runs]
+    volume = engine.reference(small_scan).result(60)
+    from core.reconstruct.methods import Result
+
+    for run_id in ids:
+        engine.store().save_result(run_id, Result(volume, "cgls", {}, "done", 1.0, []), None, "cpu")
+    app = visit(scan=json.dumps(small_scan.to_json()), compare=",".join(ids)).switch_page(shell.COMPARE).run()
+    app.session_state["compare.gallery"] = True
+    app.run()
+    captions = [c.value for c in app.caption if c.value.startswith("**CGLS")]
+    assert len(captions) >= 2
+    assert len(set(captions)) == len(captions)
+
+
+def test_choices_have_the_names_that_people_write():
+    assert {words.choice(name) for name in FILTERS} >= {"Ram-Lak", "Shepp-Logan", "Hann", "No filter"}
+    assert words.choice("tv") == "TV"
+    assert words.device("cuda:0") == "GPU"
+
+
+def test_numbers_in_lessons_are_not_broken_over_lines():
+    for lesson in LESSONS.values():
+        for text in (*(step.text for step in lesson.steps), *lesson.tries, lesson.question, lesson.answer):
+            assert " 000" not in text
