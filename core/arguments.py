@@ -48,7 +48,7 @@ def chosen_methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str],
         if not equals or not dot or method not in METHODS:
             raise ValueError(f"--set takes METHOD.NAME=VALUE with a known method, got {text!r}.")
         given.setdefault(method, {})[name] = value
-    return names, {m: with_seed(m, typed(m, given.get(m, {})), seed) for m in METHODS}
+    return names, {m: with_seed(m, typed(m, METHODS[m].params, given.get(m, {})), seed) for m in METHODS}
 
 
 def check_file(path: Path, *endings: str) -> None:
@@ -77,9 +77,18 @@ def check_folder(folder: Path) -> None:
         ) from None
 
 
-def typed(method: str, given: dict[str, str]) -> dict[str, Any]:
-    """Parameters typed on a command line, as what their fields hold."""
-    known = {f.name: f for f in fields(METHODS[method].params)}
+def named_values(texts: list[str], flag: str) -> dict[str, str]:
+    """From NAME=VALUE, given several times."""
+    pairs = [text.partition("=") for text in texts]
+    for (name, equals, _), text in zip(pairs, texts, strict=True):
+        if not (name and equals):
+            raise ValueError(f"{flag} takes NAME=VALUE, got {text!r}.")
+    return {name: value for name, _, value in pairs}
+
+
+def typed(what: str, config: Any, given: dict[str, str]) -> dict[str, Any]:
+    """Values typed on a command line, as what the fields of this dataclass hold; `what` names it where one is refused."""
+    known = {f.name: f for f in fields(config)}
     made: dict[str, Any] = {}
     for name, text in given.items():
         kind: Any = type(known[name].default) if name in known else str
@@ -91,7 +100,7 @@ def typed(method: str, given: dict[str, str]) -> dict[str, Any]:
             else:
                 made[name] = kind(text)
         except (ValueError, KeyError):
-            raise ValueError(f"{method}: {name} must be of type {kind.__name__}, got {text!r}.") from None
+            raise ValueError(f"{what}: {name} must be of type {kind.__name__}, got {text!r}.") from None
     return made
 
 

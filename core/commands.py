@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,15 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from core.arguments import check_file, check_folder, chosen_methods, scan_config, typed, with_seed
+from core.arguments import (
+    check_file,
+    check_folder,
+    chosen_methods,
+    named_values,
+    scan_config,
+    typed,
+    with_seed,
+)
 from core.prior.data import DataConfig
 from core.prior.denoiser import bf16_pays
 from core.prior.network import PRESETS
@@ -52,7 +60,10 @@ def reconstruct(arguments: argparse.Namespace) -> None:
         if k.startswith("param_") and v is not None
     }
     params = make_params(
-        arguments.method, with_seed(arguments.method, typed(arguments.method, given), arguments.seed)
+        arguments.method,
+        with_seed(
+            arguments.method, typed(arguments.method, METHODS[arguments.method].params, given), arguments.seed
+        ),
     )
     if arguments.volume.endswith(".npz"):
         A, measurement = read_measurement(arguments.volume)
@@ -110,13 +121,21 @@ def sweep(arguments: argparse.Namespace) -> None:
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    from core.prior.volumes import draw
+    from core.prior.drawing import draw
+    from core.prior.files import load_prior
 
     check_file(arguments.out, ".nii", ".nii.gz")
     geometry = VolumeGeometry(arguments.grid, tuple(arguments.voxel_size))
     prior = _prior(arguments.prior, geometry.voxel_size)
     with _bar("Sampling") as callback:
-        volume = draw(prior, geometry, num_steps=arguments.steps, seed=arguments.seed, callback=callback)
+        volume = draw(
+            prior,
+            geometry,
+            coarse=load_prior(arguments.coarse),
+            num_steps=arguments.steps,
+            seed=arguments.seed,
+            callback=callback,
+        )
     _write(arguments.out, volume)
     print(f"{arguments.out}: {'x'.join(map(str, volume.shape))} in {arguments.steps} passes")
 
@@ -176,7 +195,16 @@ def calibrate(arguments: argparse.Namespace) -> None:
 
 
 def _data_config(arguments: argparse.Namespace) -> DataConfig:
-    return DataConfig(voxel_xy=tuple(arguments.voxel_xy), voxel_z=tuple(arguments.voxel_z))
+    given = named_values(getattr(arguments, "data", []), "--data")
+    known = [f.name for f in fields(DataConfig) if not isinstance(f.default, tuple)]
+    for name in given:
+        if name not in known:
+            raise ValueError(f"--data: there is no {name!r}; there are {', '.join(known)}.")
+    return DataConfig(
+        voxel_xy=tuple(arguments.voxel_xy),
+        voxel_z=tuple(arguments.voxel_z),
+        **typed("--data", DataConfig, given),
+    )
 
 
 def _names(text: str) -> list[str]:

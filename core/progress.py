@@ -45,6 +45,8 @@ class Step:
         What the pass was made of; None for classic methods.
     stage : str
         "" is the method proper; "start" is what makes the estimate that it begins with.
+    work : float or None
+        Share of the stage's work that is done, 0 to 1, where its steps are not alike; None = i of total.
     state : f() -> State, or None
         What the method takes as `resume` to go on after this step with the same result. To be called within the
         callback, and not for the last step of a stage. None = it can only begin anew.
@@ -59,6 +61,7 @@ class Step:
     denoised: Tensor | None = None
     tiles: Tiles | None = None
     stage: str = ""
+    work: float | None = None
     state: Callable[[], State] | None = None
 
 

@@ -250,3 +250,32 @@ def test_bars_on_a_real_chest(tmp_path):
     m = json.loads((tmp_path / "out" / "compare.json").read_text())["methods"]
     assert m["sirt"]["psnr"] >= m["fbp"]["psnr"] + 4
     assert m["tv"]["psnr"] >= m["sirt"]["psnr"] + 1
+
+
+def test_training_takes_any_field_of_its_data(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "core.runs.train.train", lambda folder, out, config, **options: seen.append(config.data)
+    )
+    told = [
+        "train",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+        "--network",
+        "coarse",
+        "--voxel-xy",
+        "10",
+        "34",
+    ]
+    assert main([*told, "--data", "sigma_median=0.6", "--data", "pool=96"]) == 0
+    assert (seen[0].sigma_median, seen[0].pool, seen[0].voxel_xy) == (0.6, 96, (10.0, 34.0))
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [("pool", "NAME=VALUE"), ("pool=many", "int"), ("voxels=3", "sigma_median"), ("voxel_xy=3", "there are")],
+)
+def test_what_is_no_field_of_its_data_is_refused(data, told, tmp_path, capsys):
+    assert main(["train", str(tmp_path), "--out", str(tmp_path / "out"), "--data", data]) == 2
+    assert told in capsys.readouterr().err

@@ -19,7 +19,7 @@ LEVELS = [
     {"core.reconstruct"},
     {"core.show"},
     {"core.runs"},
-    {"core.arguments"},
+    {"core.arguments", "core.flags"},
     {"core.commands", "pages.ui"},
     {"core.cli"},
     {"pages"},

@@ -39,8 +39,13 @@ def test_every_voxel_belongs_to_exactly_one_tile(shape, generator):
 
 
 def test_offsets_are_fresh_and_cover_all_places_on_the_grid_of_the_surroundings(generator):
-    offsets = {PatchGrid.random((16, 16, 16), 16, generator=generator).offset for _ in range(600)}
+    offsets = {PatchGrid.random((16, 32, 16), 16, generator=generator).offset for _ in range(600)}
     assert offsets == {(z, y, x) for z in (0, 4, 8, 12) for y in (0, 4, 8, 12) for x in (0, 4, 8, 12)}
+
+
+def test_a_volume_of_one_tile_is_not_moved(generator):
+    """It has no seams, and where it wraps would be one."""
+    assert all(PatchGrid.random((9, 16, 12), 16, generator=generator).offset == (0, 0, 0) for _ in range(20))
 
 
 def test_reflection_repeats_edges_and_never_leaves_the_volume():

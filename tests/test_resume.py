@@ -8,8 +8,8 @@ import torch
 
 from core import ConeBeam, ParallelBeam, Projector, Volume, VolumeGeometry, reconstruct, simulate
 from core.prior.denoiser import PatchPrior, Precond
+from core.prior.drawing import draw
 from core.prior.network import NetworkConfig
-from core.prior.volumes import draw
 from core.reconstruct.diffusion import diffusion
 from core.runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 

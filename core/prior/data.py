@@ -227,6 +227,8 @@ class PatchSource:
         """Where to cut (n, 3), and what is there (n, P, P, P): of so many random places, those with most in them, for
         air teaches little and is half of a scan."""
         drawn = rng.integers(np.array(volume.shape) // OFFSET_STEP, size=(CANDIDATES * self.crops, 3))
+        if max(volume.shape) == self.network.patch_size:
+            drawn[:] = 0  # as in use: see `PatchGrid.random`
         starts = torch.from_numpy(drawn * OFFSET_STEP).to(self.device)
         candidates = cut(volume, starts, self.network.patch_size)
         best = candidates.flatten(1).std(1).topk(self.crops).indices

@@ -20,6 +20,8 @@ FORMAT = "tomopatch-prior-2"
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
 DEFAULT = "base"
 """The prior that is taken if none is named: the best one, quick enough on a laptop."""
+COARSE = "coarse"
+"""The prior that drawing from noise begins with, on grids of which a tile holds all."""
 
 
 def save_prior(

@@ -95,6 +95,9 @@ PRESETS: dict[str, NetworkConfig] = {
     "base": NetworkConfig(  # 27 M parameters: trained on a GPU, used anywhere
         channels=(64, 128, 256), blocks=(2, 2, 3), fine_channels=32, embed=256, surrounds=2, guided=True
     ),
+    "coarse": NetworkConfig(  # 4.4 M parameters: for voxels of more than a centimetre, of which a tile holds a body
+        patch_size=16, channels=(32, 64, 128), blocks=(1, 1, 2), fine_channels=8, fine_blocks=1, smoothings=()
+    ),
 }
 
 

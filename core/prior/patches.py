@@ -52,7 +52,9 @@ class PatchGrid:
 
     @classmethod
     def random(cls, shape: Shape, patch_size: int, *, generator: torch.Generator | None = None) -> PatchGrid:
-        """A pass that starts at a random offset."""
+        """A pass that starts at a random offset; a volume of a single tile has no seams to be moved."""
+        if cls(shape, patch_size).padded_shape == (patch_size,) * 3:
+            return cls(shape, patch_size)
         steps = torch.randint(patch_size // OFFSET_STEP, (3,), generator=generator)
         z, y, x = (int(s) * OFFSET_STEP for s in steps)
         return cls(shape, patch_size, (z, y, x))

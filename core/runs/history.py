@@ -34,6 +34,7 @@ class Point:
     residual: float | None = None
     sigma: float | None = None
     psnr: float | None = None
+    work: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

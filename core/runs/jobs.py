@@ -204,11 +204,12 @@ class JobQueue:
     def _with_point(self, known: Progress, point: Point, event: dict) -> dict:
         """The event with the run's figures so far, and the time left at the pace of this stage."""
         began = next((p for p in reversed(known.points) if p.stage != point.stage), None)
-        pace = (point.seconds - (began.seconds if began else 0.0)) / point.i
+        done = point.i / point.total if point.work is None else point.work
+        spent = point.seconds - (began.seconds if began else 0.0)
         tiles = event.pop("tiles", None)
         if tiles is not None:
             event["tiles"] = Tiles(tiles["size"], tuple(map(tuple, tiles["starts"])))
-        eta = pace * (point.total - point.i)
+        eta = spent * (1 - done) / done
         return event | {
             "points": (*known.points, point), "seconds": point.seconds, "eta": eta, "part": None
         }  # fmt: skip

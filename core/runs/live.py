@@ -98,7 +98,7 @@ class Live:
         self.wish = self.ask() or ("finish" if self.late else None)
         last = self.wish is not None or (step.i == step.total and not step.stage)
         seconds, psnr = now - self.started, self._psnr(step, last)
-        point = Point(step.i, step.total, step.stage, seconds, step.residual, step.sigma, psnr)
+        point = Point(step.i, step.total, step.stage, seconds, step.residual, step.sigma, psnr, step.work)
         self.points.append(point)
         if now - self.shown >= PREVIEW_EVERY and not last:
             self.shown = now

@@ -9,6 +9,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from core.prior.files import COARSE
 from core.runs.config import RunConfig, ScanConfig, digest_of, known_fields
 from core.runs.weights import weights_digest
 from core.volume import Shape, Triple, VolumeGeometry
@@ -24,7 +25,7 @@ class DrawConfig:
 
     method: ClassVar[str] = "draw"
     grid: Shape = (64, 128, 128)
-    voxel_size: Triple = (4.4, 3.9, 3.9)
+    voxel_size: Triple = (5.0, 2.8, 2.8)
     num_steps: int = 40
     seed: int = 0
 
@@ -45,7 +46,8 @@ class DrawConfig:
         return {"kind": self.method, **asdict(self)}
 
     def digest(self) -> str:
-        return digest_of({**self.to_json(), "weights": weights_digest()})
+        weights = [weights_digest(), weights_digest(COARSE)]
+        return digest_of({**self.to_json(), "weights": weights})
 
 
 @dataclass(frozen=True)

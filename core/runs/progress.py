@@ -57,6 +57,9 @@ class Progress:
         done, of = self.part or (0, 1)
         if not self.total or (self.stage and self.part):
             return done / of
+        work = self.points[-1].work
+        if work is not None:
+            return work
         return min(1.0, (self.i + done / of) / self.total)
 
     @property

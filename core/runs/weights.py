@@ -10,16 +10,16 @@ from core.prior.denoiser import PatchPrior
 from core.prior.files import DEFAULT, PRETRAINED, load_prior
 
 
-def weights_digest() -> str:
+def weights_digest(name: str = DEFAULT) -> str:
     """Changes with the weights: a result of other weights is not the result of a run. Empty without weights."""
-    path = PRETRAINED / f"{DEFAULT}.safetensors"
+    path = PRETRAINED / f"{name}.safetensors"
     stat = path.stat() if path.exists() else None
     return "" if stat is None else _file_digest(path, stat.st_mtime_ns, stat.st_size)
 
 
-def shared_prior() -> PatchPrior:
+def shared_prior(name: str = DEFAULT) -> PatchPrior:
     """The prior, loaded once as long as its file stays the same."""
-    return _prior(weights_digest())
+    return _prior(name, weights_digest(name))
 
 
 @lru_cache(maxsize=4)
@@ -27,6 +27,6 @@ def _file_digest(path: Path, changed: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=1)
-def _prior(digest: str) -> PatchPrior:
-    return load_prior()
+@lru_cache(maxsize=2)
+def _prior(name: str, digest: str) -> PatchPrior:
+    return load_prior(name)

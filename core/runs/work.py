@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
 from core.prior.denoiser import PatchPrior
-from core.prior.volumes import add_noise, denoise, draw
+from core.prior.drawing import draw
+from core.prior.files import COARSE
+from core.prior.volumes import add_noise, denoise
 from core.reconstruct.memory import PeakMemory
 from core.reconstruct.methods import METHODS, Result, make_params, reconstruct
 from core.runs.checkpoint import Checkpoint
@@ -100,12 +102,14 @@ def _draw(
     resume: Checkpoint | None,
 ) -> Done:
     tell("")
-    watched: Any = Watched(prior, live.within)  # in all that counts a PatchPrior
+    # in all that counts PatchPriors
+    watched, coarse = (cast(PatchPrior, Watched(p, live.within)) for p in (prior, shared_prior(COARSE)))
     live.begin(parts=("noisy", "x"), resume=resume)  # nothing bends the denoised estimate: it is x
     with PeakMemory() as memory:
         volume = draw(
             watched,
             VolumeGeometry(config.grid, config.voxel_size),
+            coarse=coarse,
             num_steps=config.num_steps,
             seed=config.seed,
             callback=live,

@@ -49,8 +49,9 @@ def choose_kind() -> str:
     )
     st.caption(
         {
-            "draw": "From pure noise, step by step, to what the prior takes for CT. No scan and no patient is "
-            "behind it. The weights that ship are young: they make tissue and air, not yet a body.",
+            "draw": "From pure noise, step by step, to what the prior takes for CT: the whole body on a coarse grid "
+            "first, then finer ones. No scan and no patient is behind it. The weights that ship are young: bodies "
+            "come out crude.",
             "denoise": "Noise is added to a volume and the prior guesses what was there, in one pass. What it is "
             "told of the rest of the volume can be switched off.",
         }[kind or "draw"]
@@ -78,7 +79,7 @@ def draw_configs() -> list[DrawConfig]:
                 step=0.1,
                 format="%.1f",
                 key=state.field(f"prior.voxel.{axis}"),
-                help=f"Size of a voxel along {axis}. The prior knows voxels of about 2 to 6 mm.",
+                help=f"Size of a voxel along {axis}. The prior knows voxels of about 2 to 6 mm, and bodies of 30 to 50 cm.",
             )
         )
     extent = words.times(f"{n * s / 10:.0f}" for n, s in zip(grid, sizes, strict=True))
@@ -89,7 +90,7 @@ def draw_configs() -> list[DrawConfig]:
         500,
         step=10,
         key=state.field("prior.steps"),
-        help="Passes of the prior over the volume: more are slower and cleaner.",
+        help="Passes of the prior over the volume, half of them on the coarsest grid: more are slower and cleaner.",
     )
     seed = st.number_input(
         "Seed", 0, 2**31 - 1, step=1, key=state.field("prior.seed"), help="Each number is another volume."

@@ -81,7 +81,7 @@ def test_projections_that_are_sent_are_where_the_trace_runs(name):
     pg, centre = SCANS[name], (7.0, 12.0, -12.0)
     z, y, x = (VG.axis(k) - c for k, c in enumerate(centre))
     inside = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 < 7.0**2
-    packed, _ = scanview._picture(f"a ball, {name}", Volume(0.02 * inside, VG), pg, None, 0, False)
+    packed, _ = scanview._picture(f"a ball, {name}", Volume(0.02 * inside, VG), pg, None, 0, False, None)
     (length,) = struct.unpack_from("<I", packed)
     head = json.loads(packed[4 : 4 + length])
     body, shape = head["volumeShape"], head["shape"]

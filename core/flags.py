@@ -1,0 +1,151 @@
+"""Groups of flags that several commands share, and how what is typed for them is read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from core.prior.data import DataConfig
+from core.reconstruct.methods import METHODS
+from core.scan.library import SOURCES
+
+
+def add_methods(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--methods", default="", help=f"comma-separated, of {', '.join(METHODS)} (default: all that fit)"
+    )
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="METHOD.NAME=VALUE", help="a method's parameter"
+    )
+    sub.add_argument("--prior", help="a prior's name or file, for methods that need one")
+
+
+def add_volumes(sub: argparse.ArgumentParser) -> None:
+    """Volumes to learn from, those to check with, and how they are resampled."""
+    sub.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="DICOM folders, zips and NIfTI files, one volume each"
+    )
+    sub.add_argument(
+        "--validation", default="", metavar="NAME,NAME", help="volumes of the folder that are held out"
+    )
+    for name, default, what in (
+        ("xy", DataConfig.voxel_xy, "in-plane voxel sizes"),
+        ("z", DataConfig.voxel_z, "slice spacings"),
+    ):
+        sub.add_argument(
+            f"--voxel-{name}",
+            type=float,
+            nargs=2,
+            metavar=("LOW", "HIGH"),
+            default=default,
+            help=f"range of {what} in mm",
+        )
+    sub.add_argument(
+        "--cache", type=Path, metavar="DIR", help="keep decoded volumes here: the next start is quick"
+    )
+
+
+def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
+    """The arguments of a scan; `many`: what a sweep varies takes several values, separated by commas."""
+    many_words = " (several: 8,20,60)" if many else ""
+
+    def kind(of: Callable[[str], Any]) -> Callable[[str], Any]:
+        return several(of) if many else of
+
+    sub.add_argument("volume", metavar="VOLUME", help=SOURCES)
+    scan = sub.add_argument_group("scan")
+    scan.add_argument(
+        "--grid",
+        type=grid,
+        help="reconstruction grid z x y x x, e.g. 64x128x128 (default: the volume's own)",
+    )
+    scan.add_argument("--geometry", choices=("parallel", "cone"), default="parallel", help="beam")
+    scan.add_argument(
+        "--views", type=kind(int), default="20", help=f"number of views (default 20){many_words}"
+    )
+    scan.add_argument(
+        "--range", type=kind(float), help=f"angle range in degrees (default 180, cone 360){many_words}"
+    )
+    scan.add_argument("--start", type=float, default=0.0, help="first angle in degrees")
+    scan.add_argument(
+        "--photons", type=kind(photons), help=f"photons a ray, or none for no noise (default){many_words}"
+    )
+    scan.add_argument("--seed", type=int, default=0, help="of noise and sampling (default 0)")
+    scan.add_argument(
+        "--src-orig-dist", type=float, default=800.0, help="cone: source to axis in mm (default 800)"
+    )
+    scan.add_argument(
+        "--src-det-dist", type=float, default=1200.0, help="cone: source to detector in mm (default 1200)"
+    )
+    scan.add_argument(
+        "--pixel-size", type=float, nargs=2, metavar=("V", "U"), help="detector pixel in mm (default: fitted)"
+    )
+    scan.add_argument(
+        "--det-shape",
+        type=int,
+        nargs=2,
+        metavar=("V", "U"),
+        help="detector rows and columns (default: fitted)",
+    )
+    scan.add_argument(
+        "--det-offset",
+        type=float,
+        nargs=2,
+        metavar=("V", "U"),
+        default=(0.0, 0.0),
+        help="shift of the detector in mm",
+    )
+    scan.add_argument("--tilt", type=float, default=0.0, help="laminographic tilt in degrees")
+    scan.add_argument("--pitch", type=float, default=0.0, help="cone: helical shift in mm per turn")
+    scan.add_argument(
+        "--same-grid",
+        action="store_true",
+        help="simulate on the reconstruction grid (the literature's easier protocol)",
+    )
+
+
+def add_params(sub: argparse.ArgumentParser) -> None:
+    """A flag per parameter of any method, built from the params dataclasses."""
+    group = sub.add_argument_group("method parameters")
+    seen: dict[str, list[str]] = {}
+    for name, method in METHODS.items():
+        for f in fields(method.params):
+            seen.setdefault(f.name, []).append(name)
+    for param, methods in seen.items():
+        f = next(f for f in fields(METHODS[methods[0]].params) if f.name == param)
+        if param != "seed":
+            group.add_argument(
+                f"--{param.replace('_', '-')}",
+                dest=f"param_{param}",
+                help=f"{', '.join(methods)}: {f.metadata['help']}",
+            )
+
+
+def grid(text: str) -> tuple[int, int, int]:
+    try:
+        z, y, x = (int(n) for n in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a grid is three counts like 64x128x128, got {text!r}") from None
+    return z, y, x
+
+
+def several(of: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """A list of such values."""
+
+    def read(text: str) -> list[Any]:
+        return [of(part.strip()) for part in text.split(",") if part.strip()]
+
+    read.__name__ = f"list of {of.__name__}"  # argparse names it where it refuses a text
+    return read
+
+
+def photons(text: str) -> float | None:
+    if text.lower() in ("none", "inf"):
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"photons are a number like 1e5, or none; got {text!r}") from None
