@@ -99,6 +99,7 @@ def test_nothing_moves_on_prior(page, address, kind, width):
         steps.press("Enter")
     else:
         page.get_by_text(kind, exact=True).first.click()
+        page.get_by_role("spinbutton", name="Steps").wait_for(state="detached")  # the other form is gone
         seed = page.get_by_role("spinbutton", name="Seed")
         seed.fill(str(width))
         seed.press("Enter")

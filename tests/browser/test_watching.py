@@ -24,7 +24,7 @@ def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
     page.get_by_role("button", name="Run", exact=True).click()
 
     page.get_by_text(re.compile(r"Start, iteration \d+ of")).wait_for()  # not a blank page meanwhile
-    for name in ("Before the pass", "Denoised", "Fitted"):
+    for name in ("Given", "Denoised", "Fitted to the scan"):
         page.get_by_label(f"{name}, axial slice").wait_for()
     view = drawn(page)
     tiles = page.get_by_role("button", name=re.compile("Tiles"))
