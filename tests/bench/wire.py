@@ -149,6 +149,7 @@ class Visitor:
                 self.failed.append(element.exception.message)
         elif kind == "navigation":
             self.pages = {page.page_name: page.page_script_hash for page in message.navigation.app_pages}
+            self.page = message.navigation.page_script_hash  # a link names its page instead
         elif kind == "auto_rerun":
             fragment = message.auto_rerun.fragment_id
             self._fresh.add(fragment)
