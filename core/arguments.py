@@ -48,7 +48,7 @@ def chosen_methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str],
         if not equals or not dot or method not in METHODS:
             raise ValueError(f"--set takes METHOD.NAME=VALUE with a known method, got {text!r}.")
         given.setdefault(method, {})[name] = value
-    return names, {m: with_seed(m, typed(m, METHODS[m].params, given.get(m, {})), seed) for m in METHODS}
+    return names, {m: method_params(m, given.get(m, {}), seed) for m in METHODS}
 
 
 def check_file(path: Path, *endings: str) -> None:
@@ -104,7 +104,8 @@ def typed(what: str, config: Any, given: dict[str, str]) -> dict[str, Any]:
     return made
 
 
-def with_seed(method: str, params: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The parameters with the scan's seed, where the method has one and none was given."""
+def method_params(method: str, given: dict[str, str], seed: int) -> dict[str, Any]:
+    """The parameters typed for a method, with the scan's seed, where it has one and none was given."""
+    params = typed(method, METHODS[method].params, given)
     has_seed = any(f.name == "seed" for f in fields(METHODS[method].params))
     return {"seed": seed, **params} if has_seed else params

@@ -19,10 +19,10 @@ from core.arguments import (
     check_file,
     check_folder,
     chosen_methods,
+    method_params,
     named_values,
     scan_config,
     typed,
-    with_seed,
 )
 from core.prior.data import DataConfig
 from core.prior.denoiser import bf16_pays
@@ -61,9 +61,7 @@ def reconstruct(arguments: argparse.Namespace) -> None:
     }
     params = make_params(
         arguments.method,
-        with_seed(
-            arguments.method, typed(arguments.method, METHODS[arguments.method].params, given), arguments.seed
-        ),
+        method_params(arguments.method, given, arguments.seed),
     )
     if arguments.volume.endswith(".npz"):
         A, measurement = read_measurement(arguments.volume)
@@ -126,12 +124,12 @@ def sample(arguments: argparse.Namespace) -> None:
 
     check_file(arguments.out, ".nii", ".nii.gz")
     geometry = VolumeGeometry(arguments.grid, tuple(arguments.voxel_size))
-    prior = _prior(arguments.prior, geometry.voxel_size)
+    prior, coarse = _prior(arguments.prior, geometry.voxel_size), load_prior(arguments.coarse)
     with _bar("Sampling") as callback:
         volume = draw(
             prior,
             geometry,
-            coarse=load_prior(arguments.coarse),
+            coarse=coarse,
             num_steps=arguments.steps,
             seed=arguments.seed,
             callback=callback,

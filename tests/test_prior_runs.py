@@ -198,3 +198,9 @@ def test_diffusion_tells_its_start_and_its_passes_with_their_quality(queue):
     frames = read_history(queue.store.run_folder(run_id))
     assert {tuple(f.volumes) for f in frames if f.point.stage} == {("x",)}
     assert {tuple(f.volumes) for f in frames if not f.point.stage} == {("noisy", "denoised", "x")}
+
+
+def test_progress_within_a_pass_counts_where_passes_are_not_alike():
+    done = tuple(Point(i, 4, work=work) for i, work in ((1, 0.1), (2, 0.3)))
+    shares = [Progress("running", points=done, part=part).share for part in (None, (1, 4), (4, 4))]
+    assert shares == pytest.approx([0.3, 0.35, 0.5])

@@ -58,8 +58,9 @@ class Progress:
         if not self.total or (self.stage and self.part):
             return done / of
         work = self.points[-1].work
-        if work is not None:
-            return work
+        if work is not None:  # the pass at hand counts as the last one did
+            before = (self.points[-2].work if len(self.points) > 1 else None) or 0.0
+            return min(1.0, work + (work - before) * (done / of))
         return min(1.0, (self.i + done / of) / self.total)
 
     @property
