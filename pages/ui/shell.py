@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from pages.ui import loading, message_queue, state
+from pages.ui import late_downloads, loading, message_queue, state
 
 if TYPE_CHECKING:
     from core.runs.config import ScanConfig
@@ -37,6 +37,7 @@ TABLE = {
 def navigation() -> Any:
     """The chosen page. The app's looks come first: a page must not move once it is drawn."""
     message_queue.mend()
+    late_downloads.mend()
     here = Path(__file__).parent
     st.html(f"<style>{(here / 'page.css').read_text('utf-8')}</style>")
     st.logo(str(here / "logo.svg"), size="large")

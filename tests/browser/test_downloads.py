@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from core.scan.library import load_volume
+from tests.browser.downloads import download
 
 pytestmark = pytest.mark.browser
 SCAN = {"source": "phantom:thorax:0", "grid": [16, 48, 48], "photons": 1e5, "same_grid": True}
@@ -24,10 +25,9 @@ def test_downloads_open_and_agree(browser, address, tmp_path):
     page.get_by_text("Download", exact=True).click()
     found = {}
     for button in ("NIfTI", "DICOM (zip)", "Picture (PNG)", "Animation (GIF)", "Report (HTML)"):
-        with page.expect_download() as download:
-            page.get_by_role("button", name=button).click()
-        found[button] = tmp_path / download.value.suggested_filename
-        download.value.save_as(found[button])
+        file = download(page, button)
+        found[button] = tmp_path / file.suggested_filename
+        file.save_as(found[button])
     nifti, dicom = load_volume(found["NIfTI"]), load_volume(found["DICOM (zip)"])
     assert nifti.shape == dicom.shape == (16, 48, 48)
     assert torch.allclose(nifti.hu, dicom.hu, atol=0.51)  # DICOM holds whole Hounsfield units

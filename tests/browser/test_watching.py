@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from PIL import Image
 
+from tests.browser.downloads import download
 from tests.browser.test_by_mouse import drawn
 
 pytestmark = pytest.mark.browser
@@ -49,7 +50,5 @@ def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
     slider.press("Home")
     page.get_by_text(re.compile(r"Start 1 of")).wait_for()
 
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Download GIF").click()
-    download.value.save_as(tmp_path / "run.gif")
+    download(page, "Download GIF").save_as(tmp_path / "run.gif")
     assert Image.open(tmp_path / "run.gif").n_frames > 12

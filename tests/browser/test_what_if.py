@@ -5,6 +5,7 @@ import urllib.parse
 
 import pytest
 
+from tests.browser.downloads import download
 from tests.browser.test_by_mouse import wait_for_pixels
 
 pytestmark = pytest.mark.browser
@@ -36,8 +37,6 @@ def test_a_sweep_is_run_and_its_points_are_clicked(page, address):
         "() => document.querySelectorAll('.js-plotly-plot .points path').length >= 6", polling=100
     )
     page.get_by_text("Numbers").click()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Table (CSV)").click()
-    lines = download.value.path().read_text().splitlines()
+    lines = download(page, "Table (CSV)").path().read_text().splitlines()
     assert len(lines) == 7
     assert lines[0].startswith("method,num_views")

@@ -1,0 +1,19 @@
+"""Files that the app hands out, by mouse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def download(page: Any, button: str) -> Any:
+    """What the button gives; where the app says that it cannot, that sentence is the failure."""
+    files: list[Any] = []
+    page.once("download", lambda file: files.append(file))  # a built-in is not taken
+    page.get_by_role("button", name=button).click()
+    refused = page.get_by_test_id("stDownloadButtonError")
+    for _ in range(600):
+        assert refused.count() == 0, refused.first.inner_text()
+        if files:
+            return files[0]
+        page.wait_for_timeout(200)
+    raise AssertionError(f"no file came of {button!r}, and no word")
