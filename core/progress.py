@@ -14,14 +14,15 @@ State = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Tiles:
-    """The tiles that a pass of the prior computed: cubes of `size` voxels that wrap around at the volume's ends.
+    """The tiles that a pass of the prior computed: boxes of `size` voxels that wrap around at the volume's ends.
 
+    size : (z, y, x)
     starts : tuple of (z, y, x)
         First voxel of each; may lie beyond the end, where the tile begins anew on the other side. The volume is
         taken as continued to a multiple of `size`.
     """
 
-    size: int
+    size: tuple[int, int, int]
     starts: tuple[tuple[int, int, int], ...]
 
 

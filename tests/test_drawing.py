@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from core.prior.denoiser import PatchPrior
 from core.prior.drawing import COARSE_VOXELS, RENOISED, draw, resized
+from core.prior.network import NetworkConfig
 from core.volume import VolumeGeometry, area_average
 
 FINE = VolumeGeometry((16, 64, 64), (6.0, 3.0, 3.0))  # of voxels that the fine prior knows
@@ -29,7 +29,7 @@ class Knowing:
     asked: tuple = ()
 
     def __post_init__(self):
-        self.config, self.asked = SimpleNamespace(patch_size=self.patch_size, mean=0.5), []
+        self.config, self.asked = NetworkConfig(patch_size=self.patch_size), []
 
     def at(self, voxel_size):
         self.voxel_size = voxel_size

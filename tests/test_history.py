@@ -1,6 +1,7 @@
 """What a run leaves behind to be replayed, and the animation made of it."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def watched(tmp_path, total, stop_at=None, shape=(4, 6, 8), start=0):
     for stage, count in (("start", start), ("", total)):
         for i in range(1, count + 1):
             x = torch.full(shape, MU_WATER * (1 + i / 1000))
-            step = Step(i, count, x, stage=stage, tiles=Tiles(2, ((0, 2, 4),)))
+            step = Step(i, count, x, stage=stage, tiles=Tiles((2, 2, 2), ((0, 2, 4),)))
             history.add(step, Point(i, count, stage), last=i == stop_at)
             if i == stop_at:
                 break
@@ -52,7 +53,7 @@ def test_first_last_and_evenly_spaced_steps_are_kept_and_not_more(tmp_path, tota
     for frame in frames:
         assert frame.volumes["x"].dtype == np.int16
         assert np.all(frame.volumes["x"] == frame.point.i)
-        assert frame.tiles == Tiles(2, ((0, 2, 4),))
+        assert frame.tiles == Tiles((2, 2, 2), ((0, 2, 4),))
 
 
 def test_a_start_is_kept_in_few_frames_before_the_steps(tmp_path):
@@ -212,3 +213,13 @@ def test_walks_stay_within_their_limits_and_show_all_volumes(count):
     assert MOST_SLICES / 2 < picture.n_frames <= MOST_SLICES
     white = next(panels(data)) > 250
     assert (white.mean(0) > 0.7).mean() > 0.95  # nearly every column of pixels belongs to a volume
+
+
+def test_tiles_of_an_earlier_version_were_cubes_of_one_number(tmp_path):
+    watched(tmp_path, 1)
+    index = tmp_path / "history" / "index.json"
+    entries = json.loads(index.read_text())
+    for entry in entries:
+        entry["tiles"]["size"] = 2
+    index.write_text(json.dumps(entries))
+    assert read_history(tmp_path)[0].tiles == Tiles((2, 2, 2), ((0, 2, 4),))

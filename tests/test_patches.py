@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -16,13 +18,16 @@ from core.prior.patches import (
 )
 from tests.conftest import TINY
 
+CUBE, SLICE = (8, 8, 8), (1, 16, 16)
 SHAPES = [(8, 8, 8), (16, 24, 8), (9, 17, 30), (5, 8, 23), (3, 1, 40)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("offset", [(0, 0, 0), (4, 0, 4)])
-def test_merge_inverts_split(shape, offset, generator):
-    grid = PatchGrid(shape, 8, offset)
+@pytest.mark.parametrize(
+    ("tile", "offset"), [(CUBE, (0, 0, 0)), (CUBE, (4, 0, 4)), (SLICE, (0, 4, 0)), (SLICE, (1, 0, 8))]
+)
+def test_merge_inverts_split(shape, tile, offset, generator):
+    grid = PatchGrid(shape, tile, offset)
     x = torch.rand(shape, generator=generator)
     assert torch.equal(grid.merge(grid.split(x)), x)
     ones = torch.ones(shape)
@@ -30,22 +35,30 @@ def test_merge_inverts_split(shape, offset, generator):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_voxel_belongs_to_exactly_one_tile(shape, generator):
-    grid = PatchGrid.random(shape, 8, generator=generator)
+@pytest.mark.parametrize("tile", [CUBE, SLICE])
+def test_every_voxel_belongs_to_exactly_one_tile(shape, tile, generator):
+    grid = PatchGrid.random(shape, tile, generator=generator)
     count = torch.zeros(grid.padded_shape)
     for start in grid.starts:
-        paste(count, cut(count, [start], 8) + 1, [start])
+        paste(count, cut(count, [start], tile) + 1, [start])
     assert torch.equal(count, torch.ones_like(count))
 
 
 def test_offsets_are_fresh_and_cover_all_places_on_the_grid_of_the_surroundings(generator):
-    offsets = {PatchGrid.random((16, 32, 16), 16, generator=generator).offset for _ in range(600)}
+    offsets = {PatchGrid.random((16, 32, 16), (16, 16, 16), generator=generator).offset for _ in range(600)}
     assert offsets == {(z, y, x) for z in (0, 4, 8, 12) for y in (0, 4, 8, 12) for x in (0, 4, 8, 12)}
+    offsets = {PatchGrid.random((9, 16, 16), SLICE, generator=generator).offset for _ in range(200)}
+    assert offsets == {(0, y, x) for y in (0, 4, 8, 12) for x in (0, 4, 8, 12)}, (
+        "slices lie on all slices anyhow"
+    )
 
 
 def test_a_volume_of_one_tile_is_not_moved(generator):
     """It has no seams, and where it wraps would be one."""
-    assert all(PatchGrid.random((9, 16, 12), 16, generator=generator).offset == (0, 0, 0) for _ in range(20))
+    assert all(
+        PatchGrid.random((9, 16, 12), (16, 16, 16), generator=generator).offset == (0, 0, 0)
+        for _ in range(20)
+    )
 
 
 def test_reflection_repeats_edges_and_never_leaves_the_volume():
@@ -54,14 +67,16 @@ def test_reflection_repeats_edges_and_never_leaves_the_volume():
 
 
 @pytest.mark.parametrize("shape", [(16, 24, 8), (9, 17, 30)])
-def test_an_echo_of_the_coordinates_reproduces_them_through_the_tiler(shape, generator):
+@pytest.mark.parametrize("tile", [CUBE, SLICE])
+def test_an_echo_of_the_coordinates_reproduces_them_through_the_tiler(shape, tile, generator):
     """A probe network that returns a coordinate channel must give back where each voxel is."""
-    grid = PatchGrid.random(shape, 8, generator=generator)
-    context = Context.of(torch.rand(grid.padded_shape, generator=generator), TINY)
+    grid = PatchGrid.random(shape, tile, generator=generator)
+    config = TINY if tile == CUBE else replace(TINY, patch_size=16, flat=True, surrounds=0)
+    context = Context.of(torch.rand(grid.padded_shape, generator=generator), config)
     for axis in range(3):
         padded = torch.empty(grid.padded_shape)
         for starts in grid.batches(5):
-            inputs = network_inputs(context, starts, 8)
+            inputs = network_inputs(context, starts, tile)
             paste(padded, inputs[:, axis - 3], starts)
         n = grid.padded_shape[axis]
         expected = ((torch.arange(n) + 0.5) * 2 / n - 1).view([-1 if a == axis else 1 for a in range(3)])
@@ -74,7 +89,8 @@ def test_surroundings_lie_about_the_tile_and_show_more_of_it_coarser(factor, sta
     n = 16
     z = torch.arange(8.0 * n).view(-1, 1, 1)
     ramp = (z - start[0] - (n - 1) / 2).expand(8 * n, 2 * n, 2 * n)  # 0 in the middle of the tile
-    tile, around = cut(ramp, [start], n)[0], surround(reduced(ramp, factor), [start], n, factor)[0]
+    cube = (n, n, n)
+    tile, around = cut(ramp, [start], cube)[0], surround(reduced(ramp, factor), [start], cube, factor)[0]
     assert around.shape == tile.shape
     middle = around[n // 2 - 2 : n // 2 + 2, 0, 0]  # far from where the torus wraps
     assert float(middle.mean()) == pytest.approx(float(tile.mean()), abs=1e-4)  # the same centre
@@ -83,7 +99,7 @@ def test_surroundings_lie_about_the_tile_and_show_more_of_it_coarser(factor, sta
 
 def test_global_context_is_the_average_of_the_whole(generator):
     x = torch.rand(16, 24, 32, generator=generator)
-    context = global_context(x, 8)
+    context = global_context(x, (8, 8, 8))
     assert context.shape == (8, 8, 8)
     torch.testing.assert_close(context[0, 0, 0], x[:2, :3, :4].mean())
 
@@ -91,29 +107,29 @@ def test_global_context_is_the_average_of_the_whole(generator):
 @pytest.mark.parametrize("by", CONTEXTS)
 def test_context_lowers_white_noise_as_foretold(by, generator):
     """Area averages lower it by the square root of the voxels in a cell, trilinear samples by much less."""
-    shape, size = (64, 96, 80), 16  # 80: samples lie at changing places between voxels
-    factor = context_noise_factor(shape, size, by)
-    found = global_context(torch.randn(shape, generator=generator), size, by).std()
+    shape, tile = (64, 96, 80), (16, 16, 16)  # 80: samples lie at changing places between voxels
+    factor = context_noise_factor(shape, tile, by)
+    found = global_context(torch.randn(shape, generator=generator), tile, by).std()
     assert float(found) == pytest.approx(factor, rel=0.06)  # of 4096 samples: 1.1 %, some are correlated
-    assert context_noise_factor(shape, size, "area") < 0.5 * context_noise_factor(shape, size, "trilinear")
+    assert context_noise_factor(shape, tile, "area") < 0.5 * context_noise_factor(shape, tile, "trilinear")
 
 
 def test_tiles_of_air_can_be_left_out():
-    grid = PatchGrid((16, 16, 16), 8)
+    grid = PatchGrid((16, 16, 16), (8, 8, 8))
     keep = torch.zeros(16, 16, 16, dtype=torch.bool)
     keep[3, 12, 1] = True
     assert [s for batch in grid.batches(4, keep) for s in batch] == [(0, 8, 0)]
 
 
 def test_coordinates_wrap_with_the_tile():
-    c = coordinates((16, 16, 16), [(12, 0, 0)], 8)[0, 0, :, 0, 0]
+    c = coordinates((16, 16, 16), [(12, 0, 0)], (8, 8, 8))[0, 0, :, 0, 0]
     assert c.tolist() == pytest.approx([0.5625, 0.6875, 0.8125, 0.9375, -0.9375, -0.8125, -0.6875, -0.5625])
 
 
 def test_bad_tilings_are_refused():
-    with pytest.raises(ValueError, match="multiple of 4"):
-        PatchGrid((8, 8, 8), 6)
+    with pytest.raises(ValueError, match="edges must be 1 or multiples of 4"):
+        PatchGrid((8, 8, 8), (6, 8, 8))
     with pytest.raises(ValueError, match="multiples of 4"):
-        PatchGrid((8, 8, 8), 8, (2, 0, 0))
+        PatchGrid((8, 8, 8), (8, 8, 8), (2, 0, 0))
     with pytest.raises(ValueError, match="planned for"):
-        PatchGrid((8, 8, 8), 8).split(torch.zeros(8, 8, 9))
+        PatchGrid((8, 8, 8), (8, 8, 8)).split(torch.zeros(8, 8, 9))

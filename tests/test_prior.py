@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -46,7 +47,7 @@ def test_a_fresh_network_is_total_variation(generator):
     x = torch.rand(8, 8, 8, generator=generator)
     size = (5.0, 2.5, 2.5)
     expected = rof(x[None, None], torch.tensor([0.5 * 0.3]), torch.tensor([size]))[0, 0]
-    D_x = exact(tiny(trained=False)).at(size)(x, 0.3, grid=PatchGrid((8, 8, 8), 8))
+    D_x = exact(tiny(trained=False)).at(size)(x, 0.3, grid=PatchGrid((8, 8, 8), (8, 8, 8)))
     torch.testing.assert_close(D_x, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -103,21 +104,38 @@ def test_without_noise_it_changes_nothing(generator):
     torch.testing.assert_close(exact(tiny())(x, 1e-5), x, atol=1e-3, rtol=0)
 
 
-def test_space_to_depth_is_inverted(generator):
+@pytest.mark.parametrize("cell", [(2, 2, 2), (1, 2, 2)])
+def test_space_to_depth_is_inverted(cell, generator):
     x = torch.rand(2, 3, 4, 6, 8, generator=generator)
-    assert torch.equal(depth_to_space(space_to_depth(x)), x)
+    packed = space_to_depth(x, cell)
+    assert packed.shape == (2, 3 * math.prod(cell), 4 // cell[0], 3, 4)
+    assert torch.equal(depth_to_space(packed, cell), x)
+
+
+def test_a_prior_of_slices_sees_nothing_of_the_others(generator):
+    """Whatever lies beside a slice, the result is the same."""
+    config = replace(TINY, flat=True, surrounds=0, use_context=False, use_coordinates=False)
+    prior = exact(tiny(config=config))
+    x = torch.rand(5, 16, 16, generator=generator)
+    grid = PatchGrid((5, 16, 16), config.tile)
+    out = prior(x, 0.3, grid=grid)
+    other = torch.rand(5, 16, 16, generator=generator)
+    other[2] = x[2]
+    found = prior(other, 0.3, grid=grid)
+    torch.testing.assert_close(found[2], out[2], atol=1e-5, rtol=0)
+    assert not torch.allclose(found[1], out[1], atol=1e-3)
 
 
 def test_batches_of_tiles_do_not_change_the_result(generator):
     x = torch.rand(16, 16, 24, generator=generator)
-    grid = PatchGrid.random((16, 16, 24), 8, generator=generator)
+    grid = PatchGrid.random((16, 16, 24), (8, 8, 8), generator=generator)
     a, b = (exact(tiny(), tile_batch=n)(x, 0.3, grid=grid) for n in (1, 5))
     torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
 def test_a_tile_knows_of_the_rest_of_the_volume_only_through_its_context(generator):
     x = torch.rand(32, 16, 16, generator=generator)
-    grid = PatchGrid((32, 16, 16), 8)
+    grid = PatchGrid((32, 16, 16), (8, 8, 8))
     far = x.clone()
     far[28:] += 1.0  # three tiles away from the first
     prior = exact(tiny())
@@ -129,7 +147,7 @@ def test_a_tile_knows_of_the_rest_of_the_volume_only_through_its_context(generat
 
 def test_inputs_can_be_switched_off_one_by_one(generator):
     x = torch.rand(16, 16, 16, generator=generator)
-    grid = PatchGrid((16, 16, 16), 8, (0, 4, 0))
+    grid = PatchGrid((16, 16, 16), (8, 8, 8), (0, 4, 0))
     full = exact(tiny())
     outputs = [full(x, 0.5, grid=grid)]
     for off in ({"context": True}, {"surround": True}, {"coordinates": True}):
@@ -163,7 +181,7 @@ def test_the_guide_is_cut_where_the_tile_is(generator):
 
 def test_a_guide_can_be_switched_off_and_is_none_of_a_prior_without_a_channel_for_it(generator):
     x, guide = (torch.rand(16, 16, 16, generator=generator) for _ in range(2))
-    grid = PatchGrid((16, 16, 16), 8, (0, 4, 0))
+    grid = PatchGrid((16, 16, 16), (8, 8, 8), (0, 4, 0))
     guided, plain = exact(tiny(config=replace(TINY, guided=True))), exact(tiny())
     with_it, without = guided(x, 0.5, grid=grid, guide=guide), guided(x, 0.5, grid=grid)
     assert not torch.allclose(with_it, without, atol=1e-6)
@@ -174,7 +192,7 @@ def test_a_guide_can_be_switched_off_and_is_none_of_a_prior_without_a_channel_fo
 def test_half_precision_changes_the_estimate_by_less_than_a_hundredth_of_the_noise(generator):
     """bfloat16 touches F alone, which enters D times c_out <= sigma: 8 bits of it are 0.4 % of sigma."""
     x = torch.rand(16, 8, 16, generator=generator)
-    grid = PatchGrid((16, 8, 16), 8)
+    grid = PatchGrid((16, 8, 16), (8, 8, 8))
     for sigma in (0.02, 0.3, 3.0):
         exact, half = (PatchPrior(tiny(), bf16=b)(x, sigma, grid=grid) for b in (False, True))
         assert not torch.equal(exact, half)
@@ -183,7 +201,7 @@ def test_half_precision_changes_the_estimate_by_less_than_a_hundredth_of_the_noi
 
 def test_voxel_size_is_a_condition(generator):
     x = torch.rand(8, 8, 8, generator=generator)
-    grid = PatchGrid((8, 8, 8), 8)
+    grid = PatchGrid((8, 8, 8), (8, 8, 8))
     a, b = (exact(tiny()).at(size)(x, 0.5, grid=grid) for size in ((5.0, 2.8, 2.8), (2.0, 2.0, 2.0)))
     assert not torch.allclose(a, b, atol=1e-6)
 
@@ -193,7 +211,9 @@ def test_air_is_not_computed_when_asked(generator):
     keep = torch.zeros(8, 8, 24, dtype=torch.bool)
     keep[:, :, :8] = True
     told = []
-    out = exact(tiny())(x, 0.5, keep=keep, grid=PatchGrid((8, 8, 24), 8), on_tiles=lambda *a: told.append(a))
+    out = exact(tiny())(
+        x, 0.5, keep=keep, grid=PatchGrid((8, 8, 24), (8, 8, 8)), on_tiles=lambda *a: told.append(a)
+    )
     assert told == [(1, 1)]
     assert float(out[:, :, 8:].abs().max()) == 0
     assert float(out[:, :, :8].abs().min()) > 0
@@ -216,7 +236,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, generator):
     assert loaded.info["steps"] == 7
     prior = exact(loaded.model)
     x = torch.rand(8, 8, 16, generator=generator)
-    grid = PatchGrid((8, 8, 16), 8)
+    grid = PatchGrid((8, 8, 16), (8, 8, 8))
     torch.testing.assert_close(prior(x, 0.3, grid=grid), exact(model)(x, 0.3, grid=grid))
     assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from core.prior.denoiser import Context, network_inputs
 from core.prior.network import NetworkConfig
-from core.prior.patches import OFFSET_STEP, Device, PatchGrid, cut
+from core.prior.patches import Device, PatchGrid, cut, offset_steps
 from core.volume import Triple, area_average
 
 
@@ -205,12 +205,12 @@ class PatchSource:
         return start, start + kept
 
     def _patches(self, spoilt: _Spoilt, rng: np.random.Generator) -> Batch:
-        size, n = self.network.patch_size, self.crops
-        grid = PatchGrid((spoilt.clean.shape[0], spoilt.clean.shape[1], spoilt.clean.shape[2]), size)
+        tile, n = self.network.tile, self.crops
+        grid = PatchGrid((spoilt.clean.shape[0], spoilt.clean.shape[1], spoilt.clean.shape[2]), tile)
         guide = None if spoilt.guide is None else grid.pad(spoilt.guide)
         volume, context = grid.pad(spoilt.clean), Context.of(grid.pad(spoilt.noisy), self.network, guide)
         starts, clean = self._cuts(volume, rng)
-        inputs = network_inputs(context, starts, size)
+        inputs = network_inputs(context, starts, tile)
         for name, channels in self.network.channel.items():
             if rng.random() < self.config.drop:
                 inputs[:, channels] = 0.0 if name == "coordinates" else self.network.mean
@@ -224,13 +224,15 @@ class PatchSource:
         )
 
     def _cuts(self, volume: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Where to cut (n, 3), and what is there (n, P, P, P): of so many random places, those with most in them, for
+        """Where to cut (n, 3), and what is there (n, *tile): of so many random places, those with most in them, for
         air teaches little and is half of a scan."""
-        drawn = rng.integers(np.array(volume.shape) // OFFSET_STEP, size=(CANDIDATES * self.crops, 3))
-        if max(volume.shape) == self.network.patch_size:
+        tile = self.network.tile
+        steps = np.array(offset_steps(tile))
+        drawn = rng.integers(np.array(volume.shape) // steps, size=(CANDIDATES * self.crops, 3))
+        if tuple(volume.shape) == tile:
             drawn[:] = 0  # as in use: see `PatchGrid.random`
-        starts = torch.from_numpy(drawn * OFFSET_STEP).to(self.device)
-        candidates = cut(volume, starts, self.network.patch_size)
+        starts = torch.from_numpy(drawn * steps).to(self.device)
+        candidates = cut(volume, starts, tile)
         best = candidates.flatten(1).std(1).topk(self.crops).indices
         return starts[best], candidates[best]
 

@@ -46,7 +46,7 @@ class Context:
     """What all tiles of one pass share: the noisy volume, seen from further away.
 
     padded (z, y, x): the volume; coarse: by how much it is reduced, and its average over cubes of so many voxels; whole
-    (P, P, P): its average on the tile's grid; factor: by how much that average lowers the noise; guide (z, y, x): None
+    (z, y, x): its average on the tile's grid; factor: by how much that average lowers the noise; guide (z, y, x): None
     where the network has no channel for it.
     """
 
@@ -64,8 +64,8 @@ class Context:
         elif guide is None:
             guide = torch.full_like(padded, config.mean)
         shape = (padded.shape[0], padded.shape[1], padded.shape[2])
-        size, by = config.patch_size, config.context_by
-        whole, factor = global_context(padded, size, by), context_noise_factor(shape, size, by)
+        tile, by = config.tile, config.context_by
+        whole, factor = global_context(padded, tile, by), context_noise_factor(shape, tile, by)
         return cls(padded, {f: reduced(padded, f) for f in config.factors}, whole, factor, guide)
 
 
@@ -86,8 +86,8 @@ class Precond(nn.Module):
     def forward(self, inputs: Tensor, sigma: Tensor, factor: Tensor, voxel_size: Tensor) -> Tensor:
         """Denoised patches.
 
-        inputs (b, c, P, P, P) in network space; sigma, factor (b,); voxel_size (b, 3) [mm]
-        -> (b, 1, P, P, P).
+        inputs (b, c, z, y, x) in network space; sigma, factor (b,); voxel_size (b, 3) [mm]
+        -> (b, 1, z, y, x).
         """
         config = self.config
         sd, sigma = config.sigma_data, sigma.to(inputs)[:, None, None, None, None]
@@ -119,21 +119,21 @@ class Precond(nn.Module):
         return plain + c_out * F_x.to(inputs.dtype)
 
 
-def network_inputs(context: Context, starts: Starts, patch_size: int) -> Tensor:
-    """The network's input channels (n, c, P, P, P) of the tiles that start there."""
-    place = coordinates(context.padded.shape, starts, patch_size, context.padded.device)
-    return joined_inputs(near(context, starts, patch_size), context.whole, place)
+def network_inputs(context: Context, starts: Starts, tile: Shape) -> Tensor:
+    """The network's input channels (n, c, *tile) of the tiles that start there."""
+    place = coordinates(context.padded.shape, starts, tile, context.padded.device)
+    return joined_inputs(near(context, starts, tile), context.whole, place)
 
 
-def near(context: Context, starts: Starts, patch_size: int) -> Tensor:
-    """Each tile, its surroundings and its guide (n, c, P, P, P): what no other tile has."""
-    around = [surround(coarse, starts, patch_size, factor) for factor, coarse in context.coarse.items()]
-    guide = [] if context.guide is None else [cut(context.guide, starts, patch_size)]
-    return torch.stack([cut(context.padded, starts, patch_size), *around, *guide], 1)
+def near(context: Context, starts: Starts, tile: Shape) -> Tensor:
+    """Each tile, its surroundings and its guide (n, c, *tile): what no other tile has."""
+    around = [surround(coarse, starts, tile, factor) for factor, coarse in context.coarse.items()]
+    guide = [] if context.guide is None else [cut(context.guide, starts, tile)]
+    return torch.stack([cut(context.padded, starts, tile), *around, *guide], 1)
 
 
 def joined_inputs(parts: Tensor, whole: Tensor, place: Tensor) -> Tensor:
-    """`near` with the whole volume (P, P, P) and the tiles' coordinates (n, 3, P, P, P)."""
+    """`near` with the whole volume (*tile) and the tiles' coordinates (n, 3, *tile)."""
     return torch.cat([parts, whole.expand(len(parts), 1, *whole.shape), place], 1)
 
 
@@ -243,9 +243,8 @@ class PatchPrior:
         """
         if not sigma > 0:
             raise ValueError(f"the noise level sigma must be above 0, got {sigma}.")
-        size = self.config.patch_size
         shape = (x.shape[0], x.shape[1], x.shape[2])
-        grid = grid or PatchGrid.random(shape, size, generator=generator)
+        grid = grid or PatchGrid.random(shape, self.config.tile, generator=generator)
         guide = None if guide is None else grid.pad(guide.to(self.device, torch.float32))
         context = Context.of(grid.pad(x.to(self.device, torch.float32)), self.config, guide)
         denoised = torch.zeros_like(context.padded)
@@ -262,14 +261,14 @@ class PatchPrior:
     def _denoised(
         self, context: Context, batches: list[list[Shape]], sigma: float
     ) -> Iterator[tuple[list[Shape], Tensor]]:
-        """The starts of tiles and the tiles, denoised (n, P, P, P), a batch at a time in any order."""
+        """The starts of tiles and the tiles, denoised (n, *tile), a batch at a time in any order."""
         for starts in batches:
-            inputs = network_inputs(context, starts, self.config.patch_size)
+            inputs = network_inputs(context, starts, self.config.tile)
             yield starts, self.denoise_tiles(inputs, sigma, context.factor)
 
     @torch.no_grad()
     def denoise_tiles(self, inputs: Tensor, sigma: float, factor: float) -> Tensor:
-        """Denoised tiles (n, P, P, P) from the network's inputs (n, c, P, P, P); factor: see `Context`."""
+        """Denoised tiles (n, *tile) from the network's inputs (n, c, *tile); factor: see `Context`."""
         n, device = len(inputs), self.device
         bf16 = bf16_pays(device) if self.bf16 is None else self.bf16
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):

@@ -98,10 +98,10 @@ class _Stage:
     stopped: bool = False
 
     def __post_init__(self) -> None:
-        self.tiling = PatchGrid(self.grids[self.k].shape, self.prior.config.patch_size)
+        self.tiling = PatchGrid(self.grids[self.k].shape, self.prior.config.tile)
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
-        self.tiling = PatchGrid.random(self.tiling.shape, self.tiling.patch_size, generator=self.generator)
+        self.tiling = PatchGrid.random(self.tiling.shape, self.tiling.tile, generator=self.generator)
         return self.prior(x, sigma, grid=self.tiling)
 
     def tell(self, step: Step) -> None:

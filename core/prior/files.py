@@ -115,7 +115,8 @@ def _config(text: str, name: str) -> NetworkConfig:
         raise ValueError(f"{name} was made by another version: its config has {sorted(set(stored) - known)}.")
     try:
         config = NetworkConfig(**stored)
-        size = sum(c * c * (2 * b + 1) * 27 for c, b in zip(config.channels, config.blocks, strict=True))
+        taps = 9 if config.flat else 27
+        size = sum(c * c * (2 * b + 1) * taps for c, b in zip(config.channels, config.blocks, strict=True))
         plausible = 0 < size < 2e9 and 2 <= config.patch_size <= 512 and 0 < config.embed <= 4096
     except TypeError as error:
         raise ValueError(f"{name}: its config is malformed ({error}).") from error

@@ -1,6 +1,6 @@
 """The denoising network F: a 3D U-Net on patches that knows where it is and what surrounds it.
 
-Channels of the input, all on the patch's grid (P, P, P): the noisy patch; its surroundings at half the resolution, and
+Channels of the input, all on the patch's grid (z, y, x): the noisy patch; its surroundings at half the resolution, and
 at a quarter; the guide, where there is one; the whole noisy volume averaged to the patch's grid; three coordinates; the
 patch smoothed by total variation at several strengths. Patch and surroundings lie concentric, the whole volume is the
 global context of Yang et al. 2025 (arXiv 2512.18161), the coordinates are its positions.
@@ -24,8 +24,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core.volume import Shape
+
 CONTEXTS = ("area", "trilinear")
 INPUT_OPTIONS = ("use_context", "use_surround", "use_guide", "use_coordinates", "context_by")
+POINT = (1, 1, 1)  # a kernel
 NUM_CONDITIONS = 5
 NUM_WAVES = 5
 NUM_SPREAD = 8  # channels that the trunk hands to the layers at full resolution
@@ -36,6 +39,7 @@ class NetworkConfig:
     """What a checkpoint needs to build its network again."""
 
     patch_size: int = 32  # edge of a tile in training and in use
+    flat: bool = False  # tiles are single slices, and so are the kernels: a prior of 2D images
     channels: tuple[int, ...] = (32, 64, 128)  # per level of the trunk, at 1/2, 1/4, 1/8 of the resolution
     blocks: tuple[int, ...] = (1, 2, 2)  # residual blocks per level on the way down; as many on the way up
     fine_channels: int = 16  # of the layers at full resolution
@@ -60,13 +64,23 @@ class NetworkConfig:
             raise ValueError(f"channels {self.channels} and blocks {self.blocks} must name the same levels.")
         if self.context_by not in CONTEXTS:
             raise ValueError(f"context_by must be one of {', '.join(CONTEXTS)}, got {self.context_by!r}.")
-        if self.surrounds not in (0, 1, 2):
-            raise ValueError(f"surrounds must be 0, 1 or 2, got {self.surrounds}.")
+        if self.surrounds not in ((0,) if self.flat else (0, 1, 2)):
+            raise ValueError(f"surrounds must be 0, 1 or 2, and 0 of single slices, got {self.surrounds}.")
         if self.patch_size % 2 ** len(self.channels):
             raise ValueError(
                 f"patch_size must be a multiple of {2 ** len(self.channels)} for {len(self.channels)} levels, "
                 f"got {self.patch_size}."
             )
+
+    @property
+    def tile(self) -> Shape:
+        """A tile's shape (z, y, x) in voxels."""
+        return (1 if self.flat else self.patch_size, self.patch_size, self.patch_size)
+
+    @property
+    def cell(self) -> Shape:
+        """How many voxels (z, y, x) become one from level to level."""
+        return (1 if self.flat else 2, 2, 2)
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -94,6 +108,12 @@ PRESETS: dict[str, NetworkConfig] = {
     "small": NetworkConfig(),  # 4.8 M parameters: a laptop's
     "base": NetworkConfig(  # 27 M parameters: trained on a GPU, used anywhere
         channels=(64, 128, 256), blocks=(2, 2, 3), fine_channels=32, embed=256, surrounds=2, guided=True
+    ),
+    "tiny": NetworkConfig(  # 1.2 M parameters: for experiments, such as what an input is worth
+        channels=(16, 32, 64), blocks=(1, 1, 2), fine_channels=8, fine_blocks=1, embed=64, guided=True
+    ),
+    "slices": NetworkConfig(  # of single slices, as Chung et al. 2022 (DiffusionMBIR) and 2023 (DDS) take: to compare with
+        patch_size=128, flat=True, channels=(32, 64, 128), blocks=(1, 2, 2), surrounds=0, use_context=False
     ),
     "coarse": NetworkConfig(  # 4.4 M parameters: for voxels of more than a centimetre, of which a tile holds a body
         patch_size=16, channels=(32, 64, 128), blocks=(1, 1, 2), fine_channels=8, fine_blocks=1, smoothings=()
@@ -123,20 +143,22 @@ def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 class MPConv(nn.Module):
-    """Convolution (or linear layer: kernel 0) with weights of unit norm per output and no bias. (EDM2, eq. 47)"""
+    """Convolution (or linear layer, without a kernel) with weights of unit norm per output and no bias. (EDM2, eq. 47)"""
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: tuple[int, ...] = (), stride: Shape = (1, 1, 1)
+    ) -> None:
         super().__init__()
-        self.kernel, self.stride = kernel, stride
-        self.weight = nn.Parameter(torch.randn(channels_out, channels_in, *[kernel] * (3 if kernel else 0)))
+        self.stride = stride
+        self.padding = tuple(k // 2 if s == 1 else 0 for k, s in zip(kernel, stride, strict=False))
+        self.weight = nn.Parameter(torch.randn(channels_out, channels_in, *kernel))
 
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
         dims = tuple(range(1, self.weight.ndim))
         weight = (normalize(self.weight, dims) * (gain / self.weight[0].numel() ** 0.5)).to(x.dtype)
-        if self.kernel == 0:
+        if not self.padding:
             return functional.linear(x, weight)
-        padding = self.kernel // 2 if self.stride == 1 else 0
-        return functional.conv3d(x, weight, stride=self.stride, padding=padding)
+        return functional.conv3d(x, weight, stride=self.stride, padding=self.padding)
 
 
 @torch.no_grad()
@@ -150,12 +172,12 @@ def renormalize(network: nn.Module) -> None:
 class Block(nn.Module):
     """Residual block, modulated by the conditioning. (EDM2, fig. 21)"""
 
-    def __init__(self, channels_in: int, channels: int, embed: int) -> None:
+    def __init__(self, channels_in: int, channels: int, embed: int, kernel: Shape) -> None:
         super().__init__()
-        self.skip = MPConv(channels_in, channels, 1) if channels_in != channels else nn.Identity()
-        self.conv_in = MPConv(channels, channels, 3)
-        self.conv_out = MPConv(channels, channels, 3)
-        self.modulate = MPConv(embed, channels, 0)
+        self.skip = MPConv(channels_in, channels, POINT) if channels_in != channels else nn.Identity()
+        self.conv_in = MPConv(channels, channels, kernel)
+        self.conv_out = MPConv(channels, channels, kernel)
+        self.modulate = MPConv(embed, channels)
         self.modulate_gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -167,7 +189,7 @@ class Block(nn.Module):
 
 
 class PatchUNet(nn.Module):
-    """F(inputs, smooth, conditions): (b, c, P, P, P), (b, n, P, P, P), (b, 5) -> (b, 1, P, P, P).
+    """F(inputs, smooth, conditions): (b, c, z, y, x), (b, n, z, y, x), (b, 5) -> (b, 1, z, y, x).
 
     `smooth` is what F would have to be for D to be the smoothed patches, of which there are n.
     """
@@ -176,28 +198,31 @@ class PatchUNet(nn.Module):
         super().__init__()
         self.config = config
         width, embed, num_smooth = config.channels, config.embed, len(config.smoothings)
+        kernel, cell = (1 if config.flat else 3, 3, 3), config.cell
+        packed = math.prod(cell)  # voxels that the stem moves into channels
         self.register_buffer("frequencies", 2.0 ** (torch.arange(NUM_WAVES) - 1) * math.pi, persistent=False)
         features = NUM_CONDITIONS + 2 * NUM_WAVES + 1  # and a one, instead of a bias
-        self.embed_in, self.embed_out = MPConv(features, embed, 0), MPConv(embed, embed, 0)
+        self.embed_in, self.embed_out = MPConv(features, embed), MPConv(embed, embed)
         # here and below: and a channel of ones, instead of a bias
-        self.stem = MPConv(8 * (config.num_inputs + num_smooth) + 1, width[0], 3)
+        self.stem = MPConv(packed * (config.num_inputs + num_smooth) + 1, width[0], kernel)
 
         self.down, self.up, self.shrink, self.grow = (nn.ModuleList() for _ in range(4))
         for level, (channels, blocks) in enumerate(zip(width, config.blocks, strict=True)):
             last = level == len(width) - 1
             joined = [channels if last else 2 * channels] + [channels] * (blocks - 1)
-            self.down.append(nn.ModuleList(Block(channels, channels, embed) for _ in range(blocks)))
-            self.up.append(nn.ModuleList(Block(c, channels, embed) for c in joined))
+            self.down.append(nn.ModuleList(Block(channels, channels, embed, kernel) for _ in range(blocks)))
+            self.up.append(nn.ModuleList(Block(c, channels, embed, kernel) for c in joined))
             if not last:
-                self.shrink.append(MPConv(channels, width[level + 1], 2, stride=2))
-                self.grow.append(MPConv(width[level + 1], channels, 1))
+                self.shrink.append(MPConv(channels, width[level + 1], cell, stride=cell))
+                self.grow.append(MPConv(width[level + 1], channels, POINT))
 
-        self.spread = MPConv(width[0], 8 * NUM_SPREAD, 1)
-        self.fine_in = MPConv(NUM_SPREAD + 1 + config.guided + num_smooth + 1, config.fine_channels, 3)
+        self.spread = MPConv(width[0], packed * NUM_SPREAD, POINT)
+        self.fine_in = MPConv(NUM_SPREAD + 1 + config.guided + num_smooth + 1, config.fine_channels, kernel)
         self.fine = nn.ModuleList(
-            Block(config.fine_channels, config.fine_channels, embed) for _ in range(config.fine_blocks)
+            Block(config.fine_channels, config.fine_channels, embed, kernel)
+            for _ in range(config.fine_blocks)
         )
-        self.head = MPConv(config.fine_channels, 1, 3)
+        self.head = MPConv(config.fine_channels, 1, kernel)
         self.head_gain = nn.Parameter(torch.zeros(()))
 
         # direct paths of the patch and of the smoothed patches; at first their mean is the output
@@ -218,7 +243,9 @@ class PatchUNet(nn.Module):
         embedding = self.condition(conditions)
         patch, guide = inputs[:, :1], inputs[:, self.config.channel["guide"]]
         ones = torch.ones_like(patch)
-        features = depth_to_space(self.spread(mp_silu(self._trunk(inputs, smooth, embedding))))
+        features = depth_to_space(
+            self.spread(mp_silu(self._trunk(inputs, smooth, embedding))), self.config.cell
+        )
         x = self.fine_in(channels_last(torch.cat([features, patch, guide, smooth, ones], 1)))
         for block in self.fine:
             x = block(x, embedding)
@@ -227,8 +254,8 @@ class PatchUNet(nn.Module):
         return out + direct.sum(1, keepdim=True)
 
     def _trunk(self, inputs: Tensor, smooth: Tensor, embedding: Tensor) -> Tensor:
-        """Features (b, c, P/2, P/2, P/2)."""
-        packed = space_to_depth(torch.cat([inputs, smooth], 1))
+        """Features (b, c, z/2, y/2, x/2); of single slices (b, c, 1, y/2, x/2)."""
+        packed = space_to_depth(torch.cat([inputs, smooth], 1), self.config.cell)
         x = self.stem(torch.cat([packed, torch.ones_like(packed[:, :1])], 1))
         skips = []
         for level, blocks in enumerate(self.down):
@@ -241,7 +268,9 @@ class PatchUNet(nn.Module):
             for block in self.up[level]:  # type: ignore[attr-defined]
                 x = block(x, embedding)
             if level:
-                x = functional.interpolate(self.grow[level - 1](x), scale_factor=2, mode="nearest")
+                x = functional.interpolate(
+                    self.grow[level - 1](x), scale_factor=self.config.cell, mode="nearest"
+                )
                 x = torch.cat([x, skips[level - 1]], 1)
         return normalize(x, (1,))
 
@@ -251,15 +280,18 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last_3d)
 
 
-def space_to_depth(x: Tensor) -> Tensor:
-    """(b, c, 2z, 2y, 2x) -> (b, 8c, z, y, x), in channels-last memory; channel = 8 c + 4 z + 2 y + x."""
-    b, c, z, y, w = x.shape
-    x = x.reshape(b, c, z // 2, 2, y // 2, 2, w // 2, 2).permute(0, 2, 4, 6, 1, 3, 5, 7)
-    return x.reshape(b, z // 2, y // 2, w // 2, 8 * c).permute(0, 4, 1, 2, 3)
+def space_to_depth(x: Tensor, cell: Shape) -> Tensor:
+    """(b, c, dz z, dy y, dx x) -> (b, c dz dy dx, z, y, x), in channels-last memory; channels in that order."""
+    b, c, *sizes = x.shape
+    (nz, dz), (ny, dy), (nx, dx) = ((n // d, d) for n, d in zip(sizes, cell, strict=True))
+    x = x.reshape(b, c, nz, dz, ny, dy, nx, dx).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    return x.reshape(b, nz, ny, nx, dz * dy * dx * c).permute(0, 4, 1, 2, 3)
 
 
-def depth_to_space(x: Tensor) -> Tensor:
+def depth_to_space(x: Tensor, cell: Shape) -> Tensor:
     """The inverse of `space_to_depth`, also in channels-last memory."""
-    b, c, z, y, w = x.shape
-    x = x.permute(0, 2, 3, 4, 1).reshape(b, z, y, w, c // 8, 2, 2, 2).permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return x.reshape(b, 2 * z, 2 * y, 2 * w, c // 8).permute(0, 4, 1, 2, 3)
+    b, c, nz, ny, nx = x.shape
+    dz, dy, dx = cell
+    x = x.permute(0, 2, 3, 4, 1).reshape(b, nz, ny, nx, c // (dz * dy * dx), dz, dy, dx)
+    x = x.permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return x.reshape(b, nz * dz, ny * dy, nx * dx, c // (dz * dy * dx)).permute(0, 4, 1, 2, 3)

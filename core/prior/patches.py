@@ -8,6 +8,7 @@ it wraps.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ from core.progress import Tiles
 from core.volume import Shape, area_average
 
 OFFSET_STEP = 4
-"""Offsets are multiples of it, so that a tile lies exactly on the grids of its surrounds, coarser by two and four."""
+"""Offsets are multiples of it, so that a tile lies exactly on the grids of its surrounds, coarser by two and four; any
+offset will do along an axis on which a tile has a single voxel, which has no surrounds."""
 
 Device = torch.device | str
 Starts = Sequence[Shape] | Tensor
@@ -33,45 +35,47 @@ class PatchGrid:
     Parameters
     ----------
     shape : (z, y, x)
-        The volume's shape; any. It is continued by reflection to a multiple of `patch_size`.
-    patch_size : int
-        Edge of a tile in voxels; a multiple of OFFSET_STEP.
+        The volume's shape; any. It is continued by reflection to a multiple of `tile`.
+    tile : (z, y, x)
+        A tile's shape in voxels: 1 or a multiple of OFFSET_STEP along each axis.
     offset : (z, y, x)
         Where the first tile starts; multiples of OFFSET_STEP.
     """
 
     shape: Shape
-    patch_size: int
+    tile: Shape
     offset: Shape = (0, 0, 0)
 
     def __post_init__(self) -> None:
-        if self.patch_size < OFFSET_STEP or self.patch_size % OFFSET_STEP:
-            raise ValueError(f"patch_size must be a multiple of {OFFSET_STEP}, got {self.patch_size}.")
-        if any(o % OFFSET_STEP for o in self.offset):
+        if any(p != 1 and (p < OFFSET_STEP or p % OFFSET_STEP) for p in self.tile):
+            raise ValueError(f"a tile's edges must be 1 or multiples of {OFFSET_STEP}, got {self.tile}.")
+        if any(o % step for o, step in zip(self.offset, offset_steps(self.tile), strict=True)):
             raise ValueError(f"tile offsets (z, y, x) must be multiples of {OFFSET_STEP}, got {self.offset}.")
 
     @classmethod
-    def random(cls, shape: Shape, patch_size: int, *, generator: torch.Generator | None = None) -> PatchGrid:
+    def random(cls, shape: Shape, tile: Shape, *, generator: torch.Generator | None = None) -> PatchGrid:
         """A pass that starts at a random offset; a volume of a single tile has no seams to be moved."""
-        if cls(shape, patch_size).padded_shape == (patch_size,) * 3:
-            return cls(shape, patch_size)
-        steps = torch.randint(patch_size // OFFSET_STEP, (3,), generator=generator)
-        z, y, x = (int(s) * OFFSET_STEP for s in steps)
-        return cls(shape, patch_size, (z, y, x))
+        if cls(shape, tile).padded_shape == tile:
+            return cls(shape, tile)
+        z, y, x = (
+            int(torch.randint(p // step, (), generator=generator)) * step
+            for p, step in zip(tile, offset_steps(tile), strict=True)
+        )
+        return cls(shape, tile, (z, y, x))
 
     @property
     def padded_shape(self) -> Shape:
-        p = self.patch_size
-        z, y, x = (-(-n // p) * p for n in self.shape)
+        z, y, x = (-(-n // p) * p for n, p in zip(self.shape, self.tile, strict=True))
         return z, y, x
 
     @property
     def starts(self) -> list[Shape]:
         """First voxel of each tile on the padded torus; may lie beyond its end, where it wraps."""
-        p = self.patch_size
-        nz, ny, nx = (n // p for n in self.padded_shape)
-        oz, oy, ox = self.offset
-        return [(oz + z * p, oy + y * p, ox + x * p) for z in range(nz) for y in range(ny) for x in range(nx)]
+        z, y, x = (
+            [o + k * p for k in range(n // p)]
+            for n, p, o in zip(self.padded_shape, self.tile, self.offset, strict=True)
+        )
+        return list(itertools.product(z, y, x))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -99,7 +103,7 @@ class PatchGrid:
         """
         starts = self.starts
         if keep is not None:
-            used = cut(keep, starts, self.patch_size).flatten(1).any(1).tolist()
+            used = cut(keep, starts, self.tile).flatten(1).any(1).tolist()
             starts = [s for s, u in zip(starts, used, strict=True) if u]
         for i in range(0, len(starts), size):
             yield starts[i : i + size]
@@ -107,33 +111,44 @@ class PatchGrid:
     def used(self, keep: Tensor | None = None) -> Tiles:
         """The tiles of a pass that leaves out those without a voxel of `keep` (z, y, x)."""
         padded = None if keep is None else self.pad(keep)
-        return Tiles(self.patch_size, tuple(s for batch in self.batches(1, padded) for s in batch))
+        return Tiles(self.tile, tuple(s for batch in self.batches(1, padded) for s in batch))
 
     def split(self, x: Tensor) -> Tensor:
-        """All tiles (n, P, P, P) of x (z, y, x)."""
-        return cut(self.pad(x), self.starts, self.patch_size)
+        """All tiles (n, *tile) of x (z, y, x)."""
+        return cut(self.pad(x), self.starts, self.tile)
 
     def merge(self, tiles: Tensor) -> Tensor:
-        """The volume (z, y, x) that these tiles (n, P, P, P) were cut from."""
+        """The volume (z, y, x) that these tiles (n, *tile) were cut from."""
         padded = tiles.new_empty(self.padded_shape)
         paste(padded, tiles, self.starts)
         return self.crop(padded).contiguous()
 
 
-def cut(padded: Tensor, starts: Starts, size: int) -> Tensor:
-    """The cubes (n, size, size, size) that start there on the torus."""
-    return padded[_voxels(padded.shape, starts, size, padded.device)]
+def offset_steps(tile: Sequence[int]) -> Shape:
+    """Of what a tile's place (z, y, x) is a multiple."""
+    z, y, x = (min(p, OFFSET_STEP) for p in tile)
+    return z, y, x
+
+
+def cut(padded: Tensor, starts: Starts, tile: Sequence[int]) -> Tensor:
+    """The tiles (n, *tile) that start there on the torus."""
+    return padded[_voxels(padded.shape, starts, tile, padded.device)]
 
 
 def paste(padded: Tensor, tiles: Tensor, starts: Starts) -> None:
-    """Write tiles (n, P, P, P) back where `cut` took them from."""
-    padded[_voxels(padded.shape, starts, tiles.shape[-1], padded.device)] = tiles
+    """Write tiles (n, *tile) back where `cut` took them from."""
+    padded[_voxels(padded.shape, starts, tiles.shape[1:], padded.device)] = tiles
 
 
-def _voxels(shape: Sequence[int], starts: Starts, size: int, device: Device) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices of the cubes' voxels, to be broadcast to (n, size, size, size)."""
-    first, steps = torch.as_tensor(starts, device=device), torch.arange(size, device=device)
-    z, y, x = ((first[:, axis, None] + steps) % n for axis, n in enumerate(shape))
+def _voxels(
+    shape: Sequence[int], starts: Starts, tile: Sequence[int], device: Device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Indices of the tiles' voxels, to be broadcast to (n, *tile)."""
+    first = torch.as_tensor(starts, device=device)
+    z, y, x = (
+        (first[:, axis, None] + torch.arange(p, device=device)) % n
+        for axis, (n, p) in enumerate(zip(shape, tile, strict=True))
+    )
     return z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]
 
 
@@ -146,27 +161,26 @@ def reflect_index(n: int, n_padded: int) -> Tensor:
 # ---- what a tile is told of the rest ----------------------------------------------------------------
 
 
-def coordinates(shape: Sequence[int], starts: Starts, size: int, device: Device = "cpu") -> Tensor:
-    """Position (n, 3, P, P, P) of the tiles' voxels: -1 and 1 are the ends of the padded volume of this shape."""
+def coordinates(shape: Sequence[int], starts: Starts, tile: Sequence[int], device: Device = "cpu") -> Tensor:
+    """Position (n, 3, *tile) of the tiles' voxels: -1 and 1 are the ends of the padded volume of this shape."""
     axes = [
         (index + 0.5) * (2 / n) - 1
-        for index, n in zip(_voxels(shape, starts, size, device), shape, strict=True)
+        for index, n in zip(_voxels(shape, starts, tile, device), shape, strict=True)
     ]
     return torch.stack(torch.broadcast_tensors(*axes), 1)
 
 
-def global_context(padded: Tensor, size: int, by: str = "area") -> Tensor:
-    """The whole volume averaged ("area") or sampled ("trilinear") on the tile's grid (P, P, P)."""
-    shape = (size, size, size)
+def global_context(padded: Tensor, tile: Shape, by: str = "area") -> Tensor:
+    """The whole volume averaged ("area") or sampled ("trilinear") on the tile's grid (z, y, x)."""
     if by == "trilinear":
-        return functional.interpolate(padded[None, None], shape, mode="trilinear")[0, 0]
-    return area_average(padded, shape)
+        return functional.interpolate(padded[None, None], tile, mode="trilinear")[0, 0]
+    return area_average(padded, tile)
 
 
-def context_noise_factor(padded_shape: Shape, size: int, by: str = "area") -> float:
+def context_noise_factor(padded_shape: Shape, tile: Shape, by: str = "area") -> float:
     """By how much `global_context` lowers the standard deviation of white noise: its root mean square."""
     variance = 1.0
-    for n in padded_shape:
+    for n, size in zip(padded_shape, tile, strict=True):
         if by == "trilinear":
             right = (torch.arange(size) + 0.5) * (n / size) % 1 - 0.5  # place between two neighbours' centres
             right = right % 1
@@ -182,7 +196,7 @@ def reduced(padded: Tensor, factor: int) -> Tensor:
     return area_average(padded, (z // factor, y // factor, x // factor))
 
 
-def surround(coarse: Tensor, starts: Starts, size: int, factor: int) -> Tensor:
-    """The tiles' neighbourhoods (n, P, P, P): `factor` times their extent about the same centre, as coarser by it."""
-    first = torch.as_tensor(starts, device=coarse.device)
-    return cut(coarse, (first - size * (factor - 1) // 2) // factor, size)
+def surround(coarse: Tensor, starts: Starts, tile: Sequence[int], factor: int) -> Tensor:
+    """The tiles' neighbourhoods (n, *tile): `factor` times their extent about the same centre, as coarser by it."""
+    first, edges = (torch.as_tensor(t, device=coarse.device) for t in (starts, tile))
+    return cut(coarse, (first - edges * (factor - 1) // 2) // factor, tile)

@@ -64,7 +64,7 @@ class SpreadPrior(PatchPrior):
         try:
             while True:
                 while len(under_way) < self.ahead and (starts := next(waiting, None)) is not None:
-                    parts = near(context, starts, self.config.patch_size).numpy()
+                    parts = near(context, starts, self.config.tile).numpy()
                     task = self.executor.submit(denoise_apart, str(self.path), parts, starts, *shared)
                     under_way.append((starts, task))
                 if not under_way:
@@ -87,7 +87,7 @@ def denoise_apart(
     sigma: float,
     factor: float,
 ) -> np.ndarray:
-    """A worker's task: denoised tiles (n, P, P, P) from them and their surrounds (n, 2, P, P, P).
+    """A worker's task: denoised tiles (n, *tile) from them and their surrounds (n, 2, *tile).
 
     Raises
     ------
@@ -95,7 +95,7 @@ def denoise_apart(
         If the worker has other weights at that path.
     """
     prior = _loaded(path, digest)
-    place = coordinates(shape, starts, parts.shape[-1])
+    place = coordinates(shape, starts, parts.shape[2:])
     inputs = joined_inputs(torch.from_numpy(parts), torch.from_numpy(whole), place)
     return prior.at(voxel_size).denoise_tiles(inputs, sigma, factor).cpu().numpy()
 

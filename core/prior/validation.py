@@ -101,18 +101,19 @@ def _patches(
     guide: Tensor | None = None,
 ) -> Batch:
     """Every other one of the patches with most in them, of two volumes and the guide (z, y, x) in network space."""
-    size = network.patch_size
-    tiles = PatchGrid((clean.shape[0], clean.shape[1], clean.shape[2]), size, (size // 8 * 4,) * 3)
+    tile = network.tile
+    z, y, x = (size // 8 * 4 for size in tile)
+    tiles = PatchGrid((clean.shape[0], clean.shape[1], clean.shape[2]), tile, (z, y, x))
     guide = None if guide is None else tiles.pad(guide)
     padded, context = tiles.pad(clean), Context.of(tiles.pad(noisy), network, guide)
-    spread = cut(padded, tiles.starts, size).flatten(1).std(1)
+    spread = cut(padded, tiles.starts, tile).flatten(1).std(1)
     starts = [tiles.starts[i] for i in spread.argsort(descending=True)[: 2 * count : 2]]
     n = len(starts)
     return Batch(
-        network_inputs(context, starts, size),
+        network_inputs(context, starts, tile),
         torch.full((n,), sigma),
         torch.full((n,), context.factor),
         torch.tensor(voxel_size).expand(n, 3),
-        cut(padded, starts, size)[:, None],
+        cut(padded, starts, tile)[:, None],
         torch.full((n,), sigma),
     )

@@ -152,7 +152,7 @@ def diffusion(
     samples = _Samples(num_samples, num_steps, consistency, scale, callback, warm, generator, passes)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
-        grid = PatchGrid.random(A.domain_shape, prior.config.patch_size, generator=generator)
+        grid = PatchGrid.random(A.domain_shape, prior.config.tile, generator=generator)
         samples.tiles = grid.used(keep)
         denoised = prior(x, sigma, keep=keep, grid=grid, guide=guide)
         if not mirror:

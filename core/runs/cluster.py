@@ -114,6 +114,9 @@ class ClusterLane:
                 with contextlib.suppress(ValueError):  # deleted meanwhile
                     write_beside(self.store.run_folder(command[wish]) / _WISH, wish.encode())
 
+    def leave(self) -> None:
+        """Nothing to be asked beforehand."""
+
     def close(self) -> None:
         """Runs at work go on there and are in the store when they are done."""
         self.client.close(timeout=5)

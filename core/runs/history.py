@@ -114,8 +114,11 @@ def read_history(folder: Path) -> list[Frame]:
             }
             tiles = entry["tiles"]
             if tiles is not None:
+                edges = tiles["size"]  # a number where an earlier version kept it
+                depth, height, width = edges if isinstance(edges, list) else [edges] * 3
                 tiles = Tiles(
-                    int(tiles["size"]), tuple((int(z), int(y), int(x)) for z, y, x in tiles["starts"])
+                    (int(depth), int(height), int(width)),
+                    tuple((int(z), int(y), int(x)) for z, y, x in tiles["starts"]),
                 )
             frames.append(Frame(Point(**entry["point"]), volumes, tiles))
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -163,6 +163,8 @@ class JobQueue:
 
     def close(self) -> None:
         for lane in self._lanes.values():
+            lane.leave()
+        for lane in self._lanes.values():
             lane.close()
 
     def _wish(self, wish: str, run_id: str) -> None:
@@ -208,7 +210,7 @@ class JobQueue:
         spent = point.seconds - (began.seconds if began else 0.0)
         tiles = event.pop("tiles", None)
         if tiles is not None:
-            event["tiles"] = Tiles(tiles["size"], tuple(map(tuple, tiles["starts"])))
+            event["tiles"] = Tiles(tuple(tiles["size"]), tuple(map(tuple, tiles["starts"])))
         eta = spent * (1 - done) / done
         return event | {
             "points": (*known.points, point), "seconds": point.seconds, "eta": eta, "part": None

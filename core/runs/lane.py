@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -35,7 +36,7 @@ class Lane:
         self.name, self.store, self.hear, self.lost = name, store, hear, lost
         self.runs: list[str] = []
         self.patient: list[str] = []
-        self.closing = False
+        self.closing = self.ready = False
         self.process = self._start()
 
     @property
@@ -76,16 +77,24 @@ class Lane:
         except BrokenPipeError:
             pass  # it died this moment; its listener hears of it and hands the runs on
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Ask the worker to end; one that has begun nothing yet has nothing to put down and ends at once."""
         self.closing = True
+        if not self.ready:
+            self.process.kill()
         if self.process.stdin is not None and not self.process.stdin.closed:
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
+
+    def close(self) -> None:
+        self.leave()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
             self.process.kill()
 
     def _start(self) -> subprocess.Popen[str]:
+        self.ready = False
         root = Path(__file__).resolve().parents[2]
         environment = os.environ | {
             "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow the projector's down two to four times
@@ -109,7 +118,9 @@ class Lane:
                 event = json.loads(line)
             except ValueError:
                 continue  # a library's word on stdout
-            if isinstance(event, dict):
+            if event == {"status": "ready"}:
+                self.ready = True
+            elif isinstance(event, dict):
                 self.hear(self, event)
         code = process.wait()
         if not self.closing:

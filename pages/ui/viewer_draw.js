@@ -96,15 +96,15 @@ function pieces(s, size, around, n) {
 /** Outlines of the tiles that the pass computed, where they cross this slice. */
 function drawTiles(c, scene, view, plane, r, R) {
   const { size, starts } = scene.tiles, grid = scene.grid, k = at(view.cursor[plane.across], grid[plane.across]);
-  const ring = grid.map((n) => Math.ceil(n / size) * size), nu = grid[plane.u], nv = grid[plane.v];
+  const ring = grid.map((n, axis) => Math.ceil(n / size[axis]) * size[axis]), nu = grid[plane.u], nv = grid[plane.v];
   c.strokeStyle = 'rgba(255, 190, 84, .6)';
   c.lineWidth = Math.max(1, R * 0.75);
   c.beginPath();
   for (const s of starts) {
     const inside = (k - s[plane.across] + 2 * ring[plane.across]) % ring[plane.across];
-    if (inside >= size) continue;
-    for (const [u0, u1] of pieces(s[plane.u], size, ring[plane.u], nu)) {
-      for (const [v0, v1] of pieces(s[plane.v], size, ring[plane.v], nv)) {
+    if (inside >= size[plane.across]) continue;
+    for (const [u0, u1] of pieces(s[plane.u], size[plane.u], ring[plane.u], nu)) {
+      for (const [v0, v1] of pieces(s[plane.v], size[plane.v], ring[plane.v], nv)) {
         const top = plane.flip ? nv - v1 : v0;
         c.rect(r.x + u0 / nu * r.w, r.y + top / nv * r.h, (u1 - u0) / nu * r.w, (v1 - v0) / nv * r.h);
       }

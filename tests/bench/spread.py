@@ -31,16 +31,16 @@ def main() -> None:
     arguments = parser.parse_args()
     z, y, x = map(int, arguments.grid.split("x"))
     prior = load_prior()
-    size = prior.config.patch_size
+    tile = prior.config.tile
     with FlopCounterMode(display=False) as counter:
-        prior.denoise_tiles(torch.zeros(1, prior.config.num_inputs, size, size, size), 0.1, 0.1)
-    operations, travels = counter.get_total_flops(), (2 + prior.config.surrounds) * 4 * size**3
+        prior.denoise_tiles(torch.zeros(1, prior.config.num_inputs, *tile), 0.1, 0.1)
+    operations, travels = counter.get_total_flops(), (2 + prior.config.surrounds) * 4 * math.prod(tile)
     print(
         f"a tile: {operations / 1e9:.2f} GFLOP, {travels / 1e6:.2f} MB (it and its surroundings out, it back)"
     )
 
     volume = torch.rand((z, y, x))
-    tiles = len(PatchGrid((z, y, x), size))
+    tiles = len(PatchGrid((z, y, x), tile))
     with ProcessPoolExecutor(arguments.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         spread = SpreadPrior(DEFAULT, pool, tile_batch=8, ahead=2 * arguments.workers)
         spread(volume, 0.1)  # the workers load their weights
@@ -52,10 +52,10 @@ def main() -> None:
                 f"{arguments.grid}, {tiles} tiles, {name}: {seconds:.2f} s, {tiles * operations / seconds / 1e9:.0f} GFLOP/s"
             )
 
-    planned = math.prod(-(-int(n) // size) for n in arguments.plan.split("x"))
+    planned = len(PatchGrid(tuple(int(n) for n in arguments.plan.split("x")), tile))
     print(
         f"{arguments.plan}: {planned} tiles, {planned * operations / 1e12:.0f} TFLOP and "
-        f"{planned * travels / 1e9:.1f} GB a pass; one volume is {planned * 4 * size**3 / 1e9:.2f} GB"
+        f"{planned * travels / 1e9:.1f} GB a pass; one volume is {planned * 4 * math.prod(tile) / 1e9:.2f} GB"
     )
 
 

@@ -46,7 +46,7 @@ def jumps(page):
     return {name: by for name, by in moved.items() if by > 1}
 
 
-@pytest.mark.parametrize(("width", "seed"), [(900, 1), (1280, 2)])
+@pytest.mark.parametrize(("width", "seed"), [(900, 1), pytest.param(1280, 2, marks=pytest.mark.slow)])
 def test_nothing_moves_on_reconstruct(page, address, width, seed):
     page.set_viewport_size({"width": width, "height": 1000})
     page.goto(f"{address}/reconstruct?scan={quote(json.dumps(SCAN | {'seed': seed}))}")
@@ -63,7 +63,7 @@ def test_nothing_moves_on_reconstruct(page, address, width, seed):
     assert jumps(page) == {}
 
 
-@pytest.mark.parametrize("width", [900, 1280])
+@pytest.mark.parametrize("width", [900, pytest.param(1280, marks=pytest.mark.slow)])
 def test_nothing_moves_on_compare(page, address, width):
     page.set_viewport_size({"width": width, "height": 1000})
     scan = SCAN | {"seed": width}
@@ -86,7 +86,7 @@ def test_nothing_moves_on_compare(page, address, width):
     assert jumps(page) == {}
 
 
-@pytest.mark.parametrize("width", [900, 1440])
+@pytest.mark.parametrize("width", [900, pytest.param(1440, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["Draw", "Denoise"])
 def test_nothing_moves_on_prior(page, address, kind, width):
     page.set_viewport_size({"width": width, "height": 1000})

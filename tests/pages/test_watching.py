@@ -103,7 +103,7 @@ def test_replay_sends_every_volume_once_and_says_which_belong_to_a_moment(monkey
 
     scenes = [
         viewer.Scene("start", {"b": full(1)}),
-        viewer.Scene("step", {"a": full(2), "b": full(3)}, Tiles(4, ((0, 2, 0),))),
+        viewer.Scene("step", {"a": full(2), "b": full(3)}, Tiles((4, 4, 4), ((0, 2, 0),))),
     ]
     fixed = [viewer.Shown("Reference", full(9))]
     head, voxels = sent(monkeypatch, lambda: viewer.replay(scenes, ["a", "b"], grid, key="k", fixed=fixed))
@@ -112,7 +112,7 @@ def test_replay_sends_every_volume_once_and_says_which_belong_to_a_moment(monkey
     shown = [[None if i < 0 else int(volumes[i].max()) for i in f["at"]] for f in head["frames"]]
     assert shown == [[None, 1, 9], [2, 3, 9]]
     assert head["frames"][0]["tiles"] is None
-    assert head["frames"][1]["tiles"] == {"size": 4, "starts": [[0, 2, 0]]}
+    assert head["frames"][1]["tiles"] == {"size": [4, 4, 4], "starts": [[0, 2, 0]]}
     assert head["passed"] == [True, True, False]  # no tiles over the reference
 
 
