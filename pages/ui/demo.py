@@ -43,4 +43,5 @@ def start() -> None:
 def _scan() -> ScanConfig:
     from core.runs.config import ScanConfig
 
-    return ScanConfig("phantom:thorax:0", grid=(64, 128, 128), num_views=20, photons=1e5)
+    # as fine as lets all of it be done within a minute or two on two slow cores
+    return ScanConfig("phantom:thorax:0", grid=(64, 96, 96), num_views=20, photons=1e5)

@@ -1,6 +1,6 @@
-"""Many people at once: `python -m tests.bench.load [--sessions 20] [--browsers 20] [--minutes 10]`.
+"""Many people at once: `python -m tests.bench.load [--sessions 20] [--browsers 20] [--minutes 10] [--pause 10]`.
 
-Half of the sessions look (pages, slices by the wheel), the rest change the number of views and wait for the FBP of it; the first also
+Half of the sessions look (pages, slices by the wheel), with pauses as people make them, the rest change the number of views and wait for the FBP of it; the first also
 queues diffusion runs, one after the other. So many of them are contexts of a headless Chromium, which draws on the same cores as the
 server computes; the others speak the app's protocol without a browser, as if it were elsewhere. Printed: how long a page and an FBP
 take, the machine's load, the memory of the server and of its workers over time and its growth over the last half, and everything
@@ -21,11 +21,11 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench.people import Figures, InBrowser, OnWire, Person
+from tests.bench.people import PAUSE, Figures, InBrowser, OnWire, Person
 from tests.browser.server import FLAGS, chromium, serve
 
 
-async def measure(address: str, sessions: int, browsers: int, seconds: float) -> Figures:
+async def measure(address: str, sessions: int, browsers: int, seconds: float, pause: float) -> Figures:
     from playwright.async_api import async_playwright
 
     figures = Figures()
@@ -33,8 +33,8 @@ async def measure(address: str, sessions: int, browsers: int, seconds: float) ->
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         pages = [await (await browser.new_context()).new_page() for _ in range(browsers)]
-        people: list[Person] = [InBrowser(i, page, address, figures) for i, page in enumerate(pages)]
-        people += [OnWire(i, address, figures) for i in range(browsers, sessions)]
+        people: list[Person] = [InBrowser(i, page, address, figures, pause) for i, page in enumerate(pages)]
+        people += [OnWire(i, address, figures, pause) for i in range(browsers, sessions)]
         began = time.perf_counter()
         tasks = [asyncio.create_task(person.live(began + seconds)) for person in people]
         while not all(task.done() for task in tasks):
@@ -62,14 +62,15 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--browsers", type=int, help="so many of the sessions; all unless given")
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--pause", type=float, default=PAUSE, help="seconds that a person looks, on average")
     arguments = parser.parse_args()
     before, sessions = os.getloadavg()[0], arguments.sessions
     browsers = sessions if arguments.browsers is None else min(arguments.browsers, sessions)
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as address:
-        figures = asyncio.run(measure(address, sessions, browsers, 60 * arguments.minutes))
+        figures = asyncio.run(measure(address, sessions, browsers, 60 * arguments.minutes, arguments.pause))
         log = (Path(folder) / "log.txt").read_text()
     print(
-        f"{sessions} sessions, {browsers} in browsers, {arguments.minutes:g} minutes, {os.cpu_count()} cores, load "
+        f"{sessions} sessions, {browsers} in browsers, {arguments.minutes:g} minutes, {arguments.pause:g} s of looking, {os.cpu_count()} cores, load "
         f"{statistics.mean(figures.load):.1f} on average, {before:.1f} before"
     )
     for what, seconds in figures.seconds.items():

@@ -23,6 +23,7 @@ PAGES = {
 PATIENCE = 60  # s
 DIFFUSION_EVERY = 20  # s
 ARRIVAL = 2.0  # s from one session to the next
+PAUSE = 10.0  # s that a person looks at what there is, on average
 
 
 @dataclass
@@ -44,8 +45,8 @@ class Person(ABC):
     kind = ""
     failures: tuple[type[Exception], ...] = ()
 
-    def __init__(self, number: int, address: str, figures: Figures) -> None:
-        self.number, self.address, self.figures = number, address, figures
+    def __init__(self, number: int, address: str, figures: Figures, pause: float = PAUSE) -> None:
+        self.number, self.address, self.figures, self.pause = number, address, figures, pause
         self.random, self.views = random.Random(number), 8 + number
 
     async def live(self, until: float) -> None:
@@ -73,7 +74,7 @@ class Person(ABC):
                 said = str(error).splitlines()[0] if str(error) else type(error).__name__
                 self.figures.wrong.append(f"{self.kind} {self.number}: {said}")
                 opened = False
-            await asyncio.sleep(self.random.uniform(0.5, 4.0))  # a person looks
+            await asyncio.sleep(self.pause * self.random.uniform(0.2, 1.8))
 
     def add(self, what: str, began: float) -> None:
         self.figures.add(f"{what}, {self.kind}", began)
@@ -113,10 +114,10 @@ class InBrowser(Person):
 
     kind = "browser"
 
-    def __init__(self, number: int, page: Any, address: str, figures: Figures) -> None:
+    def __init__(self, number: int, page: Any, address: str, figures: Figures, pause: float = PAUSE) -> None:
         from playwright.async_api import Error
 
-        super().__init__(number, address, figures)
+        super().__init__(number, address, figures, pause)
         self.failures = (Error,)
         self.page = page
         page.set_default_timeout(1000 * PATIENCE)
@@ -164,8 +165,8 @@ class OnWire(Person):
 
     kind = "wire"
 
-    def __init__(self, number: int, address: str, figures: Figures) -> None:
-        super().__init__(number, address, figures)
+    def __init__(self, number: int, address: str, figures: Figures, pause: float = PAUSE) -> None:
+        super().__init__(number, address, figures, pause)
         self.visitor = Visitor(address)
         self.failures = (TimeoutError, LookupError, ConnectionError)
 
