@@ -28,11 +28,12 @@ from core.prior.data import DataConfig
 from core.prior.denoiser import bf16_pays
 from core.prior.network import PRESETS
 from core.prior.training import TrainConfig
-from core.progress import Callback, Step
+from core.progress import Step
 from core.reconstruct.methods import METHODS, Result, make_params
 from core.reconstruct.methods import reconstruct as run_method
 from core.runs.compare import compare as compare_methods
 from core.runs.compare import format_table, write_comparison
+from core.runs.history import Point
 from core.runs.measurements import read_measurement, write_measurement
 from core.runs.prepare import scan_volume, source_volume
 from core.runs.writing import write_beside
@@ -275,13 +276,13 @@ class _bar:
     def __init__(self, label: str) -> None:
         self.bar = tqdm(desc=label, disable=not sys.stderr.isatty(), leave=False)
 
-    def __enter__(self) -> Callback:
+    def __enter__(self) -> Callable[[Step | Point], None]:
         return self._show
 
     def __exit__(self, *error: object) -> None:
         self.bar.close()
 
-    def _show(self, step: Step) -> None:
+    def _show(self, step: Step | Point) -> None:
         self.bar.total = step.total
         self.bar.update(step.i - self.bar.n)
         if step.residual is not None:

@@ -4,13 +4,14 @@ import csv
 import io
 import itertools
 import json
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from core.cli import main
-from core.runs.config import ScanConfig
+from core.runs.config import RunConfig, ScanConfig
 from core.runs.store import RunStore
 from core.runs.sweep import MAX_CELLS, SweepConfig, carry_out, look_up, read_values, seconds_left, table
 from core.runs.sweep_plot import lines, plot_png
@@ -65,12 +66,45 @@ def test_absurd_sweeps_are_refused(change, word):
 def test_a_sweep_goes_on_where_it_stopped(store):
     done = do(SWEEP, store, most=4)  # the start and three cells
     assert [c.done for c in done] == [True] * 3 + [False] * 5
-    store.create(SWEEP.cells()[3])  # and one that a killed process left behind
+    half = store.create(SWEEP.cells()[3])  # and one that a killed process left behind
+    other = store.create(RunConfig(replace(SCAN, num_views=77), "fbp"))  # and one of another sweep
     whole = do(SWEEP, store)
     assert all(c.done for c in whole)
     assert [c.run.id for c in whole[:3]] == [c.run.id for c in done[:3]]
+    assert whole[3].run.id == half
+    assert other not in [run.id for run in store.runs()]
     assert len(store.runs()) == 8  # nothing twice, nothing left over
     assert do(SWEEP, store, most=1) == whole  # at once
+
+
+@pytest.mark.parametrize("times", [1, 3])  # however often somebody presses Ctrl+C
+def test_a_cell_that_was_interrupted_goes_on_from_what_it_kept(store, monkeypatch, times):
+    monkeypatch.setenv("TOMOPATCH_CHECKPOINT_SECONDS", "0")
+    monkeypatch.setattr("core.runs.live.KEEPING_SHARE", 1e9)  # after every step
+    sweep = SweepConfig(SCAN, ("sirt",), params={"sirt": {"num_iterations": 12}})
+    seen = []
+
+    @contextmanager
+    def interrupted(label):
+        def tell(point):
+            seen.append(point.i)
+            if len(seen) in range(3, 3 * times + 1, 3):
+                raise KeyboardInterrupt
+
+        yield tell
+
+    for _ in range(times):
+        with pytest.raises(KeyboardInterrupt):
+            list(carry_out(sweep, store, prior=lambda: None, progress=interrupted))
+    *_, cells = carry_out(sweep, store, prior=lambda: None, progress=interrupted)
+    assert cells[0].done
+    assert len(seen) < 12 + 2 * times, "the steps that were kept are not done again"
+    whole = replace(sweep, params={"sirt": {"num_iterations": 12}})
+    with TemporaryDirectory() as folder:
+        *_, alone = carry_out(
+            whole, RunStore(folder), prior=lambda: None, progress=lambda label: nullcontext()
+        )
+    assert cells[0].run.metrics == alone[0].run.metrics
 
 
 def test_a_wider_sweep_takes_over_what_it_shares(store):

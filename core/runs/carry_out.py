@@ -8,12 +8,13 @@ from collections.abc import Callable
 from functools import partial
 
 from core.metrics import quality
+from core.prior.denoiser import PatchPrior
 from core.runs.checkpoint import drop_checkpoint, read_checkpoint
 from core.runs.limits import limit, run_seconds
 from core.runs.live import Live, drop_previews
 from core.runs.run import ACTIVE
 from core.runs.store import RunStore
-from core.runs.upkeep import evict, limit_bytes
+from core.runs.weights import shared_prior
 from core.runs.work import Done, work
 from core.runs.writing import FULL, alone, disk_sentence
 
@@ -23,7 +24,13 @@ MOST_LOST = 2
 """A run that so many workers died under is not tried again."""
 
 
-def carry_out(store: RunStore, run_id: str, say: Callable[..., None], ask: Callable[[], str | None]) -> None:
+def carry_out(
+    store: RunStore,
+    run_id: str,
+    say: Callable[..., None],
+    ask: Callable[[], str | None],
+    load: Callable[[], PatchPrior] = shared_prior,
+) -> None:
     """Do the run, or go on with it; not if it has been done meanwhile.
 
     Parameters
@@ -32,6 +39,8 @@ def carry_out(store: RunStore, run_id: str, say: Callable[..., None], ask: Calla
         Told how it goes: at last its status.
     ask : f() -> "cancel", "finish", "park" or None
         See `Live`.
+    load : f() -> PatchPrior
+        Called if the run needs a prior.
     """
     try:
         # a worker that was given up, or whose server was killed, may still be at its last step
@@ -43,7 +52,7 @@ def carry_out(store: RunStore, run_id: str, say: Callable[..., None], ask: Calla
                     end(store, run_id, say, "failed", lost_word(run.lost + 1))
                     return
             if run.status in ACTIVE:
-                _carry_out(store, run_id, say, ask)
+                _carry_out(store, run_id, say, ask, load)
             else:
                 say(run=run_id, status=run.status, seconds=run.seconds, message=run.message, version=-1)
     except TROUBLE as error:
@@ -58,7 +67,13 @@ def lost_word(times: int) -> str:
     )
 
 
-def _carry_out(store: RunStore, run_id: str, say: Callable[..., None], ask: Callable[[], str | None]) -> None:
+def _carry_out(
+    store: RunStore,
+    run_id: str,
+    say: Callable[..., None],
+    ask: Callable[[], str | None],
+    load: Callable[[], PatchPrior],
+) -> None:
     run = store.run(run_id)
     config = run.config
     store.update(run_id, status="running", started=time.time(), begun=run.begun + 1)
@@ -71,7 +86,7 @@ def _carry_out(store: RunStore, run_id: str, say: Callable[..., None], ask: Call
     live = Live(folder, partial(say, run=run_id), ask, digest=digest, every=every, most=most)
     done: Done | None = None
     with contextlib.suppress(StopIteration):  # stopped where nothing is there to be kept
-        done = work(config, store, live, tell, read_checkpoint(folder, digest))
+        done = work(config, store, live, tell, read_checkpoint(folder, digest), load)
     if done is None or live.wish in ("cancel", "park"):
         if ask() != "park":
             end(store, run_id, say, "cancelled")
@@ -89,8 +104,6 @@ def _carry_out(store: RunStore, run_id: str, say: Callable[..., None], ask: Call
         store.save_result(run_id, done.result, metrics, done.device, message)
     drop_checkpoint(folder)
     say(run=run_id, status=done.result.status, seconds=done.result.seconds, message=message, version=-1)
-    with contextlib.suppress(ValueError, OSError):  # a bad limit is told on Runs; the run itself is done
-        evict(store, limit_bytes())
 
 
 def end(store: RunStore, run_id: str, say: Callable[..., None], status: str, message: str = "") -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from core.runs.carry_out import carry_out
 from core.runs.run import ACTIVE
 from core.runs.store import RunStore
+from core.runs.upkeep import make_room
 from core.runs.writing import write_beside
 
 _one = threading.Lock()
@@ -37,6 +38,7 @@ def perform(root: str, run_id: str, topic: str) -> None:
 
     with _one:
         carry_out(store, run_id, lambda **event: worker.log_event(topic, {"told": event}), ask)
+        make_room(store)
         wish.unlink(missing_ok=True)
 
 

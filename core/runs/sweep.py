@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -16,12 +15,11 @@ from statistics import median
 from types import NoneType
 from typing import Any
 
-from core.metrics import quality
-from core.progress import Callback
-from core.reconstruct.methods import METHODS, available, make_params, reconstruct
+from core.reconstruct.methods import METHODS, available
+from core.runs.carry_out import carry_out as carry_out_run
 from core.runs.config import RunConfig, ScanConfig, known_fields
-from core.runs.prepare import prepare
-from core.runs.run import FINISHED, Run
+from core.runs.history import Point
+from core.runs.run import ACTIVE, FINISHED, Run
 from core.runs.store import RunStore, unfinished
 from core.runs.writing import finite
 from core.volume import VolumeGeometry
@@ -191,54 +189,48 @@ def carry_out(
     store: RunStore,
     *,
     prior: Callable[[], Any],
-    progress: Callable[[str], AbstractContextManager[Callback | None]],
+    progress: Callable[[str], AbstractContextManager[Callable[[Point], None] | None]],
 ) -> Iterator[list[Cell]]:
     """Do the cells that are missing, one after the other; yields all cells after each, and at once.
 
-    A cell that cannot be done, because the method does not suit the scan, fails with a sentence; the others go on.
+    A cell that cannot be done, because the method does not suit the scan, fails with a sentence; the others go on. One that a
+    stopped process left half done goes on from the last step that it kept.
 
     Parameters
     ----------
     store : RunStore
-        Of this sweep alone: runs that a stopped process left half done in it are removed.
+        Of this sweep alone: half done runs of anything else are removed from it.
     prior : f() -> PatchPrior
         Called if a method needs one.
-    progress : f(label) -> context manager of a callback
+    progress : f(label) -> context manager of f(Point), which is told of each step
     """
-    for run in unfinished(store):
-        store.delete(run.id)
     cells = look_up(sweep, store.runs())
+    ours = {cell.run.id for cell in cells if cell.run is not None}
+    for run in unfinished(store):
+        if run.id not in ours:
+            store.delete(run.id)
     yield cells
     for i, cell in enumerate(cells):
-        if cell.run is None:
-            cells[i] = Cell(cell.config, _carry_out(cell.config, store, prior, progress))
+        if cell.run is None or cell.run.status in ACTIVE:
+            run_id = store.create(cell.config) if cell.run is None else cell.run.id
+            with progress(f"{METHODS[cell.config.method].label}, {cell.config.scan.num_views} views") as tell:
+                _carry_out(store, run_id, prior, tell)
+            cells[i] = Cell(cell.config, store.run(run_id))
             yield cells
 
 
 def _carry_out(
-    config: RunConfig,
-    store: RunStore,
-    prior: Callable[[], Any],
-    progress: Callable[[str], AbstractContextManager[Callback | None]],
-) -> Run[RunConfig]:
-    run_id, method = store.create(config), METHODS[config.method]
+    store: RunStore, run_id: str, prior: Callable[[], Any], tell: Callable[[Point], None] | None
+) -> None:
+    def say(point: dict[str, Any] | None = None, **event: Any) -> None:
+        if point is not None and tell is not None:
+            tell(Point(**point))
+
     try:
-        store.update(run_id, status="running", started=time.time())
-        prepared = prepare(config.scan, store)
-        with progress(f"{method.label}, {config.scan.num_views} views") as callback:
-            result = reconstruct(
-                config.method,
-                prepared.A,
-                prepared.measurement,
-                params=make_params(config.method, config.params),
-                prior=prior() if method.needs_prior else None,
-                callback=callback,
-            )
-    except ValueError as error:
-        store.update(run_id, status="failed", message=str(error))
-    else:
-        store.save_result(run_id, result, quality(prepared.reference, result.volume), str(prepared.A.device))
-    return store.run(run_id)
+        carry_out_run(store, run_id, say, lambda: None, prior)
+    except KeyboardInterrupt:
+        store.update(run_id, status="queued")  # it was not lost, it was told to stop
+        raise
 
 
 # ---- what comes of it ---------------------------------------------------------------------------------

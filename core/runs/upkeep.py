@@ -84,6 +84,12 @@ def evict(store: RunStore, limit: float) -> list[str]:
     return gone
 
 
+def make_room(store: RunStore) -> None:
+    """After a run: evict what is over the store's limit. A bad limit is told on Runs; the run itself is done."""
+    with contextlib.suppress(ValueError, OSError):
+        evict(store, limit_bytes())
+
+
 def thumbnail(store: RunStore, run_id: str) -> bytes | None:
     """A small PNG of the middle axial slice, -1000 to 400 HU; made once. None without a volume."""
     folder = store.run_folder(run_id)

@@ -56,12 +56,13 @@ def work(
     live: Live,
     tell: Callable[[str], None],
     resume: Checkpoint | None = None,
+    load: Callable[[], PatchPrior] = shared_prior,
 ) -> Done:
     """Carry out a run, or go on with it: `live` is told of every step, `tell` of what takes long before the first."""
     if isinstance(config, RunConfig):
-        return _reconstruct(config, store, live, tell, resume)
+        return _reconstruct(config, store, live, tell, resume, load)
     tell("Loading the prior")
-    prior = shared_prior()
+    prior = load()
     if isinstance(config, DrawConfig):
         return _draw(config, prior, live, tell, resume)
     return _denoise(config, store, prior, live, tell)
@@ -73,13 +74,14 @@ def _reconstruct(
     live: Live,
     tell: Callable[[str], None],
     resume: Checkpoint | None,
+    load: Callable[[], PatchPrior],
 ) -> Done:
     tell("Scanning the volume")
     prepared = prepare(config.scan, store)
     prior = None
     if METHODS[config.method].needs_prior:
         tell("Loading the prior")
-        prior = Watched(shared_prior(), live.within).at(prepared.reference.geometry.voxel_size)
+        prior = Watched(load(), live.within).at(prepared.reference.geometry.voxel_size)
     tell("")
     live.begin(reference=prepared.reference, resume=resume)
     result = reconstruct(

@@ -24,6 +24,7 @@ from core.runs.checkpoint import has_checkpoint
 from core.runs.config import ScanConfig
 from core.runs.prepare import prepare
 from core.runs.store import RunStore
+from core.runs.upkeep import make_room
 from core.runs.weights import shared_prior
 
 
@@ -88,6 +89,7 @@ class Worker:
 
     def _run(self, run_id: str) -> None:
         carry_out(self.store, run_id, say, lambda: self.wishes.get(run_id) or self.wishes.get("*"))
+        make_room(self.store)
 
 
 def warm_up() -> None:
