@@ -32,7 +32,7 @@ ABOUT_METHODS: dict[str, Lesson] = {
             ),
         ),
         (
-            "Raise the smoothness of total variation tenfold: what vanishes first?",
+            "Raise *Smoothness* of total variation tenfold: what vanishes first?",
             "Press *Finish now* at the best PSNR. Without a reference, how would you know when to stop?",
         ),
         "If the residual is nearly zero, is the volume right?",

@@ -2,10 +2,13 @@
 
 import json
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import core
 from core.reconstruct.methods import METHODS
 from core.runs.config import RunConfig
 from core.runs.jobs import wait
@@ -91,8 +94,44 @@ def test_the_way_back_is_there_once_a_step_was_opened_and_not_on_learn_itself(vi
     assert app.session_state["_step"]  # AppTest shows the page that follows without its sidebar
     app = visit(lesson="projections", step="1")  # a reload of it
     assert way_back(app.switch_page(shell.ACQUIRE).run())
+    assert app.query_params["step"] in ("1", ["1"])
     assert not way_back(app.switch_page(shell.LEARN).run())
     assert not way_back(app.switch_page(shell.ACQUIRE).run())
+
+
+@pytest.mark.parametrize(("name", "k"), STEPS)
+def test_what_a_step_says_stands_beside_the_page_that_it_opens(visit, quick, name, k):
+    """So does what else to try: neither has to be kept in mind, nor looked up on Learn."""
+    app = visit(lesson=name, step=str(k + 1)).switch_page(shell.ACQUIRE).run()
+    assert not app.exception
+    said = [element.value for element in (*app.sidebar.caption, *app.sidebar.markdown)]
+    assert LESSONS[name].steps[k].text in said
+    assert all(any(text in s for s in said) for text in LESSONS[name].tries)
+    app = visit(lesson=name).switch_page(shell.ACQUIRE).run()
+    assert LESSONS[name].steps[k].text not in [element.value for element in app.sidebar.caption]
+
+
+@pytest.mark.parametrize("step", ["0", "9", "-1", "two", "1.5", "²"])
+def test_a_step_that_a_lesson_does_not_have_is_not_told(visit, quick, step):
+    app = visit(lesson="projections", step=step).switch_page(shell.ACQUIRE).run()
+    assert not app.exception
+    assert not any(lesson.title in e.value for lesson in LESSONS.values() for e in app.sidebar.markdown)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_what_a_lesson_names_is_called_so_in_the_app(name):
+    """Names of controls and pictures stand in italics; a label goes on, if at all, with its unit."""
+    lesson = LESSONS[name]
+    said = " ".join([lesson.lead, lesson.answer, *(step.text for step in lesson.steps), *lesson.tries])
+    here = Path(shell.__file__).parent
+    files = [
+        *here.glob("*.py"),
+        *here.glob("*.js"),
+        *(Path(core.__file__).parent / "reconstruct").glob("*.py"),
+    ]
+    source = "".join(f.read_text("utf-8") for f in files if not f.name.startswith("lesson"))
+    for called in re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", said):
+        assert re.search(rf"""["'`>]{re.escape(called)}(?=["'`<, ])""", source), called
 
 
 def test_pictures_of_cone_artefacts_lie_along_the_axis():
