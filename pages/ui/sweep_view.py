@@ -37,7 +37,7 @@ def start(sweep: SweepConfig) -> None:
     missing = [c for c in cells if not c.done and not _active(c)]
     count = f"{len(cells)} run" + ("s" if len(cells) > 1 else "")
     if not missing:
-        st.caption(f"{count}, all there or on their way.")
+        st.caption(f"{count}, all there" + ("." if all(c.done for c in cells) else " or on their way."))
         return
     left = seconds_left(missing, runs)
     took = "" if left is None else f" About {words.seconds(max(1.0, left))}."
