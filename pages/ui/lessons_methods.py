@@ -17,8 +17,9 @@ ABOUT_METHODS: dict[str, Lesson] = {
         "Instead of a formula: guess a volume, project it, compare with the measurement, correct, again and again.",
         (
             compare(
-                "20 views. FBP takes what is missing for zero. SIRT corrects until the projections fit, CGLS does it "
-                "faster, and total variation also asks for even regions with sharp edges.",
+                "20 views. FBP takes what is missing for zero. SIRT corrects until the projections fit and allows nothing "
+                "below vacuum, CGLS needs fewer corrections but has no such limit, and total variation also asks for even "
+                "regions with sharp edges.",
                 "Compare four methods",
                 *(run(THORAX, m, {"grid": LIGHT, "num_views": 20, "photons": 1e5}) for m in ("fbp", "sirt", "cgls", "tv")),
             ),

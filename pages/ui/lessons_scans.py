@@ -179,7 +179,7 @@ ABOUT_SCANS: dict[str, Lesson] = {
         (
             compare(
                 "60 views with 1\u202f000, 10\u202f000 and 100\u202f000 photons a ray. Behind thick parts few photons are left: the "
-                "noise is not even, it makes streaks from one shoulder to the other.",
+                "noise is not even, it is strongest in the middle, and rays that hardly a photon came through draw streaks.",
                 "Compare three doses",
                 *(run(THORAX, "fbp", {"num_views": 60, "photons": p}, filter="hann") for p in (1e3, 1e4, 1e5)),
             ),
