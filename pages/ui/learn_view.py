@@ -68,14 +68,14 @@ def go(step: Step, number: int) -> None:
 
 
 def beside(number: int) -> None:
-    """What the step says, while the page that it opened is shown; and the way back."""
+    """The way back to the lesson, and what its step says of the page that it opened."""
+    st.page_link(shell.LEARN, label="Back to the lesson", icon=":material/school:")
     lesson = LESSONS.get(state.lesson() or "")
     if lesson is not None and number <= len(lesson.steps):
         st.markdown(f":small[**{lesson.title}**, step {number} of {len(lesson.steps)}]")
         st.caption(lesson.steps[number - 1].text)
         with st.expander("Things to try"):
             st.caption(_list(lesson.tries))
-    st.page_link(shell.LEARN, label="Back to the lesson", icon=":material/school:")
 
 
 def _list(texts: Sequence[str]) -> str:

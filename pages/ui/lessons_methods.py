@@ -55,8 +55,9 @@ ABOUT_METHODS: dict[str, Lesson] = {
                 ),
             ),
             compare(
-                "Now a nodule of 12 mm is planted in the lung, and there are only 8 views. Find it in the reference "
-                "first, then look for it in the others, and for spots that look like it and are not in the reference.",
+                "Now a nodule of 12 mm is planted in the right lung (left in the picture), and there are only 8 views. Turn "
+                "the wheel a slice or two towards the head and find it in the reference first, then look for it in the "
+                "others, and for spots that look like it and are not in the reference.",
                 "Look for the nodule",
                 *(
                     run(THORAX, m, {"grid": MIDDLE, "num_views": 8, "photons": 1e5, "lesions": (NODULE,)})

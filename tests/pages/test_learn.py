@@ -13,6 +13,7 @@ from core.reconstruct.methods import METHODS
 from core.runs.config import RunConfig
 from core.runs.jobs import wait
 from core.runs.sweep import VARIED, SweepConfig, read_values, suited
+from core.scan.phantom import field_of_view
 from core.volume import VolumeGeometry
 from pages.ui import challenge, engine, shell, state
 from pages.ui.challenge import Game
@@ -116,6 +117,17 @@ def test_a_step_that_a_lesson_does_not_have_is_not_told(visit, quick, step):
     app = visit(lesson="projections", step=step).switch_page(shell.ACQUIRE).run()
     assert not app.exception
     assert not any(lesson.title in e.value for lesson in LESSONS.values() for e in app.sidebar.markdown)
+
+
+def test_the_nodule_lies_where_the_lesson_says():
+    """In the right lung, a slice or two above the middle one that Compare opens with."""
+    step = LESSONS["prior"].steps[1]
+    (lesion,) = step.scan.lesions
+    vg = field_of_view("thorax").with_shape(step.scan.grid)
+    z, _, x = lesion.centre
+    assert 2 * lesion.radius == 12
+    assert 0.5 < (z - vg.pos[0]) / vg.voxel_size[0] < 2.5
+    assert x < -30  # the viewer writes R where x is low
 
 
 @pytest.mark.parametrize("name", LESSONS)
