@@ -111,7 +111,7 @@ def demo_button(type: Literal["primary", "secondary"]) -> None:
     """The button that does the whole way in one click."""
     from pages.ui import demo
 
-    hint = "Scans a thorax from 20 directions and reconstructs it three ways, side by side."
+    hint = "Scans a chest from 20 directions and reconstructs it three ways, side by side."
     if st.button("Run the demo", type=type, key=f"demo.{type}", help=hint):
         demo.start()
 
