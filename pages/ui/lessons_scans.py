@@ -44,7 +44,8 @@ ABOUT_SCANS: dict[str, Lesson] = {
         (
             "Set *Views* to 3: how many pictures would you need to tell where the balls are?",
             "Choose *Cone* as the *Beam*: the shadows grow when a ball comes nearer to the source.",
-            "Raise *Shift across* under *Detector and orbit* until the field of view no longer holds the object.",
+            "Under *Detector and orbit* take off *Fit the detector to the volume* and raise *Shift across* until the field "
+            "of view no longer holds the object.",
         ),
         "Where is a ball whose shadow draws a straight line instead of a curve?",
         "On the axis of rotation. Its distance from the axis is the height of its sine curve, and the direction in "

@@ -13,9 +13,9 @@ from core.reconstruct.methods import METHODS
 from core.runs.config import RunConfig
 from core.runs.jobs import wait
 from core.runs.sweep import VARIED, SweepConfig, read_values, suited
-from core.scan.phantom import field_of_view
+from core.scan.phantom import SPHERES, field_of_view, phantom
 from core.volume import VolumeGeometry
-from pages.ui import challenge, engine, shell, state
+from pages.ui import challenge, engine, scan_check, shell, state
 from pages.ui.challenge import Game
 from pages.ui.lessons import LESSONS
 from tests.pages.test_pages import texts
@@ -128,6 +128,24 @@ def test_the_nodule_lies_where_the_lesson_says():
     assert 2 * lesion.radius == 12
     assert 0.5 < (z - vg.pos[0]) / vg.voxel_size[0] < 2.5
     assert x < -30  # the viewer writes R where x is low
+
+
+def test_a_shifted_detector_loses_the_balls_once_it_is_not_fitted_any_more():
+    """As the first lesson has it tried: a fitted one grows with its shift."""
+    scan, vg = LESSONS["projections"].steps[0].scan, phantom("spheres", (8, 16, 16)).geometry
+    ball, shift = SPHERES[0].radius, (0.0, 60.0)
+    own = {"det_shape": (128, 256), "pixel_size": (1.0, 1.0)}  # what the form holds then
+    sees = {
+        name: scan_check.field_of_view(replace(scan, **changed).geometry(vg)).radius
+        for name, changed in {
+            "fitted": {"det_offset": shift},
+            "own": own,
+            "own, shifted": own | {"det_offset": shift},
+        }.items()
+    }
+    assert sees["fitted"] > ball
+    assert sees["own"] > ball
+    assert sees["own, shifted"] < ball
 
 
 @pytest.mark.parametrize("name", LESSONS)
