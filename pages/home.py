@@ -11,14 +11,14 @@ words, picture = st.columns([1, 1.1], gap="large", vertical_alignment="center")
 with words:
     st.title("What if the scanner took only 20 pictures?", anchor=False)
     st.markdown(
-        "A CT scanner takes about a thousand X-ray pictures and computes a volume from them. Fewer pictures mean "
+        "A CT scanner takes about a thousand X-ray pictures (views) and computes a volume from them. Fewer views mean "
         "less dose and less time, but the simple formula then fails. TomoPatch lets you scan a digital patient, or "
         "a CT of your own, as sparsely as you like, reconstruct it with several methods, watch them work and see "
         "what each of them gets right and wrong."
     )
     with st.container(gap="xsmall"):
         shell.demo_button("primary")
-        st.caption("A thorax, 20 views, three methods side by side. The first picture comes within seconds.")
+        st.caption("A chest, 20 views, three methods side by side. The first picture comes within seconds.")
 with picture, st.container(gap="xsmall"):
     st.image(
         str(Path(__file__).parent / "ui" / "home.png"),
@@ -42,7 +42,7 @@ with st.container(key="cards", gap="small"):  # page.css gives the cards of a ro
                 st.page_link(page, label=f"**{shell.TABLE[page]}**", icon=":material/arrow_forward:")
                 st.caption(WAYS[page])
 
-with st.expander("Open an experiment"):
+with st.expander("Open an experiment that was saved on Compare"):
     loading.engine()
     from pages.ui import share  # with it comes the whole engine: after the page is on the screen
 

@@ -171,7 +171,7 @@ METHODS: dict[str, Method] = {
     ),
     "tv": Method(
         "TV",
-        "Least squares that prefers piecewise constant volumes: removes streaks, flattens texture.",
+        "Total variation: prefers even regions with sharp edges; removes streaks, flattens texture.",
         lambda A, m, p, prior, callback, resume: tv_coarse_to_fine(
             A,
             m.projections,

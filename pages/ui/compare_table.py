@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.reconstruct.methods import METHODS
 from core.runs.config import ScanConfig
 from core.runs.run import Run
 from pages.ui import engine, words
@@ -48,6 +49,8 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: ScanConfig) -> None:
         f"Grid {words.times(engine.grid_of(scan))}; {told}; computed on the {devices}. Measured against the reference "
         "between −1000 and 1000 HU."
     )
+    methods = (METHODS[name] for name in dict.fromkeys(run.config.method for run in runs))
+    st.caption("  \n".join(f"**{method.label}.** {method.summary}" for method in methods))
 
 
 def _marked(table: pd.DataFrame) -> Any:

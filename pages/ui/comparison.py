@@ -27,6 +27,8 @@ _ERRORS = {
     "Calibration": compare_errors.calibration,
     "Noise": compare_errors.spectrum,
 }
+ALONG = {"axial": "across (x)", "coronal": "feet to head (z)", "sagittal": "feet to head (z)"}
+"""The line that is drawn at first: where something changes in the plane that is looked at."""
 LOOKS = [LINE, REGION, *_ERRORS]
 _LOOK = "compare.look"
 
@@ -182,7 +184,7 @@ def _line(lines: list[tuple[str, str, np.ndarray]], geometry: VolumeGeometry, cu
     axis = st.segmented_control(
         "Values along a line through the crosshair",
         list(figures.AXES),
-        default="across (x)",
+        default=ALONG[state.plane()],
         required=True,
         key="profile_axis",
         help="Click into a picture above to move the crosshair.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from pages.ui import engine, shell, state
@@ -25,7 +27,7 @@ def choose() -> str:
         help="In the order in which they build on each other; any can be read alone.",
     )
     state.set_lesson(name)
-    state.set_step_opened(False)  # whoever is here has come back
+    state.set_step(None)  # whoever is here has come back
     return name
 
 
@@ -43,18 +45,18 @@ def lesson(name: str) -> None:
                 icon=":material/arrow_forward:",
                 help="The current scan is replaced by this one; runs of other scans are kept.",
             ):
-                go(step)
-    st.markdown("**Things to try**\n" + "\n".join(f"- {text}" for text in chosen.tries))
+                go(step, k + 1)
+    st.markdown("**Things to try**\n" + _list(chosen.tries))
     st.markdown(f"**A question.** {chosen.question}")
     with st.expander("Answer"):
         st.markdown(chosen.answer)
 
 
-def go(step: Step) -> None:
+def go(step: Step, number: int) -> None:
     """Put the app in the step's state and open its page."""
     state.set_scan(step.scan)
     state.set_plane(step.plane)
-    state.set_step_opened(True)
+    state.set_step(number)
     if step.sweep:
         state.set_sweep(step.sweep)
     queued = [engine.queue().submit(run) for run in step.runs]
@@ -63,3 +65,18 @@ def go(step: Step) -> None:
     if queued:
         state.set_run(queued[0])
     st.switch_page(step.page)
+
+
+def beside(number: int) -> None:
+    """The way back to the lesson, and what its step says of the page that it opened."""
+    st.page_link(shell.LEARN, label="Back to the lesson", icon=":material/school:")
+    lesson = LESSONS.get(state.lesson() or "")
+    if lesson is not None and number <= len(lesson.steps):
+        st.markdown(f":small[**{lesson.title}**, step {number} of {len(lesson.steps)}]")
+        st.caption(lesson.steps[number - 1].text)
+        with st.expander("Things to try"):
+            st.caption(_list(lesson.tries))
+
+
+def _list(texts: Sequence[str]) -> str:
+    return "\n".join(f"- {text}" for text in texts)

@@ -17,8 +17,9 @@ ABOUT_METHODS: dict[str, Lesson] = {
         "Instead of a formula: guess a volume, project it, compare with the measurement, correct, again and again.",
         (
             compare(
-                "20 views. FBP takes what is missing for zero. SIRT corrects until the projections fit, CGLS does it "
-                "faster, and total variation also asks for even regions with sharp edges.",
+                "20 views. FBP takes what is missing for zero. SIRT corrects until the projections fit and allows nothing "
+                "below vacuum, CGLS needs fewer corrections but has no such limit, and total variation also asks for even "
+                "regions with sharp edges.",
                 "Compare four methods",
                 *(run(THORAX, m, {"grid": LIGHT, "num_views": 20, "photons": 1e5}) for m in ("fbp", "sirt", "cgls", "tv")),
             ),
@@ -32,7 +33,7 @@ ABOUT_METHODS: dict[str, Lesson] = {
             ),
         ),
         (
-            "Raise the smoothness of total variation tenfold: what vanishes first?",
+            "Raise *Smoothness* of total variation tenfold: what vanishes first?",
             "Press *Finish now* at the best PSNR. Without a reference, how would you know when to stop?",
         ),
         "If the residual is nearly zero, is the volume right?",
@@ -54,8 +55,9 @@ ABOUT_METHODS: dict[str, Lesson] = {
                 ),
             ),
             compare(
-                "Now a nodule of 12 mm is planted in the lung, and there are only 8 views. Find it in the reference "
-                "first, then look for it in the others, and for spots that look like it and are not in the reference.",
+                "Now a nodule of 12 mm is planted in the right lung (left in the picture), and there are only 8 views. Turn "
+                "the wheel a slice or two towards the head and find it in the reference first, then look for it in the "
+                "others, and for spots that look like it and are not in the reference.",
                 "Look for the nodule",
                 *(
                     run(THORAX, m, {"grid": MIDDLE, "num_views": 8, "photons": 1e5, "lesions": (NODULE,)})

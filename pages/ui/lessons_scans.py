@@ -26,9 +26,9 @@ ABOUT_SCANS: dict[str, Lesson] = {
         (
             Step(
                 "Five balls in a larger one are scanned from 180 directions. The **sinogram** shows one row of the "
-                "detector: a line for each direction. Click one of the balls in *Object*: as the scanner turns, its shadow "
-                "swings from side to side and draws a sine curve. Then click into the sinogram: the ray that was measured "
-                "there is drawn through the object.",
+                "detector: a line for each direction. Click a ball in *Object* (two lie in its slice, the wheel finds the "
+                "others): as the scanner turns, its shadow swings from side to side and draws a sine curve. Then click into "
+                "the sinogram: the ray that was measured there is drawn through the object.",
                 "Open the balls on Acquire",
                 shell.ACQUIRE,
                 SPHERES,
@@ -43,8 +43,9 @@ ABOUT_SCANS: dict[str, Lesson] = {
         ),
         (
             "Set *Views* to 3: how many pictures would you need to tell where the balls are?",
-            "Choose a cone beam: the shadows grow when a ball comes nearer to the source.",
-            "Shift the detector sideways under *Detector and orbit* until the field of view no longer holds the object.",
+            "Choose *Cone* as the *Beam*: the shadows grow when a ball comes nearer to the source.",
+            "Under *Detector and orbit* take off *Fit the detector to the volume* and raise *Shift across* until the field "
+            "of view no longer holds the object.",
         ),
         "Where is a ball whose shadow draws a straight line instead of a curve?",
         "On the axis of rotation. Its distance from the axis is the height of its sine curve, and the direction in "
@@ -91,8 +92,8 @@ ABOUT_SCANS: dict[str, Lesson] = {
                 *(run(THORAX, "fbp", {"num_views": n}) for n in (180, 60, 20, 10)),
             ),
             Step(
-                "How fast does it get worse, and does another method need as many? Each point is a scan and a "
-                "reconstruction of its own; click one to see it.",
+                "How fast does it get worse, and does another method need as many? Press *Run* there: each point is a scan "
+                "and a reconstruction of its own; click one to see it.",
                 "Open the curve on What if",
                 shell.WHAT_IF,
                 replace(THORAX, grid=THIN),
@@ -164,8 +165,9 @@ ABOUT_SCANS: dict[str, Lesson] = {
             ),
         ),
         (
-            "Move the source away on Acquire (800 and 1200 mm): the cone gets narrow and the discs come back.",
-            "Give the scan a helical pitch: then SIRT sees every disc edge-on once.",
+            "Move the source away on Acquire (*Source to axis* 800, *Source to detector* 1200): the cone gets narrow and the "
+            "discs come back.",
+            "Set *Pitch* under *Detector and orbit* to 100, a helix: then SIRT sees every disc edge-on once.",
         ),
         "Why do discs suffer more than balls?",
         "A disc far from the middle plane shows its edge only to rays that lie in its plane. From a circle the source "
@@ -178,12 +180,12 @@ ABOUT_SCANS: dict[str, Lesson] = {
         (
             compare(
                 "60 views with 1\u202f000, 10\u202f000 and 100\u202f000 photons a ray. Behind thick parts few photons are left: the "
-                "noise is not even, it makes streaks from one shoulder to the other.",
+                "noise is not even, it is strongest in the middle, and rays that hardly a photon came through draw streaks.",
                 "Compare three doses",
                 *(run(THORAX, "fbp", {"num_views": 60, "photons": p}, filter="hann") for p in (1e3, 1e4, 1e5)),
             ),
             Step(
-                "The same as a curve, for a formula and for a method that knows how sure each ray is.",
+                "The same as a curve, for a formula and for a method that knows how sure each ray is. Press *Run* there.",
                 "Open the curve on What if",
                 shell.WHAT_IF,
                 replace(THORAX, grid=THIN, num_views=60),

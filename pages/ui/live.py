@@ -105,7 +105,7 @@ def _bar(run_id: str, now: Progress, title: str, outcome: str, instant: bool) ->
     said.caption(f"{title}: {outcome}")
     if instant or not engine.has_history(run_id):
         return False
-    with choice:
+    with choice, st.container(horizontal=True, horizontal_alignment="right"):
         chosen = st.segmented_control(
             "Show",
             ["Result", "Replay"],

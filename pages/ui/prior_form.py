@@ -10,6 +10,8 @@ from pages.ui import engine, state, words
 
 KINDS = {"draw": "Draw", "denoise": "Denoise"}
 GRIDS: tuple[Shape, ...] = ((32, 64, 64), (48, 96, 96), (64, 128, 128), (96, 192, 192))
+KNOWN_VOXELS = (2.0, 6.0)
+"""[mm] About what the prior has seen."""
 SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0)
 PHANTOMS = ("phantom:thorax:0", "phantom:abdomen:0", "phantom:head:0")
 INPUT_WORDS = {"context": "global context", "surround": "surroundings", "coordinates": "coordinates"}
@@ -66,7 +68,8 @@ def draw_configs() -> list[DrawConfig]:
         GRIDS,
         key=state.field("prior.grid"),
         format_func=words.times,
-        help="Voxels (z × y × x). The time goes with their number.",
+        on_change=_fit_voxels,
+        help="Voxels (z × y × x). The time goes with their number. Their size follows, so that a body has room.",
     )
     sizes = []
     st.markdown(":small[Voxel size in mm]")
@@ -96,6 +99,19 @@ def draw_configs() -> list[DrawConfig]:
         "Seed", 0, 2**31 - 1, step=1, key=state.field("prior.seed"), help="Each number is another volume."
     )
     return [DrawConfig(grid, (sizes[0], sizes[1], sizes[2]), int(steps), int(seed))]
+
+
+def _fit_voxels() -> None:
+    """Another grid keeps the room for a body, as far as the prior knows voxels of that size."""
+    usual = DrawConfig()
+    for axis, n, extent in zip("zyx", state.value("prior.grid"), _extent(usual), strict=True):
+        size = min(max(extent / n, KNOWN_VOXELS[0]), KNOWN_VOXELS[1])
+        state.fill({f"prior.voxel.{axis}": round(size, 1)}, overwrite=True)
+
+
+def _extent(config: DrawConfig) -> list[float]:
+    """[mm] along z, y, x."""
+    return [n * s for n, s in zip(config.grid, config.voxel_size, strict=True)]
 
 
 def denoise_configs() -> list[DenoiseConfig]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.metrics import Quality
 from core.runs.jobs import Progress
 from core.runs.prior import Config, DenoiseConfig, DrawConfig
 from core.runs.run import ACTIVE, FINISHED, Run
@@ -17,6 +18,7 @@ from pages.ui.prior_form import INPUT_WORDS
 from pages.ui.viewer import Shown, viewer, waiting, window_for
 
 HEIGHT = 430
+ONE_ROW, TWO_ROWS = 340, 560  # of three pictures, of more: large, with little black around them
 DRAWN = {"noisy": "Noisy", "x": "Formed so far"}
 NOT_A_PATIENT = "**Not a patient, and not for diagnosis.** The prior made this volume up: anatomy and findings in it are invented."
 _KINDS = {"draw": DrawConfig, "denoise": DenoiseConfig}
@@ -134,7 +136,7 @@ def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
         clean = waiting(config.grid, "Clean", "being prepared")
     for run, progress in kept:
         if progress.status in FINISHED:
-            parts.append(Shown(_name(run), engine.result_hu(run.id), _rmse(run)))
+            parts.append(Shown(_name(run), engine.result_hu(run.id), _note(run)))
         else:
             parts.append(waiting(config.grid, _name(run), live.STILL[progress.status]))
     viewer(
@@ -144,7 +146,7 @@ def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
         layouts=("side", "difference", "swipe", "flicker", "planes"),
         window=window_for(config.source),
         reference=len(parts),
-        height=HEIGHT,
+        height=ONE_ROW if len(parts) < 3 else TWO_ROWS,
         steady=True,
     )
     if future.done():
@@ -162,10 +164,7 @@ def _table(config: DenoiseConfig, runs: list[Run[DenoiseConfig]]) -> None:
             "RMSE": [m and m.rmse_hu for _, m in rows],
             "PSNR": [m and m.psnr for _, m in rows],
             "SSIM": [m and m.ssim for _, m in rows],
-            "Lost": [
-                "" if whole is None or m in (None, whole, noisy) else f"{m.rmse_hu - whole.rmse_hu:+.1f} HU"
-                for _, m in rows
-            ],
+            "Lost": ["", *(_lost(whole, run.metrics) for run in runs)],
         }
     )
     column = st.column_config
@@ -197,8 +196,16 @@ def _name(run: Run[DenoiseConfig]) -> str:
     return "Without " + ", ".join(INPUT_WORDS[name] for name in run.config.without)
 
 
-def _rmse(run: Run[DenoiseConfig]) -> str:
-    return "" if run.metrics is None else f"off by {run.metrics.rmse_hu:.0f} HU"
+def _note(run: Run[DenoiseConfig]) -> str:
+    return "" if run.metrics is None else f"{run.metrics.psnr:.1f} dB"
+
+
+def _lost(whole: Quality | None, without: Quality | None) -> str:
+    """By how much the error is larger without; a little less than nothing is nothing."""
+    if whole is None or without in (None, whole):
+        return ""
+    assert without is not None
+    return f"{without.rmse_hu - whole.rmse_hu:+z.1f} HU".replace("-", "\u2212")
 
 
 def _tiles(now: Progress) -> str:

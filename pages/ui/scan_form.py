@@ -152,7 +152,7 @@ def _dose() -> None:
 
 def _distances() -> None:
     with st.container(key="pairs.distances"):
-        columns = st.columns(2)
+        columns = st.columns(2, vertical_alignment="bottom")  # a label may take two lines
     for column, number in zip(columns, DISTANCES, strict=True):
         number.draw(column)
 

@@ -56,10 +56,13 @@ def show(page: Any) -> None:
 
 
 def _way_back(title: str) -> None:
-    """From a step of a lesson to its text; before the page, so that on Learn it is gone at once, however long that takes."""
-    with st.sidebar.container(key="way_back"):
-        if state.step_opened() and title != TABLE[LEARN]:
-            st.page_link(LEARN, label="Back to the lesson", icon=":material/school:")
+    """The step of a lesson that is looked at; before the page, so that on Learn it is gone at once, however long that takes."""
+    with st.sidebar.container(key="way_back", gap="xsmall"):
+        number = state.step()
+        if number and title != TABLE[LEARN]:
+            from pages.ui import learn_view
+
+            learn_view.beside(number)
 
 
 def _disk_trouble(error: OSError) -> None:
@@ -108,7 +111,7 @@ def demo_button(type: Literal["primary", "secondary"]) -> None:
     """The button that does the whole way in one click."""
     from pages.ui import demo
 
-    hint = "Scans a thorax from 20 directions and reconstructs it three ways, side by side."
+    hint = "Scans a chest from 20 directions and reconstructs it three ways, side by side."
     if st.button("Run the demo", type=type, key=f"demo.{type}", help=hint):
         demo.start()
 

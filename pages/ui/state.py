@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _INSIDE, _SCAN, _RUN, _COMPARED, _RESTORED = "_inside", "_scan", "_run", "_compared", "_restored"
 _PRIOR, _SWEEP, _CELL = "_prior", "_sweep", "_cell"
 _LESSON, _STEP, _CHALLENGE = "_lesson", "_step", "_challenge"
+_STEPS = tuple("123456789")
 _LOOKED = "_looked"
 _PLANE = "_plane"
 PLANES = ("axial", "coronal", "sagittal")
@@ -79,7 +80,8 @@ def _restore() -> None:
             st.toast("The challenge in the address is not understood; start a new one on Learn.")
     if st.query_params.get("lesson"):
         st.session_state.setdefault(_LESSON, st.query_params["lesson"])
-        st.session_state.setdefault(_STEP, st.query_params.get("step") == "1")
+        step = st.query_params.get("step", "")
+        st.session_state.setdefault(_STEP, int(step) if step in _STEPS else None)
     if st.query_params.get("run"):
         st.session_state.setdefault(_RUN, st.query_params["run"])
     if st.query_params.get("compare"):
@@ -117,7 +119,7 @@ def write_url() -> None:
         "prior": ",".join(prior_runs()) or None,
         "plane": plane() if plane() != PLANES[0] else None,
         "lesson": lesson(),
-        "step": "1" if step_opened() else None,
+        "step": str(step()) if step() else None,
         "challenge": json.dumps(challenge(), separators=(",", ":")) if challenge() else None,
         "sweep": json.dumps(sweep(), separators=(",", ":")) if sweep() else None,
     }
@@ -228,13 +230,13 @@ def set_lesson(name: str | None) -> None:
     st.session_state[_LESSON] = name
 
 
-def step_opened() -> bool:
-    """Whether a step of the lesson is being looked at, from which there is a way back."""
-    return bool(st.session_state.get(_STEP))
+def step() -> int | None:
+    """Which step of the lesson is being looked at, the first is 1; None = none, or the lesson itself is read."""
+    return st.session_state.get(_STEP)
 
 
-def set_step_opened(opened: bool) -> None:
-    st.session_state[_STEP] = opened
+def set_step(number: int | None) -> None:
+    st.session_state[_STEP] = number
 
 
 def challenge() -> dict[str, Any]:

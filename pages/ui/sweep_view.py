@@ -35,13 +35,11 @@ def start(sweep: SweepConfig) -> None:
     runs = engine.store().runs()
     cells = look_up(sweep, runs)
     missing = [c for c in cells if not c.done and not _active(c)]
-    count = f"{len(cells)} run" + ("s" if len(cells) > 1 else "")
     if not missing:
-        st.caption(f"{count}, all there or on their way.")
         return
     left = seconds_left(missing, runs)
     took = "" if left is None else f" About {words.seconds(max(1.0, left))}."
-    st.caption(f"{count}, {len(missing)} to do.{took}")
+    st.caption(f"{_count(cells)}, {len(missing)} to do.{took}")
     if st.button(
         "Run",
         type="primary",
@@ -104,25 +102,39 @@ def _view(sweep: SweepConfig, was_active: bool) -> None:
 def _progress(cells: list[Cell], active: list[Cell]) -> None:
     done = sum(c.done for c in cells)
     failed = [c for c in cells if c.run is not None and c.run.status == "failed"]
-    if active:
-        bar, button = st.columns([4, 1], vertical_alignment="center")
-        left = seconds_left(active, [c.run for c in cells if c.run is not None])
-        about = "" if left is None else f", about {words.seconds(left)} left"
-        bar.progress(done / len(cells), text=f"{done} of {len(cells)} runs{about}")
-        button.button(
-            "Stop",
-            key="sweep_stop",
-            on_click=_stop,
-            args=([c.run.id for c in active if c.run is not None],),
-            width="stretch",
-            help="Leave the rest undone. What is done stays; Run goes on from there.",
-        )
+    with st.container(key="run_bar.sweep"):  # of one height, so that nothing below jumps when all are done
+        if active:
+            _at_work(cells, active, done)
+        elif done == len(cells):
+            st.caption(f"{_count(cells)}, all there.")
+        else:
+            st.caption(f"{done} of {_count(cells)} there.")
     told = words.without_volume([(_name(c), c.run.message) for c in failed if c.run is not None])
     if told:
         st.warning(f"{told[0]} *Run* tries again what is missing.")
     if told[1:]:
         with st.expander(f"And {len(told) - 1} more"):
             st.markdown("\n\n".join(told[1:]))
+
+
+def _at_work(cells: list[Cell], active: list[Cell], done: int) -> None:
+    bar, button = st.columns([4, 1], vertical_alignment="center")
+    left = seconds_left(active, [c.run for c in cells if c.run is not None])
+    about = "" if left is None else f", about {words.seconds(left)} left"
+    shares = sum(engine.progress(c.run).share for c in active if c.run is not None)
+    bar.progress(min(1.0, (done + shares) / len(cells)), text=f"{done} of {_count(cells)} done{about}")
+    button.button(
+        "Stop",
+        key="sweep_stop",
+        on_click=_stop,
+        args=([c.run.id for c in active if c.run is not None],),
+        width="stretch",
+        help="Leave the rest undone. What is done stays; Run goes on from there.",
+    )
+
+
+def _count(cells: list[Cell]) -> str:
+    return f"{len(cells)} run" + ("s" if len(cells) > 1 else "")
 
 
 def _axes(sweep: SweepConfig) -> tuple[str, str]:

@@ -113,6 +113,20 @@ def test_nothing_moves_on_prior(page, address, kind, width):
     assert jumps(page) == {}
 
 
+def test_nothing_moves_on_what_if(page, address):
+    sweep = {"num_views": "4, 9", "angle_range": "", "photons": "", "methods": "sirt,tv"}
+    page.goto(f"{address}/what_if?scan={quote(json.dumps(SCAN))}&sweep={quote(json.dumps(sweep))}")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.locator(".tv[data-frames]").wait_for()  # of the first point
+    page.get_by_text("Numbers").wait_for()  # the last of the page
+    page.wait_for_timeout(1000)
+    page.evaluate(WATCH)
+    page.get_by_text("4 runs, all there").wait_for(timeout=180_000)
+    page.wait_for_timeout(1000)
+    keep(page, "steady-what-if")
+    assert jumps(page) == {}
+
+
 def test_what_is_not_there_yet_is_told_in_its_place(page, address):
     """Also in Difference, which would else be that to nothing."""
     page.goto(f"{address}/reconstruct?scan={quote(json.dumps(SCAN | {'grid': [64, 128, 128], 'seed': 3}))}")

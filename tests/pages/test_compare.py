@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from core.errors import error
+from core.reconstruct.methods import METHODS
 from core.regions import Region, region_quality
 from core.runs.config import RunConfig
 from core.runs.jobs import wait
@@ -40,6 +41,12 @@ def compare(app, small_scan, run_id):
 def look(app, name):
     app.segmented_control(key=LOOK).set_value(name).run()
     assert not app.exception
+
+
+def test_the_methods_that_are_compared_are_explained_and_no_others(compare):
+    said = " ".join(caption.value for caption in compare.caption)
+    assert METHODS["fbp"].summary in said
+    assert METHODS["tv"].summary not in said
 
 
 def test_region_table_is_what_the_engine_measures(compare, small_scan, run_id):

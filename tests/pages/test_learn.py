@@ -2,16 +2,20 @@
 
 import json
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import core
 from core.reconstruct.methods import METHODS
 from core.runs.config import RunConfig
 from core.runs.jobs import wait
 from core.runs.sweep import VARIED, SweepConfig, read_values, suited
+from core.scan.phantom import SPHERES, field_of_view, phantom
 from core.volume import VolumeGeometry
-from pages.ui import challenge, engine, shell, state
+from pages.ui import challenge, engine, scan_check, shell, state
 from pages.ui.challenge import Game
 from pages.ui.lessons import LESSONS
 from tests.pages.test_pages import texts
@@ -91,8 +95,73 @@ def test_the_way_back_is_there_once_a_step_was_opened_and_not_on_learn_itself(vi
     assert app.session_state["_step"]  # AppTest shows the page that follows without its sidebar
     app = visit(lesson="projections", step="1")  # a reload of it
     assert way_back(app.switch_page(shell.ACQUIRE).run())
+    assert app.query_params["step"] in ("1", ["1"])
     assert not way_back(app.switch_page(shell.LEARN).run())
     assert not way_back(app.switch_page(shell.ACQUIRE).run())
+
+
+@pytest.mark.parametrize(("name", "k"), STEPS)
+def test_what_a_step_says_stands_beside_the_page_that_it_opens(visit, quick, name, k):
+    """So does what else to try: neither has to be kept in mind, nor looked up on Learn."""
+    app = visit(lesson=name, step=str(k + 1)).switch_page(shell.ACQUIRE).run()
+    assert not app.exception
+    said = [element.value for element in (*app.sidebar.caption, *app.sidebar.markdown)]
+    assert LESSONS[name].steps[k].text in said
+    assert all(any(text in s for s in said) for text in LESSONS[name].tries)
+    app = visit(lesson=name).switch_page(shell.ACQUIRE).run()
+    assert LESSONS[name].steps[k].text not in [element.value for element in app.sidebar.caption]
+
+
+@pytest.mark.parametrize("step", ["0", "9", "-1", "two", "1.5", "²"])
+def test_a_step_that_a_lesson_does_not_have_is_not_told(visit, quick, step):
+    app = visit(lesson="projections", step=step).switch_page(shell.ACQUIRE).run()
+    assert not app.exception
+    assert not any(lesson.title in e.value for lesson in LESSONS.values() for e in app.sidebar.markdown)
+
+
+def test_the_nodule_lies_where_the_lesson_says():
+    """In the right lung, a slice or two above the middle one that Compare opens with."""
+    step = LESSONS["prior"].steps[1]
+    (lesion,) = step.scan.lesions
+    vg = field_of_view("thorax").with_shape(step.scan.grid)
+    z, _, x = lesion.centre
+    assert 2 * lesion.radius == 12
+    assert 0.5 < (z - vg.pos[0]) / vg.voxel_size[0] < 2.5
+    assert x < -30  # the viewer writes R where x is low
+
+
+def test_a_shifted_detector_loses_the_balls_once_it_is_not_fitted_any_more():
+    """As the first lesson has it tried: a fitted one grows with its shift."""
+    scan, vg = LESSONS["projections"].steps[0].scan, phantom("spheres", (8, 16, 16)).geometry
+    ball, shift = SPHERES[0].radius, (0.0, 60.0)
+    own = {"det_shape": (128, 256), "pixel_size": (1.0, 1.0)}  # what the form holds then
+    sees = {
+        name: scan_check.field_of_view(replace(scan, **changed).geometry(vg)).radius
+        for name, changed in {
+            "fitted": {"det_offset": shift},
+            "own": own,
+            "own, shifted": own | {"det_offset": shift},
+        }.items()
+    }
+    assert sees["fitted"] > ball
+    assert sees["own"] > ball
+    assert sees["own, shifted"] < ball
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_what_a_lesson_names_is_called_so_in_the_app(name):
+    """Names of controls and pictures stand in italics; a label goes on, if at all, with its unit."""
+    lesson = LESSONS[name]
+    said = " ".join([lesson.lead, lesson.answer, *(step.text for step in lesson.steps), *lesson.tries])
+    here = Path(shell.__file__).parent
+    files = [
+        *here.glob("*.py"),
+        *here.glob("*.js"),
+        *(Path(core.__file__).parent / "reconstruct").glob("*.py"),
+    ]
+    source = "".join(f.read_text("utf-8") for f in files if not f.name.startswith("lesson"))
+    for called in re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", said):
+        assert re.search(rf"""["'`>]{re.escape(called)}(?=["'`<, ])""", source), called
 
 
 def test_pictures_of_cone_artefacts_lie_along_the_axis():

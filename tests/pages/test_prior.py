@@ -1,10 +1,13 @@
 """The Prior page: empty, at work, done, cancelled, gone wrong; the address as memory."""
 
+from dataclasses import replace
+
 import pytest
 
+from core.metrics import Quality
 from core.runs.jobs import wait
 from core.runs.prior import DenoiseConfig, DrawConfig
-from pages.ui import engine, shell, state
+from pages.ui import engine, prior_form, prior_view, shell, state
 from tests.pages.test_pages import texts
 
 DRAW = DrawConfig(grid=(16, 32, 32), voxel_size=(6.0, 8.0, 8.0), num_steps=3)
@@ -55,11 +58,21 @@ def test_draw_button_queues_what_the_form_says(app):
     assert not app.exception
     (run_id,) = app.session_state["_prior"]
     config = engine.store().run(run_id).config
-    assert config == DrawConfig((32, 64, 64), num_steps=7, seed=5)
+    assert config == DrawConfig((32, 64, 64), (6.0, 5.6, 5.6), num_steps=7, seed=5)
     engine.queue().cancel(run_id)
     assert wait(engine.queue(), run_id, timeout=180).status == "cancelled"
     app.run()
     assert "cancelled" in texts(app)
+
+
+@pytest.mark.parametrize("grid", prior_form.GRIDS)
+def test_on_every_grid_a_body_has_room_and_voxels_are_of_a_size_that_the_prior_knows(app, grid):
+    app.switch_page(shell.PRIOR).run()
+    app.selectbox(key=state.field("prior.grid")).set_value(grid).run()
+    sizes = [app.number_input(key=state.field(f"prior.voxel.{axis}")).value for axis in "zyx"]
+    low, high = prior_form.KNOWN_VOXELS
+    assert all(low <= size <= high for size in sizes)
+    assert all(300 <= n * size <= 500 for n, size in zip(grid[1:], sizes[1:], strict=True))  # mm, across
 
 
 def test_drawn_volume_is_marked_as_invented_and_survives_a_reload(shown):
@@ -80,9 +93,18 @@ def test_denoised_volume_is_measured_beside_what_is_lost_without_an_input(shown)
     assert list(table.index) == ["Noisy", "Denoised", "Without surroundings"]
     assert table["RMSE"]["Denoised"] < 0.7 * table["RMSE"]["Noisy"]
     lost = table["RMSE"]["Without surroundings"] - table["RMSE"]["Denoised"]
-    assert table["Lost"]["Without surroundings"] == f"{lost:+.1f} HU"
+    assert table["Lost"]["Without surroundings"] == f"{lost:+.1f} HU".replace("-", "\u2212")
     assert app.select_slider(key=state.field("prior.sigma")).value == 0.3
     assert app.session_state[state.field("prior.without")] == ["surround"]
+
+
+def test_a_loss_that_rounds_to_nothing_has_no_minus():
+    whole = Quality(30.0, 0.9, 50.0)
+    assert prior_view._lost(whole, replace(whole, rmse_hu=49.99)) == "+0.0 HU"
+    assert prior_view._lost(whole, replace(whole, rmse_hu=48.0)) == "\u22122.0 HU"
+    assert (
+        prior_view._lost(whole, whole) == prior_view._lost(None, whole) == prior_view._lost(whole, None) == ""
+    )
 
 
 def test_a_pass_that_fails_is_explained(shown):
