@@ -18,7 +18,7 @@ from pages.ui.viewer import Shown, viewer, waiting, window_for
 
 MOST = 7
 """Runs in one comparison."""
-POLL = 1.0  # seconds: several volumes are sent each time
+POLL = 2.0  # seconds: several volumes and a plot are sent and drawn each time, on the cores that compute
 MIDDLE: Triple = (0.5, 0.5, 0.5)
 LATER = "shown when it is done"
 LINE, REGION = "Line", "Region"
