@@ -68,7 +68,7 @@ def go(step: Step, number: int) -> None:
 
 
 def beside(number: int) -> None:
-    """The way back to the lesson, and what its step says of the page that it opened."""
+    """The way back to the lesson and on to its next step, and what its step says of the page that it opened."""
     st.page_link(shell.LEARN, label="Back to the lesson", icon=":material/school:")
     lesson = LESSONS.get(state.lesson() or "")
     if lesson is not None and number <= len(lesson.steps):
@@ -76,6 +76,14 @@ def beside(number: int) -> None:
         st.caption(lesson.steps[number - 1].text)
         with st.expander("Things to try"):
             st.caption(_list(lesson.tries))
+        following = lesson.steps[number:]
+        if following and st.button(
+            "Next step",
+            key="lesson.next",
+            width="stretch",
+            help=f"{following[0].label}. The current scan is replaced; runs are kept.",
+        ):
+            go(following[0], number + 1)
 
 
 def _list(texts: Sequence[str]) -> str:

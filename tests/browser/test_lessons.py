@@ -2,6 +2,8 @@
 
 import pytest
 
+from pages.ui import shell
+from pages.ui.lessons import LESSONS
 from tests.browser.screenshots import keep
 from tests.browser.test_by_mouse import wait_for_pixels
 
@@ -51,3 +53,13 @@ def test_the_lesson_on_cone_artefacts_shows_the_discs_from_the_side(page, addres
     pressed("coronal").wait_for()  # the lesson shows what it is about once more
     page.reload()
     pressed("coronal").wait_for()
+
+
+def test_one_step_leads_to_the_next(page, address):
+    _, second = LESSONS["projections"].steps
+    page.goto(f"{address}/acquire?lesson=projections&step=1")
+    page.get_by_role("button", name="Next step").click()
+    page.get_by_text("step 2 of 2").wait_for()
+    page.get_by_role("heading", level=1, name=shell.TABLE[second.page]).wait_for()
+    page.wait_for_function("() => location.search.includes('step=2')", polling=100)
+    assert page.get_by_role("button", name="Next step").count() == 0

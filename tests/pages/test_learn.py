@@ -112,6 +112,14 @@ def test_what_a_step_says_stands_beside_the_page_that_it_opens(visit, quick, nam
     assert LESSONS[name].steps[k].text not in [element.value for element in app.sidebar.caption]
 
 
+def test_from_every_step_but_the_last_the_next_is_a_click_away(visit, quick):
+    for name, lesson in LESSONS.items():
+        for number in range(1, len(lesson.steps) + 1):
+            app = visit(lesson=name, step=str(number)).switch_page(shell.ACQUIRE).run()
+            offered = "lesson.next" in [b.key for b in app.sidebar.button]
+            assert offered == (number < len(lesson.steps)), (name, number)
+
+
 @pytest.mark.parametrize("step", ["0", "9", "-1", "two", "1.5", "²"])
 def test_a_step_that_a_lesson_does_not_have_is_not_told(visit, quick, step):
     app = visit(lesson="projections", step=step).switch_page(shell.ACQUIRE).run()
