@@ -9,7 +9,7 @@ import streamlit as st
 from core.geometry import ConeBeam, ParallelBeam
 from core.measurement import FULL_DOSE_PHOTONS, relative_dose
 from core.runs.config import ScanConfig
-from core.scanners import SCANNERS
+from core.scanners import SCANNERS, Scanner
 from core.volume import Shape
 from pages.ui import detector_form, state, words
 from pages.ui.detector_form import Number
@@ -44,7 +44,7 @@ def fill(scan: ScanConfig | None) -> None:
     turns = max(1.0, s.angle_range / 360) if s.pitch else 2.0
     state.fill(
         {
-            "scanner": "parallel" if s.beam == "parallel" else "cone",
+            "scanner": _scanner_of(s),
             "beam": s.beam,
             "views": s.num_views,
             "range": float(min(360.0, s.angle_range)),
@@ -80,7 +80,7 @@ def design(source: str, grid: Shape) -> ScanConfig:
         help="Distances and detector of a class of real scanners. Everything below can be changed afterwards.",
     )
     scanner = SCANNERS[state.value("scanner")]
-    st.caption(f"{scanner.source} A full scan has {scanner.num_views} views.")
+    st.caption(f"{scanner.source} A full scan has {scanner.num_views} views.{_changed(scanner)}")
     views = sorted({*VIEWS, state.value("views")})
     st.select_slider(
         "Views",
@@ -177,6 +177,25 @@ def _scan(source: str, grid: Shape, cone: bool, helical: bool) -> ScanConfig:
         seed=int(v("seed")),
         same_grid=v("same_grid"),
     )
+
+
+def _scanner_of(scan: ScanConfig) -> str:
+    """The scanner whose distances a scan has, or the one for its beam that is no device."""
+    distances = (scan.src_orig_dist, scan.src_det_dist)
+    known = (
+        name
+        for name, s in SCANNERS.items()
+        if s.beam == scan.beam == "cone" and (s.src_orig_dist, s.src_det_dist) == distances
+    )
+    return next(known, scan.beam)
+
+
+def _changed(scanner: Scanner) -> str:
+    """Whether the distances below are others than the scanner's."""
+    now = (state.value("src_orig"), state.value("src_det"))
+    if state.value("beam") != "cone" or now == (scanner.src_orig_dist, scanner.src_det_dist):
+        return ""
+    return f" Here they are changed to {now[0]:g} and {now[1]:g} mm."
 
 
 def _take_preset() -> None:

@@ -8,6 +8,7 @@ from core.runs.config import RunConfig, ScanConfig
 from core.runs.export import nifti_bytes
 from core.runs.jobs import wait
 from core.scan.phantom import phantom
+from core.scanners import SCANNERS
 from pages.ui import engine, shell, state
 
 
@@ -110,6 +111,22 @@ def test_impossible_scan_is_explained(app):
     assert not app.exception
     assert "does not work" in texts(app)
     assert "src_orig_dist" not in texts(app)
+
+
+def test_the_scanner_that_is_named_is_the_one_whose_distances_the_scan_has(visit):
+    scan = {"source": "phantom:spheres", "grid": [16, 32, 32], "beam": "cone", "angle_range": 360.0}
+    arm = SCANNERS["c-arm"]
+    for distances, name in (
+        ((arm.src_orig_dist, arm.src_det_dist), "c-arm"),
+        ((800.0, 1200.0), "cone"),
+        ((300.0, 600.0), "cone"),
+    ):
+        asked = scan | dict(zip(("src_orig_dist", "src_det_dist"), distances, strict=True))
+        app = visit(scan=json.dumps(asked)).switch_page(shell.ACQUIRE).run()
+        assert not app.exception
+        assert app.selectbox(key=state.field("scanner")).value == name
+        told = "changed to 300 and 600 mm" in texts(app)
+        assert told == (distances == (300.0, 600.0))
 
 
 def test_acquire_keeps_its_form_when_the_page_is_left(app):
