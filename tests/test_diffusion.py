@@ -135,7 +135,7 @@ def test_steps_tell_the_tiles_that_were_computed(small, gaussian):
     size = CONFIG.patch_size
     every = shape[0] * shape[1] * shape[2] // size**3
     for tiles in tilings:
-        assert tiles.size == size
+        assert tiles.size == CONFIG.tile
         assert 0 < len(tiles.starts) < every  # the corners of the volume are air
         covered = torch.zeros(shape, dtype=torch.int)
         for start in tiles.starts:

@@ -69,14 +69,20 @@ def test_nothing_moves_on_compare(page, address, width):
     scan = SCAN | {"seed": width}
     page.goto(f"{address}/reconstruct?scan={quote(json.dumps(scan))}")
     page.get_by_text("SSIM").first.wait_for()  # FBP is there; it would give way to the next
-    for name in ("TV", "Diffusion"):
+    for name, its in (("TV", "Iterations"), ("Diffusion", "Samples")):
         page.get_by_role("radio", name=name).click()
+        page.get_by_role("spinbutton", name=its).wait_for()  # the form that was asked for
         page.get_by_test_id("stStatusWidget").wait_for(state="detached")
         page.get_by_role("button", name="Run", exact=True).click()
-        page.get_by_role("button", name="Finish now").wait_for()
+        page.get_by_text(
+            re.compile(rf"^{name} \(\d+ (iterations|steps)\): ")
+        ).wait_for()  # at work, or in the queue
     page.get_by_role("button", name="Compare runs").click()
     page.get_by_role("heading", level=1, name="Compare").wait_for()
+    page.get_by_text("Diffusion (5 steps)").first.wait_for()
     page.locator(".tv[data-frames]").wait_for()
+    for part in ("stDataFrame", "stPlotlyChart"):  # loaded when first needed
+        page.get_by_test_id(part).wait_for()
     page.get_by_text("Download", exact=True).wait_for()  # the last of the page
     page.wait_for_timeout(1500)
     page.evaluate(WATCH)
@@ -99,7 +105,10 @@ def test_nothing_moves_on_prior(page, address, kind, width):
         steps.press("Enter")
     else:
         page.get_by_text(kind, exact=True).first.click()
-        page.get_by_role("spinbutton", name="Steps").wait_for(state="detached")  # the other form is gone
+        page.get_by_role("spinbutton", name="Steps").wait_for(state="detached")
+        page.wait_for_function(  # the other form is gone
+            "() => document.querySelectorAll('input[aria-label=Seed]').length === 1", polling=100
+        )
         seed = page.get_by_role("spinbutton", name="Seed")
         seed.fill(str(width))
         seed.press("Enter")
