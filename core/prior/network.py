@@ -109,10 +109,10 @@ PRESETS: dict[str, NetworkConfig] = {
     "base": NetworkConfig(  # 27 M parameters: trained on a GPU, used anywhere
         channels=(64, 128, 256), blocks=(2, 2, 3), fine_channels=32, embed=256, surrounds=2, guided=True
     ),
-    "tiny": NetworkConfig(  # 1.2 M parameters: for experiments, such as what an input is worth
+    "tiny": NetworkConfig(  # 1.1 M parameters: for experiments, such as what an input is worth
         channels=(16, 32, 64), blocks=(1, 1, 2), fine_channels=8, fine_blocks=1, embed=64, guided=True
     ),
-    "slices": NetworkConfig(  # of single slices, as Chung et al. 2022 (DiffusionMBIR) and 2023 (DDS) take: to compare with
+    "slices": NetworkConfig(  # 1.7 M parameters: of single slices, as Chung et al. 2022 (DiffusionMBIR) and 2023 (DDS) take: to compare with
         patch_size=128, flat=True, channels=(32, 64, 128), blocks=(1, 2, 2), surrounds=0, use_context=False
     ),
     "coarse": NetworkConfig(  # 4.4 M parameters: for voxels of more than a centimetre, of which a tile holds a body
