@@ -55,8 +55,8 @@ def work(
     store: RunStore,
     live: Live,
     tell: Callable[[str], None],
-    resume: Checkpoint | None = None,
-    load: Callable[[], PatchPrior] = shared_prior,
+    resume: Checkpoint | None,
+    load: Callable[[], PatchPrior],
 ) -> Done:
     """Carry out a run, or go on with it: `live` is told of every step, `tell` of what takes long before the first."""
     if isinstance(config, RunConfig):
