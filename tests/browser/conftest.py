@@ -1,9 +1,12 @@
 """The app in a real browser: a server on a free port with a store of its own, and Chromium."""
 
+import time
+
 import pytest
 
 from tests.browser.screenshots import keep
 from tests.browser.server import FLAGS, chromium, serve
+from tests.browser.visits import Log
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +42,7 @@ def page(browser, address, request):
     """A fresh visitor on the first page; fails the test on a script error or a request to the outside."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
     page = context.new_page()
+    log = Log(page)
     page.set_default_timeout(180_000)  # patient: the machine may be busy
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -51,5 +55,6 @@ def page(browser, address, request):
     yield page
     if getattr(request.node, "failed", False):
         keep(page, f"failed-{request.node.originalname}")
+        print(f"{time.time():.2f} failed at {page.url}", *log.lines, sep="\n")
     context.close()
     assert wrong == []

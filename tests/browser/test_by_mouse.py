@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.browser.screenshots import keep
+from tests.browser.visits import follow
 
 pytestmark = pytest.mark.browser
 
@@ -33,8 +34,8 @@ def wait_for_pixels(page):
 
 
 def open_page(page, name):
-    page.get_by_test_id("stSidebarNav").get_by_text(name, exact=True).click()
-    page.get_by_role("heading", level=1, name=name).wait_for()
+    link = page.get_by_test_id("stSidebarNav").get_by_text(name, exact=True)
+    follow(link, page.get_by_role("heading", level=1, name=name))
 
 
 @pytest.mark.parametrize("begin", ["Home", "Compare"])

@@ -6,6 +6,7 @@ from pages.ui import shell
 from pages.ui.lessons import LESSONS
 from tests.browser.screenshots import keep
 from tests.browser.test_by_mouse import wait_for_pixels
+from tests.browser.visits import follow
 
 pytestmark = pytest.mark.browser
 
@@ -18,8 +19,9 @@ def test_a_lesson_leads_to_its_pictures_and_back_to_the_challenge(page, address)
     wait_for_pixels(page)
     page.get_by_text("FBP (no filter)").first.wait_for()
     keep(page, "lesson-compared")
-    page.get_by_role("link", name="Back to the lesson").click()
-    page.get_by_role("heading", name="Why filtered").wait_for()
+    follow(
+        page.get_by_role("link", name="Back to the lesson"), page.get_by_role("heading", name="Why filtered")
+    )
     page.get_by_text("Answer", exact=True).click()
     page.get_by_text("the ramp multiplies by |f|").wait_for()
     keep(page, "lesson")
@@ -48,8 +50,9 @@ def test_the_lesson_on_cone_artefacts_shows_the_discs_from_the_side(page, addres
     page.get_by_role("button", name="axial").click()  # by hand, and it stays
     page.wait_for_function("() => !location.search.includes('plane')", polling=100)
     pressed("axial").wait_for()
-    page.get_by_role("link", name="Back to the lesson").click()
-    page.get_by_role("button", name="Compare FDK with the truth").click()
+    again = page.get_by_role("button", name="Compare FDK with the truth")
+    follow(page.get_by_role("link", name="Back to the lesson"), again)
+    again.click()
     pressed("coronal").wait_for()  # the lesson shows what it is about once more
     page.reload()
     pressed("coronal").wait_for()
