@@ -57,11 +57,12 @@ def choose(scan: ScanConfig, runs: list[Run]) -> list[Run]:
                 newest.setdefault(run.config.method, run.id)
         chosen = sorted(newest.values(), key=lambda r: known[r].created)[:MOST]
     state.fill({"compare": chosen}, overwrite=True)
+    mixed = any(run.config.scan != scan for run in runs)
     st.multiselect(
         "Runs",
         list(known),
         key=state.field("compare"),
-        format_func=lambda r: words.run_words(known[r], scan),
+        format_func=lambda r: words.run_words(known[r], scan, mixed=mixed),
         max_selections=MOST,
         on_change=lambda: state.set_compared(state.value("compare")),
         help="All runs of this volume on this grid, of other scans too. Left empty: the newest of each method.",

@@ -159,13 +159,15 @@ def method_label(method: str) -> str:
     return METHODS[method].label if method in METHODS else method
 
 
-def run_words(run: Run, scan: ScanConfig) -> str:
-    """A run in a list; of its scan what differs from the current one."""
+def run_words(run: Run, scan: ScanConfig, *, mixed: bool = False) -> str:
+    """A run in a list; of its scan what differs from the current one, which is named in a list of several scans."""
     other, extra = run.config.scan, params_words(run.config.method, run.config.params)
     parts = [f"{method_label(run.config.method)} ({extra})" if extra else method_label(run.config.method)]
     if other != scan:
         same = replace(other, num_views=scan.num_views, photons=scan.photons) == scan
         parts.append(f"{other.num_views} views, {dose_words(other.photons)}" if same else scan_words(other))
+    elif mixed:
+        parts.append("current scan")
     return " · ".join(parts)
 
 

@@ -1,12 +1,13 @@
 """The prior against total variation at its best, on held-out volumes: the tables of the model card.
 
-    python -m tests.bench.prior FOLDER [--volumes NAME,NAME] [--settings NAME,NAME] [--prior FILE] \
+    python -m tests.bench.prior FOLDER [--volumes NAME,phantom:NAME] [--settings NAME,NAME] [--prior FILE] \
         [--without context|surround|guide|coordinates] [--set NAME=VALUE] [--samples N] [--grid ZxYxX]
 
 Grid 64 x 128 x 128 if no other is asked for, of at most as many slices as the volume has; scans simulated from the volumes at
 their own resolution. Total variation is run at several
 weights and the one with the best PSNR is reported, per volume and setting; the prior runs with its defaults: once, and
-with `--samples 4` also four times, of which the mean is judged.
+with `--samples 4` also four times, of which the mean is judged. Volumes may be phantoms, too (phantom:head), which are like
+nothing that it was trained on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +24,8 @@ from core.prior.denoiser import PatchPrior
 from core.prior.files import DEFAULT, load_prior
 from core.reconstruct.methods import make_params, reconstruct
 from core.runs.config import ScanConfig
-from core.runs.prepare import scan_volume
+from core.runs.prepare import scan_volume, source_volume
 from core.runs.prior import INPUTS
-from core.scan.library import load_volume
 from core.volume import Shape
 
 VOLUMES = ("popi_4dct_phase00", "lidc_idri_0293", "lung_petct_dx_a0001")
@@ -58,12 +59,12 @@ class Row(NamedTuple):
 
 
 def measure(
-    path: Path, setting: str, prior: PatchPrior, params: dict[str, Any], grid: Shape = GRID, samples: int = 1
+    source: str, setting: str, prior: PatchPrior, params: dict[str, Any], grid: Shape = GRID, samples: int = 1
 ) -> dict[str, Row]:
     """Total variation at its best weight, the prior, and the mean of its samples if there are several."""
-    volume = load_volume(path)
-    grid = (min(grid[0], volume.shape[0]), *grid[1:])
-    prepared = scan_volume(volume, ScanConfig(source=str(path), grid=grid, **SETTINGS[setting]))
+    scan = ScanConfig(source=source, grid=grid, **SETTINGS[setting])
+    volume = source_volume(scan)
+    prepared = scan_volume(volume, replace(scan, grid=(min(grid[0], volume.shape[0]), *grid[1:])))
     tried = [("tv", "tv", {"lam": lam}) for lam in WEIGHTS] + [("diffusion", "diffusion", params)]
     if samples > 1:
         tried.append(("samples", "diffusion", params | {"num_samples": samples}))
@@ -112,9 +113,10 @@ def main() -> None:
     )
     print("|---" * (9 if n > 1 else 7) + "|")
     for volume in arguments.volumes.split(","):
-        path = next(arguments.folder.glob(f"{volume}.*"))
+        phantom = volume.startswith("phantom:")
+        source = volume if phantom else str(next(arguments.folder.glob(f"{volume}.*")))
         for setting in arguments.settings.split(","):
-            rows = measure(path, setting, prior, params, arguments.grid, n)
+            rows = measure(source, setting, prior, params, arguments.grid, n)
             tv, ours, mean = rows["tv"], rows["diffusion"], rows.get("samples")
             print(
                 f"| `{volume}` | {setting} | {tv} | {ours} | {ours.psnr - tv.psnr:+.2f} | {ours.passes} "

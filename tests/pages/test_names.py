@@ -1,6 +1,7 @@
 """Runs that stand beside each other are told apart by what differs between them, and by nothing else."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from core.runs.config import RunConfig, ScanConfig
 from pages.ui.lessons import LESSONS
 from pages.ui.names import short_names
+from pages.ui.words import run_words
 
 PARALLEL = ScanConfig("phantom:thorax:0", (64, 128, 128), num_views=60)
 CONE = replace(PARALLEL, beam="cone", angle_range=360.0)
@@ -113,3 +115,10 @@ def test_no_two_names_are_alike_and_what_all_have_is_not_mentioned(configs):
 def test_runs_of_a_lesson_are_told_apart_without_numbers(name):
     for step in LESSONS[name].steps:
         assert not any(told.endswith(")") for told in short_names(step.runs))
+
+
+def test_the_current_scan_is_named_in_a_list_that_has_others_too():
+    run = SimpleNamespace(config=RunConfig(PARALLEL, "sirt"))
+    assert run_words(run, PARALLEL) == run_words(run, PARALLEL, mixed=True).removesuffix(" · current scan")
+    other = replace(PARALLEL, num_views=20)
+    assert run_words(run, other) == run_words(run, other, mixed=True)  # told by what differs
