@@ -18,10 +18,11 @@ method_form.fill(run.config if run else None)
 controls, pictures = st.columns([1, 3], gap="large")
 with controls:
     method = method_form.choose(pg)
+    actions = st.container()  # above the parameters, of which a small screen does not show the last
     params = method_form.choose_params(method)
+with actions:
     config = RunConfig(scan, method, params)
-    instant = method in FAST_METHODS
-    if instant:
+    if method in FAST_METHODS:
         st.caption("Quick enough to follow every change at once.")
         live.submit(config)
     elif st.button(
@@ -33,8 +34,12 @@ with controls:
     ):
         state.add_compared(live.submit(config))
     run = engine.known_run(state.run_id())
-    if run is not None and st.button(
-        "Compare runs", key="to_compare", width="stretch", help="All runs of this scan side by side."
+    if st.button(
+        "Compare runs",
+        key="to_compare",
+        width="stretch",
+        disabled=run is None,  # there all the same, so that nothing moves once there is a run
+        help="All runs of this scan side by side.",
     ):
         st.switch_page(shell.COMPARE)
 
