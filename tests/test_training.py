@@ -85,6 +85,23 @@ def test_patches_are_rarely_of_air_alone():
     assert 0 < air < 0.9 * alone
 
 
+def test_volumes_amid_air_fill_whole_tiles_and_are_not_mirrored():
+    hu = np.full((24, 40, 40), 50, np.int16)  # of 2 mm: 40 to 27 voxels of 2 to 3 mm
+    config = replace(CONFIG.data, air=1.0)
+    source = PatchSource([Scan("block", hu, (3.0, 2.0, 2.0))], config, network=TINY, volumes=4, crops=2)
+    for slot in range(config.pool):
+        volume, voxel_size = source._resampled(slot, 0)
+        p = TINY.patch_size
+        assert volume.shape[1] % p == volume.shape[2] % p == 0
+        inside = (volume[0] > 1).nonzero()
+        assert (
+            len(inside) == min(volume.shape[1], round(80 / voxel_size[1])) ** 2
+        )  # all of it, or as much as there is room for
+        middle = inside.double().mean(0) + 0.5
+        assert (middle - torch.tensor(volume.shape[1:]) / 2).abs().max() <= 0.5
+        assert float(volume.min()) in (0.0, volume.max())  # air, where it does not fill the tiles
+
+
 def test_patches_of_drafts_carry_the_errors_of_the_draft(scans, generator):
     """At patches' own scale: what was added is a share of the draft's error, and white noise of at most that size."""
     clean = scans[0].hu

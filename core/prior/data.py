@@ -19,11 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from core.prior.denoiser import Context, network_inputs
 from core.prior.network import NetworkConfig
 from core.prior.patches import Device, PatchGrid, cut, offset_steps
-from core.volume import Triple, area_average
+from core.volume import Shape, Triple, area_average
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,7 @@ class DataConfig:
     sigma_wide: float = 0.25  # share of levels drawn log-uniform from 1 to sigma_max instead
     sigma_max: float = 40.0
     slab: float = 0.5  # a volume is cropped along z to a random share of at least this
+    air: float = 0.0  # share of volumes put amid air on whole tiles, in plane: else tiles beyond an edge show it mirrored
     drop: float = 0.05  # share of volumes shown without context, surround, guide or coordinates, each
     pool: int = 48  # resampled volumes kept
     refresh: int = 4  # steps after which one of them is replaced
@@ -68,6 +70,7 @@ class DataConfig:
     draft_share: float = 0.6  # share of patches that come from drafts, if there are any
 
 
+AIR_HU = -1000
 SIGMA_LEAST = 0.004  # below it there is nothing to learn
 CANDIDATES = 2  # places drawn for each patch
 
@@ -265,6 +268,8 @@ class PatchSource:
         data = area_average(native_hu, (nz, ny, nx))
         if rng.random() < 0.5:
             data = data.flip(2)  # left-right: the coordinates are those of the mirrored place
+        if config.air and rng.random() < config.air:
+            data = _amid_air(data, self.network.tile)
         voxel_size = (size[0] / nz, size[1] / ny, size[2] / nx)
         return data.round().to(torch.int16), voxel_size
 
@@ -279,6 +284,15 @@ class PatchSource:
             even = finer[:, : ny // 2 * 2, : nx // 2 * 2].reshape(nz, ny // 2, 2, nx // 2, 2)
             self._halves[key] = even.mean((2, 4), dtype=np.float32).round().astype(np.int16)
         return self._halves[key]
+
+
+def _amid_air(hu: Tensor, tile: Shape) -> Tensor:
+    """hu (z, y, x) in the middle of as many whole tiles, in plane, as come nearest to its size: air about it, or less of it."""
+    ends = []
+    for n, p in zip(hu.shape[:0:-1], tile[:0:-1], strict=True):  # x, y
+        missing = max(1, round(n / p)) * p - n
+        ends += [missing // 2, missing - missing // 2]
+    return functional.pad(hu, ends, value=AIR_HU)
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
