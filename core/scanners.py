@@ -119,14 +119,14 @@ SCANNERS: dict[str, Scanner] = {
         det_offset=(0.0, 148.0),
     ),
     "dental": Scanner(
-        "Dental CBCT (typical)",
+        "Dental CBCT",
         "cone",
-        490.0,
+        500.0,
         700.0,
-        math.radians(200),
-        300,
-        "No single device and no published one: round numbers that are usual for the class, which is described by "
-        "Pauwels et al. 2015, Technical aspects of dental CBCT: state of the art, Dentomaxillofac. Radiol. 44(1).",
+        2 * math.pi,
+        360,
+        "500 and 700 mm, 360 views over 360 degrees, as the dental scans in Liu et al. 2024, Geometry-aware attenuation "
+        "learning for sparse-view CBCT reconstruction, IEEE Trans. Med. Imaging, doi:10.1109/TMI.2024.3473970.",
         object_size=220.0,
     ),
     "micro": Scanner(

@@ -8,6 +8,7 @@ import torch
 from core import ConeBeam, ParallelBeam, Projector, VolumeGeometry
 from core.geometry import Views
 from core.projector import best_backend
+from core.projector.cuda import TomosipoOperator
 from core.projector.joseph import JosephOperator
 from core.scan import SPHERES, phantom, sphere_line_integrals
 
@@ -199,9 +200,23 @@ def test_a_cuda_device_is_used_by_what_works_there(missing, best, monkeypatch, r
     for module in ("cuda", "triton_joseph"):
         reason = f"No {module}." if module in missing else None
         monkeypatch.setattr(f"core.projector.{module}.why_not", lambda reason=reason: reason)
-    assert best_backend() == best
+    vg = VolumeGeometry((4, 8, 8))
+    assert best_backend(ParallelBeam.circular(vg, num_views=3).views()) == best
     warned = [str(w.message) for w in recwarn]
     if best == "joseph":  # the device lies idle: said with both reasons
         assert warned == ["No triton_joseph. No cuda. The CPU projector is used."]
     else:
         assert not warned
+
+
+def test_tomosipo_is_not_used_for_rays_that_it_gets_wrong(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("core.projector.cuda.why_not", lambda: None)
+    monkeypatch.setattr("core.projector.triton_joseph.why_not", lambda: "No Triton.")
+    vg = VolumeGeometry((4, 8, 8))
+    tilted = ParallelBeam.circular(vg, num_views=3, tilt=0.3).views()
+    with pytest.warns(UserWarning, match="ASTRA is 3 % off"):
+        assert best_backend(tilted) == "joseph"
+    with pytest.raises(ValueError, match="rays are tilted"):
+        TomosipoOperator(vg, tilted)
+    assert best_backend(ConeBeam.circular(vg, num_views=3).views()) == "tomosipo"  # no such rays

@@ -44,19 +44,19 @@ BACKENDS: dict[str, Callable[[VolumeGeometry, Views], Backend]] = {
 }
 
 
-def best_backend() -> str:
-    """The fastest projector that works here; warns where a CUDA device lies idle."""
+def best_backend(views: Views) -> str:
+    """The fastest projector that works here and with these rays; warns where a CUDA device lies idle."""
     if not torch.cuda.is_available():
         return "joseph"
     from core.projector import cuda, triton_joseph
 
-    reasons = []
-    for name, why_not in (("triton", triton_joseph.why_not), ("tomosipo", cuda.why_not)):
-        reason = why_not()
-        if reason is None:
-            return name
-        reasons.append(reason)
-    warnings.warn(f"{' '.join(reasons)} The CPU projector is used.", stacklevel=3)
+    no_triton = triton_joseph.why_not()
+    if no_triton is None:
+        return "triton"
+    no_tomosipo = cuda.why_not() or cuda.unsuited(views)
+    if no_tomosipo is None:
+        return "tomosipo"
+    warnings.warn(f"{no_triton} {no_tomosipo} The CPU projector is used.", stacklevel=3)
     return "joseph"
 
 
@@ -84,8 +84,8 @@ class Projector:
                 f"unknown projector backend {backend!r}; known are {sorted(BACKENDS)} and 'auto'."
             )
         self.vg, self.pg = vg, pg
-        self.backend = best_backend() if backend == "auto" else backend
         views = pg if isinstance(pg, Views) else pg.views()
+        self.backend = best_backend(views) if backend == "auto" else backend
         self._operator = BACKENDS[self.backend](vg, views)
         self.domain_shape: Shape = vg.shape
         self.range_shape: Shape = (views.det_shape[0], views.num_views, views.det_shape[1])

@@ -30,6 +30,12 @@ def why_not() -> str | None:
     return None if astra.use_cuda() else "The astra-toolbox that is installed was built without CUDA."
 
 
+def unsuited(views: Views) -> str | None:
+    """Why ASTRA is not to be trusted with these rays, in a sentence; None = it is."""
+    tilted = not views.cone and np.abs(views.source[:, 0]).max() > 1e-6 * np.abs(views.source).max()
+    return "ASTRA is 3 % off where parallel rays are tilted." if tilted else None
+
+
 class TomosipoOperator:
     """A and its transpose on CUDA tensors, float32, without copies.
 
@@ -41,7 +47,7 @@ class TomosipoOperator:
     device = torch.device("cuda")
 
     def __init__(self, vg: VolumeGeometry, views: Views) -> None:
-        reason = why_not()
+        reason = why_not() or unsuited(views)
         if reason is not None:
             raise ValueError(f"the projector 'tomosipo' cannot run here: {reason} Use backend='joseph'.")
         import tomosipo

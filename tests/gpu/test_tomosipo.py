@@ -11,12 +11,7 @@ from tests.gpu.conftest import adjoint_error, smooth
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(why_not() is not None, reason=why_not() or "")]
 
 
-OFF = pytest.mark.xfail(reason="ASTRA is 3 % off where parallel rays are tilted", strict=True)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=OFF if name == "parallel tilted" else ()) for name in SCANS]
-)
+@pytest.mark.parametrize("name", [name for name in SCANS if name != "parallel tilted"])  # refused
 def test_same_line_integrals_as_on_the_cpu(name):
     vg = VolumeGeometry((20, 24, 28), (2.0, 1.5, 1.0), (1.0, -2.0, 3.0))
     pg = SCANS[name](vg)
