@@ -22,7 +22,7 @@ if not chosen:
         shell.RECONSTRUCT,
     )
 comparison.comparison(scan, chosen)
-compare_gallery.gallery(scan, runs, chosen, comparison.MOST)
+compare_gallery.gallery(scan, runs, chosen)
 with st.expander("Download"):
     compare_files.downloads(scan, [engine.known_run(run.id) or run for run in chosen])
     share.downloads(scan, chosen)

@@ -11,11 +11,12 @@ from torch import Tensor
 from core import errors
 from core.errors import CalibrationBin
 from core.runs.config import ScanConfig
-from pages.ui import engine, error_figures
+from pages.ui import engine, error_figures, figures
+from pages.ui.colours import Line
 
 NUM_BINS = 81  # odd: the middle one lies about no error
-Named = Sequence[tuple[str, str, str]]
-"""(name, colour, id) of the runs that are there."""
+Named = Sequence[tuple[str, Line, str]]
+"""(name, line, id) of the runs that are there."""
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -50,7 +51,7 @@ def histogram(scan: ScanConfig, runs: Named) -> None:
     """How many voxels are off by how much."""
     limit = max((_extent(scan, run_id) for *_, run_id in runs), default=1.0)
     limit = math.ceil(max(limit, 10.0) / 10) * 10
-    found = [(name, colour, *_histogram(scan, run_id, limit)) for name, colour, run_id in runs]
+    found = [(name, line, *_histogram(scan, run_id, limit)) for name, line, run_id in runs]
     _chart(error_figures.histogram(found), "errors", "Share of voxels by their error")
     st.caption(
         "Narrow is good; to the left of 0 the run is too dark, to the right too bright. Larger errors than shown "
@@ -60,10 +61,10 @@ def histogram(scan: ScanConfig, runs: Named) -> None:
 
 def calibration(scan: ScanConfig, runs: Named) -> None:
     """Whether the deviation of a run's samples tells how wrong their mean is."""
-    found = [(name, colour, _calibration(scan, run_id)) for name, colour, run_id in runs]
-    known = [(name, colour, bins) for name, colour, bins in found if bins]
+    found = [(name, line, _calibration(scan, run_id)) for name, line, run_id in runs]
+    known = [(name, line, bins) for name, line, bins in found if bins]
     if not known:
-        with st.container(height=error_figures.HEIGHT, border=True):
+        with st.container(height=figures.HEIGHT, border=True):
             st.markdown(
                 "**None of these runs predicts its own error.** Run diffusion with two samples or more on "
                 "Reconstruct: they differ where they are not sure."
@@ -81,7 +82,7 @@ def spectrum(scan: ScanConfig, runs: Named) -> None:
     if min(engine.grid_of(scan)[1:]) < 4:
         st.markdown("**A spectrum needs slices of 4 × 4 voxels or more.** Choose a finer grid on Acquire.")
         return
-    found = [(name, colour, *_spectrum(scan, run_id)) for name, colour, run_id in runs]
+    found = [(name, line, *_spectrum(scan, run_id)) for name, line, run_id in runs]
     _chart(error_figures.spectrum(found), "spectrum", "Noise power spectrum of the error")
     st.caption(
         "Noise power spectrum of the error in axial slices. Left: broad shades and streaks. Right: grain and "

@@ -17,15 +17,13 @@ MOST = 12
 """Pictures of one method: the newest."""
 
 
-def gallery(scan: ScanConfig, runs: Sequence[Run], chosen: Sequence[Run], most: int) -> None:
+def gallery(scan: ScanConfig, runs: Sequence[Run], chosen: Sequence[Run]) -> None:
     """The finished ones of these runs, newest first, method by method.
 
     Parameters
     ----------
     chosen : sequence of Run
         Those that are compared.
-    most : int
-        How many can be compared.
     """
     shelf = st.expander("All runs of this volume, by method", key="compare.gallery", on_change="rerun")
     if not shelf.open:
@@ -41,10 +39,10 @@ def gallery(scan: ScanConfig, runs: Sequence[Run], chosen: Sequence[Run], most: 
         for first in range(0, len(named), ACROSS):
             for place, (run, name) in zip(st.columns(ACROSS), named[first : first + ACROSS], strict=False):
                 with place:
-                    _one(run, name, scan, run.id in here, full=len(here) >= most, chosen=here)
+                    _one(run, name, scan, run.id in here, chosen=here)
 
 
-def _one(run: Run, name: str, scan: ScanConfig, shown: bool, *, full: bool, chosen: list[str]) -> None:
+def _one(run: Run, name: str, scan: ScanConfig, shown: bool, *, chosen: list[str]) -> None:
     picture = engine.picture(run.id)
     told = words.run_words(run, scan)
     if picture is not None:
@@ -56,7 +54,7 @@ def _one(run: Run, name: str, scan: ScanConfig, shown: bool, *, full: bool, chos
     st.button(
         "Leave out" if shown else "Add",
         key=f"gallery.{run.id}",
-        disabled=(full and not shown) or (shown and not others),
+        disabled=shown and not others,
         on_click=state.set_compared,
         args=(others if shown else [*chosen, run.id],),
         width="stretch",

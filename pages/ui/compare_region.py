@@ -12,6 +12,7 @@ from core.regions import SHELL, Region, region_quality
 from core.runs.config import ScanConfig
 from core.volume import Triple, Volume, VolumeGeometry
 from pages.ui import engine, state, words
+from pages.ui.colours import Line
 
 KINDS = {"sphere": "Sphere", "box": "Box"}
 _KIND, _SIZE = "region.kind", "region.size"
@@ -44,8 +45,8 @@ def controls() -> None:
     )
 
 
-def table(scan: ScanConfig, runs: Sequence[tuple[str, str, str]], region: Region) -> None:
-    """Mean, deviation, contrast and likeness of the reference and of each run (name, colour, id)."""
+def table(scan: ScanConfig, runs: Sequence[tuple[str, Line, str]], region: Region) -> None:
+    """Mean, deviation, contrast and likeness of the reference and of each run (name, line, id)."""
     reference = engine.reference(scan).result()
     volumes: list[tuple[str, Volume]] = [("Reference", reference)]
     volumes += [(name, engine.result_volume(run_id)) for name, _, run_id in runs]
@@ -69,6 +70,7 @@ def table(scan: ScanConfig, runs: Sequence[tuple[str, str, str]], region: Region
         pd.DataFrame(rows),
         hide_index=True,
         key="region_numbers",
+        height="content",
         placeholder="–",
         column_config={
             "Mean": column.NumberColumn(format="%.0f HU", help="Of the voxels in the region."),

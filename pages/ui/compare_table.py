@@ -34,6 +34,7 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: ScanConfig) -> None:
         _marked(pd.DataFrame(rows)),
         hide_index=True,
         key="numbers",
+        height="content",
         placeholder="–",  # of runs that are not done
         column_config={
             "PSNR": column.NumberColumn(format="%.2f dB", help=words.MEASURES["PSNR"]),

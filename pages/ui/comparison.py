@@ -16,9 +16,8 @@ from pages.ui.compare_table import table
 from pages.ui.names import short_names
 from pages.ui.viewer import Shown, viewer, waiting, window_for
 
-MOST = 7
-"""Runs in one comparison."""
 POLL = 2.0  # seconds: several volumes and a plot are sent and drawn each time, on the cores that compute
+EASY = 8  # volumes; more of them are sent as much less often
 MIDDLE: Triple = (0.5, 0.5, 0.5)
 LATER = "shown when it is done"
 LINE, REGION = "Line", "Region"
@@ -55,7 +54,7 @@ def choose(scan: ScanConfig, runs: list[Run]) -> list[Run]:
         for run in runs:
             if run.config.scan == scan:
                 newest.setdefault(run.config.method, run.id)
-        chosen = sorted(newest.values(), key=lambda r: known[r].created)[:MOST]
+        chosen = sorted(newest.values(), key=lambda r: known[r].created)
     state.fill({"compare": chosen}, overwrite=True)
     mixed = any(run.config.scan != scan for run in runs)
     st.multiselect(
@@ -63,7 +62,6 @@ def choose(scan: ScanConfig, runs: list[Run]) -> list[Run]:
         list(known),
         key=state.field("compare"),
         format_func=lambda r: words.run_words(known[r], scan, mixed=mixed),
-        max_selections=MOST,
         on_change=lambda: state.set_compared(state.value("compare")),
         help="All runs of this volume on this grid, of other scans too. Left empty: the newest of each method.",
     )
@@ -86,7 +84,9 @@ def comparison(scan: ScanConfig, runs: list[Run]) -> None:
     """The comparison; redraws itself while one of the runs works."""
     active = any(engine.progress(run).status in ACTIVE for run in runs)
     active = active or not engine.reference(scan).done()
-    st.fragment(_comparison, run_every=POLL if active else None)(scan, runs, active)
+    st.fragment(_comparison, run_every=POLL * max(1.0, len(runs) / EASY) if active else None)(
+        scan, runs, active
+    )
 
 
 def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
@@ -129,7 +129,11 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
         ]
         if look == LINE:
             there = [p for p in parts if p.kind == "volume" and not p.pending] if reference else []
-            _line([(p.name, told.get(p.name, colours.REFERENCE), p.hu) for p in there], geometry, cursor)
+            _line(
+                [(p.name, told.get(p.name, colours.Line(colours.REFERENCE)), p.hu) for p in there],
+                geometry,
+                cursor,
+            )
         elif reference is None or not done:
             st.caption("Shown as soon as the reference and one of the runs are there.")
         elif look == REGION:
@@ -181,7 +185,9 @@ def _look() -> str:
     return look or LINE
 
 
-def _line(lines: list[tuple[str, str, np.ndarray]], geometry: VolumeGeometry, cursor: Triple) -> None:
+def _line(
+    lines: list[tuple[str, colours.Line, np.ndarray]], geometry: VolumeGeometry, cursor: Triple
+) -> None:
     axis = st.segmented_control(
         "Values along a line through the crosshair",
         list(figures.AXES),

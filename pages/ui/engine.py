@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import gc
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import streamlit as st
 import torch
+from cachetools import LRUCache, cached
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from torch import Tensor
 
@@ -31,7 +33,15 @@ from core.volume import MU_WATER, Shape, Volume, VolumeGeometry, resample
 _lock = threading.Lock()
 _references: dict[tuple, Future[Volume]] = {}
 _expected: ScanConfig | None = None
+P = ParamSpec("P")
+R = TypeVar("R")
 _pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
+
+
+def kept(max_bytes: int, size: Callable[[Any], int]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Keep what a function returns, the latest of it, in so many bytes; larger things are made anew each time."""
+    lock = threading.Condition()
+    return cached(LRUCache(max_bytes, getsizeof=lambda found: size(found) + 1000), condition=lock)
 
 
 @st.cache_resource(show_spinner=False)
@@ -149,16 +159,16 @@ def progress(run: Run) -> Progress:
     return queue().progress(run.id)
 
 
-@st.cache_resource(max_entries=12, show_spinner=False)
+@kept(400_000_000, lambda volume: volume.data.nbytes)
 def result_volume(run_id: str) -> Volume:
     """The reconstruction of a finished run."""
     return store().result(run_id).volume
 
 
-@st.cache_resource(max_entries=12, show_spinner=False)
+@kept(600_000_000, lambda hu: hu.nbytes)
 def result_hu(run_id: str) -> np.ndarray:
     """The same, rounded to whole HU."""
-    return rounded(result_volume(run_id))
+    return rounded(store().result(run_id).volume)
 
 
 @st.cache_resource(max_entries=5000, show_spinner=False)
@@ -168,7 +178,7 @@ def picture(run_id: str) -> str | None:
     return None if found is None else "data:image/png;base64," + base64.b64encode(found).decode()
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@kept(300_000_000, lambda hu: 0 if hu is None else hu.nbytes)
 def result_std(run_id: str) -> np.ndarray | None:
     """The deviation of a finished run's samples in HU, where it has several."""
     std = result_std_hu(run_id)

@@ -15,13 +15,20 @@ from core.runs.sweep import MEASURED, VARIED
 from core.runs.sweep_plot import tick, ticks
 from core.volume import VolumeGeometry
 from pages.ui import colours
-from pages.ui.colours import COLOURS, REFERENCE
+from pages.ui.colours import COLOURS, REFERENCE, Line
 
 AXES = {"across (x)": 2, "front to back (y)": 1, "feet to head (z)": 0}
 
 LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
 """Above the curves: more lines of it take room from the plot instead of covering it."""
+HEIGHT = 300
+"""Of a plot beside a table."""
 _QUIET = {"margin": {"l": 0, "r": 8, "t": 8, "b": 0}, "hovermode": "x unified", "showlegend": True}
+
+
+def height_with(count: int) -> int:
+    """Pixels of a plot with so many lines: as many as before for the curves, however long the legend is."""
+    return HEIGHT + 20 * max(0, count // 2 - 3)
 
 
 _SERIES = {"psnr": ("PSNR [dB]", 1.0), "residual": ("Residual", 1.0), "sigma": ("Noise σ [HU]", 1000.0)}
@@ -115,15 +122,15 @@ def sweep(
     """
     figure = go.Figure()
     rows = [row for line in found.values() for row in line] + [{x: value} for value in planned]
-    chosen_colours = colours.of_runs([line[0]["method"] for line in found.values()])
-    for (name, line), colour in zip(found.items(), chosen_colours, strict=True):
+    told = colours.of_runs([line[0]["method"] for line in found.values()])
+    for (name, line), drawn in zip(found.items(), told, strict=True):
         known = [row for row in line if row[measure] is not None]
         figure.add_scatter(
             x=[tick(x, row[x]) if x == "photons" else row[x] for row in known],
             y=[row[measure] for row in known],
             name=name,
             mode="lines+markers",
-            line={"color": colour, "width": 2},
+            line=drawn.drawn(2),
             marker={
                 "opacity": 1,
                 "size": 10,
@@ -156,7 +163,7 @@ def sweep(
 
 
 def profiles(
-    volumes: Sequence[tuple[str, str, np.ndarray]],
+    volumes: Sequence[tuple[str, Line, np.ndarray]],
     geometry: VolumeGeometry,
     cursor: tuple[float, float, float],
     axis: int,
@@ -165,21 +172,25 @@ def profiles(
 
     Parameters
     ----------
-    volumes : (name, colour, HU (z, y, x))
+    volumes : (name, line, HU (z, y, x))
     cursor : fractions (z, y, x)
     axis : 0, 1 or 2
     """
     figure = go.Figure()
-    for name, colour, hu in volumes:
+    for name, line, hu in volumes:
         at: list[int | slice] = [min(n - 1, int(f * n)) for f, n in zip(cursor, hu.shape, strict=True)]
         at[axis] = slice(None)
         n = hu.shape[axis]
         place = (np.arange(n) + 0.5) / n * geometry.size[axis] - geometry.size[axis] / 2
-        line = {"color": colour, "width": 3 if colour == REFERENCE else 1.6}
         figure.add_scatter(
-            x=place, y=hu[tuple(at)], name=name, mode="lines", line=line, hovertemplate="%{y:.0f} HU"
+            x=place,
+            y=hu[tuple(at)],
+            name=name,
+            mode="lines",
+            line=line.drawn(3 if line.colour == REFERENCE else 1.6),
+            hovertemplate="%{y:.0f} HU",
         )
-    figure.update_layout(height=300, legend=LEGEND, uirevision="profile", **_QUIET)
+    figure.update_layout(height=height_with(len(volumes)), legend=LEGEND, uirevision="profile", **_QUIET)
     half = geometry.size[axis] / 2
     figure.update_xaxes(title="mm from the centre", zeroline=False, range=[-half, half])
     figure.update_yaxes(title="HU", zeroline=False)

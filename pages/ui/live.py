@@ -147,7 +147,7 @@ def _curve(run: Run[RunConfig]) -> None:
     if not now.points:
         return
     st.plotly_chart(
-        figures.steps(now.points, _planned(run), colour=colours.of_runs([run.config.method])[0]),
+        figures.steps(now.points, _planned(run), colour=colours.of_runs([run.config.method])[0].colour),
         key="steps",
         config={"displayModeBar": False},
         alt="PSNR, residual and noise level over the steps",

@@ -28,6 +28,7 @@ PLANES = ("axial", "coronal", "sagittal")
 DOWNLOAD = "download"
 _FORM = "form."
 _FILES = _FORM + "files."  # uploads cannot be assigned
+_MOST_NAMED = 200  # runs in an address: longer ones do not pass everywhere
 _SAFE = ("phantom:", "volume:")  # a link must not make the server open files of its own disk
 
 
@@ -85,7 +86,7 @@ def _restore() -> None:
     if st.query_params.get("run"):
         st.session_state.setdefault(_RUN, st.query_params["run"])
     if st.query_params.get("compare"):
-        st.session_state.setdefault(_COMPARED, tuple(st.query_params["compare"].split(",")[:8]))
+        st.session_state.setdefault(_COMPARED, tuple(st.query_params["compare"].split(",")[:_MOST_NAMED]))
     if st.query_params.get("prior"):
         st.session_state.setdefault(_PRIOR, tuple(st.query_params["prior"].split(",")[:4]))
     if st.query_params.get("plane") in PLANES:
@@ -115,7 +116,7 @@ def write_url() -> None:
     wanted = {
         "scan": None if chosen is None else _short(chosen),
         "run": run_id(),
-        "compare": ",".join(compared()) or None,
+        "compare": ",".join(compared()[:_MOST_NAMED]) or None,
         "prior": ",".join(prior_runs()) or None,
         "plane": plane() if plane() != PLANES[0] else None,
         "lesson": lesson(),

@@ -41,10 +41,11 @@ function panesOf(viewer) {
 const GAP = 6; // between panes
 const AROUND = 45; // pixels of a pane's caption and slider
 
-/** Columns, and the size of a picture: as many side by side as there is room for. */
+/** Columns, and the size of a picture: as many side by side as there is room for, up to four, and six where there are many. */
 function flowing({ root, scene, layout, current }, tall, full) {
   const width = root.clientWidth, count = current.length;
-  const fit = Math.max(1, Math.min(layout === 'swipe' || layout === 'flicker' ? 2 : 4, Math.floor(width / clamp(width / 3.9, 135, 200))));
+  const most = layout === 'swipe' || layout === 'flicker' ? 2 : count > 8 ? 6 : 4;
+  const fit = Math.max(1, Math.min(most, Math.floor(width / clamp(width / 3.9, 135, 200))));
   const rows = Math.ceil(count / fit), columns = Math.ceil(count / rows), across = (width - GAP * (columns - 1)) / columns;
   const cap = full ? (innerHeight - 110 - GAP * (rows - 1)) / rows - AROUND : scene.height * (rows > 1 ? 0.75 : 1);
   return { columns, across, height: Math.round(Math.min(cap, across * tall)) };

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.reconstruct.methods import METHODS
-from pages.ui.colours import COLOURS, REFERENCE, of_runs
+from pages.ui.colours import COLOURS, DASHES, REFERENCE, of_runs
 
 THEME = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())["theme"]
 # what eyes without red or green cones see: Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB
@@ -65,9 +65,16 @@ def test_a_method_has_its_colour_in_every_company():
 @pytest.mark.parametrize(
     "methods", [["fbp"] * 7, ["fbp", "fbp", "tv", "fbp", "sirt", "tv", "fbp"], list(METHODS)]
 )
-def test_as_many_runs_as_are_compared_have_colours_of_their_own(methods):
+def test_a_few_runs_have_colours_of_their_own(methods):
+    assert len({line.colour for line in of_runs(methods)}) == len(methods)
+    assert {line.dash for line in of_runs(methods)} == {"solid"}
+
+
+@pytest.mark.parametrize("methods", [["fbp"] * 20, [*METHODS, *METHODS, *METHODS]])
+def test_more_runs_than_colours_differ_by_their_dashes(methods):
     assert len(set(of_runs(methods))) == len(methods)
 
 
-def test_more_lines_than_colours_begin_again():
-    assert len(of_runs(["fbp"] * 20)) == 20
+def test_more_lines_than_can_be_told_apart_begin_again():
+    most = len(COLOURS) * len(DASHES)
+    assert len(of_runs(["fbp"] * (most + 5))) == most + 5

@@ -109,3 +109,42 @@ def test_the_gallery_puts_a_run_beside_the_others_and_takes_it_away(compare, sma
     assert compare.session_state["_compared"] == (run_id, other)
     compare.button(key=f"gallery.{other}").click().run()
     assert compare.session_state["_compared"] == (run_id,)
+
+
+def test_any_number_of_runs_is_compared_and_in_the_address(visit, small_scan, run_id, monkeypatch):
+    done = engine.store().result(run_id)
+    many = [engine.store().create(RunConfig(replace(small_scan, num_views=n), "fbp")) for n in range(20, 44)]
+    for other in many:
+        engine.store().save_result(other, done, None, "cpu")
+    shown = []
+    monkeypatch.setattr(comparison, "viewer", lambda parts, *args, **options: shown.extend(parts))
+    app = visit(compare=",".join(many))
+    app.switch_page(shell.COMPARE).run()
+    assert not app.exception
+    assert [p.name for p in shown] == ["Reference", *(f"FBP, {n} views" for n in range(20, 44))]
+    assert len(app.dataframe[0].value) == len(many)
+    assert app.query_params["compare"] in (",".join(many), [",".join(many)])
+
+
+def test_what_is_kept_in_memory_is_bounded_by_its_size():
+    made = []
+
+    @engine.kept(10_000, len)
+    def keep(name: str, size: int) -> bytes:
+        made.append(name)
+        return bytes(size)
+
+    for name, size in [
+        ("a", 3000),
+        ("a", 3000),
+        ("b", 3000),
+        ("a", 3000),
+        ("c", 3000),
+        ("a", 3000),
+        ("b", 3000),
+    ]:
+        assert len(keep(name, size)) == size
+    assert made == ["a", "b", "c", "b"]  # b had to go for c: a was asked for since
+    assert len(keep("large", 20_000)) == 20_000
+    assert keep("a", 3000)
+    assert made[-1] == "large"  # which drove nothing out
