@@ -52,7 +52,7 @@ with pictures:
         shell.stop()
     state.set_scan(scan, from_form=True)
     remarks = scan_check.remarks(volume, pg)
-    scan_view(scan, volume, pg, key="scan_view", truncated=any("Truncated" in r for r in remarks))
+    picture = st.container(key="scan_picture")  # is filled last: the numbers answer at once
     rows, columns = pg.det_shape
     facts = st.columns(4)
     facts[0].metric("Detector", f"{rows} × {columns}", help="Rows × columns of pixels.")
@@ -65,11 +65,15 @@ with pictures:
         st.warning(remark)
     if st.button("Reconstruct this scan", type="primary", help="On to the methods; the scan is kept."):
         st.switch_page(shell.RECONSTRUCT)
-    with st.expander("Look at the volume"):
-        viewer(
-            [Shown("Volume", engine.rounded(volume))],
-            volume.geometry,
-            key="acquire_volume",
-            window=window_for(source),
-            height=340,
-        )
+    shelf = st.expander("Look at the volume", key="acquire.volume", on_change="rerun")
+    if shelf.open:  # a volume is much to send with every change of the scan
+        with shelf:
+            viewer(
+                [Shown("Volume", engine.rounded(volume))],
+                volume.geometry,
+                key="acquire_volume",
+                window=window_for(source),
+                height=340,
+            )
+    with picture:
+        scan_view(scan, volume, pg, key="scan_view", truncated=any("Truncated" in r for r in remarks))

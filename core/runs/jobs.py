@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.progress import Tiles
+from core.reconstruct.memory import give_back
 from core.runs.carry_out import MOST_LOST, lost_word
 from core.runs.checkpoint import drop_checkpoint
 from core.runs.cluster import ClusterLane
@@ -202,6 +203,8 @@ class JobQueue:
                 over = [other for other, now in self._progress.items() if now.status not in ACTIVE]
                 for other in over[:-REMEMBERED]:
                     del self._progress[other]
+        if known.status not in ACTIVE:
+            give_back()  # the pictures of a run at work come and go in this process, too
 
     def _with_point(self, known: Progress, point: Point, event: dict) -> dict:
         """The event with the run's figures so far, and the time left at the pace of this stage."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from core.reconstruct.memory import give_back
 from core.reconstruct.methods import make_params, reconstruct
 from core.runs.carry_out import TROUBLE, carry_out, end
 from core.runs.checkpoint import has_checkpoint
@@ -90,6 +91,7 @@ class Worker:
     def _run(self, run_id: str) -> None:
         carry_out(self.store, run_id, say, lambda: self.wishes.get(run_id) or self.wishes.get("*"))
         make_room(self.store)
+        give_back()
 
 
 def warm_up() -> None:

@@ -159,13 +159,13 @@ def progress(run: Run) -> Progress:
     return queue().progress(run.id)
 
 
-@kept(400_000_000, lambda volume: volume.data.nbytes)
+@kept(300_000_000, lambda volume: volume.data.nbytes)
 def result_volume(run_id: str) -> Volume:
     """The reconstruction of a finished run."""
     return store().result(run_id).volume
 
 
-@kept(600_000_000, lambda hu: hu.nbytes)
+@kept(150_000_000, lambda hu: hu.nbytes)
 def result_hu(run_id: str) -> np.ndarray:
     """The same, rounded to whole HU."""
     return rounded(store().result(run_id).volume)
@@ -178,7 +178,7 @@ def picture(run_id: str) -> str | None:
     return None if found is None else "data:image/png;base64," + base64.b64encode(found).decode()
 
 
-@kept(300_000_000, lambda hu: 0 if hu is None else hu.nbytes)
+@kept(100_000_000, lambda hu: 0 if hu is None else hu.nbytes)
 def result_std(run_id: str) -> np.ndarray | None:
     """The deviation of a finished run's samples in HU, where it has several."""
     std = result_std_hu(run_id)

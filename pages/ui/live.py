@@ -15,8 +15,8 @@ from core.runs.run import ACTIVE, FINISHED, Run
 from pages.ui import colours, engine, figures, replays, shell, state, words
 from pages.ui.viewer import Shown, viewer, waiting, window_for
 
-POLL = 0.4  # seconds
-CURVE_POLL = 2.0  # of the figures: a plot takes the browser longer than the pictures
+POLL = 0.6  # seconds
+CURVE_POLL = 3.0  # of the figures: a plot takes the browser longer than the pictures
 HEIGHT = 400  # of the pictures
 STILL = {"queued": "in the queue", "running": "still running"}
 BAR = "run_bar"  # page.css gives it its height

@@ -1,0 +1,116 @@
+"""What a pass of the prior must cost on this device, and what it does cost.
+
+    python -m tests.bench.roofline [--priors base,small] [--grid 64x128x128]
+
+Operations of a tile are counted, the fewest bytes too: weights once for a batch of tiles, and each convolution's inputs and outputs once.
+The device's speed is measured by products of large matrices and by a copy in memory. The longer of operations over speed and
+bytes over bandwidth is the floor; beside it stands what a batch of tiles takes, all told: smoothing, cutting, and the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from core.prior.denoiser import PatchPrior
+from core.prior.files import load_prior
+from core.prior.patches import PatchGrid
+from tests.bench.prior import shape_of
+
+SECONDS = 1.0  # of one measurement, at least
+
+
+def seconds(f: Callable[[], object], device: torch.device) -> float:
+    """Of one call, the quickest of those that fit into `SECONDS`; the first is excluded."""
+
+    def timed() -> float:
+        began = time.perf_counter()
+        f()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    timed()
+    times = [timed()]
+    while sum(times) < SECONDS:
+        times.append(timed())
+    return min(times)
+
+
+def speed(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+    """Operations a second in products of large matrices, and bytes a second read and written by a copy."""
+    n = 8192 if device.type == "cuda" else 2048
+    a = torch.ones(n, n, device=device, dtype=dtype)
+    block = torch.ones(2**28 if device.type == "cuda" else 2**26, device=device)
+    other = torch.empty_like(block)
+    return 2 * n**3 / seconds(lambda: a @ a, device), 8 * block.numel() / seconds(
+        lambda: other.copy_(block), device
+    )
+
+
+@contextmanager
+def touched(model: nn.Module) -> Iterator[list[int]]:
+    """Elements that the convolutions of the model read and write while this lasts."""
+    counts = [0]
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        counts[0] += inputs[0].numel() + output.numel()
+
+    hooks = [
+        m.register_forward_hook(count)
+        for m in model.modules()
+        if any(p.dim() == 5 for p in m.parameters(recurse=False))
+    ]
+    yield counts
+    for hook in hooks:
+        hook.remove()
+
+
+def row(name: str, device: torch.device, grid: tuple[int, int, int]) -> None:
+    prior = load_prior(name, device)
+    tile, config = prior.config.tile, prior.config
+    batch = torch.zeros(prior.tile_batch, config.num_inputs, *tile, device=device)
+    tiles = len(PatchGrid(grid, tile))
+    for bf16 in (False, True):
+        chosen = PatchPrior(prior.model, bf16=bf16, tile_batch=prior.tile_batch)
+        with FlopCounterMode(display=False) as counter, touched(prior.model) as counts:
+            chosen.denoise_tiles(batch[:1], 0.1, 0.1)
+        size = 2 if bf16 else 4
+        weights = sum(p.numel() for p in prior.model.parameters()) / prior.tile_batch
+        operations, traffic = counter.get_total_flops(), size * (counts[0] + weights)
+        rate, bandwidth = speed(device, torch.bfloat16 if bf16 else torch.float32)
+        floor = max(operations / rate, traffic / bandwidth)
+        found = seconds(partial(chosen.denoise_tiles, batch, 0.1, 0.1), device) / len(batch)
+        print(
+            f"| `{name}` | {'bfloat16' if bf16 else 'float32'} | {operations / 1e9:.1f} GFLOP | {traffic / 1e6:.0f} MB "
+            f"| {rate / 1e9:.0f} GFLOP/s | {bandwidth / 1e9:.1f} GB/s | {1e3 * operations / rate:.1f} ms | {1e3 * traffic / bandwidth:.1f} ms "
+            f"| {1e3 * found:.1f} ms | {found / floor:.1f} | {tiles * floor:.1f} s | {tiles * found:.1f} s |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--priors", default="base,small")
+    parser.add_argument("--grid", default=(64, 128, 128), type=shape_of, metavar="ZxYxX")
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    print(
+        "| prior | in | a tile | reads and writes | matrices | memory | floor: operations | floor: memory "
+        "| a tile takes | over the floor | a pass, floor | a pass |"
+    )
+    print("|---" * 12 + "|")
+    for name in arguments.priors.split(","):
+        with torch.inference_mode():
+            row(name, device, arguments.grid)
+
+
+if __name__ == "__main__":
+    main()

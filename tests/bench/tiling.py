@@ -1,0 +1,75 @@
+"""Tiles that start elsewhere in each pass, against tiles that always lie in the same places.
+
+    python -m tests.bench.tiling VOLUME [--views 20] [--steps 5] [--seeds 3] [--prior FILE]
+
+Prints the PSNR of the reconstruction (64 x 128 x 128, parallel beam, simulated at the volume's own resolution) and its seams: how much the error
+jumps from voxel to voxel across the borders of the fixed tiles, relative to its jumps in their middles. Without seams that is 1, give or
+take what the object has there; the start, which knows no tiles, tells how much that is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from core.metrics import quality
+from core.prior.files import DEFAULT, load_prior
+from core.prior.patches import PatchGrid
+from core.reconstruct.methods import make_params, reconstruct
+from core.runs.config import ScanConfig
+from core.runs.prepare import scan_volume
+from core.scan.library import load_volume
+from core.volume import Shape
+
+GRID = (64, 128, 128)
+
+
+def seams(error: Tensor, tile: Shape) -> float:
+    """Mean jump of the error (z, y, x) across the borders of the tiles that begin at 0, over that across their middles."""
+    border, middle = [], []
+    for axis, size in enumerate(tile):
+        jumps = error.diff(dim=axis).abs().mean([a for a in range(3) if a != axis])  # from voxel k to k + 1
+        border.append(jumps[size - 1 :: size])
+        middle.append(jumps[size // 2 - 1 :: size])
+    return float(torch.cat(border).mean() / torch.cat(middle).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("volume")
+    parser.add_argument("--views", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--prior", default=DEFAULT)
+    arguments = parser.parse_args()
+    prior = load_prior(arguments.prior)
+    scan = ScanConfig(arguments.volume, grid=GRID, num_views=arguments.views)
+    prepared = scan_volume(load_volume(arguments.volume), scan)
+
+    def row(name: str, method: str, seed: int = 0) -> tuple[float, float]:
+        chosen = {"num_steps": arguments.steps, "seed": seed} if method == "diffusion" else {}
+        params = make_params(method, chosen)
+        result = reconstruct(method, prepared.A, prepared.measurement, params=params, prior=prior)
+        error = result.volume.hu - prepared.reference.hu
+        psnr, ratio = quality(prepared.reference, result.volume).psnr, seams(error, prior.config.tile)
+        print(f"{name:12} seed {seed}: {psnr:.2f} dB, seams {ratio:.3f}", flush=True)
+        return psnr, ratio
+
+    row("tv", "tv")
+    found: dict[str, list[tuple[float, float]]] = {"moving": [], "fixed": []}
+    for seed in range(arguments.seeds):
+        found["moving"].append(row("moving", "diffusion", seed))
+        fixed = classmethod(lambda cls, shape, tile, *, generator=None: cls(shape, tile))
+        with patch.object(PatchGrid, "random", fixed):
+            found["fixed"].append(row("fixed", "diffusion", seed))
+    for name, rows in found.items():
+        psnr, ratio = (statistics.mean(column) for column in zip(*rows, strict=True))
+        print(f"{name:12} mean:   {psnr:.2f} dB, seams {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main()
