@@ -11,7 +11,7 @@ import torch
 from core.geometry import ConeBeam, ParallelBeam
 from core.volume import Volume, VolumeGeometry
 from pages.ui import figures, frequencies, scan_check, words
-from pages.ui.colours import REFERENCE
+from pages.ui.colours import REFERENCE, Line
 from pages.ui.viewer import fit, pack
 
 
@@ -70,7 +70,7 @@ def test_limited_angle_is_told():
 def test_profile_runs_through_the_crosshair_in_mm():
     vg = VolumeGeometry((4, 6, 8), (3.0, 2.0, 1.0))
     hu = np.arange(4 * 6 * 8).reshape(4, 6, 8)
-    line = figures.profiles([("reference", REFERENCE, hu)], vg, (0.5, 0.99, 0.0), axis=2).data[0]
+    line = figures.profiles([("reference", Line(REFERENCE), hu)], vg, (0.5, 0.99, 0.0), axis=2).data[0]
     assert np.array_equal(line.y, hu[2, 5])
     assert line.x[0] == pytest.approx(-3.5)
     assert line.x[-1] == pytest.approx(3.5)
