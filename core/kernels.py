@@ -50,7 +50,16 @@ def run_chunks(kernel: Callable[..., None], count: int, *args: object, chunks_pe
     if NUM_THREADS == 1 or len(spans) == 1:
         kernel(*args, 0, count)
         return
-    for future in [_threads().submit(kernel, *args, start, stop) for start, stop in spans]:
+    left = iter(spans)
+
+    def work() -> None:
+        for (
+            start,
+            stop,
+        ) in left:  # each takes the next: handing every span to the pool would cost as much as a small one
+            kernel(*args, start, stop)
+
+    for future in [_threads().submit(work) for _ in range(NUM_THREADS)]:
         future.result()
 
 

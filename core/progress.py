@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -34,8 +35,10 @@ class Step:
     ----------
     i, total : int
         This is iteration i of total, counted from 1, of its stage.
+    iterate : Tensor (z, y, x) or f() -> Tensor
+        The current iterate, mu [1/mm], or how to make it, where most callbacks will not look at most steps.
     x : Tensor (z, y, x)
-        The current iterate, mu [1/mm]. A view of the method's own memory: copy what must outlive the call.
+        The current iterate. A view of the method's own memory: copy what must outlive the call.
     residual : float or None
         |A(x) - y| / |y|, where the method knows it.
     sigma : float or None
@@ -55,7 +58,7 @@ class Step:
 
     i: int
     total: int
-    x: Tensor
+    iterate: Tensor | Callable[[], Tensor]
     residual: float | None = None
     sigma: float | None = None
     noisy: Tensor | None = None
@@ -64,6 +67,10 @@ class Step:
     stage: str = ""
     work: float | None = None
     state: Callable[[], State] | None = None
+
+    @cached_property
+    def x(self) -> Tensor:
+        return self.iterate() if callable(self.iterate) else self.iterate
 
 
 Callback = Callable[[Step], None]

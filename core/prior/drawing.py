@@ -115,7 +115,7 @@ class _Stage:
         )
         told = replace(
             step, i=sum(self.counts[: self.k]) + step.i, total=sum(self.counts), work=self.work(step.i),
-            x=x, noisy=noisy, denoised=denoised, state=lambda: self.state(step),
+            iterate=x, noisy=noisy, denoised=denoised, state=lambda: self.state(step),
             tiles=self.tiling.used() if self.tiling.shape == finest else None,
         )  # fmt: skip
         try:

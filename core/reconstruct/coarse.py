@@ -6,6 +6,7 @@ Where angles are missing that is most of it: on the finest grid alone total vari
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 from torch.nn import functional
@@ -35,6 +36,11 @@ def halved_grid(vg: VolumeGeometry) -> VolumeGeometry:
 def on_grid(x: Tensor, shape: Shape) -> Tensor:
     """x (z, y, x) interpolated to another grid of the same extent."""
     return functional.interpolate(x[None, None], shape, mode="trilinear", align_corners=False)[0, 0]
+
+
+def on_grid_of(step: Step, shape: Shape) -> Tensor:
+    """The iterate of a step on another grid; for steps that make theirs only when it is looked at."""
+    return on_grid(step.x, shape)
 
 
 def coarser(
@@ -125,8 +131,14 @@ class _Start:
         self.done += 1
         if self.callback is None:
             return
-        x = on_grid(step.x, self.shape)
-        told = replace(step, i=self.done, total=self.total, x=x, stage="start", state=None)
+        told = replace(
+            step,
+            i=self.done,
+            total=self.total,
+            iterate=partial(on_grid_of, step, self.shape),
+            stage="start",
+            state=None,
+        )
         self.stopped = stops(self.callback, told)
         if self.stopped:
             raise StopIteration

@@ -24,7 +24,7 @@ from core.prior.sampler import karras_sigmas, sample
 from core.progress import Callback, State, Step, Tiles, nested, state_of, stops
 from core.projector import Projector
 from core.reconstruct.calibration import Calibration
-from core.reconstruct.coarse import halved_grid, on_grid
+from core.reconstruct.coarse import halved_grid, on_grid, on_grid_of
 from core.reconstruct.consistency import DataConsistency
 from core.reconstruct.starts import GUIDE_VIEWS, STARTS, expected_error, least_squares, seen_angles
 from core.volume import Shape
@@ -201,9 +201,15 @@ class _Start:
     def __call__(self, step: Step) -> None:
         if self.callback is None:
             return
-        if tuple(step.x.shape) != self.shape:
-            x = on_grid(step.x, self.shape)
-            step = Step(step.i, step.total, x, step.residual, step.sigma, state=step.state)
+        if self.part == "coarse":
+            step = Step(
+                step.i,
+                step.total,
+                partial(on_grid_of, step, self.shape),
+                step.residual,
+                step.sigma,
+                state=step.state,
+            )
         state = None if step.state is None else partial(self._state, step.state)
         self.stopped = stops(self.callback, replace(step, stage="start", state=state))
         if self.stopped:
@@ -268,7 +274,7 @@ class _Samples:
             step,
             i=self.count * self.num_steps + step.i,
             total=self.num_samples * self.num_steps,
-            x=(self.mean * self.count + x) / (self.count + 1),
+            iterate=(self.mean * self.count + x) / (self.count + 1),
             noisy=noisy,
             denoised=denoised,
             residual=self.consistency.residual / self.scale,

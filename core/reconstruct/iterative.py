@@ -13,6 +13,7 @@ from torch import Tensor
 
 from core.progress import Callback, State, Step, stops
 from core.projector import Projector
+from core.reconstruct.total_variation import ascend, descend
 
 
 def sirt(
@@ -156,29 +157,25 @@ def tv(
     gradient_step = 0.5 / balance  # one for all axes, or the projection below would not be the proximal map
 
     if resume is None:
-        x = sirt(A, y, num_iterations=10, low=low, high=high) if x_init is None else x_init.clone()
-        done, p, q = 0, torch.zeros_like(y), [torch.zeros_like(x) for _ in range(3)]
+        x = (
+            sirt(A, y, num_iterations=10, low=low, high=high)
+            if x_init is None
+            else x_init.contiguous().clone()
+        )
+        done, p, q = 0, torch.zeros_like(y), x.new_zeros(3, *x.shape)
     else:
-        x, p, *q = (resume[name].clone() for name in ("x", "p", "q0", "q1", "q2"))
-        done = resume["i"]
+        x, p, *parts = (resume[name].clone() for name in ("x", "p", "q0", "q1", "q2"))
+        done, q = resume["i"], torch.stack(parts)
     moved, scale = x, _norm(y)
     for i in range(done + 1, num_iterations + 1):
-        downhill = A.T(p).mul_(root)
-        for axis in range(3):
-            _add_difference_transposed(downhill, q[axis], axis, ratio[axis])
-        moved = _clip(torch.addcmul(x, primal_step, downhill, value=-1), low, high)
-        ahead = 2 * moved - x
+        gradient = A.T(p).mul_(root)
+        moved, ahead = descend(
+            x, q, gradient, primal_step, ratio=ratio, relaxation=relaxation, low=low, high=high
+        )
         residual = A(ahead) - y
         error = _norm(residual) / scale
         p.lerp_(torch.addcmul(p, dual_step, residual, value=root).mul_(shrink_data), relaxation)
-        raised = [part.clone() for part in q]
-        for axis in range(3):
-            _add_difference(raised[axis], ahead, axis, gradient_step * ratio[axis])
-        length = raised[0].square().addcmul_(raised[1], raised[1]).addcmul_(raised[2], raised[2]).sqrt_()
-        project = lam / length.clamp_(min=lam) if lam > 0 else torch.zeros_like(length)
-        for part, new in zip(q, raised, strict=True):
-            part.lerp_(new.mul_(project), relaxation)
-        x.lerp_(moved, relaxation)
+        ascend(q, ahead, ratio=ratio, step=gradient_step, lam=lam, relaxation=relaxation)
         state: partial[State] = partial(dict, i=i, x=x, p=p, q0=q[0], q1=q[1], q2=q[2])
         if stops(callback, Step(i, num_iterations, moved, error, state=state)):
             break
@@ -225,16 +222,3 @@ def _dot(a: Tensor, b: Tensor) -> float:
 
 def _norm(x: Tensor) -> float:
     return float(torch.linalg.vector_norm(x)) or 1.0
-
-
-def _add_difference(out: Tensor, x: Tensor, axis: int, factor: float) -> None:
-    """out += factor * (next - here) along `axis`; zero at the far end."""
-    n = x.shape[axis] - 1
-    out.narrow(axis, 0, n).add_(x.narrow(axis, 1, n), alpha=factor).sub_(x.narrow(axis, 0, n), alpha=factor)
-
-
-def _add_difference_transposed(out: Tensor, q: Tensor, axis: int, factor: float) -> None:
-    """out += factor * D^T q for the forward difference D along `axis`; its last entry is never read."""
-    n = q.shape[axis] - 1
-    out.narrow(axis, 0, n).sub_(q.narrow(axis, 0, n), alpha=factor)
-    out.narrow(axis, 1, n).add_(q.narrow(axis, 0, n), alpha=factor)

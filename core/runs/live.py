@@ -153,10 +153,10 @@ class Live:
 
     def _psnr(self, step: Step, last: bool) -> float | None:
         """Against the reference; cheap steps are measured now and then only."""
-        if self.reference is None or step.x.shape != self.reference.shape:
-            return None
         began = time.perf_counter()
         if not (last or step.i == 1 or began - self.measured >= self.cost / PSNR_SHARE):
+            return None
+        if self.reference is None or step.x.shape != self.reference.shape:
             return None
         test = hu_from_mu(step.x).clip(*HU_RANGE).to(self.reference.device)
         value = psnr(self.reference, test, data_range=DATA_RANGE)

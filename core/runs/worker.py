@@ -98,8 +98,9 @@ def warm_up() -> None:
     """Compile the projector's kernels, or load them from numba's cache, before somebody waits for them."""
     for beam, analytic in (("parallel", "fbp"), ("cone", "fdk")):
         prepared = prepare(ScanConfig("phantom:shepp-logan", (4, 16, 16), beam, num_views=4, same_grid=True))
-        for method in (analytic, "sirt"):
-            reconstruct(method, prepared.A, prepared.measurement, params=make_params(method))
+        for method in (analytic, "sirt", "tv"):
+            short = {} if method == analytic else {"num_iterations": 1}
+            reconstruct(method, prepared.A, prepared.measurement, params=make_params(method, short))
 
 
 def say(**event: Any) -> None:
