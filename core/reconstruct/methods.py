@@ -293,8 +293,8 @@ def reconstruct(
         if stopped:
             raise StopIteration
 
-    started = time.perf_counter()
     with PeakMemory() as memory, torch.inference_mode():
+        started = time.perf_counter()
         out = chosen.run(A, measurement, params, prior, watch, state_of("method", resume))
     x, std = out if isinstance(out, tuple) else (out, None)
     x, std = x.detach().to(home).clone(), None if std is None else std.detach().to(home).clone()
