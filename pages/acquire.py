@@ -5,9 +5,17 @@ from dataclasses import replace
 import streamlit as st
 
 from core.scan.lesion import plant
+from core.volume import Volume
 from pages.ui import engine, lesion_form, scan_check, scan_form, shell, source_form, state, words
 from pages.ui.scanview import scan_view
 from pages.ui.viewer import Shown, viewer, window_for
+
+
+def look_at(volume: Volume, source: str, *, height: int) -> None:
+    """The volume in three planes."""
+    shown = [Shown("Volume", engine.rounded(volume))]
+    viewer(shown, volume.geometry, key="acquire_volume", window=window_for(source), height=height)
+
 
 shell.guard()
 shell.heading(
@@ -42,13 +50,7 @@ with pictures:
         with st.container(key="pinned.problem"):  # in sight of whoever is at the end of the form
             kept = " Until it does, your scan stays as it was." if state.scan() else ""
             st.error(f"**This combination does not work.** {problem}{kept}")
-        viewer(
-            [Shown("Volume", engine.rounded(volume))],
-            volume.geometry,
-            key="acquire_volume",
-            window=window_for(source),
-            height=300,
-        )
+        look_at(volume, source, height=300)
         shell.stop()
     state.set_scan(scan, from_form=True)
     remarks = scan_check.remarks(volume, pg)
@@ -68,12 +70,6 @@ with pictures:
     shelf = st.expander("Look at the volume", key="acquire.volume", on_change="rerun")
     if shelf.open:  # a volume is much to send with every change of the scan
         with shelf:
-            viewer(
-                [Shown("Volume", engine.rounded(volume))],
-                volume.geometry,
-                key="acquire_volume",
-                window=window_for(source),
-                height=340,
-            )
+            look_at(volume, source, height=340)
     with picture:
         scan_view(scan, volume, pg, key="scan_view", truncated=any("Truncated" in r for r in remarks))

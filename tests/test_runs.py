@@ -141,6 +141,21 @@ def test_finish_keeps_the_iterate_cancel_drops_it_and_the_next_waits(queue, stor
         store.result(second)
 
 
+def test_who_asks_for_a_run_that_is_being_cancelled_gets_one_of_their_own(queue):
+    config = RunConfig(SCAN, "sirt", {"num_iterations": 1500})
+    first = queue.submit(config)
+    while queue.progress(first).i < 3:
+        pass
+    assert queue.submit(config) == first  # at work: shared
+    with queue._lock:  # the worker's answer to the cancel has to wait
+        queue.cancel(first)
+        second = queue.submit(config)
+    assert second != first
+    assert queue.submit(config) == second
+    assert wait(queue, first, timeout=60).status == "cancelled"
+    assert wait(queue, second, timeout=60).status == "done"
+
+
 def test_a_run_that_kills_its_worker_twice_fails_and_the_queue_goes_on(queue, store):
     first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1999}))
     second = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 3}))

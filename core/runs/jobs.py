@@ -81,8 +81,8 @@ class JobQueue:
             return done
         with self._lock:
             under_way = self._under_way.get(config.digest())
-            if under_way is not None:
-                return under_way  # somebody asked for the very same a moment ago
+            if under_way is not None and under_way not in self._wishes:
+                return under_way  # somebody asked for the very same a moment ago, and nobody to end it since
             run_id = self.store.create(config)
             refused = self._refusal(config, patient)
             if refused:
