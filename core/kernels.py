@@ -50,13 +50,11 @@ def run_chunks(kernel: Callable[..., None], count: int, *args: object, chunks_pe
     if NUM_THREADS == 1 or len(spans) == 1:
         kernel(*args, 0, count)
         return
+    # each thread takes the next: to hand every span to the pool would cost as much as a small one takes
     left = iter(spans)
 
     def work() -> None:
-        for (
-            start,
-            stop,
-        ) in left:  # each takes the next: handing every span to the pool would cost as much as a small one
+        for start, stop in left:
             kernel(*args, start, stop)
 
     for future in [_threads().submit(work) for _ in range(NUM_THREADS)]:
