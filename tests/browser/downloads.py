@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.browser.visits import press
+
 
 def download(page: Any, button: str) -> Any:
     """What the button gives; where the app says that it cannot, that sentence is the failure."""
     files: list[Any] = []
     page.once("download", lambda file: files.append(file))  # a built-in is not taken
-    page.get_by_role("button", name=button).click()
+    press(page.get_by_role("button", name=button))
     refused = page.get_by_test_id("stDownloadButtonError")
     for _ in range(600):
         assert refused.count() == 0, refused.first.inner_text()

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.browser.screenshots import keep
-from tests.browser.visits import follow
+from tests.browser.visits import follow, press
 
 pytestmark = pytest.mark.browser
 
@@ -72,7 +72,7 @@ def test_own_scan_is_watched_reloaded_finished_early_and_compared(page):
     open_page(page, "Acquire")
     page.locator(".sv canvas").first.wait_for()
     page.get_by_text("Detector and orbit").click()
-    page.get_by_text("Simulate on the reconstruction grid").click()  # quicker
+    press(page.get_by_text("Simulate on the reconstruction grid"))  # quicker
     page.wait_for_function("() => decodeURIComponent(location.search).includes('same_grid')", polling=100)
     page.get_by_role("button", name="Reconstruct this scan").click()
     page.get_by_role("heading", level=1, name="Reconstruct").wait_for()

@@ -1,4 +1,4 @@
-"""From page to page by mouse, and what the browser said to the server meanwhile."""
+"""Presses of the mouse as people make them, and what the browser said to the server meanwhile."""
 
 from __future__ import annotations
 
@@ -20,6 +20,20 @@ def follow(link: Any, arrived: Any) -> None:
             continue
     link.click()
     arrived.wait_for()
+
+
+def press(button: Any) -> None:
+    """Press what stands still: in a part that is just opening it would have moved on before the mouse is up again."""
+    button.evaluate(
+        """async (e) => {
+        for (let last = null, still = 0; still < 10;) {
+          const { x, y } = e.getBoundingClientRect();
+          still = last === `${x},${y}` ? still + 1 : 0;
+          last = `${x},${y}`;
+          await new Promise((r) => setTimeout(r, 20));
+        } }"""
+    )
+    button.click()
 
 
 class Log:
