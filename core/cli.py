@@ -143,6 +143,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--draft-gpu", action="store_true", help="they compute on the GPU, not on the CPUs")
     sub.add_argument("--start", metavar="PRIOR", help="a prior whose weights a new run starts from")
+    sub.add_argument(
+        "--teacher",
+        metavar="PRIOR",
+        help="learn what this prior makes of the patches, instead of the clean ones",
+    )
     sub.add_argument("--compile", action="store_true", help="compile the network: for long runs on a GPU")
     sub.add_argument(
         "--without",

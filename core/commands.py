@@ -170,6 +170,7 @@ def train(arguments: argparse.Namespace) -> None:
         minutes=arguments.minutes,
         validate_every=arguments.validate_every,
         start=arguments.start,
+        teacher=arguments.teacher,
         cache=arguments.cache,
         say=lambda text: print(text, flush=True),
     )

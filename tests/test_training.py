@@ -211,6 +211,61 @@ def test_the_loss_of_the_gaussian_denoiser_is_one_on_gaussian_data(generator):
     assert float(loss.mean()) == pytest.approx(1, abs=0.03)
 
 
+def test_a_run_starts_from_a_prior_that_lacks_its_guide_and_surroundings(tmp_path, scans, generator):
+    """Until it has learned something of these it makes of every patch what that prior does."""
+    torch.manual_seed(1)
+    narrow = Precond(TINY)
+    with torch.no_grad():
+        narrow.network.head_gain.fill_(1.0)  # a fresh network is total variation alone
+    save_prior(tmp_path / "narrow.safetensors", narrow)
+    network = replace(TINY, surrounds=2, guided=True)
+    config = replace(CONFIG, network=network)
+    draft = Draft((scans[0].hu + 50).astype(np.int16)[None], scans[0].hu, scans[0].hu, (3.0, 2.0, 2.0))
+    start = tmp_path / "narrow.safetensors"
+    trainer = Trainer(tmp_path / "run", config, scans, drafts=[draft], start=start)
+    inputs = torch.rand(3, network.num_inputs, 8, 8, 8, generator=generator)
+    seen = [0, 1, *range(4, 8)]  # patch, surroundings at 1/2, whole volume and place
+    rest = (torch.tensor([0.1, 0.3, 1.0]), torch.ones(3), torch.full((3, 3), 2.0))
+    with torch.no_grad():
+        ours, theirs = trainer.model(inputs, *rest), narrow(inputs[:, seen], *rest)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    trainer.run(log_every=12)
+    with torch.no_grad():
+        learned = trainer.model(inputs, *rest)
+        inputs[:, network.channel["guide"]] += 0.5
+        assert not torch.allclose(trainer.model(inputs, *rest), learned, atol=1e-5)
+    wider = replace(TINY, channels=(8, 16))
+    with pytest.raises(ValueError, match="another network config"):
+        Trainer(
+            tmp_path / "wider", replace(CONFIG, network=wider), scans, start=tmp_path / "narrow.safetensors"
+        )
+    save_prior(tmp_path / "wide.safetensors", trainer.model)
+    with pytest.raises(ValueError, match="another network config"):  # nothing is dropped in silence
+        Trainer(tmp_path / "less", CONFIG, scans, start=tmp_path / "wide.safetensors")
+
+
+def test_a_student_comes_to_its_teacher(tmp_path, scans):
+    """Learning what the teacher makes of the patches, it gets nearer to that; and it must be shown the same."""
+    torch.manual_seed(1)
+    teacher = Precond(BLANK)
+    with torch.no_grad():
+        teacher.network.direct_gain.bias.fill_(-0.5)
+    save_prior(tmp_path / "teacher.safetensors", teacher)
+    config = replace(CONFIG, network=BLANK, num_steps=60, rate=5e-2, ema=0.9)
+    trainer = Trainer(tmp_path / "run", config, scans, teacher=tmp_path / "teacher.safetensors")
+    batch = trainer.source.batch(1000)
+    with torch.no_grad():
+        before = edm_loss(trainer.model, batch, teacher).mean()
+        assert not torch.equal(before, edm_loss(trainer.model, batch).mean())
+    trainer.run(log_every=60)
+    with torch.no_grad():
+        assert edm_loss(trainer.average, batch, teacher).mean() < 0.3 * before
+        assert edm_loss(teacher, batch, teacher).mean() == 0
+    guided = replace(CONFIG, network=replace(BLANK, guided=True))
+    with pytest.raises(ValueError, match="cannot teach it"):
+        Trainer(tmp_path / "other", guided, scans, teacher=tmp_path / "teacher.safetensors")
+
+
 def test_rate_rises_then_falls_to_its_floor():
     config = TrainConfig(num_steps=1000, warmup=100, rate_floor=0.1)
     factors = [rate_factor(s, config) for s in (0, 50, 99, 500, 1000)]

@@ -3,6 +3,8 @@
 import io
 import json
 import platform
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -13,7 +15,7 @@ from PIL import Image
 
 from core import quality, reconstruct
 from core.cli import main
-from core.reconstruct.memory import give_back
+from core.reconstruct.memory import HEAPS, give_back
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.prepare import prepare
 from core.runs.provenance import reproduce
@@ -134,9 +136,12 @@ def test_the_command_reproduces_a_sweeps_runs(tmp_path, capsys):
     assert main(["reproduce", run_id, "--store", str(tmp_path / "elsewhere")]) == 2
 
 
-@pytest.mark.skipif(
+glibc_only = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="other C libraries keep nothing, or tell nobody"
 )
+
+
+@glibc_only
 def test_what_was_freed_goes_back_to_the_system():
     process = psutil.Process()
     pieces = [np.ones(1000) for _ in range(20_000)]  # 160 MB, each too small for a mapping of its own
@@ -146,3 +151,34 @@ def test_what_was_freed_goes_back_to_the_system():
     give_back()
     assert process.memory_info().rss < full - 100e6
     assert all(piece.sum() == 1000 for piece in keep)
+
+
+HEAPS_OF_THREADS = """
+import ctypes, sys, threading
+from core.reconstruct.memory import few_heaps
+if sys.argv[1] == "few":
+    few_heaps()
+together = threading.Barrier(40)
+def take():
+    together.wait()
+    kept = [bytearray(100) for _ in range(1000)]
+    together.wait()
+threads = [threading.Thread(target=take) for _ in range(40)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+libc = ctypes.CDLL("libc.so.6")
+libc.fdopen.restype = ctypes.c_void_p
+libc.malloc_info(0, ctypes.c_void_p(libc.fdopen(1, b"w")))
+libc.fflush(None)
+"""
+
+
+@glibc_only
+def test_threads_share_few_heaps():
+    """Seen by glibc's own account (`malloc_info`); without the call it opens more, so that the test can fail."""
+
+    def heaps(how):
+        told = subprocess.run([sys.executable, "-c", HEAPS_OF_THREADS, how], capture_output=True, text=True)
+        return told.stdout.count("<heap nr=")
+
+    assert heaps("few") <= HEAPS < heaps("as it is")

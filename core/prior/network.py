@@ -18,7 +18,7 @@ than total variation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -105,7 +105,7 @@ class NetworkConfig:
 
 
 PRESETS: dict[str, NetworkConfig] = {
-    "small": NetworkConfig(),  # 4.8 M parameters: a laptop's
+    "small": NetworkConfig(surrounds=2, guided=True),  # 4.9 M parameters: a laptop's
     "base": NetworkConfig(  # 27 M parameters: trained on a GPU, used anywhere
         channels=(64, 128, 256), blocks=(2, 2, 3), fine_channels=32, embed=256, surrounds=2, guided=True
     ),
@@ -273,6 +273,37 @@ class PatchUNet(nn.Module):
                 )
                 x = torch.cat([x, skips[level - 1]], 1)
         return normalize(x, (1,))
+
+
+def inherit(network: PatchUNet, other: PatchUNet) -> None:
+    """Give a network the weights of another, which may lack its guide or surroundings: those begin with no say, so that
+    both make the same of the same patch. The inputs that are switched off may differ, too."""
+    own, theirs = network.config, other.config
+    options = {name: getattr(own, name) for name in (*INPUT_OPTIONS, "surrounds", "guided")}
+    if replace(theirs, **options) != own or theirs.surrounds > own.surrounds or theirs.guided > own.guided:
+        raise ValueError(
+            "the prior to start from has another network config than this run; train it as it is."
+        )
+    weights = dict(other.state_dict())
+    for name, inputs in (("stem.weight", _stem_inputs), ("fine_in.weight", _fine_inputs)):
+        wide = torch.zeros_like(network.state_dict()[name])
+        wide[:, [inputs(own).index(one) for one in inputs(theirs)]] = weights[name].to(wide)
+        weights[name] = wide
+    network.load_state_dict(weights)
+
+
+def _stem_inputs(config: NetworkConfig) -> list[str]:
+    """What the channels of the stem's input are."""
+    around = [f"surroundings at 1/{factor}" for factor in config.factors]
+    seen = ["patch", *around, *["guide"] * config.guided, "whole volume", "z", "y", "x"]
+    seen += [f"smooth {strength}" for strength in config.smoothings]
+    return [f"{one} of voxel {k}" for one in seen for k in range(math.prod(config.cell))] + ["one"]
+
+
+def _fine_inputs(config: NetworkConfig) -> list[str]:
+    """What the channels of the first layer at full resolution see."""
+    smooth = [f"smooth {strength}" for strength in config.smoothings]
+    return [*map(str, range(NUM_SPREAD)), "patch", *["guide"] * config.guided, *smooth, "one"]
 
 
 def channels_last(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import safetensors
@@ -24,7 +24,7 @@ from torch import Tensor
 from core.prior.data import Batch, DataConfig, Draft, PatchSource, Scan
 from core.prior.denoiser import Precond
 from core.prior.files import load_prior, save_prior
-from core.prior.network import INPUT_OPTIONS, PRESETS, NetworkConfig, renormalize
+from core.prior.network import PRESETS, NetworkConfig, inherit, renormalize
 from core.prior.rof import rof
 from core.prior.validation import ValidationSet
 
@@ -71,15 +71,21 @@ class TrainStep:
     drafts: float | None = None
 
 
-def edm_loss(model: Precond, batch: Batch) -> Tensor:
+def edm_loss(model: Precond, batch: Batch, teacher: Precond | None = None) -> Tensor:
     """EDM's weighted denoising error per patch (b,): mean |D - clean|^2 / c_out^2.
 
     Weighed by how far the patches are off, not by how far the prior is told: a guess must not decide what counts.
+    With a teacher, what that makes of the patches stands for the clean ones: its output lacks what nobody could have
+    foretold, which is most of the error and otherwise noise in every gradient. (Hinton et al. 2015)
     """
     D_x = model(batch.inputs, batch.sigma, batch.factor, batch.voxel_size)
+    wanted = batch.clean
+    if teacher is not None:
+        with torch.no_grad():
+            wanted = teacher(batch.inputs, batch.sigma, batch.factor, batch.voxel_size)
     sd, level = model.config.sigma_data, batch.level.to(D_x)
     weight = (level**2 + sd**2) / (level * sd) ** 2
-    return (D_x - batch.clean).square().mean((1, 2, 3, 4)) * weight
+    return (D_x - wanted).square().mean((1, 2, 3, 4)) * weight
 
 
 def rate_factor(step: int, config: TrainConfig) -> float:
@@ -101,7 +107,9 @@ class Trainer:
     scans, validation, drafts : training volumes; held-out patches or None; see `core.prior.data`
     device : torch.device
     start : Path or None
-        A prior whose weights a new run starts from.
+        A prior whose weights a new run starts from. It may lack the guide or surroundings: those begin with no say.
+    teacher : Path or None
+        A prior that is learned from instead of the clean patches: see `edm_loss`. It must be shown the same inputs.
     more_drafts : f() -> list of Draft
         Asked for further drafts whenever something is logged. With it a resumed run is no longer exactly what an
         uninterrupted one would have been.
@@ -117,6 +125,7 @@ class Trainer:
         drafts: Sequence[Draft] = (),
         device: torch.device | str = "cpu",
         start: str | Path | None = None,
+        teacher: str | Path | None = None,
         more_drafts: Callable[[], Sequence[Draft]] = tuple,
     ) -> None:
         self.more_drafts = more_drafts
@@ -130,15 +139,16 @@ class Trainer:
         torch.manual_seed(config.seed)  # initial weights; everything later draws from its own generators
         self.model = Precond(config.network)
         if start is not None:
-            prior = load_prior(start)
-            inputs = {
-                name: getattr(config.network, name) for name in INPUT_OPTIONS
-            }  # no weight hangs on them
-            if replace(prior.config, **inputs) != config.network:
+            inherit(self.model.network, load_prior(start, "cpu").model.network)
+        self.teacher = None
+        if teacher is not None:
+            self.teacher = load_prior(teacher, self.device).model
+            told, seen = self.teacher.config, config.network
+            if (told.tile, told.channel) != (seen.tile, seen.channel):
                 raise ValueError(
-                    f"the prior {start} has another network config than this run; train it as it is."
+                    f"the prior {teacher} is shown other inputs than this network, so that it cannot teach it; "
+                    "choose a network with its tiles, surroundings and guide."
                 )
-            self.model.load_state_dict(prior.model.state_dict())
         self.model.to(self.device)
         renormalize(self.model)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
@@ -219,7 +229,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate * rate_factor(self.step, self.config)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            loss = edm_loss(self.model, batch).mean()
+            loss = edm_loss(self.model, batch, self.teacher).mean()
         loss.backward()
         if self.world > 1:
             for weight in self.model.parameters():

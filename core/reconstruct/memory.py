@@ -35,6 +35,19 @@ def estimated_mb(method: str, voxels: int, rays: int, *, samples: int = 1) -> fl
     return LEAST_MB.get(method, SMALL_MB) + 4 * (volumes * voxels + measurements * rays) / 2**20
 
 
+HEAPS = 2
+M_ARENA_MAX = -8  # malloc.h
+
+
+def few_heaps() -> None:
+    """Have glibc keep so many heaps at most, in a process of many short-lived threads, before these begin.
+
+    Otherwise it opens up to eight for each core, and each keeps what was freed in it.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, HEAPS)
+
+
 def give_back() -> None:
     """Return to the system what this process has freed: glibc keeps it in heaps that grow with every odd size."""
     with contextlib.suppress(OSError, AttributeError):  # another C library

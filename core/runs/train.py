@@ -41,6 +41,7 @@ def train(
     minutes: float | None = None,
     validate_every: int = 500,
     start: str | None = None,
+    teacher: str | None = None,
     cache: Path | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
@@ -63,6 +64,8 @@ def train(
         Processes that make further drafts while training goes on, with its own weights as soon as some are saved.
     draft_gpu : bool
         They compute on the GPU, in turn with the training, instead of on CPUs.
+    start, teacher : str or None
+        Priors' names or files; see `Trainer`.
     cache : Path or None
         Decoded volumes are kept here.
     say : f(text)
@@ -110,8 +113,9 @@ def train(
             )
             more = stack.enter_context(workers).fresh
         trainer = Trainer(
-            out, config, scans, checks, drafts=drafts, device=device, start=start, more_drafts=more
-        )
+            out, config, scans, checks, drafts=drafts, device=device, start=start, teacher=teacher,
+            more_drafts=more,
+        )  # fmt: skip
         if trainer.step and trainer.rank == 0:
             say(f"resumed at step {trainer.step} of {config.num_steps}")
         _run(trainer, minutes, validate_every, say)

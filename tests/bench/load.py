@@ -1,11 +1,11 @@
 """Many people at once: `python -m tests.bench.load [--sessions 20] [--browsers 20] [--minutes 10] [--pause 10]`.
 
-Half of the sessions look (pages, slices by the wheel), the rest change the number of views and wait for the FBP of it; between
-the two a person looks at what there is, so many seconds on average. The first also
-queues diffusion runs, one after the other. So many of them are contexts of a headless Chromium, which draws on the same cores as the
-server computes; the others speak the app's protocol without a browser, as if it were elsewhere. Printed: how long a page and an FBP
-take, the machine's load, the memory of the server and of its workers over time and its growth over the last half, and everything
-that went wrong. Needs playwright and Chromium.
+Half of the sessions look (pages, slices by the wheel), the rest change the scan (10 to 180 views) and wait for the FBP
+of it; between the two a person looks at what there is, so many seconds on average. The first also queues diffusion runs,
+one after the other. So many of them are contexts of a headless Chromium, which draws on the same cores as the server
+computes; the others speak the app's protocol without a browser, as if it were elsewhere. Printed: how long a page and an
+FBP take, the machine's load, the memory of the server and of its workers over time and its growth over the last half, and
+everything that went wrong. Needs playwright and Chromium.
 """
 
 from __future__ import annotations

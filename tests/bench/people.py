@@ -40,14 +40,14 @@ class Figures:
 
 
 class Person(ABC):
-    """Half of them look, the others change the number of views and wait for the FBP; the first queues diffusion, too."""
+    """Half of them look, the others change the scan and wait for the FBP; the first queues diffusion, too."""
 
     kind = ""
     failures: tuple[type[Exception], ...] = ()
 
     def __init__(self, number: int, address: str, figures: Figures, pause: float = PAUSE) -> None:
         self.number, self.address, self.figures, self.pause = number, address, figures, pause
-        self.random, self.views = random.Random(number), 8 + number
+        self.random, self.seed = random.Random(number), 10_000 * number
 
     async def live(self, until: float) -> None:
         await asyncio.sleep(ARRIVAL * self.number)
@@ -80,11 +80,12 @@ class Person(ABC):
         self.figures.add(f"{what}, {self.kind}", began)
 
     def query(self) -> str:
-        return f"scan={quote(json.dumps(SCAN | {'num_views': self.views}))}"
+        views = (10, 20, 60, 180)[self.seed % 4]
+        return f"scan={quote(json.dumps(SCAN | {'num_views': views, 'seed': self.seed}))}"
 
     async def see_fbp(self) -> None:
         """A scan that nobody asked for yet, and the FBP of it."""
-        self.views += 20
+        self.seed += 1  # of its noise
         began = time.perf_counter()
         await self.open(PATIENCE)
         await self.choose_fbp()

@@ -1,0 +1,155 @@
+"""Every method on every protocol: the table `pretrained/protocols.csv` of the model card.
+
+    python -m tests.bench.protocols FOLDER --out FILE.csv [--methods fbp,sirt,cgls,tv,base,small] [--volumes NAME] [--settings NAME]
+
+A method is classical or a prior by its name or file. Held-out volumes on 64 x 128 x 128 voxels, of at most as many slices as
+the volume has, scans simulated at the volumes' own resolution. Each classical method at its best for each scan: SIRT and CGLS at
+the iteration, total variation at the weight with the best PSNR (`chosen`); FBP, or FDK of a cone beam, with the better of
+two filters; priors with their defaults. Seconds are of the run that won, of SIRT and CGLS until the iteration that did. Rows
+that the file holds already are left as they are, so that the same command goes on where it stopped. Printed: PSNR by method.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from core.geometry import ConeBeam
+from core.metrics import DATA_RANGE, HU_RANGE, psnr, quality
+from core.prior.files import load_prior
+from core.progress import Step
+from core.reconstruct.methods import make_params, reconstruct
+from core.runs.config import ScanConfig
+from core.runs.prepare import Prepared, scan_volume, source_volume
+from core.volume import Volume, hu_from_mu
+from tests.bench.prior import GRID, SETTINGS, VOLUMES, WEIGHTS
+
+LONGEST = {"sirt": 400, "cgls": 80}
+FILTERS = ("ram-lak", "hann")
+
+
+@dataclass(frozen=True)
+class Row:
+    volume: str
+    scan: str
+    method: str
+    chosen: str
+    psnr: float
+    ssim: float
+    rmse_hu: float
+    seconds: float
+
+
+def runs(method: str, prepared: Prepared) -> Iterator[tuple[str, Volume, float]]:
+    """What a method can make of a scan: what was chosen, the volume, and the seconds it took."""
+    A, measurement = prepared.A, prepared.measurement
+    if method in LONGEST:
+        yield _best_iterate(method, prepared)
+        return
+    prior = None
+    if method == "fbp":
+        name = "fdk" if isinstance(A.pg, ConeBeam) else "fbp"
+        tried = [(name, {"filter": f}, f) for f in FILTERS]
+    elif method == "tv":
+        tried = [("tv", {"lam": lam}, f"{lam:g}") for lam in WEIGHTS]
+    else:
+        prior = load_prior(method)
+        tried = [("diffusion", {}, "")]
+    for name, params, chosen in tried:
+        result = reconstruct(name, A, measurement, params=make_params(name, params), prior=prior)
+        yield chosen, result.volume, result.seconds
+
+
+def _best_iterate(method: str, prepared: Prepared) -> tuple[str, Volume, float]:
+    reference = prepared.reference
+    clean = reference.hu.clip(*HU_RANGE)
+    best: list = [-1.0]
+    began, looking = time.perf_counter(), 0.0
+
+    def look(step: Step) -> None:
+        nonlocal looking
+        since = time.perf_counter()
+        found = psnr(clean, hu_from_mu(step.x).clip(*HU_RANGE), data_range=DATA_RANGE)
+        if found > best[0]:
+            best[:] = [found, f"{step.i} iterations", step.x.clone(), since - began - looking]
+        looking += time.perf_counter() - since
+        if step.i > 2 * int(best[1].split()[0]) + 10:
+            raise StopIteration  # long past its best
+
+    params = make_params(method, {"num_iterations": LONGEST[method]})
+    reconstruct(method, prepared.A, prepared.measurement, params=params, callback=look)
+    return best[1], Volume(best[2], reference.geometry), best[3]
+
+
+def measure(name: str, setting: str, method: str, prepared: Prepared) -> Row:
+    rows = []
+    for chosen, volume, seconds in runs(method, prepared):
+        found = quality(prepared.reference, volume)
+        rows.append(
+            Row(name, setting, Path(method).stem, chosen, found.psnr, found.ssim, found.rmse_hu, seconds)
+        )
+    return max(rows, key=lambda row: row.psnr)
+
+
+def read(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        numbers = {f.name for f in fields(Row) if f.type == "float"}
+        return [
+            Row(**{k: float(v) if k in numbers else v for k, v in row.items()})
+            for row in csv.DictReader(file)
+        ]
+
+
+def add(path: Path, row: Row) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator="\n")
+        if new:
+            writer.writeheader()
+        shown = {"psnr": f"{row.psnr:.2f}", "ssim": f"{row.ssim:.3f}", "rmse_hu": f"{row.rmse_hu:.1f}"}
+        writer.writerow(asdict(row) | shown | {"seconds": f"{row.seconds:.1f}"})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
+    parser.add_argument("--methods", default="fbp,sirt,cgls,tv,base,small")
+    parser.add_argument("--volumes", default=",".join(VOLUMES))
+    parser.add_argument("--settings", default=",".join(SETTINGS))
+    arguments = parser.parse_args()
+    methods = arguments.methods.split(",")
+    for name in arguments.volumes.split(","):
+        whole = ScanConfig(source=str(next(arguments.folder.glob(f"{name}.*"))))
+        volume = source_volume(whole)
+        for setting in arguments.settings.split(","):
+            done = {row.method for row in read(arguments.out) if (row.volume, row.scan) == (name, setting)}
+            missing = [m for m in methods if Path(m).stem not in done]
+            if not missing:
+                continue
+            grid = (min(GRID[0], volume.shape[0]), *GRID[1:])
+            prepared = scan_volume(volume, replace(whole, grid=grid, **SETTINGS[setting]))
+            for method in missing:
+                add(arguments.out, measure(name, setting, method, prepared))
+    print_table(read(arguments.out))
+
+
+def print_table(rows: list[Row]) -> None:
+    """PSNR, a column for each method and a line for each scan."""
+    methods = list(dict.fromkeys(row.method for row in rows))
+    print("| volume | scan | " + " | ".join(methods) + " |")
+    print("|---" * (2 + len(methods)) + "|")
+    for volume, scan in dict.fromkeys((row.volume, row.scan) for row in rows):
+        found = {row.method: row for row in rows if (row.volume, row.scan) == (volume, scan)}
+        told = [f"{found[m].psnr:.2f}" if m in found else "" for m in methods]
+        print(f"| `{volume}` | {scan} | " + " | ".join(told) + " |")
+
+
+if __name__ == "__main__":
+    main()
