@@ -36,16 +36,21 @@ def estimated_mb(method: str, voxels: int, rays: int, *, samples: int = 1) -> fl
 
 
 HEAPS = 2
-M_ARENA_MAX = -8  # malloc.h
+SHARED = 2**18
+"""Bytes above which an array gets pages of its own, which go back when it is freed."""
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 
 
-def few_heaps() -> None:
-    """Have glibc keep so many heaps at most, in a process of many short-lived threads, before these begin.
+def spare_memory() -> None:
+    """Have glibc keep little of what this process frees: for a server, whose short-lived threads hold large arrays.
 
-    Otherwise it opens up to eight for each core, and each keeps what was freed in it.
+    To be called before these begin. Otherwise each thread may open a heap, and arrays of up to 32 MB share these with
+    all that is small and stays. What it costs, new pages for each large array, is too much for a worker.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, HEAPS)
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_M_ARENA_MAX, HEAPS)
+        libc.mallopt(_M_MMAP_THRESHOLD, SHARED)
 
 
 def give_back() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from core.metrics import Quality, quality
 from core.prior.volumes import add_noise
-from core.reconstruct.memory import few_heaps
+from core.reconstruct.memory import spare_memory
 from core.runs.config import PHANTOM_GRID, RunConfig, ScanConfig
 from core.runs.history import Frame, read_history
 from core.runs.jobs import JobQueue, Progress
@@ -48,7 +48,7 @@ def kept(max_bytes: int, size: Callable[[Any], int]) -> Callable[[Callable[P, R]
 @st.cache_resource(show_spinner=False)
 def queue() -> JobQueue:
     """The queue that all sessions share; its workers warm up in the background."""
-    few_heaps()  # each run of a page is a thread
+    spare_memory()
     begun = JobQueue(RunStore(), who=_session)
     # Streamlit collects garbage after each run of the script; over all that the imports made this takes 0.2 s, in
     # which no session is answered
