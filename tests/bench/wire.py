@@ -74,12 +74,16 @@ class Visitor:
         await self.run(seconds=seconds)
 
     async def choose(self, label: str, value: str, *, seconds: float = 60.0) -> None:
-        """An option of the group of buttons with this label."""
+        """An option of the group of buttons with this label, as soon as it is there."""
+        await self.until(lambda: self.shows("button_group", label), seconds)
         group = self.find("button_group", label)
         self.values[group.id] = ("string_array_value", [value])
         await self.run(seconds=seconds)
 
     async def press(self, label: str, *, seconds: float = 60.0) -> None:
+        await self.until(
+            lambda: self.shows("button", label), seconds
+        )  # the page may be drawn anew on its own account
         await self.run(trigger=self.find("button", label).id, seconds=seconds)
 
     # ---- what the page shows
