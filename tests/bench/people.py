@@ -72,7 +72,10 @@ class Person(ABC):
                 ]
             except self.failures as error:  # a press without an answer, a page that does not come
                 said = str(error).splitlines()[0] if str(error) else type(error).__name__
-                self.figures.wrong.append(f"{self.kind} {self.number}: {said}")
+                left = (until - time.perf_counter()) / 60
+                self.figures.wrong.append(
+                    f"{self.kind} {self.number}, {left:.1f} minutes before the end: {said}"
+                )
                 opened = False
             await asyncio.sleep(self.pause * self.random.uniform(0.2, 1.8))
 
@@ -176,7 +179,7 @@ class OnWire(Person):
 
     async def choose_fbp(self) -> None:
         await self.visitor.choose("Method", "FBP", seconds=PATIENCE)
-        await self.visitor.until(lambda: self.visitor.shows("metric", "RMSE"), PATIENCE)
+        await self.visitor.until_shown("metric", "RMSE", PATIENCE)
 
     async def look(self) -> None:
         began = time.perf_counter()
@@ -187,7 +190,7 @@ class OnWire(Person):
         await self.visitor.choose("Method", "Diffusion", seconds=PATIENCE)
         began = time.perf_counter()
         await self.visitor.press("Run", seconds=PATIENCE)
-        await self.visitor.until(lambda: self.visitor.shows("button", "Finish now"), PATIENCE)
+        await self.visitor.until_shown("button", "Finish now", PATIENCE)
         self.add("a run is queued", began)
 
     async def exceptions(self) -> list[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -18,6 +19,15 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 KEPT = 400  # messages that a browser keeps, about
+
+
+@contextmanager
+def said(what: str) -> Iterator[None]:
+    """What was waited for in vain."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise TimeoutError(what) from error
 
 
 class Visitor:
@@ -75,7 +85,7 @@ class Visitor:
 
     async def choose(self, label: str, value: str, *, seconds: float = 60.0) -> None:
         """An option of the group of buttons with this label, as soon as it is there."""
-        await self.until(lambda: self.shows("button_group", label), seconds)
+        await self.until_shown("button_group", label, seconds)
         group = self.find("button_group", label)
         self.values[group.id] = ("string_array_value", [value])
         await self.run(seconds=seconds)
@@ -103,11 +113,12 @@ class Visitor:
             e.WhichOneof("type") == kind and getattr(e, kind).label == label for e in self.elements.values()
         )
 
-    async def until(self, there: Callable[[], bool], seconds: float) -> None:
-        async with asyncio.timeout(seconds):
-            while not there():
-                self._changed.clear()
-                await self._changed.wait()
+    async def until_shown(self, kind: str, label: str, seconds: float) -> None:
+        with said(f"no {kind} {label!r} after {seconds:g} s"):
+            async with asyncio.timeout(seconds):
+                while not self.shows(kind, label):
+                    self._changed.clear()
+                    await self._changed.wait()
 
     async def run(self, *, trigger: str = "", seconds: float = 60.0) -> None:
         """Run the page, and wait until all of it has come."""
@@ -115,8 +126,9 @@ class Visitor:
         self._finished.clear()
         self.elements.clear()
         await self._send(trigger=trigger)
-        async with asyncio.timeout(seconds):
-            await self._finished.wait()
+        with said(f"the page did not end within {seconds:g} s"):
+            async with asyncio.timeout(seconds):
+                await self._finished.wait()
 
     # ---- the protocol
 
