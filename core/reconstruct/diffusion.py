@@ -47,7 +47,7 @@ def diffusion(
     prior: PatchPrior,
     *,
     weights: Tensor | None = None,
-    num_steps: int = 5,
+    num_steps: int = 4,
     sigma_max: float | None = None,
     rho: float = 3.0,
     start_noise: float | None = None,

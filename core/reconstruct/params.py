@@ -58,7 +58,7 @@ class TvParams:
 
 @dataclass(frozen=True)
 class DiffusionParams:
-    num_steps: int = option(5, "Steps", "Passes of the prior over the volume, per sample.", low=1, high=200)
+    num_steps: int = option(4, "Steps", "Passes of the prior over the volume, per sample.", low=1, high=200)
     sigma_max: float = option(
         0.0,
         "Noise at the start",
