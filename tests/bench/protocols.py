@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
@@ -48,7 +49,9 @@ def runs(method: str, prepared: Prepared) -> Iterator[tuple[str, Volume, float]]
     """What a method can make of a scan: what was chosen, the volume, and the seconds it took."""
     A, measurement = prepared.A, prepared.measurement
     if method in LONGEST:
-        yield _best_iterate(method, prepared)
+        best, most = Best(prepared.reference), {"num_iterations": LONGEST[method]}
+        reconstruct(method, A, measurement, params=make_params(method, most), callback=best)
+        yield f"{best.i} iterations", Volume(best.x, prepared.reference.geometry), best.seconds
         return
     prior = None
     if method == "fbp":
@@ -64,25 +67,22 @@ def runs(method: str, prepared: Prepared) -> Iterator[tuple[str, Volume, float]]
         yield chosen, result.volume, result.seconds
 
 
-def _best_iterate(method: str, prepared: Prepared) -> tuple[str, Volume, float]:
-    reference = prepared.reference
-    clean = reference.hu.clip(*HU_RANGE)
-    best: list = [-1.0]
-    began, looking = time.perf_counter(), 0.0
+class Best:
+    """Callback that keeps the iterate with the best PSNR, and stops long past it; it does not count its own time."""
 
-    def look(step: Step) -> None:
-        nonlocal looking
+    def __init__(self, reference: Volume) -> None:
+        self.clean = reference.hu.clip(*HU_RANGE)
+        self.psnr, self.i, self.x, self.seconds = -math.inf, 0, reference.data, 0.0
+        self.began = time.perf_counter()
+
+    def __call__(self, step: Step) -> None:
         since = time.perf_counter()
-        found = psnr(clean, hu_from_mu(step.x).clip(*HU_RANGE), data_range=DATA_RANGE)
-        if found > best[0]:
-            best[:] = [found, f"{step.i} iterations", step.x.clone(), since - began - looking]
-        looking += time.perf_counter() - since
-        if step.i > 2 * int(best[1].split()[0]) + 10:
-            raise StopIteration  # long past its best
-
-    params = make_params(method, {"num_iterations": LONGEST[method]})
-    reconstruct(method, prepared.A, prepared.measurement, params=params, callback=look)
-    return best[1], Volume(best[2], reference.geometry), best[3]
+        found = psnr(self.clean, hu_from_mu(step.x).clip(*HU_RANGE), data_range=DATA_RANGE)
+        if found > self.psnr:
+            self.psnr, self.i, self.x, self.seconds = found, step.i, step.x.clone(), since - self.began
+        if step.i > 2 * self.i + 10:
+            raise StopIteration
+        self.began += time.perf_counter() - since
 
 
 def measure(name: str, setting: str, method: str, prepared: Prepared) -> Row:
