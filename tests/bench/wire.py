@@ -91,9 +91,7 @@ class Visitor:
         await self.run(seconds=seconds)
 
     async def press(self, label: str, *, seconds: float = 60.0) -> None:
-        await self.until(
-            lambda: self.shows("button", label), seconds
-        )  # the page may be drawn anew on its own account
+        await self.until_shown("button", label, seconds)  # the page may be drawn anew on its own account
         await self.run(trigger=self.find("button", label).id, seconds=seconds)
 
     # ---- what the page shows
