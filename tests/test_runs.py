@@ -162,6 +162,8 @@ def test_a_run_that_kills_its_worker_twice_fails_and_the_queue_goes_on(queue, st
     for lost in (0, 1):
         while queue.progress(first).status == "queued" or store.run(first).lost < lost:
             time.sleep(0.01)
+        while queue._lanes["heavy"].process.poll() is not None:  # the next worker has not been started yet
+            time.sleep(0.01)
         os.kill(queue._lanes["heavy"].process.pid, signal.SIGKILL)
     failed = wait(queue, first, timeout=60)
     assert failed.status == "failed"
