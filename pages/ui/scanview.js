@@ -25,6 +25,7 @@ class ScanView {
     this.slider.oninput = () => { this.s.playing = false; this.s.view = Number(this.slider.value); this.tick(); };
     steer(this);
     new ResizeObserver(() => this.tick()).observe(root);
+    new IntersectionObserver(([seen]) => { this.seen = seen.isIntersecting; this.tick(); }).observe(root);
   }
 
   show(scan) {
@@ -111,16 +112,19 @@ class ScanView {
   step(now) {
     if (!this.root.isConnected || !this.scan) return;
     const { s, scan } = this, n = scan.shape[1], began = performance.now();
-    if (s.playing) {
+    if (s.playing && this.seen) {
       const pace = bound(6000 / n, 40, 400); // a turn in about six seconds
-      if (!this.last || now - this.last > pace) { this.last = now; s.view = (s.view + 1) % n; }
+      if (!this.last || now - this.last > pace - 8) { this.last = now; s.view = (s.view + 1) % n; }
+      clearTimeout(this.next);
+      this.next = setTimeout(() => this.tick(), pace - (now - this.last)); // nothing to do at every frame between
     }
-    const key = [s.view, s.yaw, s.pitch, s.row, s.column, s.z, s.ray, s.voxel, this.root.clientWidth].join();
+    const key = [s.playing, s.view, s.yaw, s.pitch, s.row, s.column, s.z, s.ray, s.voxel, this.root.clientWidth].join();
     if (key !== this.drawn || !this.sinogram) {
       this.drawn = key;
       for (const [node, draw] of [[this.space, drawSpace], [this.slice, drawSlice], [this.shot, drawShot], [this.sino, drawSino], [this.plane, drawFrequencies]]) draw(this, this.canvas(node));
       this.write(this.space.getContext('2d'), this.ratio, scan.title, 10, 10);
       this.slider.value = s.view;
+      this.button.textContent = s.playing ? '❚❚' : '▶';
       this.word.textContent = `View ${scan.numbers[s.view]} of ${scan.total} · ${scan.degrees[s.view].toFixed(1)}°`;
       const spot = this.spot();
       Object.assign(this.root.dataset, {
@@ -128,8 +132,6 @@ class ScanView {
         spot: spot ? `${spot.row},${spot.column}` : '', ray: spot ? this.ray().flat().join() : '',
       });
     }
-    this.button.textContent = s.playing ? '❚❚' : '▶';
-    if (s.playing) this.tick();
   }
 
   canvas(node) {

@@ -1,4 +1,4 @@
-"""Many people at once: `python -m tests.bench.load [--sessions 20] [--browsers 20] [--minutes 10] [--pause 10]`.
+"""Many people at once: `python -m tests.bench.load [--sessions 20] [--browsers 20] [--minutes 10] [--pause 10] [--arrival 2]`.
 
 Half of the sessions look (pages, slices by the wheel), the rest change the scan (10 to 180 views) and wait for the FBP
 of it; between the two a person looks at what there is, so many seconds on average. The first also queues diffusion runs,
@@ -22,11 +22,13 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench.people import PAUSE, Figures, InBrowser, OnWire, Person
+from tests.bench.people import ARRIVAL, PAUSE, Figures, InBrowser, OnWire, Person
 from tests.browser.server import FLAGS, chromium, serve
 
 
-async def measure(address: str, sessions: int, browsers: int, seconds: float, pause: float) -> Figures:
+async def measure(
+    address: str, sessions: int, browsers: int, seconds: float, pause: float, arrival: float
+) -> Figures:
     from playwright.async_api import async_playwright
 
     figures = Figures()
@@ -34,10 +36,13 @@ async def measure(address: str, sessions: int, browsers: int, seconds: float, pa
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         pages = [await (await browser.new_context()).new_page() for _ in range(browsers)]
-        people: list[Person] = [InBrowser(i, page, address, figures, pause) for i, page in enumerate(pages)]
-        people += [OnWire(i, address, figures, pause) for i in range(browsers, sessions)]
+        people: list[Person] = [
+            InBrowser(page, i, address, figures, pause, arrival) for i, page in enumerate(pages)
+        ]
+        people += [OnWire(i, address, figures, pause, arrival) for i in range(browsers, sessions)]
         began = time.perf_counter()
-        tasks = [asyncio.create_task(person.live(began + seconds)) for person in people]
+        until = began + arrival * sessions + seconds  # so long with all of them
+        tasks = [asyncio.create_task(person.live(until)) for person in people]
         while not all(task.done() for task in tasks):
             seconds = time.perf_counter() - began
             figures.memory.append((seconds, resident([server]), resident(server.children(recursive=True))))
@@ -62,13 +67,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--browsers", type=int, help="so many of the sessions; all unless given")
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=10.0, help="from when the last has come")
     parser.add_argument("--pause", type=float, default=PAUSE, help="seconds that a person looks, on average")
+    parser.add_argument("--arrival", type=float, default=ARRIVAL, help="seconds from one person to the next")
     arguments = parser.parse_args()
     before, sessions = os.getloadavg()[0], arguments.sessions
     browsers = sessions if arguments.browsers is None else min(arguments.browsers, sessions)
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as address:
-        figures = asyncio.run(measure(address, sessions, browsers, 60 * arguments.minutes, arguments.pause))
+        figures = asyncio.run(
+            measure(address, sessions, browsers, 60 * arguments.minutes, arguments.pause, arguments.arrival)
+        )
         log = (Path(folder) / "log.txt").read_text()
     print(
         f"{sessions} sessions, {browsers} in browsers, {arguments.minutes:g} minutes, {arguments.pause:g} s of looking, {os.cpu_count()} cores, load "

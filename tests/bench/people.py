@@ -22,7 +22,7 @@ PAGES = {
 }
 PATIENCE = 60  # s
 DIFFUSION_EVERY = 20  # s
-ARRIVAL = 2.0  # s from one session to the next
+ARRIVAL = 2.0  # s from one session to the next; what opens a page in Chromium takes 4 s of a core
 PAUSE = 10.0  # s that a person looks at what there is, on average
 
 
@@ -45,12 +45,15 @@ class Person(ABC):
     kind = ""
     failures: tuple[type[Exception], ...] = ()
 
-    def __init__(self, number: int, address: str, figures: Figures, pause: float = PAUSE) -> None:
-        self.number, self.address, self.figures, self.pause = number, address, figures, pause
+    def __init__(
+        self, number: int, address: str, figures: Figures, pause: float = PAUSE, arrival: float = ARRIVAL
+    ) -> None:
+        self.number, self.address, self.figures = number, address, figures
+        self.pause, self.arrives = pause, arrival * number
         self.random, self.seed = random.Random(number), 10_000 * number
 
     async def live(self, until: float) -> None:
-        await asyncio.sleep(ARRIVAL * self.number)
+        await asyncio.sleep(self.arrives)
         queued, opened = 0.0, False
         while time.perf_counter() < until:
             try:
@@ -118,10 +121,10 @@ class InBrowser(Person):
 
     kind = "browser"
 
-    def __init__(self, number: int, page: Any, address: str, figures: Figures, pause: float = PAUSE) -> None:
+    def __init__(self, page: Any, number: int, address: str, figures: Figures, *times: float) -> None:
         from playwright.async_api import Error
 
-        super().__init__(number, address, figures, pause)
+        super().__init__(number, address, figures, *times)
         self.failures = (Error,)
         self.page = page
         page.set_default_timeout(1000 * PATIENCE)
@@ -169,8 +172,8 @@ class OnWire(Person):
 
     kind = "wire"
 
-    def __init__(self, number: int, address: str, figures: Figures, pause: float = PAUSE) -> None:
-        super().__init__(number, address, figures, pause)
+    def __init__(self, number: int, address: str, figures: Figures, *times: float) -> None:
+        super().__init__(number, address, figures, *times)
         self.visitor = Visitor(address)
         self.failures = (TimeoutError, LookupError, ConnectionError)
 
