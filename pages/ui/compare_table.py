@@ -13,6 +13,8 @@ from core.runs.config import ScanConfig
 from core.runs.run import Run
 from pages.ui import engine, words
 
+ROW = 34  # px
+
 
 def table(runs: Sequence[Run], names: Sequence[str], scan: ScanConfig) -> None:
     """What each run is and how well it did."""
@@ -30,7 +32,9 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: ScanConfig) -> None:
             }
         )
     column = st.column_config
-    st.dataframe(
+    # the table's place until the browser has loaded what draws tables
+    place = st.container(height=ROW * (len(rows) + 1) + 2, border=False, key="place_of_numbers")
+    place.dataframe(
         _marked(pd.DataFrame(rows)),
         hide_index=True,
         key="numbers",

@@ -67,6 +67,10 @@ def _restore() -> None:
         else:
             if str(scan.source).startswith(_SAFE):
                 st.session_state[_SCAN] = scan
+            else:
+                st.toast(
+                    "The scan in the address is of a file, which no address opens; upload it on Acquire."
+                )
     text = st.query_params.get("sweep")
     if text and _SWEEP not in st.session_state:
         try:

@@ -160,3 +160,24 @@ def test_what_is_not_there_yet_is_told_in_its_place(page, address):
     assert (shades == 1) == (note == ""), (note, shades)
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel Diffusion").click()
+
+
+def test_the_table_of_compare_has_its_place_before_it_is_drawn(page, address):
+    page.goto(f"{address}/reconstruct?scan={quote(json.dumps(SCAN | {'seed': 7}))}")
+    page.get_by_text("SSIM").first.wait_for()
+    drawn = []  # what draws tables is loaded when first needed, here late
+    page.route(re.compile(r"DataFrame[^/]*\.js"), lambda route: drawn.append(route))
+    page.get_by_role("button", name="Compare runs").click()
+    below = page.get_by_test_id("stCaptionContainer").filter(has_text="Grid 16")
+    below.wait_for()
+    page.locator(".tv[data-frames]").wait_for()
+    page.wait_for_timeout(1500)
+    assert page.get_by_test_id("stDataFrame").count() == 0
+    before = below.bounding_box()["y"]
+    assert drawn
+    for route in drawn:
+        route.continue_()
+    page.unroute_all(behavior="wait")
+    page.get_by_test_id("stDataFrame").wait_for()
+    page.wait_for_timeout(500)
+    assert below.bounding_box()["y"] == pytest.approx(before, abs=1)

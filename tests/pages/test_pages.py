@@ -80,6 +80,7 @@ def test_address_cannot_name_a_file_of_the_server(visit):
     app = visit(scan=json.dumps({"source": "/etc"}))
     assert not app.exception
     assert "_scan" not in app.session_state
+    assert "upload it" in app.toast[0].value
 
 
 @pytest.mark.parametrize(("text", "plane"), [("coronal", "coronal"), ("oblique", "axial")])
