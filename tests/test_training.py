@@ -235,12 +235,12 @@ def test_a_run_starts_from_a_prior_that_lacks_its_guide_and_surroundings(tmp_pat
         inputs[:, network.channel["guide"]] += 0.5
         assert not torch.allclose(trainer.model(inputs, *rest), learned, atol=1e-5)
     wider = replace(TINY, channels=(8, 16))
-    with pytest.raises(ValueError, match="another network config"):
+    with pytest.raises(ValueError, match=r"another network \("):
         Trainer(
             tmp_path / "wider", replace(CONFIG, network=wider), scans, start=tmp_path / "narrow.safetensors"
         )
     save_prior(tmp_path / "wide.safetensors", trainer.model)
-    with pytest.raises(ValueError, match="another network config"):  # nothing is dropped in silence
+    with pytest.raises(ValueError, match=r"another network \("):  # nothing is dropped in silence
         Trainer(tmp_path / "less", CONFIG, scans, start=tmp_path / "wide.safetensors")
 
 

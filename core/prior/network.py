@@ -18,7 +18,7 @@ than total variation.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -281,8 +281,10 @@ def inherit(network: PatchUNet, other: PatchUNet) -> None:
     own, theirs = network.config, other.config
     options = {name: getattr(own, name) for name in (*INPUT_OPTIONS, "surrounds", "guided")}
     if replace(theirs, **options) != own or theirs.surrounds > own.surrounds or theirs.guided > own.guided:
+        differ = (name for name in asdict(own) if getattr(theirs, name) != getattr(own, name))
+        told = "; ".join(f"{name} is {getattr(theirs, name)}, not {getattr(own, name)}" for name in differ)
         raise ValueError(
-            "the prior to start from has another network config than this run; train it as it is."
+            f"The prior to start from has another network ({told}). Train the network that it has, or begin without it."
         )
     weights = dict(other.state_dict())
     for name, inputs in (("stem.weight", _stem_inputs), ("fine_in.weight", _fine_inputs)):

@@ -139,7 +139,11 @@ class Trainer:
         torch.manual_seed(config.seed)  # initial weights; everything later draws from its own generators
         self.model = Precond(config.network)
         if start is not None:
-            inherit(self.model.network, load_prior(start, "cpu").model.network)
+            found = load_prior(start, "cpu").model.network
+            try:
+                inherit(self.model.network, found)
+            except ValueError as error:
+                raise ValueError(f"{start}: {error}") from None
         self.teacher = None
         if teacher is not None:
             self.teacher = load_prior(teacher, self.device).model
