@@ -1,22 +1,17 @@
-"""The table of all runs, and what can be done with those that are chosen."""
+"""All runs, the room that they take, and what can be done with those that are chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.run import ACTIVE, FINISHED, Run
+from core.runs.config import RunConfig
+from core.runs.run import ACTIVE, Run
 from core.runs.upkeep import USUAL_LIMIT, Kept, limit_bytes, size_on_disk
-from pages.ui import engine, shell, state, words
+from pages.ui import engine, runs_table, shell, state, words
 
 MOST_NAME = 60
-ROW = 64  # pixels; from 4 rem on text goes on in another line, so that a narrow window shows all columns
-_TABLE = "runs_table"
-_KINDS = {"draw": "Prior, drawn", "denoise": "Prior, denoised"}
 
 
 def view() -> None:
@@ -28,32 +23,12 @@ def view() -> None:
             with_demo=True,
         )
     _room(runs)
-    names = {v.digest: v.name for v in engine.store().volumes()}
-    event = st.dataframe(
-        pd.DataFrame([_row(k, names) for k in runs]),
-        hide_index=True,
-        key=_TABLE,
-        on_select="rerun",
-        selection_mode="multi-row",
-        row_height=ROW,
-        placeholder="–",
-        height=min(10, len(runs)) * ROW + 40,
-        column_config={
-            "Picture": st.column_config.ImageColumn("", width=62),
-            "Name": st.column_config.TextColumn(width=95),
-            "What": st.column_config.TextColumn(width=165),
-            "PSNR": st.column_config.NumberColumn(format="%.1f dB", width=72, help=words.MEASURES["PSNR"]),
-            "Time": st.column_config.NumberColumn(format="%.1f s", width=60, help=words.MEASURES["Time"]),
-            "Size": st.column_config.NumberColumn(format="%.1f MB", width=70),
-            "Made": st.column_config.DatetimeColumn(format="distance", width=105),
-        },
-    )
-    chosen = _ticked(event, runs)
+    chosen = runs_table.choose(runs)
     if not chosen:
         st.caption("Tick runs on the left to open, compare, name, keep or delete them.")
         return
     _actions(chosen)
-    failed = [(_called(run), run.message) for run in chosen if run.status == "failed"]
+    failed = [(runs_table.called(run), run.message) for run in chosen if run.status == "failed"]
     for sentence in words.without_volume(failed):
         st.warning(sentence)
 
@@ -79,11 +54,6 @@ def _size_of(run_id: str, status: str) -> int:
     return _changing_size(run_id)
 
 
-def _ticked(event: Any, runs: Sequence[Kept]) -> list[Run]:
-    """The runs whose rows are chosen."""
-    return [runs[i].run for i in event.selection.rows if i < len(runs)]
-
-
 def _room(runs: Sequence[Kept]) -> None:
     used = sum(k.size for k in runs)
     try:
@@ -96,39 +66,6 @@ def _room(runs: Sequence[Kept]) -> None:
         text=f"{len(runs)} run{'s' * (len(runs) != 1)}, {_size(used)} of {_size(limit)}. When it is full, those unused for longest go; kept ones "
         "stay.",
     )
-
-
-def _row(k: Kept, names: dict[str, str]) -> dict[str, Any]:
-    run = k.run
-    return {
-        "Picture": engine.picture(run.id) if run.status in FINISHED else None,
-        "Name": ("📌 " if run.pinned else "")
-        + _called(run)
-        + ("" if run.status == "done" else f", {run.status}"),
-        "What": _what(run, names),
-        "PSNR": run.metrics.psnr if run.metrics else None,
-        "Time": run.seconds or None,
-        "Size": None if run.status == "queued" else k.size / 1e6,
-        "Made": pd.Timestamp(run.created, unit="s"),
-    }
-
-
-def _called(run: Run) -> str:
-    return run.name or _KINDS.get(run.config.method) or words.method_label(run.config.method)
-
-
-def _what(run: Run, names: dict[str, str]) -> str:
-    config = run.config
-    if isinstance(config, RunConfig):
-        return f"{words.source_words(config.scan.source, names)}, {_scan(config.scan)}"
-    source = getattr(config, "source", "")
-    return words.source_words(source, names) if source else words.times(config.grid)
-
-
-def _scan(scan: ScanConfig) -> str:
-    """The scan in so few words that a row holds them in a narrow window, too."""
-    told = words.scan_words(scan).removeprefix("parallel beam, ").replace(" a ray", "")
-    return told.replace(" planted", "")
 
 
 # ---- what can be done -------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ _PRIOR, _SWEEP, _CELL = "_prior", "_sweep", "_cell"
 _LESSON, _STEP, _CHALLENGE = "_lesson", "_step", "_challenge"
 _STEPS = tuple("123456789")
 _LOOKED = "_looked"
+_TABLE, _IN_TABLE = "runs_table", "_in_table"
 _PLANE = "_plane"
 PLANES = ("axial", "coronal", "sagittal")
 DOWNLOAD = "download"
@@ -181,6 +182,20 @@ def looked() -> dict[str, Any]:
     A file that is made when its button is pressed sees by it what the person sees then.
     """
     return st.session_state.setdefault(_LOOKED, {})
+
+
+def show_runs(run_ids: Sequence[str]) -> str:
+    """The key of the table that shows these runs, the same as long as they are the same."""
+    key = f"{_TABLE}.{hash(tuple(run_ids))}"
+    st.session_state[_IN_TABLE] = (key, tuple(run_ids))
+    return key
+
+
+def ticked_runs() -> set[str]:
+    """Those that are ticked in the table as it was last shown."""
+    key, run_ids = st.session_state.get(_IN_TABLE, (_TABLE, ()))
+    table = st.session_state.get(key)
+    return {run_ids[i] for i in table["selection"]["rows"] if i < len(run_ids)} if table else set()
 
 
 def plane() -> str:

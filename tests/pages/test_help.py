@@ -11,7 +11,7 @@ from core.runs.export import nifti_bytes
 from core.runs.jobs import wait
 from core.runs.sweep import SweepConfig
 from core.scan.phantom import phantom
-from pages.ui import comparison, engine, runs_view, shell, state
+from pages.ui import comparison, engine, runs_table, shell, state
 from pages.ui.lessons import LESSONS
 
 QUIET = ("page_link", "expander")  # their words say where they lead and what they unfold
@@ -130,7 +130,7 @@ def test_lessons(visit, name):
 
 def test_runs_with_one_chosen(app, done, monkeypatch):
     monkeypatch.setattr(
-        runs_view, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id == done[0]]
+        runs_table, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id == done[0]]
     )
     app.switch_page(shell.RUNS).run()
     assert len(list(controls(app))) >= 6

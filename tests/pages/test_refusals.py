@@ -8,7 +8,7 @@ import pytest
 from core.runs.config import RunConfig
 from core.runs.jobs import wait
 from core.runs.store import StoreError
-from pages.ui import engine, runs_view, shell, state
+from pages.ui import engine, runs_table, shell, state
 
 
 def texts(elements):
@@ -105,7 +105,7 @@ def test_runs_tells_why_one_left_nothing(app, small_scan, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.01")
     refused = engine.queue().submit(RunConfig(small_scan, "cgls", {"num_iterations": 7}))
     monkeypatch.setattr(
-        runs_view, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id == refused]
+        runs_table, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id == refused]
     )
     app.switch_page(shell.RUNS).run()
     assert not app.exception

@@ -7,7 +7,8 @@ import pytest
 from core.runs.config import RunConfig
 from core.runs.jobs import wait
 from core.runs.prior import DrawConfig
-from pages.ui import engine, runs_view, shell, state
+from core.runs.upkeep import Kept
+from pages.ui import engine, runs_table, runs_view, shell, state
 from tests.pages.test_pages import texts
 
 
@@ -23,7 +24,7 @@ def two(small_scan):
 
 def chosen(monkeypatch, ids):
     """As if these rows of the table were ticked, which a test without a browser cannot do."""
-    monkeypatch.setattr(runs_view, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id in ids])
+    monkeypatch.setattr(runs_table, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id in ids])
 
 
 def test_an_empty_store_says_where_to_begin(app, monkeypatch):
@@ -84,6 +85,31 @@ def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
     app.button(key="runs_delete").click().run()
     assert not app.exception
     assert not set(two) & {run.id for run in engine.store().runs()}
+
+
+def test_many_runs_come_a_page_at_a_time_and_are_found_by_words(app, two, monkeypatch):
+    run = engine.store().run(two[0])
+    many = [Kept(replace(run, id=f"run-{i}", name=f"Number {i}"), 1000, run.created - i) for i in range(250)]
+    monkeypatch.setattr(runs_view, "kept", lambda: many)
+    monkeypatch.setattr(engine, "picture", lambda run_id: None)
+
+    def shown():
+        assert not app.exception
+        return [int(name.removeprefix("Number ")) for name in app.dataframe[0].value["Name"]]
+
+    app.switch_page(shell.RUNS).run()
+    assert shown() == list(range(100))
+    pages = next(box for box in app.selectbox if box.label == "Shown")
+    app.session_state["_inside"] = True
+    pages.select_index(2).run()
+    assert shown() == list(range(200, 250))
+    app.session_state["_inside"] = True
+    app.text_input(key=state.field("runs.find")).set_value("24 NUMBER fbp").run()
+    assert shown() == [24, 124, 224, *range(240, 250)]  # the words in any order, of one page
+    app.session_state["_inside"] = True
+    app.text_input(key=state.field("runs.find")).set_value("nothing of the kind").run()
+    assert not app.dataframe
+    assert "No run has all of these words" in texts(app)
 
 
 def test_only_runs_of_one_volume_are_compared(two, small_scan):
