@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import streamlit as st
 
@@ -49,7 +50,7 @@ def _changing_size(run_id: str) -> int:
         return 0
 
 
-@st.cache_resource(max_entries=5000, show_spinner=False)
+@lru_cache(maxsize=5000)  # Streamlit's cache takes longer to ask than a page of runs to draw
 def _size_of(run_id: str, status: str) -> int:
     return _changing_size(run_id)
 
