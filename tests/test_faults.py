@@ -13,7 +13,7 @@ import torch
 from core.runs.carry_out import carry_out
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import JobQueue, wait
-from core.runs.store import RunStore, StoreError
+from core.runs.store import DamagedRun, RunStore, StoreError
 from core.runs.upkeep import thumbnail
 from core.runs.writing import disk_sentence, write_array
 from core.scan.library import load_volume
@@ -130,6 +130,33 @@ def test_folders_that_vanish_are_made_again(store, one):
     assert store.find(config()) == run_id
     digest = store.add_volume(load_volume("phantom:spheres", shape=(4, 8, 8)))
     assert [v.digest for v in store.volumes()] == [digest]
+
+
+@pytest.mark.parametrize("name", ["volume.npy", "geometry.json"])
+@pytest.mark.parametrize("left", [None, b"", b"{}", b"\x93NUMPY cut short", b"[" * 5000])
+def test_a_damaged_result_is_told_and_made_again(store, one, name, left):
+    whole = store.result(one).volume
+    path = store.run_folder(one) / name
+    path.unlink()
+    if left is not None:
+        path.write_bytes(left)
+    with pytest.raises(DamagedRun, match="run it again"):
+        store.result(one)
+    assert store.run(one).status == "failed"
+    assert "damaged" in store.run(one).message
+    assert store.find(config(2)) is None  # so that who asks for it has it made
+    again = store.create(config(2))
+    assert done(store, again)[-1]["status"] == "done"
+    assert torch.equal(store.result(again).volume.data, whole.data)
+
+
+def test_a_result_out_of_reach_for_a_while_is_not_given_up(store, one, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("core.runs.store.np.load", refuse(errno.EIO))
+        with pytest.raises(OSError, match="Input/output"):
+            store.result(one)
+    assert store.run(one).status == "done"
+    store.result(one)
 
 
 def test_a_clock_that_is_set_back_mixes_nothing_up(store, one, monkeypatch):

@@ -140,6 +140,11 @@ class JobQueue:
             place = max(places)
             return replace(known, place=place)
 
+    def forget(self, run_id: str) -> None:
+        """A run that is over was changed by another than this queue: from now on the store says how it is."""
+        with self._lock:
+            self._progress.pop(run_id, None)
+
     def preview(self, run_id: str) -> dict[str, np.ndarray] | None:
         """The current iterate "x", and of the diffusion sampler "noisy" and "denoised": int16 HU (z, y, x).
 

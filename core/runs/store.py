@@ -36,8 +36,13 @@ class StoreError(OSError, ValueError):
     """The store's folder cannot be used; what to do is in the sentence."""
 
 
+class DamagedRun(ValueError):
+    """A result that was there cannot be read any more; the run is told to have failed, so that it can be made again."""
+
+
 SCHEMA = 1
 _USED = "used"
+_DAMAGE = (FileNotFoundError, EOFError, ValueError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -209,20 +214,26 @@ class RunStore:
         folder = self._folder("runs", run_id, "run")
         with contextlib.suppress(OSError):  # a store that may only be read
             (folder / _USED).touch()
-        geometry = VolumeGeometry(**json.loads((folder / "geometry.json").read_text()))
 
-        def load(name: str) -> Volume | None:
-            path = folder / f"{name}.npy"
-            if not path.exists():
-                return None
-            return Volume(torch.from_numpy(np.load(path, allow_pickle=False)), geometry, run.config.method)
+        def load(name: str) -> Volume:
+            return Volume(
+                torch.from_numpy(np.load(folder / f"{name}.npy", allow_pickle=False)),
+                geometry,
+                run.config.method,
+            )
 
-        volume = load("volume")
-        if volume is None:
-            raise ValueError(f"the run {run_id} is damaged: its volume is missing; delete it and run again.")
+        try:
+            geometry = VolumeGeometry(**json.loads((folder / "geometry.json").read_text()))
+            volume = load("volume")
+            std = load("std") if (folder / "std.npy").exists() else None
+        except _DAMAGE as error:  # not what may pass, as a disk out of reach
+            sentence = "Its result is damaged or gone from the store; run it again."
+            with contextlib.suppress(OSError, ValueError):
+                self.update(run_id, status="failed", message=sentence)
+            raise DamagedRun(f"the run {run_id} cannot be read. {sentence}") from error
         return Result(
             volume, run.config.method, run.config.params, run.status, run.seconds, run.peak_memory_mb,
-            run.residuals, load("std"),
+            run.residuals, std,
         )  # fmt: skip
 
     def last_used(self, run_id: str) -> float:

@@ -98,7 +98,10 @@ def thumbnail(store: RunStore, run_id: str) -> bytes | None:
         volume = folder / "volume.npy"
         if not volume.exists():
             return None
-        mu = np.load(volume, mmap_mode="r", allow_pickle=False)
+        try:
+            mu = np.load(volume, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError):  # damaged: who opens it is told
+            return None
         hu = 1000 * (np.asarray(mu[len(mu) // 2]) / MU_WATER - 1)
         grey = ((hu + 1000) / 1400 * 255).clip(0, 255).astype(np.uint8)
         picture = Image.fromarray(grey)

@@ -20,13 +20,14 @@ from torch import Tensor
 from core.metrics import Quality, quality
 from core.prior.volumes import add_noise
 from core.reconstruct.memory import spare_memory
+from core.reconstruct.methods import Result
 from core.runs.config import PHANTOM_GRID, RunConfig, ScanConfig
 from core.runs.history import Frame, read_history
 from core.runs.jobs import JobQueue, Progress
 from core.runs.prepare import source_volume
 from core.runs.prior import DenoiseConfig, DrawConfig
-from core.runs.run import Run
-from core.runs.store import RunStore
+from core.runs.run import FINISHED, Run
+from core.runs.store import DamagedRun, RunStore
 from core.runs.upkeep import thumbnail
 from core.scan.library import load_volume
 from core.volume import MU_WATER, Shape, Volume, VolumeGeometry, resample
@@ -164,13 +165,24 @@ def progress(run: Run) -> Progress:
 @kept(300_000_000, lambda volume: volume.data.nbytes)
 def result_volume(run_id: str) -> Volume:
     """The reconstruction of a finished run."""
-    return store().result(run_id).volume
+    return _result(run_id).volume
 
 
 @kept(150_000_000, lambda hu: hu.nbytes)
 def result_hu(run_id: str) -> np.ndarray:
     """The same, rounded to whole HU."""
-    return rounded(store().result(run_id).volume)
+    return rounded(_result(run_id).volume)
+
+
+def _result(run_id: str) -> Result:
+    try:
+        return store().result(run_id)
+    except DamagedRun:
+        queue().forget(run_id)
+        run = known_run(run_id)
+        if run is not None and run.status not in FINISHED:
+            st.rerun()  # the page as it is with a run that failed
+        raise
 
 
 @st.cache_resource(max_entries=5000, show_spinner=False)
@@ -189,7 +201,7 @@ def result_std(run_id: str) -> np.ndarray | None:
 
 def result_std_hu(run_id: str) -> Tensor | None:
     """The same, not rounded."""
-    std = store().result(run_id).std
+    std = _result(run_id).std
     return None if std is None else std.data * (1000 / MU_WATER)
 
 

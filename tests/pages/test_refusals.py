@@ -33,6 +33,20 @@ def test_a_run_that_does_not_fit_is_explained(visit, small_scan, monkeypatch):
     assert "of memory" in texts(app.error)
 
 
+@pytest.mark.parametrize("page", [shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF, shell.RUNS])
+def test_a_damaged_result_is_a_run_that_failed(visit, small_scan, page):
+    seed = [shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF, shell.RUNS].index(page)
+    scan = replace(small_scan, num_views=13, seed=seed)
+    run_id = engine.queue().submit(RunConfig(scan, "sirt", {"num_iterations": 5}))
+    assert wait(engine.queue(), run_id, timeout=180).status == "done"
+    (engine.store().run_folder(run_id) / "volume.npy").write_bytes(b"gone bad")
+    app = visit(run=run_id, compare=run_id, scan=json.dumps(scan.to_json()))
+    app.switch_page(page).run()
+    assert not app.exception
+    if page in (shell.RECONSTRUCT, shell.COMPARE):
+        assert "damaged or gone" in texts([*app.error, *app.warning, *app.caption, *app.markdown])
+
+
 def test_a_full_disk_is_told_instead_of_a_traceback(app, monkeypatch):
     def refuse(*args):
         raise OSError(28, "No space left on device")
