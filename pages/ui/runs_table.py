@@ -79,7 +79,9 @@ def _page(runs: Sequence[Kept], names: dict[str, str]) -> Sequence[Kept]:
     first = right.selectbox(
         "Shown",
         range(0, len(runs), PAGE),
-        format_func=lambda i: f"{i + 1}–{min(i + PAGE, len(runs))} of {len(runs)}",
+        format_func=lambda i: (
+            f"{i + 1}–{i + PAGE}"
+        ),  # how many there are would begin another choice with each new run
         help="The newest are the first.",
     )
     return runs[first : first + PAGE]
