@@ -106,6 +106,46 @@ def test_same_seed_same_volume_and_stopping_keeps_the_estimate(small, gaussian):
     assert all(s.sigma and s.noisy is not None and s.denoised is not None and s.residual for s in steps)
 
 
+class Stopping:
+    """A prior that ends in the midst of its so manyth pass."""
+
+    def __init__(self, prior, number):
+        self.prior, self.left = prior, number
+
+    def __getattr__(self, name):
+        return getattr(self.prior, name)
+
+    def __call__(self, x, sigma, **options):
+        self.left -= 1
+        if not self.left:
+            raise StopIteration
+        return self.prior(x, sigma, **options)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("number", [1, 3, 4, 6])
+def test_stopped_within_a_pass_it_returns_what_was_before(small, gaussian, number, mirror):
+    """The start, the pass before, or, of several samples, the mean of the whole ones."""
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+    y, steps = simulate(small, A, photon_count=1e4).projections, []
+    common = {"num_steps": 3, "start_iterations": 3, "mirror": mirror, "num_samples": 2}
+    x, std = diffusion(
+        A, y, Stopping(gaussian, number * (1 + mirror)), callback=steps.append,
+        generator=torch.Generator().manual_seed(0), **common,
+    )  # fmt: skip
+    assert std is None
+    done = number - 1
+    assert sum(not s.stage for s in steps) == done
+    torch.testing.assert_close(x, steps[-1 if done <= 3 else 3 - 1 - done].x)
+
+
+@pytest.mark.parametrize("num_samples", [1, 2])
+def test_from_noise_alone_there_is_nothing_before_the_first_pass(small, gaussian, num_samples):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+    with pytest.raises(StopIteration):
+        diffusion(A, A(small.data), Stopping(gaussian, 1), warm_start="noise", num_samples=num_samples)
+
+
 def test_the_start_is_told_step_by_step_and_can_be_stopped(small, gaussian):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
     m = simulate(small, A)

@@ -114,6 +114,33 @@ def test_stopped_at_any_step_it_gives_what_it_has(number):
     assert tuple(volume.shape) == FINE.shape
 
 
+class Stopping(Knowing):
+    """Ends within its so manyth pass."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def __call__(self, x, sigma, *, grid):
+        if len(self.asked) == self.number - 1:
+            raise StopIteration
+        return super().__call__(x, sigma, grid=grid)
+
+
+@pytest.mark.parametrize("number", [2, 11, 12, 20])
+def test_stopped_within_a_pass_it_gives_what_the_pass_before_made(number):
+    """Within a grid, and within the first pass on a finer one."""
+    steps, prior = [], Stopping(number)
+    volume = draw(prior, FINE, coarse=prior, num_steps=20, callback=steps.append)
+    assert len(steps) == number - 1
+    assert torch.equal(volume.data, steps[-1].x)
+
+
+def test_stopped_within_the_very_first_pass_there_is_nothing():
+    with pytest.raises(StopIteration):
+        draw(Stopping(1), FINE, num_steps=3)
+
+
 def test_resizing_keeps_the_mean_and_blocks_stay_blocks():
     x = torch.rand(3, 5, 7)
     assert torch.equal(resized(x, (6, 10, 14), "nearest")[::2, ::2, ::2], x)

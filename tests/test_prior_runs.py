@@ -3,7 +3,6 @@
 import json
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -20,7 +19,7 @@ from core.runs.live import Live
 from core.runs.prepare import reference_volume
 from core.runs.prior import INPUTS, DenoiseConfig, DrawConfig, read_config
 from core.runs.store import RunStore
-from core.runs.work import Watched
+from core.runs.work import work
 from core.volume import VolumeGeometry
 
 DRAW = DrawConfig((16, 32, 32), (6.0, 8.0, 8.0), num_steps=3)
@@ -172,13 +171,38 @@ def test_progress_within_a_pass_counts():
     assert Progress("queued").share == 0
 
 
-def test_a_pass_can_be_cancelled_before_its_end(tmp_path):
-    """And only cancelled: the estimate of half a pass is none."""
-    for wish, raises in (("cancel", pytest.raises(StopIteration)), ("finish", nullcontext())):
-        live = Live(tmp_path, lambda **event: None, lambda wish=wish: wish)
-        prior = Watched(load_prior(), live.within)
-        with raises:
-            prior(torch.zeros(32, 32, 32), 0.3)
+@pytest.mark.parametrize("passes", [0, 1, 2])
+@pytest.mark.parametrize("reason", ["cancel", "finish", "late"])
+def test_a_run_ends_within_a_pass_and_keeps_what_was_before(tmp_path, reason, passes):
+    """A pass over a large volume takes minutes. Half of one is no estimate: that of the last is kept, or the start."""
+    store = RunStore(tmp_path)
+    config = RunConfig(SCAN, "diffusion", {"num_steps": 3, "warm_start": "sirt"})
+    run_id = store.create(config)
+
+    class Asked(Live):
+        """Within the pass after so many."""
+
+        def within(self, done, total):
+            if sum(not p.stage for p in self.points) == passes:
+                asked.append(reason)
+                self.most = -1.0 if reason == "late" else self.most
+            super().within(done, total)
+
+    asked = []
+    live = Asked(
+        store.run_folder(run_id),
+        lambda **event: None,
+        lambda: asked[-1] if asked and reason != "late" else None,
+    )
+    done = work(config, store, live, lambda message: None, None, load_prior)
+    assert len(asked) == 1  # it ended with the batch after which it was asked
+    assert live.wish == ("cancel" if reason == "cancel" else "finish")
+    assert live.late == (reason == "late")
+    assert done.result.status == "stopped"
+    assert sum(not p.stage for p in live.points) == passes
+    last = read_history(store.run_folder(run_id))[-1]
+    assert last.point == live.points[-1]
+    assert abs(last.volumes["x"] - done.result.volume.hu.numpy()).max() <= 0.5
 
 
 def test_diffusion_tells_its_start_and_its_passes_with_their_quality(queue):

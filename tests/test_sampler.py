@@ -91,6 +91,26 @@ def test_same_seed_same_bits_and_the_callback_counts(generator):
     assert steps[0].sigma == sigmas[0]
 
 
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_stopped_within_a_pass_it_returns_the_estimate_of_the_one_before(number):
+    steps, calls = [], []
+
+    def stopping(x, sigma):
+        calls.append(sigma)
+        if len(calls) == number:
+            raise StopIteration
+        return gaussian(x, sigma)
+
+    start, sigmas = torch.ones(2, 2, 2), karras_sigmas(5, 0.1, 1.0)
+    if number == 1:
+        with pytest.raises(StopIteration):
+            sample(stopping, start, sigmas)
+        return
+    out = sample(stopping, start, sigmas, callback=steps.append)
+    assert len(steps) == number - 1
+    assert torch.equal(out, steps[-1].x)
+
+
 def test_stopping_returns_the_estimate_of_that_step():
     def stop(step):
         if step.i == 2:

@@ -72,13 +72,18 @@ def draw(
         chosen = coarse if coarse is not None and grid.voxel_size[2] > COARSE_VOXELS else prior
         stage = _Stage(k, grids, counts, chosen.at(grid.voxel_size), generator, callback)
         inner = state_of("sample", resume) if k == begun else None
+        noisy = x
         if inner is None:
-            x = resized(x, grid.shape) if k else torch.full(grid.shape, chosen.config.mean)
-            x = x + level * torch.randn(grid.shape, generator=generator)
-        x = sample(
-            stage.denoise, x, karras_sigmas(counts[k], min(sigma_min, level), level), order=1, churn=churn,
-            generator=generator, callback=None if callback is None else stage.tell, resume=inner,
-        )  # fmt: skip
+            clean = resized(x, grid.shape) if k else torch.full(grid.shape, chosen.config.mean)
+            noisy = clean + level * torch.randn(grid.shape, generator=generator)
+        try:
+            x = sample(
+                stage.denoise, noisy, karras_sigmas(counts[k], min(sigma_min, level), level), order=1, churn=churn,
+                generator=generator, callback=None if callback is None else stage.tell, resume=inner,
+            )  # fmt: skip
+        except StopIteration:  # within the first pass on this grid
+            if not k:
+                raise
         if stage.stopped:
             break
     x = resized(x, geometry.shape, "nearest")  # as it was shown, if it ends on a coarse grid
@@ -102,7 +107,11 @@ class _Stage:
 
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         self.tiling = PatchGrid.random(self.tiling.shape, self.tiling.tile, generator=self.generator)
-        return self.prior(x, sigma, grid=self.tiling)
+        try:
+            return self.prior(x, sigma, grid=self.tiling)
+        except StopIteration:
+            self.stopped = True
+            raise
 
     def tell(self, step: Step) -> None:
         assert self.callback is not None

@@ -47,6 +47,8 @@ def sample(
     Parameters
     ----------
     denoiser : D(x, sigma)
+        May raise StopIteration within a pass: then the estimate of the pass before it is returned; of the first pass
+        it is passed on, as there is none.
     x : Tensor (z, y, x)
         Start, network space.
     sigmas : list of float
@@ -97,7 +99,12 @@ def sample(
     for i in range(done, num_steps):
         if i:
             x, before = descend(i), estimate
-        denoised = denoiser(x, sigmas[i])
+        try:
+            denoised = denoiser(x, sigmas[i])
+        except StopIteration:
+            if i == 0:
+                raise
+            return estimate
         estimate = denoised if correct is None else correct(denoised, sigmas[i])
         state = partial(_state, i + 1, x, estimate, before)
         step = Step(i + 1, num_steps, estimate, sigma=sigmas[i], noisy=x, denoised=denoised, state=state)

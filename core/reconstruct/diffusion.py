@@ -70,7 +70,8 @@ def diffusion(
     y : Tensor (v, angle, u)
         Line integrals.
     prior : PatchPrior
-        Made for A's voxel size (`prior.at`).
+        Made for A's voxel size (`prior.at`). Where it raises StopIteration within a pass, what the steps before have
+        made is returned; passed on where there is nothing yet.
     weights : Tensor (v, angle, u) or None
         Inverse variances of the rays; None = all equal.
     num_steps : int
@@ -154,12 +155,16 @@ def diffusion(
     def denoise(x: Tensor, sigma: float) -> Tensor:
         grid = PatchGrid.random(A.domain_shape, prior.config.tile, generator=generator)
         samples.tiles = grid.used(keep)
-        denoised = prior(x, sigma, keep=keep, grid=grid, guide=guide)
-        if not mirror:
-            return denoised
-        seen, shown = (None if v is None else v.flip(2) for v in (keep, guide))
-        mirrored = prior(x.flip(2), sigma, keep=seen, guide=shown, generator=generator)
-        return (denoised + mirrored.flip(2)) / 2
+        try:
+            denoised = prior(x, sigma, keep=keep, grid=grid, guide=guide)
+            if not mirror:
+                return denoised
+            seen, shown = (None if v is None else v.flip(2) for v in (keep, guide))
+            mirrored = prior(x.flip(2), sigma, keep=seen, guide=shown, generator=generator)
+            return (denoised + mirrored.flip(2)) / 2
+        except StopIteration:
+            samples.stopped = True
+            raise
 
     pending = state_of("sample", passes)
     while samples.wanted:
@@ -168,17 +173,22 @@ def diffusion(
             x = sigmas[0] * noise if warm is None else warm + start_noise * noise
         else:
             x = pending["x"]
-        x = sample(
-            denoise,
-            x,
-            sigmas,
-            order=1 if churn else 2,
-            churn=churn,
-            correct=consistency,
-            generator=generator,
-            callback=samples.tell,
-            resume=pending,
-        )
+        try:
+            x = sample(
+                denoise,
+                x,
+                sigmas,
+                order=1 if churn else 2,
+                churn=churn,
+                correct=consistency,
+                generator=generator,
+                callback=samples.tell,
+                resume=pending,
+            )
+        except StopIteration:  # within a first pass: what there is, is the start, or the samples before
+            if warm is None and not samples.count:
+                raise
+            x = warm if warm is not None else x
         pending = None
         samples.add(PatchPrior.from_network(x))
     if samples.std is None:

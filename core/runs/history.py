@@ -72,13 +72,13 @@ class History:
             index = []  # the snapshots are for looking at: the run goes on without the earlier ones
         self._index = index[: self.count]
 
-    def add(self, step: Step, point: Point, *, last: bool = False) -> None:
-        """Keep the step if it is the first, the last or one of the evenly spaced ones of its stage."""
+    def add(self, step: Step, point: Point, *, last: bool = False) -> bool:
+        """Keep the step if it is the first, the last or one of the evenly spaced ones of its stage; whether it was."""
         stride = math.ceil(step.total / FRAMES.get(step.stage, FRAMES[""]))
         if not (last or step.i in (1, step.total) or step.i % stride == 0):
-            return
+            return False
         if len(self._index) >= sum(n + 2 for n in FRAMES.values()):
-            return
+            return False
         folder, number = self.folder / "history", len(self._index)
         folder.mkdir(exist_ok=True)
         kept = []
@@ -91,6 +91,7 @@ class History:
         tiles = None if step.tiles is None else asdict(step.tiles)
         self._index.append({"point": asdict(point), "parts": kept, "tiles": tiles})
         write_beside(folder / "index.json", json.dumps(self._index).encode())
+        return True
 
 
 def read_history(folder: Path) -> list[Frame]:

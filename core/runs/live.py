@@ -32,7 +32,7 @@ class Live:
     say : f(**event)
         Told the figures of every step.
     ask : f() -> "cancel", "finish", "park" or None
-        Asked after every step what the user wishes; "park" = the server stops, the run is to go on another time.
+        Asked after every step and batch of tiles what the user wishes; "park" = the server stops, the run is to go on another time.
     digest : str
         Of the run's config.
     every : float
@@ -87,6 +87,7 @@ class Live:
         self.history = History(self.folder, parts, 0 if resume is None else resume.frames)
         self.spent, self.kept = 0.0, time.perf_counter()
         self.started = self.kept - (self.points[-1].seconds if self.points else 0.0)
+        self.unkept: tuple[Step, Point] | None = None  # the last step, if no snapshot is left of it
         self.shown = self.measured = -math.inf
         self.cost = self.keeping = 0.0
         if self.points:
@@ -94,8 +95,7 @@ class Live:
 
     def __call__(self, step: Step) -> None:
         now = time.perf_counter()
-        self.late = now - self.started > self.most
-        self.wish = self.ask() or ("finish" if self.late else None)
+        self.wish = self._wish()
         last = self.wish is not None or (step.i == step.total and not step.stage)
         seconds, psnr = now - self.started, self._psnr(step, last)
         point = Point(step.i, step.total, step.stage, seconds, step.residual, step.sigma, psnr, step.work)
@@ -108,8 +108,10 @@ class Live:
                     volume = getattr(step, name)
                     if volume is not None:
                         write_array(self.folder / f"live-{name}.npy", reduced(volume, PREVIEW_VOXELS))
+        self.unkept = None
         with contextlib.suppress(OSError):
-            self.history.add(step, point, last=last)
+            if not self.history.add(step, point, last=last):
+                self.unkept = step, point
         self._keep(step)
         self._tell(point, tiles=None if step.tiles is None else asdict(step.tiles))
         self.spent += time.perf_counter() - now
@@ -124,10 +126,19 @@ class Live:
             raise StopIteration
 
     def within(self, done: int, total: int) -> None:
-        """So many tiles of the pass at hand are done. A pass has no result before its end: "finish" awaits it."""
-        if self.ask() in ("cancel", "park"):
-            raise StopIteration
-        self.say(status="running", message="", part=(done, total))
+        """So many tiles of the pass at hand are done. Half a pass is no result: what stops it leaves that of the last."""
+        self.wish = self._wish()
+        if self.wish is None:
+            self.say(status="running", message="", part=(done, total))
+            return
+        if self.unkept is not None and self.wish == "finish":  # which turns out to be the last
+            with contextlib.suppress(OSError):
+                self.history.add(*self.unkept, last=True)
+        raise StopIteration
+
+    def _wish(self) -> str | None:
+        self.late = time.perf_counter() - self.started > self.most
+        return self.ask() or ("finish" if self.late else None)
 
     def close(self) -> None:
         """Keep the figures of all steps."""

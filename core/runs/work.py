@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from torch import Tensor
@@ -93,6 +93,8 @@ def _reconstruct(
         callback=live,
         resume=None if resume is None else resume.state,
     )
+    if live.wish is not None:  # within a pass, too, of which the method's callback is not told
+        result = replace(result, status="stopped")
     return Done(result, prepared.reference, str(prepared.A.device))
 
 
