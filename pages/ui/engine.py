@@ -185,7 +185,7 @@ def _result(run_id: str) -> Result:
         raise
 
 
-@st.cache_resource(max_entries=5000, show_spinner=False)
+@st.cache_resource(max_entries=500, show_spinner=False)
 def picture(run_id: str) -> str | None:
     """The middle slice of a finished run, small, as an address of its own; None without a volume."""
     found = thumbnail(store(), run_id)
