@@ -150,6 +150,22 @@ def test_a_damaged_result_is_told_and_made_again(store, one, name, left):
     assert torch.equal(store.result(again).volume.data, whole.data)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"metrics": {"psnr": 30.0}}, {"metrics": [1]}, {"metrics": {"psnr": [], "ssim": 1, "rmse_hu": 1}}, {"status": "?"},
+     {"status": []}, {"created": "now"}, {"created": None}, {"residuals": 7}, {"seconds": {}}, {"begun": [1]}],
+    ids=str,
+)  # fmt: skip
+def test_a_run_whose_state_makes_no_sense_hides_no_other(store, one, wrong):
+    bad = store.create(config())
+    store.update(bad, **wrong)
+    for other in (store, RunStore(store.root)):
+        assert [run.id for run in other.all_runs()] == [one]
+        with pytest.raises(ValueError, match="damaged"):
+            other.run(bad)
+    store.delete(bad)
+
+
 def test_a_result_out_of_reach_for_a_while_is_not_given_up(store, one, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("core.runs.store.np.load", refuse(errno.EIO))

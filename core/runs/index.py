@@ -140,6 +140,7 @@ class RunIndex:
         connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -64")  # kB; each thread has its own, and little use for it
         if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
             connection.executescript(_SCHEMA)
         self._threads.known = (connection, self._file())

@@ -46,23 +46,29 @@ def read_run(run_id: str, state: dict[str, Any], config: dict[str, Any]) -> Run[
     Raises
     ------
     ValueError
-        If its config is of another version.
+        If its config is of another version, or the files do not say what they should.
     """
-    metrics = state.get("metrics")
-    return Run(
-        id=run_id,
-        config=read_config(config),
-        status=state["status"],
-        created=state["created"],
-        seconds=state.get("seconds", 0.0),
-        peak_memory_mb=state.get("peak_memory_mb", 0.0),
-        residuals=tuple(state.get("residuals", ())),
-        metrics=None if metrics is None else Quality(**metrics),
-        message=state.get("message", ""),
-        device=state.get("device", "cpu"),
-        name=str(state.get("name", "")),
-        pinned=state.get("pinned") is True,
-        begun=int(state.get("begun", 0)),
-        lost=int(state.get("lost", 0)),
-        patient=state.get("patient") is True,
-    )
+    known = read_config(config)
+    try:
+        metrics = state.get("metrics")
+        if state["status"] not in STATUSES:
+            raise KeyError(state["status"])
+        return Run(
+            id=run_id,
+            config=known,
+            status=state["status"],
+            created=float(state["created"]),
+            seconds=float(state.get("seconds", 0.0)),
+            peak_memory_mb=float(state.get("peak_memory_mb", 0.0)),
+            residuals=tuple(map(float, state.get("residuals", ()))),
+            metrics=None if metrics is None else Quality(**{k: float(v) for k, v in metrics.items()}),
+            message=str(state.get("message", "")),
+            device=str(state.get("device", "cpu")),
+            name=str(state.get("name", "")),
+            pinned=state.get("pinned") is True,
+            begun=int(state.get("begun", 0)),
+            lost=int(state.get("lost", 0)),
+            patient=state.get("patient") is True,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"the run {run_id} is damaged ({error!r}); delete it.") from error

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -94,13 +95,15 @@ class Worker:
         give_back()
 
 
-def warm_up() -> None:
-    """Compile the projector's kernels, or load them from numba's cache, before somebody waits for them."""
+def warm_up() -> Iterator[None]:
+    """Compile the projector's kernels, or load them from numba's cache, before somebody waits for them; bit by bit."""
     for beam, analytic in (("parallel", "fbp"), ("cone", "fdk")):
+        yield
         prepared = prepare(ScanConfig("phantom:shepp-logan", (4, 16, 16), beam, num_views=4, same_grid=True))
         for method in (analytic, "sirt", "tv"):
             short = {} if method == analytic else {"num_iterations": 1}
             reconstruct(method, prepared.A, prepared.measurement, params=make_params(method, short))
+            yield
 
 
 def say(**event: Any) -> None:
@@ -115,7 +118,9 @@ def main() -> None:
     )
     worker = Worker(RunStore(sys.argv[1]))
     threading.Thread(target=worker.listen, daemon=True).start()
-    warm_up()
+    for _ in warm_up():
+        if worker.waiting:  # for this run; it compiles what it needs itself
+            break
     say(status="ready")
     worker.serve()
 
