@@ -80,7 +80,7 @@ class RunStore:
                     f"the store {self.root} cannot be written ({error.strerror}); set TOMOPATCH_STORE to a folder of yours."
                 ) from error
         self._index = RunIndex(self.root / "index.sqlite", self._names, self._entry)
-        self._read: dict[str, tuple[Entry, Run[Any]]] = {}  # what has been made of an entry
+        self._read: dict[str, tuple[int, Run[Any]]] = {}  # what has been made of an entry with this hash
 
     # ---- volumes
 
@@ -156,10 +156,10 @@ class RunStore:
 
     def _run_of(self, entry: Entry) -> Run[Any]:
         known = self._read.get(entry.id)
-        if known is not None and known[0] == entry:
+        if known is not None and known[0] == hash(entry):
             return known[1]
         run = read_run(entry.id, json.loads(entry.state), json.loads(entry.config))
-        self._read[entry.id] = (entry, run)
+        self._read[entry.id] = (hash(entry), run)
         return run
 
     def runs(self) -> list[Run[RunConfig]]:
