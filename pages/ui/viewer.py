@@ -220,9 +220,10 @@ def _mount(
         "range": 200,
         "note": note,
     }
+    pending = {i for i, waits in enumerate(head["pending"]) if waits}  # of which there is nothing to be sent
     mounted = _component()(
         key=key,
-        data=pack(head, arrays),
+        data=pack(head, [a for i, a in enumerate(arrays) if i not in pending]),
         on_view_change=lambda: None,
         on_plane_change=lambda: _take_plane(key),
     )

@@ -60,7 +60,7 @@ def test_pictures_in_the_gallery_are_told_apart(visit, small_scan):
     from core.reconstruct.methods import Result
 
     for run_id in ids:
-        engine.store().save_result(run_id, Result(volume, "cgls", {}, "done", 1.0, []), None, "cpu")
+        engine.store().save_result(run_id, Result(volume, "cgls", {}, "done", 1.0, 0.0), None, "cpu")
     app = visit(scan=json.dumps(small_scan.to_json()), compare=",".join(ids)).switch_page(shell.COMPARE).run()
     app.session_state["compare.gallery"] = True
     app.run()
