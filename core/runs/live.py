@@ -16,7 +16,7 @@ from core.runs.history import PARTS, History, Point, reduced, write_trace
 from core.runs.writing import write_array
 from core.volume import Volume, hu_from_mu
 
-PREVIEW_EVERY = 0.3  # seconds between two previews
+PREVIEW_EVERY = 0.5  # seconds between two previews; pages look half as often
 PREVIEW_VOXELS = 2**21
 PSNR_SHARE = 0.1  # of the time of a run, at most
 KEEPING_SHARE = 0.03  # of it, at most, to leave what it can go on from

@@ -15,7 +15,8 @@ from core.runs.run import ACTIVE, FINISHED, Run
 from pages.ui import colours, engine, figures, replays, shell, state, words
 from pages.ui.viewer import Shown, viewer, waiting, window_for
 
-POLL = 0.6  # seconds
+POLL = 1.2  # seconds: each time costs the browser and the server 0.2 s of the cores that compute
+INSTANT_POLL = 0.6  # of what is there in a moment
 CURVE_POLL = 3.0  # of the figures: a plot takes the browser longer than the pictures
 HEIGHT = 400  # of the pictures
 STILL = {"queued": "in the queue", "running": "still running"}
@@ -37,7 +38,8 @@ def submit(config: RunConfig) -> str:
 def run_view(run: Run[RunConfig]) -> None:
     """The run; redraws itself until it is over."""
     active = engine.progress(run).status in ACTIVE
-    st.fragment(_view, run_every=POLL if active else None)(run, active)
+    poll = INSTANT_POLL if _instant(run) else POLL
+    st.fragment(_view, run_every=poll if active else None)(run, active)
     if not _instant(run):
         st.fragment(_curve, run_every=CURVE_POLL if active else None)(run)
 
