@@ -8,6 +8,7 @@ import time
 import pytest
 
 from core.reconstruct.memory import estimated_mb
+from core.runs.carry_out import carry_out
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import JobQueue, wait
 from core.runs.limits import limit
@@ -84,6 +85,16 @@ def test_a_run_ends_with_what_it_has_when_its_time_is_up(store, monkeypatch):
         assert store.result(run_id).volume.shape == (16, 32, 32)
     finally:
         queue.close()
+
+
+def test_a_run_whose_time_is_up_before_there_is_a_volume_says_so(store, monkeypatch):
+    """Half a pass from noise is none."""
+    monkeypatch.setenv("TOMOPATCH_RUN_MINUTES", "0.00001")
+    run_id = store.create(DrawConfig((16, 32, 32), (6.0, 8.0, 8.0), num_steps=4))
+    carry_out(store, run_id, lambda **event: None, lambda: None)
+    run = store.run(run_id)
+    assert run.status == "failed"
+    assert "minutes that a run may take here, before there was a volume" in run.message
 
 
 def test_what_does_not_fit_is_refused_with_what_would(store, queue, monkeypatch):

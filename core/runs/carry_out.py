@@ -87,13 +87,16 @@ def _carry_out(
     done: Done | None = None
     with contextlib.suppress(StopIteration):  # stopped where nothing is there to be kept
         done = work(config, store, live, tell, read_checkpoint(folder, digest), load)
+    late = f"It reached the {most / 60:g} minutes that a run may take here" if live.late else ""
     if done is None or live.wish in ("cancel", "park"):
-        if ask() != "park":
+        if late and ask() is None:
+            end(store, run_id, say, "failed", f"{late}, before there was a volume.")
+        elif ask() != "park":
             end(store, run_id, say, "cancelled")
         return
     live.close()
     metrics = None if done.reference is None else quality(done.reference, done.result.volume)
-    message = f"It reached the {most / 60:g} minutes that a run may take here." if live.late else ""
+    message = f"{late}." if late else ""
     try:
         store.save_result(run_id, done.result, metrics, done.device, message)
     except OSError as error:
