@@ -32,7 +32,8 @@ class Live:
     say : f(**event)
         Told the figures of every step.
     ask : f() -> "cancel", "finish", "park" or None
-        Asked after every step and batch of tiles what the user wishes; "park" = the server stops, the run is to go on another time.
+        Asked after every step and batch of tiles what the user wishes; "park" = the server stops, the run is to go on
+        another time.
     digest : str
         Of the run's config.
     every : float

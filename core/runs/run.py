@@ -52,7 +52,7 @@ def read_run(run_id: str, state: dict[str, Any], config: dict[str, Any]) -> Run[
     try:
         metrics = state.get("metrics")
         if state["status"] not in STATUSES:
-            raise KeyError(state["status"])
+            raise ValueError(f"unknown status {state['status']!r}")
         return Run(
             id=run_id,
             config=known,

@@ -79,9 +79,8 @@ def _page(runs: Sequence[Kept], names: dict[str, str]) -> Sequence[Kept]:
     first = right.selectbox(
         "Shown",
         range(0, len(runs), PAGE),
-        format_func=lambda i: (
-            f"{i + 1}–{i + PAGE}"
-        ),  # how many there are would begin another choice with each new run
+        # not how many there are: that would begin another choice with each new run
+        format_func=lambda i: f"{i + 1}–{i + PAGE}",
         help="The newest are the first.",
     )
     return runs[first : first + PAGE]
