@@ -111,7 +111,7 @@ def sweep(arguments: argparse.Namespace) -> None:
     # runs are told apart by the weights that ship; those of other weights are kept elsewhere
     kept = f"store-{prior().info['digest']}" if arguments.prior else "store"
     store = RunStore(arguments.out / kept)
-    for cells in carry_out(config, store, prior=prior, progress=_bar):
+    for cells in carry_out(config, store, prior=lambda name: prior(), progress=_bar):
         report = {"config": config.to_json(), "cells": [cell.row() for cell in cells]}
         write_beside(arguments.out / "sweep.csv", table(cells).encode())
         write_beside(arguments.out / "sweep.json", json.dumps(report, indent=1).encode())
@@ -212,15 +212,15 @@ def _names(text: str) -> list[str]:
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
+    from core.prior.files import load_prior
     from core.runs.provenance import reproduce as run_again
     from core.runs.store import RunStore
 
     if arguments.store is not None and not (arguments.store / "runs").is_dir():
         raise ValueError(f"--store {arguments.store} holds no runs; give the store of the app or of a sweep.")
     store = RunStore(arguments.store)
-    arguments.prior = None
     with _bar("Reproducing") as callback:
-        found = run_again(store, arguments.id, prior=_shared_prior(arguments), callback=callback)
+        found = run_again(store, arguments.id, prior=load_prior, callback=callback)
     print(json.dumps(found.to_json()) if arguments.json else found.sentence())
     return 0 if found.same else 1
 

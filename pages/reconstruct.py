@@ -19,9 +19,10 @@ controls, pictures = st.columns([1, 3], gap="large")
 with controls:
     method = method_form.choose(pg)
     actions = st.container()  # above the parameters, of which a small screen does not show the last
+    prior = method_form.choose_prior(method)
     params = method_form.choose_params(method)
 with actions:
-    config = RunConfig(scan, method, params)
+    config = RunConfig(scan, method, params, prior)
     if method in FAST_METHODS:
         st.caption("Quick enough to follow every change at once.")
         live.submit(config)

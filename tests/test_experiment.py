@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core import quality, reconstruct
+from core import load_prior, quality, reconstruct
 from core.reconstruct import make_params
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.experiment import MAX_RUNS, Experiment, notebook
@@ -71,11 +71,13 @@ def executed(data: bytes, tmp_path: Path, store: Path) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def test_a_notebook_makes_the_run_again(tmp_path):
-    run = EXPERIMENT.runs[0]
+@pytest.mark.parametrize("run", [EXPERIMENT.runs[0], RunConfig(SCAN, "diffusion", {"num_steps": 1, "warm_start": "fbp"}, "small")],
+                         ids=lambda run: run.method)  # fmt: skip
+def test_a_notebook_makes_the_run_again(tmp_path, run):
     prepared = prepare(SCAN)
+    prior = load_prior(run.prior) if run.prior else None
     result = reconstruct(
-        run.method, prepared.A, prepared.measurement, params=make_params(run.method, run.params)
+        run.method, prepared.A, prepared.measurement, params=make_params(run.method, run.params), prior=prior
     )
     said = executed(notebook(run), tmp_path, tmp_path / "store")
     assert said == repr(quality(prepared.reference, result.volume))

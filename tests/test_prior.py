@@ -8,7 +8,7 @@ import torch
 
 from core import MU_WATER, load_prior
 from core.prior.denoiser import PatchPrior, Precond
-from core.prior.files import save_prior
+from core.prior.files import COARSE, priors, save_prior
 from core.prior.network import depth_to_space, space_to_depth
 from core.prior.patches import PatchGrid
 from core.prior.rof import rof
@@ -32,6 +32,15 @@ def tiny(seed=0, trained=True, config=TINY):
 def exact(model, **options):
     """A prior that computes in float32 on every machine."""
     return PatchPrior(model, bf16=False, **options)
+
+
+def test_own_weights_are_offered_after_the_usual_ones(tmp_path, monkeypatch):
+    assert priors()[0] == "base"
+    assert COARSE not in priors()  # it draws, it does not reconstruct
+    monkeypatch.setattr("core.prior.files.PRETRAINED", tmp_path)
+    for name in ("another", COARSE, "base", "mine"):
+        (tmp_path / f"{name}.safetensors").touch()
+    assert priors() == ["base", "another", "mine"]
 
 
 def test_a_fresh_network_without_smoothings_is_the_exact_gaussian_denoiser(generator):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core import load_prior, quality
+from core import load_prior, quality, reconstruct
 from core.prior.drawing import draw
 from core.prior.files import COARSE
 from core.prior.volumes import add_noise, denoise
@@ -16,7 +16,7 @@ from core.runs.config import RunConfig, ScanConfig
 from core.runs.history import Point, read_history, read_trace
 from core.runs.jobs import JobQueue, Progress, wait
 from core.runs.live import Live
-from core.runs.prepare import reference_volume
+from core.runs.prepare import prepare, reference_volume
 from core.runs.prior import INPUTS, DenoiseConfig, DrawConfig, read_config
 from core.runs.store import RunStore
 from core.runs.work import work
@@ -115,6 +115,36 @@ def test_a_queued_pass_denoises_and_is_measured(queue):
     metrics = queue.store.run(run_id).metrics
     assert metrics == quality(clean, direct)
     assert metrics.rmse_hu < 0.7 * quality(clean, noisy).rmse_hu
+
+
+def test_a_run_takes_the_prior_that_it_names(queue):
+    config = RunConfig(SCAN, "diffusion", {"num_steps": 1, "warm_start": "fbp"}, "small")
+    run_id = queue.submit(config)
+    assert wait(queue, run_id, timeout=180).status == "done"
+    prepared = prepare(SCAN)
+    direct = [
+        reconstruct(
+            "diffusion",
+            prepared.A,
+            prepared.measurement,
+            num_steps=1,
+            warm_start="fbp",
+            prior=load_prior(name),
+        )
+        for name in ("small", "base")
+    ]
+    kept = queue.store.result(run_id).volume.data
+    torch.testing.assert_close(kept, direct[0].volume.data)
+    assert not torch.allclose(kept, direct[1].volume.data)
+    assert queue.store.made_with(run_id)["weights"] == load_prior("small").info["digest"]
+
+
+def test_a_prior_that_is_not_there_any_more_is_told_with_those_that_are(queue):
+    run_id = queue.submit(RunConfig(SCAN, "diffusion", {"warm_start": "fbp"}, "gone"))
+    progress = wait(queue, run_id, timeout=180)
+    assert progress.status == "failed"
+    assert "there is no prior 'gone'; known are" in progress.message
+    assert queue.store.run(run_id).config.prior == "gone"  # and the run can still be listed
 
 
 def test_switching_an_input_off_changes_the_answer(queue):

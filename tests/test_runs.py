@@ -40,6 +40,26 @@ def test_configs_survive_json_and_have_a_digest():
     assert RunConfig(SCAN, "sirt").digest() == RunConfig(SCAN, "sirt", {"nonnegative": True}).digest()
 
 
+def test_the_prior_is_part_of_what_a_run_is_where_it_needs_one():
+    usual, small = RunConfig(SCAN, "diffusion"), RunConfig(SCAN, "diffusion", prior="small")
+    assert usual == RunConfig(SCAN, "diffusion", prior="base")
+    assert small.digest() != usual.digest()
+    assert RunConfig.from_json(json.loads(json.dumps(small.to_json()))) == small
+    assert (
+        RunConfig.from_json({"scan": SCAN.to_json(), "method": "diffusion", "params": {}}) == usual
+    )  # before there was a choice
+    assert RunConfig(SCAN, "sirt", prior="small") == RunConfig(SCAN, "sirt")
+
+
+@pytest.mark.parametrize(
+    "prior", ["../small", "small.safetensors", "/etc/passwd", "a b", "x" * 70, 3, None, ["small"]]
+)
+def test_a_prior_is_a_name_and_not_a_file(prior):
+    """Configs come from addresses and files; none of them may make the server open a path."""
+    with pytest.raises(ValueError, match="a prior is named"):
+        RunConfig.from_json({"scan": SCAN.to_json(), "method": "diffusion", "prior": prior})
+
+
 @pytest.mark.parametrize(
     "change",
     [{"beam": "fan"}, {"num_views": 0}, {"num_views": 2.5}, {"angle_range": -1}, {"angle_range": float("nan")},

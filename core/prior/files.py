@@ -38,6 +38,12 @@ def save_prior(
     beside.replace(path)
 
 
+def priors() -> list[str]:
+    """The names of the priors that reconstruct, the usual one first: all files in `pretrained/`, people's own among them."""
+    names = sorted(path.stem for path in PRETRAINED.glob("*.safetensors") if path.stem != COARSE)
+    return sorted(names, key=lambda name: name != DEFAULT)
+
+
 def prior_path(name_or_path: str | Path) -> Path:
     """Where a prior lies that is named as in `pretrained/`, or by its file."""
     path = Path(name_or_path)

@@ -29,7 +29,7 @@ def carry_out(
     run_id: str,
     say: Callable[..., None],
     ask: Callable[[], str | None],
-    load: Callable[[], PatchPrior] = shared_prior,
+    load: Callable[[str], PatchPrior] = shared_prior,
 ) -> None:
     """Do the run, or go on with it; not if it has been done meanwhile.
 
@@ -39,7 +39,7 @@ def carry_out(
         Told how it goes: at last its status.
     ask : f() -> "cancel", "finish", "park" or None
         See `Live`.
-    load : f() -> PatchPrior
+    load : f(name) -> PatchPrior
         Called if the run needs a prior.
     """
     try:
@@ -72,7 +72,7 @@ def _carry_out(
     run_id: str,
     say: Callable[..., None],
     ask: Callable[[], str | None],
-    load: Callable[[], PatchPrior],
+    load: Callable[[str], PatchPrior],
 ) -> None:
     run = store.run(run_id)
     config = run.config

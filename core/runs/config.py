@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from core.geometry import ConeBeam, ParallelBeam
+from core.prior.files import DEFAULT
 from core.reconstruct.methods import METHODS, make_params
 from core.runs.weights import weights_digest
 from core.scan.scene import Lesion
@@ -18,6 +20,7 @@ PHANTOM_GRID: Shape = (64, 128, 128)
 MAX_GRID_VOXELS = 2**28
 MAX_RAYS = 2**31
 MAX_LESIONS = 20
+_NAME = re.compile(r"\w[\w-]{0,59}")  # and no path: configs come from addresses and files, too
 
 
 @dataclass(frozen=True)
@@ -172,28 +175,42 @@ class ScanConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A scan and the method that reconstructs it."""
+    """A scan and the method that reconstructs it.
+
+    Attributes
+    ----------
+    prior : str
+        The name of one in `pretrained/`, for methods that need one; empty for the others. Whether it is there shows when
+        the run begins.
+    """
 
     scan: ScanConfig
     method: str
     params: dict[str, Any] = field(default_factory=dict)
+    prior: str = ""
 
     def __post_init__(self) -> None:
         # filled up with the defaults, so that a default spelled out is the same run
         object.__setattr__(self, "params", asdict(make_params(self.method, self.params)))
+        if not isinstance(self.prior, str) or not _NAME.fullmatch(self.prior or DEFAULT):
+            raise ValueError(f"a prior is named by letters, digits, - and _; got {str(self.prior)[:80]!r}.")
+        object.__setattr__(self, "prior", (self.prior or DEFAULT) if METHODS[self.method].needs_prior else "")
 
     def to_json(self) -> dict[str, Any]:
-        return {"scan": self.scan.to_json(), "method": self.method, "params": self.params}
+        other = (
+            {"prior": self.prior} if self.prior not in ("", DEFAULT) else {}
+        )  # as before one could be chosen
+        return {"scan": self.scan.to_json(), "method": self.method, "params": self.params, **other}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> RunConfig:
         known = known_fields(cls, stored)
         if not isinstance(known.get("scan"), dict):
             raise ValueError("a run's JSON needs an object 'scan'; export one from the app to see the form.")
-        return cls(ScanConfig.from_json(known["scan"]), known.get("method", ""), known.get("params", {}))
+        return cls(**{"method": "", **known, "scan": ScanConfig.from_json(known["scan"])})
 
     def digest(self) -> str:
-        weights = {"weights": weights_digest()} if METHODS[self.method].needs_prior else {}
+        weights = {"weights": weights_digest(self.prior)} if self.prior else {}
         return digest_of(self.to_json() | weights)
 
 

@@ -100,14 +100,13 @@ def notebook(run: RunConfig, *, name: str = "") -> bytes:
         if stored
         else "The volume is a phantom: the same everywhere."
     )
-    needs_prior = METHODS[run.method].needs_prior
-    prior = ", prior=load_prior()" if needs_prior else ""
+    prior = f", prior=load_prior({run.prior!r})" if run.prior else ""
     cells = [
         ("markdown", f"# {METHODS[run.method].label}{' of ' + _plain(name) if name else ''}\n\n"
                      "Made by TomoPatch. Simulated; not for diagnosis. Run it in TomoPatch's environment, from its folder.\n\n"
                      f"{where}"),
         ("code", "import json\n\n"
-                 f"from core import {'load_prior, ' if needs_prior else ''}quality, reconstruct\n"
+                 f"from core import {'load_prior, ' if run.prior else ''}quality, reconstruct\n"
                  "from core.reconstruct import make_params\n"
                  "from core.runs.config import ScanConfig\n"
                  "from core.runs.prepare import prepare\n"

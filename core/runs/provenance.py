@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
+from core.prior.denoiser import PatchPrior
+from core.prior.files import DEFAULT
 from core.progress import Callback
-from core.reconstruct.methods import METHODS, make_params, reconstruct
+from core.reconstruct.methods import make_params, reconstruct
 from core.runs.config import RunConfig
 from core.runs.prepare import prepare
 from core.runs.run import FINISHED
@@ -63,9 +65,9 @@ class Reproduction:
 
 
 def reproduce(
-    store: RunStore, run_id: str, *, prior: Callable[[], Any], callback: Callback | None = None
+    store: RunStore, run_id: str, *, prior: Callable[[str], PatchPrior], callback: Callback | None = None
 ) -> Reproduction:
-    """Carry out a run of the store once more and compare.
+    """Carry out a run of the store once more and compare; `prior` loads one by its name.
 
     Raises
     ------
@@ -78,7 +80,6 @@ def reproduce(
     if run.status != "done":
         word = "was stopped early" if run.status in FINISHED else f"is {run.status}"
         raise ValueError(f"the run {run_id} {word}; only a run that went to its end can be reproduced.")
-    method = METHODS[run.config.method]
     before = store.result(run_id).volume
     prepared = prepare(run.config.scan, store)
     result = reconstruct(
@@ -86,12 +87,12 @@ def reproduce(
         prepared.A,
         prepared.measurement,
         params=make_params(run.config.method, run.config.params),
-        prior=prior() if method.needs_prior else None,
+        prior=prior(run.config.prior) if run.config.prior else None,
         callback=callback,
     )
     difference = (result.volume.data.cpu() - before.data) * (1000 / MU_WATER)
-    then, now = store.made_with(run_id), made_with()
-    if not method.needs_prior:
+    then, now = store.made_with(run_id), made_with(run.config.prior or DEFAULT)
+    if not run.config.prior:
         then, now = ({k: v for k, v in d.items() if k != "weights"} for d in (then, now))
     changed = {k: (then.get(k, ""), now.get(k, "")) for k in {**then, **now} if then.get(k) != now.get(k)}
     return Reproduction(

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from core.metrics import Quality
+from core.prior.files import DEFAULT
 from core.reconstruct.methods import Result
 from core.runs.config import RunConfig
 from core.runs.drawings import drawn
@@ -191,6 +192,7 @@ class RunStore:
         for name, volume in (("volume", result.volume), ("std", result.std)):
             if volume is not None:
                 write_array(folder / f"{name}.npy", volume.data.cpu().numpy())
+        prior = getattr(self.run(run_id).config, "prior", "") or DEFAULT
         geometry = json.dumps(asdict(result.volume.geometry)).encode()
         write_beside(folder / "geometry.json", geometry)
         self.update(
@@ -202,7 +204,7 @@ class RunStore:
             metrics=None if metrics is None else asdict(metrics),
             device=device,
             message=message,
-            made_with=made_with(),
+            made_with=made_with(prior),
             finished=time.time(),
         )
 

@@ -15,6 +15,7 @@ from statistics import median
 from types import NoneType
 from typing import Any
 
+from core.prior.denoiser import PatchPrior
 from core.reconstruct.methods import METHODS, available
 from core.runs.carry_out import carry_out as carry_out_run
 from core.runs.config import RunConfig, ScanConfig, known_fields
@@ -188,7 +189,7 @@ def carry_out(
     sweep: SweepConfig,
     store: RunStore,
     *,
-    prior: Callable[[], Any],
+    prior: Callable[[str], PatchPrior],
     progress: Callable[[str], AbstractContextManager[Callable[[Point], None] | None]],
 ) -> Iterator[list[Cell]]:
     """Do the cells that are missing, one after the other; yields all cells after each, and at once.
@@ -200,7 +201,7 @@ def carry_out(
     ----------
     store : RunStore
         Of this sweep alone: half done runs of anything else are removed from it.
-    prior : f() -> PatchPrior
+    prior : f(name) -> PatchPrior
         Called if a method needs one.
     progress : f(label) -> context manager of f(Point), which is told of each step
     """
@@ -220,7 +221,7 @@ def carry_out(
 
 
 def _carry_out(
-    store: RunStore, run_id: str, prior: Callable[[], Any], tell: Callable[[Point], None] | None
+    store: RunStore, run_id: str, prior: Callable[[str], PatchPrior], tell: Callable[[Point], None] | None
 ) -> None:
     def say(point: dict[str, Any] | None = None, **event: Any) -> None:
         if point is not None and tell is not None:

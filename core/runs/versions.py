@@ -7,17 +7,18 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from core.prior.files import DEFAULT
 from core.runs.weights import weights_digest
 
 PACKAGES = ("tomopatch", "torch", "numpy", "numba", "scipy")
 
 
-def made_with() -> dict[str, str]:
-    """Versions, weights and machine, as they are now."""
+def made_with(prior: str = DEFAULT) -> dict[str, str]:
+    """Versions, a prior's weights and machine, as they are now."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for name in PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
-    return found | {"weights": weights_digest(), "threads": str(torch.get_num_threads())}
+    return found | {"weights": weights_digest(prior), "threads": str(torch.get_num_threads())}

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from core.prior.denoiser import PatchPrior
 from core.prior.drawing import draw
-from core.prior.files import COARSE
+from core.prior.files import COARSE, DEFAULT
 from core.prior.volumes import add_noise, denoise
 from core.reconstruct.memory import PeakMemory
-from core.reconstruct.methods import METHODS, Result, make_params, reconstruct
+from core.reconstruct.methods import Result, make_params, reconstruct
 from core.runs.checkpoint import Checkpoint
 from core.runs.config import RunConfig
 from core.runs.live import Live
@@ -56,13 +56,13 @@ def work(
     live: Live,
     tell: Callable[[str], None],
     resume: Checkpoint | None,
-    load: Callable[[], PatchPrior],
+    load: Callable[[str], PatchPrior],
 ) -> Done:
     """Carry out a run, or go on with it: `live` is told of every step, `tell` of what takes long before the first."""
     if isinstance(config, RunConfig):
         return _reconstruct(config, store, live, tell, resume, load)
     tell("Loading the prior")
-    prior = load()
+    prior = load(DEFAULT)
     if isinstance(config, DrawConfig):
         return _draw(config, prior, live, tell, resume)
     return _denoise(config, store, prior, live, tell)
@@ -74,14 +74,14 @@ def _reconstruct(
     live: Live,
     tell: Callable[[str], None],
     resume: Checkpoint | None,
-    load: Callable[[], PatchPrior],
+    load: Callable[[str], PatchPrior],
 ) -> Done:
     tell("Scanning the volume")
     prepared = prepare(config.scan, store)
     prior = None
-    if METHODS[config.method].needs_prior:
+    if config.prior:
         tell("Loading the prior")
-        prior = Watched(load(), live.within).at(prepared.reference.geometry.voxel_size)
+        prior = Watched(load(config.prior), live.within).at(prepared.reference.geometry.voxel_size)
     tell("")
     live.begin(reference=prepared.reference, resume=resume)
     result = reconstruct(

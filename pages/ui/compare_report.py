@@ -46,12 +46,11 @@ def download(place: Any, scan: ScanConfig, runs: Sequence[Run]) -> None:
 
 
 def entry(run: Run, name: str) -> Entry:
-    method = run.config.method
     ended = {"Ended": "early, on request"} if run.status == "stopped" else {}
     return Entry(
         name=name,
         volume=engine.result_volume(run.id),
-        settings=words.settings(method, run.config.params) | ended,
+        settings=words.settings(run.config) | ended,
         scan=words.scan_words(run.config.scan),
         metrics=run.metrics,
         seconds=run.seconds,

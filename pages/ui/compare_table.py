@@ -24,7 +24,7 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: ScanConfig) -> None:
         rows.append(
             {
                 "Method": name,
-                "Settings": words.params_words(run.config.method, run.config.params),
+                "Settings": words.params_words(run.config),
                 "PSNR": m.psnr if m else None,
                 "SSIM": m.ssim if m else None,
                 "RMSE": m.rmse_hu if m else None,

@@ -65,6 +65,8 @@ def compare(text: str, label: str, *runs: RunConfig, plane: str = "axial") -> St
     return Step(text, label, shell.COMPARE, runs[0].scan, runs, plane=plane)
 
 
-def run(scan: ScanConfig, method: str, changes: dict[str, Any] | None = None, **params: Any) -> RunConfig:
+def run(
+    scan: ScanConfig, method: str, changes: dict[str, Any] | None = None, *, prior: str = "", **params: Any
+) -> RunConfig:
     """A run by this method, of the scan with some of its fields changed."""
-    return RunConfig(replace(scan, **(changes or {})), method, params)
+    return RunConfig(replace(scan, **(changes or {})), method, params, prior)

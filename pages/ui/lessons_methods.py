@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from core.scan.scene import Lesion
 from pages.ui import shell
 from pages.ui.lesson_parts import LIGHT, MIDDLE, SMALL, THORAX, Lesson, Step, compare, run
 
 NODULE = Lesion((10.0, 0.0, -70.0), 6.0, 40.0)
+TWENTY: dict[str, Any] = {"grid": SMALL, "num_views": 20, "photons": 1e5}
+TWELVE: dict[str, Any] = {"grid": SMALL, "num_views": 12, "photons": 1e5}
+EIGHT: dict[str, Any] = {"grid": MIDDLE, "num_views": 8, "photons": 1e5, "lesions": (NODULE,)}
 
 ABOUT_METHODS: dict[str, Lesson] = {
     "iterative": Lesson(
@@ -49,20 +53,16 @@ ABOUT_METHODS: dict[str, Lesson] = {
                 "20 views of a digital patient that the prior has never seen. It takes off what does not look like CT, "
                 "and the measurement pulls it back to what was seen, in turns.",
                 "Compare total variation and diffusion",
-                *(
-                    run(THORAX, m, {"grid": SMALL, "num_views": 20, "photons": 1e5})
-                    for m in ("fbp", "tv", "diffusion")
-                ),
+                *(run(THORAX, m, TWENTY) for m in ("fbp", "tv")),
+                run(THORAX, "diffusion", TWENTY, num_steps=3),
             ),
             compare(
                 "Now a nodule of 12 mm is planted in the right lung (left in the picture), and there are only 8 views. Turn "
                 "the wheel a slice or two towards the head and find it in the reference first, then look for it in the "
                 "others, and for spots that look like it and are not in the reference.",
                 "Look for the nodule",
-                *(
-                    run(THORAX, m, {"grid": MIDDLE, "num_views": 8, "photons": 1e5, "lesions": (NODULE,)})
-                    for m in ("tv", "diffusion")
-                ),
+                run(THORAX, "tv", EIGHT),
+                run(THORAX, "diffusion", EIGHT, num_steps=2),
             ),
         ),
         (
@@ -79,22 +79,23 @@ ABOUT_METHODS: dict[str, Lesson] = {
         "Draw several volumes that fit the scan and look like CT. Where they differ, the scan did not decide.",
         (
             Step(
-                "Four samples from 12 views. Their mean is the estimate, and the map beside it is their deviation: it is "
-                "large at edges and where streaks cross.",
+                "Four samples from 12 views, by the small prior, which is quicker. Their mean is the estimate, and the map "
+                "beside it is their deviation: it is large at edges and where streaks cross.",
                 "Draw four samples",
                 shell.RECONSTRUCT,
-                replace(THORAX, grid=SMALL, num_views=12, photons=1e5),
-                (run(THORAX, "diffusion", {"grid": SMALL, "num_views": 12, "photons": 1e5}, num_samples=4),),
+                replace(THORAX, **TWELVE),
+                (run(THORAX, "diffusion", TWELVE, prior="small", num_samples=4),),
             ),
             compare(
                 "Is the error large where the deviation is? Choose *Difference* and compare the two maps.",
                 "Compare with the truth",
-                run(THORAX, "diffusion", {"grid": SMALL, "num_views": 12, "photons": 1e5}, num_samples=4),
-                run(THORAX, "tv", {"grid": SMALL, "num_views": 12, "photons": 1e5}),
+                run(THORAX, "diffusion", TWELVE, prior="small", num_samples=4),
+                run(THORAX, "tv", TWELVE),
             ),
         ),
         (
             "Take 60 views: the deviation shrinks. Does the error shrink as much?",
+            "Choose *base* for the prior, which takes three times as long: is the estimate closer, and the deviation smaller?",
             "Look for a place with a small deviation and a large error. There the prior is sure and wrong.",
         ),
         "Can the deviation be smaller than the error?",

@@ -185,10 +185,11 @@ ABOUT_SCANS: dict[str, Lesson] = {
                 *(run(THORAX, "fbp", {"num_views": 60, "photons": p}, filter="hann") for p in (1e3, 1e4, 1e5)),
             ),
             Step(
-                "The same as a curve, for a formula and for a method that knows how sure each ray is. Press *Run* there.",
+                "The same as a curve, with 40 views, for a formula and for a method that knows how sure each ray is. Press *Run* "
+                "there.",
                 "Open the curve on What if",
                 shell.WHAT_IF,
-                replace(THORAX, grid=THIN, num_views=60),
+                replace(THORAX, grid=THIN, num_views=40),
                 sweep={"num_views": "", "angle_range": "", "photons": "1e3, 5e3, 2e4, 1e5", "methods": "fbp,tv"},
             ),
         ),

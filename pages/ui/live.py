@@ -275,7 +275,7 @@ def _label(run: Run[RunConfig]) -> str:
 
 
 def _title(run: Run[RunConfig]) -> str:
-    extra = words.params_words(run.config.method, run.config.params)
+    extra = words.params_words(run.config)
     return _label(run) + (f" ({extra})" if extra else "")
 
 

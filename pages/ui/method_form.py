@@ -8,9 +8,12 @@ from typing import Any
 import streamlit as st
 
 from core.geometry import ConeBeam, ParallelBeam
+from core.prior.files import DEFAULT, priors
 from core.reconstruct.methods import METHODS, available
 from core.runs.config import RunConfig
 from pages.ui import state, words
+
+_PRIOR = "prior"
 
 
 def fill(config: RunConfig | None) -> None:
@@ -18,6 +21,8 @@ def fill(config: RunConfig | None) -> None:
     if config is None:
         return
     state.fill({"method": config.method})
+    if config.prior:
+        state.fill({_PRIOR: config.prior})
     state.fill({_key(config.method, name): value for name, value in config.params.items()})
 
 
@@ -41,6 +46,23 @@ def choose(pg: ParallelBeam | ConeBeam) -> str:
         if other not in offered:
             st.caption(f"Not for this scan: {method.unsuited(pg)}")
     return name
+
+
+def choose_prior(method: str) -> str:
+    """The prior of a method that needs one, where there is a choice; empty for the others."""
+    if not METHODS[method].needs_prior:
+        return ""
+    there = priors()
+    if state.value(_PRIOR) not in there:
+        state.fill({_PRIOR: DEFAULT}, overwrite=True)
+    return st.selectbox(
+        "Prior",
+        there,
+        key=state.field(_PRIOR),
+        format_func=words.prior_label,
+        help="The network that knows what CT looks like: *base* comes closer, *small* takes half the time. One of your own is "
+        "offered too once its file lies in the folder `pretrained`.",
+    )
 
 
 def choose_params(method: str) -> dict[str, Any]:

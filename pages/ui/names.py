@@ -25,6 +25,7 @@ def short_names(configs: Sequence[RunConfig]) -> list[str]:
             for name, value in config.params.items()
             if len({str(other.params[name]) for other in twins}) > 1
         ]
+        parts += [f"prior {config.prior}"] if len({other.prior for other in twins}) > 1 else []
         out.append(", ".join(part for part in parts if part))
     seen: Counter[str] = Counter()
     for k, name in enumerate(out):

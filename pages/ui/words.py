@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+from core.prior.files import DEFAULT
 from core.reconstruct.methods import METHODS
-from core.runs.config import ScanConfig
+from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import Progress
 from core.runs.run import Run
 
@@ -121,11 +122,20 @@ FILTERS = {
 _ALWAYS = ("num_iterations", "num_steps", "filter")
 
 
-def params_words(method: str, params: dict[str, Any]) -> str:
+PRIORS = {"base": "base, the best", "small": "small, quicker"}
+
+
+def prior_label(name: str) -> str:
+    return PRIORS.get(name, name)
+
+
+def params_words(config: RunConfig) -> str:
     """The parameters that people tell runs apart by, and what is not as usual."""
+    method, params = config.method, config.params
     usual = {f.name: f.default for f in fields(METHODS[method].params)} if method in METHODS else {}
     told = [name for name, value in params.items() if name in _ALWAYS or value != usual.get(name)]
-    return ", ".join(param_words(method, name, params[name]) for name in told)
+    other = [f"prior {config.prior}"] if config.prior not in ("", DEFAULT) else []
+    return ", ".join([param_words(method, name, params[name]) for name in told] + other)
 
 
 def param_words(method: str, name: str, value: Any) -> str:
@@ -141,9 +151,10 @@ def param_words(method: str, name: str, value: Any) -> str:
     return f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}"
 
 
-def settings(method: str, params: dict[str, Any]) -> dict[str, str]:
-    """All parameters of a method by the names that its form has."""
-    named = {_label(method, name).capitalize(): value for name, value in params.items()}
+def settings(config: RunConfig) -> dict[str, str]:
+    """All that a run's method was told, by the names that its form has."""
+    named: dict[str, Any] = {"Prior": config.prior} if config.prior else {}
+    named |= {_label(config.method, name).capitalize(): value for name, value in config.params.items()}
     return {
         name: ("yes" if value else "no") if isinstance(value, bool) else str(value)
         for name, value in named.items()
@@ -161,7 +172,7 @@ def method_label(method: str) -> str:
 
 def run_words(run: Run, scan: ScanConfig, *, mixed: bool = False) -> str:
     """A run in a list; of its scan what differs from the current one, which is named in a list of several scans."""
-    other, extra = run.config.scan, params_words(run.config.method, run.config.params)
+    other, extra = run.config.scan, params_words(run.config)
     parts = [f"{method_label(run.config.method)} ({extra})" if extra else method_label(run.config.method)]
     if other != scan:
         same = replace(other, num_views=scan.num_views, photons=scan.photons) == scan

@@ -62,6 +62,16 @@ def test_alike_scans_are_told_by_their_methods_alone_and_others_by_method_and_sc
     ]
 
 
+def test_priors_are_told_between_runs_that_differ_in_them():
+    usual, small = RunConfig(PARALLEL, "diffusion"), RunConfig(PARALLEL, "diffusion", prior="small")
+    assert short_names([usual, small, RunConfig(PARALLEL, "fbp")]) == [
+        "Diffusion, prior base",
+        "Diffusion, prior small",
+        "FBP",
+    ]
+    assert short_names([small, RunConfig(PARALLEL, "tv")]) == ["Diffusion", "TV"]
+
+
 def test_lesions_are_told_by_size_contrast_or_place():
     large, faint = (LESION[0], 9.0, 40.0), (LESION[0], 6.0, 10.0)
     moved = ((5.0, 0.0, 0.0), 6.0, 40.0)

@@ -11,7 +11,7 @@ from core.runs.config import RunConfig, ScanConfig
 from core.runs.history import Point
 from core.runs.jobs import wait
 from core.volume import VolumeGeometry
-from pages.ui import engine, figures, shell, viewer
+from pages.ui import engine, figures, shell, state, viewer, words
 from tests.pages.test_pages import texts
 
 
@@ -40,6 +40,34 @@ def test_running_diffusion_can_be_cancelled_or_finished_and_leaves_words(shown, 
     app.run()
     assert "This run was cancelled" in texts(app)
     assert "Run" in [b.label for b in app.button]
+
+
+def test_the_prior_can_be_chosen_and_is_named(shown, small_scan):
+    app = shown("")
+    app.pills(key=state.field("method")).set_value("diffusion").run()
+    assert app.selectbox(key=state.field("prior")).value == "base"
+    app.selectbox(key=state.field("prior")).set_value("small").run()
+    app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
+    app.button(key="start").click().run()
+    assert not app.exception
+    run_id = app.session_state["_run"]
+    engine.queue().cancel(run_id)
+    wait(engine.queue(), run_id, timeout=120)
+    run = engine.known_run(run_id)
+    assert run.config == RunConfig(small_scan, "diffusion", prior="small")
+    assert "prior small" in words.run_words(run, small_scan)
+    assert words.settings(run.config)["Prior"] == "small"
+    again = shown(run_id)  # whoever opens the run finds the form as it was
+    assert again.selectbox(key=state.field("prior")).value == "small"
+
+
+def test_an_address_whose_prior_is_gone_falls_back_to_the_usual_one(shown, small_scan):
+    run_id = engine.queue().submit(RunConfig(small_scan, "diffusion", {"num_steps": 1}, "gone"))
+    assert wait(engine.queue(), run_id, timeout=120).status == "failed"
+    app = shown(run_id)
+    assert not app.exception
+    assert "there is no prior" in texts(app)
+    assert app.selectbox(key=state.field("prior")).value == "base"
 
 
 def test_finished_run_can_be_replayed_and_downloaded(shown, small_scan):
