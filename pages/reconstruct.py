@@ -15,12 +15,14 @@ run = engine.known_run(state.run_id())
 engine.expect(scan)  # volume and scan are prepared while the method is chosen
 method_form.fill(run.config if run else None)
 
-controls, pictures = st.columns([1, 3], gap="large")
+# on a telephone page.css puts the pictures before the parameters
+controls, pictures = st.container(key="pictures_first").columns([1, 3], gap="large")
 with controls:
     method = method_form.choose(pg)
     actions = st.container()  # above the parameters, of which a small screen does not show the last
-    prior = method_form.choose_prior(method)
-    params = method_form.choose_params(method)
+    with st.container(key="parameters"):
+        prior = method_form.choose_prior(method)
+        params = method_form.choose_params(method)
 with actions:
     config = RunConfig(scan, method, params, prior)
     if method in FAST_METHODS:

@@ -52,3 +52,31 @@ def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
 
     download(page, "Download GIF").save_as(tmp_path / "run.gif")
     assert Image.open(tmp_path / "run.gif").n_frames > 12
+
+
+def test_on_a_telephone_the_pictures_stand_before_the_parameters(page, address):
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.goto(f"{address}/reconstruct?{urlencode({'scan': json.dumps(SCAN)})}")
+    drawn(page)
+    page.get_by_role("radio", name="Diffusion").click()
+    steps = page.get_by_role("spinbutton", name="Steps")
+    steps.wait_for()
+    places = [
+        where.bounding_box()["y"]
+        for where in (page.get_by_role("button", name="Run", exact=True), page.locator(".tv").first, steps)
+    ]
+    assert places == sorted(places)
+    for where in (page.locator(".tv").first, steps):  # and over the width that is there
+        box = where.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 420
+
+
+def test_a_prior_is_chosen_by_mouse_and_named(page, address):
+    page.goto(f"{address}/reconstruct?{urlencode({'scan': json.dumps(SCAN)})}")
+    page.get_by_role("radio", name="Diffusion").click()
+    page.get_by_role("combobox", name="Prior").click()
+    page.get_by_role("option", name="small, quicker").click()
+    page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text(re.compile(r"prior small\): done on")).wait_for()
