@@ -201,12 +201,16 @@ def test_progress_within_a_pass_counts():
     assert Progress("queued").share == 0
 
 
-@pytest.mark.parametrize("passes", [0, 1, 2])
+@pytest.mark.parametrize(("passes", "scan"), [(0, SCAN), (1, SCAN), (2, SCAN), (0, replace(SCAN, angle_range=90.0))],
+                         ids=["first", "second", "third", "coarse"])  # fmt: skip
 @pytest.mark.parametrize("reason", ["cancel", "finish", "late"])
-def test_a_run_ends_within_a_pass_and_keeps_what_was_before(tmp_path, reason, passes):
-    """A pass over a large volume takes minutes. Half of one is no estimate: that of the last is kept, or the start."""
+def test_a_run_ends_within_a_pass_and_keeps_what_was_before(tmp_path, reason, passes, scan):
+    """A pass over a large volume takes minutes. Half of one is no estimate: that of the last is kept, or the start.
+
+    Where angles are missing, the first passes are on a coarser grid.
+    """
     store = RunStore(tmp_path)
-    config = RunConfig(SCAN, "diffusion", {"num_steps": 3, "warm_start": "sirt"})
+    config = RunConfig(scan, "diffusion", {"num_steps": 3, "warm_start": "sirt"})
     run_id = store.create(config)
 
     class Asked(Live):
