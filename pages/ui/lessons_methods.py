@@ -53,16 +53,17 @@ ABOUT_METHODS: dict[str, Lesson] = {
                 "20 views of a digital patient that the prior has never seen. It takes off what does not look like CT, "
                 "and the measurement pulls it back to what was seen, in turns.",
                 "Compare total variation and diffusion",
-                *(run(THORAX, m, TWENTY) for m in ("fbp", "tv")),
-                run(THORAX, "diffusion", TWENTY, num_steps=3),
+                run(THORAX, "fbp", TWENTY),
+                run(THORAX, "tv", TWENTY, num_iterations=150),
+                run(THORAX, "diffusion", TWENTY, num_steps=2),
             ),
             compare(
                 "Now a nodule of 12 mm is planted in the right lung (left in the picture), and there are only 8 views. Turn "
                 "the wheel a slice or two towards the head and find it in the reference first, then look for it in the "
-                "others, and for spots that look like it and are not in the reference.",
+                "others, and for spots that look like it and are not in the reference. (The small prior, for it is quicker.)",
                 "Look for the nodule",
                 run(THORAX, "tv", EIGHT),
-                run(THORAX, "diffusion", EIGHT, num_steps=2),
+                run(THORAX, "diffusion", EIGHT, prior="small", num_steps=3),
             ),
         ),
         (
@@ -84,12 +85,12 @@ ABOUT_METHODS: dict[str, Lesson] = {
                 "Draw four samples",
                 shell.RECONSTRUCT,
                 replace(THORAX, **TWELVE),
-                (run(THORAX, "diffusion", TWELVE, prior="small", num_samples=4),),
+                (run(THORAX, "diffusion", TWELVE, prior="small", num_steps=3, num_samples=4),),
             ),
             compare(
                 "Is the error large where the deviation is? Choose *Difference* and compare the two maps.",
                 "Compare with the truth",
-                run(THORAX, "diffusion", TWELVE, prior="small", num_samples=4),
+                run(THORAX, "diffusion", TWELVE, prior="small", num_steps=3, num_samples=4),
                 run(THORAX, "tv", TWELVE),
             ),
         ),
