@@ -26,6 +26,8 @@ SAID = {
     "wrong": "Not there. Look again, or scan again.",
     "other": "A lesion of this patient, but not the one that was hidden. Look again, or scan again.",
 }
+SCAN = "Choose how few views and photons you dare to take, and press *Scan*."
+LOOK = "Move the crosshair to where you think that it is, and press *It is here*."
 METHODS = ("fbp", "sirt", "tv", "diffusion")
 GUESS = 0.001
 """What a wrong guess costs, as dose relative to a full scan."""
@@ -77,7 +79,7 @@ def view() -> None:
     st.subheader("Find the lesion with the least dose", anchor=False)
     st.markdown(
         "A round lesion hides in the lung of a digital patient. Scan as sparsely as you dare, reconstruct, look. Every "
-        "scan adds to the dose, and so does a wrong guess. Put the crosshair into the lesion and press *It is here*."
+        "scan adds to the dose, and so does a wrong guess."
     )
     _choose_game(game)
     game = Game.kept()
@@ -153,8 +155,8 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
             f"**Found, with {_percent(spent(game, runs))} of a full scan's dose.** Now do it with less, or take the next "
             "patient."
         )
-    elif game.said in SAID:
-        st.info(SAID[game.said])
+    else:  # always something, so that nothing below moves when a guess is answered
+        st.info(SAID.get(game.said, LOOK if runs else SCAN))
 
 
 def _scan(game: Game) -> None:
@@ -191,15 +193,14 @@ def _look(game: Game, runs: list[Run[RunConfig]]) -> None:
     names = {run.id: _name(run) for run in runs}
     if state.value("challenge.run") not in names or state.value("challenge.count") != len(runs):
         state.fill({"challenge.run": runs[-1].id, "challenge.count": len(runs)}, overwrite=True)
-    if len(runs) > 1:
-        st.pills(
-            "Reconstructions",
-            list(names),
-            key=state.field("challenge.run"),
-            format_func=lambda r: names[r],
-            required=True,
-            help="All that you have made of this patient.",
-        )
+    st.pills(
+        "Reconstructions",
+        list(names),
+        key=state.field("challenge.run"),
+        format_func=lambda r: names[r],
+        required=True,
+        help="All that you have made of this patient.",
+    )
     run = next(r for r in runs if r.id == (state.value("challenge.run") or runs[-1].id))
     active = engine.progress(run).status in ACTIVE
     st.fragment(_picture, run_every=live.POLL if active else None)(game, run, active)

@@ -6,7 +6,7 @@ from pages.ui import shell
 from pages.ui.lessons import LESSONS
 from tests.browser.screenshots import keep
 from tests.browser.test_by_mouse import wait_for_pixels
-from tests.browser.visits import follow
+from tests.browser.visits import follow, press
 
 pytestmark = pytest.mark.browser
 
@@ -29,8 +29,11 @@ def test_a_lesson_leads_to_its_pictures_and_back_to_the_challenge(page, address)
     page.get_by_role("radio", name="FBP").click()
     page.get_by_role("button", name="Scan", exact=True).click()
     wait_for_pixels(page)
-    page.get_by_role("button", name="It is here").click()
+    guess = page.get_by_role("button", name="It is here")
+    press(guess)
+    place = guess.bounding_box()
     page.get_by_text("Not there.").wait_for()
+    assert guess.bounding_box() == place  # one button, where it was: the answer had its place before
     keep(page, "challenge")
     page.wait_for_function("() => decodeURIComponent(location.search).includes('\"wrong\":1')", polling=100)
     page.reload()  # the search is in the address
