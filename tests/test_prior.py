@@ -38,9 +38,11 @@ def test_own_weights_are_offered_after_the_usual_ones(tmp_path, monkeypatch):
     assert priors()[0] == "base"
     assert COARSE not in priors()  # it draws, it does not reconstruct
     monkeypatch.setattr("core.prior.files.PRETRAINED", tmp_path)
-    for name in ("another", COARSE, "base", "mine"):
+    for name in ("another", COARSE, "base", "mine", "my own", "mine.v2"):  # the last two no run can name
         (tmp_path / f"{name}.safetensors").touch()
     assert priors() == ["base", "another", "mine"]
+    (tmp_path / "base.safetensors").unlink()
+    assert priors() == ["another", "mine"]
 
 
 def test_a_fresh_network_without_smoothings_is_the_exact_gaussian_denoiser(generator):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ DEFAULT = "base"
 """The prior that is taken if none is named: the best one, quick enough on a laptop."""
 COARSE = "coarse"
 """The prior that drawing from noise begins with, on grids of which a tile holds all."""
+NAME = re.compile(r"\w[\w-]{0,59}")
+"""What a prior in `pretrained/` may be called: no path, for names come from addresses and files of others, too."""
 
 
 def save_prior(
@@ -40,8 +43,8 @@ def save_prior(
 
 def priors() -> list[str]:
     """The names of the priors that reconstruct, the usual one first: all files in `pretrained/`, people's own among them."""
-    names = sorted(path.stem for path in PRETRAINED.glob("*.safetensors") if path.stem != COARSE)
-    return sorted(names, key=lambda name: name != DEFAULT)
+    names = {path.stem for path in PRETRAINED.glob("*.safetensors") if NAME.fullmatch(path.stem)} - {COARSE}
+    return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
 def prior_path(name_or_path: str | Path) -> Path:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from core.geometry import ConeBeam, ParallelBeam
-from core.prior.files import DEFAULT
+from core.prior.files import DEFAULT, NAME
 from core.reconstruct.methods import METHODS, make_params
 from core.runs.weights import weights_digest
 from core.scan.scene import Lesion
@@ -20,7 +19,6 @@ PHANTOM_GRID: Shape = (64, 128, 128)
 MAX_GRID_VOXELS = 2**28
 MAX_RAYS = 2**31
 MAX_LESIONS = 20
-_NAME = re.compile(r"\w[\w-]{0,59}")  # and no path: configs come from addresses and files, too
 
 
 @dataclass(frozen=True)
@@ -192,15 +190,15 @@ class RunConfig:
     def __post_init__(self) -> None:
         # filled up with the defaults, so that a default spelled out is the same run
         object.__setattr__(self, "params", asdict(make_params(self.method, self.params)))
-        if not isinstance(self.prior, str) or not _NAME.fullmatch(self.prior or DEFAULT):
+        if not isinstance(self.prior, str) or not NAME.fullmatch(self.prior or DEFAULT):
             raise ValueError(f"a prior is named by letters, digits, - and _; got {str(self.prior)[:80]!r}.")
         object.__setattr__(self, "prior", (self.prior or DEFAULT) if METHODS[self.method].needs_prior else "")
 
     def to_json(self) -> dict[str, Any]:
-        other = (
-            {"prior": self.prior} if self.prior not in ("", DEFAULT) else {}
-        )  # as before one could be chosen
-        return {"scan": self.scan.to_json(), "method": self.method, "params": self.params, **other}
+        stored = {"scan": self.scan.to_json(), "method": self.method, "params": self.params}
+        if self.prior not in ("", DEFAULT):  # as before one could be chosen: the digest of such a run stays
+            stored["prior"] = self.prior
+        return stored
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> RunConfig:

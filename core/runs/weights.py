@@ -27,6 +27,6 @@ def _file_digest(path: Path, changed: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)  # as many as ship
 def _prior(name: str, digest: str) -> PatchPrior:
     return load_prior(name)

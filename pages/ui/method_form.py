@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.geometry import ConeBeam, ParallelBeam
-from core.prior.files import DEFAULT, priors
+from core.prior.files import priors
 from core.reconstruct.methods import METHODS, available
 from core.runs.config import RunConfig
 from pages.ui import state, words
@@ -49,12 +49,12 @@ def choose(pg: ParallelBeam | ConeBeam) -> str:
 
 
 def choose_prior(method: str) -> str:
-    """The prior of a method that needs one, where there is a choice; empty for the others."""
-    if not METHODS[method].needs_prior:
+    """The prior of a method that needs one, by name; empty for the others, and where there is none to choose."""
+    there = priors() if METHODS[method].needs_prior else []
+    if not there:
         return ""
-    there = priors()
     if state.value(_PRIOR) not in there:
-        state.fill({_PRIOR: DEFAULT}, overwrite=True)
+        state.fill({_PRIOR: there[0]}, overwrite=True)
     return st.selectbox(
         "Prior",
         there,
