@@ -70,6 +70,15 @@ def test_an_address_whose_prior_is_gone_falls_back_to_the_usual_one(shown, small
     assert app.selectbox(key=state.field("prior")).value == "base"
 
 
+def test_the_form_stands_where_there_is_no_prior_to_choose(shown, monkeypatch, tmp_path):
+    monkeypatch.setattr("core.prior.files.PRETRAINED", tmp_path)
+    app = shown("")
+    app.pills(key=state.field("method")).set_value("diffusion").run()
+    assert not app.exception
+    assert "Prior" not in [s.label for s in app.selectbox]
+    assert app.button(key="start")
+
+
 def test_finished_run_can_be_replayed_and_downloaded(shown, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "sirt", {"num_iterations": 30}))
     assert wait(engine.queue(), run_id, timeout=120).status == "done"
