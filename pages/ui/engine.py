@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,6 +36,7 @@ from core.volume import MU_WATER, Shape, Volume, VolumeGeometry, resample
 _lock = threading.Lock()
 _references: dict[tuple, Future[Volume]] = {}
 _expected: ScanConfig | None = None
+_settled = 0  # how many modules there were
 P = ParamSpec("P")
 R = TypeVar("R")
 _pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
@@ -50,12 +52,20 @@ def kept(max_bytes: int, size: Callable[[Any], int]) -> Callable[[Callable[P, R]
 def queue() -> JobQueue:
     """The queue that all sessions share; its workers warm up in the background."""
     spare_memory()
-    begun = JobQueue(RunStore(), who=_session)
-    # Streamlit collects garbage after each run of the script; over all that the imports made this takes 0.2 s, in
-    # which no session is answered
-    gc.collect()
-    gc.freeze()
-    return begun
+    return JobQueue(RunStore(), who=_session)
+
+
+def settle() -> None:
+    """Keep what imports made out of the garbage collector's way, each time there were any.
+
+    Streamlit collects after each run of the script. Over all that the engine's libraries made this takes 0.2 s in which
+    no session is answered, and 20 ms for pandas, which comes when the first numbers are shown.
+    """
+    global _settled
+    if len(sys.modules) != _settled:
+        _settled = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 def _session() -> str:

@@ -12,12 +12,12 @@ from core.reconstruct.methods import METHODS
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import FAST_METHODS, Progress
 from core.runs.run import ACTIVE, FINISHED, Run
-from pages.ui import colours, engine, figures, replays, shell, state, words
+from pages.ui import colours, curves, engine, replays, shell, state, words
 from pages.ui.viewer import Shown, viewer, waiting, window_for
 
 POLL = 1.2  # seconds: each time costs the browser and the server 0.2 s of the cores that compute
 INSTANT_POLL = 0.6  # of what is there in a moment
-CURVE_POLL = 3.0  # of the figures: a plot takes the browser longer than the pictures
+CURVE_POLL = 2.4  # of the figures
 HEIGHT = 400  # of the pictures
 STILL = {"queued": "in the queue", "running": "still running"}
 BAR = "run_bar"  # page.css gives it its height
@@ -148,13 +148,9 @@ def _curve(run: Run[RunConfig]) -> None:
     now = engine.progress(run)
     if not now.points:
         return
-    st.plotly_chart(
-        figures.steps(now.points, _planned(run), colour=colours.of_runs([run.config.method])[0].colour),
-        key="steps",
-        config={"displayModeBar": False},
-        alt="PSNR, residual and noise level over the steps",
-    )
-    shown = figures.shown(now.points)
+    colour = colours.of_runs([run.config.method])[0].colour
+    curves.curves_view(now.points, _planned(run), colour, key="steps")
+    shown = curves.shown(now.points)
     told = {
         "psnr": "PSNR: likeness to the reference, higher is better.",
         "residual": "Residual: how far the projections of the current volume are from the measured ones.",

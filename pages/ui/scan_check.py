@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from core.geometry import ConeBeam, ParallelBeam
-from core.volume import Volume
+from core.volume import Volume, mu_from_hu
 
 
 class FieldOfView(NamedTuple):
@@ -32,7 +32,7 @@ def field_of_view(pg: ParallelBeam | ConeBeam) -> FieldOfView:
 
 def content_radius(volume: Volume) -> float:
     """How far from the axis [mm] there is something denser than fat's half."""
-    dense = (volume.hu > -500).any(0)
+    dense = (volume.data > mu_from_hu(torch.tensor(-500.0))).any(0)
     y, x = volume.geometry.axis(1)[:, None], volume.geometry.axis(2)[None, :]
     distance = torch.sqrt(y * y + x * x)[dense]
     return float(distance.max()) if len(distance) else 0.0

@@ -113,9 +113,11 @@ def design(source: str, grid: Shape) -> ScanConfig:
     cone = state.value("beam") == "cone"
     if cone:
         _distances()
-    with st.expander("Detector and orbit"), st.container(key="pairs.detector"):
-        detector_form.detector()
-        detector_form.orbit(cone)
+    shelf = st.expander("Detector and orbit", key="acquire.detector", on_change="rerun")
+    if shelf.open:  # a dozen controls out of sight would double what the browser has to do for each change
+        with shelf, st.container(key="pairs.detector"):
+            detector_form.detector()
+            detector_form.orbit(cone)
     return _scan(source, grid, cone, helical)
 
 

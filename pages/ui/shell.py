@@ -122,10 +122,11 @@ def close() -> None:
     try:
         _sidebar()
         state.leave()
-        if state.scan() is None:
-            from pages.ui import demo
+        from pages.ui import demo, engine  # last: all of the page is there by now
 
-            demo.prepare()  # last: all of the page is there by now
+        if state.scan() is None:
+            demo.prepare()
+        engine.settle()
     except OSError as error:
         _disk_trouble(error)
 
@@ -170,8 +171,10 @@ def _sidebar() -> None:
                 else {}
             )
             volume = words.source_words(scan.source, names)
-            _line("Volume", _escape(volume) + (f", {words.times(scan.grid)}" if scan.grid else ""))
-            _line("Scan", _sentence(words.scan_words(scan)))
+            lines = [
+                _line("Volume", _escape(volume) + (f", {words.times(scan.grid)}" if scan.grid else "")),
+                _line("Scan", _sentence(words.scan_words(scan))),
+            ]
             run = engine.known_run(state.run_id())
             if run is not None:
                 done = (
@@ -179,7 +182,8 @@ def _sidebar() -> None:
                     if run.metrics
                     else _state(run.status)
                 )
-                _line("Run", f"{words.method_label(run.config.method)}, {done}")
+                lines.append(_line("Run", f"{words.method_label(run.config.method)}, {done}"))
+            st.markdown("\n\n".join(lines))
         st.caption(
             "**Not for diagnosis.** Scans here are simulated; reconstructions can show what is not there "
             "and hide "
@@ -192,8 +196,8 @@ def _state(status: str) -> str:
     return "in progress" if status in ("queued", "running") else status
 
 
-def _line(what: str, text: str) -> None:
-    st.markdown(f":gray[:small[{what}]]  \n:small[{text}]")
+def _line(what: str, text: str) -> str:
+    return f":gray[:small[{what}]]  \n:small[{text}]"
 
 
 def _sentence(text: str) -> str:

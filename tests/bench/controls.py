@@ -132,7 +132,10 @@ def told(name: str, answers: list[float | None]) -> None:
         return
     low, middle, high = (statistics.quantiles(times, n=20)[k] for k in (0, 9, 18))
     lost = f"; {len(answers) - len(times)} without an answer" if len(times) < len(answers) else ""
-    print(f"  {name:20} median {middle:4.0f} ms, 5 and 95 %: {low:.0f} and {high:.0f}{lost}")
+    print(
+        f"  {name:20} median {middle:4.0f} ms, 5 and 95 %: {low:.0f} and {high:.0f}, "
+        f"longest of {len(times)}: {max(times):.0f}{lost}"
+    )
 
 
 if __name__ == "__main__":

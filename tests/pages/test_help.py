@@ -70,6 +70,8 @@ def test_acquire_with_a_helix_a_lesion_a_scanner_and_volumes_of_ones_own(app):
     app.switch_page(shell.ACQUIRE).run()
     app.toggle(key=state.field("lesion")).set_value(True).run()
     app.selectbox(key=state.field("scanner")).select("cone").run()
+    app.session_state["acquire.detector"] = True  # the shelf is open
+    app.run()
     app.number_input(key=state.field("pitch")).set_value(20.0).run()
     assert mute(app) == []
     app.segmented_control(key=state.field("kind")).set_value("upload").run()

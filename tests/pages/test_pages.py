@@ -142,6 +142,25 @@ def test_acquire_keeps_its_form_when_the_page_is_left(app):
     )
 
 
+def test_what_is_set_on_a_shelf_holds_when_the_shelf_is_closed_or_the_page_left(app):
+    app.session_state["_scan"] = ScanConfig("phantom:spheres", grid=(16, 32, 32), num_views=12, beam="cone")
+    app.switch_page(shell.ACQUIRE).run()
+    pitch = state.field("pitch")
+    assert pitch not in {number.key for number in app.number_input}  # the browser has nothing to draw there
+    app.session_state["acquire.detector"] = True
+    app.run()
+    app.number_input(key=pitch).set_value(20.0).run()
+    assert app.session_state["_scan"].pitch == 20.0
+    app.session_state["acquire.detector"] = False
+    app.run()
+    app.select_slider(key=state.field("views")).set_value(33).run()
+    for page in (shell.HOME, shell.ACQUIRE):
+        app.switch_page(page).run()
+    assert (app.session_state["_scan"].pitch, app.session_state["_scan"].num_views) == (20.0, 33)
+    app.session_state["acquire.detector"] = True
+    assert app.run().number_input(key=pitch).value == 20.0
+
+
 def test_reconstruct_keeps_its_form_when_the_page_is_left(app, small_scan):
     app.session_state["_scan"] = small_scan
     app.switch_page(shell.RECONSTRUCT).run()

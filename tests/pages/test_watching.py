@@ -1,6 +1,7 @@
 """The Reconstruct page while a run works, when it is over, replayed, cancelled and gone wrong."""
 
 import json
+import re
 import time
 
 import numpy as np
@@ -11,7 +12,7 @@ from core.runs.config import RunConfig, ScanConfig
 from core.runs.history import Point
 from core.runs.jobs import wait
 from core.volume import VolumeGeometry
-from pages.ui import engine, figures, shell, state, viewer, words
+from pages.ui import curves, engine, shell, state, viewer, words
 from tests.pages.test_pages import texts
 
 
@@ -180,15 +181,42 @@ def test_iterations_of_a_start_lie_before_the_first_step():
         Point(i, 100, "start", residual=0.5) for i in (50, 100, 60)
     ]  # the last on another grid, counted anew
     points += [Point(i, 6, residual=0.1, sigma=0.05, psnr=30.0) for i in range(1, 7)]
-    assert figures.shown(points) == ["psnr", "residual", "sigma"]
-    figure = figures.steps(points)
-    residual = figure.data[1]
-    assert list(residual.x) == pytest.approx([-0.8, -0.4, 0.0, 1, 2, 3, 4, 5, 6])
-    assert figure.data[2].y[0] == 50.0  # HU
-    begun = figures.steps(points[:3], planned=6)  # as long as only the start is known
-    for axis in (begun.layout.xaxis, figure.layout.xaxis):
-        assert axis.range[0] < -1.2
-        assert 6 < axis.range[1] < 6.5
-        assert list(axis.ticktext) == ["start", "1", "2", "3", "4", "5", "6"]
-    assert list(figure.layout.yaxis2.ticktext)[2:4] == ["0.05", "0.1"]  # of the residual, from 0.1 to 0.5
-    assert figures.shown([Point(1, 2, residual=0.5)]) == ["residual"]
+    drawn = curves.curves(points)
+    assert [c.name for c in drawn.curves] == ["psnr", "residual", "sigma"]
+    assert drawn.curves[1].x == pytest.approx([-0.8, -0.4, 0.0, 1, 2, 3, 4, 5, 6])
+    assert drawn.curves[2].y[0] == 50.0  # HU
+    begun = curves.curves(points[:3], planned=6)  # as long as only the start is known
+    for axis in (begun, drawn):
+        assert axis.begin < -1.2
+        assert 6 < axis.end < 6.5
+        assert [label for _, label in axis.ticks] == ["start", "1", "2", "3", "4", "5", "6"]
+    assert {"0.1", "0.2", "0.5"} < {label for _, label in drawn.curves[1].y_ticks}
+    assert curves.shown([Point(1, 2, residual=0.5)]) == ["residual"]
+
+
+def test_curves_stay_within_their_frame_and_tell_round_numbers_whatever_the_values():
+    cases = [[30.0], [0.0, 0.0], [-3.0, 41.7], [1e-3, 1.0], [0.0081, 0.0083], [5.0, 5.0, 5.0]]
+    for values in cases:
+        for name in ("psnr", "residual"):
+            points = [Point(i, len(values), **{name: v}) for i, v in enumerate(values, 1)]
+            for curve in curves.curves(points).curves:
+                heights = curve.heights(curve.y)
+                assert all(0 < h < 1 for h in heights)
+                assert np.argsort(heights).tolist() == np.argsort(curve.y).tolist()  # higher is more
+                told = [float(label) for _, label in curve.y_ticks]
+                assert told == pytest.approx([v for v, _ in curve.y_ticks], rel=1e-3)
+                assert any(0 <= h <= 1 for h in curve.heights([v for v, _ in curve.y_ticks])), values
+
+
+def test_each_point_of_a_short_run_can_be_read_and_of_a_long_one_the_last():
+    short = [Point(i, 4, psnr=30.0 + i) for i in range(1, 5)]
+    assert re.findall(r"<b>([^<]+)</b>", curves.html(curves.curves(short), "red")) == [
+        "1: 31",
+        "2: 32",
+        "3: 33",
+        "4: 34",
+    ]
+    long = [Point(i, 2000, residual=1 / i) for i in range(1, 2001)]
+    told = re.findall(r"<b>([^<]+)</b>", curves.html(curves.curves(long), "red"))
+    assert len(told) <= curves.MAX_READ
+    assert told[-1] == "2000: 0.0005"

@@ -1,0 +1,41 @@
+"""The garbage collector, which Streamlit calls after each run of the script, passes over what imports made."""
+
+import gc
+import sys
+import types
+
+import pytest
+
+from pages.ui import engine
+
+
+@pytest.fixture(autouse=True)
+def thaw():
+    yield
+    gc.unfreeze()
+
+
+def test_what_imports_made_is_out_of_the_collectors_way_and_nothing_else(monkeypatch):
+    engine.settle()
+    kept = [[k] for k in range(50)]
+    engine.settle()  # nothing was imported: nothing changes
+    assert all(any(o is x for x in gc.get_objects()) for o in kept)
+    monkeypatch.setitem(sys.modules, "tomopatch_late", types.ModuleType("tomopatch_late"))
+    engine.settle()
+    seen = {id(o) for o in gc.get_objects()}
+    assert not seen & {id(o) for o in kept}
+
+
+def test_garbage_is_still_collected_afterwards():
+    engine.settle()
+
+    class Node:
+        pass
+
+    before = gc.get_freeze_count()
+    for _ in range(20):
+        node = Node()
+        node.self = node
+    del node
+    assert gc.collect() >= 20
+    assert gc.get_freeze_count() <= before
