@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.prior.denoiser import PatchPrior
+from core.prior.denoiser import PatchPrior, bf16_pays
 from core.prior.files import load_prior
 from core.prior.patches import PatchGrid
 from tests.bench.prior import shape_of
@@ -78,7 +78,9 @@ def row(name: str, device: torch.device, grid: tuple[int, int, int]) -> None:
     tile, config = prior.config.tile, prior.config
     batch = torch.zeros(prior.tile_batch, config.num_inputs, *tile, device=device)
     tiles = len(PatchGrid(grid, tile))
-    for bf16 in (False, True):
+    for bf16 in (
+        (False, True) if bf16_pays(device) else (False,)
+    ):  # without instructions for it, it takes minutes
         chosen = PatchPrior(prior.model, bf16=bf16, tile_batch=prior.tile_batch)
         with FlopCounterMode(display=False) as counter, touched(prior.model) as counts:
             chosen.denoise_tiles(batch[:1], 0.1, 0.1)
