@@ -56,7 +56,8 @@ with pictures:
     remarks = scan_check.remarks(volume, pg)
     picture = st.container(key="scan_picture")  # is filled last: the numbers answer at once
     rows, columns = pg.det_shape
-    facts = st.columns(4)
+    with st.container(key="numbers.facts"):
+        facts = st.columns(4)
     facts[0].metric("Detector", f"{rows} × {columns}", help="Rows × columns of pixels.")
     facts[1].metric("Rays", words.count(rows * columns * pg.num_views), help="Measured values altogether.")
     facts[2].metric(
