@@ -5,6 +5,7 @@ The engine takes seconds to load. It is imported within functions here, so that 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -16,6 +17,9 @@ from pages.ui import late_downloads, loading, message_queue, state
 if TYPE_CHECKING:
     from core.runs.config import ScanConfig
 
+FIRST_FRAME = 0.03
+"""Seconds between the heading of another page and the rest, for which the browser takes a tenth of a second: by then it has
+drawn the heading, and who pressed sees at once that it was heard."""
 HOME, ACQUIRE = "pages/home.py", "pages/acquire.py"
 RECONSTRUCT, COMPARE = "pages/reconstruct.py", "pages/compare.py"
 WHAT_IF, PRIOR, LEARN = "pages/what_if.py", "pages/prior.py", "pages/learn.py"
@@ -95,6 +99,8 @@ def heading(title: str, lead: str) -> None:
     """The page's title and, in a sentence, what it is for."""
     st.title(title, anchor=False)
     st.caption(lead)
+    if state.turned_to(title):
+        time.sleep(FIRST_FRAME)
 
 
 def missing(text: str, page: str, *, with_demo: bool = False) -> NoReturn:

@@ -25,6 +25,7 @@ _STEPS = tuple("123456789")
 _LOOKED = "_looked"
 _TABLE, _IN_TABLE = "runs_table", "_in_table"
 _PLANE = "_plane"
+_HEADED = "_headed"
 PLANES = ("axial", "coronal", "sagittal")
 DOWNLOAD = "download"
 _FORM = "form."
@@ -49,6 +50,12 @@ def leave() -> None:
 def inside() -> bool:
     """Whether the page is run by app.py."""
     return _INSIDE in st.session_state
+
+
+def turned_to(title: str) -> bool:
+    """Whether the page before this run of the script was another; and this is now the one before."""
+    before, st.session_state[_HEADED] = st.session_state.get(_HEADED), title
+    return before != title
 
 
 def _restore() -> None:

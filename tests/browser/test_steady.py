@@ -26,7 +26,9 @@ WATCH = """() => {
     for (const id of ['h1', '[data-testid=stMetric]', '[data-testid=stPlotlyChart]', '[data-testid=stDataFrame]', '[data-testid=stWidgetLabel]']) {
       add(id, [...document.querySelectorAll(`[data-testid=stMain] ${id}`)]);
     }
-    const inside = [...document.querySelectorAll('[data-testid=stMain] *')].map((n) => n.shadowRoot?.querySelector('.tv')).filter(Boolean);
+    const drawn = (name) => [...document.querySelectorAll('[data-testid=stMain] *')].map((n) => n.shadowRoot?.querySelector(name)).filter(Boolean);
+    const inside = drawn('.tv');
+    add('.curves', drawn('.curves'));
     for (const part of ['.bar', '.panes', '.foot']) add(part, inside.map((n) => n.querySelector(part)).filter(Boolean));
     for (const [name, { top, height }] of seen) {
       if (!height) continue;
