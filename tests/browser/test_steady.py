@@ -62,6 +62,7 @@ def test_nothing_moves_on_reconstruct(page, address, width, seed):
     page.get_by_text(re.compile(r"Diffusion \(\d+ steps\): done")).wait_for(timeout=180_000)
     page.wait_for_timeout(1000)
     keep(page, f"steady-reconstruct-{width}")
+    assert ".curves 0" in page.evaluate("moved")
     assert jumps(page) == {}
 
 
