@@ -57,7 +57,7 @@ class Curve(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """The curves and their common axis: where it begins, where the start ends and the steps begin (0 or no start), its end."""
+    """The curves and their common axis: where it begins, where on it the start begins (0 = there is none), and where it ends."""
 
     curves: list[Curve]
     begin: float
