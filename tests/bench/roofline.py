@@ -78,9 +78,8 @@ def row(name: str, device: torch.device, grid: tuple[int, int, int]) -> None:
     tile, config = prior.config.tile, prior.config
     batch = torch.zeros(prior.tile_batch, config.num_inputs, *tile, device=device)
     tiles = len(PatchGrid(grid, tile))
-    for bf16 in (
-        (False, True) if bf16_pays(device) else (False,)
-    ):  # without instructions for it, it takes minutes
+    dtypes = (False, True) if bf16_pays(device) else (False,)  # without instructions for it, it takes minutes
+    for bf16 in dtypes:
         chosen = PatchPrior(prior.model, bf16=bf16, tile_batch=prior.tile_batch)
         with FlopCounterMode(display=False) as counter, touched(prior.model) as counts:
             chosen.denoise_tiles(batch[:1], 0.1, 0.1)
