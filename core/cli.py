@@ -121,8 +121,21 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--steps", type=int, default=20_000, help="optimiser steps in all")
     sub.add_argument("--minutes", type=float, help="stop after so long; the same command goes on")
     sub.add_argument("--rate", type=float, default=TrainConfig.rate, help="peak learning rate")
+    sub.add_argument(
+        "--ema",
+        type=float,
+        default=TrainConfig.ema,
+        help="decay of the averaged weights; less for a short run",
+    )
     sub.add_argument("--volumes", type=int, default=TrainConfig.volumes, help="noised volumes per step")
     sub.add_argument("--crops", type=int, default=TrainConfig.crops, help="patches of each")
+    sub.add_argument(
+        "--solids",
+        type=int,
+        default=0,
+        metavar="N",
+        help="so many random solids beside the volumes: for things that are not bodies",
+    )
     sub.add_argument(
         "--drafts",
         type=int,

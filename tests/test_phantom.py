@@ -11,10 +11,12 @@ from core.scan.anatomy import abdomen, thorax
 from core.scan.head import head
 from core.scan.phantom import PHANTOMS, SPHERES, Sphere, draw, lesions, phantom, sphere_line_integrals
 from core.scan.scene import Material, Scene
+from core.scan.solids import solids
 from core.scan.trees import branches, curve, points_within
 from core.volume import MU_WATER, VolumeGeometry, area_average
 
 ANATOMY = {"thorax": thorax, "abdomen": abdomen, "head": head}
+RANDOM = ANATOMY | {"solids": solids}
 SMALL = (24, 40, 40)
 
 
@@ -51,10 +53,10 @@ def test_attenuation_is_never_negative_and_the_border_is_air(name):
 @pytest.mark.parametrize("name", PHANTOMS)
 def test_a_seed_chooses_the_anatomy_and_nothing_else(name):
     first, other = phantom(name, SMALL), phantom(name, SMALL, seed=1)
-    assert torch.equal(first.data, other.data) == (name not in ANATOMY)
+    assert torch.equal(first.data, other.data) == (name not in RANDOM)
     assert torch.equal(first.data, phantom(name, SMALL).data)
-    if name in ANATOMY:  # composed anew
-        assert torch.allclose(ANATOMY[name](0).paint(first.geometry), first.hu, atol=1e-3)
+    if name in RANDOM:  # composed anew
+        assert torch.allclose(RANDOM[name](0).paint(first.geometry), first.hu, atol=1e-3)
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
@@ -292,3 +294,18 @@ def test_tissues_have_the_values_that_scanners_show(name):
     assert share(300, 3100) > 0.01  # bone
     assert share(-700, -250) < 0.06  # hardly anything in between but edges
     assert float(hu.max()) < 3100
+
+
+# ---- solids -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_solids_are_even_and_amid_air(seed):
+    volume = phantom("solids", (40, 64, 64), seed=seed)
+    hu = volume.hu
+    edge = torch.cat([hu[[0, -1]].flatten(), hu[:, [0, -1]].flatten(), hu[:, :, [0, -1]].flatten()])
+    assert float(edge.max()) < -990
+    inside = hu > -900
+    assert 0.05 < float(inside.float().mean()) < 0.9
+    steps = (hu[:, :, 1:] - hu[:, :, :-1])[inside[:, :, 1:] & inside[:, :, :-1]]
+    assert float((steps.abs() < 0.5).float().mean()) > 0.5  # most neighbours are the same but for edges

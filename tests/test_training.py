@@ -20,6 +20,9 @@ from core.prior.training import TrainConfig, Trainer, edm_loss, rate_factor
 from core.prior.validation import ValidationSet
 from core.runs.draft_workers import DraftWorkers
 from core.runs.drafts import draw_draft, make_drafts
+from core.runs.train import solid_scans, train
+from core.scan.nifti import write_nifti
+from core.scan.phantom import phantom
 from core.volume import Volume, VolumeGeometry
 from tests.conftest import TINY
 
@@ -164,6 +167,26 @@ def test_a_prior_adds_its_own_passes_to_the_drafts(scans):
     errors = [(hu - draft.clean_hu.astype(float)).std() for hu in draft.hu]
     assert len(set(errors)) == 3
     assert max(errors) < 0.7 * draft.clean_hu.std()
+
+
+def test_solids_are_trained_on_beside_the_volumes_of_the_folder(tmp_path, monkeypatch):
+    (tmp_path / "ct").mkdir()
+    write_nifti(tmp_path / "ct" / "one.nii.gz", phantom("thorax", (8, 24, 24)))
+    seen: list[Scan] = []
+
+    def watched(folder, config, scans, *args, **options):
+        seen.extend(scans)
+        return Trainer(folder, config, scans, *args, **options)
+
+    monkeypatch.setattr("core.runs.train.Trainer", watched)
+    train(tmp_path / "ct", tmp_path / "run", replace(CONFIG, num_steps=1), num_solids=2)
+    assert [s.name for s in seen] == ["one", "solids 1000", "solids 1001"]
+    assert (tmp_path / "run" / "prior.safetensors").exists()
+    first, other = seen[1:]
+    assert not np.array_equal(first.hu, other.hu)
+    shown = phantom("solids", first.hu.shape)  # what users see first is not what the prior has seen
+    assert not np.array_equal(first.hu, shown.hu.round().numpy())
+    assert len(solid_scans(0)) == 0
 
 
 def _two_rods() -> list[Scan]:

@@ -18,6 +18,7 @@ from core.geometry import Views
 from core.scan.anatomy import abdomen, thorax
 from core.scan.head import head
 from core.scan.scene import Lesion, Material, Scene
+from core.scan.solids import solids
 from core.volume import MU_WATER, Shape, Triple, Volume, VolumeGeometry
 
 
@@ -54,7 +55,7 @@ def phantom(
     voxel_size : (z, y, x), optional
         [mm]; by default the phantom's own field of view divided by `shape`.
     seed : int
-        Chooses the anatomy of "thorax", "abdomen" and "head"; the test objects have none.
+        Chooses the anatomy of "thorax", "abdomen" and "head", and the random "solids"; the test objects have none.
     """
     vg = field_of_view(name).with_shape(shape) if voxel_size is None else VolumeGeometry(shape, voxel_size)
     return draw(name, vg, seed=seed)
@@ -180,15 +181,18 @@ class _Entry(NamedTuple):
 
 
 _TABLE = {
-    "shepp-logan": _Entry(_shepp_logan, (200.0, 200.0, 200.0), False),
-    "defrise": _Entry(_defrise, (176.0, 176.0, 176.0), False),
-    "bars": _Entry(_bars, (200.0, 200.0, 200.0), False),
-    "spheres": _Entry(_spheres, (180.0, 180.0, 180.0), False),
     "thorax": _Entry(thorax, (280.0, 400.0, 400.0), True),
     "abdomen": _Entry(abdomen, (280.0, 400.0, 400.0), True),
     "head": _Entry(head, (200.0, 240.0, 240.0), True),
+    "solids": _Entry(solids, (300.0, 240.0, 240.0), True),
+    "shepp-logan": _Entry(_shepp_logan, (200.0, 200.0, 200.0), False),
+    "spheres": _Entry(_spheres, (180.0, 180.0, 180.0), False),
+    "defrise": _Entry(_defrise, (176.0, 176.0, 176.0), False),
+    "bars": _Entry(_bars, (200.0, 200.0, 200.0), False),
 }
 PHANTOMS: tuple[str, ...] = tuple(_TABLE)
+SEEDED: tuple[str, ...] = tuple(name for name, entry in _TABLE.items() if entry.seeded)
+"""Those of which each seed is another."""
 
 
 def _entry(name: str) -> _Entry:

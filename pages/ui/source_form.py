@@ -12,11 +12,10 @@ from core.runs.config import PHANTOM_GRID, ScanConfig
 from core.runs.limits import read_only
 from core.scan.dicom import list_series, read_dicom
 from core.scan.nifti import SUFFIXES, read_nifti
-from core.scan.phantom import PHANTOMS
+from core.scan.phantom import PHANTOMS, SEEDED
 from core.volume import Shape, Volume, body_box, centred, crop
 from pages.ui import engine, state, words
 
-SEEDED = ("thorax", "abdomen", "head")
 GRIDS: dict[str, Shape | None] = {"S": PHANTOM_GRID, "M": (96, 192, 192), "Native": None}
 OWN = "As it is"
 """The grid of a scan that came from elsewhere, a lesson or an address: to look at it must not change it."""
@@ -64,20 +63,18 @@ def choose_source() -> str | None:
         PHANTOMS,
         format_func=words.phantom_words,
         key=state.field("phantom"),
-        help="The first three are digital patients with lesions; the others are classic test objects.",
+        help="The first three are digital patients with lesions; the others are test objects.",
     )
     if name not in SEEDED:
-        right.number_input(
-            "Patient no.", 0, 0, 0, disabled=True, help="Test objects look the same each time."
-        )
+        right.number_input("No.", 0, 0, 0, disabled=True, help="This one looks the same each time.")
         return f"phantom:{name}"
     seed = right.number_input(
-        "Patient no.",
+        "No.",
         0,
         9999,
         step=1,
         key=state.field("phantom_seed"),
-        help="Each number is another patient: other sizes, other organs, other lesions.",
+        help="Each number is another one: of a patient other sizes, other organs, other lesions.",
     )
     return f"phantom:{name}:{seed}"
 

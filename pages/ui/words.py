@@ -18,6 +18,7 @@ PHANTOM_WORDS = {
     "thorax": "Thorax",
     "abdomen": "Abdomen",
     "head": "Head",
+    "solids": "Random solids",
     "shepp-logan": "Shepp-Logan (3D)",
     "spheres": "Spheres",
     "defrise": "Defrise discs",
