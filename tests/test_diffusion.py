@@ -9,8 +9,8 @@ from core import MU_WATER, ParallelBeam, Projector, Volume, VolumeGeometry, qual
 from core.prior.denoiser import PatchPrior, Precond
 from core.prior.network import NetworkConfig
 from core.reconstruct.coarse import halved_grid, on_grid
-from core.reconstruct.diffusion import DataConsistency, diffusion
-from core.reconstruct.starts import GUIDE_VIEWS, STARTS, expected_error, least_squares
+from core.reconstruct.diffusion import EVEN, NARROWER, DataConsistency, diffusion
+from core.reconstruct.starts import GUIDE_VIEWS, STARTS, even_share, expected_error, least_squares
 
 CONFIG = NetworkConfig(
     patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=()
@@ -240,6 +240,33 @@ def test_the_error_that_is_expected_of_a_start_grows_with_what_is_missing(small)
     assert of(num_views=20, angle_range=1.5) > many
     assert of(1e2, num_views=20) > of(1e4, num_views=20) > many
     assert of(10.0, num_views=1) <= 0.5  # a guess, but no absurd one
+
+
+def test_what_is_made_of_even_regions_is_left_to_total_variation_more(small, gaussian):
+    """The level that sampling begins at, of one object with and without texture in it, all else alike."""
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=24))
+    texture = 0.02 * MU_WATER * torch.randn(small.shape, generator=torch.Generator().manual_seed(3))
+    rough = replace(small, data=(small.data + texture * (small.data > 0)).clamp(min=0))
+
+    def first_sigma(volume, **options):
+        steps = []
+        reconstruct("diffusion", A, simulate(volume, A), prior=gaussian, callback=steps.append, **options)
+        return max(step.sigma for step in steps if step.stage != "start")
+
+    assert first_sigma(small) == pytest.approx(NARROWER * first_sigma(rough), rel=1e-3)
+    assert first_sigma(small, sigma_max=0.3) == pytest.approx(0.3)  # what is asked for is taken
+
+
+def test_the_even_share_is_that_of_the_object_and_not_of_the_air(small):
+    x = PatchPrior.to_network(small.data)
+    assert EVEN < even_share(x) < 1  # all but its edges
+    lone = torch.zeros(4, 9, 9)
+    assert even_share(lone) == 0  # air alone is nothing
+    lone[:, 4, 4] = 1.0
+    assert even_share(lone) == 0
+    assert even_share(x + 0.001 * torch.rand(x.shape)) < even_share(x)
+    slope = torch.linspace(0.5, 1.5, 9).expand(4, 9, 9)
+    assert even_share(slope) == pytest.approx(1 / 9)  # the last column, that has no next
 
 
 def test_coarse_to_fine_reconstructs_on_the_whole_grid(small, gaussian):

@@ -62,7 +62,8 @@ class DiffusionParams:
     sigma_max: float = option(
         0.0,
         "Noise at the start",
-        "How far from its start the sampler may go, in units of 1000 HU; 0 = by views, angles and dose.",
+        "How far from its start the sampler may go, in units of 1000 HU; 0 = by views, angles and dose, little if all "
+        "is of even regions.",
         low=0.0,
         high=20.0,
         step=0.01,

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from core.geometry import ConeBeam, ParallelBeam
+from core.prior.denoiser import AIR
 from core.projector import Projector
 from core.reconstruct.analytic import fbp, fdk
 from core.reconstruct.coarse import LAM_POWER, tv_coarse_to_fine
@@ -90,3 +92,16 @@ def expected_error(A: Projector, y: Tensor, weights: Tensor | None = None) -> fl
         relative = float((1 / weights.mean()).sqrt() / y.mean().clamp(min=1e-6))
         error = math.hypot(error, 2.7 * relative * coverage(A) ** -0.5)
     return min(0.5, error)
+
+
+def even_share(x: Tensor) -> float:
+    """Share of x (z, y, x), network space, but for air, that is as its next neighbours are, to half a Hounsfield unit.
+
+    By total variation: about 0.1 of a chest CT, 0.2 of the digital patients, 0.4 and more of test objects.
+    """
+    steepness = torch.zeros_like(x)
+    for axis in range(x.dim()):
+        ahead = x.diff(dim=axis).square()
+        steepness.narrow(axis, 0, ahead.shape[axis]).add_(ahead)
+    body = x > AIR
+    return float((steepness.sqrt()[body] < 0.5e-3).float().mean()) if body.any() else 0.0
