@@ -258,15 +258,20 @@ def test_what_is_made_of_even_regions_is_left_to_total_variation_more(small, gau
 
 
 def test_the_even_share_is_that_of_the_object_and_not_of_the_air(small):
-    x = PatchPrior.to_network(small.data)
-    assert EVEN < even_share(x) < 1  # all but its edges
+    x, size = PatchPrior.to_network(small.data), small.geometry.voxel_size
+    assert EVEN < even_share(x, size) < 1  # all but its edges
     lone = torch.zeros(4, 9, 9)
-    assert even_share(lone) == 0  # air alone is nothing
+    assert even_share(lone, size) == 0  # air alone is nothing
     lone[:, 4, 4] = 1.0
-    assert even_share(lone) == 0
-    assert even_share(x + 0.001 * torch.rand(x.shape)) < even_share(x)
-    slope = torch.linspace(0.5, 1.5, 9).expand(4, 9, 9)
-    assert even_share(slope) == pytest.approx(1 / 9)  # the last column, that has no next
+    assert even_share(lone, size) == 0
+    assert even_share(x + 0.001 * torch.rand(x.shape), size) < even_share(x, size)
+
+
+@pytest.mark.parametrize(("per_mm", "even"), [(0.1e-3, True), (0.15e-3, False)])
+@pytest.mark.parametrize("size", [(2.0, 1.0, 1.0), (1.0, 0.5, 0.5), (5.0, 3.0, 3.0)])
+def test_what_counts_as_even_is_the_same_on_every_grid(size, per_mm, even):
+    slope = (0.5 + per_mm * size[2] * torch.arange(12.0)).expand(4, 9, 12)
+    assert even_share(slope, size) == pytest.approx(1.0 if even else 1 / 12)  # the last column has no next
 
 
 def test_coarse_to_fine_reconstructs_on_the_whole_grid(small, gaussian):

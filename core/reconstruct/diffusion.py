@@ -41,7 +41,7 @@ SIGMA_OF_NOISE = 10.0  # noise level from which a volume is made of noise alone
 WIDER = 3.5
 """Sampling begins at so many times the start's error: the prior has to look past it. Best on validation volumes."""
 
-EVEN, NARROWER = 0.3, 0.1
+EVEN, NARROWER = 0.25, 0.1
 """Where a larger share of the start is even, the object is made of even regions, as no body is: total variation knows such
 better than the prior, and sampling begins at so much less. Both from random solids, see the model card."""
 
@@ -155,7 +155,7 @@ def diffusion(
     level = expected_error(A, y, weights)
     if sigma_max is None:
         sigma_max = WIDER * level
-        if warm is not None and even_share(warm) > EVEN:
+        if warm is not None and even_share(warm, A.vg.voxel_size) > EVEN:
             sigma_max *= NARROWER
     sigmas = karras_sigmas(num_steps, sigma_max / 5, sigma_max if warm is not None else SIGMA_OF_NOISE, rho)
     if start_noise is None:
