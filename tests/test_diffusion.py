@@ -9,8 +9,16 @@ from core import MU_WATER, ParallelBeam, Projector, Volume, VolumeGeometry, qual
 from core.prior.denoiser import PatchPrior, Precond
 from core.prior.network import NetworkConfig
 from core.reconstruct.coarse import halved_grid, on_grid
-from core.reconstruct.diffusion import EVEN, NARROWER, DataConsistency, diffusion
-from core.reconstruct.starts import GUIDE_VIEWS, STARTS, even_share, expected_error, least_squares
+from core.reconstruct.diffusion import DataConsistency, diffusion
+from core.reconstruct.starts import (
+    EVEN,
+    GUIDE_VIEWS,
+    NARROWER,
+    STARTS,
+    even_share,
+    expected_error,
+    least_squares,
+)
 
 CONFIG = NetworkConfig(
     patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=()

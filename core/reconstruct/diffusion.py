@@ -29,21 +29,14 @@ from core.reconstruct.consistency import DataConsistency
 from core.reconstruct.starts import (
     GUIDE_VIEWS,
     STARTS,
-    even_share,
     expected_error,
+    first_level,
     least_squares,
     seen_angles,
 )
 from core.volume import Shape
 
 SIGMA_OF_NOISE = 10.0  # noise level from which a volume is made of noise alone
-
-WIDER = 3.5
-"""Sampling begins at so many times the start's error: the prior has to look past it. Best on validation volumes."""
-
-EVEN, NARROWER = 0.25, 0.1
-"""Where a larger share of the start is even, the object is made of even regions, as no body is: total variation knows such
-better than the prior, and sampling begins at so much less. Both from random solids, see the model card."""
 
 COARSEST = 160
 """Grids of more voxels across are reconstructed coarse to fine."""
@@ -89,7 +82,7 @@ def diffusion(
         Passes of the prior over the volume, per sample.
     sigma_max, rho : float
         Karras noise levels, network units (1000 HU): from `sigma_max` to a fifth of it, or from noise alone down to
-        that. None = `WIDER` times what `expected_error` says of the start, `NARROWER` if that is mostly `EVEN`.
+        that. None = what `first_level` says.
     start_noise : float or None
         Deviation of the white noise added to the start, network units. None = none for a single sample, a third of
         `sigma_max` for several, which would otherwise hardly differ.
@@ -154,9 +147,7 @@ def diffusion(
     consistency = DataConsistency(A, y, warm=warm, weights=weights, trust=trust, num_iterations=cg_iterations)
     level = expected_error(A, y, weights)
     if sigma_max is None:
-        sigma_max = WIDER * level
-        if warm is not None and even_share(warm, A.vg.voxel_size) > EVEN:
-            sigma_max *= NARROWER
+        sigma_max = first_level(level, warm, A.vg.voxel_size)
     sigmas = karras_sigmas(num_steps, sigma_max / 5, sigma_max if warm is not None else SIGMA_OF_NOISE, rho)
     if start_noise is None:
         start_noise = 0.0 if num_samples == 1 else sigma_max / 3

@@ -87,8 +87,7 @@ def train(
     device = (
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else "cpu"
     )
-    scans, held_out = read_scans(folder, validation, cache)
-    scans += solid_scans(num_solids)
+    scans, held_out = read_scans(folder, validation, cache, num_solids)
     checks = None
     if held_out:
         volumes = [
@@ -113,7 +112,7 @@ def train(
         if draft_workers and int(os.environ.get("RANK", 0)) == 0:
             workers = DraftWorkers(
                 draft_workers,
-                partial(_training_scans, folder, validation, num_solids, cache),
+                partial(_training_scans, folder, validation, cache, num_solids),
                 out / "more-drafts",
                 config.data,
                 priors=[out / "prior.safetensors", *([] if draft_prior is None else [draft_prior])],
@@ -146,9 +145,9 @@ def _run(trainer: Trainer, minutes: float | None, validate_every: int, say: Call
 
 
 def _training_scans(
-    folder: Path, validation: Sequence[str], num_solids: int, cache: Path | None
+    folder: Path, validation: Sequence[str], cache: Path | None, num_solids: int
 ) -> list[Scan]:
-    return read_scans(folder, validation, cache)[0] + solid_scans(num_solids)
+    return read_scans(folder, validation, cache, num_solids)[0]
 
 
 def solid_scans(count: int) -> list[Scan]:
@@ -157,13 +156,18 @@ def solid_scans(count: int) -> list[Scan]:
     scans = []
     for seed in range(FIRST_SOLID, FIRST_SOLID + count):
         volume = phantom("solids", (200, 192, 192), seed=seed)
-        hu = volume.hu.round().clamp(-1024, 3071).to(torch.int16).numpy()
-        scans.append(Scan(f"solids {seed}", hu, volume.geometry.voxel_size, weight=0.25))
+        scans.append(Scan(f"solids {seed}", _rounded(volume), volume.geometry.voxel_size, weight=0.25))
     return scans
 
 
-def read_scans(folder: Path, validation: Sequence[str], cache: Path | None) -> tuple[list[Scan], list[Scan]]:
-    """All volumes of a folder as int16 HU: those to train on, and those held out."""
+def _rounded(volume: Volume) -> np.ndarray:
+    return volume.hu.round().clamp(-1024, 3071).to(torch.int16).numpy()
+
+
+def read_scans(
+    folder: Path, validation: Sequence[str], cache: Path | None, num_solids: int = 0
+) -> tuple[list[Scan], list[Scan]]:
+    """All volumes of a folder as int16 HU: those to train on, with so many solids, and those held out."""
     if not folder.is_dir():
         raise ValueError(
             f"{folder} is not a folder; give one with a DICOM folder, zip or NIfTI file per volume."
@@ -187,7 +191,7 @@ def read_scans(folder: Path, validation: Sequence[str], cache: Path | None) -> t
             f"{folder} holds no volume to train on; give a folder with a DICOM folder, zip or NIfTI file per volume."
         )
     return (
-        [s for n, s in scans.items() if n not in validation],
+        [s for n, s in scans.items() if n not in validation] + solid_scans(num_solids),
         [s for n, s in scans.items() if n in validation],
     )
 
@@ -200,7 +204,7 @@ def _read(path: Path, name: str, cache: Path | None) -> Scan:
         with np.load(kept, allow_pickle=False) as file:
             return Scan(name, file["hu"], tuple(file["voxel_size"].tolist()), share(file["hu"]))
     volume = load_volume(path)
-    hu = volume.hu.round().clamp(-1024, 3071).to(torch.int16).numpy()
+    hu = _rounded(volume)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(kept, {"hu": hu, "voxel_size": np.array(volume.geometry.voxel_size)})

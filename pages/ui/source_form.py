@@ -74,7 +74,7 @@ def choose_source() -> str | None:
         9999,
         step=1,
         key=state.field("phantom_seed"),
-        help="Each number is another one: of a patient other sizes, other organs, other lesions.",
+        help="Each number is another patient, with other sizes, organs and lesions, or other solids.",
     )
     return f"phantom:{name}:{seed}"
 
