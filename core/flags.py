@@ -8,9 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from core.prior.data import DataConfig
 from core.reconstruct.methods import METHODS
 from core.scan.library import SOURCES
+from core.training.source import DataConfig
 
 
 def add_methods(sub: argparse.ArgumentParser) -> None:
