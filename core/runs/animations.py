@@ -162,7 +162,7 @@ def _picture(
 def step_words(frame: Frame) -> str:
     """The figures of a snapshot in a line."""
     p = frame.point
-    parts = [f"{'Start' if p.stage else 'Step'} {p.i} of {p.total}"]
+    parts = [f"{'Initial reconstruction' if p.stage else 'Step'} {p.i} of {p.total}"]
     if p.sigma is not None:
         parts.append(f"noise σ {1000 * p.sigma:.0f} HU")
     if p.psnr is not None:

@@ -14,7 +14,7 @@ from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import FAST_METHODS, Progress
 from core.runs.run import ACTIVE, FINISHED, Run
 from pages.ui import colours, curves, engine, replays, shell, state, words
-from pages.ui.viewer import Shown, viewer, waiting, window_for
+from pages.ui.viewer import Change, Shown, viewer, waiting, window_for
 
 POLL = 1.2  # seconds: each time costs the browser and the server 0.2 s of the cores that compute
 INSTANT_POLL = 0.6  # of what is there in a moment
@@ -23,7 +23,19 @@ HEIGHT = 400  # of the pictures
 STILL = {"queued": "in the queue", "running": "still running"}
 BAR = "run_bar"  # page.css gives it its height
 SAMPLER = {"noisy": "Given", "denoised": "Denoised", "x": "Fitted to the scan"}
-"""What the diffusion sampler shows of a pass, in the order in which it comes about."""
+"""The volumes of a step of the sampler, in the order in which they arise."""
+
+CHANGES = (("denoised", "noisy", "Changed by the prior"), ("x", "denoised", "Changed by the scan"))
+"""The maps of a step: after, before, title."""
+
+
+def changes_of(names: Sequence[str]) -> list[Change]:
+    """The maps that can be shown of volumes with these names, in this order."""
+    return [
+        (names.index(after), names.index(before), title)
+        for after, before, title in CHANGES
+        if after in names and before in names
+    ]
 
 
 def submit(config: RunConfig) -> str:
@@ -62,7 +74,11 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
     reference = run.config.scan if future.done() and future.exception() is None else None
     if replayed:
         window = window_for(run.config.scan.source)
-        replays.replay_view(run.id, _labels(run), engine.geometry(run.config.scan), window, HEIGHT, reference)
+        labels = _labels(run)
+        changes = changes_of(list(labels))
+        replays.replay_view(
+            run.id, labels, engine.geometry(run.config.scan), window, HEIGHT, reference, changes
+        )
     else:
         _pictures(run, now, reference)
 
@@ -219,7 +235,13 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) 
     if not parts:
         return
     sampler = METHODS[run.config.method].needs_prior
-    several = ("side", "planes") if sampler else ("planes", "side")
+    several: tuple[str, ...] = ("side", "planes") if sampler else ("planes", "side")
+    # while the run works all of its volumes have a place, in the order of their labels
+    changes = changes_of(list(_labels(run))) if sampler and now.status in ACTIVE else []
+    if changes:
+        several = (
+            ("changes", *several) if run.config.params.get("mode") == "posterior" else (*several, "changes")
+        )
     viewer(
         parts,
         engine.geometry(run.config.scan),
@@ -231,6 +253,7 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) 
         height=HEIGHT,
         steady=True,
         tiles=now.tiles if now.status in ACTIVE and not now.stage else None,
+        changes=changes,
     )
 
 

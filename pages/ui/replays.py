@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from core.runs.animations import gif_bytes, step_words
@@ -9,7 +11,7 @@ from core.runs.config import ScanConfig
 from core.runs.pictures import PLANES
 from core.volume import VolumeGeometry
 from pages.ui import engine
-from pages.ui.viewer import WINDOWS, Scene, Seen, Shown, replay
+from pages.ui.viewer import WINDOWS, Change, Scene, Seen, Shown, replay
 
 THREE = "three planes"
 
@@ -21,6 +23,7 @@ def replay_view(
     window: str,
     height: int,
     reference: ScanConfig | None = None,
+    changes: Sequence[Change] = (),
 ) -> None:
     """The snapshots of a run.
 
@@ -32,6 +35,7 @@ def replay_view(
         The run's.
     reference : ScanConfig or None
         The scan whose reference is shown beside them.
+    changes : maps of what changed in a step; see `pages.ui.viewer`
     """
     try:
         frames = engine.history(run_id)
@@ -54,6 +58,7 @@ def replay_view(
         window=window,
         height=height,
         view="live",
+        changes=changes,
     )
     small = " Volumes are kept on a coarser grid here." if shape != geometry.shape else ""
     st.caption(f"{len(frames)} steps of the run were kept: drag the slider or press play.{small}")

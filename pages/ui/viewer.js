@@ -120,7 +120,7 @@ class Viewer {
     };
     const parts = [], volumes = scene.names.map((name, i) => [String(i), name]);
     if (scene.layouts.length > 1) parts.push(this.group('Layout', scene.layouts.map((l) => [l, ...LAYOUTS[l]]), () => this.layout, (l) => { v.layouts[scene.key] = l; }));
-    if (layout === 'side' || layout === 'difference') parts.push(this.group('Plane', Object.keys(PLANES).map((p) => [p, p]), () => v.plane, (p) => { v.plane = p; this.send('plane', p); }));
+    if (['side', 'difference', 'changes'].includes(layout)) parts.push(this.group('Plane', Object.keys(PLANES).map((p) => [p, p]), () => v.plane, (p) => { v.plane = p; this.send('plane', p); }));
     if (layout === 'planes' && volumes.length > 1) parts.push(this.choice('Volume', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));
     if (layout === 'swipe') {
       parts.push(this.choice('Left', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));
@@ -135,9 +135,10 @@ class Viewer {
       this.marks.push(() => deep.setAttribute('aria-pressed', String(v.deep)));
       parts.push(make('span', { class: 'group' }, deep));
     }
-    if (layout === 'difference') {
+    if (layout === 'difference' || layout === 'changes') {
       parts.push(this.choice('Scale', RANGES.map((r) => [String(r), `±${r} HU`]), () => v.range, (r) => { v.range = Number(r); }));
-    } else {
+    }
+    if (layout !== 'difference') {
       const presets = Object.entries(scene.windows).map(([name]) => [name, name]);
       parts.push(this.choice('Window', [...presets, ['custom', 'custom']], () => {
         const hit = Object.entries(scene.windows).find(([, [l, w]]) => l === v.level && w === v.width);

@@ -34,7 +34,9 @@ def window_for(source: str) -> str:
     return next((window for name, window in known.items() if source.startswith(name)), "full")
 
 
-LAYOUTS = ("planes", "side", "difference", "swipe", "flicker")
+LAYOUTS = ("planes", "side", "changes", "difference", "swipe", "flicker")
+Change = tuple[int, int, str]
+"""A map of a step's change: indices of the volume after and before it, and a title."""
 MAX_BYTES = 70_000_000
 """Of all volumes of one viewer together: more takes too long to send, and beyond 200 MB is refused."""
 
@@ -90,6 +92,7 @@ def viewer(
     view: str = "",
     tiles: Tiles | None = None,
     region: tuple[str, float] | None = None,
+    changes: Sequence[Change] = (),
 ) -> Seen | None:
     """Show volumes of one grid; returns what it was set to, once something was moved.
 
@@ -118,6 +121,8 @@ def viewer(
         Drawn over the slices of all but the reference, until the person hides them.
     region : (kind, size [mm]) or None
         Outlined about the crosshair; see `core.regions.Region`.
+    changes : sequence of (after, before, title)
+        Maps that the layout "changes" shows beside the volumes.
     """
     head = {
         "names": [v.name for v in volumes],
@@ -135,6 +140,7 @@ def viewer(
         "report": report,
         "frames": [],
         "region": None if region is None else {"kind": region[0], "size": region[1]},
+        "changes": list(changes),
         "passed": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
         "tiles": None if tiles is None else asdict(tiles),
     }
@@ -151,6 +157,7 @@ def replay(
     window: str = "soft tissue",
     height: int = 460,
     view: str = "",
+    changes: Sequence[Change] = (),
 ) -> Seen | None:
     """Show the moments of a run, which a slider in the browser goes through; like `viewer` else.
 
@@ -175,6 +182,7 @@ def replay(
     layouts = [
         "side",
         "planes",
+        *(["changes"] if changes else []),
         *(["difference", "swipe", "flicker"] if fixed else ["swipe"] if len(names) > 1 else []),
     ]
     head = {
@@ -193,6 +201,7 @@ def replay(
         "report": True,
         "frames": frames,
         "passed": [i < len(names) for i in range(len(labels))],
+        "changes": list(changes),
         "tiles": None,
     }
     return _mount([*arrays, *(v.hu for v in fixed)], geometry, head, key, view)

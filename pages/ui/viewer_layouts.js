@@ -4,6 +4,7 @@
 const LAYOUTS = {
   planes: ['Planes', 'One volume in three planes'],
   side: ['Side by side', 'The same slice of all volumes'],
+  changes: ['Changes', 'One step: what went in and came out, and what changed on the way: red is brighter, blue darker'],
   difference: ['Difference', 'Each volume minus the reference: red is too bright, blue too dark'],
   swipe: ['Swipe', 'Two volumes in one picture: drag the line between them'],
   flicker: ['Flicker', 'A volume and the reference in turn: the eye finds what differs'],
@@ -29,6 +30,11 @@ function panesOf(viewer) {
       return all.filter((i) => i !== scene.reference).map((i) => (scene.kinds[i] === 'heat' ? one(i) : {
         ...one(i), veil: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`,
       }));
+    case 'changes': {
+      const last = all.filter((i) => i === scene.reference && !scene.changes.some((c) => c.includes(i))); // it stands at the end
+      const maps = scene.changes.map(([volume, other, title]) => ({ ...one(volume), veil: -1, kind: 'difference', other, title, note: '' }));
+      return [...all.filter((i) => !last.includes(i)).map(one), ...maps, ...last.map(one)];
+    }
     case 'flicker': {
       const i = viewer.flicker.second ? scene.reference : beside(viewer);
       return ['axial', 'coronal'].map((plane) => ({ ...one(i), plane }));

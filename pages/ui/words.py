@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -136,17 +136,23 @@ def params_words(config: RunConfig) -> str:
     usual = {f.name: f.default for f in fields(METHODS[method].params)} if method in METHODS else {}
     told = [name for name, value in params.items() if name in _ALWAYS or value != usual.get(name)]
     other = [f"prior {config.prior}"] if config.prior not in ("", DEFAULT) else []
-    return ", ".join([param_words(method, name, params[name]) for name in told] + other)
+    said = [param_words(method, name, params[name]) for name in told]
+    return ", ".join([word for word in said if word] + other)
 
 
 def param_words(method: str, name: str, value: Any) -> str:
     """One parameter in a few words."""
     counted = {"num_iterations": "iteration", "num_steps": "step", "num_samples": "sample"}
+    if name == "num_steps" and not value:
+        return ""  # by the mode
     if name in counted:
         return f"{value} {counted[name]}{'' if value == 1 else 's'}"
     if name == "filter":
         return FILTERS.get(str(value), str(value))
     label = _label(method, name)
+    names = _metadata(method, name).get("names", {})
+    if value in names:
+        return str(names[value]).lower() if name == "mode" else f"{label}: {names[value].lower()}"
     if isinstance(value, bool):
         return f"{label}: {'yes' if value else 'no'}"
     return f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}"
@@ -163,8 +169,13 @@ def settings(config: RunConfig) -> dict[str, str]:
 
 
 def _label(method: str, name: str) -> str:
+    return str(_metadata(method, name).get("label", name)).lower()
+
+
+def _metadata(method: str, name: str) -> Mapping[str, Any]:
+    """Label, help and limits of a parameter; empty for an unknown one."""
     known = {f.name: f for f in fields(METHODS[method].params)} if method in METHODS else {}
-    return str(known[name].metadata.get("label", name)).lower() if name in known else name
+    return known[name].metadata if name in known else {}
 
 
 def method_label(method: str) -> str:
@@ -223,7 +234,7 @@ def progress_words(now: Progress) -> str:
         return "Starting…"
     left = f", about {seconds(now.eta)} left" if math.isfinite(now.eta) else ""
     if now.stage:
-        return f"Start, iteration {now.i} of {now.total}"
+        return f"Initial reconstruction, iteration {now.i} of {now.total}"
     if patch:
         return f"Iteration {now.i + 1} of {now.total}, {patch}{left}"
     return f"Iteration {now.i} of {now.total}, {seconds(now.seconds)}{left}"

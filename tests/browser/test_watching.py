@@ -24,7 +24,9 @@ def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
     page.get_by_role("button", name="Run", exact=True).click()
 
-    page.get_by_text(re.compile(r"Start, iteration \d+ of")).wait_for()  # not a blank page meanwhile
+    page.get_by_text(
+        re.compile(r"Initial reconstruction, iteration \d+ of")
+    ).wait_for()  # not a blank page meanwhile
     for name in ("Given", "Denoised", "Fitted to the scan"):
         page.get_by_label(f"{name}, axial slice").wait_for()
     view = drawn(page)
@@ -48,7 +50,7 @@ def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
     page.locator(f".tv[data-frame='{last - 1}']").wait_for()
     page.get_by_text(re.compile(r"Step 11 of 12")).wait_for()
     slider.press("Home")
-    page.get_by_text(re.compile(r"Start 1 of")).wait_for()
+    page.get_by_text(re.compile(r"Initial reconstruction 1 of")).wait_for()
 
     download(page, "Download GIF").save_as(tmp_path / "run.gif")
     assert Image.open(tmp_path / "run.gif").n_frames > 12
