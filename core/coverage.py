@@ -1,8 +1,9 @@
-"""Which frequencies a scan measures: the central slice theorem, in the plane across the rotation axis."""
+"""View directions as a set on the circle, and the frequencies that a scan measures (central slice theorem)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,90 @@ from core.geometry import ConeBeam, ParallelBeam
 SECTORS = 180
 """Directions of the frequency plane for which the measured share is told: one a degree."""
 _OFFSETS = 61  # rays of each direction that are asked for
+OPEN_GAP = 2.5
+"""A gap between views counts as not scanned above this multiple of the usual gap: one view that is left out is
+bridged by its neighbours (a gap of 2), two or more are not. Checked on full and short scans of 20 to 720 views."""
+USUAL_GAP = 0.9
+"""The usual gap is this quantile of all gaps: it is the step of evenly spaced views with holes, and large enough
+for views at random angles, whose gaps differ from one another."""
+IRREGULAR = 1.5
+"""A usual gap that is this much larger than the median gap shows that views lie irregularly; the multiple grows with
+the ratio, so that the chance gaps of random angles are bridged."""
+_SAME = 1e-6  # rad; directions that are nearer are one direction
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """The directions of a scan's views as a set on the circle: their order, turns and sense do not matter.
+
+    Attributes
+    ----------
+    period : float
+        Angle [rad] after which directions repeat: pi for parallel rays, 2 pi for a cone.
+    weights : float64 array (views,)
+        Arc [rad] that each view stands for: half the gaps to its neighbours; equal directions share theirs.
+    starts, lengths : float64 arrays (arcs,)
+        The scanned arcs [rad]. One arc of length `period` where no gap is open.
+    step : float
+        The usual gap [rad] between neighbouring directions.
+    """
+
+    period: float
+    weights: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    step: float
+
+    @property
+    def full(self) -> bool:
+        """Whether the views go all the way round."""
+        return len(self.lengths) == 1 and bool(self.lengths[0] == self.period)
+
+    def depth(self, angles: np.ndarray) -> np.ndarray:
+        """Distance [rad] of each angle to the nearer end of the arc that it lies in; negative outside all arcs."""
+        deepest = np.full(np.shape(angles), -1.0)
+        for start, length in zip(self.starts, self.lengths, strict=True):
+            inside = (angles - start) % self.period
+            deepest = np.maximum(deepest, np.minimum(inside, length - inside))
+        return deepest
+
+
+def directions(angles: Sequence[float] | np.ndarray, period: float) -> Directions:
+    """The set of directions of views at `angles` [rad], modulo `period` [rad].
+
+    A gap that is far wider than the usual one (OPEN_GAP, IRREGULAR) was not scanned: the views beside it count as if
+    it were as wide as the gap on their other side. Narrower gaps are bridged. A single direction stands for the whole
+    period.
+    """
+    turned = np.asarray(angles, float) % period
+    order = np.argsort(turned, kind="stable")
+    ordered = turned[order]
+    apart = np.diff(ordered, append=ordered[0] + period) > _SAME  # from the next
+    group = np.concatenate([[0], np.cumsum(apart[:-1])])
+    if not apart[-1]:  # the last directions are the first, a turn later
+        group[group == group[-1]] = 0
+    count = np.bincount(group)
+    which = np.empty_like(group)
+    which[order] = group
+    if len(count) == 1:
+        weights = np.full(len(turned), period / len(turned))
+        return Directions(period, weights, ordered[:1], np.array([period]), period)
+    distinct = ordered[np.unique(group, return_index=True)[1]]
+    after = np.diff(distinct, append=distinct[0] + period)
+    before = np.roll(after, 1)
+    step, median = (float(np.sort(after)[int(q * (len(after) - 1))]) for q in (USUAL_GAP, 0.5))
+    ends = after > max(OPEN_GAP, IRREGULAR * step / median) * step
+    begins = np.roll(ends, 1)
+    half_after = np.where(ends, np.where(begins, step, before), after) / 2
+    half_before = np.where(begins, np.where(ends, step, after), before) / 2
+    weights = ((half_before + half_after) / count)[which]
+    if not ends.any():
+        return Directions(period, weights, distinct[:1], np.array([period]), step)
+    starts = (distinct - half_before)[begins]
+    stops = (distinct + half_after)[ends]
+    if stops[0] < starts[0]:  # the arc that begins last ends a turn later, with the first
+        stops = np.roll(stops, -1)
+    return Directions(period, weights, starts, (stops - starts) % period, step)
 
 
 @dataclass(frozen=True)
@@ -93,7 +178,7 @@ def _share(pg: ParallelBeam | ConeBeam, radius: float) -> np.ndarray:
 
 
 def _viewed(pg: ParallelBeam | ConeBeam, angles: np.ndarray) -> np.ndarray:
-    """Whether a view lies at these angles [rad], each standing for half a step to either side."""
-    first, last = pg.angles[0], pg.angles[-1]
-    step = (last - first) / (pg.num_views - 1) if pg.num_views > 1 else 0.0
-    return (angles - first + step / 2) % (2 * math.pi) <= step * pg.num_views + 1e-9
+    """Whether these angles [rad] lie in an arc that was scanned. A single view scans no arc."""
+    if len(set(np.asarray(pg.angles) % (2 * math.pi))) == 1:
+        return np.zeros_like(angles, dtype=bool)
+    return directions(pg.angles, 2 * math.pi).depth(angles) >= -1e-9

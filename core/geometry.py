@@ -12,13 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.views import Views, check_det_shape, view_index
+from core.views import Views, check_det_shape, fitted_shape, view_index
 from core.volume import VolumeGeometry
 
 Angles = tuple[float, ...]
-
-MAX_PIXELS = 1e6
-"""Rows or columns of a detector that is fitted to a volume."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,8 @@ class ParallelBeam:
         """Evenly spaced views over `angle_range` [rad]; the detector fits the volume unless given."""
         pixel_size = pixel_size or (vg.voxel_size[0], min(vg.voxel_size[1:]))
         height = vg.size[0] * math.cos(tilt) + 2 * vg.radius * abs(math.sin(tilt))
-        det_shape = det_shape or _fit((height, 2 * vg.radius), pixel_size, det_offset)
+        level = None if tilt else (vg.shape[0], vg.voxel_size[0])
+        det_shape = det_shape or fitted_shape((height, 2 * vg.radius), pixel_size, det_offset, level)
         return cls(even_angles(num_views, angle_range, start), det_shape, pixel_size, det_offset, tilt)
 
     @classmethod
@@ -165,7 +163,8 @@ class ConeBeam:
         width = 2 * vg.radius * src_det_dist / math.sqrt(src_orig_dist**2 - vg.radius**2)
         height = (vg.size[0] if pitch == 0 else abs(pitch)) * near
         height += 2 * vg.radius * abs(math.sin(tilt)) * near
-        det_shape = det_shape or _fit((height, width), pixel_size, det_offset)
+        level = None if tilt or pitch else (vg.shape[0], vg.voxel_size[0] * scale)
+        det_shape = det_shape or fitted_shape((height, width), pixel_size, det_offset, level)
         angles = even_angles(num_views, angle_range, start)
         return cls(angles, det_shape, pixel_size, src_orig_dist, src_det_dist, det_offset, tilt, pitch)
 
@@ -254,20 +253,6 @@ def _frame(angles: Angles, tilt: float) -> tuple[np.ndarray, np.ndarray, np.ndar
     ray = math.cos(tilt) * forward + math.sin(tilt) * z
     up = math.cos(tilt) * z - math.sin(tilt) * forward
     return ray, up, across
-
-
-def _fit(size: tuple[float, float], pixel_size: Sequence[float], offset: Sequence[float]) -> tuple[int, int]:
-    """Pixels (v, u) that cover a shadow of this size [mm] although the detector is shifted by `offset`."""
-    if not all(math.isfinite(p) and p > 0 for p in pixel_size):
-        raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {tuple(pixel_size)}.")
-    pixels = [(s + 2 * abs(o)) / p - 1e-9 for s, p, o in zip(size, pixel_size, offset, strict=True)]
-    if not all(n < MAX_PIXELS for n in pixels):
-        raise ValueError(
-            f"a detector with pixels of {tuple(pixel_size)} mm that is shifted by {tuple(offset)} mm would need more than "
-            f"{MAX_PIXELS:.0e} of them a side to cover the volume; use larger pixels or a smaller shift."
-        )
-    v, u = (max(1, math.ceil(n)) for n in pixels)
-    return v, u
 
 
 def _freeze(pg: ParallelBeam | ConeBeam) -> None:

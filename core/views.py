@@ -1,11 +1,15 @@
-"""Any scan as vectors, one row per view: what projectors work with."""
+"""Any scan as vectors, one row per view: what projectors work with; and the detector that covers a volume."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+MAX_PIXELS = 1e6
+"""Rows or columns of a detector that is fitted to a volume."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,3 +75,39 @@ def view_index(angle_index: Sequence[int] | slice, num_views: int) -> np.ndarray
     if index.ndim != 1 or len(index) == 0:
         raise ValueError(f"angle_index must name at least one of the {num_views} views, got {angle_index}.")
     return index
+
+
+def fitted_shape(
+    size: tuple[float, float],
+    pixel_size: Sequence[float],
+    offset: Sequence[float],
+    slices: tuple[int, float] | None = None,
+) -> tuple[int, int]:
+    """Pixels (v, u) that cover a shadow of `size` [mm] although the detector is shifted by `offset` [mm].
+
+    Rows as high as a slice's shadow are made odd or even as the slices are: each slice then has a row at its height.
+    With a row more or less the outermost rows run along the very top and bottom of the volume, where a ray sees half
+    of each voxel. A single slice gets a single row: a fan beam.
+
+    Parameters
+    ----------
+    size, pixel_size, offset : (v, u)
+        [mm]
+    slices : (count, height) or None
+        Slices of a volume that lies level with the rows, and the height of a slice's shadow [mm]; None = it does not.
+    """
+    if not all(math.isfinite(p) and p > 0 for p in pixel_size):
+        raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {tuple(pixel_size)}.")
+    pixels = [(s + 2 * abs(o)) / p - 1e-9 for s, p, o in zip(size, pixel_size, offset, strict=True)]
+    if not all(n < MAX_PIXELS for n in pixels):
+        raise ValueError(
+            f"a detector with pixels of {tuple(pixel_size)} mm that is shifted by {tuple(offset)} mm would need more than "
+            f"{MAX_PIXELS:.0e} of them a side to cover the volume; use larger pixels or a smaller shift."
+        )
+    v, u = (max(1, math.ceil(n)) for n in pixels)
+    if slices is None or offset[0]:
+        return v, u
+    count, height = slices
+    if count == 1 and pixel_size[0] >= height * (1 - 1e-6):
+        return 1, u
+    return v + (v - count) % 2 if math.isclose(pixel_size[0], height, rel_tol=1e-6) else v, u
