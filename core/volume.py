@@ -6,7 +6,9 @@ import math
 import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,15 +18,75 @@ MU_WATER = 0.0192
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
+VOXEL_MM = (1e-6, 1e6)
+"""The voxel sizes [mm] with which float32 still computes: from a nanometre to a kilometre."""
+
 
 def mu_from_hu(hu: Tensor) -> Tensor:
     """Attenuation [1/mm] from Hounsfield units: mu = MU_WATER (1 + HU / 1000)."""
     return MU_WATER * (1 + hu / 1000)
 
 
+def mu_from_hu_(hu: Tensor) -> Tensor:
+    """`mu_from_hu` in place, to the same bits: for volumes that fill the memory."""
+    return hu.div_(1000).add_(1).mul_(MU_WATER)
+
+
 def hu_from_mu(mu: Tensor) -> Tensor:
     """Hounsfield units from attenuation [1/mm]: HU = 1000 (mu / MU_WATER - 1)."""
     return 1000 * (mu / MU_WATER - 1)
+
+
+def as_tensor(data: Any, what: str) -> Tensor:
+    """A float32 tensor of an array of numbers: torch or numpy, of any real type, or what numpy makes an array of.
+
+    A float32 tensor, or a float32 array that may be written to, is not copied.
+
+    Parameters
+    ----------
+    data : Tensor, ndarray or array-like
+    what : str
+        Names it in messages: "the volume".
+
+    Raises
+    ------
+    TypeError
+        If it holds no real numbers.
+    """
+    if isinstance(data, Tensor):
+        if data.is_complex():
+            raise TypeError(f"{what} holds complex numbers; expected real ones; take the real part.")
+        return data.to(torch.float32)
+    try:
+        array = np.asarray(data)
+    except (ValueError, TypeError) as error:  # lists of unequal lengths
+        raise TypeError(
+            f"{what} is no array of numbers ({error}); expected a torch tensor or a numpy array."
+        ) from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{what} must be a torch tensor or a numpy array of real numbers, got "
+            f"{type(data).__name__} of {array.dtype.name}."
+        )
+    array = np.ascontiguousarray(array, np.float32) if array.ndim else array.astype(np.float32)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def finite(value: Any) -> bool:
+    """Whether this is a real number that a float can hold."""
+    try:
+        return isinstance(value, numbers.Real) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
+def checked_shape(shape: Any, what: str = "a shape") -> Shape:
+    """Three counts (z, y, x) of at least 1, or a sentence."""
+    counts = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+    if len(counts) != 3 or any(not finite(n) or int(n) != n or n < 1 for n in counts):
+        raise ValueError(f"{what} must be three counts (z, y, x) of at least 1, got {shape}.")
+    z, y, x = (int(n) for n in counts)
+    return z, y, x
 
 
 @dataclass(frozen=True)
@@ -53,13 +115,17 @@ class VolumeGeometry:
                 f"a volume's shape, voxel_size and pos are three numbers each (z, y, x), got {self.shape}, "
                 f"{self.voxel_size} and {self.pos}."
             )
-        if len(shape) != 3 or any(not math.isfinite(n) or int(n) != n or n < 1 for n in shape):
+        if len(shape) != 3 or any(not finite(n) or int(n) != n or n < 1 for n in shape):
             raise ValueError(f"volume shape must be three counts (z, y, x) of at least 1, got {self.shape}.")
-        if len(voxel_size) != 3 or not all(math.isfinite(s) and s > 0 for s in voxel_size):
+        if len(voxel_size) != 3 or not all(finite(s) and s > 0 for s in voxel_size):
             raise ValueError(
                 f"voxel_size must be three lengths (z, y, x) in mm above 0, got {self.voxel_size}."
             )
-        if len(pos) != 3 or not all(math.isfinite(p) for p in pos):
+        if not all(VOXEL_MM[0] <= s <= VOXEL_MM[1] for s in voxel_size):
+            raise ValueError(
+                f"voxel_size must lie between {VOXEL_MM[0]:g} and {VOXEL_MM[1]:g} mm, got {self.voxel_size}."
+            )
+        if len(pos) != 3 or not all(finite(p) for p in pos):
             raise ValueError(f"pos must be the volume's centre (z, y, x) in mm, got {self.pos}.")
         object.__setattr__(self, "shape", tuple(int(n) for n in shape))
         object.__setattr__(self, "voxel_size", tuple(float(s) for s in voxel_size))
@@ -85,6 +151,7 @@ class VolumeGeometry:
 
     def with_shape(self, shape: Shape) -> VolumeGeometry:
         """The same extent, cut into another number of voxels."""
+        shape = checked_shape(shape)
         z, y, x = (s / n for s, n in zip(self.size, shape, strict=True))
         return VolumeGeometry(shape, (z, y, x), self.pos)
 
@@ -103,6 +170,8 @@ class VolumeGeometry:
 class Volume:
     """Linear attenuation mu [1/mm], float32 (z, y, x), and its geometry.
 
+    `data` may be given as a torch or numpy array of any real type; it is kept as a float32 tensor.
+
     Not an image file: orientation and patient data end at the readers (`core.scan`).
     z points to the head, y to the back, x to the patient's left (DICOM's LPS directions).
     """
@@ -112,16 +181,18 @@ class Volume:
     name: str = field(default="")
 
     def __post_init__(self) -> None:
-        if not isinstance(self.data, Tensor):
+        if not isinstance(self.geometry, VolumeGeometry):
             raise TypeError(
-                f"volume data must be a torch tensor, got {type(self.data).__name__}; use torch.as_tensor."
+                f"a volume needs a VolumeGeometry, got {type(self.geometry).__name__}; "
+                "make one of the shape and the voxel size in mm."
             )
-        if tuple(self.data.shape) != self.geometry.shape:
+        data = as_tensor(self.data, "volume data")
+        if tuple(data.shape) != self.geometry.shape:
             raise ValueError(
-                f"volume data has shape {tuple(self.data.shape)} but its geometry {self.geometry.shape}; "
+                f"volume data has shape {tuple(data.shape)} but its geometry {self.geometry.shape}; "
                 "both are (z, y, x)."
             )
-        object.__setattr__(self, "data", self.data.to(torch.float32))
+        object.__setattr__(self, "data", data)
 
     def __repr__(self) -> str:
         hu = self.hu
@@ -132,9 +203,18 @@ class Volume:
         )
 
     @classmethod
-    def from_hu(cls, hu: Tensor, geometry: VolumeGeometry, name: str = "") -> Volume:
-        """A volume from Hounsfield units (z, y, x)."""
-        return cls(mu_from_hu(hu.to(torch.float32)), geometry, name)
+    def from_hu(cls, hu: Any, geometry: VolumeGeometry, name: str = "") -> Volume:
+        """A volume from Hounsfield units (z, y, x), a torch or numpy array of any real type."""
+        return cls(mu_from_hu(as_tensor(hu, "Hounsfield units")), geometry, name)
+
+    def check_finite(self, purpose: str) -> None:
+        """Refuse voxels that are NaN or infinite; `purpose` ends the sentence: "to be scanned"."""
+        bad = int((~torch.isfinite(self.data)).sum())
+        if bad:
+            raise ValueError(
+                f"the volume {self.name!r} has {bad} voxel{'s' * (bad > 1)} of NaN or infinity; expected finite values "
+                f"{purpose}; replace them (air is 0 /mm, -1000 HU)."
+            )
 
     @property
     def hu(self) -> Tensor:
@@ -190,7 +270,7 @@ def area_average(x: Tensor, shape: Shape) -> Tensor:
 
 
 def resample(volume: Volume, shape: Shape) -> Volume:
-    """The volume on another grid of the same extent, by area averaging."""
+    """The volume on another grid (z, y, x) of the same extent, by area averaging."""
     geometry = volume.geometry.with_shape(shape)
     if geometry.shape == volume.shape:
         return volume
@@ -199,6 +279,8 @@ def resample(volume: Volume, shape: Shape) -> Volume:
 
 def crop(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
     """The voxels within `box` = three slices (z, y, x); they stay where they are in space."""
+    if len(box) != 3:
+        raise ValueError(f"crop needs three slices (z, y, x), got {len(box)}.")
     spans = [s.indices(n) for s, n in zip(box, volume.shape, strict=True)]
     if any(step != 1 or stop <= start for start, stop, step in spans):
         raise ValueError(f"crop needs three non-empty slices of step 1 within {volume.shape}, got {box}.")
@@ -214,7 +296,8 @@ def crop(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
 
 
 def pad(volume: Volume, shape: Shape, value: float = 0.0) -> Volume:
-    """The volume in the middle of a larger grid; new voxels are `value` [1/mm]."""
+    """The volume in the middle of a larger grid (z, y, x); new voxels are `value` [1/mm]."""
+    shape = checked_shape(shape, "pad's shape")
     if any(n < m for n, m in zip(shape, volume.shape, strict=True)):
         raise ValueError(
             f"pad to {tuple(shape)} is smaller than the volume {volume.shape}; use crop or resample."

@@ -19,9 +19,10 @@ def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Recon
     Hounsfield units are rounded to whole ones. All identifiers are new; the patient is called SIMULATED.
     The folder appears whole or not at all, and an existing one with files in it is refused.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists and is not an empty folder; choose a new one.")
+    volume.check_finite("to be written")
     hu = volume.hu.detach().cpu().round()
     low, high = float(hu.min()), float(hu.max())
     if not -32768 <= low <= high <= 32767:

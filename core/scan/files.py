@@ -16,8 +16,8 @@ from typing import BinaryIO, NamedTuple
 MAX_FILES = 20_000
 MAX_BYTES = 4 * 1024**3
 """Of one scan: all its files together, unpacked."""
-MAX_RATIO = 200
-"""An archive that grows more than this when unpacked, and beyond 64 MiB, is no scan."""
+MAX_RATIO, RATIO_FROM = 200, 64 << 20
+"""An archive that grows more than this when unpacked, and beyond so many bytes, is no scan."""
 
 Upload = tuple[str, bytes | BinaryIO]
 Source = str | Path | Sequence[Upload]
@@ -36,7 +36,7 @@ def files_of(source: Source) -> Iterator[list[File]]:
     archives: list[zipfile.ZipFile] = []
     try:
         if isinstance(source, (str, Path)):
-            found = _on_disk(Path(source), archives)
+            found = _on_disk(Path(source).expanduser(), archives)
         else:
             found = [file for name, content in source for file in _uploaded(name, content, archives)]
         if len(found) > MAX_FILES:
@@ -92,15 +92,25 @@ def _zipped(name: str, content: Path | BinaryIO, archives: list[zipfile.ZipFile]
             f"{name} declares {len(members)} files of {declared / 1e9:.1f} GB together; expected one scan, "
             f"at most {MAX_FILES} files of {MAX_BYTES / 1e9:.1f} GB."
         )
-    if declared > 64 << 20 and declared > MAX_RATIO * packed:
+    if declared > RATIO_FROM and declared > MAX_RATIO * packed:
         raise ValueError(
             f"{name} would grow from {packed / 1e6:.1f} to {declared / 1e6:.0f} MB when unpacked; expected "
             f"less than {MAX_RATIO} times; it is no scan."
         )
+    _check_overlap(name, members)
     if any(m.flag_bits & 1 for m in members):
         raise ValueError(f"{name} is encrypted; unpack it and choose the folder.")
     shown = [m for m in members if not Path(m.filename).name.startswith((".", "__MACOSX"))]
     return [File(Path(m.filename).name, lambda m=m: _unpacked(name, archive, m)) for m in shown]  # type: ignore[misc]
+
+
+def _check_overlap(name: str, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse members that share bytes of the archive: each would be unpacked from the same few."""
+    end = 0
+    for member in sorted(members, key=lambda m: m.header_offset):
+        if member.header_offset < end:
+            raise ValueError(f"{name} has files that overlap ({member.filename[:64]}); it is no scan.")
+        end = member.header_offset + 30 + member.compress_size  # 30: a local header without its names
 
 
 def _unpacked(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BinaryIO:
