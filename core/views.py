@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.volume import finite
+
+FARTHEST = 1e9
+"""Distances and shifts [mm] beyond this are mistakes; with them float64 no longer resolves a voxel."""
 MAX_PIXELS = 1e6
 """Rows or columns of a detector that is fitted to a volume."""
 
@@ -61,8 +65,47 @@ class Views:
         return Views(self.cone, source, det_pos, det_v, det_u, self.det_shape)
 
 
+def frame(angles: Sequence[float], tilt: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vectors (views, 3) of the central ray, the detector's rows and its columns."""
+    sin, cos = np.sin(np.asarray(angles)), np.cos(np.asarray(angles))
+    zero, one = np.zeros_like(sin), np.ones_like(sin)
+    across = np.stack([zero, sin, cos], 1)
+    forward = np.stack([zero, cos, -sin], 1)
+    z = np.stack([one, zero, zero], 1)
+    ray = math.cos(tilt) * forward + math.sin(tilt) * z
+    up = math.cos(tilt) * z - math.sin(tilt) * forward
+    return ray, up, across
+
+
+def difference(a: Views, b: Views) -> str | None:
+    """How two scans differ, as the end of a sentence; None = they are the same up to a thousandth of a pixel."""
+    if a.cone != b.cone:
+        return "one is a cone beam, the other parallel"
+    if a.det_shape != b.det_shape:
+        return f"their detectors have {a.det_shape} and {b.det_shape} pixels (v, u)"
+    if a.num_views != b.num_views:
+        return f"they have {a.num_views} and {b.num_views} views"
+    pixel = float(np.linalg.norm(a.det_u, axis=1).min())
+    near = {"source" if a.cone else "ray direction": (a.source, b.source, pixel if a.cone else 1.0)}
+    near |= {
+        "detector position": (a.det_pos, b.det_pos, pixel),
+        "pixel size or detector direction": (a.det_u, b.det_u, pixel / max(a.det_shape)),
+        "row height or detector direction": (a.det_v, b.det_v, pixel / max(a.det_shape)),
+    }
+    for what, (first, second, unit) in near.items():
+        apart = np.linalg.norm(first - second, axis=1)
+        if apart.max() > 1e-3 * unit:
+            return f"their {what} differs, most in view {int(apart.argmax())} of {a.num_views}"
+    return None
+
+
+def is_pair(values: Sequence[float]) -> bool:
+    """Whether these are two lengths (v, u) [mm] that a detector could have."""
+    return np.shape(values) == (2,) and all(finite(v) and abs(v) <= FARTHEST for v in values)
+
+
 def check_det_shape(det_shape: Sequence[int]) -> None:
-    if len(det_shape) != 2 or any(int(n) != n or n < 1 for n in det_shape):
+    if np.shape(det_shape) != (2,) or any(not finite(n) or int(n) != n or n < 1 for n in det_shape):
         raise ValueError(f"det_shape must be two counts (v, u) of at least 1, got {det_shape}.")
 
 
@@ -96,8 +139,10 @@ def fitted_shape(
     slices : (count, height) or None
         Slices of a volume that lies level with the rows, and the height of a slice's shadow [mm]; None = it does not.
     """
-    if not all(math.isfinite(p) and p > 0 for p in pixel_size):
-        raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {tuple(pixel_size)}.")
+    if not is_pair(pixel_size) or not all(p > 0 for p in pixel_size):
+        raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {pixel_size}.")
+    if np.shape(offset) != (2,) or not all(map(finite, offset)):
+        raise ValueError(f"det_offset must be two lengths (v, u) in mm, got {offset}.")
     pixels = [(s + 2 * abs(o)) / p - 1e-9 for s, p, o in zip(size, pixel_size, offset, strict=True)]
     if not all(n < MAX_PIXELS for n in pixels):
         raise ValueError(
