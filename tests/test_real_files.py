@@ -319,6 +319,11 @@ def test_a_file_object_is_read_from_its_beginning(tmp_path):
     assert same(read_nifti(stream, name="a"), ramp())
 
 
+def test_a_nifti_file_may_be_bytes(tmp_path):
+    content = write_nifti(tmp_path / "a.nii.gz", ramp()).read_bytes()
+    assert same(read_nifti(content), ramp())
+
+
 # ---- all readers --------------------------------------------------------------------------------
 
 
@@ -333,6 +338,23 @@ def test_files_are_recognised_by_their_content(tmp_path, name):
     single.replace(tmp_path / name)
     with pytest.raises(ValueError, match="single slice"):  # read as DICOM
         load_volume(tmp_path / name)
+
+
+def test_dicom_may_be_a_list_of_paths_or_an_open_file(tmp_path, series):
+    assert same(read_dicom(series), ramp())
+    assert same(read_dicom([str(path) for path in series]), ramp())
+    archive = shutil.make_archive(str(tmp_path / "a"), "zip", series[0].parent)
+    with open(archive, "rb") as file:
+        assert same(read_dicom(file), ramp())
+    with pytest.raises(TypeError, match="a path, an open file, or"):
+        read_dicom([1, 2])
+
+
+def test_negative_pixel_spacing_is_refused(series):
+    for path in series:
+        edit(path, lambda d: setattr(d, "PixelSpacing", [-0.7, 0.8]))
+    with pytest.raises(ValueError, match=r"slice000\d\.dcm has a pixel spacing of \[-0\.7, 0\.8\] mm"):
+        read_dicom(series[0].parent)
 
 
 def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):

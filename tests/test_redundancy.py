@@ -100,6 +100,24 @@ def test_a_half_fan_keeps_water_at_zero_with_a_view_missing():
     assert float(inner(hu(shifted)).mean()) == pytest.approx(0, abs=TOLERANCE)
 
 
+@pytest.mark.parametrize("degrees", [FULL, FULL[::-1] % 360, np.delete(FULL, [100]), np.arange(0, 900, 1.7)])
+@pytest.mark.parametrize("shift", [70.0, -70.0, 2.0])
+def test_fbp_of_a_shifted_detector_sees_the_whole_object(degrees, shift):
+    """A detector of 168 mm that is shifted by 70 covers one half of the object and a seam; opposite views the other."""
+    pg = ParallelBeam(
+        tuple(np.radians(degrees)), (1, 40 if abs(shift) > 50 else 64), (8.0, 4.2), (0.0, shift)
+    )
+    assert float(inner(hu(pg)).mean()) == pytest.approx(0, abs=TOLERANCE)
+    # the seam between both halves: it would show as a ring of hundreds of HU
+    assert float(inner(hu(pg)).std()) < 4 * TOLERANCE
+
+
+def test_a_single_column_is_refused_by_what_filters_along_the_row():
+    for pg in (fan(FULL, det_shape=(4, 1)), ParallelBeam((0.0, 1.0), (4, 1), (1.0, 1.0))):
+        with pytest.raises(ValueError, match=r"a single column.*use sirt, cgls or tv"):
+            hu(pg, torch.zeros(4, pg.num_views, 1))
+
+
 @st.composite
 def scans_with_holes(draw) -> np.ndarray:
     """Angles [deg] of an even scan from which blocks were taken: full, short or more than a turn, in any order."""

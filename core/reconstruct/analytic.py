@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from core.progress import Callback, Step, stops
 from core.projector import Projector
 from core.reconstruct.backprojection import backproject
 from core.reconstruct.redundancy import angular_weights, detector_axes, redundancy_weights
+
+Beam = TypeVar("Beam", ParallelBeam, ConeBeam)
 
 FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 to 1 = Nyquist
     "ram-lak": torch.ones_like,
@@ -29,7 +32,8 @@ FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 
 def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback | None = None) -> Tensor:
     """Filtered backprojection of parallel projections over any range of angles. (Kak & Slaney, sec. 3.3)
 
-    Missing angles are taken as zero: a limited angle darkens and smears, it is not corrected.
+    Missing angles are taken as zero: a limited angle darkens and smears, it is not corrected. Of a detector that is
+    shifted sideways opposite views complete each other (see `redundancy_weights`).
 
     Parameters
     ----------
@@ -41,9 +45,13 @@ def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback 
     pg = A.pg
     if not isinstance(pg, ParallelBeam) or pg.tilt:
         raise ValueError("fbp needs a parallel beam without tilt; use fdk for a cone, or sirt, cgls or tv.")
-    weights = torch.from_numpy(angular_weights(pg.angles, math.pi)).to(y)
-    filtered = ramp_filter(y, pg.pixel_size[1], filter) * weights[:, None]
-    x = backproject(filtered, A.vg, pg.views())
+    _check_columns(pg)
+    if pg.det_offset[1]:
+        angles = torch.from_numpy(angular_weights(pg.angles, 2 * math.pi)).to(y)
+        y, pg = _mirrored(y * redundancy_weights(pg).to(y) * angles[:, None], pg)
+    else:  # opposite views see the same rays
+        y = y * torch.from_numpy(angular_weights(pg.angles, math.pi)).to(y)[:, None]
+    x = backproject(ramp_filter(y, pg.pixel_size[1], filter), A.vg, pg.views())
     stops(callback, Step(1, 1, x))
     return x
 
@@ -66,6 +74,7 @@ def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback 
         raise ValueError(
             "fdk needs a circular cone beam (no pitch, no tilt); use sirt, cgls or tv for this scan."
         )
+    _check_columns(pg)
     v, u = detector_axes(pg)
     cosine = pg.src_det_dist / torch.sqrt(pg.src_det_dist**2 + u**2 + v[:, None] ** 2)
     angles = torch.from_numpy(angular_weights(pg.angles, 2 * math.pi)).to(y)
@@ -101,7 +110,14 @@ def ramp_filter(y: Tensor, pixel_size: float, filter: str = "ram-lak") -> Tensor
     return out
 
 
-def _mirrored(y: Tensor, pg: ConeBeam) -> tuple[Tensor, ConeBeam]:
+def _check_columns(pg: ParallelBeam | ConeBeam) -> None:
+    if pg.det_shape[1] < 2:
+        raise ValueError(
+            "the detector has a single column; FBP and FDK filter along the rows and need at least 2; use sirt, cgls or tv."
+        )
+
+
+def _mirrored(y: Tensor, pg: Beam) -> tuple[Tensor, Beam]:
     """Projections continued by zeros until the detector reaches equally far to both sides of the axis.
 
     The ramp spreads what a shifted detector saw beyond its near edge, and the voxels there need that.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core.coverage import Directions, directions
-from core.geometry import ConeBeam
+from core.geometry import ConeBeam, ParallelBeam
 
 _LEAST = 1e-6  # of a ray at the very end of an arc: small, but it may be the only one
 
@@ -28,15 +28,16 @@ def angular_weights(angles: Sequence[float] | np.ndarray, period: float) -> np.n
     return directions(angles, period).weights
 
 
-def redundancy_weights(pg: ConeBeam) -> Tensor:
+def redundancy_weights(pg: ParallelBeam | ConeBeam) -> Tensor:
     """Weights, float64 (angle, u), by which rays that are measured twice share; a ray measured once has weight 1.
 
     m = c(ray) / (c(ray) + c(opposite ray)) with c falling smoothly to zero at the ends of the scanned arcs and of
     the detector. (Noo, Defrise, Clackdoyle, Kudo 2002, Phys. Med. Biol. 47(14), eq. 32; for shifted detectors the
-    same idea along u, as Wang 2002, Med. Phys. 29(7).) For a full circle and a centred detector: 1/2.
+    same idea along u, as Wang 2002, Med. Phys. 29(7).) For a full circle and a centred detector: 1/2. Parallel rays
+    are a fan of angle 0.
     """
     _, u = detector_axes(pg)
-    gamma = torch.atan(u / pg.src_det_dist)[None, :]
+    gamma = (torch.atan(u / pg.src_det_dist) if isinstance(pg, ConeBeam) else torch.zeros_like(u))[None, :]
     beta = torch.tensor(pg.angles, dtype=torch.float64)[:, None]
     views = directions(pg.angles, 2 * math.pi)
     # a ray is (beta, gamma); from the other side it is (beta + pi - 2 gamma, -gamma)
@@ -60,7 +61,7 @@ def _scanned(beta: Tensor, views: Directions) -> Tensor:
     return risen.clamp(min=_LEAST) * (edge >= 0)
 
 
-def _on_detector(u: Tensor, pg: ConeBeam) -> Tensor:
+def _on_detector(u: Tensor, pg: ParallelBeam | ConeBeam) -> Tensor:
     """1 on the detector, falling to 0 at the edge that a shift brings nearer to the axis; 0 outside."""
     half, offset = pg.det_shape[1] * pg.pixel_size[1] / 2, pg.det_offset[1]
     on = ((u - offset).abs() <= half).to(u)
@@ -71,7 +72,7 @@ def _on_detector(u: Tensor, pg: ConeBeam) -> Tensor:
     return on * torch.sin(math.pi / 4 * (1 - short / overlap).clamp(0, 2)).square().clamp(min=_LEAST)
 
 
-def detector_axes(pg: ConeBeam) -> tuple[Tensor, Tensor]:
+def detector_axes(pg: ParallelBeam | ConeBeam) -> tuple[Tensor, Tensor]:
     """Positions [mm] of rows and columns relative to the central ray."""
     v, u = (
         (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * size + offset

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 MAX_FILES = 20_000
 MAX_BYTES = 4 * 1024**3
@@ -20,7 +20,7 @@ MAX_RATIO, RATIO_FROM = 200, 64 << 20
 """An archive that grows more than this when unpacked, and beyond so many bytes, is no scan."""
 
 Upload = tuple[str, bytes | BinaryIO]
-Source = str | Path | Sequence[Upload]
+Source = str | Path | BinaryIO | Sequence[Upload | str | Path]
 
 
 class File(NamedTuple):
@@ -32,19 +32,29 @@ class File(NamedTuple):
 
 @contextmanager
 def files_of(source: Source) -> Iterator[list[File]]:
-    """The files of a folder (with its subfolders), of a zip, of one file, or of uploads in any order."""
+    """The files of a folder (with its subfolders), of a zip, of one file, or of paths and uploads in any order."""
     archives: list[zipfile.ZipFile] = []
     try:
-        if isinstance(source, (str, Path)):
-            found = _on_disk(Path(source).expanduser(), archives)
-        else:
-            found = [file for name, content in source for file in _uploaded(name, content, archives)]
+        if isinstance(source, (str, Path)) or hasattr(source, "read"):
+            source = [source]  # type: ignore[list-item]
+        found = [file for item in source for file in _of_item(item, archives)]
         if len(found) > MAX_FILES:
             raise ValueError(f"there are {len(found)} files; expected one scan, at most {MAX_FILES}.")
         yield found
     finally:
         for archive in archives:
             archive.close()
+
+
+def _of_item(item: Any, archives: list[zipfile.ZipFile]) -> list[File]:
+    """The files of a path, of an open file, or of a name with its content."""
+    if isinstance(item, (str, Path)):
+        return _on_disk(Path(item).expanduser(), archives)
+    if hasattr(item, "read"):
+        return _uploaded(Path(str(getattr(item, "name", "the upload"))).name, item, archives)
+    if not isinstance(item, tuple) or len(item) != 2:
+        raise TypeError(f"a scan is a path, an open file, or (name, bytes), got {type(item).__name__}.")
+    return _uploaded(*item, archives)
 
 
 def _on_disk(path: Path, archives: list[zipfile.ZipFile]) -> list[File]:

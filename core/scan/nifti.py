@@ -32,7 +32,7 @@ _MAX_OFFSET = 1 << 26  # bytes of header extensions that are skipped, and of wha
 
 
 def read_nifti(
-    source: str | Path | BinaryIO,
+    source: str | Path | bytes | BinaryIO,
     *,
     name: str | None = None,
     units: str | None = None,
@@ -47,7 +47,7 @@ def read_nifti(
 
     Parameters
     ----------
-    source : path or binary file object
+    source : path, bytes or binary file object
         Compressed or not, recognised by content, not by suffix. A file object is read from its beginning.
     name : str, optional
         Of the volume and in messages; the file's stem unless given.
@@ -67,6 +67,8 @@ def read_nifti(
             raise ValueError(f"{path} is not a file; expected one of {', '.join(SUFFIXES)}.")
         with path.open("rb") as file:
             return _read(file, name or path.name, units, max_voxels)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        source = io.BytesIO(source)
     return _read(source, name or Path(str(getattr(source, "name", "the upload"))).name, units, max_voxels)
 
 

@@ -67,6 +67,10 @@ def arrange(slices: Sequence[Slice], what: str) -> Stack:
                     f"{what} mixes slices of different {label}: {s.name} has {_shown(got)}, "
                     f"{first.name} {_shown(expected)}; choose one of them."
                 )
+    if not (first.spacing > 0).all():
+        raise ValueError(
+            f"{first.name} has a pixel spacing of {_shown(first.spacing)} mm; expected two lengths above 0."
+        )
     row, column = first.directions[:3], first.directions[3:]
     lengths = np.array([np.linalg.norm(row), np.linalg.norm(column)])
     if np.abs(lengths - 1).max() > 0.01:

@@ -23,7 +23,7 @@ def list_series(source: Source) -> list[Series]:
 
     Parameters
     ----------
-    source : path, or sequence of (name, bytes or binary file)
+    source : path, binary file, or sequence of paths or (name, bytes or binary file)
         Files that are not DICOM are skipped.
     """
     with files_of(source) as files:
@@ -47,8 +47,8 @@ def read_dicom(
 
     Parameters
     ----------
-    source : path, or sequence of (name, bytes or binary file)
-        A folder, a zip, one multi-frame file, or uploads in any order.
+    source : path, binary file, or sequence of paths or (name, bytes or binary file)
+        A folder, a zip, one multi-frame file, or files in any order.
     series_uid : str, optional
         One of `list_series`; the largest CT series unless given.
     units : "HU", "1/mm", "1/cm" or None
