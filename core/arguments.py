@@ -123,7 +123,7 @@ def check_file(path: Path, *endings: str) -> None:
 def check_folder(folder: Path) -> None:
     """The same of a folder: it, or the one that it would be made in, must be there and take files.
 
-    It is tried: permissions alone do not tell of read-only disks and of folders such as /proc.
+    A file is written as a trial: permissions alone do not show read-only disks and folders such as /proc.
     """
     there = next(p for p in (folder, *folder.parents) if p.exists())
     if not there.is_dir():

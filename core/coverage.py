@@ -1,4 +1,4 @@
-"""What the views of a scan cover: directions on the circle, frequencies (central slice theorem), and voxels."""
+"""Coverage of a scan: its directions on the circle, its frequencies (central slice theorem), and the voxels seen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.geometry import ConeBeam, Geometry, ParallelBeam, Views
 from core.volume import VolumeGeometry
 
 SECTORS = 180
-"""Directions of the frequency plane for which the measured share is told: one a degree."""
+"""Directions of the frequency plane for which the measured share is computed: one per degree."""
 _OFFSETS = 61  # rays of each direction that are asked for
 OPEN_GAP = 2.5
 """A gap between views counts as not scanned above this multiple of the usual gap: one view that is left out is
@@ -65,7 +65,7 @@ class Directions:
 def directions(angles: Sequence[float] | np.ndarray, period: float) -> Directions:
     """The set of directions of views at `angles` [rad], modulo `period` [rad].
 
-    A gap that is far wider than the usual one (OPEN_GAP, IRREGULAR) was not scanned: the views beside it count as if
+    A gap that is far wider than the usual one (OPEN_GAP, IRREGULAR) was not scanned: the views at its ends count as if
     it were as wide as the gap on their other side. Narrower gaps are bridged. A single direction stands for the whole
     period.
     """
@@ -102,7 +102,7 @@ def directions(angles: Sequence[float] | np.ndarray, period: float) -> Direction
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the views measure of the frequencies (fx, fy) of the plane z = 0.
+    """Share of the frequencies (fx, fy) of the plane z = 0 that the views measure.
 
     Not of the third dimension: away from that plane a cone beam measures less, and so does a tilted beam.
 
@@ -110,7 +110,7 @@ class Coverage:
     ----------
     directions : tuple of float
         Of each view the line through the origin that it measures [rad], from the x axis towards y, in [0, pi). Of a
-        cone beam: the line of its central ray; the others lie up to half the fan angle beside it.
+        cone beam: the line of its central ray; the other rays differ from it by up to half the fan angle.
     share : tuple of float
         For SECTORS directions, evenly over half a turn: which part of the parallel rays that cross the object in this
         direction was measured. 1 = all, 0 = the missing wedge.
@@ -190,7 +190,7 @@ def _viewed(pg: ParallelBeam | ConeBeam, angles: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Visibility:
-    """How much of a volume the detector sees.
+    """Share of a volume that the detector sees.
 
     Attributes
     ----------
@@ -205,7 +205,7 @@ class Visibility:
     truncated: float
 
     def remark(self) -> str | None:
-        """What a user should know before trusting the volume, in a sentence; None where all of it is seen."""
+        """Return a sentence about the parts that are not measured; None where the whole volume is seen."""
         parts = []
         if self.unseen >= NOTABLE:
             parts.append(f"{100 * self.unseen:.0f} % of the volume lies in no view")
@@ -222,7 +222,7 @@ _MOST_POINTS, _MOST_VIEWS = 24, 360  # per axis; spread evenly over the volume a
 
 
 def visibility(vg: VolumeGeometry, pg: Geometry) -> Visibility:
-    """How much of the volume's inscribed cylinder is projected onto the detector, and how often.
+    """Find the parts of the volume's inscribed cylinder that fall onto the detector, and in how many views.
 
     Tested on points up to 24 per axis and on up to 360 views: right to a few per cent, in milliseconds.
     """

@@ -1,4 +1,4 @@
-"""What a scanner measures: photon counts, and the line integrals and weights that are made of them."""
+"""Measurements: simulated photon counts, and the line integrals and weights computed from them."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str
         part = Projector(volume.geometry, finer.subset(slice(start, start + per_chunk)), backend)(volume.data)
         transmission = torch.exp(-part).unflatten(2, (u, n)).unflatten(0, (-1, per_row)).mean((1, 4))
         if level:
-            # what a row sees beside the volume is air
+            # above and below the volume a row sees air
             transmission = torch.tensordot(share.to(transmission), transmission - 1, dims=1) + 1
         out.append(-torch.log(transmission))
     return torch.cat(out, 1)

@@ -91,7 +91,7 @@ def checked_shape(shape: Any, what: str = "a shape") -> Shape:
 
 @dataclass(frozen=True)
 class VolumeGeometry:
-    """Where the voxels of a volume are. Axes (z, y, x); lengths in mm.
+    """Positions and sizes of the voxels of a volume. Axes (z, y, x); lengths in mm.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is typed for the command: refused by the flag's name and unit where it is impossible or cannot act."""
+"""Arguments of the command: refused by the flag's name and unit if they are impossible or cannot act."""
 
 import argparse
 import os
@@ -62,7 +62,7 @@ def test_flags_of_a_cone_are_refused_for_parallel_rays(flag):
 
 
 def test_zero_is_a_value():
-    """A pitch of 0 is a circle, a tilt of 0 none: given, and used as they are."""
+    """A pitch of 0 is a circle, a tilt of 0 an upright beam."""
     given = scan("--geometry", "cone", "--pitch", "0", "--tilt", "0", "--start", "0", "--seed", "0")
     assert (given.pitch, given.tilt, given.start, given.seed) == (0, 0, 0, 0)
 

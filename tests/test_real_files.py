@@ -100,7 +100,7 @@ def test_voxels_of_any_size_are_written_and_read_alike(tmp_path, scale):
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 20.0])
 def test_tolerances_follow_the_voxel_size(tmp_path, scale):
-    """What is refused of a patient is refused of a chip."""
+    """The same faults are refused on every scale."""
     vg = VolumeGeometry(VG.shape, tuple(s * scale for s in VG.voxel_size))
     files = sorted(write_dicom(tmp_path / "a", ramp(vg)).iterdir())
     edit(files[3], lambda d: setattr(d, "PixelSpacing", [1.09 * s for s in vg.voxel_size[1:]]))
@@ -273,7 +273,7 @@ def test_values_beyond_all_physics_are_refused(tmp_path):
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress])
 def test_a_flipped_byte_is_found(tmp_path, compress):
-    """Stored blocks carry bytes as they are: only the checksum shows that one changed."""
+    """In a stored (uncompressed) block only the checksum shows the change."""
     content = bytearray(
         compress(image().to_bytes(), **({"compresslevel": 0} if compress is gzip.compress else {}))
     )
@@ -384,6 +384,13 @@ def test_writers_refuse_what_is_not_finite_and_leave_nothing(tmp_path, bad):
     for write in (write_nifti, write_dicom):
         with pytest.raises(ValueError, match="'thing' has 1 voxel of NaN or infinity"):
             write(tmp_path / "a.nii", volume)
+    assert not list(tmp_path.iterdir())
+
+
+def test_writers_name_a_folder_that_is_missing(tmp_path):
+    for write in (write_nifti, write_dicom):
+        with pytest.raises(ValueError, match=r"missing is not a folder; make it first"):
+            write(tmp_path / "missing" / "a.nii", ramp())
     assert not list(tmp_path.iterdir())
 
 

@@ -205,7 +205,7 @@ def test_views_at_one_direction_share_what_one_would_count():
 @PROPERTY
 @given(scans_with_holes())
 def test_both_sides_of_a_ray_add_up_to_one(degrees):
-    """Where a ray was seen from both sides: its weight and that of the opposite ray, looked up in the nearest view."""
+    """The weights of a ray and of its opposite, looked up in the nearest view, for rays that were measured twice."""
     if len(degrees) < 60:
         return
     pg = fan(degrees)
@@ -223,7 +223,7 @@ def test_both_sides_of_a_ray_add_up_to_one(degrees):
     apart = np.abs((angles[nearest] - opposite + math.pi) % (2 * math.pi) - math.pi)
     both = apart < math.radians(0.1)
     total = weights[:, middle - 1 : middle + 1].mean(1)
-    # a tenth of a degree and half a column beside it, on weights that rise over ten degrees or more
+    # the look-up is off by up to a tenth of a degree and half a column; weights rise over ten degrees or more
     assert np.abs(total[both] + total[nearest][both] - 1).max(initial=0) < 0.1
 
 

@@ -1,6 +1,6 @@
 """Lengths have no natural unit: a chip with voxels of half a micrometre is scanned and reconstructed like a patient.
 
-Scaling all lengths by s and the attenuation by 1/s leaves every line integral, and so every result, as it is.
+If all lengths are scaled by s and the attenuation by 1/s, no line integral changes, and so no result.
 """
 
 import pytest

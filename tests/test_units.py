@@ -11,7 +11,7 @@ from core.scan.dicom import read_dicom
 from core.scan.dicom_writer import write_dicom
 from core.scan.library import load_volume
 from core.scan.nifti import read_nifti
-from core.scan.units import UNITS, conclude, known_units, to_hu
+from core.scan.units import UNITS, UnitsError, conclude, known_units, to_hu
 from core.volume import MU_WATER, Volume, VolumeGeometry
 
 VG = VolumeGeometry((4, 12, 14), (2.0, 1.0, 1.0))
@@ -109,6 +109,13 @@ def test_the_user_is_believed(tmp_path):
     with pytest.raises(ValueError, match="expected Hounsfield units"):
         read_nifti(path)
     np.testing.assert_allclose(read_nifti(path, units="HU").hu.numpy(), soft, atol=1e-3)
+
+
+def test_the_refusal_carries_the_conclusion_for_a_choice_in_an_app(tmp_path):
+    with pytest.raises(UnitsError) as caught:
+        read_nifti(save(tmp_path / "a.nii", as_units(body(), "1/cm")))
+    assert caught.value.found.units == "1/cm"
+    assert caught.value.found.convertible
 
 
 @pytest.mark.parametrize(("text", "units"), [("HU", "HU"), ("mu", "1/mm"), (" 1/CM", "1/cm"), (None, None)])

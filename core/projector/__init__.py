@@ -130,7 +130,7 @@ class Projector:
 
     @property
     def device(self) -> torch.device:
-        """Where this projector computes."""
+        """The device on which this projector computes."""
         return self._operator.device
 
     def _checked(self, x: Any, shape: Shape, what: str, axes: str) -> Tensor:

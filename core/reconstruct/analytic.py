@@ -24,7 +24,7 @@ FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 
     "cosine": lambda f: torch.cos(math.pi / 2 * f),
     "hamming": lambda f: 0.54 + 0.46 * torch.cos(math.pi * f),
     "hann": lambda f: 0.5 + 0.5 * torch.cos(math.pi * f),
-    # takes the ramp off again: plain backprojection, as bright as it is at the lowest frequency
+    # undoes the ramp: plain backprojection, scaled to agree at the lowest frequency
     "none": lambda f: f[1] / f.clamp(min=float(f[1])),
 }
 

@@ -20,6 +20,8 @@ def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Recon
     The folder appears whole or not at all, and an existing one with files in it is refused.
     """
     folder = Path(folder).expanduser()
+    if not folder.parent.is_dir():
+        raise ValueError(f"{folder.parent} is not a folder; make it first.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists and is not an empty folder; choose a new one.")
     volume.check_finite("to be written")

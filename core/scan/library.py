@@ -16,7 +16,7 @@ SOURCES = (
     "a folder, .zip or file of DICOM, a NIfTI file "
     f"({', '.join(SUFFIXES)}), or phantom:NAME[:SEED] with NAME one of {', '.join(PHANTOMS)}"
 )
-"""What `load_volume` understands, for messages and help texts."""
+"""Sources that `load_volume` understands, for messages and help texts."""
 
 
 def load_volume(
@@ -38,7 +38,7 @@ def load_volume(
     shape : (z, y, x), optional
         Grid to draw a phantom on.
     units : "HU", "1/mm", "1/cm" or None
-        What the numbers of a file are; None = Hounsfield units, if they look like it (see `core.scan.units`).
+        Units of the numbers in a file; None = Hounsfield units, if the numbers look like it (see `core.scan.units`).
     max_voxels : int or None
         Files with more are refused before they are decoded; None = MAX_VOXELS.
 

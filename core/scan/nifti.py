@@ -21,7 +21,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from core.scan.files import MAX_RATIO, RATIO_FROM
 from core.scan.slices import AIR_HU, PADDING_HU, check_voxels, orientation
-from core.scan.units import conclude, refusal, to_hu
+from core.scan.units import accept, conclude, to_hu
 from core.volume import Volume, VolumeGeometry, mu_from_hu_
 
 SUFFIXES = (".nii", ".nii.gz", ".nii.bz2")
@@ -40,7 +40,7 @@ def read_nifti(
 ) -> Volume:
     """Read a CT volume; its centre becomes `pos` (0, 0, 0).
 
-    The affine decides what is left, back and head; a grid that is turned by up to 20 degrees keeps its
+    The affine gives the directions left, back and head; a grid that is turned by up to 20 degrees keeps its
     voxels, a sheared one is refused. Padding: values below -1024 HU, which no tissue has, become -1000 (air).
     The memory used is what the file holds, never what its header merely declares. The file is read to its end, so
     that the checksum of a compressed one is compared.
@@ -50,9 +50,9 @@ def read_nifti(
     source : path, bytes or binary file object
         Compressed or not, recognised by content, not by suffix. A file object is read from its beginning.
     name : str, optional
-        Of the volume and in messages; the file's stem unless given.
+        Name of the volume, also used in messages; the file's stem unless given.
     units : "HU", "1/mm", "1/cm" or None
-        What the numbers are; None = Hounsfield units, if they look like it (see `core.scan.units`).
+        Units of the numbers; None = Hounsfield units, if the numbers look like it (see `core.scan.units`).
     max_voxels : int or None
         More are refused before anything is decoded; None = MAX_VOXELS.
 
@@ -91,6 +91,8 @@ def write_nifti(path: str | Path, volume: Volume) -> Path:
     Not int16: a reconstruction keeps its digits. The file appears whole or not at all.
     """
     path = Path(path).expanduser()
+    if not path.parent.is_dir():
+        raise ValueError(f"{path.parent} is not a folder; make it first.")
     if not path.name.endswith(SUFFIXES):
         raise ValueError(
             f"{path.name} does not say which NIfTI to write; end it in one of {', '.join(SUFFIXES)}."
@@ -137,8 +139,7 @@ def _read(file: BinaryIO, name: str, units: str | None, max_voxels: int | None) 
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{name} cannot be decompressed ({error}); it is damaged, get it again.") from error
     found = conclude(values, given=units)
-    if not found.convertible or (units is None and found.units != "HU"):
-        raise ValueError(refusal(name, found))
+    accept(name, found, units)
     if found.warning:
         warnings.warn(f"{name} {found.warning}.", stacklevel=3)
     hu = to_hu(values, found.units)
@@ -164,7 +165,7 @@ def _decompressed(file: BinaryIO) -> BinaryIO:
 
 
 def _check_ratio(header: nib.nifti1.Nifti1Header, shape: tuple[int, int, int], size: int, name: str) -> None:
-    """Refuse a file of `size` bytes that could hold so many voxels only by growing beyond all scans."""
+    """Refuse a file of `size` bytes whose declared voxels would need an implausible compression ratio."""
     declared = int(np.prod(shape, dtype=object)) * _dtype(header, name).itemsize
     if declared > RATIO_FROM and declared > MAX_RATIO * size:
         raise ValueError(

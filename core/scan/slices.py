@@ -1,4 +1,4 @@
-"""Where the slices of a scan lie: patient directions, order, gaps. Pure geometry, no file format.
+"""Positions of the slices of a scan: patient directions, order, gaps. Pure geometry, no file format.
 
 Patient coordinates are DICOM's LPS [mm]: x to the patient's left, y to the back, z to the head.
 """
@@ -31,7 +31,7 @@ AIR_HU, PADDING_HU = -1000.0, -1024.0
 
 
 class Slice(NamedTuple):
-    """Where one image lies; `name` is its file, for messages."""
+    """Position of one image; `name` is its file, for messages."""
 
     name: str
     shape: tuple[int, int]

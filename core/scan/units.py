@@ -1,7 +1,7 @@
-"""What the numbers of a file are: Hounsfield units, attenuation, or something else. The one place that decides.
+"""Units of the numbers in a file: Hounsfield units, attenuation, or something else. Only this module decides.
 
-Readers ask `conclude` with what the file says about its numbers and with the numbers' range; they convert with
-`to_hu`. Who knows better passes `units=` to a reader and is believed.
+Readers call `conclude` with the numbers and with the type that the file declares, and convert with `to_hu`. The user
+can overrule the conclusion with `units=`.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ HU_TYPES = ("", "HU", "HU_MOD", "US")
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What the numbers of a file are.
+    """Units of the numbers in a file, and the reason for the conclusion.
 
     Attributes
     ----------
     units : str
         A name in UNITS, or "normalised", "grey", "labels" or "unknown".
     why : str
-        A part of a sentence that completes "the file ...": what was found.
+        The reason, as the rest of a sentence that begins with the file's name.
     warning : str
-        What may still be wrong with them, or empty.
+        A doubt that remains, as the rest of such a sentence, or empty.
     """
 
     units: str
@@ -60,12 +60,12 @@ class Conclusion:
 
 
 def known_units(text: str | None) -> str | None:
-    """The name in UNITS of what somebody wrote; None stays None ("find out").
+    """Return the name in UNITS for a text that the user typed; None stays None.
 
     Raises
     ------
     ValueError
-        If the text names no units.
+        If the text is not the name of a unit.
     """
     if text is None:
         return None
@@ -78,16 +78,16 @@ def known_units(text: str | None) -> str | None:
 
 
 def conclude(values: np.ndarray, *, declared: str = "", given: str | None = None) -> Conclusion:
-    """What these numbers are, and why.
+    """Conclude the units of numbers from their range and the declared type.
 
     Parameters
     ----------
     values : array of numbers, any shape
         Without padding.
     declared : str
-        What the file says: DICOM's RescaleType, or empty where a format has nothing to say it with.
+        The type that the file declares: DICOM's RescaleType; empty for formats without such a field.
     given : str or None
-        What the user says (see `known_units`), who is believed; None = find out.
+        Units given by the user (see `known_units`), which are taken as they are; None = conclude.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def conclude(values: np.ndarray, *, declared: str = "", given: str | None = None
 
 
 def _small(values: np.ndarray, low: float, high: float, span: str) -> Conclusion:
-    """What numbers are that neither air nor bone could have in Hounsfield units."""
+    """Conclude the units of numbers too small for air or bone in Hounsfield units."""
     if values.dtype.kind in "bui" or bool((values == np.round(values)).all()):
         if low >= 0:
             return Conclusion("labels", f"{span}, whole numbers as in a mask or a normalised image")
@@ -137,8 +137,27 @@ def _small(values: np.ndarray, low: float, high: float, span: str) -> Conclusion
     return Conclusion("unknown", span)
 
 
-def refusal(name: str, found: Conclusion) -> str:
-    """The sentence that refuses numbers that were not recognised as Hounsfield units."""
+class UnitsError(ValueError):
+    """Numbers that were not recognised as Hounsfield units; `found` is the conclusion, for an app that offers a choice."""
+
+    def __init__(self, name: str, found: Conclusion) -> None:
+        super().__init__(_refusal(name, found))
+        self.found = found
+
+
+def accept(name: str, found: Conclusion, given: str | None) -> None:
+    """Refuse numbers that are not in Hounsfield units, unless the user gave units that can be converted.
+
+    Raises
+    ------
+    UnitsError
+        In a sentence about the file `name` that offers the conversion.
+    """
+    if not found.convertible or (given is None and found.units != "HU"):
+        raise UnitsError(name, found)
+
+
+def _refusal(name: str, found: Conclusion) -> str:
     if found.convertible:
         offer = f"read it with units {found.units}, if that is what it holds"
     elif found.units == "unknown":

@@ -52,7 +52,7 @@ def read_dicom(
     series_uid : str, optional
         One of `list_series`; the largest CT series unless given.
     units : "HU", "1/mm", "1/cm" or None
-        What the rescaled numbers are; None = Hounsfield units, if the file says so or they look like it (see
+        Units of the rescaled numbers; None = Hounsfield units, if the file says so or the numbers look like it (see
         `core.scan.units`).
     max_voxels : int or None
         More are refused before a pixel is decoded; None = MAX_VOXELS.

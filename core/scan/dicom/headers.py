@@ -1,4 +1,4 @@
-"""Headers of DICOM files: what is read of them, and which files make a series.
+"""Headers of DICOM files, and the grouping of files into series.
 
 One odd file does not decide about a series: copies, pictures of another kind and other acquisitions are set apart,
 with a note.
@@ -29,10 +29,10 @@ _TAGS = [
     "RescaleSlope", "RescaleIntercept", "RescaleType", "SamplesPerPixel", "PhotometricInterpretation",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
-"""All that is read of a header; nothing that says who the patient is. Times only tell acquisitions apart."""
+"""The tags that are read. None identifies the patient; times serve only to separate acquisitions."""
 DAMAGE = (ValueError, TypeError, AttributeError, LookupError, EOFError, OverflowError, NotImplementedError)
 MALFORMED = (*DAMAGE, struct.error, BytesLengthException)
-"""What pydicom raises on files that are damaged in one way or another."""
+"""Exceptions that pydicom raises on damaged files."""
 
 Header = tuple[File, Dataset]
 
@@ -88,7 +88,7 @@ def headers_by_series(files: list[File]) -> dict[str, list[Header]]:
 
 
 def describe(uid: str, headers: list[Header]) -> Series:
-    """What a user needs to choose a series by."""
+    """Summarise a series, so that a user can choose one."""
     file, first = headers[0]
     try:
         slices = sum(int(header.get("NumberOfFrames") or 1) for _, header in headers)
@@ -217,7 +217,7 @@ def _left_out(count: int) -> str:
 
 
 def _acquisitions(headers: list[Header]) -> list[list[Header]]:
-    """The series in parts of which none has two slices at one place; the whole where that fails or is not needed."""
+    """Split a series so that no part has two slices at one position; the whole series if no split does that."""
     most = max(Counter(map(_place, headers)).values())
     if most == 1 or any(_place(h) is None for h in headers):
         return [headers]
@@ -229,7 +229,7 @@ def _acquisitions(headers: list[Header]) -> list[list[Header]]:
 
 
 def _place(header: Header) -> tuple | None:
-    """Where a slice lies; None where that is not in the header, as of multi-frame files."""
+    """Position of a slice [mm]; None if the header has none, as in multi-frame files."""
     position = header[1].get("ImagePositionPatient")
     return None if position is None else tuple(map(float, position))
 

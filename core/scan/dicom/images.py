@@ -1,4 +1,4 @@
-"""The slices of a DICOM series: where each lies, what its numbers mean, and its pixels."""
+"""The slices of a DICOM series: position, meaning of the numbers, and pixels."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from core.scan.slices import (
     evenly,
     spacings,
 )
-from core.scan.units import conclude, refusal, to_hu
+from core.scan.units import accept, conclude, to_hu
 
 
 class Image(NamedTuple):
-    """One slice: where it lies, where its pixels are, and what they mean."""
+    """One slice: its position, its file and frame, and the conversion of its numbers."""
 
     lies: Slice
     file: File
@@ -174,8 +174,7 @@ def _hounsfield(values: np.ndarray, declared: list[str], what: str, units: str |
     padded = np.isnan(values)
     some = bool(padded.any())
     found = conclude(values[~padded] if some else values, declared=declared[0], given=units)
-    if not found.convertible or (units is None and found.units != "HU"):
-        raise ValueError(refusal(what, found))
+    accept(what, found, units)
     if found.warning:
         warnings.warn(f"{what} {found.warning}.", stacklevel=4)
     hu = to_hu(values, found.units)
