@@ -237,5 +237,5 @@ def orientation(axes: np.ndarray, what: str) -> Orientation:
 
 
 def _rounded(length: float) -> float:
-    """Six decimals, and seven digits of what is smaller than 1 mm: a header of float32 has 0.7 as 0.69999999."""
-    return round(length, max(6, 6 - math.floor(math.log10(length))))
+    """Six decimals, and six digits below 0.1 mm: a header of float32 has 0.7 as 0.69999999."""
+    return round(length, max(6, 5 - math.floor(math.log10(length))))
