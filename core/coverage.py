@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.geometry import ConeBeam, Geometry, ParallelBeam, Views
-from core.volume import VolumeGeometry
+from core.volume import VolumeGeometry, grid_of
 
 SECTORS = 180
 """Directions of the frequency plane for which the measured share is computed: one per degree."""
@@ -227,7 +227,7 @@ def visibility(vg: VolumeGeometry, pg: Geometry) -> Visibility:
     Tested on points up to 24 per axis and on up to 360 views: right to a few per cent, in milliseconds.
     """
     views = pg if isinstance(pg, Views) else pg.views()
-    points = _points(vg)
+    points = _points(grid_of(vg))
     seen = np.zeros(len(points))
     chosen = np.unique(
         np.linspace(0, views.num_views - 1, min(views.num_views, _MOST_VIEWS)).round().astype(int)
@@ -235,7 +235,7 @@ def visibility(vg: VolumeGeometry, pg: Geometry) -> Visibility:
     for k in chosen:
         seen += _on_panel(views, k, points)
     share = seen / len(chosen)
-    helical = views.cone and np.ptp(views.source[:, 0]) > 0.01 * vg.size[0]
+    helical = views.cone and np.ptp(views.source[:, 0]) > 0.01 * grid_of(vg).size[0]
     truncated = 0.0 if helical else float(((share > 0) & (share < 0.499)).mean())
     return Visibility(float((seen == 0).mean()), truncated)
 

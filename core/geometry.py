@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.views import FARTHEST, Views, check_det_shape, fitted_shape, frame, is_pair, view_index
-from core.volume import VolumeGeometry, finite
+from core.volume import VolumeGeometry, finite, grid_of
 
 Angles = tuple[float, ...]
 
@@ -61,6 +61,7 @@ class ParallelBeam:
         tilt: float = 0.0,
     ) -> ParallelBeam:
         """Evenly spaced views over `angle_range` [rad]; the detector fits the volume unless given."""
+        vg = grid_of(vg)
         _check_tilt(tilt)
         pixel_size = pixel_size if pixel_size is not None else (vg.voxel_size[0], min(vg.voxel_size[1:]))
         height = vg.size[0] * math.cos(tilt) + 2 * vg.radius * abs(math.sin(tilt))
@@ -150,6 +151,7 @@ class ConeBeam:
         pitch: float = 0.0,
     ) -> ConeBeam:
         """Evenly spaced views over `angle_range` [rad]; the detector fits the volume unless given."""
+        vg = grid_of(vg)
         _check_tilt(tilt)
         _check_distances(src_orig_dist, src_det_dist, pitch)
         if src_orig_dist <= vg.radius:
@@ -188,6 +190,7 @@ class ConeBeam:
     @classmethod
     def helical(cls, vg: VolumeGeometry, *, views_per_turn: int, pitch: float, **scanner) -> ConeBeam:
         """A helix that covers the volume from end to end, with half a turn more at each end."""
+        vg = grid_of(vg)
         if not pitch > 0:
             raise ValueError(f"a helical scan needs a pitch above 0 mm per turn, got {pitch}; use circular.")
         turns = vg.size[0] / pitch + 1

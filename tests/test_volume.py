@@ -2,7 +2,19 @@ import numpy as np
 import pytest
 import torch
 
-from core import Volume, VolumeGeometry, crop, pad, phantom, resample
+from core import (
+    ConeBeam,
+    ParallelBeam,
+    Projector,
+    Volume,
+    VolumeGeometry,
+    crop,
+    pad,
+    phantom,
+    resample,
+    write_nifti,
+)
+from core.scan.dicom_writer import write_dicom
 from core.volume import MU_WATER, area_average, body_box, hu_from_mu, mu_from_hu, mu_from_hu_
 
 
@@ -111,6 +123,7 @@ def test_what_is_no_volume_is_refused_in_a_sentence(make, words):
         lambda v: phantom("spheres", 64),
         lambda v: phantom("spheres", (4, 8, 8), voxel_size=(1.0, 1.0)),
         lambda v: crop(v, (slice(0, 2), slice(0, 2))),
+        lambda v: crop(v, (0, 1, 2)),
         lambda v: VolumeGeometry((10**400, 2, 2)),
         lambda v: VolumeGeometry((2, 2, 2), (10**400, 1, 1)),
         lambda v: VolumeGeometry((2, 2, 2), pos=(0, 0)),
@@ -130,3 +143,20 @@ def test_voxels_of_no_physical_size_are_refused(size):
 def test_in_place_conversion_gives_the_same_bits(generator):
     hu = torch.rand(10_000, generator=generator) * 4000 - 1000
     assert torch.equal(mu_from_hu_(hu.clone()), mu_from_hu(hu))
+
+
+def test_a_volume_stands_for_its_grid(blobs):
+    pg = ParallelBeam.circular(blobs, num_views=3)
+    assert pg == ParallelBeam.circular(blobs.geometry, num_views=3)
+    cone = {"num_views": 3, "src_orig_dist": 100, "src_det_dist": 150}
+    assert ConeBeam.circular(blobs, **cone) == ConeBeam.circular(blobs.geometry, **cone)
+    assert Projector(blobs, pg).vg == blobs.geometry
+    for wrong in (lambda: ParallelBeam.circular((4, 4, 4), num_views=3), lambda: Projector((4, 4, 4), pg)):
+        with pytest.raises(TypeError, match="expected a VolumeGeometry or a Volume, got tuple"):
+            wrong()
+
+
+def test_only_volumes_are_written(tmp_path, blobs):
+    for write in (write_nifti, write_dicom):
+        with pytest.raises(TypeError, match="a Volume is written, got ndarray"):
+            write(tmp_path / "a.nii", blobs.data.numpy())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.geometry import ConeBeam, Geometry, ParallelBeam, Views
 from core.projector.joseph import JosephOperator
-from core.volume import Shape, VolumeGeometry, as_tensor
+from core.volume import Shape, VolumeGeometry, as_tensor, grid_of
 
 
 class Backend(Protocol):
@@ -66,6 +66,7 @@ class Projector:
     Parameters
     ----------
     vg : VolumeGeometry
+        Or a volume, whose grid is taken.
     pg : ParallelBeam, ConeBeam or Views
     backend : "auto" or a name in BACKENDS
         "joseph" computes on the CPU, "tomosipo" and "triton" on CUDA. Tensors of another device are taken there and back.
@@ -74,11 +75,9 @@ class Projector:
     """
 
     def __init__(self, vg: VolumeGeometry, pg: Geometry, backend: str = "auto") -> None:
-        if not isinstance(vg, VolumeGeometry) or not isinstance(pg, ParallelBeam | ConeBeam | Views):
-            raise TypeError(
-                "Projector takes a VolumeGeometry and a ParallelBeam, ConeBeam or Views, got "
-                f"{type(vg).__name__} and {type(pg).__name__}; a volume has its own as volume.geometry."
-            )
+        if not isinstance(pg, ParallelBeam | ConeBeam | Views):
+            raise TypeError(f"Projector takes a ParallelBeam, ConeBeam or Views, got {type(pg).__name__}.")
+        vg = grid_of(vg)
         if backend != "auto" and backend not in BACKENDS:
             raise ValueError(
                 f"unknown projector backend {backend!r}; known are {sorted(BACKENDS)} and 'auto'."

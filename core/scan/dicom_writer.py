@@ -24,6 +24,8 @@ def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Recon
         raise ValueError(f"{folder.parent} is not a folder; make it first.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists and is not an empty folder; choose a new one.")
+    if not isinstance(volume, Volume):
+        raise TypeError(f"a Volume is written, got {type(volume).__name__}; make one with Volume.from_hu.")
     volume.check_finite("to be written")
     hu = volume.hu.detach().cpu().round()
     low, high = float(hu.min()), float(hu.max())

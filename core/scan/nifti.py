@@ -97,6 +97,8 @@ def write_nifti(path: str | Path, volume: Volume) -> Path:
         raise ValueError(
             f"{path.name} does not say which NIfTI to write; end it in one of {', '.join(SUFFIXES)}."
         )
+    if not isinstance(volume, Volume):
+        raise TypeError(f"a Volume is written, got {type(volume).__name__}; make one with Volume.from_hu.")
     volume.check_finite("to be written")
     vg = volume.geometry
     first = [float(vg.axis(axis)[0]) for axis in (2, 1, 0)]  # LPS (x, y, z) of voxel 0
