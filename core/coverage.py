@@ -14,9 +14,10 @@ from core.volume import VolumeGeometry, grid_of
 SECTORS = 180
 """Directions of the frequency plane for which the measured share is computed: one per degree."""
 _OFFSETS = 61  # rays of each direction that are asked for
-OPEN_GAP = 2.5
+OPEN_GAP = 2.55
 """A gap between views counts as not scanned above this multiple of the usual gap: one view that is left out is
-bridged by its neighbours (a gap of 2), two or more are not. Checked on full and short scans of 20 to 720 views."""
+bridged by its neighbours (a gap of 2), two or more are not. No round number, so that no usual scan lies right at it.
+Checked on full and short scans of 20 to 720 views."""
 USUAL_GAP = 0.9
 """The usual gap is this quantile of all gaps: it is the step of evenly spaced views with holes, and large enough
 for views at random angles, whose gaps differ from one another."""

@@ -19,9 +19,11 @@ OBLIQUE_WARN, OBLIQUE_LIMIT = 2.0, 20.0
 """Degrees by which a grid may be turned against the patient's axes: silently, and at all."""
 SHEAR_LIMIT = 0.5
 """Degrees by which the axes of a grid may miss the right angle; a tilted gantry misses by more."""
-EVEN, MISSING = 0.01, 1.5
+EVEN, MISSING = 0.01, 1.55
 """Slices are evenly spaced if they are so within this share; a gap of this many distances, alone among smaller ones, is
-a hole."""
+a hole. No round number: scans with slices 2 and 3 mm apart exist."""
+DENSE = 1.35
+"""Above this ratio of the widest to the narrowest gap, slices are interpolated to the narrow one, not to the mean."""
 SAME, ALIKE, SIDEWAYS = 0.02, 2e-3, 0.75
 """Slices nearer than this share of the usual distance are at the same place; pixel spacings that differ by less than
 this share are one spacing; slices may lie sideways by this share of a pixel."""
@@ -152,9 +154,9 @@ def even_heights(heights: np.ndarray) -> np.ndarray:
     """Evenly spaced heights [mm] on the same span: as many, or as dense as the denser part where spacings differ."""
     gaps = np.diff(heights)
     span, count = heights[-1] - heights[0], len(heights)
-    if gaps.max() > MISSING * gaps.min():
-        dense = np.median(gaps[gaps < MISSING * gaps.min()])
-        count = max(count, round(float(span / dense)) + 1)
+    if gaps.max() > DENSE * gaps.min():
+        dense = np.median(gaps[gaps < DENSE * gaps.min()])
+        count = max(count, math.ceil(float(span / dense) - 0.01) + 1)
     return np.linspace(heights[0], heights[-1], count)
 
 
