@@ -167,11 +167,11 @@ def _header(file: File) -> Dataset | None:
 
 def _convert(file: File, header: Dataset) -> None:
     """Convert every value now; one that cannot be is named with its tag."""
-    for tag in list(header.keys()):
+    for tag, stored in list(header.items()):
         try:
             header[tag]
         except MALFORMED as error:
-            raw = getattr(header.get_item(tag), "value", b"")
+            raw = getattr(stored, "value", b"")
             text = raw.decode("ascii", "replace") if isinstance(raw, bytes) else str(raw)
             raise ValueError(
                 f"{file.name} has the {keyword_for_tag(tag) or tag} {text.strip()[:40]!r}, which is not what DICOM "
@@ -197,7 +197,7 @@ def _of_one_kind(headers: list[Header]) -> list[Header]:
     """The files of the most frequent kind: a series may hold a picture of the dose or a screenshot, too."""
 
     def kind(header: Dataset) -> tuple:
-        colour = int(header.get("SamplesPerPixel") or 1) > 1
+        colour = header.get("SamplesPerPixel") not in (None, "", 1)
         return str(header.get("Modality", "")), str(header.get("SOPClassUID", "")), colour
 
     counts = Counter(kind(header) for _, header in headers)
@@ -230,8 +230,10 @@ def _acquisitions(headers: list[Header]) -> list[list[Header]]:
 
 def _place(header: Header) -> tuple | None:
     """Position of a slice [mm]; None if the header has none, as in multi-frame files."""
-    position = header[1].get("ImagePositionPatient")
-    return None if position is None else tuple(map(float, position))
+    try:
+        return tuple(map(float, header[1].get("ImagePositionPatient")))
+    except (TypeError, ValueError):  # none, or not three numbers, which is refused later
+        return None
 
 
 def _by_number(headers: list[Header]) -> list[list[Header]]:
