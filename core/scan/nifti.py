@@ -27,7 +27,7 @@ from core.volume import Volume, VolumeGeometry, mu_from_hu_
 SUFFIXES = (".nii", ".nii.gz", ".nii.bz2")
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
-_CHUNK = 1 << 22  # voxels decoded at a time
+_CHUNK = 1 << 18  # voxels decoded at a time
 _MAX_OFFSET = 1 << 26  # bytes of header extensions that are skipped, and of what may follow the voxels
 
 
@@ -271,7 +271,10 @@ def _voxels(
             raise ValueError(f"{name} ends after {got} of {flat.size} voxels; it is truncated, get it again.")
         values = np.frombuffer(data, dtype).astype(np.float32 if exact else np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # looked at below
-            flat[start : start + count] = values * (1 if slope is None else slope) + (intercept or 0)
+            if slope is not None:
+                values *= slope
+                values += intercept or 0
+            flat[start : start + count] = values
         if not np.isfinite(flat[start : start + count]).all():
             raise ValueError(f"{name} holds NaN or infinite values; replace them (air is -1000 HU) first.")
     return flat.reshape(shape, order="F")

@@ -15,6 +15,8 @@ import numpy as np
 
 MAX_VOXELS = 1024**3 // 2
 """More voxels than this are refused before anything is decoded (2 GiB as float32)."""
+BYTES_PER_VOXEL = 12
+"""Memory that a reader needs at its peak: two arrays of float32, masks, and the file's own numbers."""
 OBLIQUE_WARN, OBLIQUE_LIMIT = 2.0, 20.0
 """Degrees by which a grid may be turned against the patient's axes: silently, and at all."""
 SHEAR_LIMIT = 0.5
@@ -181,6 +183,11 @@ def check_voxels(shape: Sequence[int], what: str, most: int | None = None) -> No
             f"{what} declares {' x '.join(map(str, shape))} voxels = {count / 1e6:,.0f} million, more than "
             f"the {most / 1e6:,.0f} million that are read; crop or downsample it first."
         )
+
+
+def voxels_within(memory_mb: float) -> int:
+    """The largest `max_voxels` with which a reader stays within so many megabytes."""
+    return int(memory_mb * 2**20 / BYTES_PER_VOXEL)
 
 
 class Orientation(NamedTuple):
