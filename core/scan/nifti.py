@@ -12,7 +12,7 @@ import os
 import warnings
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -269,7 +269,9 @@ def _voxels(
         if len(data) < count * dtype.itemsize:
             got = start + len(data) // dtype.itemsize
             raise ValueError(f"{name} ends after {got} of {flat.size} voxels; it is truncated, get it again.")
-        values = np.frombuffer(data, dtype).astype(np.float32 if exact else np.float64)
+        values: np.ndarray[Any, np.dtype[np.floating]] = np.frombuffer(data, dtype).astype(
+            np.float32 if exact else np.float64
+        )
         with np.errstate(over="ignore", invalid="ignore"):  # looked at below
             if slope is not None:
                 values *= slope
