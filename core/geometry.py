@@ -118,7 +118,7 @@ class ConeBeam:
     src_orig_dist, src_det_dist : float
         Distance from the source to the rotation axis and to the detector [mm].
     pitch : float
-        Helical shift along z per full turn [mm]; the middle view lies at z = 0.
+        Helical shift along z per full turn [mm]; the middle of the angle range lies at z = 0.
     """
 
     angles: Angles
@@ -223,7 +223,7 @@ class ConeBeam:
         ray, up, across = frame(self.angles, self.tilt)
         v, u = self.pixel_size
         angles = np.asarray(self.angles)
-        middle = (angles[0] + angles[-1]) / 2
+        middle = (angles.min() + angles.max()) / 2
         travel = np.zeros((len(angles), 3))
         travel[:, 0] = self.pitch * (angles - middle) / (2 * math.pi)
         source = -self.src_orig_dist * ray + travel

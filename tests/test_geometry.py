@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,3 +140,11 @@ def test_angles_may_be_any_row_of_numbers():
     angles = (0.0, 0.5, 1.0)
     for given in (list(angles), np.array(angles), np.array(angles, np.float32), torch.tensor(angles)):
         assert ParallelBeam(given, (4, 4), (1, 1)).angles == angles
+
+
+def test_the_order_of_a_helix_s_views_does_not_move_them(vg):
+    pg = ConeBeam.helical(vg, views_per_turn=8, pitch=20.0, src_orig_dist=120, src_det_dist=200)
+    order = np.random.default_rng(0).permutation(pg.num_views)
+    shuffled = replace(pg, angles=tuple(pg.angles[k] for k in order)).views()
+    np.testing.assert_allclose(shuffled.source, pg.views().source[order], atol=1e-9)
+    np.testing.assert_allclose(shuffled.det_pos, pg.views().det_pos[order], atol=1e-9)
