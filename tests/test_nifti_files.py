@@ -8,9 +8,11 @@ import struct
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from core.scan.nifti import read_nifti, write_nifti
-from tests.small_files import image, ramp, same
+from core.volume import Volume
+from tests.small_files import VG, image, ramp, same
 
 
 def patched(*patches: tuple[int, bytes]) -> bytes:
@@ -100,3 +102,12 @@ def test_a_file_object_is_read_from_its_beginning(tmp_path):
 def test_a_nifti_file_may_be_bytes(tmp_path):
     content = write_nifti(tmp_path / "a.nii.gz", ramp()).read_bytes()
     assert same(read_nifti(content), ramp())
+
+
+@pytest.mark.parametrize(("low", "high"), [(-90, 110), (-1500, 900), (0, 0), (0, 9), (3000, 3010)])
+def test_a_file_of_ours_is_read_as_it_was_written(tmp_path, low, high):
+    """Whatever its range: streaks below air, soft tissue alone, a constant."""
+    hu = torch.linspace(low, high, int(np.prod(VG.shape))).reshape(VG.shape)
+    for suffix in (".nii", ".nii.gz"):
+        back = read_nifti(write_nifti(tmp_path / f"a{suffix}", Volume.from_hu(hu, VG)))
+        torch.testing.assert_close(back.hu, hu, atol=1e-2, rtol=0)

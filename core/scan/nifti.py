@@ -1,6 +1,6 @@
 """NIfTI files (.nii, .nii.gz, .nii.bz2) in Hounsfield units.
 
-NIfTI's world is RAS (x to the right, y to the front); it becomes LPS on entry and RAS on exit, here only.
+NIfTI's world is RAS (x to the right, y to the front); it becomes LPS here, and RAS again in the writer.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import torch
 from nibabel.spatialimages import HeaderDataError
 
 from core.scan.files import MAX_RATIO, RATIO_FROM
+from core.scan.nifti_writer import OURS, RAS_TO_LPS, SUFFIXES, stem, write_nifti
 from core.scan.slices import AIR_HU, PADDING_HU, check_voxels, orientation
 from core.scan.units import accept, conclude, to_hu
 from core.volume import Volume, VolumeGeometry, mu_from_hu_
 
-SUFFIXES = (".nii", ".nii.gz", ".nii.bz2")
-_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+__all__ = ["SUFFIXES", "decompressed_head", "is_nifti", "read_nifti", "stem", "write_nifti"]
+
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 _CHUNK = 1 << 18  # voxels decoded at a time
 _MAX_OFFSET = 1 << 26  # bytes of header extensions that are skipped, and of what may follow the voxels
@@ -41,7 +42,8 @@ def read_nifti(
     """Read a CT volume; its centre becomes `pos` (0, 0, 0).
 
     The affine gives the directions left, back and head; a grid that is turned by up to 20 degrees keeps its
-    voxels, a sheared one is refused. Padding: values below -1024 HU, which no tissue has, become -1000 (air).
+    voxels, a sheared one is refused. Padding: values below -1024 HU, which no tissue has, become -1000 (air), except
+    in files of `write_nifti`, which have none.
     The memory used is what the file holds, never what its header merely declares. The file is read to its end, so
     that the checksum of a compressed one is compared.
 
@@ -85,46 +87,6 @@ def is_nifti(head: bytes) -> bool:
     return _kind(head) is not None
 
 
-def write_nifti(path: str | Path, volume: Volume) -> Path:
-    """Write a volume as float32 Hounsfield units with its affine, `pos` included; returns the path.
-
-    Not int16: a reconstruction keeps its digits. The file appears whole or not at all.
-    """
-    path = Path(path).expanduser()
-    if not path.parent.is_dir():
-        raise ValueError(f"{path.parent} is not a folder; make it first.")
-    if not path.name.endswith(SUFFIXES):
-        raise ValueError(
-            f"{path.name} does not say which NIfTI to write; end it in one of {', '.join(SUFFIXES)}."
-        )
-    if not isinstance(volume, Volume):
-        raise TypeError(f"a Volume is written, got {type(volume).__name__}; make one with Volume.from_hu.")
-    volume.check_finite("to be written")
-    vg = volume.geometry
-    first = [float(vg.axis(axis)[0]) for axis in (2, 1, 0)]  # LPS (x, y, z) of voxel 0
-    affine = np.eye(4)
-    affine[:3, :3] = _RAS_TO_LPS @ np.diag(vg.voxel_size[::-1])
-    affine[:3, 3] = _RAS_TO_LPS @ first
-    image = nib.nifti1.Nifti1Image(volume.hu.detach().cpu().numpy().T, affine)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code="scanner")
-    image.set_qform(affine, code="scanner")
-    beside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        nib.save(image, beside)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
-
-
-def stem(name: str) -> str:
-    """A file's name without its NIfTI suffix."""
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        name = name.removesuffix(suffix)
-    return name
-
-
 # ---- reading ------------------------------------------------------------------------------------
 
 
@@ -140,6 +102,9 @@ def _read(file: BinaryIO, name: str, units: str | None, max_voxels: int | None) 
         _finish(stream, name)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{name} cannot be decompressed ({error}); it is damaged, get it again.") from error
+    ours = bytes(header["descrip"].item()).startswith(OURS)
+    if units is None and ours:
+        units = "HU"
     found = conclude(values, given=units)
     accept(name, found, units)
     if found.warning:
@@ -147,7 +112,7 @@ def _read(file: BinaryIO, name: str, units: str | None, max_voxels: int | None) 
     hu = to_hu(values, found.units)
     array = np.ascontiguousarray(lies.apply(hu))
     del values, hu
-    if found.units == "HU":
+    if found.units == "HU" and not ours:
         array[array < PADDING_HU] = AIR_HU
     z, y, x = array.shape
     return Volume(
@@ -295,4 +260,4 @@ def _lps_axes(header: nib.nifti1.Nifti1Header, name: str) -> np.ndarray:
         affine = np.asarray(header.get_best_affine(), dtype=float)
     except (HeaderDataError, ValueError) as error:
         raise ValueError(f"{name} has an orientation that cannot be used: {error}.") from error
-    return _RAS_TO_LPS @ affine[:3, :3] * _MM_PER_UNIT[unit]
+    return RAS_TO_LPS @ affine[:3, :3] * _MM_PER_UNIT[unit]
