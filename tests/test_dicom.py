@@ -202,6 +202,7 @@ def test_rescale_and_padding_become_hounsfield_units(series, volume, marked):
         raw[0, 0], raw[0, 1] = -2000, 10  # marked as padding; and far below any tissue
         dataset.PixelData = raw.astype("<i2").tobytes()
         dataset.RescaleSlope, dataset.RescaleIntercept = 2, -2048
+        dataset.Manufacturer = "Another"  # our own series have no padding
         dataset.add_new("PixelPaddingValue", *marked)
         dataset.save_as(path)
     hu = read_dicom(series[0].parent).hu

@@ -205,10 +205,18 @@ def test_a_decimal_comma_is_refused_with_file_tag_and_value(series):
 
 
 @pytest.mark.parametrize(
-    ("slope", "words"), [(1e300, "RescaleSlope 1e"), (1e30, "expected Hounsfield units")]
+    ("slope", "words"), [(1e300, "RescaleSlope 1e"), (1e30, "far beyond Hounsfield units")]
 )
 def test_a_slope_beyond_all_numbers_is_refused(series, slope, words):
     for path in series:
         edit(path, lambda d: setattr(d, "RescaleSlope", pydicom.valuerep.DSfloat(slope, auto_format=True)))
     with pytest.raises(ValueError, match=words):
         read_dicom(series[0].parent)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-90, 110), (-1500, 900), (0, 0), (0, 9)])
+def test_a_series_of_ours_is_read_as_it_was_written(tmp_path, low, high):
+    """Whatever its range: streaks below air, soft tissue alone, a constant."""
+    hu = torch.linspace(low, high, int(np.prod(VG.shape))).round().reshape(VG.shape)
+    back = read_dicom(write_dicom(tmp_path / "scan", Volume.from_hu(hu, VG)))
+    torch.testing.assert_close(back.hu, hu, atol=1e-2, rtol=0)

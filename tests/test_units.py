@@ -42,6 +42,7 @@ def dicom(folder, values: np.ndarray, rescale_type: str | None = None, slope: fl
         dataset = pydicom.dcmread(path)
         dataset.PixelData = np.round(pixels / slope).astype("<i2").tobytes()
         dataset.RescaleSlope = slope
+        dataset.Manufacturer = "Another"
         if rescale_type is None:
             del dataset.RescaleType
         else:
@@ -121,6 +122,13 @@ def test_the_refusal_carries_the_conclusion_for_a_choice_in_an_app(tmp_path):
 @pytest.mark.parametrize(("text", "units"), [("HU", "HU"), ("mu", "1/mm"), (" 1/CM", "1/cm"), (None, None)])
 def test_units_have_names(text, units):
     assert known_units(text) == units
+
+
+@pytest.mark.parametrize("units", list(UNITS))
+def test_numbers_beyond_all_physics_are_refused_whatever_the_user_says(units):
+    found = conclude(np.array([0.0, 1e30]), given=units)
+    assert not found.convertible
+    assert "far beyond" in found.why
 
 
 def test_unknown_names_are_answered_with_the_known_ones():

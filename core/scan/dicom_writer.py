@@ -12,6 +12,9 @@ from pydicom.valuerep import format_number_as_ds
 
 from core.volume import Volume
 
+OURS = "TomoPatch"
+"""The manufacturer of our own series: their units need no guess, and they hold no padding."""
+
 
 def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Reconstruction") -> Path:
     """Write a CT series, one file a slice, marked as derived and "simulated, not for diagnosis".
@@ -60,7 +63,7 @@ def _template(volume: Volume, k: int, description: str) -> FileDataset:
     dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     values = {
         "SOPClassUID": CTImageStorage, "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "ImageType": ["DERIVED", "SECONDARY", "AXIAL"], "Modality": "CT", "Manufacturer": "TomoPatch",
+        "ImageType": ["DERIVED", "SECONDARY", "AXIAL"], "Modality": "CT", "Manufacturer": OURS,
         "PatientName": "SIMULATED", "PatientID": "SIMULATED", "PatientBirthDate": "", "PatientSex": "",
         "StudyDate": "", "StudyTime": "", "StudyID": "", "AccessionNumber": "", "ReferringPhysicianName": "",
         "SeriesNumber": 1, "AcquisitionNumber": None, "InstanceNumber": k + 1, "KVP": None,

@@ -28,6 +28,8 @@ LEAST_RANGE = 50.0
 """[HU] from the lowest to the highest value; a smaller range is not a picture in Hounsfield units."""
 LIMIT_HU = 1e5
 """Beyond this nothing is a Hounsfield unit: 16 bits end at 65,535, and gold is about 40,000 HU."""
+FARTHEST_HU = 1e7
+"""Not even the streaks of a reconstruction reach this; beyond it numbers are refused whatever the user says."""
 GREY_BITS = (255, 65_535)
 """The highest grey values of pictures; a scan that starts at 0 and ends there was rescaled."""
 MAX_PER_MM, MAX_PER_CM = 0.1, 0.999
@@ -102,6 +104,8 @@ def conclude(values: np.ndarray, *, declared: str = "", given: str | None = None
         )
     span = f"holds values from {low:g} to {high:g}"
     if units is not None:
+        if max(abs(low), abs(high)) > {"HU": FARTHEST_HU, "1/mm": 1e3, "1/cm": 1e4}[units]:
+            return Conclusion("unknown", f"{span}, far beyond {UNITS[units]}")
         return Conclusion(units, f"was said to hold {UNITS[units]}")
     if declared.strip().upper() not in HU_TYPES:
         return Conclusion("unknown", f"says that its values are of type {declared.strip()[:16]!r}")
@@ -158,6 +162,8 @@ def accept(name: str, found: Conclusion, given: str | None) -> None:
 
 
 def _refusal(name: str, found: Conclusion) -> str:
+    if "far beyond" in found.why:
+        return f"{name} {found.why}; correct the file or its scale."
     if found.convertible:
         offer = f"read it with units {found.units}, if that is what it holds"
     elif found.units == "unknown":

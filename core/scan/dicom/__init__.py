@@ -43,7 +43,7 @@ def read_dicom(
 
     Slices are sorted by position, never by name or number, and brought to our axes by permuting and flipping.
     Unevenly spaced slices are interpolated linearly to even spacing, with a warning. Pixels that are marked
-    as padding, and values below -1024 HU, become air (-1000).
+    as padding, and values below -1024 HU, become air (-1000); series of `write_dicom` have none of the latter.
 
     Parameters
     ----------

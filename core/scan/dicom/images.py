@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder, pixel_array
 
 from core.scan.dicom.headers import MALFORMED, Header, damaged, read_file
+from core.scan.dicom_writer import OURS
 from core.scan.files import File
 from core.scan.slices import (
     AIR_HU,
@@ -58,7 +59,8 @@ def assemble(
         if opened is None or opened[0] is not images[k].file:
             opened = (images[k].file, _with_pixels(images[k].file))
         values[place] = _values(images[k], opened[1])
-    hu = _hounsfield(values, sorted({image.kind for image in images}), what, units)
+    ours = all(header.get("Manufacturer") == OURS for _, header in headers)
+    hu = _hounsfield(values, sorted({image.kind for image in images}), what, units, ours)
     if wanted is not None:
         warnings.warn(
             f"{what} has slices {spacings(heights)}; interpolated to every {wanted[1] - wanted[0]:.4g} mm.",
@@ -165,8 +167,12 @@ def _values(image: Image, dataset: Dataset) -> np.ndarray:
     return values
 
 
-def _hounsfield(values: np.ndarray, declared: list[str], what: str, units: str | None) -> np.ndarray:
+def _hounsfield(
+    values: np.ndarray, declared: list[str], what: str, units: str | None, ours: bool
+) -> np.ndarray:
     """Hounsfield units from rescaled numbers (changed in place), whose padding is NaN; padding becomes air."""
+    if units is None and ours:
+        units = "HU"
     if len(declared) > 1 and units is None:
         raise ValueError(
             f"{what} mixes values of the types {', '.join(map(repr, declared))}; expected HU alone."
@@ -180,6 +186,6 @@ def _hounsfield(values: np.ndarray, declared: list[str], what: str, units: str |
     hu = to_hu(values, found.units)
     if some:
         hu[padded] = AIR_HU
-    if found.units == "HU":
+    if found.units == "HU" and not ours:
         hu[hu < PADDING_HU] = AIR_HU
     return hu
