@@ -65,6 +65,7 @@ def test_a_body_in_air_is_recognised_with_and_without_noise(seed, noise, units):
         (np.linspace(0, 1, 50), "normalised"),
         (np.linspace(-1, 1, 50), "normalised"),
         (np.arange(256, dtype=np.uint8), "grey"),
+        (np.arange(3, 240, dtype=np.int16), "grey"),
         (np.arange(65536, dtype=np.uint16), "grey"),
         (np.arange(8, dtype=np.int16), "labels"),
         (np.zeros(50), "labels"),

@@ -31,7 +31,7 @@ LIMIT_HU = 1e5
 FARTHEST_HU = 1e7
 """Not even the streaks of a reconstruction reach this; beyond it numbers are refused whatever the user says."""
 GREY_BITS = (255, 65_535)
-"""The highest grey values of pictures; a scan that starts at 0 and ends there was rescaled."""
+"""The highest grey values of pictures with 8 and 16 bits; a scan between 0 and these was rescaled."""
 MAX_PER_MM, MAX_PER_CM = 0.1, 0.999
 """[1/mm], [1/cm] Bone has 0.05 /mm at 70 keV and titanium 0.25; above this the numbers are in 1/cm, or normalised."""
 HU_TYPES = ("", "HU", "HU_MOD", "US")
@@ -116,7 +116,7 @@ def conclude(values: np.ndarray, *, declared: str = "", given: str | None = None
     if declared.strip().upper() == "HU" and high - low >= LEAST_RANGE:
         return Conclusion("HU", "says that it holds Hounsfield units")
     if high > SOFT_HU and high - low >= LEAST_RANGE:
-        if low >= 0 and high in GREY_BITS:
+        if low >= 0 and (high <= GREY_BITS[0] or high == GREY_BITS[1]):
             return Conclusion("grey", f"{span}, as the grey values of a picture")
         if low < 0:
             return Conclusion("HU", span)
