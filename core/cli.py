@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from core import commands, flags
-from core.prior.files import COARSE, DEFAULT
-from core.prior.network import CONTEXTS, PRESETS
-from core.prior.training import TrainConfig
+from core.prior.files import DEFAULT, GENERATOR
+from core.prior.network import ABLATIONS, PRESETS
 from core.reconstruct.methods import METHODS
+from core.reconstruct.params import MODES
+from core.training.trainer import TrainConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,17 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--json", action="store_true", help="print sweep.json instead of the table")
 
-    sub = command("sample", commands.sample, "Draw a volume from the prior alone.")
+    sub = command("sample", commands.sample, "Generate a volume from the prior alone.")
     sub.add_argument("--grid", type=flags.grid, default=(64, 128, 128), help="z x y x x, e.g. 64x128x128")
     sub.add_argument(
-        "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), default=(5.0, 2.8, 2.8), help="in mm"
+        "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), default=(5.0, 3.0, 3.0), help="in mm"
     )
-    sub.add_argument("--steps", type=int, default=40, help="passes over the volume")
+    sub.add_argument("--steps", type=int, default=60, help="passes over the volume")
     sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same volume")
-    sub.add_argument("--prior", help="a prior's name or file")
-    sub.add_argument(
-        "--coarse", default=COARSE, metavar="PRIOR", help="the one that it begins with, on coarse grids"
-    )
+    sub.add_argument("--prior", default=GENERATOR, help="a prior's name or file")
     sub.add_argument(
         "--out", type=Path, required=True, metavar="FILE.nii.gz", help="where the volume goes (HU)"
     )
@@ -120,65 +118,47 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--network", choices=tuple(PRESETS), default="small", help="size of the network")
     sub.add_argument("--steps", type=int, default=20_000, help="optimiser steps in all")
     sub.add_argument("--minutes", type=float, help="stop after so long; the same command goes on")
-    sub.add_argument("--rate", type=float, default=TrainConfig.rate, help="peak learning rate")
+    sub.add_argument(
+        "--learning-rate", type=float, default=TrainConfig.learning_rate, help="peak learning rate"
+    )
+    sub.add_argument(
+        "--cooldown",
+        type=int,
+        default=TrainConfig.cooldown,
+        help="last steps, over which the learning rate falls to 0",
+    )
     sub.add_argument(
         "--ema",
         type=float,
         default=TrainConfig.ema,
-        help="decay of the averaged weights; less for a short run",
+        help="decay of the averaged weights; lower for a short run",
     )
-    sub.add_argument("--volumes", type=int, default=TrainConfig.volumes, help="noised volumes per step")
+    sub.add_argument("--volumes", type=int, default=TrainConfig.volumes, help="degraded volumes per step")
     sub.add_argument("--crops", type=int, default=TrainConfig.crops, help="patches of each")
     sub.add_argument(
-        "--solids",
+        "--solids", type=int, default=0, metavar="N", help="random geometric phantoms to train on as well"
+    )
+    sub.add_argument("--pairs", type=int, default=64, help="simulated scans to train on")
+    sub.add_argument(
+        "--pair-prior", metavar="PRIOR", help="train on iterates of the sampler with this prior as well"
+    )
+    sub.add_argument(
+        "--pair-workers",
         type=int,
         default=0,
         metavar="N",
-        help="so many random solids beside the volumes: for things that are not bodies",
+        help="processes that make further pairs during the training, with its own weights",
     )
-    sub.add_argument(
-        "--drafts",
-        type=int,
-        default=64,
-        help="quick reconstructions of simulated sparse scans to train on beside white noise",
-    )
-    sub.add_argument(
-        "--draft-prior",
-        metavar="PRIOR",
-        help="train on what the sampler makes of the drafts with this prior, too",
-    )
-    sub.add_argument(
-        "--draft-workers",
-        type=int,
-        default=0,
-        metavar="N",
-        help="processes that make further drafts meanwhile, with the weights of the run itself",
-    )
-    sub.add_argument("--draft-gpu", action="store_true", help="they compute on the GPU, not on the CPUs")
+    sub.add_argument("--pair-gpu", action="store_true", help="they compute on the GPU, not on the CPUs")
     sub.add_argument("--start", metavar="PRIOR", help="a prior whose weights a new run starts from")
-    sub.add_argument(
-        "--teacher",
-        metavar="PRIOR",
-        help="learn what this prior makes of the patches, instead of the clean ones",
-    )
-    sub.add_argument("--compile", action="store_true", help="compile the network: for long runs on a GPU")
-    sub.add_argument(
-        "--without",
-        choices=("context", "surround", "guide", "coordinates"),
-        help="leave an input out: an ablation",
-    )
-    sub.add_argument(
-        "--context",
-        choices=CONTEXTS,
-        default="area",
-        help="how the context is reduced; trilinear: an ablation",
-    )
+    sub.add_argument("--compile", action="store_true", help="compile the network: pays in long runs")
+    sub.add_argument("--without", choices=ABLATIONS, help="leave an input out: an ablation")
     sub.add_argument(
         "--data",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="any other field of core.prior.data.DataConfig, such as sigma_median=0.6",
+        help="any other field of core.training.source.DataConfig, such as sigma_median=0.6",
     )
     sub.add_argument("--validate-every", type=int, default=500, help="steps")
     sub.add_argument("--seed", type=int, default=0)
@@ -186,12 +166,13 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "calibrate",
         commands.calibrate,
-        "Make the deviation of a prior's samples tell how far they are off, from scans of known volumes.",
+        "Calibrate the deviation of a prior's samples on simulated scans of known volumes.",
     )
     flags.add_volumes(sub)
     sub.add_argument("--prior", default=DEFAULT, help="a prior's name or file")
     sub.add_argument("--scans", type=int, default=8, help="simulated scans to fit to")
     sub.add_argument("--samples", type=int, default=4, help="samples of each, two or more")
+    sub.add_argument("--mode", choices=MODES, default="restore", help="the mode that is calibrated")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument(
         "--out", type=Path, required=True, metavar="FILE.safetensors", help="the prior with its calibration"

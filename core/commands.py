@@ -24,13 +24,12 @@ from core.arguments import (
     scan_config,
     typed,
 )
-from core.prior.data import DataConfig
-from core.prior.denoiser import bf16_pays
+from core.prior.denoiser import PatchPrior
 from core.prior.network import PRESETS
-from core.prior.training import TrainConfig
 from core.progress import Step
 from core.reconstruct.methods import METHODS, Result, make_params
 from core.reconstruct.methods import reconstruct as run_method
+from core.reconstruct.params import DiffusionParams
 from core.runs.compare import compare as compare_methods
 from core.runs.compare import format_table, write_comparison
 from core.runs.history import Point
@@ -38,6 +37,9 @@ from core.runs.measurements import read_measurement, write_measurement
 from core.runs.prepare import scan_volume, source_volume
 from core.runs.writing import write_beside
 from core.scan.nifti import write_nifti
+from core.training.pairs import VoxelRanges
+from core.training.source import DataConfig
+from core.training.trainer import TrainConfig
 from core.volume import Volume, VolumeGeometry
 
 
@@ -70,7 +72,7 @@ def reconstruct(arguments: argparse.Namespace) -> None:
         scan = scan_config(arguments)
         prepared = scan_volume(source_volume(scan), scan, methods=[arguments.method])
         A, measurement = prepared.A, prepared.measurement
-    prior = _prior(arguments.prior, A.vg.voxel_size) if METHODS[arguments.method].needs_prior else None
+    prior = _prior(arguments.prior, params) if METHODS[arguments.method].needs_prior else None
     with _bar(METHODS[arguments.method].label) as callback:
         result = run_method(arguments.method, A, measurement, params=params, prior=prior, callback=callback)
     _write(arguments.out, result.volume)
@@ -86,7 +88,9 @@ def compare(arguments: argparse.Namespace) -> None:
     params = {m: make_params(m, given.get(m)) for m in METHODS}
     check_folder(arguments.out)
     prepared = scan_volume(source_volume(scan), scan, methods=names)
-    comparison = compare_methods(prepared, names, params, prior=_shared_prior(arguments), progress=_bar)
+    comparison = compare_methods(
+        prepared, names, params, prior=_shared_prior(arguments, params["diffusion"]), progress=_bar
+    )
     report = write_comparison(arguments.out, scan, prepared, comparison)
     print(json.dumps(report) if arguments.json else format_table(report))
 
@@ -107,7 +111,7 @@ def sweep(arguments: argparse.Namespace) -> None:
     names, params = chosen_methods(arguments, scan.seed)
     config = SweepConfig(scan, tuple(names or suited(scan)), **lists, params=params)
     check_folder(arguments.out)
-    prior = _shared_prior(arguments)
+    prior = _shared_prior(arguments, make_params("diffusion", params.get("diffusion")))
     # runs are told apart by the weights that ship; those of other weights are kept elsewhere
     kept = f"store-{prior().info['digest']}" if arguments.prior else "store"
     store = RunStore(arguments.out / kept)
@@ -120,17 +124,15 @@ def sweep(arguments: argparse.Namespace) -> None:
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    from core.prior.drawing import draw
     from core.prior.files import load_prior
+    from core.prior.generation import generate
 
     check_file(arguments.out, ".nii", ".nii.gz")
     geometry = VolumeGeometry(arguments.grid, tuple(arguments.voxel_size))
-    prior, coarse = _prior(arguments.prior, geometry.voxel_size), load_prior(arguments.coarse)
     with _bar("Sampling") as callback:
-        volume = draw(
-            prior,
+        volume = generate(
+            load_prior(arguments.prior),
             geometry,
-            coarse=coarse,
             num_steps=arguments.steps,
             seed=arguments.seed,
             callback=callback,
@@ -140,23 +142,23 @@ def sample(arguments: argparse.Namespace) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    from core.runs.train import train as run_training
+    from core.training.run import train as run_training
 
     check_folder(arguments.out)
     network = PRESETS[arguments.network]
     if arguments.without:
         network = replace(network, **{f"use_{arguments.without}": False})  # type: ignore[arg-type]
-    network = replace(network, context_by=arguments.context)
     config = TrainConfig(
         network=network,
         data=_data_config(arguments),
         num_steps=arguments.steps,
-        rate=arguments.rate,
+        learning_rate=arguments.learning_rate,
+        cooldown=min(arguments.cooldown, arguments.steps),
         ema=arguments.ema,
         volumes=arguments.volumes,
         crops=arguments.crops,
         seed=arguments.seed,
-        bf16=bf16_pays("cuda" if torch.cuda.is_available() else "cpu"),
+        bf16=torch.cuda.is_available(),  # on CPUs the backward pass is slower in bfloat16
         compile=arguments.compile,
     )
     run_training(
@@ -165,34 +167,34 @@ def train(arguments: argparse.Namespace) -> None:
         config,
         validation=_names(arguments.validation),
         num_solids=arguments.solids,
-        num_drafts=arguments.drafts,
-        draft_prior=arguments.draft_prior,
-        draft_workers=arguments.draft_workers,
-        draft_gpu=arguments.draft_gpu,
+        num_pairs=arguments.pairs,
+        pair_prior=arguments.pair_prior,
+        pair_workers=arguments.pair_workers,
+        pair_gpu=arguments.pair_gpu,
         minutes=arguments.minutes,
         validate_every=arguments.validate_every,
         start=arguments.start,
-        teacher=arguments.teacher,
         cache=arguments.cache,
-        say=lambda text: print(text, flush=True),
+        report=lambda text: print(text, flush=True),
     )
 
 
 def calibrate(arguments: argparse.Namespace) -> None:
-    from core.runs.calibrate import calibrate as run_calibration
+    from core.training.calibrate import calibrate as run_calibration
 
     check_file(arguments.out, ".safetensors")
     run_calibration(
         arguments.folder,
         arguments.out,
-        _data_config(arguments),
+        VoxelRanges(tuple(arguments.voxel_xy), tuple(arguments.voxel_z)),
         prior=arguments.prior,
+        mode=arguments.mode,
         num_scans=arguments.scans,
         num_samples=arguments.samples,
         validation=_names(arguments.validation),
         cache=arguments.cache,
         seed=arguments.seed,
-        say=lambda text: print(text, flush=True),
+        report=lambda text: print(text, flush=True),
     )
 
 
@@ -252,15 +254,16 @@ def _write(path: Path, volume: Volume) -> None:
     write_nifti(path, volume)
 
 
-def _prior(name: str | None, voxel_size: tuple[float, float, float]) -> Any:
-    from core.prior.files import load_prior
+def _prior(name: str | None, params: DiffusionParams) -> PatchPrior:
+    """The prior that is named, or the one for the mode."""
+    from core.prior.files import default_prior, load_prior
 
-    return (load_prior(name) if name else load_prior()).at(voxel_size)
+    return load_prior(name or default_prior(params.trained_mode))
 
 
-def _shared_prior(arguments: argparse.Namespace) -> Callable[[], Any]:
-    """The prior, read when first asked for; methods set it to their voxel size."""
-    return cache(lambda: _prior(arguments.prior, (2.0, 2.0, 2.0)))
+def _shared_prior(arguments: argparse.Namespace, params: DiffusionParams) -> Callable[[], PatchPrior]:
+    """The prior, read when it is first needed."""
+    return cache(lambda: _prior(arguments.prior, params))
 
 
 def _summary(result: Result) -> dict[str, Any]:
@@ -270,6 +273,7 @@ def _summary(result: Result) -> dict[str, Any]:
         "status": result.status,
         "seconds": result.seconds,
         "peak_memory_mb": result.peak_memory_mb,
+        **({} if result.plan is None else {"plan": result.plan.to_json()}),
     }
 
 

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.prior.data import DataConfig
 from core.reconstruct.methods import METHODS
 from core.scan.library import SOURCES
+from core.training.source import DataConfig
 
 
 class Typed(argparse.Action):

@@ -13,8 +13,8 @@ prior_form.fill()
 controls, pictures = st.columns([1, 3], gap="large")
 with controls:
     kind = prior_form.choose_kind()
-    configs = prior_form.draw_configs() if kind == "draw" else prior_form.denoise_configs()
-    label = {"draw": "Draw a volume", "denoise": "Denoise"}[kind]
+    configs = prior_form.generate_configs() if kind == "generate" else prior_form.denoise_configs()
+    label = {"generate": "Generate a volume", "denoise": "Denoise"}[kind]
     hint = "Queue this work. It goes on when you leave the page."
     if st.button(label, type="primary", key="prior_start", width="stretch", help=hint, disabled=not configs):
         prior_view.submit(configs)
@@ -23,7 +23,7 @@ with pictures:
     runs = prior_view.known(kind)
     if not runs:
         prior_view.ready(kind)
-    elif kind == "draw":
-        prior_view.drawing(runs[0])
+    elif kind == "generate":
+        prior_view.generating(runs[0])
     else:
         prior_view.denoising(runs)

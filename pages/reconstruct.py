@@ -21,8 +21,9 @@ with controls:
     method = method_form.choose(pg)
     actions = st.container()  # above the parameters, of which a small screen does not show the last
     with st.container(key="parameters"):
-        prior = method_form.choose_prior(method)
+        method_form.presets(method)
         params = method_form.choose_params(method)
+        prior = method_form.choose_prior(method, params)
 with actions:
     config = RunConfig(scan, method, params, prior)
     if method in FAST_METHODS:

@@ -30,7 +30,7 @@ from core.runs.config import RunConfig, ScanConfig
 from core.runs.experiment import Experiment
 from core.runs.measurements import read_measurement, write_measurement
 from core.runs.prepare import prepare
-from core.runs.prior import DrawConfig, read_config
+from core.runs.prior import GenerateConfig, read_config
 from core.runs.sweep import SweepConfig
 from core.scan.dicom import read_dicom
 from core.scan.dicom_writer import write_dicom
@@ -97,7 +97,7 @@ def readers(folder: Path) -> dict[str, Reader]:
         "weights": Reader((folder / "p.safetensors").read_bytes(), ".safetensors", load_prior),
         "scan": Reader(text(lesion.to_json()), ".json", parsed(_used)),
         "run": Reader(text(run.to_json()), ".json", parsed(read_config)),
-        "prior run": Reader(text(DrawConfig().to_json()), ".json", parsed(read_config)),
+        "prior run": Reader(text(GenerateConfig().to_json()), ".json", parsed(read_config)),
         "sweep": Reader(text(SweepConfig(SCAN, ("fbp",), num_views=(3, 4)).to_json()), ".json", parsed(SweepConfig.from_json)),
         "experiment": Reader(experiment.to_bytes(), ".json", lambda path: Experiment.from_bytes(path.read_bytes())),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The deviation that samples are given: fitted to errors that are known, carried by a prior's file, used by diffusion."""
+"""The calibration of the samples' deviation: fitted to known errors, stored in a checkpoint, used by diffusion."""
 
 import json
 
@@ -9,8 +9,9 @@ from core import ParallelBeam, Projector, load_prior, phantom, simulate
 from core.cli import main
 from core.prior.denoiser import PatchPrior, Precond
 from core.prior.files import annotate, save_prior
-from core.reconstruct.calibration import Calibration, Known, coverage, fit
-from core.reconstruct.diffusion import diffusion
+from core.reconstruct.calibration import Calibration, Known, fit, interval_coverage
+from core.reconstruct.diffusion import Sampled, diffusion
+from core.reconstruct.params import DiffusionParams
 from core.scan.nifti import write_nifti
 from tests.conftest import TINY
 
@@ -35,14 +36,14 @@ def test_fit_finds_what_made_the_errors_and_covers_those_of_other_scans(generato
     assert found.level == pytest.approx(TRUE.level, rel=0.1)
     other = [case(generator, 0.07)]
     # a normal error is within one deviation in 68.3 % of cases, within two in 95.4 %; 19,200 voxels tell to 0.4 %
-    assert coverage(other, found) == pytest.approx(0.683, abs=0.02)
-    assert coverage(other, found, reach=2.0) == pytest.approx(0.954, abs=0.01)
-    assert coverage(other, Calibration()) < 0.4
+    assert interval_coverage(other, found) == pytest.approx(0.683, abs=0.02)
+    assert interval_coverage(other, found, reach=2.0) == pytest.approx(0.954, abs=0.01)
+    assert interval_coverage(other, Calibration()) < 0.4
 
 
-def test_no_calibration_leaves_the_deviation_as_it_is(generator):
+def test_without_a_calibration_the_deviation_is_kept(generator):
     mean, std = (torch.rand((6, 8, 1), generator=generator) for _ in range(2))
-    torch.testing.assert_close(Calibration.of({}).deviation(mean, std, 0.1), std)
+    torch.testing.assert_close(Calibration.of({}, "restore").deviation(mean, std, 0.1), std)
 
 
 def test_air_is_not_made_uncertain_by_the_level():
@@ -55,38 +56,36 @@ def test_air_is_not_made_uncertain_by_the_level():
 )
 def test_malformed_calibrations_are_refused(stored):
     with pytest.raises(ValueError, match="calibrat"):
-        Calibration.of({"calibration": stored})
+        Calibration.of({"calibrations": {"restore": stored}}, "restore")
 
 
 def test_a_prior_carries_its_calibration_and_diffusion_uses_it(tmp_path):
     torch.manual_seed(0)
     save_prior(tmp_path / "bare.safetensors", Precond(TINY), info={"steps": 3}, dtype=torch.bfloat16)
-    annotate(tmp_path / "bare.safetensors", tmp_path / "told.safetensors", calibration={"spread": 9.0})
-    bare, told = (load_prior(tmp_path / f"{name}.safetensors") for name in ("bare", "told"))
-    assert told.info["steps"] == 3
-    weights = zip(bare.model.state_dict().values(), told.model.state_dict().values(), strict=True)
+    annotate(
+        tmp_path / "bare.safetensors",
+        tmp_path / "wide.safetensors",
+        calibrations={"restore": {"spread": 9.0}},
+    )
+    bare, wide = (load_prior(tmp_path / f"{name}.safetensors") for name in ("bare", "wide"))
+    assert wide.info["steps"] == 3
+    weights = zip(bare.model.state_dict().values(), wide.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in weights)
 
     volume = phantom("thorax", (8, 24, 24))
     A = Projector(volume.geometry, ParallelBeam.circular(volume.geometry, num_views=6))
     y = simulate(volume, A).projections
 
-    def samples(prior: PatchPrior) -> tuple[torch.Tensor, torch.Tensor | None]:
-        return diffusion(
-            A,
-            y,
-            prior,
-            num_steps=2,
-            start_iterations=5,
-            num_samples=2,
-            generator=torch.Generator().manual_seed(1),
-        )
+    def samples(prior: PatchPrior, **values: object) -> Sampled:
+        options = DiffusionParams(num_steps=2, num_samples=2, seed=1, **values)
+        return diffusion(A, y, prior, options=options, initial_iterations=5)
 
-    (x, std), (same, wider) = samples(bare), samples(told)
-    assert std is not None
-    assert wider is not None
-    assert torch.equal(x, same)
-    torch.testing.assert_close(wider, 3 * std)
+    plain, wider = samples(bare), samples(wide)
+    assert torch.equal(plain.x, wider.x)
+    torch.testing.assert_close(wider.std, 3 * plain.std)
+    # the other mode has a calibration of its own
+    plain, same = (samples(prior, mode="posterior", condition="none") for prior in (bare, wide))
+    torch.testing.assert_close(same.std, plain.std)
 
 
 def test_calibrate_reads_a_folder_and_says_what_it_found(tmp_path, capsys):
@@ -103,8 +102,8 @@ def test_calibrate_reads_a_folder_and_says_what_it_found(tmp_path, capsys):
     ]  # fmt: skip
     assert main(arguments) == 0
     said = capsys.readouterr().out
-    assert "held-out volumes, within 1 deviation" in said
-    stored = load_prior(out).info["calibration"]
+    assert "held-out volumes: within 1 deviation" in said
+    stored = load_prior(out).info["calibrations"]["restore"]
     assert Calibration(**stored) != Calibration()
     assert json.dumps(stored)
     arguments[arguments.index("--samples") + 1] = "1"

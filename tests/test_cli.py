@@ -151,7 +151,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, mon
     monkeypatch.setattr("core.commands.source_volume", work)
     monkeypatch.setattr("core.commands._prior", work)
     monkeypatch.setattr("core.runs.sweep.carry_out", work)
-    monkeypatch.setattr("core.runs.train.train", work)
+    monkeypatch.setattr("core.training.run.train", work)
     assert main([a.replace("FOLDER", str(tmp_path)) for a in arguments]) == 2
     assert "nothing can be written in /proc" in capsys.readouterr().err
 
@@ -255,7 +255,7 @@ def test_bars_on_a_real_chest(tmp_path):
 def test_training_takes_any_field_of_its_data(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "core.runs.train.train", lambda folder, out, config, **options: seen.append(config.data)
+        "core.training.run.train", lambda folder, out, config, **options: seen.append(config.data)
     )
     told = [
         "train",
@@ -263,7 +263,7 @@ def test_training_takes_any_field_of_its_data(tmp_path, monkeypatch):
         "--out",
         str(tmp_path / "out"),
         "--network",
-        "coarse",
+        "tiny",
         "--voxel-xy",
         "10",
         "34",

@@ -1,5 +1,6 @@
 """Reconstruction with a prior whose answer is known: a network of zeros is the exact Gaussian denoiser."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -8,21 +9,26 @@ import torch
 from core import MU_WATER, ParallelBeam, Projector, Volume, VolumeGeometry, quality, reconstruct, simulate
 from core.prior.denoiser import PatchPrior, Precond
 from core.prior.network import NetworkConfig
+from core.prior.ranges import TrainedRanges
 from core.reconstruct.coarse import halved_grid, on_grid
-from core.reconstruct.diffusion import DataConsistency, diffusion
-from core.reconstruct.starts import (
-    EVEN,
-    GUIDE_VIEWS,
-    NARROWER,
-    STARTS,
-    even_share,
-    expected_error,
-    least_squares,
-)
+from core.reconstruct.consistency import DataConsistency, photon_and_grid_variance
+from core.reconstruct.diffusion import diffusion
+from core.reconstruct.initial import INITIALIZERS, flat_fraction, least_squares
+from core.reconstruct.params import DiffusionParams, migrated
+from core.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE
 
 CONFIG = NetworkConfig(
     patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=()
 )
+CONDITIONAL = replace(CONFIG, conditional=True, least_squares=True)
+
+
+def options(**values):
+    return DiffusionParams(**values)
+
+
+def unconditional(**values):
+    return DiffusionParams(mode="posterior", condition="none", **values)
 
 
 @pytest.fixture
@@ -53,32 +59,79 @@ def posterior_mean(A, y, noise_std):
     return torch.linalg.solve(H, matrix.T @ y.flatten().double() / noise_std**2 + prior_precision * mean)
 
 
-def test_data_consistency_solves_what_it_says(scan, gaussian):
-    A, x, y, noise_std = scan
-    weights = torch.full_like(y, 1 / noise_std**2)
-    correct = DataConsistency(A, y, warm=PatchPrior.to_network(x), weights=weights, num_iterations=200)
+def posterior_deviation(A, noise_std):
+    """Deviation of each voxel, closed form."""
+    n = A.vg.shape[0] * A.vg.shape[1] * A.vg.shape[2]
+    matrix = torch.stack([A(e).flatten() for e in torch.eye(n).view(n, *A.vg.shape)], 1).double()
+    H = matrix.T @ matrix / noise_std**2 + torch.eye(n) / (0.5 * MU_WATER) ** 2
+    return torch.linalg.inv(H).diagonal().sqrt()
+
+
+def test_data_consistency_is_the_posterior_mean_given_the_denoised_estimate(scan):
+    """Closed form of min |A x - y|^2 / variance + |x - estimate|^2 / error^2: its gradient vanishes."""
+    A, _, y, noise_std = scan
+    variance = torch.full_like(y, noise_std**2)
+    correct = DataConsistency(
+        A, y, variance=variance, error=lambda sigma: 0.4 * sigma, max_iterations=300, tolerance=1e-5
+    )
     estimate = torch.full(A.domain_shape, 0.5)
+    start = PatchPrior.from_network(estimate)
     out = PatchPrior.from_network(correct(estimate, 0.5))
-    error = MU_WATER * 0.5 / (1 + 0.5**2) ** 0.5
-    gradient = A.T(A(out) - y) / correct.noise2 + (out - PatchPrior.from_network(estimate)) / error**2
-    start = A.T(A(PatchPrior.from_network(estimate)) - y) / correct.noise2
-    assert float(gradient.norm()) < 1e-3 * float(start.norm())
+    gradient = A.T(A(out) - y) / noise_std**2 + (out - start) / (MU_WATER * 0.2) ** 2
+    assert float(gradient.norm()) < 1e-3 * float((A.T(A(start) - y) / noise_std**2).norm())
 
 
-def test_averaged_samples_come_near_the_posterior_mean(scan, gaussian):
-    """Data consistency at every step is an approximation; on the whole it must land near the exact answer."""
+def test_data_consistency_ends_at_its_tolerance(scan):
+    A, _, y, _ = scan
+
+    def iterations(tolerance):
+        count = [0]
+
+        def counted(x):
+            count[0] += 1
+            return A(x)
+
+        class Counting:
+            T = A.T
+            domain_shape = A.domain_shape
+            __call__ = staticmethod(counted)
+
+        correct = DataConsistency(
+            Counting(), y, variance=torch.full_like(y, 1e-4), error=lambda sigma: 0.5, max_iterations=100,
+            tolerance=tolerance,
+        )  # fmt: skip
+        correct(torch.full(A.domain_shape, 0.5), 1.0)
+        return count[0]
+
+    assert 2 < iterations(0.1) < iterations(0.001) < 100
+
+
+def test_the_variance_of_a_ray_is_photon_noise_and_what_the_grid_cannot_represent():
+    y = torch.tensor([[[1.0, 3.0]]])
+    grid = photon_and_grid_variance(y, None, 0.01)
+    torch.testing.assert_close(grid, torch.full_like(y, (0.01 * 2) ** 2))
+    weights = torch.tensor([[[100.0, 25.0]]])
+    torch.testing.assert_close(photon_and_grid_variance(y, weights, 0.01), grid + 1 / weights)
+
+
+def test_posterior_samples_have_the_mean_and_deviation_of_the_posterior(scan, gaussian):
+    """For a Gaussian prior and a linear measurement both are known in closed form.
+
+    Data consistency is exact for the Gaussian denoiser only in the limit of small steps, and takes the errors of the
+    denoised voxels as independent.
+    """
     A, _, y, noise_std = scan
     weights = torch.full_like(y, 1 / noise_std**2)
-    mean, std = diffusion(
-        A, y, gaussian, weights=weights, num_steps=30, sigma_max=2.0, warm_start="noise",
-        cg_iterations=30, num_samples=8, generator=torch.Generator().manual_seed(1),
-    )  # fmt: skip
+    found = diffusion(
+        A, y, gaussian, options=unconditional(num_steps=60, num_samples=24, seed=1), weights=weights
+    )
     exact = posterior_mean(A, y, noise_std).view(A.domain_shape).float()
     blind = torch.full_like(exact, 0.5 * MU_WATER)
-    # the spread of a mean of 8 samples alone is a third of the posterior's
-    assert float((mean - exact).norm()) < 0.45 * float((blind - exact).norm())
-    assert std is not None
-    assert float(std.mean()) > 0
+    # 24 samples leave a fifth of the posterior's deviation in the mean, which is about half of the prior's
+    assert float((found.x - exact).norm()) < 0.25 * float((blind - exact).norm())
+    deviation = posterior_deviation(A, noise_std).view(A.domain_shape).float()
+    ratio = found.std / deviation
+    assert float(ratio.median()) == pytest.approx(1, abs=0.25)
 
 
 def test_more_views_fit_better(small, gaussian):
@@ -94,7 +147,7 @@ def test_same_seed_same_volume_and_stopping_keeps_the_estimate(small, gaussian):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
     m = simulate(small, A, photon_count=1e4)
     a, b, c = (
-        reconstruct("diffusion", A, m, prior=gaussian, num_steps=3, seed=s, warm_start="sirt").volume.data
+        reconstruct("diffusion", A, m, prior=gaussian, num_steps=3, seed=s, initial="sirt").volume.data
         for s in (1, 1, 2)
     )
     assert torch.equal(a, b)
@@ -115,47 +168,44 @@ def test_same_seed_same_volume_and_stopping_keeps_the_estimate(small, gaussian):
 
 
 class Stopping:
-    """A prior that ends in the midst of its so manyth pass."""
+    """on_tiles that stops within the given pass; each pass has one batch of tiles."""
 
-    def __init__(self, prior, number):
-        self.prior, self.left = prior, number
+    def __init__(self, number):
+        self.left = number
 
-    def __getattr__(self, name):
-        return getattr(self.prior, name)
-
-    def __call__(self, x, sigma, **options):
-        self.left -= 1
-        if not self.left:
-            raise StopIteration
-        return self.prior(x, sigma, **options)
+    def __call__(self, done, total):
+        if done == total:
+            self.left -= 1
+            if not self.left:
+                raise StopIteration
 
 
-@pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("number", [1, 3, 4, 6])
-def test_stopped_within_a_pass_it_returns_what_was_before(small, gaussian, number, mirror):
-    """The start, the pass before, or, of several samples, the mean of the whole ones."""
-    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+def test_stopped_within_a_pass_it_returns_the_estimate_before(small, gaussian, number):
+    """The initial reconstruction, the pass before, or, of several samples, the mean of the whole ones."""
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20))
     y, steps = simulate(small, A, photon_count=1e4).projections, []
-    common = {"num_steps": 3, "start_iterations": 3, "mirror": mirror, "num_samples": 2}
-    x, std = diffusion(
-        A, y, Stopping(gaussian, number * (1 + mirror)), callback=steps.append,
-        generator=torch.Generator().manual_seed(0), **common,
+    found = diffusion(
+        A, y, gaussian, options=options(num_steps=3, num_samples=2), initial_iterations=3,
+        on_tiles=Stopping(number), callback=steps.append,
     )  # fmt: skip
-    assert std is None
+    assert found.std is None
     done = number - 1
     assert sum(not s.stage for s in steps) == done
-    torch.testing.assert_close(x, steps[-1 if done <= 3 else 3 - 1 - done].x)
+    torch.testing.assert_close(found.x, steps[-1 if done <= 3 else 3 - 1 - done].x)
 
 
 @pytest.mark.parametrize("num_samples", [1, 2])
-def test_from_noise_alone_there_is_nothing_before_the_first_pass(small, gaussian, num_samples):
+def test_without_a_condition_there_is_nothing_before_the_first_pass(small, gaussian, num_samples):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
     with pytest.raises(StopIteration):
-        diffusion(A, A(small.data), Stopping(gaussian, 1), warm_start="noise", num_samples=num_samples)
+        diffusion(
+            A, A(small.data), gaussian, options=unconditional(num_samples=num_samples), on_tiles=Stopping(1)
+        )
 
 
-def test_the_start_is_told_step_by_step_and_can_be_stopped(small, gaussian):
-    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+def test_the_initial_reconstruction_is_shown_step_by_step_and_can_be_stopped(small, gaussian):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20))
     m = simulate(small, A)
     steps = []
 
@@ -164,7 +214,7 @@ def test_the_start_is_told_step_by_step_and_can_be_stopped(small, gaussian):
         if step.i == 3:
             raise StopIteration
 
-    stopped = reconstruct("diffusion", A, m, prior=gaussian, warm_start="sirt", callback=stop_in_the_start)
+    stopped = reconstruct("diffusion", A, m, prior=gaussian, initial="sirt", callback=stop_in_the_start)
     assert [s[:2] for s in steps] == [("start", 1), ("start", 2), ("start", 3)]
     assert stopped.status == "stopped"
     sirt = reconstruct("sirt", A, m, num_iterations=3)
@@ -176,7 +226,7 @@ def test_steps_tell_the_tiles_that_were_computed(small, gaussian):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=30))
     tilings = []
     reconstruct(
-        "diffusion", A, simulate(small, A), prior=gaussian, num_steps=4, warm_start="sirt",
+        "diffusion", A, simulate(small, A), prior=gaussian, num_steps=4, initial="sirt",
         callback=lambda step: tilings.append(step.tiles) if not step.stage else None,
     )  # fmt: skip
     shape = small.shape  # a multiple of the tile, so that nothing is padded
@@ -194,29 +244,100 @@ def test_steps_tell_the_tiles_that_were_computed(small, gaussian):
     assert len({tiles.starts for tiles in tilings}) > 1
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-def test_a_guided_prior_is_shown_the_least_squares_volume_of_the_scan(small, mirror):
-    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=12))
+@pytest.fixture
+def bound(monkeypatch):
+    """The arguments of every `PatchPrior.bind`."""
+    seen, bind = [], PatchPrior.bind
+
+    def watched(self, voxel_size, **arguments):
+        seen.append({"voxel_size": voxel_size, **arguments})
+        return bind(self, voxel_size, **arguments)
+
+    monkeypatch.setattr(PatchPrior, "bind", watched)
+    return seen
+
+
+@pytest.mark.parametrize("mode", ["restore", "posterior"])
+def test_the_prior_is_conditioned_on_the_images_of_the_scan(small, bound, mode):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20))
     m = simulate(small, A)
-    shown = []
+    prior = PatchPrior(Precond(CONDITIONAL))
+    diffusion(A, m.projections, prior, options=options(mode=mode, num_steps=2, initial="sirt"))
+    condition = bound[-1]["condition"]
+    initial = PatchPrior.to_network(INITIALIZERS["sirt"](A, m.projections, None, 300))
+    torch.testing.assert_close(condition.image, initial)
+    torch.testing.assert_close(
+        condition.least_squares, PatchPrior.to_network(least_squares(A, m.projections))
+    )
+    assert condition.sampling_ratio == pytest.approx(20 / (torch.pi / 2 * 48))
+    assert 0.01 <= condition.error <= 0.4
 
-    class Watched(PatchPrior):
-        def __call__(self, x, sigma, *, guide, **options):
-            shown.append(guide)
-            return super().__call__(x, sigma, guide=guide, **options)
 
-    prior = Watched(Precond(replace(CONFIG, guided=True)), voxel_size=A.vg.voxel_size)
-    diffusion(A, m.projections, prior, num_steps=2, warm_start="sirt", mirror=mirror)
-    expected = PatchPrior.to_network(least_squares(A, m.projections))
-    assert len(shown) == (4 if mirror else 2)
-    for i, guide in enumerate(shown):
-        torch.testing.assert_close(guide, expected.flip(2) if mirror and i % 2 else expected)
-    few = A.subset(range(GUIDE_VIEWS - 1))
-    diffusion(few, m.subset(range(GUIDE_VIEWS - 1)).projections, prior, num_steps=1, warm_start="sirt")
-    assert shown[-1] is None
-    # what it says fits the scan better than nothing, and worse than an estimate that knows what volumes look like
-    misfit = (A(least_squares(A, m.projections)) - m.projections).norm() / m.projections.norm()
-    assert 0 < float(misfit) < 0.2
+def test_without_a_condition_the_prior_sees_nothing_of_the_scan(small, bound):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+    diffusion(A, A(small.data), PatchPrior(Precond(CONDITIONAL)), options=unconditional(num_steps=2))
+    assert len(bound) == 1  # one grid
+    assert bound[0]["condition"] is None
+    assert bound[0]["mask"] is None
+
+
+@pytest.mark.parametrize(
+    ("views", "angle_range", "grids"), [(20, torch.pi, 1), (8, torch.pi, 2), (20, 1.5, 2)]
+)
+def test_few_views_and_missing_angles_begin_at_half_the_resolution(
+    small, gaussian, views, angle_range, grids
+):
+    A = Projector(
+        small.geometry, ParallelBeam.circular(small.geometry, num_views=views, angle_range=angle_range)
+    )
+    found = diffusion(A, A(small.data), gaussian, options=options(num_steps=1), initial_iterations=3)
+    plan, shapes = found.plan, []
+    while plan is not None:
+        shapes.append(plan.grid)
+        plan = plan.coarse
+    assert len(shapes) == grids
+    assert shapes[0] == small.shape
+    assert all(fine[2] == 2 * coarse[2] for fine, coarse in itertools.pairwise(shapes))
+
+
+def test_the_result_records_what_the_plan_resolved_to(small):
+    prior = PatchPrior(Precond(CONDITIONAL), trained=TrainedRanges(voxel_xy=(1.5, 4.0), voxel_z=(1.0, 4.0)))
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20))
+    m = simulate(small, A)
+    result = reconstruct("diffusion", A, m, prior=prior, mode="posterior", num_steps=3, initial="sirt")
+    plan = result.plan
+    assert plan.grid == small.shape
+    assert plan.voxel_size == (2.0, 1.5, 1.5)  # the voxels of 1 mm in plane were clamped
+    assert len(plan.remarks) == 2
+    assert len(plan.sigmas) == 4
+    assert plan.sigmas[-1] == 0
+    assert plan.eta == 1
+    assert plan.expected_error > 0
+    assert plan.to_json()["mode"] == "posterior"
+    assert reconstruct("sirt", A, m, num_iterations=1).plan is None
+
+
+def test_a_mode_that_the_prior_was_not_trained_for_is_refused(small):
+    prior = PatchPrior(Precond(CONFIG), trained=TrainedRanges(modes=("restore",)), info={"name": "mine"})
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20))
+    for values in ({"mode": "posterior"}, {"mode": "posterior", "condition": "none"}):
+        with pytest.raises(ValueError, match="mine was trained for restore"):
+            reconstruct("diffusion", A, simulate(small, A), prior=prior, **values)
+
+
+def test_restoring_without_a_condition_is_refused():
+    with pytest.raises(ValueError, match="nothing to restore"):
+        options(mode="restore", condition="none")
+
+
+def test_parameters_of_earlier_versions_are_migrated():
+    stored = {"num_steps": 3, "warm_start": "fbp", "trust": 2.0, "churn": 0.5, "mirror": True}
+    assert migrated("diffusion", stored) == {
+        "num_steps": 3, "initial": "fbp", "data_weight": 2.0, "eta": 0.5,
+    }  # fmt: skip
+    assert options(**migrated("diffusion", {"warm_start": "noise"})).condition == "none"
+    assert migrated("diffusion", {"num_steps": 3}) == {"num_steps": 3}
+    assert migrated("tv", {"trust": 1}) == {"trust": 1}
 
 
 def test_samples_differ_where_the_data_say_nothing(gaussian):
@@ -225,8 +346,9 @@ def test_samples_differ_where_the_data_say_nothing(gaussian):
     volume = Volume(torch.full(vg.shape, 0.5 * MU_WATER), vg)
     A = Projector(vg, ParallelBeam.circular(vg, num_views=1))
     result = reconstruct(
-        "diffusion", A, simulate(volume, A), prior=gaussian, num_steps=12, num_samples=4, warm_start="noise"
-    )
+        "diffusion", A, simulate(volume, A), prior=gaussian, mode="posterior", condition="none", num_steps=12,
+        num_samples=4,
+    )  # fmt: skip
     assert result.std is not None
     assert float(result.std.data.mean()) > 0.2 * 0.5 * MU_WATER
 
@@ -237,21 +359,8 @@ def test_a_prior_is_asked_for(small):
         reconstruct("diffusion", A, simulate(small, A))
 
 
-def test_the_error_that_is_expected_of_a_start_grows_with_what_is_missing(small):
-    def of(photon_count=None, **scan):
-        A = Projector(small.geometry, ParallelBeam.circular(small.geometry, **scan))
-        m = simulate(small, A, photon_count=photon_count)
-        return expected_error(A, m.projections, m.weights)
-
-    few, many = of(num_views=4), of(num_views=20)
-    assert few > many > 0
-    assert of(num_views=20, angle_range=1.5) > many
-    assert of(1e2, num_views=20) > of(1e4, num_views=20) > many
-    assert of(10.0, num_views=1) <= 0.5  # a guess, but no absurd one
-
-
-def test_what_is_made_of_even_regions_is_left_to_total_variation_more(small, gaussian):
-    """The level that sampling begins at, of one object with and without texture in it, all else alike."""
+def test_piecewise_constant_objects_are_left_to_total_variation(small, gaussian):
+    """The first noise level for one object with and without texture."""
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=24))
     texture = 0.02 * MU_WATER * torch.randn(small.shape, generator=torch.Generator().manual_seed(3))
     rough = replace(small, data=(small.data + texture * (small.data > 0)).clamp(min=0))
@@ -261,54 +370,44 @@ def test_what_is_made_of_even_regions_is_left_to_total_variation_more(small, gau
         reconstruct("diffusion", A, simulate(volume, A), prior=gaussian, callback=steps.append, **options)
         return max(step.sigma for step in steps if step.stage != "start")
 
-    assert first_sigma(small) == pytest.approx(NARROWER * first_sigma(rough), rel=1e-3)
-    assert first_sigma(small, sigma_max=0.3) == pytest.approx(0.3)  # what is asked for is taken
+    assert first_sigma(small) == pytest.approx(FLAT_SHARE * first_sigma(rough), rel=1e-3)
+    assert first_sigma(small, sigma_max=0.3) == pytest.approx(0.3)  # as given
 
 
-def test_the_even_share_is_that_of_the_object_and_not_of_the_air(small):
+def test_the_flat_fraction_is_that_of_the_object_and_not_of_the_air(small):
     x, size = PatchPrior.to_network(small.data), small.geometry.voxel_size
-    assert EVEN < even_share(x, size) < 1  # all but its edges
+    assert FLAT_FRACTION < flat_fraction(x, size) < 1  # all but its edges
     lone = torch.zeros(4, 9, 9)
-    assert even_share(lone, size) == 0  # air alone is nothing
+    assert flat_fraction(lone, size) == 0
     lone[:, 4, 4] = 1.0
-    assert even_share(lone, size) == 0
-    assert even_share(x + 0.001 * torch.rand(x.shape), size) < even_share(x, size)
+    assert flat_fraction(lone, size) == 0
+    assert flat_fraction(x + 0.001 * torch.rand(x.shape), size) < flat_fraction(x, size)
 
 
-@pytest.mark.parametrize(("per_mm", "even"), [(0.1e-3, True), (0.15e-3, False)])
+@pytest.mark.parametrize(("per_mm", "flat"), [(0.1e-3, True), (0.15e-3, False)])
 @pytest.mark.parametrize("size", [(2.0, 1.0, 1.0), (1.0, 0.5, 0.5), (5.0, 3.0, 3.0)])
-def test_what_counts_as_even_is_the_same_on_every_grid(size, per_mm, even):
+def test_a_flat_slope_is_the_same_on_every_grid(size, per_mm, flat):
     slope = (0.5 + per_mm * size[2] * torch.arange(12.0)).expand(4, 9, 12)
-    assert even_share(slope, size) == pytest.approx(1.0 if even else 1 / 12)  # the last column has no next
+    assert flat_fraction(slope, size) == pytest.approx(1.0 if flat else 1 / 12)  # the last column has no next
 
 
 def test_coarse_to_fine_reconstructs_on_the_whole_grid(small, gaussian):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=16))
     measurement = simulate(small, A)
-    told = []
-    options = {"num_steps": 3, "sigma_max": 0.05}
-    # a third of the start's iterations are made on the fine grid, so both make as many there
-    coarse, _ = diffusion(
-        A, measurement.projections, gaussian.at(A.vg.voxel_size), stages=2, start_iterations=90,
-        callback=told.append, **options,
-    )  # fmt: skip
-    alone, _ = diffusion(
-        A, measurement.projections, gaussian.at(A.vg.voxel_size), stages=1, start_iterations=30, **options
-    )
-    assert {tuple(step.x.shape) for step in told} == {small.shape}
-    error = [float((x - small.data).norm() / small.data.norm()) for x in (coarse, alone)]
-    assert (
-        error[0] < 1.3 * error[1]
-    )  # a third of the iterations on the fine grid, begun from the coarse result
+    shown, few = [], options(num_steps=3, sigma_max=0.05)
+    y = measurement.projections
+    coarse = diffusion(A, y, gaussian, options=few, stages=2, initial_iterations=30, callback=shown.append)
+    alone = diffusion(A, y, gaussian, options=few, stages=1, initial_iterations=30)
+    assert {tuple(step.x.shape) for step in shown} == {small.shape}
+    errors = [float((found.x - small.data).norm() / small.data.norm()) for found in (coarse, alone)]
+    assert errors[0] < 1.1 * errors[1]
 
     def stop(step):
         raise StopIteration
 
-    x, std = diffusion(
-        A, measurement.projections, gaussian.at(A.vg.voxel_size), stages=2, callback=stop, **options
-    )
-    assert x.shape == small.shape
-    assert std is None
+    stopped = diffusion(A, y, gaussian, options=few, stages=2, callback=stop)
+    assert stopped.x.shape == small.shape
+    assert stopped.std is None
 
 
 def test_coarser_grids_cover_the_same_box():
@@ -323,36 +422,13 @@ def test_coarser_grids_cover_the_same_box():
     assert float(finer.mean()) == pytest.approx(0.5, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n, start in STARTS.items() if start is not None])
-def test_every_start_is_nearer_to_the_object_than_nothing(small, name):
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_every_initial_reconstruction_is_nearer_to_the_object_than_nothing(small, name):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=24))
     y = simulate(small, A).projections
-    x = STARTS[name](A, y, None, 50)
+    x = INITIALIZERS[name](A, y, None, 50)
     assert float((x - small.data).norm()) < 0.6 * float(small.data.norm())
     assert float(x.min()) >= 0
-
-
-def test_mirrored_passes_take_away_what_favours_a_side(scan, gaussian):
-    """A prior that adds a slope from left to right: averaged with the mirrored pass, the slope is gone."""
-    A, _, y, _ = scan
-
-    class Slanted:
-        def __init__(self, slope):
-            self.slope = slope
-
-        def __getattr__(self, name):
-            return getattr(gaussian, name)
-
-        def __call__(self, x, sigma, **options):
-            return x + self.slope * torch.linspace(-1, 1, x.shape[2])
-
-    upright, slanted = (
-        diffusion(A, y, Slanted(slope), num_steps=2, start_iterations=5, mirror=True)[0]
-        for slope in (0.0, 0.5)
-    )
-    torch.testing.assert_close(slanted, upright, atol=1e-6, rtol=1e-4)
-    alone, _ = diffusion(A, y, Slanted(0.5), num_steps=2, start_iterations=5, mirror=False)
-    assert float((alone - upright).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 12, 2), (2, 9, 33)])
@@ -360,6 +436,6 @@ def test_thin_volumes_are_reconstructed_too(shape, gaussian):
     vg = VolumeGeometry(shape, (4.0, 4.0, 4.0))
     A = Projector(vg, ParallelBeam.circular(vg, num_views=6))
     x = torch.full(shape, MU_WATER)
-    out, _ = diffusion(A, A(x), gaussian, num_steps=2, start_iterations=10)
+    out = diffusion(A, A(x), gaussian, options=options(num_steps=2), initial_iterations=10).x
     assert out.shape == shape
     assert float((out - x).norm() / x.norm()) < 0.5

@@ -19,6 +19,7 @@ LEVELS = [
     {"core.reconstruct"},
     {"core.show"},
     {"core.runs"},
+    {"core.training"},
     {"core.arguments", "core.flags"},
     {"core.commands", "pages.ui"},
     {"core.cli"},

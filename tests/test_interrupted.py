@@ -22,9 +22,9 @@ RUNS = {
     "sirt": RunConfig(SCAN, "sirt", {"num_iterations": 500}),
     "cgls": RunConfig(SCAN, "cgls", {"num_iterations": 200}),
     "tv": RunConfig(SCAN, "tv", {"num_iterations": 300}),
-    "diffusion": RunConfig(SCAN, "diffusion", {"num_steps": 3, "warm_start": "cgls", "seed": 2}),
+    "diffusion": RunConfig(SCAN, "diffusion", {"num_steps": 3, "initial": "cgls", "seed": 2}),
     # of one step is the start, so that it is killed during the passes
-    "passes": RunConfig(SCAN, "diffusion", {"num_steps": 6, "warm_start": "fbp", "seed": 3}),
+    "passes": RunConfig(SCAN, "diffusion", {"num_steps": 6, "initial": "fbp", "seed": 3}),
 }
 
 SERVER = """

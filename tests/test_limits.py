@@ -13,7 +13,7 @@ from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import JobQueue, wait
 from core.runs.limits import limit
 from core.runs.needs import need, refusal
-from core.runs.prior import DrawConfig
+from core.runs.prior import GenerateConfig
 from core.runs.store import RunStore
 from core.scan.library import load_volume
 from core.scan.phantom import PHANTOMS
@@ -90,7 +90,7 @@ def test_a_run_ends_with_what_it_has_when_its_time_is_up(store, monkeypatch):
 def test_a_run_whose_time_is_up_before_there_is_a_volume_says_so(store, monkeypatch):
     """Half a pass from noise is none."""
     monkeypatch.setenv("TOMOPATCH_RUN_MINUTES", "0.00001")
-    run_id = store.create(DrawConfig((16, 32, 32), (6.0, 8.0, 8.0), num_steps=4))
+    run_id = store.create(GenerateConfig((16, 32, 32), (6.0, 8.0, 8.0), num_steps=4))
     carry_out(store, run_id, lambda **event: None, lambda: None)
     run = store.run(run_id)
     assert run.status == "failed"
@@ -112,7 +112,7 @@ def test_what_does_not_fit_is_refused_with_what_would(store, queue, monkeypatch)
     assert refusal(fitting, store) == ""
     assert max(z / 256, y / 512, x / 512) > 0.5  # and not needlessly small
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.1")
-    assert "smaller grid" in refusal(DrawConfig((64, 128, 128)), store)
+    assert "smaller grid" in refusal(GenerateConfig((64, 128, 128)), store)
 
 
 def test_the_need_of_a_stored_volume_is_known_from_its_grid(store):

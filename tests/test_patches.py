@@ -4,17 +4,16 @@ import pytest
 import torch
 
 from core.prior.denoiser import Context, network_inputs
-from core.prior.network import CONTEXTS
 from core.prior.patches import (
     PatchGrid,
     context_noise_factor,
     coordinates,
     cut,
     global_context,
+    neighbourhood,
     paste,
     reduced,
     reflect_index,
-    surround,
 )
 from tests.conftest import TINY
 
@@ -44,7 +43,7 @@ def test_every_voxel_belongs_to_exactly_one_tile(shape, tile, generator):
     assert torch.equal(count, torch.ones_like(count))
 
 
-def test_offsets_are_fresh_and_cover_all_places_on_the_grid_of_the_surroundings(generator):
+def test_offsets_are_fresh_and_cover_all_places_on_the_grid_of_the_neighbourhoods(generator):
     offsets = {PatchGrid.random((16, 32, 16), (16, 16, 16), generator=generator).offset for _ in range(600)}
     assert offsets == {(z, y, x) for z in (0, 4, 8, 12) for y in (0, 4, 8, 12) for x in (0, 4, 8, 12)}
     offsets = {PatchGrid.random((9, 16, 16), SLICE, generator=generator).offset for _ in range(200)}
@@ -71,7 +70,7 @@ def test_reflection_repeats_edges_and_never_leaves_the_volume():
 def test_an_echo_of_the_coordinates_reproduces_them_through_the_tiler(shape, tile, generator):
     """A probe network that returns a coordinate channel must give back where each voxel is."""
     grid = PatchGrid.random(shape, tile, generator=generator)
-    config = TINY if tile == CUBE else replace(TINY, patch_size=16, flat=True, surrounds=0)
+    config = TINY if tile == CUBE else replace(TINY, patch_size=16, two_d=True, neighbourhoods=0)
     context = Context.of(torch.rand(grid.padded_shape, generator=generator), config)
     for axis in range(3):
         padded = torch.empty(grid.padded_shape)
@@ -85,12 +84,12 @@ def test_an_echo_of_the_coordinates_reproduces_them_through_the_tiler(shape, til
 
 @pytest.mark.parametrize("factor", [2, 4])
 @pytest.mark.parametrize("start", [(20, 4, 8), (60, 28, 0)])
-def test_surroundings_lie_about_the_tile_and_show_more_of_it_coarser(factor, start):
+def test_neighbourhoods_lie_about_the_tile_and_show_more_of_it_coarser(factor, start):
     n = 16
     z = torch.arange(8.0 * n).view(-1, 1, 1)
     ramp = (z - start[0] - (n - 1) / 2).expand(8 * n, 2 * n, 2 * n)  # 0 in the middle of the tile
     cube = (n, n, n)
-    tile, around = cut(ramp, [start], cube)[0], surround(reduced(ramp, factor), [start], cube, factor)[0]
+    tile, around = cut(ramp, [start], cube)[0], neighbourhood(reduced(ramp, factor), [start], cube, factor)[0]
     assert around.shape == tile.shape
     middle = around[n // 2 - 2 : n // 2 + 2, 0, 0]  # far from where the torus wraps
     assert float(middle.mean()) == pytest.approx(float(tile.mean()), abs=1e-4)  # the same centre
@@ -104,14 +103,12 @@ def test_global_context_is_the_average_of_the_whole(generator):
     torch.testing.assert_close(context[0, 0, 0], x[:2, :3, :4].mean())
 
 
-@pytest.mark.parametrize("by", CONTEXTS)
-def test_context_lowers_white_noise_as_foretold(by, generator):
-    """Area averages lower it by the square root of the voxels in a cell, trilinear samples by much less."""
-    shape, tile = (64, 96, 80), (16, 16, 16)  # 80: samples lie at changing places between voxels
-    factor = context_noise_factor(shape, tile, by)
-    found = global_context(torch.randn(shape, generator=generator), tile, by).std()
-    assert float(found) == pytest.approx(factor, rel=0.06)  # of 4096 samples: 1.1 %, some are correlated
-    assert context_noise_factor(shape, tile, "area") < 0.5 * context_noise_factor(shape, tile, "trilinear")
+def test_context_lowers_white_noise_by_the_root_of_the_voxels_in_a_cell(generator):
+    shape, tile = (64, 96, 80), (16, 16, 16)
+    factor = context_noise_factor(shape, tile)
+    assert factor == pytest.approx((4 * 6 * 5) ** -0.5)
+    found = global_context(torch.randn(shape, generator=generator), tile).std()
+    assert float(found) == pytest.approx(factor, rel=0.06)  # of 4096 averages: 1.1 % by chance
 
 
 def test_tiles_of_air_can_be_left_out():

@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from core import load_prior, quality, reconstruct
-from core.prior.drawing import draw
-from core.prior.files import COARSE
-from core.prior.volumes import add_noise, denoise
+from core.prior.files import GENERATOR
+from core.prior.generation import generate
+from core.prior.noise import add_noise, denoise
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.history import Point, read_history, read_trace
 from core.runs.jobs import JobQueue, Progress, wait
 from core.runs.live import Live
 from core.runs.prepare import prepare, reference_volume
-from core.runs.prior import INPUTS, DenoiseConfig, DrawConfig, read_config
+from core.runs.prior import INPUTS, DenoiseConfig, GenerateConfig, read_config
 from core.runs.store import RunStore
 from core.runs.work import work
 from core.volume import VolumeGeometry
 
-DRAW = DrawConfig((16, 32, 32), (6.0, 8.0, 8.0), num_steps=3)
+GENERATED = GenerateConfig((16, 40, 40), (6.0, 8.0, 8.0), num_steps=3)
 NOISY = DenoiseConfig("phantom:spheres", (16, 32, 32), sigma=0.3, seed=1)
 SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, photons=1e5, same_grid=True)
 
@@ -34,7 +34,7 @@ def queue(tmp_path_factory):
     queue.close()
 
 
-@pytest.mark.parametrize("config", [DRAW, NOISY, RunConfig(SCAN, "sirt")], ids=lambda c: c.method)
+@pytest.mark.parametrize("config", [GENERATED, NOISY, RunConfig(SCAN, "sirt")], ids=lambda c: c.method)
 def test_every_kind_of_run_survives_json(config):
     again = read_config(json.loads(json.dumps(config.to_json())))
     assert again == config
@@ -43,11 +43,11 @@ def test_every_kind_of_run_survives_json(config):
 
 def test_runs_are_told_apart_by_every_setting():
     others = [
-        DrawConfig(DRAW.grid, DRAW.voxel_size, 3, seed=1),
-        DrawConfig(DRAW.grid, (6.0, 8.0, 7.0), 3),
+        GenerateConfig(GENERATED.grid, GENERATED.voxel_size, 3, seed=1),
+        GenerateConfig(GENERATED.grid, (6.0, 8.0, 7.0), 3),
         DenoiseConfig(NOISY.source, NOISY.grid, 0.3, 1, ("context",)),
         DenoiseConfig(NOISY.source, NOISY.grid, 0.2, 1),
-        DRAW,
+        GENERATED,
         NOISY,
     ]
     assert len({c.digest() for c in others}) == len(others)
@@ -57,12 +57,12 @@ def test_runs_are_told_apart_by_every_setting():
     "stored",
     [
         {"kind": "paint"},
-        {"kind": "draw", "steps": 3},
-        {"kind": "draw", "grid": [4096, 4096, 4096]},
-        {"kind": "draw", "grid": [8, 8]},
-        {"kind": "draw", "num_steps": 0},
-        {"kind": "draw", "voxel_size": [0, 1, 1]},
-        {"kind": "draw", "seed": -1},
+        {"kind": "generate", "steps": 3},
+        {"kind": "generate", "grid": [4096, 4096, 4096]},
+        {"kind": "generate", "grid": [8, 8]},
+        {"kind": "generate", "num_steps": 0},
+        {"kind": "generate", "voxel_size": [0, 1, 1]},
+        {"kind": "generate", "seed": -1},
         {"kind": "denoise", "source": 3},
         {"kind": "denoise", "source": "phantom:thorax", "sigma": 0},
         {"kind": "denoise", "source": "phantom:thorax", "sigma": math.nan},
@@ -74,30 +74,37 @@ def test_absurd_runs_are_refused(stored):
         read_config(stored)
 
 
-def test_a_queued_drawing_is_what_a_direct_one_gives(queue):
-    run_id = queue.submit(DRAW)
+def test_runs_of_earlier_versions_are_read():
+    stored = GENERATED.to_json() | {"kind": "draw"}
+    assert read_config(stored) == GENERATED
+    without = read_config({"kind": "denoise", "source": "phantom:thorax", "without": ["surround"]})
+    assert without.without == ("neighbourhoods",)
+
+
+def test_a_queued_generation_is_what_a_direct_one_gives(queue):
+    run_id = queue.submit(GENERATED)
     progress = wait(queue, run_id, timeout=180)
     assert progress.status == "done"
     assert progress.i == progress.total == 3
     assert all(p.sigma for p in progress.points)
-    geometry = VolumeGeometry(DRAW.grid, DRAW.voxel_size)
-    direct = draw(load_prior(), geometry, coarse=load_prior(COARSE), num_steps=3, seed=0)
+    geometry = VolumeGeometry(GENERATED.grid, GENERATED.voxel_size)
+    direct = generate(load_prior(GENERATOR), geometry, num_steps=3, seed=0)
     stored = queue.store.result(run_id)
     torch.testing.assert_close(stored.volume.data, direct.data)
     assert stored.volume.geometry == direct.geometry
     assert queue.store.run(run_id).metrics is None  # there is no truth to compare with
-    assert queue.submit(DRAW) == run_id
+    assert queue.submit(GENERATED) == run_id
     assert run_id not in [run.id for run in queue.store.runs()]  # no reconstruction
 
 
-def test_a_drawing_can_be_replayed(queue):
-    run_id = queue.submit(DRAW)
+def test_a_generation_can_be_replayed(queue):
+    run_id = queue.submit(GENERATED)
     wait(queue, run_id, timeout=180)
     frames = read_history(queue.store.run_folder(run_id))
     assert [f.point.i for f in frames] == [1, 2, 3]
     for frame in frames:
         assert set(frame.volumes) == {"noisy", "x"}
-        assert frame.volumes["x"].shape == DRAW.grid
+        assert frame.volumes["x"].shape == GENERATED.grid
     first, second, finer = (float(f.volumes["noisy"].std()) for f in frames)
     assert first > second, "the noise falls"
     assert second < finer < first, "on the finer grid there is some again"
@@ -110,7 +117,7 @@ def test_a_queued_pass_denoises_and_is_measured(queue):
     assert wait(queue, run_id, timeout=180).status == "done"
     clean = reference_volume(NOISY.scan)
     noisy = add_noise(clean, NOISY.sigma, seed=NOISY.seed)
-    direct = denoise(load_prior(), noisy, NOISY.sigma, seed=NOISY.seed)
+    direct = denoise(load_prior(GENERATOR), noisy, NOISY.sigma, seed=NOISY.seed)
     torch.testing.assert_close(queue.store.result(run_id).volume.data, direct.data)
     metrics = queue.store.run(run_id).metrics
     assert metrics == quality(clean, direct)
@@ -118,7 +125,7 @@ def test_a_queued_pass_denoises_and_is_measured(queue):
 
 
 def test_a_run_takes_the_prior_that_it_names(queue):
-    config = RunConfig(SCAN, "diffusion", {"num_steps": 1, "warm_start": "fbp"}, "small")
+    config = RunConfig(SCAN, "diffusion", {"num_steps": 1, "initial": "fbp"}, "small")
     run_id = queue.submit(config)
     assert wait(queue, run_id, timeout=180).status == "done"
     prepared = prepare(SCAN)
@@ -128,7 +135,7 @@ def test_a_run_takes_the_prior_that_it_names(queue):
             prepared.A,
             prepared.measurement,
             num_steps=1,
-            warm_start="fbp",
+            initial="fbp",
             prior=load_prior(name),
         )
         for name in ("small", "base")
@@ -140,7 +147,7 @@ def test_a_run_takes_the_prior_that_it_names(queue):
 
 
 def test_a_prior_that_is_not_there_any_more_is_told_with_those_that_are(queue):
-    run_id = queue.submit(RunConfig(SCAN, "diffusion", {"warm_start": "fbp"}, "gone"))
+    run_id = queue.submit(RunConfig(SCAN, "diffusion", {"initial": "fbp"}, "gone"))
     progress = wait(queue, run_id, timeout=180)
     assert progress.status == "failed"
     assert "there is no prior 'gone'; known are" in progress.message
@@ -161,7 +168,9 @@ def test_switching_an_input_off_changes_the_answer(queue):
 
 
 def test_finishing_a_drawing_keeps_the_estimate_and_cancelling_drops_it(queue):
-    finished, cancelled = (queue.submit(DrawConfig(DRAW.grid, DRAW.voxel_size, 500, seed=s)) for s in (1, 2))
+    finished, cancelled = (
+        queue.submit(GenerateConfig(GENERATED.grid, GENERATED.voxel_size, 500, seed=s)) for s in (1, 2)
+    )
     while queue.progress(finished).i < 2:
         time.sleep(0.02)
     queue.finish(finished)

@@ -8,14 +8,16 @@ import torch
 
 from core import ConeBeam, ParallelBeam, Projector, Volume, VolumeGeometry, reconstruct, simulate
 from core.prior.denoiser import PatchPrior, Precond
-from core.prior.drawing import draw
+from core.prior.generation import generate
 from core.prior.network import NetworkConfig
+from core.reconstruct import tuned
 from core.reconstruct.diffusion import diffusion
 from core.runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 CONFIG = NetworkConfig(
-    patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=()
-)
+    patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=(),
+    conditional=True, least_squares=True,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def small():
 def short_starts(monkeypatch, one_thread):
     """Six iterations make the start, and two of them that on a finer grid."""
     monkeypatch.setattr(
-        sys.modules["core.reconstruct.methods"], "diffusion", partial(diffusion, start_iterations=6)
+        sys.modules["core.reconstruct.methods"], "diffusion", partial(diffusion, initial_iterations=6)
     )
 
 
@@ -87,16 +89,16 @@ def test_iterative_methods_go_on_bit_by_bit(small, tmp_path, method, beam, photo
         ({}, "start", 5),
         ({}, "", 1),
         ({}, "", 3),
-        ({"churn": 0.5}, "", 2),
+        ({"mode": "posterior", "eta": 0.5}, "", 2),
         ({"num_samples": 2}, "", 2),
         ({"num_samples": 2}, "", 4),  # between two samples
         ({"num_samples": 2}, "", 6),
-        ({"warm_start": "sirt", "mirror": False}, "start", 5),
-        ({"warm_start": "noise"}, "", 2),
+        ({"initial": "sirt"}, "start", 5),
+        ({"mode": "posterior", "condition": "none"}, "", 2),
     ],
 )
 def test_diffusion_goes_on_bit_by_bit(small, tiny, tmp_path, options, stage, i):
-    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=16))
     m = simulate(small, A, photon_count=1e4, generator=torch.Generator().manual_seed(1))
     common = {"num_steps": 4, "seed": 3} | options
     whole = reconstruct("diffusion", A, m, prior=tiny, **common)
@@ -113,10 +115,11 @@ def test_diffusion_goes_on_bit_by_bit(small, tiny, tmp_path, options, stage, i):
     assert not torch.equal(other.volume.data, whole.volume.data)
 
 
+@pytest.mark.parametrize("mode", ["restore", "posterior"])
 @pytest.mark.parametrize("number", [2, 8, 11, 13, 15])
-def test_coarse_to_fine_goes_on_at_any_stage(small, tiny, tmp_path, number, monkeypatch):
+def test_coarse_to_fine_goes_on_at_any_stage(small, tiny, tmp_path, number, mode, monkeypatch):
     """On the coarser grid, in its start and in its passes, then in the start and the passes of the finer one."""
-    monkeypatch.setattr(sys.modules["core.reconstruct.diffusion"], "COARSEST", 12)
+    monkeypatch.setattr(tuned, "COARSEST", 12)
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
     m = simulate(small, A)
     steps = []
@@ -126,7 +129,7 @@ def test_coarse_to_fine_goes_on_at_any_stage(small, tiny, tmp_path, number, monk
         if len(steps) == number:
             write_checkpoint(tmp_path, Checkpoint("digest", step.state(), [], 0))
 
-    common = {"num_steps": 4, "seed": 3, "churn": 0.5, "prior": tiny}
+    common = {"num_steps": 4, "seed": 3, "mode": mode, "prior": tiny}
     whole = reconstruct("diffusion", A, m, callback=keep, **common)
     told = []
     again = reconstruct(
@@ -137,11 +140,11 @@ def test_coarse_to_fine_goes_on_at_any_stage(small, tiny, tmp_path, number, monk
     assert torch.equal(again.volume.data, whole.volume.data)
 
 
-def test_a_drawn_volume_goes_on_bit_by_bit(tiny, tmp_path):
+def test_generation_goes_on_bit_by_bit(tiny, tmp_path):
     vg = VolumeGeometry((8, 16, 16), (4.0, 4.0, 4.0))
-    whole = draw(tiny, vg, num_steps=6, seed=2)
-    draw(tiny, vg, num_steps=6, seed=2, callback=kept_at("", 3, tmp_path))
-    again = draw(tiny, vg, num_steps=6, seed=2, resume=read_checkpoint(tmp_path, "digest").state)
+    whole = generate(tiny, vg, num_steps=6, seed=2)
+    generate(tiny, vg, num_steps=6, seed=2, callback=kept_at("", 3, tmp_path))
+    again = generate(tiny, vg, num_steps=6, seed=2, resume=read_checkpoint(tmp_path, "digest").state)
     assert torch.equal(again.data, whole.data)
 
 

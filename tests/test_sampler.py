@@ -49,11 +49,11 @@ def test_second_order_converges_faster(generator):
     assert errors[2, 20] / errors[2, 40] > 3
 
 
-@pytest.mark.parametrize("churn", [0.0, 0.5, 1.0])
-def test_samples_have_the_variance_of_the_data(churn, generator):
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_samples_have_the_variance_of_the_data(eta, generator):
     x = 20.0 * torch.randn(4000, 2, 2, generator=generator)
     sigmas = karras_sigmas(80, 0.01, 20.0)[:-1]
-    out = sample(gaussian, x, sigmas, order=1, churn=churn, generator=generator)
+    out = sample(gaussian, x, sigmas, order=1, eta=eta, generator=generator)
     # 16,000 numbers: 0.6 % by chance; the rest is the first-order step
     assert float(out.std()) == pytest.approx(math.hypot(SPREAD, 0.01), rel=0.06)
 
@@ -79,7 +79,7 @@ def test_same_seed_same_bits_and_the_callback_counts(generator):
             x,
             sigmas,
             order=1,
-            churn=1.0,
+            eta=1.0,
             generator=torch.Generator().manual_seed(s),
             callback=steps.append,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -16,23 +17,35 @@ import torch
 
 from core.prior.denoiser import PatchPrior, Precond
 from core.prior.network import NetworkConfig
+from core.prior.ranges import TrainedRanges
 
-FORMAT = "tomopatch-prior-2"
+FORMAT = "tomopatch-prior-3"
+FORMAT_2 = "tomopatch-prior-2"
 PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained"
 DEFAULT = "base"
-"""The prior that is taken if none is named: the best one, quick enough on a laptop."""
-COARSE = "coarse"
-"""The prior that drawing from noise begins with, on grids of which a tile holds all."""
+"""The prior that is used if none is named."""
+GENERATOR = "small"
+"""The prior that generates volumes and denoises on the page Prior: it is trained with and without conditions."""
 NAME = re.compile(r"\w[\w-]{0,59}")
-"""What a prior in `pretrained/` may be called: no path, for names come from addresses and files of others, too."""
+"""Valid names of priors in `pretrained/`. A name is never a path: it may come from a link or a file of somebody else."""
 
 
 def save_prior(
-    path: str | Path, model: Precond, *, info: dict | None = None, dtype: torch.dtype = torch.float32
+    path: str | Path,
+    model: Precond,
+    *,
+    trained: TrainedRanges | None = None,
+    info: dict | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write weights as safetensors, with the config and `info` in the metadata; beside, then renamed."""
+    """Write weights as safetensors, with config, trained ranges and `info` in the metadata; beside, then renamed."""
     path = Path(path)
-    metadata = {"format": FORMAT, "config": json.dumps(asdict(model.config)), "info": json.dumps(info or {})}
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(asdict(model.config)),
+        "trained": json.dumps((trained or TrainedRanges()).to_json()),
+        "info": json.dumps(info or {}),
+    }
     weights = {
         name: w.detach().to("cpu", dtype).contiguous() for name, w in model.network.state_dict().items()
     }
@@ -42,9 +55,43 @@ def save_prior(
 
 
 def priors() -> list[str]:
-    """The names of the priors that reconstruct, the usual one first: all files in `pretrained/`, people's own among them."""
-    names = {path.stem for path in PRETRAINED.glob("*.safetensors") if NAME.fullmatch(path.stem)} - {COARSE}
+    """Names of the priors in `pretrained/`, the default first; users may add their own files."""
+    names = {path.stem for path in PRETRAINED.glob("*.safetensors") if NAME.fullmatch(path.stem)}
     return sorted(names, key=lambda name: (name != DEFAULT, name))
+
+
+def trained_ranges(name_or_path: str | Path) -> TrainedRanges:
+    """What a prior's file says it was trained for, without reading its weights.
+
+    Raises
+    ------
+    ValueError
+        As `load_prior`.
+    """
+    path = prior_path(name_or_path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{path.name} cannot be read as a prior: {error}") from error
+    if metadata.get("format") == FORMAT_2:
+        metadata = _from_format_2(metadata)
+    return _trained(metadata, path.name)
+
+
+def priors_for(mode: str) -> list[str]:
+    """Names of the priors in `pretrained/` that were trained for a mode, the default first; see `core.prior.ranges`."""
+    found = []
+    for name in priors():
+        with contextlib.suppress(ValueError):  # a foreign file among a user's own
+            if mode in trained_ranges(name).modes:
+                found.append(name)
+    return found
+
+
+def default_prior(mode: str) -> str:
+    """Name of the prior that is used for a mode if none is given."""
+    return next(iter(priors_for(mode)), DEFAULT)
 
 
 def prior_path(name_or_path: str | Path) -> Path:
@@ -70,6 +117,8 @@ def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str | 
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
+            if metadata.get("format") == FORMAT_2:
+                metadata = _from_format_2(metadata)
             if metadata.get("format") != FORMAT:
                 raise ValueError(
                     f"{path.name} is a safetensors file but not a TomoPatch prior (its format is "
@@ -101,7 +150,7 @@ def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str | 
     info |= {"name": path.stem, "digest": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return PatchPrior(model.to(device), info=info)
+    return PatchPrior(model.to(device), trained=_trained(metadata, path.name), info=info)
 
 
 def annotate(source: str | Path, path: str | Path, **info: Any) -> None:
@@ -110,6 +159,8 @@ def annotate(source: str | Path, path: str | Path, **info: Any) -> None:
     with safetensors.safe_open(prior_path(source), framework="pt") as file:
         metadata = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata["format"] == FORMAT_2:
+        metadata = _from_format_2(metadata)
     metadata["info"] = json.dumps(json.loads(metadata.get("info", "{}")) | info)
     path = Path(path)
     beside = path.with_name(path.name + ".part")
@@ -124,7 +175,7 @@ def _config(text: str, name: str) -> NetworkConfig:
         raise ValueError(f"{name} was made by another version: its config has {sorted(set(stored) - known)}.")
     try:
         config = NetworkConfig(**stored)
-        taps = 9 if config.flat else 27
+        taps = 9 if config.two_d else 27
         size = sum(c * c * (2 * b + 1) * taps for c, b in zip(config.channels, config.blocks, strict=True))
         plausible = 0 < size < 2e9 and 2 <= config.patch_size <= 512 and 0 < config.embed <= 4096
     except TypeError as error:
@@ -132,3 +183,38 @@ def _config(text: str, name: str) -> NetworkConfig:
     if not (plausible and math.isfinite(config.sigma_data) and config.sigma_data > 0):
         raise ValueError(f"{name}: its config is out of range: {stored}.")
     return config
+
+
+def _trained(metadata: dict[str, str], name: str) -> TrainedRanges:
+    try:
+        return TrainedRanges(**json.loads(metadata["trained"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}: its trained ranges are malformed ({error}).") from error
+
+
+# ---- the format before conditions: the network was trained about the data's mean alone -------------------
+
+RENAMED = {
+    "flat": "two_d",
+    "surrounds": "neighbourhoods",
+    "guided": "least_squares",
+    "use_surround": "use_neighbourhoods",
+    "use_guide": "use_least_squares",
+}
+"""Fields of the network's config in format 2 and their names today."""
+
+
+def _from_format_2(metadata: dict[str, str]) -> dict[str, str]:
+    """The metadata of a format-2 checkpoint in today's format; its weights keep their names.
+
+    Such checkpoints did not record their voxel sizes. The ranges are those that `tomopatch train` had as defaults.
+    """
+    stored = json.loads(metadata["config"])
+    if stored.pop("context_by", "area") != "area":
+        raise ValueError(
+            "the prior was trained on a trilinear global context, which is no longer supported; retrain it."
+        )
+    config = {RENAMED.get(name, name): value for name, value in stored.items()}
+    trained = TrainedRanges(modes=("restore", "unconditional"), voxel_xy=(1.4, 4.5), voxel_z=(1.4, 6.0))
+    converted = {"format": FORMAT, "config": json.dumps(config), "trained": json.dumps(trained.to_json())}
+    return metadata | converted

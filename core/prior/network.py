@@ -1,18 +1,18 @@
-"""The denoising network F: a 3D U-Net on patches that knows where it is and what surrounds it.
+"""The denoising network F: a 3D U-Net on patches that sees its neighbourhood, the whole volume and its position.
 
-Channels of the input, all on the patch's grid (z, y, x): the noisy patch; its surroundings at half the resolution, and
-at a quarter; the guide, where there is one; the whole noisy volume averaged to the patch's grid; three coordinates; the
-patch smoothed by total variation at several strengths. Patch and surroundings lie concentric, the whole volume is the
-global context of Yang et al. 2025 (arXiv 2512.18161), the coordinates are its positions.
+Input channels, all on the patch's grid (z, y, x): the noisy patch and its neighbourhood averaged over 2 and 4 voxels; the
+same of the condition, where the network has one; the least-squares image; the whole noisy volume averaged to the
+patch's grid, and the whole condition; three coordinates; the patch smoothed by total variation at several strengths. The
+whole volume is the global context of Yang et al. 2025 (arXiv 2512.18161), the coordinates are its positions.
 
-The guide is a least-squares reconstruction of the scan, streaks, noise and all: what every ray through a voxel says of
-it, which a start that is regularised has given up in part. (Jin et al. 2017, FBPConvNet, learn from such alone)
+The condition is the best image of the object that is cheap to have: the total-variation reconstruction of a scan, or a
+coarser volume, upsampled. The least-squares image of the scan holds streaks and noise, but also what the
+regularised image has given up. (Jin et al. 2017, FBPConvNet, learn from such an image alone)
 
-Three parts, each for what it is cheap at. The trunk, a U-Net behind a space-to-depth stem that moves 2 x 2 x 2 voxels
-into channels, sees far. It is blind to the difference between a pattern and the same pattern one voxel further, so
-a few thin layers at full resolution, which share their weights over all voxels, make the output from its features.
-And a fresh network begins as the mean of the smoothed patches, not as nothing: it has to learn only what is better
-than total variation.
+The network has three parts. The trunk, a U-Net behind a space-to-depth stem that moves 2 x 2 x 2 voxels into channels, has
+a large receptive field. Space-to-depth makes it blind to shifts by one voxel, so a few thin layers at full resolution,
+which share their weights over all voxels, compute the output from its features. A fresh network returns the mean of
+the smoothed patches, so it has to learn only what is better than total variation.
 """
 
 from __future__ import annotations
@@ -26,46 +26,49 @@ from torch.nn import functional
 
 from core.volume import Shape
 
-CONTEXTS = ("area", "trilinear")
-INPUT_OPTIONS = ("use_context", "use_surround", "use_guide", "use_coordinates", "context_by")
-POINT = (1, 1, 1)  # a kernel
-NUM_CONDITIONS = 5
+ABLATIONS = ("context", "neighbourhoods", "least_squares", "coordinates")
+"""Inputs that can be switched off."""
+
+SWITCHES = tuple(f"use_{name}" for name in ABLATIONS)
+POINT = (1, 1, 1)  # kernel of a pointwise convolution
+NUM_NUMBERS = 5  # log sigma, log sigma of the context, log voxel size (z, y, x)
+NUM_CONDITION_NUMBERS = 3  # whether there is a condition, log of its error, log of the sampling ratio
 NUM_WAVES = 5
-NUM_SPREAD = 8  # channels that the trunk hands to the layers at full resolution
+NUM_FEATURES = 8  # channels that the trunk passes to the layers at full resolution
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What a checkpoint needs to build its network again."""
+    """Everything needed to build the network of a checkpoint."""
 
-    patch_size: int = 32  # edge of a tile in training and in use
-    flat: bool = False  # tiles are single slices, and so are the kernels: a prior of 2D images
+    patch_size: int = 32  # edge of a tile, in training and in use
+    two_d: bool = False  # tiles are single slices and kernels are 2D: a slice prior
     channels: tuple[int, ...] = (32, 64, 128)  # per level of the trunk, at 1/2, 1/4, 1/8 of the resolution
-    blocks: tuple[int, ...] = (1, 2, 2)  # residual blocks per level on the way down; as many on the way up
+    blocks: tuple[int, ...] = (1, 2, 2)  # residual blocks per level on the way down, and again on the way up
     fine_channels: int = 16  # of the layers at full resolution
     fine_blocks: int = 2
-    smoothings: tuple[float, ...] = (0.5, 0.9)  # strengths of total variation, in units of sigma
-    embed: int = 128  # width of the conditioning
+    smoothings: tuple[float, ...] = (0.5, 0.9)  # strengths of total variation, in units of the noise
+    embed: int = 128  # width of the embedding
     sigma_data: float = 0.5  # standard deviation of the data, network units
     mean: float = 0.5  # mean of the data, network units
-    surrounds: int = 1  # surroundings shown: at 1/2, 1/4 of the resolution
-    guided: bool = False  # has a channel for the guide
-    # below: the paper's choices, other values are ablations
+    neighbourhoods: int = 1  # number of neighbourhood scales: at 1/2, 1/4 of the resolution
+    least_squares: bool = False  # has a channel for the least-squares image
+    conditional: bool = False  # has channels for the condition
+    # Inputs that can be switched off: an ablation
     use_context: bool = True
-    use_surround: bool = True
-    use_guide: bool = True
+    use_neighbourhoods: bool = True
+    use_least_squares: bool = True
     use_coordinates: bool = True
-    context_by: str = "area"  # how the whole volume is reduced for the context: "area" or "trilinear"
 
     def __post_init__(self) -> None:
         for name in ("channels", "blocks", "smoothings"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.channels) != len(self.blocks) or not self.channels:
             raise ValueError(f"channels {self.channels} and blocks {self.blocks} must name the same levels.")
-        if self.context_by not in CONTEXTS:
-            raise ValueError(f"context_by must be one of {', '.join(CONTEXTS)}, got {self.context_by!r}.")
-        if self.surrounds not in ((0,) if self.flat else (0, 1, 2)):
-            raise ValueError(f"surrounds must be 0, 1 or 2, and 0 of single slices, got {self.surrounds}.")
+        if self.neighbourhoods not in ((0,) if self.two_d else (0, 1, 2)):
+            raise ValueError(
+                f"neighbourhoods must be 0, 1 or 2, and 0 for a slice prior, got {self.neighbourhoods}."
+            )
         if self.patch_size % 2 ** len(self.channels):
             raise ValueError(
                 f"patch_size must be a multiple of {2 ** len(self.channels)} for {len(self.channels)} levels, "
@@ -74,49 +77,76 @@ class NetworkConfig:
 
     @property
     def tile(self) -> Shape:
-        """A tile's shape (z, y, x) in voxels."""
-        return (1 if self.flat else self.patch_size, self.patch_size, self.patch_size)
+        """Shape (z, y, x) of a tile in voxels."""
+        return (1 if self.two_d else self.patch_size, self.patch_size, self.patch_size)
 
     @property
-    def cell(self) -> Shape:
-        """How many voxels (z, y, x) become one from level to level."""
-        return (1 if self.flat else 2, 2, 2)
+    def downsampling(self) -> Shape:
+        """Downsampling factor (z, y, x) from level to level."""
+        return (1 if self.two_d else 2, 2, 2)
 
     @property
     def factors(self) -> tuple[int, ...]:
-        """By how much each of the surroundings is coarser than the patch."""
-        return tuple(2**k for k in range(1, self.surrounds + 1))
+        """Downsampling factors of the neighbourhoods."""
+        return tuple(2**k for k in range(1, self.neighbourhoods + 1))
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the input channels in their order."""
+        around = [f"neighbourhood {factor}" for factor in self.factors]
+        names = ["patch", *around]
+        if self.conditional:
+            names += ["condition", *(f"condition {name}" for name in around)]
+        if self.least_squares:
+            names += ["least squares"]
+        names += ["context"]
+        if self.conditional:
+            names += ["condition context"]
+        return (*names, "z", "y", "x")
 
     @property
     def num_inputs(self) -> int:
-        """Channels: patch, surroundings, guide, whole volume, three coordinates."""
-        return 1 + self.surrounds + self.guided + 1 + 3
+        return len(self.input_names)
 
-    @property
-    def channel(self) -> dict[str, slice]:
-        """Where the inputs that can be switched off lie among the channels."""
-        around, guided = 1 + self.surrounds, 1 + self.surrounds + self.guided
-        return {
-            "surround": slice(1, around),
-            "guide": slice(around, guided),
-            "context": slice(guided, guided + 1),
-            "coordinates": slice(guided + 1, None),
-        }
+    def channels_of(self, kind: str) -> list[int]:
+        """Indices of the input channels of a kind: a name in ABLATIONS, or condition."""
+        if kind == "coordinates":
+            return [self.num_inputs - 3, self.num_inputs - 2, self.num_inputs - 1]
+        word = {"neighbourhoods": "neighbourhood"}.get(kind, kind.replace("_", " "))
+        return [i for i, name in enumerate(self.input_names) if word in name]
 
 
 PRESETS: dict[str, NetworkConfig] = {
-    "small": NetworkConfig(surrounds=2, guided=True),  # 4.9 M parameters: a laptop's
-    "base": NetworkConfig(  # 27 M parameters: trained on a GPU, used anywhere
-        channels=(64, 128, 256), blocks=(2, 2, 3), fine_channels=32, embed=256, surrounds=2, guided=True
+    # 4.9 M parameters: for CPUs
+    "small": NetworkConfig(neighbourhoods=2, least_squares=True, conditional=True),
+    # 27 M parameters: trained on a GPU, used anywhere
+    "base": NetworkConfig(
+        channels=(64, 128, 256),
+        blocks=(2, 2, 3),
+        fine_channels=32,
+        embed=256,
+        neighbourhoods=2,
+        least_squares=True,
+        conditional=True,
     ),
-    "tiny": NetworkConfig(  # 1.1 M parameters: for experiments, such as what an input is worth
-        channels=(16, 32, 64), blocks=(1, 1, 2), fine_channels=8, fine_blocks=1, embed=64, guided=True
+    # 1.1 M parameters: for experiments, such as ablations
+    "tiny": NetworkConfig(
+        channels=(16, 32, 64),
+        blocks=(1, 1, 2),
+        fine_channels=8,
+        fine_blocks=1,
+        embed=64,
+        least_squares=True,
+        conditional=True,
     ),
-    "slices": NetworkConfig(  # 1.7 M parameters: of single slices, as Chung et al. 2022 (DiffusionMBIR) and 2023 (DDS) take: to compare with
-        patch_size=128, flat=True, channels=(32, 64, 128), blocks=(1, 2, 2), surrounds=0, use_context=False
-    ),
-    "coarse": NetworkConfig(  # 4.4 M parameters: for voxels of more than a centimetre, of which a tile holds a body
-        patch_size=16, channels=(32, 64, 128), blocks=(1, 1, 2), fine_channels=8, fine_blocks=1, smoothings=()
+    # 1.7 M parameters: a slice prior as in DiffusionMBIR (Chung et al. 2022) and DDS (2023), for comparison
+    "slices": NetworkConfig(
+        patch_size=128,
+        two_d=True,
+        channels=(32, 64, 128),
+        blocks=(1, 2, 2),
+        neighbourhoods=0,
+        use_context=False,
     ),
 }
 
@@ -189,19 +219,20 @@ class Block(nn.Module):
 
 
 class PatchUNet(nn.Module):
-    """F(inputs, smooth, conditions): (b, c, z, y, x), (b, n, z, y, x), (b, 5) -> (b, 1, z, y, x).
+    """F(inputs, smooth, numbers): (b, c, z, y, x), (b, n, z, y, x), (b, k) -> (b, 1, z, y, x).
 
-    `smooth` is what F would have to be for D to be the smoothed patches, of which there are n.
+    `smooth` holds, for each of the n smoothing strengths, the F for which D is the smoothed patch.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         width, embed, num_smooth = config.channels, config.embed, len(config.smoothings)
-        kernel, cell = (1 if config.flat else 3, 3, 3), config.cell
-        packed = math.prod(cell)  # voxels that the stem moves into channels
+        kernel, downsampling = (1 if config.two_d else 3, 3, 3), config.downsampling
+        packed = math.prod(downsampling)  # voxels that the stem moves into channels
         self.register_buffer("frequencies", 2.0 ** (torch.arange(NUM_WAVES) - 1) * math.pi, persistent=False)
-        features = NUM_CONDITIONS + 2 * NUM_WAVES + 1  # and a one, instead of a bias
+        numbers = NUM_NUMBERS + NUM_CONDITION_NUMBERS * config.conditional
+        features = numbers + 2 * NUM_WAVES + 1  # and a one, instead of a bias
         self.embed_in, self.embed_out = MPConv(features, embed), MPConv(embed, embed)
         # here and below: and a channel of ones, instead of a bias
         self.stem = MPConv(packed * (config.num_inputs + num_smooth) + 1, width[0], kernel)
@@ -213,11 +244,11 @@ class PatchUNet(nn.Module):
             self.down.append(nn.ModuleList(Block(channels, channels, embed, kernel) for _ in range(blocks)))
             self.up.append(nn.ModuleList(Block(c, channels, embed, kernel) for c in joined))
             if not last:
-                self.shrink.append(MPConv(channels, width[level + 1], cell, stride=cell))
+                self.shrink.append(MPConv(channels, width[level + 1], downsampling, stride=downsampling))
                 self.grow.append(MPConv(width[level + 1], channels, POINT))
 
-        self.spread = MPConv(width[0], packed * NUM_SPREAD, POINT)
-        self.fine_in = MPConv(NUM_SPREAD + 1 + config.guided + num_smooth + 1, config.fine_channels, kernel)
+        self.spread = MPConv(width[0], packed * NUM_FEATURES, POINT)
+        self.fine_in = MPConv(len(_fine_inputs(config)), config.fine_channels, kernel)
         self.fine = nn.ModuleList(
             Block(config.fine_channels, config.fine_channels, embed, kernel)
             for _ in range(config.fine_blocks)
@@ -231,22 +262,23 @@ class PatchUNet(nn.Module):
         with torch.no_grad():
             self.direct_gain.bias.copy_(torch.tensor([0.0] + [1 / max(1, num_smooth)] * num_smooth))
 
-    def condition(self, conditions: Tensor) -> Tensor:
-        """Embedding (b, embed) of (log sigma, log sigma of the context, log voxel sizes)."""
+    def embedding(self, numbers: Tensor) -> Tensor:
+        """Embedding (b, embed) of (log sigma, log sigma of the context, log voxel sizes, numbers of the condition)."""
         assert isinstance(self.frequencies, Tensor)
-        waves = conditions[:, :1] / 4 * self.frequencies
-        ones = torch.ones_like(conditions[:, :1])
-        features = torch.cat([conditions, waves.sin(), waves.cos(), ones], 1)
+        waves = numbers[:, :1] / 4 * self.frequencies
+        ones = torch.ones_like(numbers[:, :1])
+        features = torch.cat([numbers, waves.sin(), waves.cos(), ones], 1)
         return mp_silu(self.embed_out(mp_silu(self.embed_in(features))))
 
-    def forward(self, inputs: Tensor, smooth: Tensor, conditions: Tensor) -> Tensor:
-        embedding = self.condition(conditions)
-        patch, guide = inputs[:, :1], inputs[:, self.config.channel["guide"]]
+    def forward(self, inputs: Tensor, smooth: Tensor, numbers: Tensor) -> Tensor:
+        embedding = self.embedding(numbers)
+        patch = inputs[:, :1]
+        images = inputs[:, [self.config.input_names.index(name) for name in _fine_images(self.config)]]
         ones = torch.ones_like(patch)
         features = depth_to_space(
-            self.spread(mp_silu(self._trunk(inputs, smooth, embedding))), self.config.cell
+            self.spread(mp_silu(self._trunk(inputs, smooth, embedding))), self.config.downsampling
         )
-        x = self.fine_in(channels_last(torch.cat([features, patch, guide, smooth, ones], 1)))
+        x = self.fine_in(channels_last(torch.cat([features, images, smooth, ones], 1)))
         for block in self.fine:
             x = block(x, embedding)
         out = self.head(mp_silu(normalize(x, (1,))), gain=self.head_gain)
@@ -254,8 +286,8 @@ class PatchUNet(nn.Module):
         return out + direct.sum(1, keepdim=True)
 
     def _trunk(self, inputs: Tensor, smooth: Tensor, embedding: Tensor) -> Tensor:
-        """Features (b, c, z/2, y/2, x/2); of single slices (b, c, 1, y/2, x/2)."""
-        packed = space_to_depth(torch.cat([inputs, smooth], 1), self.config.cell)
+        """Features (b, c, z/2, y/2, x/2); of a slice prior (b, c, 1, y/2, x/2)."""
+        packed = space_to_depth(torch.cat([inputs, smooth], 1), self.config.downsampling)
         x = self.stem(torch.cat([packed, torch.ones_like(packed[:, :1])], 1))
         skips = []
         for level, blocks in enumerate(self.down):
@@ -269,43 +301,69 @@ class PatchUNet(nn.Module):
                 x = block(x, embedding)
             if level:
                 x = functional.interpolate(
-                    self.grow[level - 1](x), scale_factor=self.config.cell, mode="nearest"
+                    self.grow[level - 1](x), scale_factor=self.config.downsampling, mode="nearest"
                 )
                 x = torch.cat([x, skips[level - 1]], 1)
         return normalize(x, (1,))
 
 
 def inherit(network: PatchUNet, other: PatchUNet) -> None:
-    """Give a network the weights of another, which may lack its guide or surroundings: those begin with no say, so that
-    both make the same of the same patch. The inputs that are switched off may differ, too."""
+    """Copy the weights of a network that may lack inputs which this one has.
+
+    New inputs are inactive at first, except for those of the condition: they start with the weights of the noisy
+    volume's channels, because both show the same object.
+    """
     own, theirs = network.config, other.config
-    options = {name: getattr(own, name) for name in (*INPUT_OPTIONS, "surrounds", "guided")}
-    if replace(theirs, **options) != own or theirs.surrounds > own.surrounds or theirs.guided > own.guided:
+    optional = ("neighbourhoods", "least_squares", "conditional")
+    options = {name: getattr(own, name) for name in (*SWITCHES, *optional)}
+    if replace(theirs, **options) != own or any(getattr(theirs, n) > getattr(own, n) for n in optional):
         differ = (name for name in asdict(own) if getattr(theirs, name) != getattr(own, name))
-        told = "; ".join(f"{name} is {getattr(theirs, name)}, not {getattr(own, name)}" for name in differ)
+        listed = "; ".join(f"{name} is {getattr(theirs, name)}, not {getattr(own, name)}" for name in differ)
         raise ValueError(
-            f"The prior to start from has another network ({told}). Train the network that it has, or begin without it."
+            f"The prior to start from has another network ({listed}). Choose the network that it has, or train "
+            "without --start."
         )
     weights = dict(other.state_dict())
     for name, inputs in (("stem.weight", _stem_inputs), ("fine_in.weight", _fine_inputs)):
         wide = torch.zeros_like(network.state_dict()[name])
-        wide[:, [inputs(own).index(one) for one in inputs(theirs)]] = weights[name].to(wide)
+        known = inputs(theirs)
+        for channel, key in enumerate(inputs(own)):
+            source = key if key in known else _counterpart(key)
+            if source in known:
+                wide[:, channel] = weights[name][:, known.index(source)].to(wide)
         weights[name] = wide
+    if own.conditional and not theirs.conditional:
+        narrow = weights["embed_in.weight"]
+        wide = torch.zeros_like(network.state_dict()["embed_in.weight"])
+        wide[:, :NUM_NUMBERS] = narrow[:, :NUM_NUMBERS]
+        wide[:, NUM_NUMBERS + NUM_CONDITION_NUMBERS :] = narrow[:, NUM_NUMBERS:]
+        weights["embed_in.weight"] = wide
     network.load_state_dict(weights)
 
 
+def _counterpart(name: str) -> str:
+    """The input of the noisy volume that corresponds to one of the condition."""
+    if name.startswith("condition "):
+        name = name.removeprefix("condition ")
+        return name if not name.startswith("of voxel") else f"patch {name}"
+    return "patch" if name == "condition" else name
+
+
 def _stem_inputs(config: NetworkConfig) -> list[str]:
-    """What the channels of the stem's input are."""
-    around = [f"surroundings at 1/{factor}" for factor in config.factors]
-    seen = ["patch", *around, *["guide"] * config.guided, "whole volume", "z", "y", "x"]
-    seen += [f"smooth {strength}" for strength in config.smoothings]
-    return [f"{one} of voxel {k}" for one in seen for k in range(math.prod(config.cell))] + ["one"]
+    """Names of the channels of the stem's input."""
+    seen = [*config.input_names, *(f"smooth {strength}" for strength in config.smoothings)]
+    return [f"{one} of voxel {k}" for one in seen for k in range(math.prod(config.downsampling))] + ["one"]
+
+
+def _fine_images(config: NetworkConfig) -> list[str]:
+    """Input channels that the layers at full resolution see."""
+    return ["patch", *["condition"] * config.conditional, *["least squares"] * config.least_squares]
 
 
 def _fine_inputs(config: NetworkConfig) -> list[str]:
-    """What the channels of the first layer at full resolution see."""
+    """Names of the channels of the first layer at full resolution."""
     smooth = [f"smooth {strength}" for strength in config.smoothings]
-    return [*map(str, range(NUM_SPREAD)), "patch", *["guide"] * config.guided, *smooth, "one"]
+    return [*map(str, range(NUM_FEATURES)), *_fine_images(config), *smooth, "one"]
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -313,18 +371,18 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last_3d)
 
 
-def space_to_depth(x: Tensor, cell: Shape) -> Tensor:
+def space_to_depth(x: Tensor, factors: Shape) -> Tensor:
     """(b, c, dz z, dy y, dx x) -> (b, c dz dy dx, z, y, x), in channels-last memory; channels in that order."""
     b, c, *sizes = x.shape
-    (nz, dz), (ny, dy), (nx, dx) = ((n // d, d) for n, d in zip(sizes, cell, strict=True))
+    (nz, dz), (ny, dy), (nx, dx) = ((n // d, d) for n, d in zip(sizes, factors, strict=True))
     x = x.reshape(b, c, nz, dz, ny, dy, nx, dx).permute(0, 2, 4, 6, 1, 3, 5, 7)
     return x.reshape(b, nz, ny, nx, dz * dy * dx * c).permute(0, 4, 1, 2, 3)
 
 
-def depth_to_space(x: Tensor, cell: Shape) -> Tensor:
+def depth_to_space(x: Tensor, factors: Shape) -> Tensor:
     """The inverse of `space_to_depth`, also in channels-last memory."""
     b, c, nz, ny, nx = x.shape
-    dz, dy, dx = cell
+    dz, dy, dx = factors
     x = x.permute(0, 2, 3, 4, 1).reshape(b, nz, ny, nx, c // (dz * dy * dx), dz, dy, dx)
     x = x.permute(0, 1, 5, 2, 6, 3, 7, 4)
     return x.reshape(b, nz * dz, ny * dy, nx * dx, c // (dz * dy * dx)).permute(0, 4, 1, 2, 3)

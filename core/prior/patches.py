@@ -1,27 +1,26 @@
 """Cutting a volume into tiles and putting it together again.
 
-The volume is treated as a torus: a pass over it starts at a random offset and tiles that leave at one end come in
-at the other. So a pass needs N/P tiles a side instead of N/P + 1, every voxel belongs to exactly one tile,
-and over the passes no place stays at a seam. The coordinates that go with a tile tell the network where
-it wraps.
+The volume is treated as a torus: a pass starts at a random offset, and tiles that leave at one end re-enter at the
+other. A pass therefore needs N/P tiles a side instead of N/P + 1, every voxel belongs to exactly one tile, and the
+seams move from pass to pass. The coordinates of a tile show the network where it wraps.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from core.progress import Tiles
 from core.volume import Shape, area_average
 
 OFFSET_STEP = 4
-"""Offsets are multiples of it, so that a tile lies exactly on the grids of its surrounds, coarser by two and four; any
-offset will do along an axis on which a tile has a single voxel, which has no surrounds."""
+"""Offsets are multiples of it, so that a tile lies exactly on the grids of its neighbourhoods, coarser by two and four. Along
+an axis on which a tile has a single voxel any offset will do: such tiles have no neighbourhoods."""
 
 Device = torch.device | str
 Starts = Sequence[Shape] | Tensor
@@ -158,7 +157,7 @@ def reflect_index(n: int, n_padded: int) -> Tensor:
     return torch.where(index < n, index, 2 * n - 1 - index)
 
 
-# ---- what a tile is told of the rest ----------------------------------------------------------------
+# ---- what a tile sees of the rest of the volume -------------------------------------------------------
 
 
 def coordinates(shape: Sequence[int], starts: Starts, tile: Sequence[int], device: Device = "cpu") -> Tensor:
@@ -170,33 +169,23 @@ def coordinates(shape: Sequence[int], starts: Starts, tile: Sequence[int], devic
     return torch.stack(torch.broadcast_tensors(*axes), 1)
 
 
-def global_context(padded: Tensor, tile: Shape, by: str = "area") -> Tensor:
-    """The whole volume averaged ("area") or sampled ("trilinear") on the tile's grid (z, y, x)."""
-    if by == "trilinear":
-        return functional.interpolate(padded[None, None], tile, mode="trilinear")[0, 0]
+def global_context(padded: Tensor, tile: Shape) -> Tensor:
+    """The whole volume averaged to the tile's grid (z, y, x)."""
     return area_average(padded, tile)
 
 
-def context_noise_factor(padded_shape: Shape, tile: Shape, by: str = "area") -> float:
-    """By how much `global_context` lowers the standard deviation of white noise: its root mean square."""
-    variance = 1.0
-    for n, size in zip(padded_shape, tile, strict=True):
-        if by == "trilinear":
-            right = (torch.arange(size) + 0.5) * (n / size) % 1 - 0.5  # place between two neighbours' centres
-            right = right % 1
-            variance *= float((right**2 + (1 - right) ** 2).mean())
-        else:
-            variance *= size / n
-    return variance**0.5
+def context_noise_factor(padded_shape: Shape, tile: Shape) -> float:
+    """Factor by which `global_context` lowers the standard deviation of white noise."""
+    return (math.prod(tile) / math.prod(padded_shape)) ** 0.5
 
 
 def reduced(padded: Tensor, factor: int) -> Tensor:
-    """The volume averaged over cubes of `factor` voxels; what `surround` cuts from."""
+    """The volume averaged over cubes of `factor` voxels; `neighbourhood` cuts from it."""
     z, y, x = padded.shape
     return area_average(padded, (z // factor, y // factor, x // factor))
 
 
-def surround(coarse: Tensor, starts: Starts, tile: Sequence[int], factor: int) -> Tensor:
-    """The tiles' neighbourhoods (n, *tile): `factor` times their extent about the same centre, as coarser by it."""
+def neighbourhood(coarse: Tensor, starts: Starts, tile: Sequence[int], factor: int) -> Tensor:
+    """Neighbourhoods (n, *tile) of the tiles: concentric, with `factor` times the extent and voxel size."""
     first, edges = (torch.as_tensor(t, device=coarse.device) for t in (starts, tile))
     return cut(coarse, (first - edges * (factor - 1) // 2) // factor, tile)

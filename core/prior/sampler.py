@@ -1,7 +1,4 @@
-"""Sampling from a denoiser: noise levels, and the solvers that go down them.
-
-Knows nothing of tomography: `correct` is any function that bends the denoised estimate towards something else.
-"""
+"""Sampling from a denoiser: noise levels and solvers. The module knows nothing of tomography."""
 
 from __future__ import annotations
 
@@ -36,19 +33,19 @@ def sample(
     sigmas: list[float],
     *,
     order: int = 2,
-    churn: float = 0.0,
+    eta: float = 0.0,
     correct: Correct | None = None,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     resume: State | None = None,
 ) -> Tensor:
-    """Go from x, which holds noise of level sigmas[0], down to the last level: one pass of the denoiser a step.
+    """Solve from x, which has noise of level sigmas[0], down to the last level. Each step is one pass of the denoiser.
 
     Parameters
     ----------
     denoiser : D(x, sigma)
-        May raise StopIteration within a pass: then the estimate of the pass before it is returned; of the first pass
-        it is passed on, as there is none.
+        May raise StopIteration within a pass. The estimate of the pass before is then returned; in the first pass the
+        exception is passed on.
     x : Tensor (z, y, x)
         Start, network space.
     sigmas : list of float
@@ -56,8 +53,8 @@ def sample(
     order : 1 or 2
         1: Euler, which is DDIM. 2: DPM-Solver++(2M), which also uses the estimate of the step before. (Lu et al.
         2022, alg. 2; in the form of k-diffusion, for sigma with alpha = 1)
-    churn : float, 0 to 1
-        DDIM's eta: 0 is the deterministic flow, 1 the ancestral chain, which draws as much fresh noise as the
+    eta : float, 0 to 1
+        DDIM's stochasticity: 0 is the deterministic flow, 1 the ancestral chain, which draws as much fresh noise as the
         step allows. (Song et al. 2021, eq. 16)
     correct : f(denoised, sigma) -> denoised, or None
         Data consistency, applied to every estimate.
@@ -66,7 +63,7 @@ def sample(
     callback : f(Step) or None
         Gets x, the denoised and the corrected estimate (`Step.x`) of each step.
     resume : State or None
-        Go on after the step that had this `state`; the generator must be as it was then.
+        Continue after the step that had this `state`; the generator must be in its state of that time.
 
     Returns
     -------
@@ -75,8 +72,8 @@ def sample(
     """
     if order not in (1, 2):
         raise ValueError(f"order must be 1 (Euler) or 2 (DPM-Solver++ 2M), got {order}.")
-    if not 0 <= churn <= 1:
-        raise ValueError(f"churn must lie between 0 and 1, got {churn}.")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must lie between 0 and 1, got {eta}.")
     num_steps = len(sigmas) - 1
     done, estimate = 0, x
     before: Tensor | None = None  # the estimate of the step before
@@ -87,7 +84,7 @@ def sample(
     def descend(i: int) -> Tensor:
         """The sample at level i."""
         sigma, sigma_next = sigmas[i - 1], sigmas[i]
-        fresh = churn * sigma_next * math.sqrt(1 - (sigma_next / sigma) ** 2)
+        fresh = eta * sigma_next * math.sqrt(1 - (sigma_next / sigma) ** 2)
         kept = math.sqrt(sigma_next**2 - fresh**2)
         guess = estimate
         if order == 2 and before is not None:

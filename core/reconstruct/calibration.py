@@ -1,9 +1,9 @@
-"""How far a reconstruction is off: the deviation of its samples, made to tell the truth.
+"""The expected error of a reconstruction: the deviation of its samples, calibrated.
 
-Samples of one scan agree with one another also where all of them are wrong, so that their deviation is far smaller than
-the error of their mean. What else foretells the error is known without the truth: it is large at edges, and everywhere
-larger the less the scan has seen. A calibration weighs the three so that errors of scans whose truth is known are as
-likely as can be; the weights ship with the prior's. (After Kendall and Gal 2017, heteroscedastic likelihood.)
+Samples of one scan also agree where all of them are wrong, so their deviation is smaller than the error of their mean. Two
+other quantities predict the error without the truth: it is large at edges, and everywhere larger the less the scan
+measured. A calibration weights the three so that the errors of scans with known truth are most likely; it is stored in the
+prior's checkpoint, one for each mode. (After Kendall and Gal 2017, heteroscedastic likelihood.)
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _LEAST = 1e-3  # deviation: 1 HU
 class Calibration:
     """Variance of the error = spread * s^2 + edges * |grad x|^2 + level * L^2, the last not in air.
 
-    x, s : mean and deviation of the samples; L : root mean square error that is expected of a scan like this; network
-    space, differences per voxel. As it stands, what the samples say is left as it is.
+    x, s : mean and deviation of the samples; L : RMS error expected of the initial reconstruction; network space,
+    differences per voxel. The default keeps the samples' deviation.
     """
 
     spread: float = 1.0
@@ -41,9 +41,9 @@ class Calibration:
             )
 
     @classmethod
-    def of(cls, info: dict[str, Any]) -> Calibration:
-        """That which a prior's checkpoint brings; none changes nothing."""
-        stored = info.get("calibration") or {}
+    def of(cls, info: dict[str, Any], mode: str) -> Calibration:
+        """The calibration of a mode that a prior's checkpoint holds; without one, the samples' deviation is kept."""
+        stored = (info.get("calibrations") or {}).get(mode) or {}
         try:
             return cls(**stored)
         except TypeError as error:
@@ -52,15 +52,14 @@ class Calibration:
             ) from error
 
     def deviation(self, mean: Tensor, std: Tensor, level: float) -> Tensor:
-        """How far each voxel of the mean is expected to be off (z, y, x), network space."""
+        """Expected error of each voxel of the mean (z, y, x), network space."""
         weights = mean.new_tensor([self.spread, self.edges, self.level])
         return torch.einsum("k,kzyx->zyx", weights, _parts(mean, std, level)).sqrt()
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A reconstruction whose truth is known: mean and deviation of its samples, the truth (z, y, x), and the error that
-    was expected of its scan; network space."""
+    """A reconstruction with known truth, network space: mean and deviation of the samples, truth (z, y, x), expected error."""
 
     mean: Tensor
     std: Tensor
@@ -69,8 +68,10 @@ class Known:
 
 
 def fit(cases: Sequence[Known], *, num_steps: int = 400) -> Calibration:
-    """The calibration under which the errors of all voxels that are not air are likeliest, each normal with its own
-    variance; every case counts alike."""
+    """The calibration with the highest likelihood of the errors of all voxels that are not air.
+
+    Each error is normal with its own variance; every case has the same weight.
+    """
     parts, squares = [], []
     for case in cases:
         body = case.mean > AIR
@@ -90,8 +91,8 @@ def fit(cases: Sequence[Known], *, num_steps: int = 400) -> Calibration:
     return Calibration(spread, edges, level)
 
 
-def coverage(cases: Sequence[Known], calibration: Calibration, *, reach: float = 1.0) -> float:
-    """Share of the voxels that are not air whose error is within `reach` deviations; 0.68 for 1, 0.95 for 2, if normal."""
+def interval_coverage(cases: Sequence[Known], calibration: Calibration, *, reach: float = 1.0) -> float:
+    """Share of the voxels that are not air whose error is within `reach` deviations; 0.68 and 0.95 for 1 and 2, if normal."""
     within = []
     for case in cases:
         body = case.mean > AIR
@@ -101,7 +102,7 @@ def coverage(cases: Sequence[Known], calibration: Calibration, *, reach: float =
 
 
 def _parts(mean: Tensor, std: Tensor, level: float) -> Tensor:
-    """What the variance is made of (3, z, y, x)."""
+    """The three terms of the variance (3, z, y, x)."""
     steep = torch.zeros_like(mean)
     for axis, n in enumerate(mean.shape):
         index = torch.arange(n, device=mean.device)

@@ -78,6 +78,14 @@ def coarser(
     return Projector(vg, binned, A.backend), mean(y), None if variances is None else 1 / variances
 
 
+def num_grids(vg: VolumeGeometry) -> int:
+    """Number of grids that `tv_coarse_to_fine` works on."""
+    coarse = halved_grid(vg)
+    if max(coarse.shape[1:]) < LEAST or coarse.shape[1:] == vg.shape[1:]:
+        return 1
+    return 1 + num_grids(coarse)
+
+
 def tv_coarse_to_fine(
     A: Projector,
     y: Tensor,

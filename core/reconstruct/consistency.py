@@ -1,8 +1,10 @@
-"""Data consistency: what bends the prior's estimates towards the measurement."""
+"""Data consistency: pulls the prior's estimates towards the measurement."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,16 +12,32 @@ from torch import Tensor
 from core.prior.denoiser import PatchPrior
 from core.projector import Projector
 from core.reconstruct.iterative import relative_weights
+from core.reconstruct.tuned import CG_TOLERANCE, MAX_CG, MISMATCH, RESTORE_CG
 from core.volume import MU_WATER
 
 
 class DataConsistency:
-    """correct(denoised, sigma) for `sample`: pulls an estimate towards the measurement.
+    """correct(denoised, sigma) for `sample`.
 
-    argmin_x 1/2 |W^(1/2) (A x - y)|^2 / noise^2 + 1/2 |x - denoised|^2 / error(sigma)^2 by conjugate gradients from
-    the denoised estimate. W has mean 1. `noise` is what a ray is off by: photons, and the difference between an
-    object and its voxels, which is the larger part of a clean measurement; the warm start's own misfit holds
-    both. `error` is how far the denoised estimate is expected to be off: about as far as the noise level it was told.
+    argmin_x |A x - y|^2 / variance + |x - denoised|^2 / error(sigma)^2 by conjugate gradients from the denoised estimate.
+    For Gaussian errors of both this is the posterior mean given the denoised estimate and the measurement.
+
+    Parameters
+    ----------
+    y : Tensor (v, angle, u)
+        Line integrals.
+    variance : Tensor (v, angle, u)
+        Of the line integrals. See `photon_and_grid_variance` and `fitted_variance`.
+    error : f(sigma) -> float
+        Expected RMS error of the denoised estimate, network units.
+    max_iterations, tolerance
+        Conjugate gradients end after `max_iterations`, or when the residual of the normal equations has fallen to
+        this share of the first one.
+
+    Attributes
+    ----------
+    residual : float
+        |A x - y| of the last denoised estimate.
     """
 
     def __init__(
@@ -27,32 +45,29 @@ class DataConsistency:
         A: Projector,
         y: Tensor,
         *,
-        warm: Tensor | None = None,
-        weights: Tensor | None = None,
-        trust: float = 1.0,
-        num_iterations: int = 6,
+        variance: Tensor,
+        error: Callable[[float], float],
+        max_iterations: int,
+        tolerance: float = 0.0,
     ) -> None:
-        self.A, self.y, self.num_iterations = A, y, num_iterations
-        self.W = relative_weights(y, weights)
-        x = torch.zeros(A.domain_shape, device=y.device) if warm is None else PatchPrior.from_network(warm)
-        misfit = float((self.W * (A(x) - y).square()).mean())
-        photons = 0.0 if weights is None else 1 / float(weights.mean())
-        self.noise2 = (max(misfit, photons) if warm is not None else max(photons, 1e-4 * misfit)) / trust
+        self.A, self.y, self.error = A, y, error
+        self.max_iterations, self.tolerance = max_iterations, tolerance
+        self.scale = float(variance.mean())
+        self.W = self.scale / variance  # of order 1, so that nothing below overflows
         self.residual = math.nan
 
     def __call__(self, denoised: Tensor, sigma: float) -> Tensor:
         """The corrected estimate, network space."""
         A, W = self.A, self.W
-        error = MU_WATER * sigma / math.sqrt(1 + sigma**2)
-        gamma = self.noise2 / error**2
+        gamma = self.scale / (MU_WATER * self.error(sigma)) ** 2
         x0 = PatchPrior.from_network(denoised)
         misfit = self.y - A(x0)
         self.residual = float(torch.linalg.vector_norm(misfit))
         r = A.T(W * misfit)
         d, rr = r.clone(), float(r.flatten() @ r.flatten())
-        x = torch.zeros_like(x0)
-        for _ in range(self.num_iterations):
-            if rr == 0:
+        x, enough = torch.zeros_like(x0), self.tolerance**2 * rr
+        for _ in range(self.max_iterations):
+            if rr <= enough:
                 break
             q = A.T(W * A(d)) + gamma * d
             step = rr / float(d.flatten() @ q.flatten())
@@ -61,3 +76,59 @@ class DataConsistency:
             rr, before = float(r.flatten() @ r.flatten()), rr
             d = r + d * (rr / before)
         return PatchPrior.to_network(x0 + x)
+
+
+def restoration_consistency(
+    A: Projector, y: Tensor, weights: Tensor | None, x: Tensor, *, data_weight: float = 1.0
+) -> DataConsistency:
+    """Data consistency of the restoration of x [1/mm]: the misfit of x counts as the noise of the rays."""
+    variance = fitted_variance(A, y, weights, x) / data_weight
+    return DataConsistency(A, y, variance=variance, error=_restored_error, max_iterations=RESTORE_CG)
+
+
+def posterior_consistency(
+    A: Projector, y: Tensor, weights: Tensor | None, *, spread: float, data_weight: float = 1.0
+) -> DataConsistency:
+    """Data consistency of posterior sampling: the scan's noise model, solved to a tolerance.
+
+    spread : float
+        RMS error of the condition, or the deviation of the data without one; network units.
+    """
+    variance = photon_and_grid_variance(y, weights, MISMATCH) / data_weight
+    error = partial(_posterior_error, spread=spread)
+    return DataConsistency(
+        A, y, variance=variance, error=error, max_iterations=MAX_CG, tolerance=CG_TOLERANCE
+    )
+
+
+def _restored_error(sigma: float) -> float:
+    """Expected error of a restored estimate: about the noise level, which is set high on purpose."""
+    return sigma / math.sqrt(1 + sigma**2)
+
+
+def _posterior_error(sigma: float, spread: float) -> float:
+    """c_out: the error of the Gaussian model's posterior mean given x and c."""
+    return sigma * spread / math.sqrt(sigma**2 + spread**2)
+
+
+def photon_and_grid_variance(y: Tensor, weights: Tensor | None, mismatch: float) -> Tensor:
+    """Variance of the line integrals (v, angle, u): photon noise, and what a grid cannot represent.
+
+    weights : Tensor or None
+        Inverse variances of the photon noise; None = no noise.
+    mismatch : float
+        Deviation of what voxels and thin rays get wrong of a line integral, over the mean one.
+    """
+    grid = (mismatch * y.abs().mean()).square().clamp(min=1e-12)
+    return grid.expand(y.shape) if weights is None else grid + 1 / weights.clamp(min=1e-12)
+
+
+def fitted_variance(A: Projector, y: Tensor, weights: Tensor | None, x: Tensor) -> Tensor:
+    """Variance of the line integrals (v, angle, u) for which the misfit of a reconstruction x [1/mm] is as expected.
+
+    It holds both photon noise and what the grid cannot represent. Its distribution over the rays is that of the weights.
+    """
+    W = relative_weights(y, weights)
+    misfit = float((W * (A(x) - y).square()).mean())
+    photons = 0.0 if weights is None else 1 / float(weights.mean())
+    return max(misfit, photons, 1e-12) / W

@@ -16,10 +16,10 @@ COPIES = {
     "cgls": (8.0, 3.0),
     "tv": (21.0, 8.0),
     "diffusion": (21.0, 8.0),  # its start
-    "draw": (12.0, 0.0),
+    "generate": (12.0, 0.0),
 }
 """How many volumes and measurements a method holds at its peak, the projector's threads included; as measured."""
-LEAST_MB = {"diffusion": 150.0, "draw": 150.0}
+LEAST_MB = {"diffusion": 150.0, "generate": 150.0}
 """What tiles take in the network, whatever the grid; and, for all others, what a small run takes."""
 SMALL_MB = 4.0
 

@@ -12,16 +12,34 @@ from torch import Tensor
 
 from core.geometry import ConeBeam, Geometry, ParallelBeam
 from core.measurement import Measurement
-from core.prior.denoiser import PatchPrior
 from core.progress import Callback, State, Step, nested, state_of, stops
 from core.projector import Projector
 from core.reconstruct.analytic import fbp, fdk
 from core.reconstruct.coarse import tv_coarse_to_fine
-from core.reconstruct.diffusion import diffusion
+from core.reconstruct.diffusion import Plan, Sampled, check_trained, diffusion
 from core.reconstruct.iterative import cgls, sirt
 from core.reconstruct.memory import PeakMemory
 from core.reconstruct.params import AnalyticParams, CglsParams, DiffusionParams, SirtParams, TvParams, checked
 from core.volume import MU_WATER, Volume
+
+
+@dataclass(frozen=True)
+class Control:
+    """How a run of a method is watched, stopped and resumed.
+
+    Attributes
+    ----------
+    callback : f(Step) or None
+        Called after each iteration; raises StopIteration to stop and keep the iterate.
+    resume : State or None
+        The `state` of an earlier step, to continue from.
+    on_tiles : f(done, total) or None
+        Called after each batch of tiles of the prior; raises StopIteration to stop and keep the last step.
+    """
+
+    callback: Callback | None = None
+    resume: State | None = None
+    on_tiles: Callable[[int, int], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -31,23 +49,20 @@ class Method:
     Attributes
     ----------
     label, summary : str
-        For people.
-    run : f(A, measurement, params, prior, callback, resume) -> x, or (x, std)
-        Adapts the method's function to what `reconstruct` has. A method that cannot go on from a state gives none.
+        Texts for users.
+    run : f(A, measurement, params, prior, control) -> x (z, y, x) or Sampled
+        Adapts the method's function to the arguments of `reconstruct`.
     params : dataclass
         Its parameters; a form and the command's flags are built from the fields.
     unsuited : f(geometry) -> str or None
-        Why it cannot reconstruct from this scan, in a sentence; None = it can.
+        Why the method cannot reconstruct from this scan, in a sentence; None = it can.
     needs_prior : bool
         `run` gets a PatchPrior.
     """
 
     label: str
     summary: str
-    run: Callable[
-        [Projector, Measurement, Any, Any, Callback | None, State | None],
-        Tensor | tuple[Tensor, Tensor | None],
-    ]
+    run: Callable[[Projector, Measurement, Any, Any, Control], Tensor | Sampled]
     params: type
     unsuited: Callable[[Geometry], str | None] = lambda geometry: None
     needs_prior: bool = False
@@ -69,7 +84,9 @@ class Result:
     residuals : tuple of float
         |A(x) - y| / |y| after each iteration, where the method measures it.
     std : Volume or None
-        Standard deviation of each voxel, where the method estimates it.
+        Expected error of each voxel, where the method estimates it.
+    plan : Plan or None
+        What a reconstruction with a prior resolved to: grids, noise levels, conditions, clamped numbers.
     """
 
     volume: Volume
@@ -80,6 +97,7 @@ class Result:
     peak_memory_mb: float
     residuals: tuple[float, ...] = ()
     std: Volume | None = None
+    plan: Plan | None = None
 
     def __repr__(self) -> str:
         residual = f", residual {self.residuals[-1]:.3g}" if self.residuals else ""
@@ -107,87 +125,75 @@ def _low(params: Any) -> float | None:
     return 0.0 if params.nonnegative else None
 
 
-def _run_diffusion(
-    A: Projector,
-    m: Measurement,
-    p: DiffusionParams,
-    prior: PatchPrior,
-    callback: Callback | None,
-    resume: State | None,
-) -> tuple[Tensor, Tensor | None]:
-    return diffusion(
-        A,
-        m.projections,
-        prior,
-        weights=m.weights,
-        num_steps=p.num_steps,
-        sigma_max=p.sigma_max or None,
-        warm_start=p.warm_start,
-        trust=p.trust,
-        churn=p.churn,
-        mirror=p.mirror,
-        num_samples=p.num_samples,
-        generator=torch.Generator().manual_seed(p.seed),
-        callback=callback,
-        resume=resume,
-    )
-
-
 METHODS: dict[str, Method] = {
     "fbp": Method(
         "FBP",
         "Filtered backprojection: the direct formula, instant, made for many views.",
-        lambda A, m, p, prior, callback, resume: fbp(A, m.projections, filter=p.filter, callback=callback),
+        lambda A, m, p, prior, control: fbp(A, m.projections, filter=p.filter, callback=control.callback),
         AnalyticParams,
         _fbp_unsuited,
     ),
     "fdk": Method(
         "FDK",
         "Feldkamp: filtered backprojection for a cone beam on a circle.",
-        lambda A, m, p, prior, callback, resume: fdk(A, m.projections, filter=p.filter, callback=callback),
+        lambda A, m, p, prior, control: fdk(A, m.projections, filter=p.filter, callback=control.callback),
         AnalyticParams,
         _fdk_unsuited,
     ),
     "sirt": Method(
         "SIRT",
         "Corrects the volume again and again until its projections fit; steady and smooth.",
-        lambda A, m, p, prior, callback, resume: sirt(
-            A, m.projections, num_iterations=p.num_iterations, low=_low(p), callback=callback, resume=resume
+        lambda A, m, p, prior, control: sirt(
+            A,
+            m.projections,
+            num_iterations=p.num_iterations,
+            low=_low(p),
+            callback=control.callback,
+            resume=control.resume,
         ),
         SirtParams,
     ),
     "cgls": Method(
         "CGLS",
         "Least squares by conjugate gradients: quick to converge, then fits the noise.",
-        lambda A, m, p, prior, callback, resume: cgls(
+        lambda A, m, p, prior, control: cgls(
             A,
             m.projections,
             num_iterations=p.num_iterations,
             weights=m.weights,
-            callback=callback,
-            resume=resume,
+            callback=control.callback,
+            resume=control.resume,
         ),
         CglsParams,
     ),
     "tv": Method(
         "TV",
-        "Total variation: prefers even regions with sharp edges; removes streaks, flattens texture.",
-        lambda A, m, p, prior, callback, resume: tv_coarse_to_fine(
+        "Total variation: prefers piecewise constant regions with sharp edges; removes streaks, flattens texture.",
+        lambda A, m, p, prior, control: tv_coarse_to_fine(
             A,
             m.projections,
             lam=p.lam * MU_WATER,
             num_iterations=p.num_iterations,
             weights=m.weights,
             low=_low(p),
-            callback=callback,
-            resume=resume,
+            callback=control.callback,
+            resume=control.resume,
         ),
         TvParams,
     ),
     "diffusion": Method(
         "Diffusion",
-        "Samples volumes that look like CT and fit the measurement, with a prior learned on 3D patches.",
-        _run_diffusion,
+        "Volumes that look like CT and fit the measurement, with a prior learned on 3D patches.",
+        lambda A, m, p, prior, control: diffusion(
+            A,
+            m.projections,
+            prior,
+            options=p,
+            weights=m.weights,
+            on_tiles=control.on_tiles,
+            callback=control.callback,
+            resume=control.resume,
+        ),
         DiffusionParams,
         needs_prior=True,
     ),
@@ -225,6 +231,7 @@ def reconstruct(
     prior: Any = None,
     callback: Callback | None = None,
     resume: State | None = None,
+    on_tiles: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Result:
     """Reconstruct a measurement on A's grid. Computed where A computes; the result lies where the measurement does.
@@ -242,7 +249,9 @@ def reconstruct(
         Called after each iteration; raises StopIteration to stop and keep the iterate. None in a notebook shows a
         progress bar.
     resume : State or None
-        The `state` of a step of the same reconstruction: it goes on after that step, and the result is the same.
+        The `state` of a step of the same reconstruction: it continues after that step, to the same result.
+    on_tiles : f(done, total) or None
+        See `Control`.
     **options
         Instead of `params`: its fields by name.
     """
@@ -261,8 +270,8 @@ def reconstruct(
         )
     if chosen.needs_prior and prior is None:
         raise ValueError(f"{method} needs a prior: pass prior=load_prior().")
-    if chosen.needs_prior and prior.voxel_size != A.vg.voxel_size:
-        prior = prior.at(A.vg.voxel_size)
+    if chosen.needs_prior:
+        check_trained(prior, params)
     home = measurement.projections.device
     measurement = measurement.to(A.device)
     if resume is not None:
@@ -295,8 +304,10 @@ def reconstruct(
 
     with PeakMemory() as memory, torch.inference_mode():
         started = time.perf_counter()
-        out = chosen.run(A, measurement, params, prior, watch, state_of("method", resume))
-    x, std = out if isinstance(out, tuple) else (out, None)
+        control = Control(watch, state_of("method", resume), on_tiles)
+        out = chosen.run(A, measurement, params, prior, control)
+    sampled = out if isinstance(out, Sampled) else Sampled(out)
+    x, std = sampled.x, sampled.std
     x, std = x.detach().to(home).clone(), None if std is None else std.detach().to(home).clone()
     return Result(
         volume=Volume(x, A.vg, chosen.label),
@@ -307,4 +318,5 @@ def reconstruct(
         peak_memory_mb=memory.peak_mb,
         residuals=tuple(residuals),
         std=None if std is None else Volume(std, A.vg, f"{chosen.label}, deviation"),
+        plan=sampled.plan,
     )

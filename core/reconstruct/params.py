@@ -1,4 +1,4 @@
-"""The parameters of each method: their defaults, limits and words, from which forms and flags are built."""
+"""The parameters of each method: defaults, limits and texts, from which forms and flags are built."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from core.reconstruct.analytic import FILTERS
-from core.reconstruct.starts import STARTS
+from core.reconstruct.initial import INITIALIZERS
+from core.reconstruct.tuned import POSTERIOR_STEPS, RESTORE_STEPS, UNCONDITIONAL_STEPS
 
 
 def option(default: Any, label: str, help: str, **limits: Any) -> Any:
-    """A parameter: its default, and what a form or a command line says of it.
-
-    limits: low, high, step, choices.
-    """
+    """A parameter: its default, and the label, help text and limits (low, high, step, choices and their names) of forms and flags."""
     return field(default=default, metadata={"label": label, "help": help, **limits})
 
 
@@ -56,49 +54,99 @@ class TvParams:
     nonnegative: bool = option(True, "No negative attenuation", "Keep every voxel at or above vacuum.")
 
 
+MODES = ("restore", "posterior")
+CONDITIONS = ("scan", "none")
+
+
 @dataclass(frozen=True)
 class DiffusionParams:
-    num_steps: int = option(4, "Steps", "Passes of the prior over the volume, per sample.", low=1, high=200)
+    mode: str = option(
+        "restore",
+        "Mode",
+        "restore: a few passes from an initial reconstruction. posterior: sampling from noise, in more steps.",
+        choices=MODES,
+        names={"restore": "Restore (fast)", "posterior": "Sample from noise"},
+    )
+    num_steps: int = option(
+        0,
+        "Steps",
+        "Passes of the prior over the volume, per sample; 0 = by the mode: 4 to restore, 20 to sample, 40 without a "
+        "condition.",
+        low=0,
+        high=200,
+    )
+    condition: str = option(
+        "scan",
+        "Condition",
+        "What the prior sees of the scan besides the noisy volume. none: nothing; the measurement alone ties it down.",
+        choices=CONDITIONS,
+        names={"scan": "Images of the scan", "none": "None"},
+    )
+    initial: str = option(
+        "tv",
+        "Initial reconstruction",
+        "The image that is restored, or that conditions the sampling.",
+        choices=tuple(INITIALIZERS),
+    )
     sigma_max: float = option(
         0.0,
-        "Noise at the start",
-        "How far from its start the sampler may go, in units of 1000 HU; 0 = by views, angles and dose, little if all "
-        "is of even regions.",
+        "First noise level",
+        "In units of 1000 HU; 0 = by views, angles and dose to restore, 10 to sample.",
         low=0.0,
-        high=20.0,
+        high=100.0,
         step=0.01,
     )
-    warm_start: str = option(
-        "tv",
-        "Start",
-        "What the sampler starts from; noise alone asks the most of the prior.",
-        choices=tuple(STARTS),
-    )
-    trust: float = option(
+    data_weight: float = option(
         1.0,
-        "Trust in the data",
+        "Data-fidelity weight",
         "Above 1: fit the measurement more closely, noise included.",
         low=0.01,
         high=100.0,
         step=0.1,
     )
-    churn: float = option(
-        0.0,
-        "Fresh noise",
-        "Share of the noise drawn anew at each step: 0 is deterministic.",
+    eta: float = option(
+        1.0,
+        "Eta",
+        "Share of fresh noise in each step of the posterior mode: 0 is deterministic.",
         low=0.0,
         high=1.0,
         step=0.1,
-    )
-    mirror: bool = option(
-        False,
-        "Mirrored passes too",
-        "Average each pass with that over the mirrored volume: hardly better, half as long again.",
     )
     num_samples: int = option(
         1, "Samples", "More than one: their mean, and how much they differ.", low=1, high=64
     )
     seed: int = option(0, "Seed", "The same seed gives the same volume.", low=0, high=2**31 - 1)
+
+    def __post_init__(self) -> None:
+        if self.mode == "restore" and self.condition == "none":
+            raise ValueError(
+                "the mode 'restore' needs the condition 'scan': without one there is nothing to restore; choose "
+                "the mode 'posterior'."
+            )
+
+    @property
+    def trained_mode(self) -> str:
+        """The mode that a prior must have been trained for; see `core.prior.ranges`."""
+        return self.mode if self.condition == "scan" else "unconditional"
+
+    @property
+    def planned_steps(self) -> int:
+        """Steps of each sample."""
+        by_mode = RESTORE_STEPS if self.mode == "restore" else POSTERIOR_STEPS
+        return self.num_steps or (by_mode if self.condition == "scan" else UNCONDITIONAL_STEPS)
+
+
+RENAMED = {"warm_start": "initial", "trust": "data_weight", "churn": "eta"}
+
+
+def migrated(method: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Stored parameters of an earlier version under today's names."""
+    if method != "diffusion" or not isinstance(values, dict) or not ({"mirror", *RENAMED} & set(values)):
+        return values
+    known = {RENAMED.get(name, name): value for name, value in values.items() if name != "mirror"}
+    if known.get("initial") == "noise":
+        known |= {"initial": "tv", "mode": "posterior", "condition": "none"}
+    return known
 
 
 def checked(kind: type, values: dict[str, Any], method: str) -> Any:

@@ -9,8 +9,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from core.geometry import ConeBeam, ParallelBeam
-from core.prior.files import DEFAULT, NAME
+from core.prior.files import DEFAULT, NAME, default_prior
 from core.reconstruct.methods import METHODS, make_params
+from core.reconstruct.params import DiffusionParams, migrated
 from core.runs.weights import weights_digest
 from core.scan.scene import Lesion
 from core.volume import Shape, VolumeGeometry
@@ -189,10 +190,19 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         # filled up with the defaults, so that a default spelled out is the same run
-        object.__setattr__(self, "params", asdict(make_params(self.method, self.params)))
+        object.__setattr__(
+            self, "params", asdict(make_params(self.method, migrated(self.method, self.params)))
+        )
         if not isinstance(self.prior, str) or not NAME.fullmatch(self.prior or DEFAULT):
             raise ValueError(f"a prior is named by letters, digits, - and _; got {str(self.prior)[:80]!r}.")
-        object.__setattr__(self, "prior", (self.prior or DEFAULT) if METHODS[self.method].needs_prior else "")
+        object.__setattr__(self, "prior", self._prior() if METHODS[self.method].needs_prior else "")
+
+    def _prior(self) -> str:
+        """The prior that is named, or the one for the mode."""
+        params = make_params(self.method, self.params)
+        return self.prior or (
+            default_prior(params.trained_mode) if isinstance(params, DiffusionParams) else DEFAULT
+        )
 
     def to_json(self) -> dict[str, Any]:
         stored = {"scan": self.scan.to_json(), "method": self.method, "params": self.params}

@@ -35,7 +35,7 @@ def need(config: Config, store: Geometries) -> Need | None:
     if not isinstance(config, RunConfig):
         scan = config.scan if isinstance(config, DenoiseConfig) else None
         source = 0 if scan is None else _source_voxels(scan, config.grid, store)
-        mb = estimated_mb("draw", math.prod(config.grid), 0)
+        mb = estimated_mb("generate", math.prod(config.grid), 0)
         return Need(config.grid, PROCESS_MB + _mb(source) + mb)
     native = _native(config.scan, store)
     if native is None:

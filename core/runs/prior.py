@@ -1,6 +1,6 @@
-"""Runs of the prior alone: a volume drawn from noise, and a volume that is denoised.
+"""Runs of the prior alone: generating a volume from noise, and denoising one.
 
-They go through the same queue and store as reconstructions; `method` and `params` are what they are told apart by.
+They share queue and store with reconstructions. `method` and `params` distinguish them.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from core.prior.files import COARSE
+from core.prior.files import GENERATOR
 from core.runs.config import RunConfig, ScanConfig, digest_of, known_fields
 from core.runs.weights import weights_digest
 from core.volume import Shape, Triple, VolumeGeometry
 
-INPUTS = ("context", "surround", "coordinates")
-"""What a tile is told of the rest of the volume; each can be switched off."""
+INPUTS = ("context", "neighbourhoods", "coordinates")
+"""What a tile shows of the rest of the volume; each can be switched off."""
 MAX_VOXELS = 2**24
 
 
 @dataclass(frozen=True)
-class DrawConfig:
-    """A volume from noise alone. Voxel size in mm."""
+class GenerateConfig:
+    """A volume generated from noise. Voxel size in mm."""
 
-    method: ClassVar[str] = "draw"
+    method: ClassVar[str] = "generate"
     grid: Shape = (64, 128, 128)
     voxel_size: Triple = (5.0, 2.8, 2.8)
     num_steps: int = 40
@@ -46,8 +46,7 @@ class DrawConfig:
         return {"kind": self.method, **asdict(self)}
 
     def digest(self) -> str:
-        weights = [weights_digest(), weights_digest(COARSE)]
-        return digest_of({**self.to_json(), "weights": weights})
+        return digest_of({**self.to_json(), "weights": weights_digest(GENERATOR)})
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class DenoiseConfig:
     seed : int
         Of the noise and of the tiling.
     without : names in INPUTS
-        What the prior is not told.
+        Inputs that are switched off.
     """
 
     method: ClassVar[str] = "denoise"
@@ -103,21 +102,25 @@ class DenoiseConfig:
         return {"kind": self.method, **asdict(self)}
 
     def digest(self) -> str:
-        return digest_of({**self.to_json(), "weights": weights_digest()})
+        return digest_of({**self.to_json(), "weights": weights_digest(GENERATOR)})
 
 
-Config = RunConfig | DrawConfig | DenoiseConfig
-KINDS: dict[str, Any] = {"draw": DrawConfig, "denoise": DenoiseConfig}
+Config = RunConfig | GenerateConfig | DenoiseConfig
+KINDS: dict[str, Any] = {"generate": GenerateConfig, "draw": GenerateConfig, "denoise": DenoiseConfig}
+"""Kinds of runs by name; "draw" is the name of "generate" in stores of earlier versions."""
 
 
 def read_config(stored: dict[str, Any]) -> Config:
-    """What a run is, from its JSON; reconstructions have no `kind`."""
+    """The config of a run from its JSON; reconstructions have no `kind`."""
     kind = stored.get("kind")
     if kind is None:
         return RunConfig.from_json(stored)
     if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"unknown kind of run {kind!r}; known are {', '.join(KINDS)}.")
-    return KINDS[kind](**known_fields(KINDS[kind], {k: v for k, v in stored.items() if k != "kind"}))
+    values = {k: v for k, v in stored.items() if k != "kind"}
+    if isinstance(values.get("without"), (list, tuple)):  # as earlier versions named it
+        values["without"] = ["neighbourhoods" if name == "surround" else name for name in values["without"]]
+    return KINDS[kind](**known_fields(KINDS[kind], values))
 
 
 def _grid(grid: Any) -> Shape:

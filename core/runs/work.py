@@ -5,24 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
-
-from torch import Tensor
 
 from core.prior.denoiser import PatchPrior
-from core.prior.drawing import draw
-from core.prior.files import COARSE, DEFAULT
-from core.prior.volumes import add_noise, denoise
+from core.prior.files import GENERATOR
+from core.prior.generation import generate
+from core.prior.noise import add_noise, denoise
 from core.reconstruct.memory import PeakMemory
 from core.reconstruct.methods import Result, make_params, reconstruct
 from core.runs.checkpoint import Checkpoint
 from core.runs.config import RunConfig
 from core.runs.live import Live
 from core.runs.prepare import prepare, reference_volume
-from core.runs.prior import Config, DenoiseConfig, DrawConfig
+from core.runs.prior import Config, DenoiseConfig, GenerateConfig
 from core.runs.store import RunStore
-from core.runs.weights import shared_prior
-from core.volume import Triple, Volume, VolumeGeometry
+from core.volume import Volume, VolumeGeometry
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,22 +28,6 @@ class Done:
     result: Result
     reference: Volume | None = None
     device: str = "cpu"
-
-
-class Watched:
-    """A prior that tells after each batch of tiles how far its pass is; all else is as the prior has it."""
-
-    def __init__(self, prior: PatchPrior, on_tiles: Callable[[int, int], None]) -> None:
-        self.prior, self.on_tiles = prior, on_tiles
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.prior, name)
-
-    def at(self, voxel_size: Triple) -> Watched:
-        return Watched(self.prior.at(voxel_size), self.on_tiles)
-
-    def __call__(self, x: Tensor, sigma: float, **options: Any) -> Tensor:
-        return self.prior(x, sigma, on_tiles=self.on_tiles, **options)
 
 
 def work(
@@ -62,9 +42,9 @@ def work(
     if isinstance(config, RunConfig):
         return _reconstruct(config, store, live, tell, resume, load)
     tell("Loading the prior")
-    prior = load(DEFAULT)
-    if isinstance(config, DrawConfig):
-        return _draw(config, prior, live, tell, resume)
+    prior = load(GENERATOR)
+    if isinstance(config, GenerateConfig):
+        return _generate(config, prior, live, tell, resume)
     return _denoise(config, store, prior, live, tell)
 
 
@@ -81,7 +61,7 @@ def _reconstruct(
     prior = None
     if config.prior:
         tell("Loading the prior")
-        prior = Watched(load(config.prior), live.within).at(prepared.reference.geometry.voxel_size)
+        prior = load(config.prior)
     tell("")
     live.begin(reference=prepared.reference, resume=resume)
     result = reconstruct(
@@ -92,30 +72,29 @@ def _reconstruct(
         prior=prior,
         callback=live,
         resume=None if resume is None else resume.state,
+        on_tiles=live.within,
     )
     if live.wish is not None:  # within a pass, too, of which the method's callback is not told
         result = replace(result, status="stopped")
     return Done(result, prepared.reference, str(prepared.A.device))
 
 
-def _draw(
-    config: DrawConfig,
+def _generate(
+    config: GenerateConfig,
     prior: PatchPrior,
     live: Live,
     tell: Callable[[str], None],
     resume: Checkpoint | None,
 ) -> Done:
     tell("")
-    # in all that counts PatchPriors
-    watched, coarse = (cast(PatchPrior, Watched(p, live.within)) for p in (prior, shared_prior(COARSE)))
     live.begin(parts=("noisy", "x"), resume=resume)  # nothing bends the denoised estimate: it is x
     with PeakMemory() as memory:
-        volume = draw(
-            watched,
+        volume = generate(
+            prior,
             VolumeGeometry(config.grid, config.voxel_size),
-            coarse=coarse,
             num_steps=config.num_steps,
             seed=config.seed,
+            on_tiles=live.within,
             callback=live,
             resume=None if resume is None else resume.state,
         )
@@ -141,7 +120,7 @@ def _denoise(
 
 
 def _done(
-    config: DrawConfig | DenoiseConfig,
+    config: GenerateConfig | DenoiseConfig,
     volume: Volume,
     live: Live,
     memory: PeakMemory,

@@ -19,14 +19,14 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from torch import Tensor
 
 from core.metrics import Quality, quality
-from core.prior.volumes import add_noise
+from core.prior.noise import add_noise
 from core.reconstruct.memory import spare_memory
 from core.reconstruct.methods import Result
 from core.runs.config import PHANTOM_GRID, RunConfig, ScanConfig
 from core.runs.history import Frame, read_history
 from core.runs.jobs import JobQueue, Progress
 from core.runs.prepare import source_volume
-from core.runs.prior import DenoiseConfig, DrawConfig
+from core.runs.prior import DenoiseConfig, GenerateConfig
 from core.runs.run import FINISHED, Run
 from core.runs.store import DamagedRun, RunStore
 from core.runs.upkeep import thumbnail
@@ -149,7 +149,7 @@ def known_run(run_id: str | None, kind: Any = RunConfig) -> Run[Any] | None:
 
 def known_prior_run(run_id: str) -> Run[Any] | None:
     """The run of the prior alone, or None where there is none (any more)."""
-    return known_run(run_id, (DrawConfig, DenoiseConfig))
+    return known_run(run_id, (GenerateConfig, DenoiseConfig))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

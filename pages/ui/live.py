@@ -8,7 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.reconstruct.methods import METHODS
+from core.reconstruct.methods import METHODS, make_params
+from core.reconstruct.params import DiffusionParams
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import FAST_METHODS, Progress
 from core.runs.run import ACTIVE, FINISHED, Run
@@ -163,8 +164,10 @@ def _curve(run: Run[RunConfig]) -> None:
 
 def _planned(run: Run[RunConfig]) -> int:
     """How many steps follow a start."""
-    params = run.config.params
-    return int(params.get("num_steps", params.get("num_iterations", 1)) * params.get("num_samples", 1))
+    params = make_params(run.config.method, run.config.params)
+    if isinstance(params, DiffusionParams):
+        return params.planned_steps * params.num_samples
+    return int(getattr(params, "num_iterations", 1))
 
 
 def _numbers(run: Run[RunConfig], now: Progress) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import streamlit as st
 
 from core.geometry import ConeBeam, ParallelBeam
-from core.prior.files import priors
-from core.reconstruct.methods import METHODS, available
+from core.prior.files import priors_for
+from core.reconstruct.methods import METHODS, available, make_params
+from core.reconstruct.params import DiffusionParams
 from core.runs.config import RunConfig
 from pages.ui import state, words
 
@@ -48,9 +49,11 @@ def choose(pg: ParallelBeam | ConeBeam) -> str:
     return name
 
 
-def choose_prior(method: str) -> str:
-    """The prior of a method that needs one, by name; empty for the others, and where there is none to choose."""
-    there = priors() if METHODS[method].needs_prior else []
+def choose_prior(method: str, params: dict[str, Any]) -> str:
+    """Name of the prior, among those trained for the mode; empty for methods without one."""
+    if not METHODS[method].needs_prior:
+        return ""
+    there = priors_for(make_params(method, params).trained_mode)
     if not there:
         return ""
     if state.value(_PRIOR) not in there:
@@ -60,38 +63,82 @@ def choose_prior(method: str) -> str:
         there,
         key=state.field(_PRIOR),
         format_func=words.prior_label,
-        help="The network that knows what CT looks like: *base* comes closer, *small* takes half the time. One of your own is "
-        "offered too once its file lies in the folder `pretrained`.",
+        help="The network that knows what CT looks like. *base* restores better, *small* takes half the time. Put the file of "
+        "your own prior into the folder `pretrained` to choose it here.",
     )
 
 
 def choose_params(method: str) -> dict[str, Any]:
     """Widgets for each parameter of the method, and their values."""
-    values = {}
+    values: dict[str, Any] = {}
     for parameter in fields(METHODS[method].params):
         key = _key(method, parameter.name)
         state.fill({key: parameter.default})
-        values[parameter.name] = _widget(parameter, state.field(key))
+        disabled = values.get("mode") == "restore" and parameter.name in POSTERIOR_ONLY
+        value = _widget(parameter, state.field(key), disabled)
+        values[parameter.name] = parameter.default if disabled else value
     return values
 
 
-def _widget(parameter: Field, key: str) -> Any:
+POSTERIOR_ONLY = ("condition", "eta")
+"""Parameters of diffusion without effect in the mode 'restore'."""
+
+
+WATCH_IT_FORM = {"mode": "posterior", "condition": "scan", "num_steps": 20, "num_samples": 1}
+
+
+def presets(method: str) -> None:
+    """Buttons that set several parameters at once."""
+    if METHODS[method].params is DiffusionParams:
+        st.button(
+            "Watch it form",
+            key="preset.watch",
+            width="stretch",
+            on_click=lambda: state.fill(
+                {_key(method, name): value for name, value in WATCH_IT_FORM.items()}, overwrite=True
+            ),
+            help="Set the method to sample from noise in 20 steps. Press *Run* to watch the volume form.",
+        )
+
+
+def _widget(parameter: Field, key: str, disabled: bool = False) -> Any:
     told, default = parameter.metadata, parameter.default
     label, hint = told.get("label", parameter.name), told.get("help")
     low, high = told.get("low"), told.get("high")
     if "choices" in told:
-        return st.selectbox(label, told["choices"], key=key, format_func=words.choice, help=hint)
+        names = told.get("names", {})
+        return st.selectbox(
+            label,
+            told["choices"],
+            key=key,
+            format_func=lambda value: names.get(value) or words.choice(value),
+            help=hint,
+            disabled=disabled,
+        )
     if isinstance(default, bool):
-        return st.checkbox(label, key=key, help=hint)
+        return st.checkbox(label, key=key, help=hint, disabled=disabled)
     if isinstance(default, int):
         step = told.get("step") or (10 if default >= 50 else 1)
-        return int(st.number_input(label, low, high, st.session_state[key], int(step), key=key, help=hint))
+        return int(
+            st.number_input(
+                label, low, high, st.session_state[key], int(step), key=key, help=hint, disabled=disabled
+            )
+        )
     if isinstance(default, float):
         step = told.get("step") or (abs(default) / 10 or 0.1)
         return float(
-            st.number_input(label, low, high, step=float(step), format=_digits(step), key=key, help=hint)
+            st.number_input(
+                label,
+                low,
+                high,
+                step=float(step),
+                format=_digits(step),
+                key=key,
+                help=hint,
+                disabled=disabled,
+            )
         )
-    return st.text_input(label, key=key, help=hint)
+    return st.text_input(label, key=key, help=hint, disabled=disabled)
 
 
 def _key(method: str, name: str) -> str:

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.runs.prior import INPUTS, DenoiseConfig, DrawConfig
+from core.runs.prior import INPUTS, DenoiseConfig, GenerateConfig
 from core.volume import Shape
 from pages.ui import engine, state, words
 
-KINDS = {"draw": "Draw", "denoise": "Denoise"}
+KINDS = {"generate": "Generate", "denoise": "Denoise"}
 GRIDS: tuple[Shape, ...] = ((32, 64, 64), (48, 96, 96), (64, 128, 128), (96, 192, 192))
 KNOWN_VOXELS = (2.0, 6.0)
 """[mm] About what the prior has seen."""
 SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0)
 PHANTOMS = ("phantom:thorax:0", "phantom:abdomen:0", "phantom:head:0")
-INPUT_WORDS = {"context": "global context", "surround": "surroundings", "coordinates": "coordinates"}
+INPUT_WORDS = {"context": "global context", "neighbourhoods": "neighbourhood", "coordinates": "coordinates"}
 
 
 def fill() -> None:
     """Give the form the values of the runs that are shown, where it has none yet."""
     runs = [run for run in map(engine.known_prior_run, state.prior_runs()) if run is not None]
     config = runs[0].config if runs else None
-    draw = config if isinstance(config, DrawConfig) else DrawConfig()
+    generate = config if isinstance(config, GenerateConfig) else GenerateConfig()
     denoise = config if isinstance(config, DenoiseConfig) else None
     scan = state.scan()
     source = denoise.source if denoise else scan.source if scan else PHANTOMS[0]
     state.fill(
         {
-            "prior.kind": "denoise" if denoise else "draw",
-            "prior.grid": draw.grid if draw.grid in GRIDS else DrawConfig.grid,
-            **{f"prior.voxel.{axis}": s for axis, s in zip("zyx", draw.voxel_size, strict=True)},
-            "prior.steps": draw.num_steps,
-            "prior.seed": draw.seed,
+            "prior.kind": "denoise" if denoise else "generate",
+            "prior.grid": generate.grid if generate.grid in GRIDS else GenerateConfig.grid,
+            **{f"prior.voxel.{axis}": s for axis, s in zip("zyx", generate.voxel_size, strict=True)},
+            "prior.steps": generate.num_steps,
+            "prior.seed": generate.seed,
             "prior.source": source if source in sources() else PHANTOMS[0],
             "prior.sigma": denoise.sigma if denoise and denoise.sigma in SIGMAS else 0.3,
             "prior.noise_seed": denoise.seed if denoise else 0,
@@ -51,17 +51,17 @@ def choose_kind() -> str:
     )
     st.caption(
         {
-            "draw": "From pure noise, step by step, to what the prior takes for CT: the whole body on a coarse grid "
+            "generate": "From pure noise, step by step, to what the prior takes for CT: the whole body on a coarse grid "
             "first, then finer ones. No scan and no patient is behind it. The weights that ship are young: bodies "
             "come out crude.",
             "denoise": "Noise is added to a volume and the prior guesses what was there, in one pass. What it is "
             "told of the rest of the volume can be switched off.",
-        }[kind or "draw"]
+        }[kind or "generate"]
     )
-    return kind or "draw"
+    return kind or "generate"
 
 
-def draw_configs() -> list[DrawConfig]:
+def generate_configs() -> list[GenerateConfig]:
     """The volume to be drawn; empty, after a sentence, if it cannot be."""
     grid = st.selectbox(
         "Grid",
@@ -98,18 +98,18 @@ def draw_configs() -> list[DrawConfig]:
     seed = st.number_input(
         "Seed", 0, 2**31 - 1, step=1, key=state.field("prior.seed"), help="Each number is another volume."
     )
-    return [DrawConfig(grid, (sizes[0], sizes[1], sizes[2]), int(steps), int(seed))]
+    return [GenerateConfig(grid, (sizes[0], sizes[1], sizes[2]), int(steps), int(seed))]
 
 
 def _fit_voxels() -> None:
     """Another grid keeps the room for a body, as far as the prior knows voxels of that size."""
-    usual = DrawConfig()
+    usual = GenerateConfig()
     for axis, n, extent in zip("zyx", state.value("prior.grid"), _extent(usual), strict=True):
         size = min(max(extent / n, KNOWN_VOXELS[0]), KNOWN_VOXELS[1])
         state.fill({f"prior.voxel.{axis}": round(size, 1)}, overwrite=True)
 
 
-def _extent(config: DrawConfig) -> list[float]:
+def _extent(config: GenerateConfig) -> list[float]:
     """[mm] along z, y, x."""
     return [n * s for n, s in zip(config.grid, config.voxel_size, strict=True)]
 

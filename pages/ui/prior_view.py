@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.metrics import Quality
 from core.runs.jobs import Progress
-from core.runs.prior import Config, DenoiseConfig, DrawConfig
+from core.runs.prior import Config, DenoiseConfig, GenerateConfig
 from core.runs.run import ACTIVE, FINISHED, Run
 from core.volume import VolumeGeometry
 from pages.ui import engine, live, replays, state, words
@@ -19,9 +19,9 @@ from pages.ui.viewer import Shown, viewer, waiting, window_for
 
 HEIGHT = 430
 ONE_ROW, TWO_ROWS = 340, 560  # of three pictures, of more: large, with little black around them
-DRAWN = {"noisy": "Noisy", "x": "Formed so far"}
+GENERATED = {"noisy": "Noisy", "x": "Formed so far"}
 NOT_A_PATIENT = "**Not a patient, and not for diagnosis.** The prior made this volume up: anatomy and findings in it are invented."
-_KINDS = {"draw": DrawConfig, "denoise": DenoiseConfig}
+_KINDS = {"generate": GenerateConfig, "denoise": DenoiseConfig}
 
 
 def submit(configs: Sequence[Config]) -> None:
@@ -40,23 +40,23 @@ def ready(kind: str) -> None:
     with st.container(border=True, height=HEIGHT):
         st.markdown(
             {
-                "draw": "**Ready.** Press *Draw a volume* and watch it form from noise, slice by slice.",
+                "generate": "**Ready.** Press *Generate a volume* and watch it form from noise, slice by slice.",
                 "denoise": "**Ready.** Press *Denoise* to see the noisy volume, what the prior makes of it, and the "
                 "truth side by side.",
             }[kind]
         )
 
 
-# ---- drawing ------------------------------------------------------------------------------------------
+# ---- generating ------------------------------------------------------------------------------------------
 
 
-def drawing(run: Run[DrawConfig]) -> None:
+def generating(run: Run[GenerateConfig]) -> None:
     """The volume as it forms; redraws itself until it is done."""
     active = engine.progress(run).status in ACTIVE
-    st.fragment(_drawing, run_every=live.POLL if active else None)(run, active)
+    st.fragment(_generating, run_every=live.POLL if active else None)(run, active)
 
 
-def _drawing(run: Run[DrawConfig], was_active: bool) -> None:
+def _generating(run: Run[GenerateConfig], was_active: bool) -> None:
     now = engine.progress(run)
     if was_active and now.status not in ACTIVE:
         st.rerun()
@@ -66,26 +66,26 @@ def _drawing(run: Run[DrawConfig], was_active: bool) -> None:
     config = run.config
     geometry = VolumeGeometry(config.grid, config.voxel_size)
     title = f"Volume no. {config.seed}, {words.times(config.grid)}"
-    outcome = f"drawn in {words.seconds(run.seconds)} and {now.i} of {config.num_steps} steps."
+    outcome = f"generated in {words.seconds(run.seconds)} and {now.i} of {config.num_steps} steps."
     replayed = live.bar(run.id, now, title, outcome)
     if replayed:
-        replays.replay_view(run.id, DRAWN, geometry, "full", HEIGHT)
+        replays.replay_view(run.id, GENERATED, geometry, "full", HEIGHT)
         st.caption(NOT_A_PATIENT)
         return
     if now.status in FINISHED:
-        parts = [Shown("Drawn volume", engine.result_hu(run.id), "not a patient")]
+        parts = [Shown("Generated volume", engine.result_hu(run.id), "not a patient")]
     else:
         there = engine.queue().preview(run.id) or {}
         shape = next((hu.shape for hu in there.values()), config.grid)
         parts = [
             Shown(label, there[name]) if name in there else waiting(shape, label, "comes with the first step")
-            for name, label in DRAWN.items()
+            for name, label in GENERATED.items()
         ]
     several = len(parts) > 1
     viewer(
         parts,
         geometry,
-        key="drawing",  # one element throughout: another would be empty for a moment
+        key="generating",  # one element throughout: another would be empty for a moment
         view="live",
         layouts=("side", "planes", "swipe") if several else ("planes",),
         window="full",

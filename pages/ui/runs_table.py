@@ -16,7 +16,7 @@ from pages.ui import engine, state, words
 PAGE = 100  # runs; each brings its picture
 ROW = 64  # pixels; from 4 rem on text goes on in another line, so that a narrow window shows all columns
 _HIGH = 10  # rows; what does not fit is scrolled
-_KINDS = {"draw": "Prior, drawn", "denoise": "Prior, denoised"}
+_KINDS = {"generate": "Prior, generated", "denoise": "Prior, denoised"}
 
 
 def choose(runs: Sequence[Kept]) -> list[Run]:

@@ -68,7 +68,7 @@ def phantom_words(name: str) -> str:
 
 
 def choice(value: str) -> str:
-    """One of a method's choices, as a form offers it: a filter, a start by another method, or a plain word."""
+    """One of a method's choices, as a form shows it: a filter, a method, or a plain word."""
     return METHODS[value].label if value in METHODS else sentence(FILTERS.get(value, value))
 
 

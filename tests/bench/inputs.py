@@ -1,6 +1,6 @@
 """What each input of a prior is worth against white noise, on held-out volumes.
 
-    python -m tests.bench.inputs FOLDER [--prior coarse] [--grid 8x16x16] [--sigma 3] [--draws 8] [--body]
+    python -m tests.bench.inputs FOLDER [--prior small] [--grid 8x16x16] [--sigma 3] [--draws 8] [--body]
 
 Prints the root mean square error of one pass (units of 1000 HU) with all inputs, and with one of them switched off. `--body`: of
 the volumes cropped to the body.
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from core.prior.denoiser import PatchPrior
-from core.prior.files import load_prior
+from core.prior.files import GENERATOR, load_prior
 from core.runs.prior import INPUTS
 from core.scan.library import load_volume
 from core.volume import Volume, body_box, crop, resample
@@ -29,7 +29,7 @@ def error(prior: PatchPrior, volumes: list[Volume], sigma: float, draws: int) ->
         for seed in range(draws):
             generator = torch.Generator().manual_seed(seed)
             noisy = x + sigma * torch.randn(x.shape, generator=generator)
-            denoised = prior.at(volume.geometry.voxel_size)(noisy, sigma, generator=generator)
+            denoised = prior.bind(volume.geometry.voxel_size, generator=generator)(noisy, sigma)
             squares.append((denoised - x).square().mean())
     return float(torch.stack(squares).mean().sqrt())
 
@@ -37,7 +37,7 @@ def error(prior: PatchPrior, volumes: list[Volume], sigma: float, draws: int) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--prior", default="coarse")
+    parser.add_argument("--prior", default=GENERATOR)
     parser.add_argument("--grid", default=(8, 16, 16), type=shape_of, metavar="ZxYxX")
     parser.add_argument("--sigma", default=3.0, type=float)
     parser.add_argument("--draws", default=8, type=int)

@@ -1,6 +1,6 @@
 """Memory and time of diffusion on a large grid, with few iterations of its start and few passes.
 
-    python -m tests.bench.memory [--grid 256x512x512] [--views 60] [--beam parallel] [--start-iterations 3] [--steps 1]
+    python -m tests.bench.memory [--grid 256x512x512] [--views 60] [--beam parallel] [--initial-iterations 3] [--steps 1]
 
 The object is the thorax phantom drawn on half the grid and interpolated, scanned on the grid itself: only size counts here.
 Prints a line for each step with the peak memory of the process so far.
@@ -18,6 +18,7 @@ from core import Projector, load_prior, phantom, simulate
 from core.progress import Step
 from core.reconstruct.coarse import on_grid
 from core.reconstruct.diffusion import diffusion
+from core.reconstruct.params import DiffusionParams
 from core.runs.config import ScanConfig
 from core.volume import Volume
 
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--grid", default="256x512x512")
     parser.add_argument("--views", type=int, default=60)
     parser.add_argument("--beam", choices=("parallel", "cone"), default="parallel")
-    parser.add_argument("--start-iterations", type=int, default=3)
+    parser.add_argument("--initial-iterations", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1)
     arguments = parser.parse_args()
     z, y, x = map(int, arguments.grid.split("x"))
@@ -54,8 +55,8 @@ def main() -> None:
             A,
             measurement.projections,
             load_prior(),
-            num_steps=arguments.steps,
-            start_iterations=arguments.start_iterations,
+            options=DiffusionParams(num_steps=arguments.steps),
+            initial_iterations=arguments.initial_iterations,
             callback=tell,
         )
 

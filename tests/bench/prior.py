@@ -1,7 +1,7 @@
 """The prior against total variation at its best, on held-out volumes: the tables of the model card.
 
     python -m tests.bench.prior FOLDER [--volumes NAME,phantom:NAME] [--settings NAME,NAME] [--prior FILE] \
-        [--without context|surround|guide|coordinates] [--set NAME=VALUE] [--samples N] [--grid ZxYxX]
+        [--without context|neighbourhoods|least_squares|coordinates] [--set NAME=VALUE] [--samples N] [--grid ZxYxX]
 
 Grid 64 x 128 x 128 if no other is asked for, of at most as many slices as the volume has; scans simulated from the volumes at
 their own resolution. Total variation is run at several
@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 from core.metrics import quality
 from core.prior.denoiser import PatchPrior
 from core.prior.files import DEFAULT, load_prior
+from core.prior.network import ABLATIONS
 from core.reconstruct.methods import make_params, reconstruct
 from core.runs.config import ScanConfig
 from core.runs.prepare import scan_volume, source_volume
-from core.runs.prior import INPUTS
 from core.volume import Shape
 
 VOLUMES = ("popi_4dct_phase00", "lidc_idri_0293", "lung_petct_dx_a0001")
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--volumes", default=",".join(VOLUMES))
     parser.add_argument("--settings", default=",".join(SETTINGS))
     parser.add_argument("--prior", default=DEFAULT)
-    parser.add_argument("--without", choices=(*INPUTS, "guide"), help="an input of the prior to switch off")
+    parser.add_argument("--without", choices=ABLATIONS, help="an input of the prior to switch off")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of diffusion"
     )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.prior.denoiser import PatchPrior, bf16_pays
+from core.prior.denoiser import Numbers, PatchPrior, bf16_pays
 from core.prior.files import load_prior
 from core.prior.patches import PatchGrid
 from tests.bench.prior import shape_of
@@ -73,6 +73,12 @@ def touched(model: nn.Module) -> Iterator[list[int]]:
         hook.remove()
 
 
+def numbers(n: int, device: torch.device) -> Numbers:
+    """Some numbers of n patches."""
+    ones = torch.ones(n, device=device)
+    return Numbers(0.1 * ones, 0.1 * ones, 3 * torch.ones(n, 3, device=device), 0.1 * ones, 0.1 * ones)
+
+
 def row(name: str, device: torch.device, grid: tuple[int, int, int]) -> None:
     prior = load_prior(name, device)
     tile, config = prior.config.tile, prior.config
@@ -82,13 +88,15 @@ def row(name: str, device: torch.device, grid: tuple[int, int, int]) -> None:
     for bf16 in dtypes:
         chosen = PatchPrior(prior.model, bf16=bf16, tile_batch=prior.tile_batch)
         with FlopCounterMode(display=False) as counter, touched(prior.model) as counts:
-            chosen.denoise_tiles(batch[:1], 0.1, 0.1)
+            chosen.denoise_tiles(batch[:1], numbers(1, device))
         size = 2 if bf16 else 4
         weights = sum(p.numel() for p in prior.model.parameters()) / prior.tile_batch
         operations, traffic = counter.get_total_flops(), size * (counts[0] + weights)
         rate, bandwidth = speed(device, torch.bfloat16 if bf16 else torch.float32)
         floor = max(operations / rate, traffic / bandwidth)
-        found = seconds(partial(chosen.denoise_tiles, batch, 0.1, 0.1), device) / len(batch)
+        found = seconds(partial(chosen.denoise_tiles, batch, numbers(len(batch), device)), device) / len(
+            batch
+        )
         print(
             f"| `{name}` | {'bfloat16' if bf16 else 'float32'} | {operations / 1e9:.1f} GFLOP | {traffic / 1e6:.0f} MB "
             f"| {rate / 1e9:.0f} GFLOP/s | {bandwidth / 1e9:.1f} GB/s | {1e3 * operations / rate:.1f} ms | {1e3 * traffic / bandwidth:.1f} ms "

@@ -118,7 +118,7 @@ def test_what_if_done(visit, small_scan):
     assert mute(app) == []
 
 
-@pytest.mark.parametrize("kind", ["draw", "denoise"])
+@pytest.mark.parametrize("kind", ["generate", "denoise"])
 def test_both_works_of_the_prior(app, kind):
     app.switch_page(shell.PRIOR).run()
     app.segmented_control(key=state.field("prior.kind")).set_value(kind).run()

@@ -6,11 +6,11 @@ import pytest
 
 from core.metrics import Quality
 from core.runs.jobs import wait
-from core.runs.prior import DenoiseConfig, DrawConfig
+from core.runs.prior import DenoiseConfig, GenerateConfig
 from pages.ui import engine, prior_form, prior_view, shell, state
 from tests.pages.test_pages import texts
 
-DRAW = DrawConfig(grid=(16, 32, 32), voxel_size=(6.0, 8.0, 8.0), num_steps=3)
+GENERATED = GenerateConfig(grid=(16, 32, 32), voxel_size=(6.0, 8.0, 8.0), num_steps=3)
 NOISY = DenoiseConfig("phantom:spheres", grid=(16, 32, 32), sigma=0.3)
 
 
@@ -41,7 +41,7 @@ def test_empty_page_says_what_will_be_seen(app):
 
 def test_every_control_says_what_it_does(app):
     app.switch_page(shell.PRIOR).run()
-    for kind in ("draw", "denoise"):
+    for kind in ("generate", "denoise"):
         app.segmented_control(key=state.field("prior.kind")).set_value(kind).run()
         widgets = [*app.number_input, *app.selectbox, *app.select_slider, *app.button]
         assert widgets
@@ -58,7 +58,7 @@ def test_draw_button_queues_what_the_form_says(app):
     assert not app.exception
     (run_id,) = app.session_state["_prior"]
     config = engine.store().run(run_id).config
-    assert config == DrawConfig((32, 64, 64), (6.0, 5.6, 5.6), num_steps=7, seed=5)
+    assert config == GenerateConfig((32, 64, 64), (6.0, 5.6, 5.6), num_steps=7, seed=5)
     engine.queue().cancel(run_id)
     assert wait(engine.queue(), run_id, timeout=180).status == "cancelled"
     app.run()
@@ -76,7 +76,7 @@ def test_on_every_grid_a_body_has_room_and_voxels_are_of_a_size_that_the_prior_k
 
 
 def test_drawn_volume_is_marked_as_invented_and_survives_a_reload(shown):
-    app = shown(finished(DRAW))
+    app = shown(finished(GENERATED))
     assert not app.exception
     assert "Not a patient, and not for diagnosis" in texts(app)
     assert "3 of 3 steps" in texts(app)
@@ -85,17 +85,17 @@ def test_drawn_volume_is_marked_as_invented_and_survives_a_reload(shown):
 
 def test_denoised_volume_is_measured_beside_what_is_lost_without_an_input(shown):
     whole = finished(NOISY)
-    without = finished(DenoiseConfig(NOISY.source, NOISY.grid, NOISY.sigma, without=("surround",)))
+    without = finished(DenoiseConfig(NOISY.source, NOISY.grid, NOISY.sigma, without=("neighbourhoods",)))
     engine.reference(NOISY.scan).result()
     app = shown(whole, without)
     assert not app.exception
     table = app.dataframe[0].value.set_index("Volume")
-    assert list(table.index) == ["Noisy", "Denoised", "Without surroundings"]
+    assert list(table.index) == ["Noisy", "Denoised", "Without neighbourhood"]
     assert table["RMSE"]["Denoised"] < 0.7 * table["RMSE"]["Noisy"]
-    lost = table["RMSE"]["Without surroundings"] - table["RMSE"]["Denoised"]
-    assert table["Lost"]["Without surroundings"] == f"{lost:+.1f} HU".replace("-", "\u2212")
+    lost = table["RMSE"]["Without neighbourhood"] - table["RMSE"]["Denoised"]
+    assert table["Lost"]["Without neighbourhood"] == f"{lost:+.1f} HU".replace("-", "\u2212")
     assert app.select_slider(key=state.field("prior.sigma")).value == 0.3
-    assert app.session_state[state.field("prior.without")] == ["surround"]
+    assert app.session_state[state.field("prior.without")] == ["neighbourhoods"]
 
 
 def test_a_loss_that_rounds_to_nothing_has_no_minus():
@@ -126,7 +126,7 @@ def test_address_of_a_reconstruction_or_of_nothing_is_no_drawing(shown, small_sc
 def test_drawing_is_no_reconstruction(visit, small_scan):
     import json
 
-    app = visit(scan=json.dumps(small_scan.to_json()), run=finished(DRAW))
+    app = visit(scan=json.dumps(small_scan.to_json()), run=finished(GENERATED))
     for page in (shell.RECONSTRUCT, shell.COMPARE):
         app.switch_page(page).run()
         assert not app.exception

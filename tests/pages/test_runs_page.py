@@ -6,7 +6,7 @@ import pytest
 
 from core.runs.config import RunConfig
 from core.runs.jobs import wait
-from core.runs.prior import DrawConfig
+from core.runs.prior import GenerateConfig
 from core.runs.upkeep import Kept
 from pages.ui import engine, runs_table, runs_view, shell, state
 from tests.pages.test_pages import texts
@@ -117,7 +117,7 @@ def test_only_runs_of_one_volume_are_compared(two, small_scan):
     runs = [store.run(r) for r in two]
     assert runs_view._comparable(runs)
     other = store.run(store.create(RunConfig(replace(small_scan, grid=(8, 16, 16)), "fbp")))
-    drawn = store.run(store.create(DrawConfig((16, 32, 32))))
+    drawn = store.run(store.create(GenerateConfig((16, 32, 32))))
     assert not runs_view._comparable([*runs, other])
     assert not runs_view._comparable([*runs, drawn])
     assert not runs_view._comparable([drawn])

@@ -1,18 +1,20 @@
-"""Training the prior: EDM's denoising loss on patches with global context (Karras et al. 2022, Yang et al. 2025).
+"""The trainer: EDM's denoising loss on patches (Karras et al. 2022), conditional and unconditional.
 
-Runs on one process or, started by torchrun, on several: each then computes a share of every batch, so that the
-loss curve is that of one process with the same global batch.
+It runs in one process or, started by torchrun, in several. Each then computes a share of every batch, so the loss curve
+is that of one process with the same global batch.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import safetensors
@@ -21,78 +23,80 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from core.prior.data import Batch, DataConfig, Draft, PatchSource, Scan
 from core.prior.denoiser import Precond
 from core.prior.files import load_prior, save_prior
 from core.prior.network import PRESETS, NetworkConfig, inherit, renormalize
+from core.prior.ranges import MODES, TrainedRanges
 from core.prior.rof import rof
-from core.prior.validation import ValidationSet
+from core.training.pairs import Pair, TrainingVolume
+from core.training.source import Batch, DataConfig, PatchSource
+from core.training.validation import Scores, ValidationSet
 
 STATE = "state.safetensors"
+PAIRS_EVERY = 100  # steps after which further pairs are taken up
+PREFETCHED = 4  # batches
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run. Everything that changes its result is in here."""
+    """A training run: everything that changes its result."""
 
     network: NetworkConfig = PRESETS["small"]
     data: DataConfig = field(default_factory=DataConfig)
     num_steps: int = 20_000
-    volumes: int = 4  # noised volumes per step, each with its own noise level
+    volumes: int = 4  # degraded volumes per step, each with its own noise level
     crops: int = 2  # patches of each
-    rate: float = 2e-2  # peak learning rate; weights have unit scale, so it is a relative one
-    rate_floor: float = 0.02  # the cosine ends at this share of it
+    learning_rate: float = 1e-2  # peak; weights have unit scale, so it is a relative one
+    constant_steps: int = 600  # from then on the rate falls with the inverse root of the step (EDM2, eq. 67)
+    cooldown: int = 3000  # last steps of the run, over which the rate falls linearly to 0
     warmup: int = 50  # steps
-    weight_decay: float = 0.0
     clip: float = 1.0  # limit of the gradient's norm
-    ema: float = 0.998  # decay of the averaged weights, reached gradually
+    ema: float = 0.9998  # decay of the averaged weights, reached gradually
     seed: int = 0
     bf16: bool = False  # autocast
     compile: bool = False  # fuse the network's operations: takes a minute, pays in long runs on GPUs
 
     @classmethod
     def from_json(cls, stored: dict) -> TrainConfig:
-        ranges = {name: tuple(stored["data"][name]) for name in ("voxel_xy", "voxel_z")}
+        ranges = {name: tuple(stored["data"][name]) for name in ("voxel_xy", "voxel_z", "body_voxel")}
         data = DataConfig(**{**stored["data"], **ranges})
         return cls(**{**stored, "network": NetworkConfig(**stored["network"]), "data": data})
+
+    @property
+    def trained(self) -> TrainedRanges:
+        """What a prior of this run is trained for."""
+        data = self.data
+        modes = MODES if self.network.conditional else ("restore", "unconditional")
+        xy = (data.voxel_xy[0], max(data.voxel_xy[1], data.body_voxel[1] if data.body else 0.0))
+        return TrainedRanges(modes=modes, voxel_xy=xy, voxel_z=data.voxel_z)
 
 
 @dataclass(frozen=True)
 class TrainStep:
-    """Told after each logged step: training loss since the last one, and, if measured, validation RMSE by sigma and
-    what is left of the errors of held-out drafts."""
+    """Reported after each logged step: the mean training loss since the last one, and validation, if measured."""
 
     step: int
     total: int
     loss: float
-    rate: float
+    learning_rate: float
     patches_per_second: float
-    validation: dict[float, float] | None = None
-    drafts: float | None = None
+    scores: Scores | None = None
 
 
-def edm_loss(model: Precond, batch: Batch, teacher: Precond | None = None) -> Tensor:
+def edm_loss(model: Precond, batch: Batch) -> Tensor:
     """EDM's weighted denoising error per patch (b,): mean |D - clean|^2 / c_out^2.
 
-    Weighed by how far the patches are off, not by how far the prior is told: a guess must not decide what counts.
-    With a teacher, what that makes of the patches stands for the clean ones: its output lacks what nobody could have
-    foretold, which is most of the error and otherwise noise in every gradient. (Hinton et al. 2015)
+    Weighted by the true noise level, not the one passed to the network.
     """
-    D_x = model(batch.inputs, batch.sigma, batch.factor, batch.voxel_size)
-    wanted = batch.clean
-    if teacher is not None:
-        with torch.no_grad():
-            wanted = teacher(batch.inputs, batch.sigma, batch.factor, batch.voxel_size)
-    sd, level = model.config.sigma_data, batch.level.to(D_x)
-    weight = (level**2 + sd**2) / (level * sd) ** 2
-    return (D_x - wanted).square().mean((1, 2, 3, 4)) * weight
+    D_x = model(batch.inputs, batch.numbers)
+    return (D_x - batch.clean).square().mean((1, 2, 3, 4)) * batch.weight.to(D_x)
 
 
 def rate_factor(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then a half cosine down to `rate_floor`."""
+    """Linear warm-up, constant, falling with the inverse root of the step (EDM2, eq. 67), linear cool-down at the end."""
     warm = min(1.0, (step + 1) / max(1, config.warmup))
-    phase = min(1.0, step / config.num_steps)
-    return warm * (config.rate_floor + (1 - config.rate_floor) * 0.5 * (1 + math.cos(math.pi * phase)))
+    cool = min(1.0, max(0, config.num_steps - step) / max(1, config.cooldown))
+    return warm * cool / max(1.0, step / config.constant_steps) ** 0.5
 
 
 class Trainer:
@@ -104,31 +108,28 @@ class Trainer:
         `state.safetensors` (all that a resumed run needs), `prior.safetensors` (averaged weights), `log.jsonl`,
         `config.json`.
     config : TrainConfig
-    scans, validation, drafts : training volumes; held-out patches or None; see `core.prior.data`
+    volumes, validation, pairs : see `core.training`
     device : torch.device
     start : Path or None
-        A prior whose weights a new run starts from. It may lack the guide or surroundings: those begin with no say.
-    teacher : Path or None
-        A prior that is learned from instead of the clean patches: see `edm_loss`. It must be shown the same inputs.
-    more_drafts : f() -> list of Draft
-        Asked for further drafts whenever something is logged. With it a resumed run is no longer exactly what an
-        uninterrupted one would have been.
+        A prior whose weights a new run starts from. It may lack inputs: see `inherit`.
+    more_pairs : f() -> list of Pair
+        Called for further pairs at each log entry. With it a resumed run is no longer exactly what an uninterrupted one
+        would have been.
     """
 
     def __init__(
         self,
         folder: str | Path,
         config: TrainConfig,
-        scans: Sequence[Scan],
+        volumes: Sequence[TrainingVolume],
         validation: ValidationSet | None = None,
         *,
-        drafts: Sequence[Draft] = (),
+        pairs: Sequence[Pair] = (),
         device: torch.device | str = "cpu",
         start: str | Path | None = None,
-        teacher: str | Path | None = None,
-        more_drafts: Callable[[], Sequence[Draft]] = tuple,
+        more_pairs: Callable[[], Sequence[Pair]] = tuple,
     ) -> None:
-        self.more_drafts = more_drafts
+        self.more_pairs = more_pairs
         self.folder, self.config, self.validation = Path(folder), config, validation
         self.device = torch.device(device)
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -144,33 +145,21 @@ class Trainer:
                 inherit(self.model.network, found)
             except ValueError as error:
                 raise ValueError(f"{start}: {error}") from None
-        self.teacher = None
-        if teacher is not None:
-            self.teacher = load_prior(teacher, self.device).model
-            told, seen = self.teacher.config, config.network
-            if (told.tile, told.channel) != (seen.tile, seen.channel):
-                raise ValueError(
-                    f"the prior {teacher} is shown other inputs than this network, so that it cannot teach it; "
-                    "choose a network with its tiles, surroundings and guide."
-                )
         self.model.to(self.device)
         renormalize(self.model)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
-        self.ahead = 0 if start is None else round(10 / (1 - config.ema))  # weights that are no random start
         if config.compile:
             self.model.network.compile()
             if self.device.type == "cuda":  # a CPU has a kernel for it
                 self.model.smoothing = torch.compile(rof)
         torch.backends.cudnn.benchmark = True  # all batches have the same shape
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
-        )
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98))
         self.source = PatchSource(
-            scans,
+            volumes,
             config.data,
-            drafts=drafts,
+            pairs=pairs,
             network=config.network,
-            volumes=config.volumes,
+            num_volumes=config.volumes,
             crops=config.crops,
             seed=config.seed,
             device=self.device,
@@ -188,52 +177,64 @@ class Trainer:
         validate_every: int = 500,
         callback: Callable[[TrainStep], None] | None = None,
     ) -> None:
-        """Train until `num_steps`, or for so many minutes; then save. StopIteration from the callback saves too."""
+        """Train until `num_steps` or for `minutes`, then save. StopIteration from the callback saves as well."""
         started = since = time.perf_counter()
         losses: list[Tensor] = []
-        try:
-            while self.step < self.config.num_steps:
-                losses.append(self._train_step())
-                self.step += 1
-                over = minutes is not None and time.perf_counter() - started > 60 * minutes
-                last = over or self.step == self.config.num_steps
-                validate = last or self.step % validate_every == 0
-                if validate or self.step % log_every == 0:
-                    rate = self.config.rate * rate_factor(self.step, self.config)
-                    loss = float(torch.stack(losses).mean())  # waits for the device
-                    patches = len(losses) * self.config.volumes * self.config.crops
-                    speed = patches / (time.perf_counter() - since)
-                    table, drafts = self.validate() if validate and self.rank == 0 else (None, None)
-                    for draft in self.more_drafts():
-                        self.source.add(draft)
-                    done = TrainStep(self.step, self.config.num_steps, loss, rate, speed, table, drafts)
-                    self._log(done)
-                    if validate:
-                        self.save()
-                    if callback is not None and self.rank == 0:
+        for batch in self._batches():
+            losses.append(self._train_step(batch))
+            self.step += 1
+            over = minutes is not None and time.perf_counter() - started > 60 * minutes
+            last = over or self.step == self.config.num_steps
+            validate = last or self.step % validate_every == 0
+            if validate or self.step % log_every == 0:
+                rate = self.config.learning_rate * rate_factor(self.step, self.config)
+                loss = float(torch.stack(losses).mean())  # waits for the device
+                patches = len(losses) * self.config.volumes * self.config.crops
+                speed = patches / (time.perf_counter() - since)
+                scores = self.validate() if validate and self.rank == 0 else None
+                done = TrainStep(self.step, self.config.num_steps, loss, rate, speed, scores)
+                self._log(done)
+                if validate:
+                    self.save()
+                if callback is not None and self.rank == 0:
+                    try:
                         callback(done)
-                    losses, since = [], time.perf_counter()
-                if last:
-                    return
-        except StopIteration:
-            self.save()
+                    except StopIteration:
+                        self.save()
+                        return
+                losses, since = [], time.perf_counter()
+            if last:
+                return
 
-    def validate(self) -> tuple[dict[float, float] | None, float | None]:
-        """RMSE by sigma of the averaged weights, and the share of held-out drafts' errors that they leave."""
-        if self.validation is None:
-            return None, None
-        return self.validation.rmse(self.average), self.validation.left_of_drafts(self.average)
+    def _batches(self) -> Iterator[Batch]:
+        """The batches from this step on. A second thread makes them while the network computes."""
+        steps = iter(range(self.step, self.config.num_steps))
+        with ThreadPoolExecutor(1) as loader:
+            ahead = deque(loader.submit(self._batch, step) for step in islice(steps, PREFETCHED))
+            while ahead:
+                batch = ahead.popleft().result()
+                ahead.extend(loader.submit(self._batch, step) for step in islice(steps, 1))
+                yield batch
 
-    def _train_step(self) -> Tensor:
-        """The loss (), which nobody has waited for yet."""
-        batch = self.source.batch(self.step)
-        n = len(batch.sigma) // self.world
-        share = slice(self.rank * n, (self.rank + 1) * n)
-        batch = Batch(*(getattr(batch, f)[share].to(self.device) for f in Batch.__dataclass_fields__))
+    def _batch(self, step: int) -> Batch:
+        """This process's share of the batch of a step."""
+        if step % PAIRS_EVERY == 0:
+            for pair in self.more_pairs():
+                self.source.add(pair)
+        batch = self.source.batch(step)
+        n = len(batch.weight) // self.world
+        return batch.part(slice(self.rank * n, (self.rank + 1) * n), self.device)
+
+    def validate(self) -> Scores | None:
+        """Scores of the averaged weights on held-out volumes; None without any."""
+        return None if self.validation is None else self.validation.scores(self.average)
+
+    def _train_step(self, batch: Batch) -> Tensor:
+        """The loss (), which may not be computed yet on a GPU."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * rate_factor(self.step, self.config)
+            group["lr"] = self.config.learning_rate * rate_factor(self.step, self.config)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
-            loss = edm_loss(self.model, batch, self.teacher).mean()
+            loss = edm_loss(self.model, batch).mean()
         loss.backward()
         if self.world > 1:
             for weight in self.model.parameters():
@@ -251,9 +252,8 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Exponential average whose memory grows with the run: a tenth of the steps so far, `ema` at most."""
-        n = self.step + self.ahead
-        share = 1 - min(self.config.ema, (1 + n) / (10 + n))
+        """Exponential average whose memory grows with the run: a quarter of the steps so far, limited by `ema`."""
+        share = 1 - min(self.config.ema, (1 + self.step) / (5 + self.step))
         for averaged, current in zip(self.average.parameters(), self.model.parameters(), strict=True):
             averaged.lerp_(current, share)
 
@@ -267,7 +267,7 @@ class Trainer:
         beside.replace(self.folder / STATE)
         (self.folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
         info = {"steps": self.step, "patches": self.step * self.config.volumes * self.config.crops}
-        save_prior(self.folder / "prior.safetensors", self.average, info=info)
+        save_prior(self.folder / "prior.safetensors", self.average, trained=self.config.trained, info=info)
 
     def _state(self) -> dict[str, Tensor]:
         """Weights, averaged weights, and per weight what the optimiser keeps of it, by name."""

@@ -1,7 +1,7 @@
-"""Drafts made by processes of their own, beside a training run.
+"""Processes that make simulated pairs during a training run.
 
-Quick reconstructions keep CPUs busy while a GPU trains. Each is made with the training's own last saved weights: the
-prior then learns from the errors that it makes now. (Ross et al. 2011, DAgger)
+They keep CPUs busy while a GPU trains. Each pair is made with the last saved weights of the training itself, so the
+prior learns from the errors that it makes now. (Ross et al. 2011, DAgger)
 """
 
 from __future__ import annotations
@@ -15,39 +15,45 @@ import numpy as np
 import torch
 
 from core import kernels
-from core.prior.data import DataConfig, Draft, Scan
 from core.prior.denoiser import PatchPrior
 from core.prior.files import load_prior, prior_path
-from core.runs.drafts import draft_path, draw_draft, read_draft, write_draft
+from core.training.pairs import (
+    Pair,
+    TrainingVolume,
+    VoxelRanges,
+    pair_path,
+    read_pair,
+    simulate_pair,
+    write_pair,
+)
 
-MOST_DRAFTS = 100_000
+MAX_PAIRS = 100_000
 
 
-class DraftWorkers:
-    """So many processes that make drafts until the `with` block ends.
+class PairWorkers:
+    """`count` processes that make pairs until the `with` block ends.
 
     Parameters
     ----------
     count : int
-        Processes; they share the CPUs.
-    read_scans : f() -> list of Scan
+        Number of processes; they share the CPUs.
+    read_volumes : f() -> list of TrainingVolume
         Importable; called once in each process.
     folder : Path
-        Where drafts are kept; those that are there already are handed out, too.
+        Where the pairs are kept. `fresh` also returns those that exist already.
     priors : list of str or Path
-        The first of them that is there when a draft is begun is used; none: quick reconstructions only.
+        Each pair is made with the first of them that exists by then; without any it holds no iterates.
     seed : int
     gpu : bool
-        Whether they compute on the GPU, in turn with the training, where a draft takes a second or two; else they
-        leave it alone.
+        Whether they compute on the GPU, in turn with the training, instead of on CPUs.
     """
 
     def __init__(
         self,
         count: int,
-        read_scans: Callable[[], Sequence[Scan]],
+        read_volumes: Callable[[], Sequence[TrainingVolume]],
         folder: Path,
-        config: DataConfig,
+        voxels: VoxelRanges,
         *,
         priors: Sequence[str | Path] = (),
         seed: int = 0,
@@ -60,10 +66,10 @@ class DraftWorkers:
             context.Process(
                 target=_work,
                 args=(
-                    range(k, MOST_DRAFTS, count),
-                    read_scans,
+                    range(k, MAX_PAIRS, count),
+                    read_volumes,
                     folder,
-                    config,
+                    voxels,
                     list(priors),
                     seed,
                     threads,
@@ -74,7 +80,7 @@ class DraftWorkers:
             for k in range(count)
         ]
 
-    def __enter__(self) -> DraftWorkers:
+    def __enter__(self) -> PairWorkers:
         self.folder.mkdir(parents=True, exist_ok=True)
         for process in self._processes:
             process.start()
@@ -86,18 +92,18 @@ class DraftWorkers:
         for process in self._processes:
             process.join()
 
-    def fresh(self) -> list[Draft]:
-        """The drafts that were not handed out before."""
-        new = sorted(set(self.folder.glob("draft-*.npz")) - self._seen)
+    def fresh(self) -> list[Pair]:
+        """The pairs that were not returned before."""
+        new = sorted(set(self.folder.glob("pair-*.npz")) - self._seen)
         self._seen.update(new)
-        return [read_draft(path) for path in new]
+        return [read_pair(path) for path in new]
 
 
 def _work(
     indices: range,
-    read_scans: Callable[[], Sequence[Scan]],
+    read_volumes: Callable[[], Sequence[TrainingVolume]],
     folder: Path,
-    config: DataConfig,
+    voxels: VoxelRanges,
     priors: list[str | Path],
     seed: int,
     threads: int,
@@ -108,12 +114,13 @@ def _work(
     kernels.NUM_THREADS = threads
     torch.set_num_threads(threads)
     os.nice(10)
-    scans = read_scans()
+    volumes = read_volumes()
     for i in indices:
-        path = draft_path(folder, seed, i)
+        path = pair_path(folder, seed, i)
         if not path.exists():
-            draft = draw_draft(scans, config, np.random.default_rng([seed, 3, i]), _first(priors))
-            write_draft(path, draft)
+            write_pair(
+                path, simulate_pair(volumes, voxels, np.random.default_rng([seed, 3, i]), _first(priors))
+            )
 
 
 def _first(priors: list[str | Path]) -> PatchPrior | None:

@@ -1,4 +1,4 @@
-"""White noise on a volume, and what the prior makes of it in one pass."""
+"""Adding white noise to a volume, and denoising it in one pass of the prior."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.volume import Volume
 
 
 def add_noise(volume: Volume, sigma: float, *, seed: int = 0) -> Volume:
-    """The volume with white noise of this level [network units]."""
+    """Return the volume with white noise of deviation `sigma`, network units."""
     noise = torch.randn(volume.shape, generator=torch.Generator().manual_seed(seed))
     data = volume.data + PatchPrior.from_network(sigma * noise.to(volume.data.device))
     return Volume(data, volume.geometry, f"{volume.name}, noisy")
@@ -25,11 +25,9 @@ def denoise(
     seed: int = 0,
     on_tiles: Callable[[int, int], None] | None = None,
 ) -> Volume:
-    """The expected clean volume given one with noise of this level: a single pass; `seed` draws its tiling."""
-    x = prior.at(noisy.geometry.voxel_size)(
-        PatchPrior.to_network(noisy.data),
-        sigma,
-        generator=torch.Generator().manual_seed(seed),
-        on_tiles=on_tiles,
+    """Denoise a volume that has white noise of deviation `sigma`, network units. `seed` draws the tiling."""
+    denoiser = prior.bind(
+        noisy.geometry.voxel_size, generator=torch.Generator().manual_seed(seed), on_tiles=on_tiles
     )
+    x = denoiser(PatchPrior.to_network(noisy.data), sigma)
     return Volume(PatchPrior.from_network(x), noisy.geometry, f"{noisy.name}, denoised")

@@ -1,0 +1,64 @@
+"""The tuned constants of reconstruction with a diffusion prior, in one place.
+
+Each comment names what a constant was fitted on and how flat its optimum is. Noise levels and errors are in network units
+(1000 HU). Validation volumes are `popi_4dct_phase00`, `lidc_idri_0293` and `lung_petct_dx_a0001`.
+"""
+
+# ---- the initial reconstruction ---------------------------------------------------------------------------
+
+INITIAL_ITERATIONS = 300
+"""Iterations of the initial reconstruction on the finest grid. More change total variation by less than 0.05 dB."""
+
+COARSEST = 160
+"""Grids with more voxels across are reconstructed coarse to fine: from there on the initial reconstruction dominates."""
+
+FINE_SHARE = 3
+"""On such grids the initial reconstruction takes one in this many iterations: it starts from the coarser result."""
+
+FEW_VIEWS = 16
+"""With fewer views, half the resolution is reconstructed first. See MISSING_RANGE."""
+
+MISSING_RANGE = 0.9
+"""Below this share of half a turn angles are missing, and half the resolution is reconstructed first: what is
+missing there is large. On `lidc_idri_0293` with 60 views over 90 degrees it is worth 1.5 dB."""
+
+# ---- restoration: a few deterministic passes from the initial reconstruction --------------------------------
+
+RESTORE_STEPS = 4
+"""Passes. Three cost 0.1 dB, six gain 0.05 dB."""
+
+RESTORE_RHO = 3.0
+RESTORE_SPAN = 5.0
+"""Karras exponent, and first over last noise level. Both are flat: half or twice the span changes less than 0.05 dB."""
+
+WIDER = 3.5
+"""Restoration starts at this multiple of the initial reconstruction's expected error, so that the prior may change more
+than the error itself. Half or twice of it costs about 0.1 dB on the validation volumes."""
+
+RESTORE_CG = 6
+"""Conjugate gradients a pass. Ten fit the grid's own misfit and lose up to 0.1 dB."""
+
+# ---- posterior sampling: from noise --------------------------------------------------------------------------
+
+POSTERIOR_STEPS = 20
+POSTERIOR_SIGMA_MAX, POSTERIOR_SIGMA_MIN, POSTERIOR_RHO = 10.0, 0.01, 5.0
+"""Karras noise levels. At sigma 10 a volume is noise alone: its own deviation is 0.5."""
+
+UNCONDITIONAL_STEPS = 40
+"""Steps without a condition: the large structures have to form from the measurement alone."""
+
+CG_TOLERANCE, MAX_CG = 1e-2, 30
+"""Data consistency of posterior sampling ends at this share of the first residual of the normal equations."""
+
+MISMATCH = 0.0075
+"""Deviation of what voxels and thin rays get wrong of a line integral, over the mean one, in posterior sampling."""
+
+# ---- objects unlike the training data --------------------------------------------------------------------------
+
+FLAT_FRACTION, FLAT_SHARE = 0.25, 0.1
+"""Above this fraction of flat voxels the object counts as piecewise constant, and restoration starts at this share of the
+level: total variation knows such objects better than the prior. Held-out CT volumes have 5 to 14 %, test objects 37 % and
+more. The share was best on the random geometric phantoms 1, 3 and 5; 0.03 and 0.3 differ by less than 0.1 dB."""
+
+FLAT_SLOPE = 0.125e-3
+"""A voxel is flat below this slope, network units per mm: an eighth of a Hounsfield unit a millimetre."""

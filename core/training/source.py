@@ -1,0 +1,371 @@
+"""Training data: degraded patches of training volumes, with and without conditions.
+
+Four kinds of degraded volumes make a batch:
+
+- *posterior*: the volume of a simulated pair with white noise, conditioned on the scan's images;
+- *restore*: an iterate of the sampler on a simulated scan, conditioned on the scan's images. Its errors are streaks and
+  blobs, which white noise does not teach. (Hu et al. 2024, A restoration network as an implicit prior)
+- *upsample*: a volume with white noise, conditioned on the same volume at half the resolution, upsampled;
+- *unconditional*: a volume with white noise alone.
+
+Resampling a volume costs more than a training step, so a pool of resampled volumes is kept and one of them is
+replaced every few steps. The batch of step i depends on the seed, the pairs and i alone, so a resumed run sees exactly
+what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from core.prior.denoiser import Condition, Context, Numbers, network_inputs
+from core.prior.network import ABLATIONS, NetworkConfig
+from core.prior.patches import Device, PatchGrid, context_noise_factor, cut, offset_steps
+from core.prior.ranges import Range
+from core.prior.upsampling import upsampled, upsampling_error
+from core.reconstruct.expected_error import expected_error
+from core.training.pairs import Pair, TrainingVolume
+from core.volume import Shape, Triple, area_average
+
+KINDS = ("posterior", "restore", "upsample", "unconditional")
+AIR_HU = -1000
+SIGMA_MIN = 0.004  # network units: 4 HU, less than the noise of the training volumes
+CANDIDATES = 2  # places drawn for each patch
+COARSE_NOISE = 0.02  # network units: the error of a coarse volume that was generated or reconstructed
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Distribution of the training data. Lengths in mm."""
+
+    voxel_xy: Range = (1.2, 14.0)  # in-plane voxel size, log-uniform
+    voxel_z: Range = (1.2, 14.0)  # slice spacing, log-uniform
+    posterior: float = 0.4  # share of volumes of each kind; the rest is unconditional
+    restore: float = 0.25
+    upsample: float = 0.1
+    body: float = (
+        0.5  # share of the unconditional volumes with voxels of body_voxel: few tiles show a whole body
+    )
+    body_voxel: Range = (9.0, 14.0)
+    air: float = 0.75  # share of those that are padded with air, not by reflection, to whole tiles
+    sigma_median: float = 0.3  # noise level: log-normal, network units
+    sigma_spread: float = 1.4  # standard deviation of its logarithm
+    sigma_wide: float = 0.25  # share of levels drawn log-uniform from 1 to sigma_max instead
+    sigma_max: float = 40.0
+    slab: float = 0.5  # a volume is cropped along z to a random share of at least this
+    drop: float = 0.05  # probability that a volume comes without each of ABLATIONS
+    pool: int = 64  # resampled volumes kept
+    refresh: int = 4  # steps after which one of them is replaced
+
+
+@dataclass(frozen=True, eq=False)
+class _Degraded:
+    """A clean and a degraded volume (z, y, x) in network space.
+
+    level: RMS distance of the two (); sigma: the noise level that the network is given ().
+    """
+
+    clean: Tensor
+    noisy: Tensor
+    level: Tensor
+    sigma: Tensor
+    voxel_size: Triple
+    condition: Condition
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Patches of one step.
+
+    inputs (b, c, *tile) and numbers are as `Precond.forward` takes them. clean (b, 1, *tile). weight (b,) is 1 / c_out^2
+    at the true noise level.
+    """
+
+    inputs: Tensor
+    numbers: Numbers
+    clean: Tensor
+    weight: Tensor
+
+    def part(self, index: slice, device: Device) -> Batch:
+        """The patches of an index, on a device."""
+        numbers = Numbers(*(t[index].to(device) for t in vars(self.numbers).values()))
+        inputs, clean, weight = (t[index].to(device) for t in (self.inputs, self.clean, self.weight))
+        return Batch(inputs, numbers, clean, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class _StoredPair:
+    """A pair's images on the training device, HU as int16. stages (k, z, y, x): the conditioning image, then the iterates."""
+
+    pair: Pair
+    clean: Tensor
+    least_squares: Tensor
+    stages: Tensor
+    error: float
+
+
+class PatchSource:
+    """Draws batches of degraded patches.
+
+    Parameters
+    ----------
+    volumes : training volumes
+    config : DataConfig
+    network : NetworkConfig
+        Determines the size of the patches and their channels.
+    num_volumes, crops : int
+        A batch holds `crops` patches of each of `num_volumes` degraded volumes: crops of one volume are nearly free.
+    pairs : simulated training pairs
+    seed : int
+    device : torch.device
+        Where batches are made, and where the pool and the pairs are kept.
+    """
+
+    def __init__(
+        self,
+        volumes: Sequence[TrainingVolume],
+        config: DataConfig,
+        *,
+        network: NetworkConfig,
+        num_volumes: int,
+        crops: int,
+        pairs: Sequence[Pair] = (),
+        seed: int = 0,
+        device: Device = "cpu",
+    ) -> None:
+        if not volumes:
+            raise ValueError(
+                "there are no training volumes; give a folder with DICOM or NIfTI volumes of CT."
+            )
+        self.volumes, self.config, self.network = list(volumes), config, network
+        self.num_volumes, self.crops, self.seed = num_volumes, crops, seed
+        self.device = torch.device(device)
+        self._pairs: list[_StoredPair] = []
+        for pair in pairs:
+            self.add(pair)
+        self._pool: dict[int, tuple[int, Tensor, Triple]] = {}
+        self._halves: dict[tuple[int, int], np.ndarray] = {}
+
+    def add(self, pair: Pair) -> None:
+        """Add a pair to draw from."""
+        clean, tv, least_squares, iterates = (
+            torch.from_numpy(hu).to(self.device)
+            for hu in (pair.clean, pair.tv, pair.least_squares, pair.iterates)
+        )
+        error = expected_error(pair.figures, pair.voxel_size)
+        self._pairs.append(_StoredPair(pair, clean, least_squares, torch.cat([tv[None], iterates]), error))
+
+    def batch(self, step: int) -> Batch:
+        """The batch of step 0, 1, 2, ... Nothing in here waits for the device."""
+        rng = np.random.default_rng([self.seed, 1, step])
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        sigmas = self._sigmas(rng)
+        slots = rng.choice(self.config.pool, self.num_volumes, replace=self.config.pool < self.num_volumes)
+        parts = []
+        for kind, slot, sigma in zip(self._kinds(rng), slots, sigmas, strict=True):
+            level = torch.tensor(float(sigma), device=self.device)
+            if kind in ("posterior", "restore"):
+                degraded = self._from_pair(kind, level, rng, generator)
+            else:
+                degraded = self._from_pool(kind, int(slot), step, level, generator)
+            parts.append(self._patches(degraded, rng))
+        numbers = Numbers(*(torch.cat([getattr(p.numbers, f.name) for p in parts]) for f in fields(Numbers)))
+        inputs, clean, weight = (
+            torch.cat([getattr(p, name) for p in parts]) for name in ("inputs", "clean", "weight")
+        )
+        return Batch(inputs, numbers, clean, weight)
+
+    def _kinds(self, rng: np.random.Generator) -> list[str]:
+        """The kind of each volume of a batch, stratified, so that a small batch sees all of them."""
+        config = self.config
+        shares = [config.posterior, config.restore, config.upsample]
+        if not self._pairs:
+            shares[:2] = [0.0, 0.0]
+        if not self.network.conditional:
+            shares[0] = shares[2] = 0.0
+        edges = np.cumsum(shares)
+        quantile = (rng.permutation(self.num_volumes) + rng.random(self.num_volumes)) / self.num_volumes
+        return [KINDS[int(np.searchsorted(edges, q, side="right"))] for q in quantile]
+
+    def _white(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.randn(x.shape, generator=generator, device=self.device)
+
+    def _sigmas(self, rng: np.random.Generator) -> np.ndarray:
+        """One noise level per volume, stratified over the distribution, so that a small batch sees all of it."""
+        config, n = self.config, self.num_volumes
+        quantile = (rng.permutation(n) + rng.random(n)) / n
+        wide = config.sigma_max ** rng.random(n)
+        normal = torch.special.ndtri(torch.tensor(quantile)).numpy()
+        usual = config.sigma_median * np.exp(config.sigma_spread * normal)
+        return np.clip(np.where(rng.random(n) < config.sigma_wide, wide, usual), SIGMA_MIN, config.sigma_max)
+
+    def _from_pair(
+        self, kind: str, sigma: Tensor, rng: np.random.Generator, generator: torch.Generator
+    ) -> _Degraded:
+        """A volume of a pair with white noise, or one of the pair's iterates, with the scan's images."""
+        stored = self._pairs[int(rng.integers(len(self._pairs)))]
+        start, stop = self._slab(len(stored.clean), rng)
+        flip = rng.random() < 0.5
+
+        def part(hu: Tensor) -> Tensor:
+            x = hu[start:stop].to(torch.float32) / 1000 + 1
+            return x.flip(2) if flip else x
+
+        clean, image, least_squares = map(part, (stored.clean, stored.stages[0], stored.least_squares))
+        # the expected error is an estimate, right to about a third
+        error = stored.error * math.exp(rng.normal(0, 0.3))
+        ratio, voxel_size = stored.pair.figures.sampling_ratio, stored.pair.voxel_size
+        condition = Condition(image, error, least_squares, ratio)
+        if kind == "posterior":
+            noisy = clean + sigma * self._white(clean, generator)
+            return _Degraded(clean, noisy, sigma, sigma, voxel_size, condition)
+        stage = int(rng.integers(len(stored.stages)))
+        distance = part(stored.stages[stage]) - clean
+        white = 0.0
+        if stage:  # more or less of the error, and white noise of at most its size
+            distance = float(rng.uniform(0.5, 1.2)) * distance
+            white = max(0.0, float(rng.uniform(-1, 1.5)))
+        size = distance.square().mean().sqrt()
+        noisy = clean + distance
+        if white:
+            noisy = noisy + white * size * self._white(clean, generator)
+        level = (size * math.hypot(1.0, white)).clamp(min=SIGMA_MIN)
+        # in use sigma is an estimate, at first high on purpose: the prior then removes more
+        guess = (level * math.exp(float(rng.uniform(-0.6, 1.3)))).clamp(min=SIGMA_MIN)
+        if not self.network.conditional:
+            condition = Condition(least_squares=least_squares)
+        return _Degraded(clean, noisy, level, guess, voxel_size, condition)
+
+    def _from_pool(
+        self, kind: str, slot: int, step: int, sigma: Tensor, generator: torch.Generator
+    ) -> _Degraded:
+        """A resampled volume with white noise, conditioned on its half resolution or on nothing."""
+        clean, voxel_size = self._resampled(slot, step)
+        condition = Condition()
+        if kind == "upsample":
+            z, y, x = ((n + 1) // 2 for n in clean.shape)
+            coarse = area_average(clean, (z, y, x))
+            coarse = coarse + COARSE_NOISE * self._white(coarse, generator)
+            image = upsampled(coarse, (clean.shape[0], clean.shape[1], clean.shape[2]))
+            condition = Condition(image, upsampling_error(image))
+        noisy = clean + sigma * self._white(clean, generator)
+        return _Degraded(clean, noisy, sigma, sigma, voxel_size, condition)
+
+    def _slab(self, depth: int, rng: np.random.Generator) -> tuple[int, int]:
+        """First and last slice of a random part of a volume."""
+        kept = max(1, round(depth * rng.uniform(self.config.slab, 1.0)))
+        start = int(rng.integers(depth - kept + 1))
+        return start, start + kept
+
+    def _patches(self, degraded: _Degraded, rng: np.random.Generator) -> Batch:
+        tile, n = self.network.tile, self.crops
+        clean, condition = degraded.clean, degraded.condition
+        grid = PatchGrid((clean.shape[0], clean.shape[1], clean.shape[2]), tile)
+
+        def padded(image: Tensor | None) -> Tensor | None:
+            return None if image is None else grid.pad(image)
+
+        shown = Condition(padded(condition.image), condition.error, padded(condition.least_squares))
+        volume, context = grid.pad(clean), Context.of(grid.pad(degraded.noisy), self.network, shown)
+        starts, targets = self._cuts(volume, rng)
+        inputs = network_inputs(context, starts, tile)
+        for kind in ABLATIONS:
+            if rng.random() < self.config.drop:
+                names = self.network.input_names
+                channels = [i for i in self.network.channels_of(kind) if not names[i].startswith("condition")]
+                inputs[:, channels] = 0.0 if kind == "coordinates" else self.network.mean
+        error = 0.0 if condition.image is None else condition.error
+        numbers = Numbers(
+            degraded.sigma.expand(n),
+            torch.full((n,), context_noise_factor(grid.padded_shape, tile), device=self.device),
+            torch.tensor(degraded.voxel_size, device=self.device).expand(n, 3),
+            torch.full((n,), error, device=self.device),
+            torch.full((n,), condition.sampling_ratio, device=self.device),
+        )
+        s = error or self.network.sigma_data
+        weight = (degraded.level**2 + s**2) / (degraded.level * s) ** 2
+        return Batch(inputs, numbers, targets[:, None], weight.expand(n))
+
+    def _cuts(self, volume: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Where to cut (n, 3), and what is there (n, *tile): of some random places those with the largest deviation.
+
+        Air teaches little and is half of a volume.
+        """
+        tile = self.network.tile
+        steps = np.array(offset_steps(tile))
+        drawn = rng.integers(np.array(volume.shape) // steps, size=(CANDIDATES * self.crops, 3))
+        if tuple(volume.shape) == tile:
+            drawn[:] = 0  # as in use: see `PatchGrid.random`
+        starts = torch.from_numpy(drawn * steps).to(self.device)
+        candidates = cut(volume, starts, tile)
+        best = candidates.flatten(1).std(1).topk(self.crops).indices
+        return starts[best], candidates[best]
+
+    def _resampled(self, slot: int, step: int) -> tuple[Tensor, Triple]:
+        """The volume (z, y, x), network space, that the pool holds in this slot at this step."""
+        cycle = self.config.pool * self.config.refresh
+        generation = (step + cycle - 1 - slot * self.config.refresh) // cycle
+        held = self._pool.get(slot)
+        if held is None or held[0] != generation:
+            data, voxel_size = self._draw(np.random.default_rng([self.seed, 2, slot, generation]))
+            self._pool[slot] = held = (generation, data, voxel_size)
+        return held[1].to(torch.float32) / 1000 + 1, held[2]
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Triple]:
+        """A random volume on a random grid, as int16 HU."""
+        config = self.config
+        weights = np.array([v.weight for v in self.volumes])
+        index = int(rng.choice(len(self.volumes), p=weights / weights.sum()))
+        chosen = self.volumes[index]
+        body = rng.random() < config.body
+        range_xy, range_z = (config.body_voxel,) * 2 if body else (config.voxel_xy, config.voxel_z)
+        vxy = _log_uniform(rng, max(range_xy[0], chosen.voxel_size[2]), range_xy[1])
+        # in practice slices are between half and four times as thick as voxels are wide
+        low = max(range_z[0], chosen.voxel_size[0], 0.5 * vxy)
+        vz = _log_uniform(rng, low, min(range_z[1], 4 * vxy))
+        halvings = int(math.log2(max(1.0, vxy / chosen.voxel_size[2]))) if self.device.type == "cpu" else 0
+        hu, native = self._reduced(index, halvings), chosen.voxel_size
+        start, stop = (0, len(hu)) if body else self._slab(len(hu), rng)
+        hu, depth = hu[start:stop], stop - start
+        scale = 2**halvings
+        size = (depth * native[0], hu.shape[1] * native[1] * scale, hu.shape[2] * native[2] * scale)
+        nz, ny, nx = (max(2, round(s / v)) for s, v in zip(size, (vz, vxy, vxy), strict=True))
+        native_hu = torch.from_numpy(np.ascontiguousarray(hu)).to(self.device, torch.float32)
+        data = area_average(native_hu, (nz, ny, nx))
+        if rng.random() < 0.5:
+            data = data.flip(2)  # left-right: the coordinates are those of the mirrored place
+        if body and rng.random() < config.air:
+            data = _amid_air(data, self.network.tile)
+        voxel_size = (size[0] / nz, size[1] / ny, size[2] / nx)
+        return data.round().to(torch.int16), voxel_size
+
+    def _reduced(self, index: int, halvings: int) -> np.ndarray:
+        """A training volume with its in-plane resolution halved so often; kept, since most draws start from it."""
+        if halvings == 0:
+            return self.volumes[index].hu
+        key = (index, halvings)
+        if key not in self._halves:
+            finer = self._reduced(index, halvings - 1)
+            nz, ny, nx = finer.shape
+            even = finer[:, : ny // 2 * 2, : nx // 2 * 2].reshape(nz, ny // 2, 2, nx // 2, 2)
+            self._halves[key] = even.mean((2, 4), dtype=np.float32).round().astype(np.int16)
+        return self._halves[key]
+
+
+def _amid_air(hu: Tensor, tile: Shape) -> Tensor:
+    """hu (z, y, x) centred on the number of whole tiles, in plane, that is nearest to its size."""
+    ends = []
+    for n, p in zip(hu.shape[:0:-1], tile[:0:-1], strict=True):  # x, y
+        missing = max(1, round(n / p)) * p - n
+        ends += [missing // 2, missing - missing // 2]
+    return functional.pad(hu, ends, value=AIR_HU)
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(low * (max(high, low) / low) ** rng.random())
