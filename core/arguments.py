@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,17 @@ from typing import Any
 from core.reconstruct.methods import METHODS
 from core.runs.config import ScanConfig
 
+CONE_ONLY = ("src_orig_dist", "src_det_dist", "pitch")
+"""Flags that say nothing of parallel rays."""
+
 
 def scan_config(arguments: argparse.Namespace) -> ScanConfig:
-    """The scan that was described."""
-    angle_range = arguments.range or (180.0 if arguments.geometry == "parallel" else 360.0)
+    """The scan that was described; flags that cannot act or whose value is impossible are refused by their names."""
+    refuse_typed(arguments, CONE_ONLY if arguments.geometry == "parallel" else (), "needs --geometry cone")
+    _check_scan(arguments)
+    angle_range = arguments.range
+    if angle_range is None:
+        angle_range = 180.0 if arguments.geometry == "parallel" else 360.0
     return ScanConfig(
         source=arguments.volume,
         grid=arguments.grid,
@@ -35,6 +44,51 @@ def scan_config(arguments: argparse.Namespace) -> ScanConfig:
     )
 
 
+MEASURED = ("grid", "seed")
+"""Flags of a scan that still act where it has been measured: the grid of the volume, and the seed of sampling."""
+
+
+def check_measured(arguments: argparse.Namespace) -> None:
+    """Refuse the flags of a scan where the volume's place is taken by a measurement, which has its own."""
+    others = [dest for dest in typed_flags(arguments) if dest not in MEASURED]
+    refuse_typed(
+        arguments, others, f"cannot change {Path(arguments.volume).name}, which was measured already"
+    )
+
+
+def typed_flags(arguments: argparse.Namespace) -> dict[str, str]:
+    """The flags of the scan that were typed: by their destination, as they were written."""
+    return getattr(arguments, "typed", {})
+
+
+def refuse_typed(arguments: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    """Refuse these flags if they were typed."""
+    flags = [typed_flags(arguments)[name] for name in names if name in typed_flags(arguments)]
+    if flags:
+        raise ValueError(f"{', '.join(flags)} {why}; leave {'it' if len(flags) == 1 else 'them'} out.")
+
+
+def _check_scan(arguments: argparse.Namespace) -> None:
+    """Refuse impossible values with the flag that was typed and its unit."""
+    given = vars(arguments)
+    if arguments.range is not None and not 0 < arguments.range <= 36_000:
+        raise ValueError(f"--range must lie above 0 and at most at 36000 degrees, got {arguments.range:g}.")
+    if not abs(arguments.tilt) < 90:
+        raise ValueError(f"--tilt must lie between -90 and 90 degrees, got {arguments.tilt:g}.")
+    if not 0 < arguments.src_orig_dist <= arguments.src_det_dist < math.inf:
+        raise ValueError(
+            "--src-orig-dist must lie above 0 and at most at --src-det-dist, the source's distances from axis and "
+            f"detector in mm; got {arguments.src_orig_dist:g} and {arguments.src_det_dist:g}."
+        )
+    for name, kind in (("pixel_size", "lengths in mm"), ("det_shape", "counts")):
+        values = given[name]
+        if values is not None and not all(0 < v < math.inf for v in values):
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{flag} takes two {kind} above 0, got {' '.join(f'{v:g}' for v in values)}.")
+    if not all(map(math.isfinite, (*arguments.det_offset, arguments.start, arguments.pitch))):
+        raise ValueError("--det-offset, --start and --pitch take finite numbers.")
+
+
 def chosen_methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """The methods named, and the parameters given for each, its seed among them."""
     names = [n.strip() for n in arguments.methods.split(",") if n.strip()]
@@ -47,7 +101,13 @@ def chosen_methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str],
         method, dot, name = target.partition(".")
         if not equals or not dot or method not in METHODS:
             raise ValueError(f"--set takes METHOD.NAME=VALUE with a known method, got {text!r}.")
+        if names and method not in names:
+            raise ValueError(f"--set {target} cannot act: {method} is not among --methods {','.join(names)}.")
         given.setdefault(method, {})[name] = value
+    if names and getattr(arguments, "prior", None) and not any(METHODS[n].needs_prior for n in names):
+        raise ValueError(
+            f"--prior cannot act: none of --methods {','.join(names)} has a prior; leave it out."
+        )
     return names, {m: method_params(m, given.get(m, {}), seed) for m in METHODS}
 
 
@@ -63,7 +123,7 @@ def check_file(path: Path, *endings: str) -> None:
 def check_folder(folder: Path) -> None:
     """The same of a folder: it, or the one that it would be made in, must be there and take files.
 
-    It is tried: permissions alone do not tell of read-only disks and of folders such as /proc.
+    A file is written as a trial: permissions alone do not show read-only disks and folders such as /proc.
     """
     there = next(p for p in (folder, *folder.parents) if p.exists())
     if not there.is_dir():

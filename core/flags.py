@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from core.reconstruct.methods import METHODS
 from core.scan.library import SOURCES
 from core.training.source import DataConfig
+
+
+class Typed(argparse.Action):
+    """Stores a value, or True where a flag takes none, and notes in `namespace.typed` that the flag was typed.
+
+    A flag that cannot act can then be refused, whatever its default is.
+    """
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        setattr(namespace, self.dest, True if self.nargs == 0 else values)
+        namespace.typed = {**getattr(namespace, "typed", {}), self.dest: option_string or self.dest}
+
+
+def path(text: str) -> Path:
+    """A path of the command line, with ~ as the home folder."""
+    return Path(text).expanduser()
 
 
 def add_methods(sub: argparse.ArgumentParser) -> None:
@@ -20,13 +38,15 @@ def add_methods(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--set", action="append", default=[], metavar="METHOD.NAME=VALUE", help="a method's parameter"
     )
-    sub.add_argument("--prior", help="a prior's name or file, for methods that need one")
+    sub.add_argument(
+        "--prior", type=os.path.expanduser, help="a prior's name or file, for methods that need one"
+    )
 
 
 def add_volumes(sub: argparse.ArgumentParser) -> None:
     """Volumes to learn from, those to check with, and how they are resampled."""
     sub.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="DICOM folders, zips and NIfTI files, one volume each"
+        "folder", type=path, metavar="FOLDER", help="DICOM folders, zips and NIfTI files, one volume each"
     )
     sub.add_argument(
         "--validation", default="", metavar="NAME,NAME", help="volumes of the folder that are held out"
@@ -44,7 +64,7 @@ def add_volumes(sub: argparse.ArgumentParser) -> None:
             help=f"range of {what} in mm",
         )
     sub.add_argument(
-        "--cache", type=Path, metavar="DIR", help="keep decoded volumes here: the next start is quick"
+        "--cache", type=path, metavar="DIR", help="keep decoded volumes here: the next start is quick"
     )
 
 
@@ -55,42 +75,33 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
     def kind(of: Callable[[str], Any]) -> Callable[[str], Any]:
         return several(of) if many else of
 
-    sub.add_argument("volume", metavar="VOLUME", help=SOURCES)
+    sub.add_argument("volume", type=os.path.expanduser, metavar="VOLUME", help=SOURCES)
     scan = sub.add_argument_group("scan")
-    scan.add_argument(
+    flag = partial(scan.add_argument, action=Typed)
+    flag(
         "--grid",
         type=grid,
         help="reconstruction grid z x y x x, e.g. 64x128x128 (default: the volume's own)",
     )
-    scan.add_argument("--geometry", choices=("parallel", "cone"), default="parallel", help="beam")
-    scan.add_argument(
-        "--views", type=kind(int), default="20", help=f"number of views (default 20){many_words}"
-    )
-    scan.add_argument(
-        "--range", type=kind(float), help=f"angle range in degrees (default 180, cone 360){many_words}"
-    )
-    scan.add_argument("--start", type=float, default=0.0, help="first angle in degrees")
-    scan.add_argument(
-        "--photons", type=kind(photons), help=f"photons a ray, or none for no noise (default){many_words}"
-    )
-    scan.add_argument("--seed", type=int, default=0, help="of noise and sampling (default 0)")
-    scan.add_argument(
-        "--src-orig-dist", type=float, default=800.0, help="cone: source to axis in mm (default 800)"
-    )
-    scan.add_argument(
-        "--src-det-dist", type=float, default=1200.0, help="cone: source to detector in mm (default 1200)"
-    )
-    scan.add_argument(
+    flag("--geometry", choices=("parallel", "cone"), default="parallel", help="beam")
+    flag("--views", type=kind(int), default="20", help=f"number of views (default 20){many_words}")
+    flag("--range", type=kind(float), help=f"angle range in degrees (default 180, cone 360){many_words}")
+    flag("--start", type=float, default=0.0, help="first angle in degrees")
+    flag("--photons", type=kind(photons), help=f"photons a ray, or none for no noise (default){many_words}")
+    flag("--seed", type=int, default=0, help="of noise and sampling (default 0)")
+    flag("--src-orig-dist", type=float, default=800.0, help="cone: source to axis in mm (default 800)")
+    flag("--src-det-dist", type=float, default=1200.0, help="cone: source to detector in mm (default 1200)")
+    flag(
         "--pixel-size", type=float, nargs=2, metavar=("V", "U"), help="detector pixel in mm (default: fitted)"
     )
-    scan.add_argument(
+    flag(
         "--det-shape",
         type=int,
         nargs=2,
         metavar=("V", "U"),
         help="detector rows and columns (default: fitted)",
     )
-    scan.add_argument(
+    flag(
         "--det-offset",
         type=float,
         nargs=2,
@@ -98,11 +109,12 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
         default=(0.0, 0.0),
         help="shift of the detector in mm",
     )
-    scan.add_argument("--tilt", type=float, default=0.0, help="laminographic tilt in degrees")
-    scan.add_argument("--pitch", type=float, default=0.0, help="cone: helical shift in mm per turn")
-    scan.add_argument(
+    flag("--tilt", type=float, default=0.0, help="laminographic tilt in degrees")
+    flag("--pitch", type=float, default=0.0, help="cone: helical shift in mm per turn")
+    flag(
         "--same-grid",
-        action="store_true",
+        nargs=0,
+        default=False,
         help="simulate on the reconstruction grid (the literature's easier protocol)",
     )
 
@@ -136,7 +148,10 @@ def several(of: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     """A list of such values."""
 
     def read(text: str) -> list[Any]:
-        return [of(part.strip()) for part in text.split(",") if part.strip()]
+        values = [of(part.strip()) for part in text.split(",") if part.strip()]
+        if not values:
+            raise argparse.ArgumentTypeError("give one value or more, separated by commas")
+        return values
 
     read.__name__ = f"list of {of.__name__}"  # argparse names it where it refuses a text
     return read

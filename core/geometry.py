@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.views import Views, check_det_shape, view_index
-from core.volume import VolumeGeometry
+from core.views import FARTHEST, Views, check_det_shape, fitted_shape, frame, is_pair, view_index
+from core.volume import VolumeGeometry, finite, grid_of
 
 Angles = tuple[float, ...]
 
-MAX_PIXELS = 1e6
-"""Rows or columns of a detector that is fitted to a volume."""
+MAX_VIEWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,13 @@ class ParallelBeam:
         tilt: float = 0.0,
     ) -> ParallelBeam:
         """Evenly spaced views over `angle_range` [rad]; the detector fits the volume unless given."""
-        pixel_size = pixel_size or (vg.voxel_size[0], min(vg.voxel_size[1:]))
+        vg = grid_of(vg)
+        _check_tilt(tilt)
+        pixel_size = pixel_size if pixel_size is not None else (vg.voxel_size[0], min(vg.voxel_size[1:]))
         height = vg.size[0] * math.cos(tilt) + 2 * vg.radius * abs(math.sin(tilt))
-        det_shape = det_shape or _fit((height, 2 * vg.radius), pixel_size, det_offset)
+        level = None if tilt else (vg.shape[0], vg.voxel_size[0])
+        if det_shape is None:
+            det_shape = fitted_shape((height, 2 * vg.radius), pixel_size, det_offset, level)
         return cls(even_angles(num_views, angle_range, start), det_shape, pixel_size, det_offset, tilt)
 
     @classmethod
@@ -93,7 +96,7 @@ class ParallelBeam:
 
     def views(self) -> Views:
         """The scan as one row of vectors per view."""
-        ray, up, across = _frame(self.angles, self.tilt)
+        ray, up, across = frame(self.angles, self.tilt)
         v, u = self.pixel_size
         centre = self.det_offset[0] * up + self.det_offset[1] * across
         return Views(False, ray, centre, v * up, u * across, self.det_shape)
@@ -115,7 +118,7 @@ class ConeBeam:
     src_orig_dist, src_det_dist : float
         Distance from the source to the rotation axis and to the detector [mm].
     pitch : float
-        Helical shift along z per full turn [mm]; the middle view lies at z = 0.
+        Helical shift along z per full turn [mm]; the middle of the angle range lies at z = 0.
     """
 
     angles: Angles
@@ -129,13 +132,7 @@ class ConeBeam:
 
     def __post_init__(self) -> None:
         _freeze(self)
-        if not (math.isfinite(self.src_det_dist) and 0 < self.src_orig_dist <= self.src_det_dist):
-            raise ValueError(
-                "the source must be nearer to the axis than to the detector (0 < src_orig_dist <= src_det_dist), "
-                f"got {self.src_orig_dist:.4g} and {self.src_det_dist:.4g} mm."
-            )
-        if not math.isfinite(self.pitch):
-            raise ValueError(f"pitch must be a length per turn in mm, got {self.pitch}.")
+        _check_distances(self.src_orig_dist, self.src_det_dist, self.pitch)
 
     @classmethod
     def circular(
@@ -154,18 +151,27 @@ class ConeBeam:
         pitch: float = 0.0,
     ) -> ConeBeam:
         """Evenly spaced views over `angle_range` [rad]; the detector fits the volume unless given."""
+        vg = grid_of(vg)
+        _check_tilt(tilt)
+        _check_distances(src_orig_dist, src_det_dist, pitch)
         if src_orig_dist <= vg.radius:
             raise ValueError(
                 f"the source orbits inside the volume: src_orig_dist is {src_orig_dist:.4g} mm but the volume reaches "
                 f"{vg.radius:.4g} mm from the axis; move the source away or crop the volume."
             )
         scale = src_det_dist / src_orig_dist
-        pixel_size = pixel_size or (vg.voxel_size[0] * scale, min(vg.voxel_size[1:]) * scale)
+        pixel_size = (
+            pixel_size
+            if pixel_size is not None
+            else (vg.voxel_size[0] * scale, min(vg.voxel_size[1:]) * scale)
+        )
         near = src_det_dist / (src_orig_dist - vg.radius)  # magnification where the volume is nearest
         width = 2 * vg.radius * src_det_dist / math.sqrt(src_orig_dist**2 - vg.radius**2)
         height = (vg.size[0] if pitch == 0 else abs(pitch)) * near
         height += 2 * vg.radius * abs(math.sin(tilt)) * near
-        det_shape = det_shape or _fit((height, width), pixel_size, det_offset)
+        level = None if tilt or pitch else (vg.shape[0], vg.voxel_size[0] * scale)
+        if det_shape is None:
+            det_shape = fitted_shape((height, width), pixel_size, det_offset, level)
         angles = even_angles(num_views, angle_range, start)
         return cls(angles, det_shape, pixel_size, src_orig_dist, src_det_dist, det_offset, tilt, pitch)
 
@@ -184,6 +190,7 @@ class ConeBeam:
     @classmethod
     def helical(cls, vg: VolumeGeometry, *, views_per_turn: int, pitch: float, **scanner) -> ConeBeam:
         """A helix that covers the volume from end to end, with half a turn more at each end."""
+        vg = grid_of(vg)
         if not pitch > 0:
             raise ValueError(f"a helical scan needs a pitch above 0 mm per turn, got {pitch}; use circular.")
         turns = vg.size[0] / pitch + 1
@@ -213,10 +220,10 @@ class ConeBeam:
 
     def views(self) -> Views:
         """The scan as one row of vectors per view."""
-        ray, up, across = _frame(self.angles, self.tilt)
+        ray, up, across = frame(self.angles, self.tilt)
         v, u = self.pixel_size
         angles = np.asarray(self.angles)
-        middle = (angles[0] + angles[-1]) / 2
+        middle = (angles.min() + angles.max()) / 2
         travel = np.zeros((len(angles), 3))
         travel[:, 0] = self.pitch * (angles - middle) / (2 * math.pi)
         source = -self.src_orig_dist * ray + travel
@@ -234,58 +241,55 @@ Geometry = ParallelBeam | ConeBeam | Views
 
 def even_angles(num_views: int, angle_range: float, start: float = 0.0) -> Angles:
     """`num_views` angles [rad] from `start`, evenly spaced over `angle_range`, whose end is not repeated."""
-    if int(num_views) != num_views or num_views < 1:
-        raise ValueError(f"num_views must be a whole number of at least 1, got {num_views}.")
-    if not (math.isfinite(angle_range) and angle_range > 0):
+    if not finite(num_views) or int(num_views) != num_views or not 1 <= num_views <= MAX_VIEWS:
+        raise ValueError(
+            f"num_views must be a whole number from 1 to {MAX_VIEWS}, got {str(num_views)[:40]}."
+        )
+    if not (finite(angle_range) and angle_range > 0):
         raise ValueError(f"angle_range must be above 0 rad, got {angle_range}.")
+    if not finite(start):
+        raise ValueError(f"start must be a finite angle in rad, got {start}.")
     return tuple(start + angle_range * i / num_views for i in range(int(num_views)))
 
 
-# ---- checks and frames ----------------------------------------------------------------------------
-
-
-def _frame(angles: Angles, tilt: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit vectors (views, 3) of the central ray, the detector's rows and its columns."""
-    sin, cos = np.sin(np.asarray(angles)), np.cos(np.asarray(angles))
-    zero, one = np.zeros_like(sin), np.ones_like(sin)
-    across = np.stack([zero, sin, cos], 1)
-    forward = np.stack([zero, cos, -sin], 1)
-    z = np.stack([one, zero, zero], 1)
-    ray = math.cos(tilt) * forward + math.sin(tilt) * z
-    up = math.cos(tilt) * z - math.sin(tilt) * forward
-    return ray, up, across
-
-
-def _fit(size: tuple[float, float], pixel_size: Sequence[float], offset: Sequence[float]) -> tuple[int, int]:
-    """Pixels (v, u) that cover a shadow of this size [mm] although the detector is shifted by `offset`."""
-    if not all(math.isfinite(p) and p > 0 for p in pixel_size):
-        raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {tuple(pixel_size)}.")
-    pixels = [(s + 2 * abs(o)) / p - 1e-9 for s, p, o in zip(size, pixel_size, offset, strict=True)]
-    if not all(n < MAX_PIXELS for n in pixels):
-        raise ValueError(
-            f"a detector with pixels of {tuple(pixel_size)} mm that is shifted by {tuple(offset)} mm would need more than "
-            f"{MAX_PIXELS:.0e} of them a side to cover the volume; use larger pixels or a smaller shift."
-        )
-    v, u = (max(1, math.ceil(n)) for n in pixels)
-    return v, u
+# ---- checks ----------------------------------------------------------------------------
 
 
 def _freeze(pg: ParallelBeam | ConeBeam) -> None:
     """Check what both beams share and store it as plain tuples of floats (hashable, JSON-ready)."""
-    angles = tuple(float(a) for a in pg.angles)
+    try:
+        angles = tuple(float(a) for a in pg.angles)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f"angles must be one or more numbers in rad, in a row, got {type(pg.angles).__name__}."
+        ) from None
     if not angles or not all(math.isfinite(a) for a in angles):
         raise ValueError(f"angles must be one or more finite numbers in rad, got {len(angles)} of them.")
-    if len(pg.pixel_size) != 2 or not all(math.isfinite(p) and p > 0 for p in pg.pixel_size):
+    if not is_pair(pg.pixel_size) or not all(p > 0 for p in pg.pixel_size):
         raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {pg.pixel_size}.")
-    if len(pg.det_offset) != 2 or not all(math.isfinite(o) for o in pg.det_offset):
+    if not is_pair(pg.det_offset):
         raise ValueError(f"det_offset must be two lengths (v, u) in mm, got {pg.det_offset}.")
-    if not (math.isfinite(pg.tilt) and abs(pg.tilt) < math.pi / 2):
-        raise ValueError(f"tilt must lie between -pi/2 and pi/2 rad, got {pg.tilt}.")
+    _check_tilt(pg.tilt)
     check_det_shape(pg.det_shape)
     object.__setattr__(pg, "angles", angles)
     object.__setattr__(pg, "det_shape", tuple(int(n) for n in pg.det_shape))
     object.__setattr__(pg, "pixel_size", tuple(float(p) for p in pg.pixel_size))
     object.__setattr__(pg, "det_offset", tuple(float(o) for o in pg.det_offset))
+
+
+def _check_tilt(tilt: float) -> None:
+    if not (finite(tilt) and abs(tilt) < math.pi / 2):
+        raise ValueError(f"tilt must lie between -pi/2 and pi/2 rad, got {tilt}.")
+
+
+def _check_distances(src_orig_dist: float, src_det_dist: float, pitch: float) -> None:
+    if not (finite(src_orig_dist) and finite(src_det_dist) and 0 < src_orig_dist <= src_det_dist <= FARTHEST):
+        raise ValueError(
+            "the source must be nearer to the axis than to the detector (0 < src_orig_dist <= src_det_dist <= "
+            f"{FARTHEST:g}), got {src_orig_dist:.4g} and {src_det_dist:.4g} mm."
+        )
+    if not (finite(pitch) and abs(pitch) <= FARTHEST):
+        raise ValueError(f"pitch must be a length per turn in mm, got {pitch}.")
 
 
 def _bin(pg, factor: int):

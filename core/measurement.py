@@ -1,25 +1,32 @@
-"""What a scanner measures: photon counts, and the line integrals and weights that are made of them."""
+"""Measurements: simulated photon counts, and the line integrals and weights computed from them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from core.geometry import ConeBeam, Geometry, Views
+from core.geometry import ConeBeam, Geometry, ParallelBeam, Views
 from core.projector import Projector
-from core.volume import Volume, VolumeGeometry
+from core.views import difference, view_index
+from core.volume import Volume, VolumeGeometry, as_tensor, finite
 
 FULL_DOSE_PHOTONS = 1e5
 """Photons a ray that count as full dose: a routine diagnostic scan, as in the 2016 Low Dose CT Grand Challenge."""
+
+FEWEST, MOST = 1e-3, 1e12
+"""Photons a ray that can be simulated: below nothing is measured, beyond float32 has no noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
     """Line integrals of a scan.
+
+    Arrays may be given as torch or numpy, of any real type; they are kept as float32 tensors.
 
     Attributes
     ----------
@@ -30,6 +37,11 @@ class Measurement:
         Inverse variance of each line integral; None = no noise.
     photon_count : float or None
         Photons a ray before the object; None = no noise.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit the geometry, or a value is NaN or infinite, or a weight negative.
     """
 
     projections: Tensor
@@ -38,16 +50,49 @@ class Measurement:
     photon_count: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.geometry, ParallelBeam | ConeBeam | Views):
+            raise TypeError(
+                f"a measurement needs a ParallelBeam, ConeBeam or Views, got {type(self.geometry).__name__}."
+            )
         v, u = self.geometry.det_shape
         expected = (v, self.geometry.num_views, u)
-        for name, data in (("projections", self.projections), ("weights", self.weights)):
-            if data is not None and tuple(data.shape) != expected:
+        for name in ("projections", "weights"):
+            if getattr(self, name) is None and name == "weights":
+                continue
+            data = as_tensor(getattr(self, name), name)
+            if tuple(data.shape) != expected:
                 raise ValueError(
                     f"{name} have shape {tuple(data.shape)} (v, angle, u) but the geometry asks for {expected}; "
                     "subset the measurement and its geometry with the same angle_index."
                 )
-        if not bool(torch.isfinite(self.projections).all()):
-            raise ValueError("projections hold NaN or infinity; mask or repair those pixels first.")
+            if not bool(torch.isfinite(data).all()):
+                raise ValueError(f"{name} hold NaN or infinity; mask or repair those pixels first.")
+            object.__setattr__(self, name, data)
+        if self.weights is not None and bool((self.weights < 0).any()):
+            raise ValueError("weights are inverse variances, at least 0; some are below 0.")
+
+    def check_projector(self, A: Projector) -> None:
+        """Refuse a projector of another scan than this measurement's.
+
+        Raises
+        ------
+        ValueError
+            With what differs: the shape, or where source and detector are.
+        """
+        if tuple(self.projections.shape) != A.range_shape:
+            raise ValueError(
+                f"the measurement has projections {tuple(self.projections.shape)} but the projector makes "
+                f"{A.range_shape} (v, angle, u); subset both with the same angle_index."
+            )
+        if self.geometry is A.pg or self.geometry == A.pg:
+            return
+        ours, theirs = (g if isinstance(g, Views) else g.views() for g in (self.geometry, A.pg))
+        differs = difference(ours, theirs)
+        if differs is not None:
+            raise ValueError(
+                f"the measurement and the projector are of different scans: {differs}; make the projector with "
+                "the geometry of the measurement."
+            )
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.projections.shape))
@@ -59,8 +104,7 @@ class Measurement:
 
     def subset(self, angle_index) -> Measurement:
         """Only these views, in this order."""
-        index = torch.arange(self.geometry.num_views)
-        index = index[angle_index] if isinstance(angle_index, slice) else index[torch.as_tensor(angle_index)]
+        index = torch.from_numpy(view_index(angle_index, self.geometry.num_views))
         weights = None if self.weights is None else self.weights[:, index]
         return Measurement(
             self.projections[:, index], self.geometry.subset(index.tolist()), weights, self.photon_count
@@ -106,11 +150,19 @@ def simulate(
         Rays per detector pixel and direction, whose intensities are averaged; None = as many as the volume's
         voxels are smaller than a pixel, at most 4.
     """
-    if photon_count is not None and not (math.isfinite(photon_count) and photon_count > 0):
-        raise ValueError(
-            f"photon_count must be above 0 photons a ray, or None for no noise; got {photon_count}."
+    if not isinstance(volume, Volume) or not isinstance(A, Projector):
+        raise TypeError(
+            f"simulate takes a Volume and a Projector, got {type(volume).__name__} and {type(A).__name__}."
         )
-    if not (math.isfinite(electronic_noise) and electronic_noise >= 0):
+    if photon_count is not None and not (finite(photon_count) and FEWEST <= photon_count <= MOST):
+        raise ValueError(
+            f"photon_count must lie between {FEWEST:g} and {MOST:g} photons a ray, or be None for no noise; "
+            f"got {photon_count}."
+        )
+    if supersample is not None and not (finite(supersample) and int(supersample) == supersample >= 1):
+        raise ValueError(f"supersample must be a whole number of at least 1, got {supersample}.")
+    volume.check_finite("to be scanned")
+    if not (finite(electronic_noise) and electronic_noise >= 0):
         raise ValueError(f"electronic_noise must be at least 0 photons, got {electronic_noise}.")
     pg = A.pg
     if supersample is None:
@@ -121,8 +173,14 @@ def simulate(
         line_integrals = _line_integrals(volume, pg, supersample, A.backend)
     if photon_count is None:
         return Measurement(line_integrals, pg)
-    generator = generator or torch.Generator().manual_seed(0)
+    if generator is None:
+        generator = torch.Generator().manual_seed(0)
     counts = expected_counts(line_integrals, photon_count).to(generator.device)
+    if not float(counts.max()) <= 1e3 * MOST:
+        raise ValueError(
+            f"the volume's negative attenuation gives line integrals down to {float(line_integrals.min()):.3g}, more "
+            "light than was sent out; expected air (0 /mm, -1000 HU) or denser; clip the volume."
+        )
     counts = torch.poisson(counts, generator=generator)
     if electronic_noise:
         counts += electronic_noise * torch.randn(counts.shape, generator=generator, device=counts.device)
@@ -136,14 +194,16 @@ def expected_counts(line_integrals: Tensor, photon_count: float) -> Tensor:
 
 
 def from_counts(
-    counts: Tensor, pg: Geometry, *, photon_count: float, electronic_noise: float = 0.0
+    counts: Any, pg: Geometry, *, photon_count: float, electronic_noise: float = 0.0
 ) -> Measurement:
-    """Line integrals and weights from photon counts.
+    """Line integrals and weights from photon counts (v, angle, u), a torch or numpy array.
 
     The logarithm needs a floor: counts below half a photon are taken as half a photon. The weight is the inverse
     variance of the logarithm to first order, counts^2 / (counts + electronic_noise^2).
     """
-    counts = counts.clamp(min=0.5)
+    if not (finite(photon_count) and photon_count > 0):
+        raise ValueError(f"photon_count must be above 0 photons a ray, got {photon_count}.")
+    counts = as_tensor(counts, "counts").clamp(min=0.5)
     weights = counts.square() / (counts + electronic_noise**2)
     return Measurement(torch.log(photon_count / counts), pg, weights, photon_count)
 
@@ -197,22 +257,25 @@ def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str
         part = Projector(volume.geometry, finer.subset(slice(start, start + per_chunk)), backend)(volume.data)
         transmission = torch.exp(-part).unflatten(2, (u, n)).unflatten(0, (-1, per_row)).mean((1, 4))
         if level:
-            # what a row sees beside the volume is air
+            # above and below the volume a row sees air
             transmission = torch.tensordot(share.to(transmission), transmission - 1, dims=1) + 1
         out.append(-torch.log(transmission))
     return torch.cat(out, 1)
 
 
 def _rows_lie_in_slices(views: Views) -> bool:
-    """Whether all rays of a detector row stay at one height, the same in every view."""
+    """Whether all rays of a detector row stay at one height, the same in every view, to a billionth of a row."""
+    if views.cone:
+        return False
+    row = float(np.abs(views.det_v[:, 0]).max())
     still = [
-        views.source[:, :1],
+        views.source[:, :1] * row,  # a direction
         views.det_v[:, 1:],
         views.det_u[:, :1],
         np.ptp(views.det_pos[:, 0]),
         np.ptp(views.det_v[:, 0]),
     ]
-    return not views.cone and all(np.allclose(part, 0, atol=1e-9) for part in still)
+    return all(bool(np.abs(part).max() <= 1e-9 * row) for part in still)
 
 
 def _row_per_slice(views: Views, vg: VolumeGeometry, n: int) -> Views:

@@ -51,8 +51,8 @@ class Scanner:
         A volume wider than what the scanner takes (a chest in a micro-CT) is refused by `ConeBeam.circular`.
         """
         scan: dict[str, Any] = {
-            "num_views": num_views or self.num_views,
-            "angle_range": angle_range or self.angle_range,
+            "num_views": self.num_views if num_views is None else num_views,
+            "angle_range": self.angle_range if angle_range is None else angle_range,
             "det_shape": self.det_shape,
             "pixel_size": self.pixel_size,
             "det_offset": self.det_offset,

@@ -112,7 +112,7 @@ def geometry_html(pg: ParallelBeam | ConeBeam) -> str:
     from matplotlib.figure import Figure
 
     views = pg.views()
-    first, last = math.degrees(pg.angles[0]), math.degrees(pg.angles[-1])
+    first, last = math.degrees(min(pg.angles)), math.degrees(max(pg.angles))
     half = views.det_u[0] * (views.det_shape[1] / 2)
     ends = np.stack([views.det_pos[0] - half, views.det_pos[0] + half])
     rows = {

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from core.coverage import SECTORS, coverage
+from core.coverage import SECTORS, coverage, visibility
 from core.geometry import ConeBeam, ParallelBeam
 from core.volume import VolumeGeometry
 
@@ -107,3 +107,55 @@ def test_rays_of_the_geometry_lie_in_directions_that_count_as_measured(shift):
 def test_an_object_without_size_is_refused():
     with pytest.raises(ValueError, match="diameter"):
         coverage(ParallelBeam.circular(VG, num_views=4), 0.0)
+
+
+# ---- which voxels the views see -------------------------------------------------------------------
+
+CONE = {"src_orig_dist": 600.0, "src_det_dist": 1000.0}
+
+
+@pytest.mark.parametrize("shape", [(64, 96, 96), (1, 96, 96), (2, 40, 60)])
+def test_a_fitted_detector_sees_the_whole_volume(shape):
+    vg = VolumeGeometry(shape, (2.0, 2.0, 2.0))
+    for pg in (
+        ParallelBeam.circular(vg, num_views=20),
+        ConeBeam.circular(vg, num_views=20, **CONE),
+        ConeBeam.helical(vg, views_per_turn=60, pitch=30.0, **CONE),
+    ):
+        assert visibility(vg, pg).remark() is None
+
+
+def test_a_short_helix_leaves_most_of_the_volume_unseen():
+    """Two turns of 10 mm and the beam's own height at the axis, in a volume of 280 mm."""
+    vg = VolumeGeometry((70, 64, 64), (4.0, 4.0, 4.0))
+    pg = ConeBeam.circular(vg, num_views=120, angle_range=4 * math.pi, pitch=10.0, **CONE)
+    beam = pg.det_shape[0] * pg.pixel_size[0] * 600 / 1000
+    found = visibility(vg, pg)
+    # the beam is higher behind the axis: part of what lies beyond its height at the axis is seen there
+    assert found.unseen == pytest.approx(1 - (20 + beam) / 280, abs=0.05)
+    assert f"{100 * found.unseen:.0f} % of the volume lies in no view" in (found.remark() or "")
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_rows_that_are_missing_leave_that_share_of_the_slices_unseen(share):
+    vg = VolumeGeometry((24, 32, 32))
+    pg = ParallelBeam.circular(vg, num_views=10, det_shape=(round(24 * share), 46))
+    assert visibility(vg, pg).unseen == pytest.approx(1 - share, abs=0.01)
+
+
+def test_a_narrow_detector_truncates_and_a_half_fan_does_not():
+    vg = VolumeGeometry((8, 64, 64), (2.0, 2.0, 2.0))
+    narrow = visibility(vg, ConeBeam.circular(vg, num_views=90, det_shape=(16, 20), **CONE))
+    assert narrow.unseen < 0.01
+    assert narrow.truncated > 0.3
+    assert "fewer than half of the views" in (narrow.remark() or "")
+    half = ConeBeam.circular(vg, num_views=90, det_shape=(16, 40), det_offset=(0.0, 50.0), **CONE)
+    assert visibility(vg, half).remark() is None
+
+
+def test_a_scan_that_misses_the_volume_sees_nothing():
+    vg = VolumeGeometry((4, 16, 16))
+    pg = ParallelBeam.circular(
+        vg, num_views=4, det_shape=(4, 4), pixel_size=(1.0, 1.0), det_offset=(0.0, 1e4)
+    )
+    assert visibility(vg, pg).unseen == 1

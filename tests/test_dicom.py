@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
 
-from core.scan import dicom, files, slices
-from core.scan.dicom import list_series, read_dicom
+from core.scan import files, slices
+from core.scan.dicom import images, list_series, read_dicom
 from core.scan.dicom_writer import write_dicom
 from core.scan.nifti import read_nifti, write_nifti
 from core.volume import Volume, VolumeGeometry
@@ -202,6 +202,7 @@ def test_rescale_and_padding_become_hounsfield_units(series, volume, marked):
         raw[0, 0], raw[0, 1] = -2000, 10  # marked as padding; and far below any tissue
         dataset.PixelData = raw.astype("<i2").tobytes()
         dataset.RescaleSlope, dataset.RescaleIntercept = 2, -2048
+        dataset.Manufacturer = "Another"  # our own series have no padding
         dataset.add_new("PixelPaddingValue", *marked)
         dataset.save_as(path)
     hu = read_dicom(series[0].parent).hu
@@ -292,6 +293,11 @@ def one_of(**values):
     return lambda series: edit(series[3], **values)
 
 
+def twice(path):
+    shutil.copy(path, path.with_name("copy.dcm"))
+    edit(path.with_name("copy.dcm"), SOPInstanceUID=generate_uid())
+
+
 def truncate(series):
     series[3].write_bytes(series[3].read_bytes()[:-40])
 
@@ -311,7 +317,7 @@ def swap_pixels(series):
 REFUSED = {
     "a hole": (lambda s: s[3].unlink(), r"hole of 5 mm between slice0003\.dcm and slice0005\.dcm"),
     "a duplicate": (
-        lambda s: shutil.copy(s[2], s[2].with_name("copy.dcm")),
+        lambda s: twice(s[2]),
         r"same place: .*copy\.dcm|copy\.dcm and",
     ),
     "another size": (swap_pixels, r"different size: slice0004\.dcm has \[9, 10\]"),
@@ -373,14 +379,14 @@ def test_a_missing_decoder_is_answered_with_what_to_install(series, monkeypatch)
     class Missing:
         is_available = False
 
-    monkeypatch.setattr(dicom, "get_decoder", lambda syntax: Missing)
+    monkeypatch.setattr(images, "get_decoder", lambda syntax: Missing)
     with pytest.raises(ValueError, match=r"pip install 'tomopatch\[dicom\]'"):
         read_dicom(series[0].parent)
 
 
 def test_the_cap_counts_all_slices_before_a_pixel_is_decoded(series, monkeypatch):
     monkeypatch.setattr(slices, "MAX_VOXELS", 6 * 8 * 10 - 1)
-    monkeypatch.setattr(dicom, "pixel_array", lambda *_, **__: pytest.fail("a pixel was decoded"))
+    monkeypatch.setattr(images, "pixel_array", lambda *_, **__: pytest.fail("a pixel was decoded"))
     with pytest.raises(ValueError, match="CT series 1 declares 6 x 8 x 10 voxels"):
         read_dicom(series[0].parent)
 
@@ -442,8 +448,8 @@ def test_what_is_written_says_that_it_is_no_patient(series):
 def test_writing_refuses_a_full_folder_and_what_does_not_fit(tmp_path, series, volume):
     with pytest.raises(ValueError, match="not an empty folder"):
         write_dicom(series[0].parent, volume)
-    for bad in (40000.0, float("nan")):
-        with pytest.raises(ValueError, match="DICOM holds"):
+    for bad, words in ((40000.0, "DICOM holds"), (float("nan"), "NaN or infinity")):
+        with pytest.raises(ValueError, match=words):
             write_dicom(tmp_path / "new", volume.with_data(torch.full(VG.shape, bad)))
     assert [p.name for p in tmp_path.iterdir()] == ["scan"]
 

@@ -1,7 +1,9 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from core import SCANNERS, ConeBeam, ParallelBeam, VolumeGeometry
 from core.geometry import Views
@@ -90,6 +92,24 @@ def test_subset_and_binning(vg):
         (lambda vg: ConeBeam((0.0,), (4, 4), (1, 1), 100, 50), "nearer"),
         (lambda vg: ConeBeam.helical(vg, views_per_turn=8, pitch=0), "pitch"),
         (lambda vg: ParallelBeam((0.0,), (4, 4), (1, 1), tilt=2.0), "tilt"),
+        (lambda vg: ParallelBeam.circular(vg, num_views=3, tilt=math.pi / 2), "tilt must lie"),
+        (lambda vg: ParallelBeam(0.5, (4, 4), (1, 1)), "in a row, got float"),
+        (lambda vg: ParallelBeam(np.zeros((2, 2)), (4, 4), (1, 1)), "in a row"),
+        (lambda vg: ParallelBeam((10**400,), (4, 4), (1, 1)), "angles"),
+        (lambda vg: ParallelBeam((0.0,), 4, (1, 1)), "det_shape"),
+        (lambda vg: ParallelBeam((0.0,), (4, 10**400), (1, 1)), "det_shape"),
+        (lambda vg: ParallelBeam((0.0,), (4, 4), 1.0), "pixel_size"),
+        (lambda vg: ParallelBeam.circular(vg, num_views=3, pixel_size=()), "pixel_size"),
+        (lambda vg: ParallelBeam.circular(vg, num_views=3, det_offset=5.0), "det_offset"),
+        (lambda vg: ParallelBeam.circular(vg, num_views=3, det_shape=()), "det_shape"),
+        (lambda vg: ParallelBeam.circular(vg, num_views=10**400), "num_views"),
+        (lambda vg: ParallelBeam.circular(vg, num_views=3, angle_range=0.0), "angle_range"),
+        (lambda vg: ParallelBeam.circular(vg, num_views=3, start=float("nan")), "start"),
+        (lambda vg: ConeBeam.circular(vg, num_views=3, src_det_dist=0), "nearer to the axis"),
+        (lambda vg: ConeBeam.circular(vg, num_views=3, src_orig_dist=1e300, src_det_dist=1e300), "nearer"),
+        (lambda vg: ConeBeam.circular(vg, num_views=3, pitch=1e300), "pitch"),
+        (lambda vg: SCANNERS["cone"].geometry(vg, num_views=0), "num_views"),
+        (lambda vg: SCANNERS["cone"].geometry(vg, angle_range=0.0), "angle_range"),
     ],
 )
 def test_impossible_scans_are_refused_with_a_word(make, words, vg):
@@ -114,3 +134,17 @@ def test_every_scanner_scans_something_that_fits_it(name):
 def test_detectors_that_could_never_be_built_are_refused(vg, beam, options):
     with pytest.raises(ValueError, match=r"above 0|of them a side"):
         beam.circular(vg, num_views=4, **options)
+
+
+def test_angles_may_be_any_row_of_numbers():
+    angles = (0.0, 0.5, 1.0)
+    for given in (list(angles), np.array(angles), np.array(angles, np.float32), torch.tensor(angles)):
+        assert ParallelBeam(given, (4, 4), (1, 1)).angles == angles
+
+
+def test_the_order_of_a_helix_s_views_does_not_move_them(vg):
+    pg = ConeBeam.helical(vg, views_per_turn=8, pitch=20.0, src_orig_dist=120, src_det_dist=200)
+    order = np.random.default_rng(0).permutation(pg.num_views)
+    shuffled = replace(pg, angles=tuple(pg.angles[k] for k in order)).views()
+    np.testing.assert_allclose(shuffled.source, pg.views().source[order], atol=1e-9)
+    np.testing.assert_allclose(shuffled.det_pos, pg.views().det_pos[order], atol=1e-9)

@@ -1,9 +1,13 @@
+import contextlib
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from core import (
+    ConeBeam,
     Measurement,
     ParallelBeam,
     Projector,
@@ -120,3 +124,91 @@ def test_a_row_that_looks_half_past_the_volume_lets_half_of_the_light_through():
     )
     measured = math.exp(-float(simulate(volume, Projector(fine, shifted)).projections[0, 0, 0]))
     assert measured == pytest.approx(1 + 0.5 * (inside - 1), abs=1e-4)
+
+
+# ---- what people pass ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16, torch.float64])
+def test_numpy_and_torch_of_any_type_make_a_measurement(small, A, kind):
+    y = simulate(small, A).projections
+    given = y.to(kind) if isinstance(kind, torch.dtype) else y.numpy().astype(kind)
+    m = Measurement(given, A.pg, weights=given * 0 + 1)
+    assert m.projections.dtype == m.weights.dtype == torch.float32
+    # half precision: 11 bits
+    torch.testing.assert_close(m.projections, y, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda y, pg: Measurement(y.tolist()[0], pg), ValueError, "projections have shape"),
+        (
+            lambda y, pg: Measurement("y", pg),
+            TypeError,
+            "projections must be a torch tensor or a numpy array",
+        ),
+        (lambda y, pg: Measurement([[1, 2], [3]], pg), TypeError, "no array of numbers"),
+        (lambda y, pg: Measurement(y, "parallel"), TypeError, "ParallelBeam, ConeBeam or Views, got str"),
+        (lambda y, pg: Measurement(y, pg, weights=-torch.ones_like(y)), ValueError, "at least 0"),
+        (lambda y, pg: Measurement(y, pg, weights=torch.ones_like(y) / 0), ValueError, "weights hold NaN"),
+        (lambda y, pg: Measurement(y, pg).subset([99]), ValueError, r"outside 0\.\.7"),
+    ],
+)
+def test_what_is_no_measurement_is_refused_in_a_sentence(small, A, make, error, words):
+    with pytest.raises(error, match=words):
+        make(simulate(small, A).projections, A.pg)
+
+
+def test_a_projector_of_another_scan_is_refused(small, A):
+    m = simulate(small, A)
+    m.check_projector(A)
+    m.check_projector(Projector(small.geometry, A.pg.views()))  # the same scan, written as vectors
+    m.check_projector(
+        Projector(small.geometry, replace(A.pg, angles=tuple(a + 2 * math.pi for a in A.pg.angles)))
+    )
+    finer = VolumeGeometry((32, 96, 96), tuple(s / 2 for s in small.geometry.voxel_size))
+    m.check_projector(Projector(finer, A.pg))  # another grid is no other scan
+    for other, words in (
+        (replace(A.pg, angles=tuple(a + 0.1 for a in A.pg.angles)), "ray direction differs"),
+        (replace(A.pg, det_offset=(0.0, 0.5)), "detector position differs"),
+        (replace(A.pg, pixel_size=(2.0, 1.1)), "differs"),
+        (A.pg.subset([0, 1, 2]), "same angle_index"),
+        (ConeBeam(A.pg.angles, A.pg.det_shape, A.pg.pixel_size, 500, 800), "cone beam"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            m.check_projector(Projector(small.geometry, other))
+
+
+# ---- nothing that is not finite -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("photon_count", [None, 1e4])
+def test_volumes_that_are_not_finite_are_not_scanned(small, A, bad, photon_count):
+    data = small.data.clone()
+    data[3, 4, 5] = bad
+    with pytest.raises(ValueError, match=r"1 voxel of NaN or infinity.*to be scanned"):
+        simulate(small.with_data(data), A, photon_count=photon_count)
+
+
+@pytest.mark.parametrize("hu", [1e9, -1e9])
+@pytest.mark.parametrize("photon_count", [None, 1e4])
+def test_extreme_volumes_give_finite_measurements_or_a_sentence(small, A, hu, photon_count):
+    volume = Volume.from_hu(small.hu + hu, small.geometry)
+    refused = hu < 0 and photon_count is not None  # more light than was sent out
+    with pytest.raises(ValueError, match="negative attenuation") if refused else contextlib.nullcontext():
+        m = simulate(volume, A, photon_count=photon_count)
+        assert bool(torch.isfinite(m.projections).all())
+
+
+@pytest.mark.parametrize("photon_count", [1e-300, 1e300, 0, -1, float("nan"), float("inf"), 10**400, "many"])
+def test_impossible_photon_counts_are_refused(small, A, photon_count):
+    with pytest.raises(ValueError, match="photon_count must lie between"):
+        simulate(small, A, photon_count=photon_count)
+
+
+def test_counts_may_be_a_numpy_array(A):
+    counts = np.full(A.range_shape, 500, np.uint16)
+    m = from_counts(counts, A.pg, photon_count=1000)
+    assert float(m.projections.max()) == pytest.approx(math.log(2), rel=1e-6)

@@ -63,3 +63,45 @@ def test_regions():
         roi_statistics(volume, torch.zeros(vg.shape, dtype=torch.bool))
     with pytest.raises(ValueError, match="resample"):
         quality(volume, Volume(torch.zeros(1, 4, 4), VolumeGeometry((1, 4, 4))))
+
+
+# ---- what people pass ---------------------------------------------------------------------------
+
+
+def test_numpy_and_torch_give_the_same_numbers(pair):
+    a, b = pair
+    assert rmse(a.numpy(), b.numpy()) == rmse(a, b)
+    assert psnr(a.numpy(), b, data_range=2000) == psnr(a, b, data_range=2000)
+    assert ssim(a.numpy(), b.numpy(), data_range=2000) == pytest.approx(ssim(a, b, data_range=2000))
+    volume = Volume.from_hu(a, VolumeGeometry(tuple(a.shape)))
+    mask = a > 0
+    assert roi_statistics(volume, mask.numpy()) == roi_statistics(volume, mask)
+
+
+def test_arrays_of_two_shapes_are_not_broadcast(pair):
+    a, _ = pair
+    for metric in (rmse, lambda p, q: psnr(p, q, data_range=2000), lambda p, q: ssim(p, q, data_range=2000)):
+        with pytest.raises(ValueError, match=r"\(5, 32, 40\) and \(32, 40\); expected one shape"):
+            metric(a, a[0])
+    with pytest.raises(ValueError, match=r"volumes \(z, y, x\)"):
+        ssim(a[0], a[0], data_range=2000)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_volumes_that_are_not_finite_have_no_quality(pair, bad):
+    """Infinity would be clipped to 1000 HU, and NaN make every metric NaN."""
+    vg = VolumeGeometry(tuple(pair[0].shape))
+    good, spoilt = Volume.from_hu(pair[0], vg), pair[1].clone()
+    spoilt[1, 2, 3] = bad
+    for volumes in ((good, Volume(spoilt, vg)), (Volume(spoilt, vg), good)):
+        with pytest.raises(ValueError, match=r"1 voxel of NaN or infinity.*to be compared"):
+            quality(*volumes)
+
+
+def test_only_volumes_on_one_grid_are_compared(pair):
+    shape = tuple(pair[0].shape)
+    a, b = (Volume.from_hu(pair[0], VolumeGeometry(shape, size)) for size in ((1, 1, 1), (1, 1, 1.1)))
+    with pytest.raises(ValueError, match="resample one to the other's grid"):
+        quality(a, b)
+    with pytest.raises(TypeError, match="two volumes, got Tensor"):
+        quality(a, pair[1])

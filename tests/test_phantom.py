@@ -309,3 +309,9 @@ def test_solids_are_even_and_amid_air(seed):
     assert 0.05 < float(inside.float().mean()) < 0.9
     steps = (hu[:, :, 1:] - hu[:, :, :-1])[inside[:, :, 1:] & inside[:, :, :-1]]
     assert float((steps.abs() < 0.5).float().mean()) > 0.5  # most neighbours are the same but for edges
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "x"])
+def test_seeds_that_are_no_whole_numbers_are_refused(seed):
+    with pytest.raises(ValueError, match="seed must be a whole number of at least 0"):
+        phantom("head", (4, 6, 6), seed=seed)

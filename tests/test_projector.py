@@ -168,14 +168,43 @@ def test_wrong_shapes_and_types_are_refused_before_any_work(vg):
     A = Projector(vg, ParallelBeam.circular(vg, num_views=3))
     with pytest.raises(ValueError, match=r"\(3, 3, 3\).*\(20, 24, 28\)"):
         A(torch.zeros(3, 3, 3))
-    with pytest.raises(TypeError, match="ndarray"):
-        A.T(np.zeros(A.range_shape))
+    with pytest.raises(TypeError, match="real numbers, got str"):
+        A("volume")
+    with pytest.raises(TypeError, match="complex"):
+        A(torch.zeros(vg.shape, dtype=torch.complex64))
     with pytest.raises(ValueError, match="unknown projector backend"):
         Projector(vg, ParallelBeam.circular(vg, num_views=3), "astra")
     with pytest.raises(TypeError, match="str"):
         Projector(vg, "parallel")
     assert A.T.T is A
     assert A.T is A.T
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", ">f4", "int16", "uint8", "bool"])
+def test_arrays_of_any_type_are_projected(vg, blobs, dtype):
+    """As numpy and as torch, whatever the type, contiguous or not, writable or not."""
+    A = Projector(vg, ParallelBeam.circular(vg, num_views=3), "joseph")
+    array = (blobs.data.numpy() * 1000).astype(dtype)
+    expected = A(torch.from_numpy(array.astype(np.float32)))
+    read_only = array.copy()
+    read_only.flags.writeable = False
+    for given in (
+        array,
+        read_only,
+        np.asfortranarray(array),
+        array[::-1][::-1],
+        torch.from_numpy(array.astype(array.dtype.newbyteorder("="))),
+    ):
+        torch.testing.assert_close(A(given), expected, atol=0, rtol=0)
+    torch.testing.assert_close(A.T(expected.numpy()), A.T(expected), atol=0, rtol=0)
+
+
+def test_a_scan_that_misses_the_volume_has_norm_zero():
+    vg = VolumeGeometry((4, 8, 8))
+    far = ParallelBeam.circular(
+        vg, num_views=3, det_shape=(4, 4), pixel_size=(1.0, 1.0), det_offset=(0.0, 1e4)
+    )
+    assert Projector(vg, far, "joseph").norm() == 0
 
 
 def test_eight_threads_at_once_get_the_same_bits(vg, blobs):

@@ -21,7 +21,7 @@ from core import (
 )
 from core.metrics import psnr
 from core.reconstruct import FILTERS, available, cgls, fbp, fdk, make_params, sirt, tv
-from core.reconstruct.analytic import angular_weights, redundancy_weights
+from core.reconstruct.redundancy import angular_weights, redundancy_weights
 
 CLASSIC = [name for name, method in METHODS.items() if not method.needs_prior]
 

@@ -1,8 +1,21 @@
+import numpy as np
 import pytest
 import torch
 
-from core import Volume, VolumeGeometry, crop, pad, resample
-from core.volume import MU_WATER, area_average, body_box, hu_from_mu, mu_from_hu
+from core import (
+    ConeBeam,
+    ParallelBeam,
+    Projector,
+    Volume,
+    VolumeGeometry,
+    crop,
+    pad,
+    phantom,
+    resample,
+    write_nifti,
+)
+from core.scan.dicom_writer import write_dicom
+from core.volume import MU_WATER, area_average, body_box, hu_from_mu, mu_from_hu, mu_from_hu_
 
 
 def test_hounsfield_fixes_air_and_water():
@@ -67,3 +80,83 @@ def test_body_box_ignores_a_thin_table():
     data[0, 55, 0:3] = MU_WATER  # a speck: less than 1 % of its planes
     box = body_box(Volume(data, VolumeGeometry(data.shape)), margin=2.0)
     assert box == (slice(0, 10), slice(18, 42), slice(13, 47))
+
+
+# ---- what people pass ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", ">f4", "int16", "uint16", "bool"])
+def test_arrays_of_any_type_make_a_volume(dtype):
+    vg = VolumeGeometry((2, 3, 4))
+    hu = (np.arange(24).reshape(vg.shape) * 10).astype(dtype)
+    expected = torch.from_numpy(hu.astype(np.float32))
+    volume = Volume.from_hu(hu, vg)
+    assert volume.data.dtype == torch.float32
+    torch.testing.assert_close(volume.hu, expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(Volume(hu, vg).data, expected)
+    torch.testing.assert_close(Volume(hu.tolist(), vg).data, expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda vg: Volume("data", vg), "got str"),
+        (lambda vg: Volume(np.zeros(vg.shape, complex), vg), "real numbers"),
+        (lambda vg: Volume(np.zeros(vg.shape), (2, 3, 4)), "VolumeGeometry, got tuple"),
+        (lambda vg: Volume([[0.0], [0.0, 1.0]], vg), "no array of numbers"),
+    ],
+)
+def test_what_is_no_volume_is_refused_in_a_sentence(make, words):
+    with pytest.raises(TypeError, match=words):
+        make(VolumeGeometry((2, 3, 4)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda v: resample(v, (8, 8)),
+        lambda v: resample(v, (8, 8, 0)),
+        lambda v: resample(v, 8),
+        lambda v: pad(v, (64, 64)),
+        lambda v: v.geometry.with_shape((1, 2)),
+        lambda v: phantom("spheres", (64, 64)),
+        lambda v: phantom("spheres", 64),
+        lambda v: phantom("spheres", (4, 8, 8), voxel_size=(1.0, 1.0)),
+        lambda v: crop(v, (slice(0, 2), slice(0, 2))),
+        lambda v: crop(v, (0, 1, 2)),
+        lambda v: VolumeGeometry((10**400, 2, 2)),
+        lambda v: VolumeGeometry((2, 2, 2), (10**400, 1, 1)),
+        lambda v: VolumeGeometry((2, 2, 2), pos=(0, 0)),
+    ],
+)
+def test_wrong_shapes_are_answered_with_the_three_axes(blobs, wrong):
+    with pytest.raises(ValueError, match=r"z, y, x"):
+        wrong(blobs)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e30])
+def test_voxels_of_no_physical_size_are_refused(size):
+    with pytest.raises(ValueError, match=r"voxel_size must lie between 1e-06 and 1e\+06 mm"):
+        VolumeGeometry((2, 2, 2), (1.0, size, 1.0))
+
+
+def test_in_place_conversion_gives_the_same_bits(generator):
+    hu = torch.rand(10_000, generator=generator) * 4000 - 1000
+    assert torch.equal(mu_from_hu_(hu.clone()), mu_from_hu(hu))
+
+
+def test_a_volume_stands_for_its_grid(blobs):
+    pg = ParallelBeam.circular(blobs, num_views=3)
+    assert pg == ParallelBeam.circular(blobs.geometry, num_views=3)
+    cone = {"num_views": 3, "src_orig_dist": 100, "src_det_dist": 150}
+    assert ConeBeam.circular(blobs, **cone) == ConeBeam.circular(blobs.geometry, **cone)
+    assert Projector(blobs, pg).vg == blobs.geometry
+    for wrong in (lambda: ParallelBeam.circular((4, 4, 4), num_views=3), lambda: Projector((4, 4, 4), pg)):
+        with pytest.raises(TypeError, match="expected a VolumeGeometry or a Volume, got tuple"):
+            wrong()
+
+
+def test_only_volumes_are_written(tmp_path, blobs):
+    for write in (write_nifti, write_dicom):
+        with pytest.raises(TypeError, match="a Volume is written, got ndarray"):
+            write(tmp_path / "a.nii", blobs.data.numpy())

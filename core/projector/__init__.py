@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.geometry import ConeBeam, Geometry, ParallelBeam, Views
 from core.projector.joseph import JosephOperator
-from core.volume import Shape, VolumeGeometry
+from core.volume import Shape, VolumeGeometry, as_tensor, grid_of
 
 
 class Backend(Protocol):
@@ -66,6 +66,7 @@ class Projector:
     Parameters
     ----------
     vg : VolumeGeometry
+        Or a volume, whose grid is taken.
     pg : ParallelBeam, ConeBeam or Views
     backend : "auto" or a name in BACKENDS
         "joseph" computes on the CPU, "tomosipo" and "triton" on CUDA. Tensors of another device are taken there and back.
@@ -74,11 +75,9 @@ class Projector:
     """
 
     def __init__(self, vg: VolumeGeometry, pg: Geometry, backend: str = "auto") -> None:
-        if not isinstance(vg, VolumeGeometry) or not isinstance(pg, ParallelBeam | ConeBeam | Views):
-            raise TypeError(
-                "Projector takes a VolumeGeometry and a ParallelBeam, ConeBeam or Views, got "
-                f"{type(vg).__name__} and {type(pg).__name__}."
-            )
+        if not isinstance(pg, ParallelBeam | ConeBeam | Views):
+            raise TypeError(f"Projector takes a ParallelBeam, ConeBeam or Views, got {type(pg).__name__}.")
+        vg = grid_of(vg)
         if backend != "auto" and backend not in BACKENDS:
             raise ValueError(
                 f"unknown projector backend {backend!r}; known are {sorted(BACKENDS)} and 'auto'."
@@ -103,9 +102,9 @@ class Projector:
 
         return projector_html(self)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Line integrals (v, angle, u) of x (z, y, x)."""
-        self._check(x, self.domain_shape, "the volume", "(z, y, x)")
+    def __call__(self, x: Any) -> Tensor:
+        """Line integrals (v, angle, u) of x (z, y, x), a torch or numpy array of any real type."""
+        x = self._checked(x, self.domain_shape, "the volume", "(z, y, x)")
         return _Linear.apply(x, self._operator.forward, self._operator.transpose)
 
     def subset(self, angle_index: Sequence[int] | slice) -> Projector:
@@ -121,6 +120,8 @@ class Projector:
             x = torch.ones(self.domain_shape)
             value = 0.0
             for _ in range(num_iterations):
+                if not bool(x.any()):  # no ray meets the volume
+                    break
                 x = self.T(self(x / x.norm()))
                 value = float(x.norm())
             self._norm = math.sqrt(value)
@@ -128,17 +129,17 @@ class Projector:
 
     @property
     def device(self) -> torch.device:
-        """Where this projector computes."""
+        """The device on which this projector computes."""
         return self._operator.device
 
-    def _check(self, x: Any, shape: Shape, what: str, axes: str) -> None:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{what} must be a torch tensor {axes}, got {type(x).__name__}.")
+    def _checked(self, x: Any, shape: Shape, what: str, axes: str) -> Tensor:
+        x = as_tensor(x, what)
         if tuple(x.shape) != shape:
             raise ValueError(
                 f"{what} has shape {tuple(x.shape)} but the geometry asks for {axes} = {shape}; "
                 "use the projector and the data of the same scan (subset both with the same angle_index)."
             )
+        return x
 
 
 class Transpose:
@@ -147,9 +148,9 @@ class Transpose:
     def __init__(self, projector: Projector) -> None:
         self.T = projector
 
-    def __call__(self, y: Tensor) -> Tensor:
+    def __call__(self, y: Any) -> Tensor:
         A = self.T
-        A._check(y, A.range_shape, "the projections", "(v, angle, u)")
+        y = A._checked(y, A.range_shape, "the projections", "(v, angle, u)")
         return _Linear.apply(y, A._operator.transpose, A._operator.forward)
 
     @property

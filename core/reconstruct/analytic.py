@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +14,9 @@ from core.geometry import ConeBeam, ParallelBeam
 from core.progress import Callback, Step, stops
 from core.projector import Projector
 from core.reconstruct.backprojection import backproject
+from core.reconstruct.redundancy import angular_weights, detector_axes, redundancy_weights
+
+Beam = TypeVar("Beam", ParallelBeam, ConeBeam)
 
 FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 to 1 = Nyquist
     "ram-lak": torch.ones_like,
@@ -21,7 +24,7 @@ FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 
     "cosine": lambda f: torch.cos(math.pi / 2 * f),
     "hamming": lambda f: 0.54 + 0.46 * torch.cos(math.pi * f),
     "hann": lambda f: 0.5 + 0.5 * torch.cos(math.pi * f),
-    # takes the ramp off again: plain backprojection, as bright as it is at the lowest frequency
+    # undoes the ramp: plain backprojection, scaled to agree at the lowest frequency
     "none": lambda f: f[1] / f.clamp(min=float(f[1])),
 }
 
@@ -29,7 +32,8 @@ FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 
 def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback | None = None) -> Tensor:
     """Filtered backprojection of parallel projections over any range of angles. (Kak & Slaney, sec. 3.3)
 
-    Missing angles are taken as zero: a limited angle darkens and smears, it is not corrected.
+    Missing angles are taken as zero: a limited angle darkens and smears, it is not corrected. Of a detector that is
+    shifted sideways opposite views complete each other (see `redundancy_weights`).
 
     Parameters
     ----------
@@ -41,9 +45,13 @@ def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback 
     pg = A.pg
     if not isinstance(pg, ParallelBeam) or pg.tilt:
         raise ValueError("fbp needs a parallel beam without tilt; use fdk for a cone, or sirt, cgls or tv.")
-    weights = torch.from_numpy(angular_weights(np.asarray(pg.angles), math.pi)).to(y)
-    filtered = ramp_filter(y, pg.pixel_size[1], filter) * weights[:, None]
-    x = backproject(filtered, A.vg, pg.views())
+    _check_columns(pg)
+    if pg.det_offset[1]:
+        angles = torch.from_numpy(angular_weights(pg.angles, 2 * math.pi)).to(y)
+        y, pg = _mirrored(y * redundancy_weights(pg).to(y) * angles[:, None], pg)
+    else:  # opposite views see the same rays
+        y = y * torch.from_numpy(angular_weights(pg.angles, math.pi)).to(y)[:, None]
+    x = backproject(ramp_filter(y, pg.pixel_size[1], filter), A.vg, pg.views())
     stops(callback, Step(1, 1, x))
     return x
 
@@ -66,9 +74,10 @@ def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback 
         raise ValueError(
             "fdk needs a circular cone beam (no pitch, no tilt); use sirt, cgls or tv for this scan."
         )
-    v, u = _detector_axes(pg)
+    _check_columns(pg)
+    v, u = detector_axes(pg)
     cosine = pg.src_det_dist / torch.sqrt(pg.src_det_dist**2 + u**2 + v[:, None] ** 2)
-    angles = torch.from_numpy(angular_weights(np.asarray(pg.angles), 2 * math.pi)).to(y)
+    angles = torch.from_numpy(angular_weights(pg.angles, 2 * math.pi)).to(y)
     weighted = y * cosine[:, None, :].to(y) * redundancy_weights(pg).to(y) * angles[:, None]
     # the ramp acts on the detector as it would stand on the rotation axis
     pixel = pg.pixel_size[1] * pg.src_orig_dist / pg.src_det_dist
@@ -101,66 +110,14 @@ def ramp_filter(y: Tensor, pixel_size: float, filter: str = "ram-lak") -> Tensor
     return out
 
 
-def angular_weights(angles: np.ndarray, period: float) -> np.ndarray:
-    """Share of each view in the integral over angles [rad], from the gaps to its neighbours.
-
-    Angles that are equal modulo `period` (pi for parallel rays, 2 pi for a cone) share. A largest gap that is
-    half again as wide as any other is a part that was not scanned: the views beside it count as if it were as
-    wide as the next.
-    """
-    order = np.argsort(angles % period, kind="stable")
-    ordered = (angles % period)[order]
-    gaps = np.diff(ordered, append=ordered[0] + period)
-    if len(gaps) > 2:
-        second, largest = np.sort(gaps)[-2:]
-        if largest > 1.5 * second:
-            gaps = np.where(gaps == largest, second, gaps)
-    weights = np.empty_like(gaps)
-    weights[order] = (gaps + np.roll(gaps, 1)) / 2
-    return weights
+def _check_columns(pg: ParallelBeam | ConeBeam) -> None:
+    if pg.det_shape[1] < 2:
+        raise ValueError(
+            "the detector has a single column; FBP and FDK filter along the rows and need at least 2; use sirt, cgls or tv."
+        )
 
 
-def redundancy_weights(pg: ConeBeam) -> Tensor:
-    """Weights (angle, u) by which rays that are measured twice share; a ray measured once has weight 1.
-
-    m = c(ray) / (c(ray) + c(opposite ray)) with c falling smoothly to zero at the ends of the scan and of the
-    detector. (Noo, Defrise, Clackdoyle, Kudo 2002, Phys. Med. Biol. 47(14), eq. 32; for shifted detectors the
-    same idea along u, as Wang 2002, Med. Phys. 29(7).) For a full circle and a centred detector: 1/2.
-    """
-    _, u = _detector_axes(pg)
-    gamma = torch.atan(u / pg.src_det_dist)[None, :]
-    beta = torch.tensor(pg.angles, dtype=torch.float64)[:, None]
-    # a ray is (beta, gamma); from the other side it is (beta + pi - 2 gamma, -gamma)
-    here = _scanned(beta, pg) * _on_detector(u, pg)[None, :]
-    there = _scanned(beta + math.pi - 2 * gamma, pg) * _on_detector(-u, pg)[None, :]
-    return here / (here + there)
-
-
-def _scanned(beta: Tensor, pg: ConeBeam) -> Tensor:
-    """1 within the scanned arc, falling to 0 at its ends as cos^2 over the overlap; 0 outside."""
-    angles = np.sort(np.asarray(pg.angles))
-    step = (angles[-1] - angles[0]) / max(1, len(angles) - 1)
-    arc = angles[-1] - angles[0] + step
-    if arc > 2 * math.pi - 0.5 * step:
-        return torch.ones_like(beta)
-    taper = min(max((arc - math.pi) / 2, 2 * step), arc / 2)
-    inside = (beta - (angles[0] - step / 2)) % (2 * math.pi)
-    edge = torch.minimum(inside, arc - inside).clamp(min=0)
-    return torch.sin(math.pi / 2 * (edge / taper).clamp(max=1)).square().clamp(min=1e-6) * (inside <= arc)
-
-
-def _on_detector(u: Tensor, pg: ConeBeam) -> Tensor:
-    """1 on the detector, falling to 0 at the edge that a shift brings nearer to the axis; 0 outside."""
-    half, offset = pg.det_shape[1] * pg.pixel_size[1] / 2, pg.det_offset[1]
-    on = ((u - offset).abs() <= half).to(u)
-    if offset == 0 or half <= abs(offset):
-        return on
-    overlap = half - abs(offset)  # how far the shorter side reaches beyond the axis
-    short = -math.copysign(1.0, offset) * u  # coordinate that grows towards the nearer edge
-    return on * torch.sin(math.pi / 4 * (1 - short / overlap).clamp(0, 2)).square().clamp(min=1e-6)
-
-
-def _mirrored(y: Tensor, pg: ConeBeam) -> tuple[Tensor, ConeBeam]:
+def _mirrored(y: Tensor, pg: Beam) -> tuple[Tensor, Beam]:
     """Projections continued by zeros until the detector reaches equally far to both sides of the axis.
 
     The ramp spreads what a shifted detector saw beyond its near edge, and the voxels there need that.
@@ -173,12 +130,3 @@ def _mirrored(y: Tensor, pg: ConeBeam) -> tuple[Tensor, ConeBeam]:
     offset = pg.det_offset[1] - math.copysign(extra * pg.pixel_size[1] / 2, pg.det_offset[1])
     wider = replace(pg, det_shape=(v, u + extra), det_offset=(pg.det_offset[0], offset))
     return torch.nn.functional.pad(y, side), wider
-
-
-def _detector_axes(pg: ConeBeam) -> tuple[Tensor, Tensor]:
-    """Positions [mm] of rows and columns relative to the central ray."""
-    v, u = (
-        (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * size + offset
-        for n, size, offset in zip(pg.det_shape, pg.pixel_size, pg.det_offset, strict=True)
-    )
-    return v, u

@@ -67,7 +67,7 @@ def _voxels(out, rows, table, axis_z, axis_y, axis_x, cone, start, stop):
             for i in range(out.shape[1]):
                 if cone:
                     depth = (axis_y[j] - sy) * ny + (axis_x[i] - sx) * nx
-                    if depth <= 1e-6:
+                    if depth <= 1e-6 * distance:
                         continue
                     scale = ((cy - sy) * ny + (cx - sx) * nx) / depth
                     weight = (distance / depth) ** 2

@@ -93,7 +93,10 @@ def cgls(
         if power == 0:  # solved exactly
             break
         projected = A(direction) * root
-        step = power / _dot(projected, projected)
+        length = _dot(projected, projected)
+        if length == 0:  # no ray meets the volume
+            break
+        step = power / length
         x = x.add_(direction, alpha=step)
         residual = residual.sub_(projected, alpha=step)
         gradient = A.T(residual * root)
@@ -143,8 +146,12 @@ def tv(
     balance, relaxation : float
         Speed alone: primal against dual steps, and over-relaxation (1 to 2).
     """
-    row_sums, column_sums = A(torch.ones(A.domain_shape, device=y.device)), A.T(torch.ones_like(y))
-    data_scale = 1 / (float(row_sums.max()) * float(column_sums.max()))
+    row_sums, column_sums = (
+        A(torch.ones(A.domain_shape, dtype=y.dtype, device=y.device)),
+        A.T(torch.ones_like(y)),
+    )
+    seen = float(row_sums.max()) * float(column_sums.max())
+    data_scale = 1 / seen if seen > 0 else 0.0  # no ray meets the volume: total variation alone
     W = relative_weights(y, weights)
     ratio = [min(A.vg.voxel_size) / s for s in A.vg.voxel_size]
 
@@ -203,12 +210,12 @@ def relative_weights(y: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def _begin(A: Projector, y: Tensor, x_init: Tensor | None) -> Tensor:
-    return torch.zeros(A.domain_shape, device=y.device) if x_init is None else x_init.clone()
+    return torch.zeros(A.domain_shape, dtype=y.dtype, device=y.device) if x_init is None else x_init.clone()
 
 
 def _inverse_sums(A: Projector, y: Tensor) -> tuple[Tensor, Tensor]:
     """1 / row sums and 1 / column sums of A; 0 where nothing is seen."""
-    rows, columns = A(torch.ones(A.domain_shape, device=y.device)), A.T(torch.ones_like(y))
+    rows, columns = A(torch.ones(A.domain_shape, dtype=y.dtype, device=y.device)), A.T(torch.ones_like(y))
     return tuple(torch.where(s > 1e-6 * s.max(), 1 / s, 0.0) for s in (rows, columns))  # type: ignore[return-value]
 
 

@@ -1,4 +1,4 @@
-"""Where volumes come from: DICOM, NIfTI and built-in phantoms. Hounsfield units end here."""
+"""Sources of volumes: DICOM, NIfTI and built-in phantoms. Readers convert from Hounsfield units to attenuation."""
 
 from core.scan.dicom import read_dicom
 from core.scan.library import SOURCES, load_volume

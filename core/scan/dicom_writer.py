@@ -12,6 +12,9 @@ from pydicom.valuerep import format_number_as_ds
 
 from core.volume import Volume
 
+OURS = "TomoPatch"
+"""The manufacturer of our own series: their units need no guess, and they hold no padding."""
+
 
 def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Reconstruction") -> Path:
     """Write a CT series, one file a slice, marked as derived and "simulated, not for diagnosis".
@@ -19,9 +22,14 @@ def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Recon
     Hounsfield units are rounded to whole ones. All identifiers are new; the patient is called SIMULATED.
     The folder appears whole or not at all, and an existing one with files in it is refused.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
+    if not folder.parent.is_dir():
+        raise ValueError(f"{folder.parent} is not a folder; make it first.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists and is not an empty folder; choose a new one.")
+    if not isinstance(volume, Volume):
+        raise TypeError(f"a Volume is written, got {type(volume).__name__}; make one with Volume.from_hu.")
+    volume.check_finite("to be written")
     hu = volume.hu.detach().cpu().round()
     low, high = float(hu.min()), float(hu.max())
     if not -32768 <= low <= high <= 32767:
@@ -55,7 +63,7 @@ def _template(volume: Volume, k: int, description: str) -> FileDataset:
     dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     values = {
         "SOPClassUID": CTImageStorage, "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "ImageType": ["DERIVED", "SECONDARY", "AXIAL"], "Modality": "CT", "Manufacturer": "TomoPatch",
+        "ImageType": ["DERIVED", "SECONDARY", "AXIAL"], "Modality": "CT", "Manufacturer": OURS,
         "PatientName": "SIMULATED", "PatientID": "SIMULATED", "PatientBirthDate": "", "PatientSex": "",
         "StudyDate": "", "StudyTime": "", "StudyID": "", "AccessionNumber": "", "ReferringPhysicianName": "",
         "SeriesNumber": 1, "AcquisitionNumber": None, "InstanceNumber": k + 1, "KVP": None,

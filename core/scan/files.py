@@ -11,16 +11,16 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 MAX_FILES = 20_000
 MAX_BYTES = 4 * 1024**3
 """Of one scan: all its files together, unpacked."""
-MAX_RATIO = 200
-"""An archive that grows more than this when unpacked, and beyond 64 MiB, is no scan."""
+MAX_RATIO, RATIO_FROM = 200, 64 << 20
+"""An archive is refused if unpacking would enlarge it by more than this ratio, and to more than so many bytes."""
 
 Upload = tuple[str, bytes | BinaryIO]
-Source = str | Path | Sequence[Upload]
+Source = str | Path | BinaryIO | Sequence[Upload | str | Path]
 
 
 class File(NamedTuple):
@@ -32,19 +32,29 @@ class File(NamedTuple):
 
 @contextmanager
 def files_of(source: Source) -> Iterator[list[File]]:
-    """The files of a folder (with its subfolders), of a zip, of one file, or of uploads in any order."""
+    """The files of a folder (with its subfolders), of a zip, of one file, or of paths and uploads in any order."""
     archives: list[zipfile.ZipFile] = []
     try:
-        if isinstance(source, (str, Path)):
-            found = _on_disk(Path(source), archives)
-        else:
-            found = [file for name, content in source for file in _uploaded(name, content, archives)]
+        if isinstance(source, (str, Path)) or hasattr(source, "read"):
+            source = [source]  # type: ignore[list-item]
+        found = [file for item in source for file in _of_item(item, archives)]
         if len(found) > MAX_FILES:
             raise ValueError(f"there are {len(found)} files; expected one scan, at most {MAX_FILES}.")
         yield found
     finally:
         for archive in archives:
             archive.close()
+
+
+def _of_item(item: Any, archives: list[zipfile.ZipFile]) -> list[File]:
+    """The files of a path, of an open file, or of a name with its content."""
+    if isinstance(item, (str, Path)):
+        return _on_disk(Path(item).expanduser(), archives)
+    if hasattr(item, "read"):
+        return _uploaded(Path(str(getattr(item, "name", "the upload"))).name, item, archives)
+    if not isinstance(item, tuple) or len(item) != 2:
+        raise TypeError(f"a scan is a path, an open file, or (name, bytes), got {type(item).__name__}.")
+    return _uploaded(*item, archives)
 
 
 def _on_disk(path: Path, archives: list[zipfile.ZipFile]) -> list[File]:
@@ -92,15 +102,25 @@ def _zipped(name: str, content: Path | BinaryIO, archives: list[zipfile.ZipFile]
             f"{name} declares {len(members)} files of {declared / 1e9:.1f} GB together; expected one scan, "
             f"at most {MAX_FILES} files of {MAX_BYTES / 1e9:.1f} GB."
         )
-    if declared > 64 << 20 and declared > MAX_RATIO * packed:
+    if declared > RATIO_FROM and declared > MAX_RATIO * packed:
         raise ValueError(
             f"{name} would grow from {packed / 1e6:.1f} to {declared / 1e6:.0f} MB when unpacked; expected "
             f"less than {MAX_RATIO} times; it is no scan."
         )
+    _check_overlap(name, members)
     if any(m.flag_bits & 1 for m in members):
         raise ValueError(f"{name} is encrypted; unpack it and choose the folder.")
     shown = [m for m in members if not Path(m.filename).name.startswith((".", "__MACOSX"))]
     return [File(Path(m.filename).name, lambda m=m: _unpacked(name, archive, m)) for m in shown]  # type: ignore[misc]
+
+
+def _check_overlap(name: str, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse members that share bytes of the archive: each would be unpacked from the same few."""
+    end = 0
+    for member in sorted(members, key=lambda m: m.header_offset):
+        if member.header_offset < end:
+            raise ValueError(f"{name} has files that overlap ({member.filename[:64]}); it is no scan.")
+        end = member.header_offset + 30 + member.compress_size  # 30: a local header without its names
 
 
 def _unpacked(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BinaryIO:

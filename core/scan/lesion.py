@@ -30,18 +30,22 @@ def plant(volume: Volume, lesions: Sequence[Lesion]) -> Volume:
         low, high = ([p + sign * s / 2 for p, s in zip(vg.pos, vg.size, strict=True)] for sign in (-1, 1))
         if not all(a <= c <= b for a, c, b in zip(low, lesion.centre, high, strict=True)):
             raise ValueError(
-                f"a lesion at {tuple(round(c) for c in lesion.centre)} mm (z, y, x) lies outside the volume, which "
-                f"reaches from {tuple(round(v) for v in low)} to {tuple(round(v) for v in high)} mm."
+                f"a lesion at {_shown(lesion.centre)} mm (z, y, x) lies outside the volume, which "
+                f"reaches from {_shown(low)} to {_shown(high)} mm."
             )
         z, y, x = torch.meshgrid(*(vg.axis(i) - c for i, c in enumerate(lesion.centre)), indexing="ij")
         distance = (z**2 + y**2 + x**2).sqrt() - lesion.radius
         # along the ray from the centre a voxel is about so long
-        scale = (z**2 + y**2 + x**2).sqrt().clamp(min=1e-6)
+        scale = (z**2 + y**2 + x**2).sqrt().clamp(min=1e-6 * min(vg.voxel_size))
         sz, sy, sx = vg.voxel_size
         length = ((z * sz) ** 2 + (y * sy) ** 2 + (x * sx) ** 2).sqrt() / scale
         covered = (0.5 - distance / length.clamp(min=min(vg.voxel_size) / 2)).clamp(0, 1).to(data)
         data = data + covered * (float(mu_from_hu(torch.tensor(lesion.hu))) - data)
     return Volume(data, vg, volume.name)
+
+
+def _shown(place: Sequence[float]) -> str:
+    return f"({', '.join(f'{c:.4g}' for c in place)})"
 
 
 def hiding_place(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +63,7 @@ def phantom(
 
 
 def field_of_view(name: str) -> VolumeGeometry:
-    """Where a phantom lies, as a single voxel."""
+    """The extent of a phantom, as a single voxel."""
     return VolumeGeometry((1, 1, 1), _entry(name).field_of_view)
 
 
@@ -192,7 +193,7 @@ _TABLE = {
 }
 PHANTOMS: tuple[str, ...] = tuple(_TABLE)
 SEEDED: tuple[str, ...] = tuple(name for name, entry in _TABLE.items() if entry.seeded)
-"""Those of which each seed is another."""
+"""Phantoms that differ from seed to seed."""
 
 
 def _entry(name: str) -> _Entry:
@@ -203,5 +204,7 @@ def _entry(name: str) -> _Entry:
 
 @lru_cache(maxsize=8)
 def _scene(name: str, seed: int) -> Scene:
-    """Composed once for all the grids that it is painted on; painting leaves it as it is."""
+    """Compose the scene once for all grids; painting does not change it."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"a phantom's seed must be a whole number of at least 0, got {seed!r}.")
     return _entry(name).scene(seed)

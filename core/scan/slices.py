@@ -1,4 +1,4 @@
-"""Where the slices of a scan lie: patient directions, order, gaps. Pure geometry, no file format.
+"""Positions of the slices of a scan: patient directions, order, gaps. Pure geometry, no file format.
 
 Patient coordinates are DICOM's LPS [mm]: x to the patient's left, y to the back, z to the head.
 """
@@ -6,6 +6,7 @@ Patient coordinates are DICOM's LPS [mm]: x to the patient's left, y to the back
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,17 +15,27 @@ import numpy as np
 
 MAX_VOXELS = 1024**3 // 2
 """More voxels than this are refused before anything is decoded (2 GiB as float32)."""
+BYTES_PER_VOXEL = 12
+"""Memory that a reader needs at its peak: two arrays of float32, masks, and the file's own numbers."""
 OBLIQUE_WARN, OBLIQUE_LIMIT = 2.0, 20.0
 """Degrees by which a grid may be turned against the patient's axes: silently, and at all."""
 SHEAR_LIMIT = 0.5
 """Degrees by which the axes of a grid may miss the right angle; a tilted gantry misses by more."""
-EVEN, MISSING = 0.01, 1.5
-"""Slices are evenly spaced if they are so within this share; a gap of this many distances is a hole."""
+EVEN, MISSING = 0.01, 1.55
+"""Slices are evenly spaced if they are so within this share; a gap of this many distances, alone among smaller ones, is
+a hole. No round number: scans with slices 2 and 3 mm apart exist."""
+DENSE = 1.35
+"""Above this ratio of the widest to the narrowest gap, slices are interpolated to the narrow one, not to the mean."""
+SAME, ALIKE, SIDEWAYS = 0.02, 2e-3, 0.75
+"""Slices nearer than this share of the usual distance are at the same place; pixel spacings that differ by less than
+this share are one spacing; slices may lie sideways by this share of a pixel."""
+VOXEL_MM = (1e-6, 1e4)
+"""The voxel sizes [mm] that a file may have: from a nanometre to ten metres."""
 AIR_HU, PADDING_HU = -1000.0, -1024.0
 
 
 class Slice(NamedTuple):
-    """Where one image lies; `name` is its file, for messages."""
+    """Position of one image; `name` is its file, for messages."""
 
     name: str
     shape: tuple[int, int]
@@ -36,12 +47,13 @@ class Slice(NamedTuple):
 class Stack(NamedTuple):
     """Slices along their normal: `order` sorts them, `heights` [mm] are where they then lie.
 
-    `lies` says how the indices (slice, row, column) lie in the patient.
+    `wanted` are the evenly spaced heights to interpolate to, None where the slices are even; `lies` says how the
+    indices (slice, row, column) of the result lie in the patient.
     """
 
     order: np.ndarray
     heights: np.ndarray
-    even: bool
+    wanted: np.ndarray | None
     lies: Orientation
 
 
@@ -49,16 +61,20 @@ def arrange(slices: Sequence[Slice], what: str) -> Stack:
     """Check that slices in any order are one stack, and sort them; `what` names the series in messages."""
     first = slices[0]
     for s in slices:
-        for label, got, expected in (
-            ("size", s.shape, first.shape),
-            ("pixel spacing", s.spacing, first.spacing),
-            ("orientation", s.directions, first.directions),
+        for label, got, expected, rtol, atol in (
+            ("size", s.shape, first.shape, 0, 0),
+            ("pixel spacing", s.spacing, first.spacing, ALIKE, 0),
+            ("orientation", s.directions, first.directions, 0, 1e-3),
         ):
-            if not np.allclose(got, expected, rtol=0, atol=1e-3):
+            if not np.allclose(got, expected, rtol=rtol, atol=atol):
                 raise ValueError(
-                    f"{what} mixes slices of different {label}: {s.name} has {np.round(got, 4).tolist()}, "
-                    f"{first.name} {np.round(expected, 4).tolist()}; choose one of them."
+                    f"{what} mixes slices of different {label}: {s.name} has {_shown(got)}, "
+                    f"{first.name} {_shown(expected)}; choose one of them."
                 )
+    if not (first.spacing > 0).all():
+        raise ValueError(
+            f"{first.name} has a pixel spacing of {_shown(first.spacing)} mm; expected two lengths above 0."
+        )
     row, column = first.directions[:3], first.directions[3:]
     lengths = np.array([np.linalg.norm(row), np.linalg.norm(column)])
     if np.abs(lengths - 1).max() > 0.01:
@@ -67,66 +83,111 @@ def arrange(slices: Sequence[Slice], what: str) -> Stack:
         )
     row, column = row / lengths[0], column / lengths[1]
     positions = np.array([s.position for s in slices])
-    order, heights, step = _sorted(positions, np.cross(row, column), [s.name for s in slices], what)
-    lies = orientation(np.stack([step, column * first.spacing[0], row * first.spacing[1]], axis=1), what)
+    names = [s.name for s in slices]
+    order, heights = _sorted(positions, np.cross(row, column), names, what, float(first.spacing.min()))
     gaps = np.diff(heights)
-    return Stack(order, heights, bool(np.abs(gaps / gaps.mean() - 1).max() <= EVEN), lies)
+    wanted = None if np.abs(gaps / gaps.mean() - 1).max() <= EVEN else even_heights(heights)
+    step = (positions[order[-1]] - positions[order[0]]) / (len(heights if wanted is None else wanted) - 1)
+    lies = orientation(np.stack([step, column * first.spacing[0], row * first.spacing[1]], axis=1), what)
+    return Stack(order, heights, wanted, lies)
+
+
+def _shown(numbers: Sequence[float] | np.ndarray) -> str:
+    return f"[{', '.join(f'{float(n):.4g}' for n in numbers)}]"
 
 
 def _sorted(
-    positions: np.ndarray, normal: np.ndarray, names: Sequence[str], what: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Order along the normal, heights in that order, and the mean step; refuses holes and duplicates."""
+    positions: np.ndarray, normal: np.ndarray, names: Sequence[str], what: str, pixel: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Order along the normal, and heights [mm] in that order; refuses holes and duplicates."""
     if len(positions) < 2:
         raise ValueError(f"{what} has a single slice ({names[0]}); expected at least 2 to make a volume.")
     heights = positions @ normal
     order = np.argsort(heights, kind="stable")
     heights, sorted_positions = heights[order], positions[order]
     gaps = np.diff(heights)
-    usual = np.sort(gaps)[(len(gaps) - 1) // 2]
-    for k in np.flatnonzero(gaps < max(1e-3, 0.02 * usual)):
+    apart = gaps[gaps > 1e-6 * gaps.max()]
+    usual = float(np.sort(apart)[(len(apart) - 1) // 2]) if len(apart) else 0.0
+    for k in np.flatnonzero(gaps <= SAME * usual):
         raise ValueError(
             f"{what} has two slices at the same place: {names[order[k]]} and {names[order[k + 1]]}; "
             "remove the duplicate, or choose one of several acquisitions."
         )
-    for k in np.flatnonzero(gaps > MISSING * usual):
+    for j, around in _holes(gaps):
         raise ValueError(
-            f"{what} has a hole of {gaps[k]:.4g} mm between {names[order[k]]} and {names[order[k + 1]]} "
-            f"where slices are {usual:.4g} mm apart; about {round(gaps[k] / usual) - 1} missing, add them."
+            f"{what} has a hole of {gaps[j]:.4g} mm between {names[order[j]]} and {names[order[j + 1]]} "
+            f"where slices are {around:.4g} mm apart; about {max(1, round(gaps[j] / around) - 1)} missing, add them."
         )
     step = (sorted_positions[-1] - sorted_positions[0]) / (len(order) - 1)
     along = sorted_positions[0] + np.outer((heights - heights[0]) / (step @ normal), step)
     shift = np.linalg.norm(sorted_positions - along, axis=1)
-    if shift.max() > 0.5:
+    if shift.max() > SIDEWAYS * pixel:
         worst = names[order[int(shift.argmax())]]
         raise ValueError(
-            f"{what} has a slice that is shifted sideways: {worst} by {shift.max():.2f} mm; expected slices "
+            f"{what} has a slice that is shifted sideways: {worst} by {shift.max():.3g} mm; expected slices "
             "that lie behind one another; it mixes several acquisitions or fields of view."
         )
-    return order, heights, step
+    return order, heights
 
 
-def evenly(array: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """Slices (n, ...) at rising `heights`, interpolated linearly to n evenly spaced ones on the same span."""
-    wanted = np.linspace(heights[0], heights[-1], len(heights))
+def _holes(gaps: np.ndarray) -> list[tuple[int, float]]:
+    """Gaps that are wide among their neighbours, and the distance [mm] around them.
+
+    Several wide gaps in a row are another slice spacing, as in a head scan that is coarser at the top.
+    """
+    found = []
+    for k, gap in enumerate(gaps.tolist()):
+        around = [float(gaps[i]) for i in (k - 1, k + 1) if 0 <= i < len(gaps)]
+        if around and gap > MISSING * max(around):
+            found.append((k, max(around)))
+    return found
+
+
+def spacings(heights: np.ndarray) -> str:
+    """The distances of slices at rising `heights` [mm], for a note: "3 and 6 mm apart" or "2.1 to 2.9 mm apart"."""
+    gaps = np.sort(np.diff(heights))
+    steps = np.flatnonzero(np.diff(gaps) > EVEN * gaps[:-1])
+    if len(steps) == 1:  # two spacings
+        return f"{np.median(gaps[: steps[0] + 1]):.4g} and {np.median(gaps[steps[0] + 1 :]):.4g} mm apart"
+    return f"{gaps[0]:.4g} to {gaps[-1]:.4g} mm apart"
+
+
+def even_heights(heights: np.ndarray) -> np.ndarray:
+    """Evenly spaced heights [mm] on the same span: as many, or as dense as the denser part where spacings differ."""
+    gaps = np.diff(heights)
+    span, count = heights[-1] - heights[0], len(heights)
+    if gaps.max() > DENSE * gaps.min():
+        dense = np.median(gaps[gaps < DENSE * gaps.min()])
+        count = max(count, math.ceil(float(span / dense) - 0.01) + 1)
+    return np.linspace(heights[0], heights[-1], count)
+
+
+def evenly(array: np.ndarray, heights: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Slices (n, ...) at rising `heights`, interpolated linearly to those at `wanted` [mm]."""
     lower = np.clip(np.searchsorted(heights, wanted, side="right") - 1, 0, len(heights) - 2)
     share = (wanted - heights[lower]) / (heights[lower + 1] - heights[lower])
-    out = np.empty_like(array)
+    out = np.empty((len(wanted), *array.shape[1:]), array.dtype)
     for k, (i, t) in enumerate(zip(lower, share, strict=True)):
         out[k] = (1 - t) * array[i] + t * array[i + 1]
     return out
 
 
-def check_voxels(shape: tuple[int, ...], what: str) -> None:
-    """Refuse a declared (z, y, x) that is empty or larger than MAX_VOXELS; `what` names it."""
+def check_voxels(shape: Sequence[int], what: str, most: int | None = None) -> None:
+    """Refuse a declared (z, y, x) that is empty or larger than `most` (None: MAX_VOXELS); `what` names it."""
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"{what} declares the shape {shape}; expected three counts of at least 1.")
     count = int(np.prod([int(n) for n in shape], dtype=object))
-    if count > MAX_VOXELS:
+    most = MAX_VOXELS if most is None else min(most, MAX_VOXELS)
+    if count > most:
         raise ValueError(
             f"{what} declares {' x '.join(map(str, shape))} voxels = {count / 1e6:,.0f} million, more than "
-            f"the {MAX_VOXELS / 1e6:,.0f} million that are read; crop or downsample it first."
+            f"the {most / 1e6:,.0f} million that are read; crop or downsample it first."
         )
+
+
+def voxels_within(memory_mb: float) -> int:
+    """The largest `max_voxels` with which a reader stays within so many megabytes."""
+    return int(memory_mb * 2**20 / BYTES_PER_VOXEL)
 
 
 class Orientation(NamedTuple):
@@ -173,8 +234,17 @@ def orientation(axes: np.ndarray, what: str) -> Orientation:
         )
     if turn > OBLIQUE_WARN:
         warnings.warn(f"{what} is turned by {turn:.1f} degrees; its own grid is kept.", stacklevel=4)
+    if not all(VOXEL_MM[0] <= step <= VOXEL_MM[1] for step in steps):
+        raise ValueError(
+            f"{what} has voxels of {' x '.join(f'{step:.3g}' for step in steps)} mm; expected sizes from "
+            f"{VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm; correct the header."
+        )
     z, y, x = (along.index(patient) for patient in (2, 1, 0))
     down, front, right = (slice(None, None, -1 if units[along[a], a] < 0 else 1) for a in (z, y, x))
-    # six decimals: a header of float32 has 0.7 as 0.69999999
-    size_z, size_y, size_x = (round(float(steps[a]), 6) for a in (z, y, x))
+    size_z, size_y, size_x = (_rounded(float(steps[a])) for a in (z, y, x))
     return Orientation((z, y, x), (down, front, right), (size_z, size_y, size_x))
+
+
+def _rounded(length: float) -> float:
+    """Six decimals, and six digits below 0.1 mm: a header of float32 has 0.7 as 0.69999999."""
+    return round(length, max(6, 5 - math.floor(math.log10(length))))
