@@ -20,6 +20,8 @@ CONE_ONLY = ("src_orig_dist", "src_det_dist", "pitch")
 def scan_config(arguments: argparse.Namespace) -> ScanConfig:
     """The scan that was described; flags that cannot act or whose value is impossible are refused by their names."""
     refuse_typed(arguments, CONE_ONLY if arguments.geometry == "parallel" else (), "needs --geometry cone")
+    if arguments.volume.startswith("phantom:"):
+        refuse_typed(arguments, ["units"], "cannot act on a phantom")
     _check_scan(arguments)
     angle_range = arguments.range
     if angle_range is None:
@@ -41,6 +43,7 @@ def scan_config(arguments: argparse.Namespace) -> ScanConfig:
         photons=arguments.photons,
         seed=arguments.seed,
         same_grid=arguments.same_grid,
+        units=arguments.units,
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from core import commands, flags
@@ -24,8 +24,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
     try:
         return arguments.run(arguments) or 0
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, ArithmeticError, OSError) as error:
         print(f"tomopatch: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):  # as torch says it
+            raise
+        print(
+            "tomopatch: this needs more memory than there is; use a smaller --grid or fewer --views.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("tomopatch: stopped; nothing more was written.", file=sys.stderr)
@@ -55,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("simulate", commands.simulate, "Scan a volume; write the measurement.")
     flags.add_scan(sub)
-    sub.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="where the measurement goes")
+    sub.add_argument(
+        "--out", type=flags.path, required=True, metavar="FILE.npz", help="where the measurement goes"
+    )
     sub.add_argument("--json", action="store_true", help="print a JSON summary")
 
     sub = command(
@@ -66,9 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     flags.add_scan(sub)
     sub.add_argument("--method", required=True, choices=tuple(METHODS), help="how")
     sub.add_argument(
-        "--out", type=Path, required=True, metavar="FILE.nii.gz", help="where the volume goes (HU)"
+        "--out", type=flags.path, required=True, metavar="FILE.nii.gz", help="where the volume goes (HU)"
     )
-    sub.add_argument("--prior", help="a prior's name or file, for methods that need one")
+    sub.add_argument(
+        "--prior", type=os.path.expanduser, help="a prior's name or file, for methods that need one"
+    )
     sub.add_argument("--json", action="store_true", help="print a JSON summary")
     flags.add_params(sub)
 
@@ -80,7 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     flags.add_scan(sub)
     flags.add_methods(sub)
     sub.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="compare.json, compare.png, METHOD.nii.gz"
+        "--out",
+        type=flags.path,
+        required=True,
+        metavar="DIR",
+        help="compare.json, compare.png, METHOD.nii.gz",
     )
     sub.add_argument("--json", action="store_true", help="print compare.json instead of the table")
 
@@ -92,7 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     flags.add_scan(sub, many=True)
     flags.add_methods(sub)
     sub.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="sweep.csv, sweep.json, sweep.png and the runs"
+        "--out",
+        type=flags.path,
+        required=True,
+        metavar="DIR",
+        help="sweep.csv, sweep.json, sweep.png and the runs",
     )
     sub.add_argument("--json", action="store_true", help="print sweep.json instead of the table")
 
@@ -103,9 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--steps", type=int, default=60, help="passes over the volume")
     sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same volume")
-    sub.add_argument("--prior", default=GENERATOR, help="a prior's name or file")
+    sub.add_argument("--prior", type=os.path.expanduser, default=GENERATOR, help="a prior's name or file")
     sub.add_argument(
-        "--out", type=Path, required=True, metavar="FILE.nii.gz", help="where the volume goes (HU)"
+        "--out", type=flags.path, required=True, metavar="FILE.nii.gz", help="where the volume goes (HU)"
     )
 
     sub = command(
@@ -113,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     flags.add_volumes(sub)
     sub.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="weights, state, log and pictures"
+        "--out", type=flags.path, required=True, metavar="DIR", help="weights, state, log and pictures"
     )
     sub.add_argument("--network", choices=tuple(PRESETS), default="small", help="size of the network")
     sub.add_argument("--steps", type=int, default=20_000, help="optimiser steps in all")
@@ -169,13 +189,17 @@ def _parser() -> argparse.ArgumentParser:
         "Calibrate the deviation of a prior's samples on simulated scans of known volumes.",
     )
     flags.add_volumes(sub)
-    sub.add_argument("--prior", default=DEFAULT, help="a prior's name or file")
+    sub.add_argument("--prior", type=os.path.expanduser, default=DEFAULT, help="a prior's name or file")
     sub.add_argument("--scans", type=int, default=8, help="simulated scans to fit to")
     sub.add_argument("--samples", type=int, default=4, help="samples of each, two or more")
     sub.add_argument("--mode", choices=MODES, default="restore", help="the mode that is calibrated")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument(
-        "--out", type=Path, required=True, metavar="FILE.safetensors", help="the prior with its calibration"
+        "--out",
+        type=flags.path,
+        required=True,
+        metavar="FILE.safetensors",
+        help="the prior with its calibration",
     )
 
     sub = command(
@@ -184,7 +208,9 @@ def _parser() -> argparse.ArgumentParser:
         "Carry out a run of the app or of a sweep again; say whether it is the same.",
     )
     sub.add_argument("id", metavar="RUN", help="its id, as the app's address and sweep.csv have it")
-    sub.add_argument("--store", type=Path, metavar="DIR", help="where it is kept (default: the app's store)")
+    sub.add_argument(
+        "--store", type=flags.path, metavar="DIR", help="where it is kept (default: the app's store)"
+    )
     sub.add_argument("--json", action="store_true", help="print JSON instead of a sentence")
 
     sub = command("bench", commands.bench, "Time projectors and methods on this machine.")

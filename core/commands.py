@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import cache
@@ -18,15 +19,18 @@ from tqdm import tqdm
 from core.arguments import (
     check_file,
     check_folder,
+    check_measured,
     chosen_methods,
     method_params,
     named_values,
     scan_config,
     typed,
 )
+from core.coverage import visibility
 from core.prior.denoiser import PatchPrior
 from core.prior.network import PRESETS
 from core.progress import Step
+from core.projector import Projector
 from core.reconstruct.methods import METHODS, Result, make_params
 from core.reconstruct.methods import reconstruct as run_method
 from core.reconstruct.params import DiffusionParams
@@ -66,12 +70,18 @@ def reconstruct(arguments: argparse.Namespace) -> None:
         arguments.method,
         method_params(arguments.method, given, arguments.seed),
     )
+    if arguments.prior and not METHODS[arguments.method].needs_prior:
+        raise ValueError(f"--prior cannot act: {arguments.method} has no prior; leave it out.")
     if arguments.volume.endswith(".npz"):
+        check_measured(arguments)
         A, measurement = read_measurement(arguments.volume)
+        if arguments.grid is not None:
+            A = Projector(A.vg.with_shape(arguments.grid), A.pg)
     else:
         scan = scan_config(arguments)
         prepared = scan_volume(source_volume(scan), scan, methods=[arguments.method])
         A, measurement = prepared.A, prepared.measurement
+    _remark(A)
     prior = _prior(arguments.prior, params) if METHODS[arguments.method].needs_prior else None
     with _bar(METHODS[arguments.method].label) as callback:
         result = run_method(arguments.method, A, measurement, params=params, prior=prior, callback=callback)
@@ -88,6 +98,7 @@ def compare(arguments: argparse.Namespace) -> None:
     params = {m: make_params(m, given.get(m)) for m in METHODS}
     check_folder(arguments.out)
     prepared = scan_volume(source_volume(scan), scan, methods=names)
+    _remark(prepared.A)
     comparison = compare_methods(
         prepared, names, params, prior=_shared_prior(arguments, params["diffusion"]), progress=_bar
     )
@@ -247,6 +258,13 @@ def app(arguments: argparse.Namespace) -> int:
         [sys.executable, "-m", "streamlit", "run", str(app), "--server.port", str(arguments.port)],
         cwd=app.parent,
     )
+
+
+def _remark(A: Projector) -> None:
+    """Note on stderr which part of the volume the scan does not see."""
+    remark = visibility(A.vg, A.pg).remark()
+    if remark is not None:
+        warnings.warn(remark, stacklevel=2)
 
 
 def _write(path: Path, volume: Volume) -> None:

@@ -76,6 +76,11 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
         return several(of) if many else of
 
     sub.add_argument("volume", type=os.path.expanduser, metavar="VOLUME", help=SOURCES)
+    sub.add_argument(
+        "--units",
+        action=Typed,
+        help="what the file's numbers are: HU, 1/mm (mu) or 1/cm (default: found out)",
+    )
     scan = sub.add_argument_group("scan")
     flag = partial(scan.add_argument, action=Typed)
     flag(

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -290,3 +291,18 @@ def test_measurement_of_another_scan_is_refused(small):
     A = parallel(small, 10)
     with pytest.raises(ValueError, match="same angle_index"):
         reconstruct("sirt", A, simulate(small, parallel(small, 11)))
+
+
+def test_a_projector_that_starts_elsewhere_is_refused(small):
+    A = parallel(small, 10)
+    with pytest.raises(ValueError, match="different scans: their ray direction differs"):
+        reconstruct("sirt", A, simulate(small, parallel(small, 10, start=0.1)))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_result_that_is_not_finite_is_an_error(small, monkeypatch, bad):
+    broken = replace(METHODS["sirt"], run=lambda A, *rest: torch.full(A.domain_shape, bad))
+    monkeypatch.setitem(METHODS, "sirt", broken)
+    A = parallel(small, 4)
+    with pytest.raises(ValueError, match="SIRT gave a volume that is not finite"):
+        reconstruct("sirt", A, simulate(small, A))

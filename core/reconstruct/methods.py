@@ -263,11 +263,7 @@ def reconstruct(
         )
     chosen = METHODS[method]
     check_suited([method], A.pg)
-    if tuple(measurement.projections.shape) != A.range_shape:
-        raise ValueError(
-            f"the measurement has projections {tuple(measurement.projections.shape)} but the projector makes "
-            f"{A.range_shape} (v, angle, u); subset both with the same angle_index."
-        )
+    measurement.check_projector(A)
     if chosen.needs_prior and prior is None:
         raise ValueError(f"{method} needs a prior: pass prior=load_prior().")
     if chosen.needs_prior:
@@ -308,6 +304,11 @@ def reconstruct(
         out = chosen.run(A, measurement, params, prior, control)
     sampled = out if isinstance(out, Sampled) else Sampled(out)
     x, std = sampled.x, sampled.std
+    if not bool(torch.isfinite(x).all()) or (std is not None and not bool(torch.isfinite(std).all())):
+        raise ValueError(
+            f"{chosen.label} gave a volume that is not finite; expected finite attenuation; check the measurement for "
+            "values far beyond the others, or choose another method."
+        )
     x, std = x.detach().to(home).clone(), None if std is None else std.detach().to(home).clone()
     return Result(
         volume=Volume(x, A.vg, chosen.label),

@@ -14,6 +14,7 @@ from core.reconstruct.methods import METHODS, make_params
 from core.reconstruct.params import DiffusionParams, migrated
 from core.runs.weights import weights_digest
 from core.scan.scene import Lesion
+from core.scan.units import known_units
 from core.volume import Shape, VolumeGeometry
 
 PHANTOM_GRID: Shape = (64, 128, 128)
@@ -48,6 +49,8 @@ class ScanConfig:
         Simulate on the reconstruction grid: the literature's easier protocol.
     lesions : tuple of (centre (z, y, x) [mm], radius [mm], HU)
         Balls that are planted into the volume before it is scanned.
+    units : "HU", "1/mm", "1/cm" or None
+        Units of the numbers in the source's file; None = concluded (see `core.scan.units`).
     """
 
     source: str
@@ -67,6 +70,7 @@ class ScanConfig:
     seed: int = 0
     same_grid: bool = False
     lesions: tuple[Lesion, ...] = ()
+    units: str | None = None
 
     def __post_init__(self) -> None:
         for name, count in (("grid", 3), ("pixel_size", 2), ("det_shape", 2), ("det_offset", 2)):
@@ -101,6 +105,7 @@ class ScanConfig:
             )
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
             raise ValueError(f"the seed must be a whole number from 0 to 2^31 - 1, got {self.seed}.")
+        object.__setattr__(self, "units", known_units(self.units))
         object.__setattr__(self, "lesions", tuple(map(_lesion, self.lesions)))
         if len(self.lesions) > MAX_LESIONS:
             raise ValueError(f"at most {MAX_LESIONS} lesions can be planted, got {len(self.lesions)}.")
@@ -156,12 +161,14 @@ class ScanConfig:
     @property
     def object(self) -> tuple:
         """What is scanned, whichever way: scans that agree in it can be compared."""
-        return self.source, self.same_grid, self.lesions
+        return self.source, self.same_grid, self.lesions, self.units
 
     def to_json(self) -> dict[str, Any]:
         stored = asdict(self)
         if not self.lesions:
             del stored["lesions"]  # as before there were any: the digest of such a scan stays
+        if self.units is None:
+            del stored["units"]
         return stored
 
     @classmethod

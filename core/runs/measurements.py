@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -60,5 +60,8 @@ def read_measurement(path: str | Path) -> tuple[Projector, Measurement]:
         raise ValueError(
             f"{path} is not a measurement of `tomopatch simulate`, or it is damaged: {error}"
         ) from error
+    if scan.det_shape is None:  # the detector that was fitted then, which another version may fit otherwise
+        v, _, u = projections.shape if projections.ndim == 3 else (0, 0, 0)
+        scan = replace(scan, det_shape=(v, u))
     pg = scan.geometry(grid)
     return Projector(grid, pg), Measurement(projections, pg, weights, scan.photons)

@@ -53,7 +53,7 @@ def _untouched(scan: ScanConfig, store: Volumes | None) -> Volume:
         if store is None:
             raise ValueError(f"{scan.source!r} names a stored volume, but there is no store here.")
         return store.volume(scan.source.removeprefix("volume:"))
-    return load_volume(scan.source)
+    return load_volume(scan.source, units=scan.units)
 
 
 def reference_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:

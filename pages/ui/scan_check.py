@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from core.coverage import directions
 from core.geometry import ConeBeam, ParallelBeam
 from core.volume import Volume, mu_from_hu
 
@@ -21,9 +22,8 @@ class FieldOfView(NamedTuple):
 def field_of_view(pg: ParallelBeam | ConeBeam) -> FieldOfView:
     """What every ray direction reaches; over a whole turn a shifted detector sees its longer side."""
     half_v, half_u = (n * p / 2 for n, p in zip(pg.det_shape, pg.pixel_size, strict=True))
-    turn = pg.angles[-1] - pg.angles[0] + (pg.angles[1] - pg.angles[0] if pg.num_views > 1 else 0)
     shift = abs(pg.det_offset[1])
-    reach = half_u + shift if turn >= 2 * math.pi - 1e-6 else half_u - shift
+    reach = half_u + shift if directions(pg.angles, 2 * math.pi).full else half_u - shift
     if isinstance(pg, ParallelBeam):
         return FieldOfView(max(reach, 0.0), 2 * half_v)
     radius = pg.src_orig_dist * math.sin(math.atan(max(reach, 0.0) / pg.src_det_dist))
@@ -48,8 +48,8 @@ def remarks(volume: Volume, pg: ParallelBeam | ConeBeam) -> list[str]:
             f"{reach:.0f} mm: "
             "expect a bright rim and wrong HU. Widen the detector, or shift it and scan a whole turn."
         )
-    step = (pg.angles[-1] - pg.angles[0]) / max(1, pg.num_views - 1)
-    span = step * pg.num_views
+    scanned = directions(pg.angles, 2 * math.pi)
+    step, span = (scanned.step, float(scanned.lengths.sum())) if pg.num_views > 1 else (0.0, 0.0)
     needed = math.pi if isinstance(pg, ParallelBeam) else math.pi + pg.fan_angle
     if span < needed - step - 1e-6:
         out.append(
