@@ -257,8 +257,10 @@ def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str
         part = Projector(volume.geometry, finer.subset(slice(start, start + per_chunk)), backend)(volume.data)
         transmission = torch.exp(-part).unflatten(2, (u, n)).unflatten(0, (-1, per_row)).mean((1, 4))
         if level:
-            # above and below the volume a row sees air
-            transmission = torch.tensordot(share.to(transmission), transmission - 1, dims=1) + 1
+            # above and below the volume a row sees air; 1 - 1 + exp(-p) would lose transmissions below 1e-7
+            air = (1 - share.sum(1, dtype=torch.float64)).clamp(min=0)
+            air = torch.where(air < 1e-6, 0.0, air).to(transmission)
+            transmission = torch.tensordot(share.to(transmission), transmission, dims=1) + air[:, None, None]
         out.append(-torch.log(transmission))
     return torch.cat(out, 1)
 

@@ -282,11 +282,9 @@ def test_without_a_condition_the_prior_sees_nothing_of_the_scan(small, bound):
 
 
 @pytest.mark.parametrize(
-    ("views", "angle_range", "grids"), [(20, torch.pi, 1), (8, torch.pi, 2), (20, 1.5, 2)]
+    ("views", "angle_range", "grids"), [(20, torch.pi, 1), (8, torch.pi, 1), (20, 1.5, 2)]
 )
-def test_few_views_and_missing_angles_begin_at_half_the_resolution(
-    small, gaussian, views, angle_range, grids
-):
+def test_missing_angles_begin_at_half_the_resolution(small, gaussian, views, angle_range, grids):
     A = Projector(
         small.geometry, ParallelBeam.circular(small.geometry, num_views=views, angle_range=angle_range)
     )

@@ -9,7 +9,7 @@ lower level. (DDS, Chung et al. 2024, with the prior of Yang et al. 2025)
 - *posterior* starts from white noise and draws fresh noise in every step (eta = 1, the ancestral chain). Different seeds
   give different volumes, which differ by what the scan leaves open.
 
-Where views are few or angles are missing, half the resolution is reconstructed first.
+Where angles are missing, half the resolution is reconstructed first.
 """
 
 from __future__ import annotations

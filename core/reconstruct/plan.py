@@ -85,9 +85,9 @@ def check_trained(prior: PatchPrior, options: DiffusionParams) -> None:
 
 
 def num_stages(A: Projector, options: DiffusionParams) -> int:
-    """Number of grids: enough to bring the coarsest below COARSEST voxels across, and two where much is missing."""
+    """Number of grids: enough to bring the coarsest below COARSEST voxels across, and two where angles are missing."""
     if options.condition == "none":
         return 1
     halvings = max(0, math.ceil(math.log2(max(A.domain_shape[1:]) / tuned.COARSEST)))
-    missing = angular_range(A) < tuned.MISSING_RANGE or A.pg.num_views < tuned.FEW_VIEWS
+    missing = angular_range(A) < tuned.MISSING_RANGE
     return 1 + max(halvings, 1 if missing else 0)

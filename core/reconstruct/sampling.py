@@ -91,7 +91,10 @@ def prepare(
     if x is not None:
         initial, figures = PatchPrior.to_network(x), ScanFigures.of(A, y, weights, x)
         error = expected_error(figures, voxel_size)
-        ls = PatchPrior.to_network(least_squares(A, y, weights)) if prior.config.least_squares else None
+        shown = prior.config.conditional or A.pg.num_views >= tuned.LEAST_SQUARES_VIEWS
+        ls = None
+        if prior.config.least_squares and shown:
+            ls = PatchPrior.to_network(least_squares(A, y, weights))
         image = initial if prior.config.conditional else None
         condition = Condition(image, error, ls, figures.sampling_ratio)
         mask = _not_air(initial)
@@ -184,7 +187,7 @@ class Samples:
             span = tuned.REJECTED - tuned.PULLED_BACK
             excess = min(1.0, max(0.0, (taken_back - tuned.PULLED_BACK) / span))
             if excess > 0:
-                raise Rejected(1 - excess * (1 - tuned.FLAT_SHARE))
+                raise Rejected(1 - excess * (1 - tuned.LEAST_SHARE))
         self.accepted = True
         return corrected
 

@@ -5,7 +5,7 @@
 Cases: held-out bodies; phantoms with and without noise; micro-CT volumes of a folder; one head phantom whose voxels are
 declared 0.02 to 20 mm large; 4 to 180 views. Grid 64 x 128 x 128 for bodies, 32 x 96 x 96 for the rest. Scans are simulated
 at twice the grid's resolution, or at the volume's own. The rule is that diffusion is never more than 0.1 dB worse; what
-breaks it is marked. The initial reconstruction is taken from the run itself.
+breaks it is marked, and a star stands for each remark of the plan (a clamped number, a lowered level). The initial reconstruction is taken from the run itself.
 """
 
 from __future__ import annotations
@@ -58,10 +58,9 @@ def case(name: str, volume: Volume, grid: Shape, **scan: object) -> Case:
 
 
 def declared(volume: Volume, voxel: float) -> Volume:
-    """The same numbers with another voxel size, thinner or denser by as much: a scan's line integrals stay."""
+    """The same numbers with another voxel size in plane [mm], as in a file with a wrong or unusual header."""
     vg = volume.geometry
-    scale = voxel / vg.voxel_size[2]
-    z, y, x = (s * scale for s in vg.voxel_size)
+    z, y, x = (size * voxel / vg.voxel_size[2] for size in vg.voxel_size)
     return Volume(volume.data, VolumeGeometry(vg.shape, (z, y, x)), volume.name)
 
 
@@ -133,10 +132,10 @@ def main() -> None:
         if arguments.only not in found.name:
             continue
         before, after, remarks = measure(found, prior, arguments.mode)
-        gain, clamped = after - before, " (clamped)" if remarks else ""
+        gain, mark = after - before, "".join("*" for _ in remarks)
         worst = min(worst, gain)
-        mark = "" if gain >= ALLOWED else " **harm**"
-        print(f"| {found.name}{clamped} | {before:.2f} | {after:.2f} | {gain:+.2f}{mark} |", flush=True)
+        harm = "" if gain >= ALLOWED else " **harm**"
+        print(f"| {found.name}{mark} | {before:.2f} | {after:.2f} | {gain:+.2f}{harm} |", flush=True)
     print(f"\nworst: {worst:+.2f} dB")
 
 
