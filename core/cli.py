@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("sample", commands.sample, "Generate a volume from the prior alone.")
     sub.add_argument("--grid", type=flags.grid, default=(64, 128, 128), help="z x y x x, e.g. 64x128x128")
     sub.add_argument(
-        "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), default=(5.0, 3.0, 3.0), help="in mm"
+        "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), default=(6.0, 3.0, 3.0), help="in mm"
     )
     sub.add_argument("--steps", type=int, default=60, help="passes over the volume")
     sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same volume")

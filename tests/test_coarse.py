@@ -5,7 +5,7 @@ import torch
 
 from core import ConeBeam, ParallelBeam, Projector, VolumeGeometry
 from core.progress import Step
-from core.reconstruct.coarse import coarser, halved_grid, on_grid, tv_coarse_to_fine
+from core.reconstruct.coarse import coarser, on_grid, tv_coarse_to_fine
 from core.reconstruct.iterative import tv
 from core.volume import area_average
 
@@ -36,7 +36,7 @@ def test_the_coarser_scan_sees_the_same_object(vg, scan):
     found = coarser(A, A(x))
     assert found is not None
     A_coarse, y_coarse, _ = found
-    assert A_coarse.vg.shape == halved_grid(vg).shape
+    assert A_coarse.vg.shape == vg.halved().shape
     assert y_coarse.shape == A_coarse.range_shape
     expected = A_coarse(area_average(x, A_coarse.vg.shape))
     # second differences of a ball of 9 mm over pixels of 2 to 4 mm

@@ -10,7 +10,7 @@ from core import MU_WATER, ParallelBeam, Projector, Volume, VolumeGeometry, qual
 from core.prior.denoiser import PatchPrior, Precond
 from core.prior.network import NetworkConfig
 from core.prior.ranges import TrainedRanges
-from core.reconstruct.coarse import halved_grid, on_grid
+from core.reconstruct.coarse import on_grid
 from core.reconstruct.consistency import DataConsistency, photon_and_grid_variance
 from core.reconstruct.diffusion import diffusion
 from core.reconstruct.initial import INITIALIZERS, flat_fraction, least_squares
@@ -410,7 +410,7 @@ def test_coarse_to_fine_reconstructs_on_the_whole_grid(small, gaussian):
 
 def test_coarser_grids_cover_the_same_box():
     vg = VolumeGeometry((9, 64, 65), (5.0, 1.0, 1.0), (0.0, 3.0, 0.0))
-    half = halved_grid(vg)
+    half = vg.halved()
     assert half.shape == (9, 32, 33)  # thick slices stay
     assert half.size == pytest.approx(vg.size)
     assert half.pos == vg.pos

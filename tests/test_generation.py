@@ -12,7 +12,7 @@ from core.prior.ranges import TrainedRanges
 from core.prior.upsampling import MIN_ERROR, upsampled, upsampling_error
 from core.volume import VolumeGeometry, area_average
 
-FINE = VolumeGeometry((16, 64, 64), (6.0, 3.0, 3.0))
+FINE = VolumeGeometry((16, 64, 64), (4.0, 3.0, 3.0))
 CONFIG = NetworkConfig(
     patch_size=16, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=(),
     conditional=True,
@@ -157,3 +157,11 @@ def test_the_expected_error_of_an_upsampled_body_is_about_its_error():
     image = upsampled(area_average(clean, (8, 32, 32)), (16, 64, 64))
     true = float((image - clean).square().mean().sqrt())
     assert 0.5 < upsampling_error(image) / true < 2
+
+
+def test_thick_slices_are_not_halved_until_voxels_are_nearly_cubes():
+    prior = Known()
+    generate(prior, VolumeGeometry((16, 64, 64), (6.0, 3.0, 3.0)), num_steps=8)
+    assert list(dict.fromkeys(shape for shape, _, _ in prior.passes)) == [
+        (8, 16, 16), (16, 32, 32), (16, 64, 64),
+    ]  # fmt: skip

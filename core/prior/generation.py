@@ -14,7 +14,7 @@ from core.prior.patches import PatchGrid
 from core.prior.sampler import karras_sigmas, sample
 from core.prior.upsampling import upsampled, upsampling_error
 from core.progress import Callback, State, Step, nested, state_of
-from core.volume import Shape, Volume, VolumeGeometry
+from core.volume import Volume, VolumeGeometry
 
 SIGMA_MAX, SIGMA_MIN, RHO = 40.0, 0.01, 7.0
 """Karras noise levels of the coarsest grid, network units. At 40 a volume is noise alone."""
@@ -159,12 +159,13 @@ class _Stage:
 
 
 def _coarse_to_fine(geometry: VolumeGeometry, most: int) -> list[VolumeGeometry]:
-    """The volume on grids of half the resolution each, down to one of at most `most` voxels a side; coarsest first."""
+    """The volume on coarser and coarser grids, down to one of at most `most` voxels a side; coarsest first."""
     grids = [geometry]
     while max(grids[0].shape) > most:
-        shape: Shape = grids[0].shape
-        z, y, x = (-(-n // 2) for n in shape)
-        grids.insert(0, geometry.with_shape((z, y, x)))
+        coarser = grids[0].halved()
+        if coarser.shape == grids[0].shape:
+            break
+        grids.insert(0, coarser)
     return grids
 
 

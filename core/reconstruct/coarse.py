@@ -24,15 +24,6 @@ LAM_POWER = -0.75
 """The best weight of total variation goes with this power of the views' share of a full scan."""
 
 
-def halved_grid(vg: VolumeGeometry) -> VolumeGeometry:
-    """A grid of half the resolution along the axes whose voxels are not much longer than the shortest ones."""
-    shortest = min(vg.voxel_size)
-    z, y, x = (
-        -(-n // 2) if size < 1.5 * shortest else n for n, size in zip(vg.shape, vg.voxel_size, strict=True)
-    )
-    return vg.with_shape((z, y, x))
-
-
 def on_grid(x: Tensor, shape: Shape) -> Tensor:
     """x (z, y, x) interpolated to another grid of the same extent."""
     return functional.interpolate(x[None, None], shape, mode="trilinear", align_corners=False)[0, 0]
@@ -51,7 +42,7 @@ def coarser(
     Detector pixels are averaged along with the axes of the grid: rows with z, columns with x and y. The odd last
     row or column is left out.
     """
-    vg = halved_grid(A.vg)
+    vg = A.vg.halved()
     if max(vg.shape[1:]) < LEAST or vg.shape[1:] == A.vg.shape[1:]:
         return None
     views = A.pg if isinstance(A.pg, Views) else A.pg.views()
@@ -80,7 +71,7 @@ def coarser(
 
 def num_grids(vg: VolumeGeometry) -> int:
     """Number of grids that `tv_coarse_to_fine` works on."""
-    coarse = halved_grid(vg)
+    coarse = vg.halved()
     if max(coarse.shape[1:]) < LEAST or coarse.shape[1:] == vg.shape[1:]:
         return 1
     return 1 + num_grids(coarse)

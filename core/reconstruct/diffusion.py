@@ -26,7 +26,7 @@ from core.prior.sampler import sample
 from core.progress import Callback, State, Step, nested, state_of, stops
 from core.projector import Projector
 from core.reconstruct import tuned
-from core.reconstruct.coarse import halved_grid, num_grids, on_grid, on_grid_of
+from core.reconstruct.coarse import num_grids, on_grid, on_grid_of
 from core.reconstruct.initial import INITIALIZERS
 from core.reconstruct.params import DiffusionParams
 from core.reconstruct.plan import Plan, Problem, check_trained, num_stages
@@ -159,7 +159,7 @@ class _Initial:
         begun, x, plan = state_of("start", resume), None, None
         if stages > 1 and begun is None:
             self.part = "coarse"
-            grid = Projector(halved_grid(self.A.vg), self.A.pg, self.A.backend)
+            grid = Projector(self.A.vg.halved(), self.A.pg, self.A.backend)
             coarse = diffusion(
                 grid, self.problem.y, self.problem.prior, options=replace(self.options, num_samples=1),
                 weights=self.problem.weights, initial_iterations=self.iterations, stages=stages - 1,
@@ -207,5 +207,5 @@ def _planned(vg: VolumeGeometry, options: DiffusionParams, iterations: int, stag
         options.initial, max(1, _iterations(vg, iterations) // 10)
     )
     if stages > 1:
-        return own + options.planned_steps + _planned(halved_grid(vg), options, iterations, stages - 1)
+        return own + options.planned_steps + _planned(vg.halved(), options, iterations, stages - 1)
     return own * num_grids(vg) if options.initial == "tv" else own

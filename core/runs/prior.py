@@ -25,8 +25,8 @@ class GenerateConfig:
 
     method: ClassVar[str] = "generate"
     grid: Shape = (64, 128, 128)
-    voxel_size: Triple = (5.0, 2.8, 2.8)
-    num_steps: int = 40
+    voxel_size: Triple = (6.0, 3.0, 3.0)
+    num_steps: int = 60
     seed: int = 0
 
     def __post_init__(self) -> None:

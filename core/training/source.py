@@ -31,7 +31,7 @@ from core.prior.ranges import Range
 from core.prior.upsampling import upsampled, upsampling_error
 from core.reconstruct.expected_error import expected_error
 from core.training.pairs import Pair, TrainingVolume
-from core.volume import Shape, Triple, area_average
+from core.volume import Shape, Triple, VolumeGeometry, area_average
 
 KINDS = ("posterior", "restore", "upsample", "unconditional")
 AIR_HU = -1000
@@ -249,8 +249,8 @@ class PatchSource:
         clean, voxel_size = self._resampled(slot, step)
         condition = Condition()
         if kind == "upsample":
-            z, y, x = ((n + 1) // 2 for n in clean.shape)
-            coarse = area_average(clean, (z, y, x))
+            grid = VolumeGeometry((clean.shape[0], clean.shape[1], clean.shape[2]), voxel_size)
+            coarse = area_average(clean, grid.halved().shape)
             coarse = coarse + COARSE_NOISE * self._white(coarse, generator)
             image = upsampled(coarse, (clean.shape[0], clean.shape[1], clean.shape[2]))
             condition = Condition(image, upsampling_error(image))

@@ -89,6 +89,15 @@ class VolumeGeometry:
         z, y, x = (n * factor for n in self.shape)
         return self.with_shape((z, y, x))
 
+    def halved(self) -> VolumeGeometry:
+        """The same extent at half the resolution along the axes whose voxels are not much longer than the shortest ones."""
+        shortest = min(self.voxel_size)
+        z, y, x = (
+            -(-n // 2) if size < 1.5 * shortest else n
+            for n, size in zip(self.shape, self.voxel_size, strict=True)
+        )
+        return self.with_shape((z, y, x))
+
     def axis(self, index: int) -> Tensor:
         """Positions [mm] of the voxel centres along axis 0 (z), 1 (y) or 2 (x); float64."""
         n, s, p = self.shape[index], self.voxel_size[index], self.pos[index]

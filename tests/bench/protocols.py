@@ -1,4 +1,4 @@
-"""Every method on every protocol: the table `pretrained/protocols.csv` of the model card.
+"""Every method on every protocol, as a table.
 
     python -m tests.bench.protocols FOLDER --out FILE.csv [--methods fbp,sirt,cgls,tv,base,small] [--volumes NAME] [--settings NAME]
 
