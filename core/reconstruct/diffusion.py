@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.prior.denoiser import AIR, Condition, PatchPrior, VolumeDenoiser
+from core.prior.conditions import Condition
+from core.prior.denoiser import AIR, PatchPrior, VolumeDenoiser
 from core.prior.sampler import karras_sigmas, sample
 from core.progress import Callback, State, Step, nested, state_of, stops
 from core.projector import Projector
