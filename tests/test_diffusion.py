@@ -187,7 +187,7 @@ def test_stopped_within_a_pass_it_returns_the_estimate_before(small, gaussian, n
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20))
     y, steps = simulate(small, A, photon_count=1e4).projections, []
     found = diffusion(
-        A, y, gaussian, options=options(num_steps=3, num_samples=2), initial_iterations=3,
+        A, y, gaussian, options=options(num_steps=3, num_samples=2, sigma_max=0.1), initial_iterations=3,
         on_tiles=Stopping(number), callback=steps.append,
     )  # fmt: skip
     assert found.std is None
@@ -440,3 +440,46 @@ def test_thin_volumes_are_reconstructed_too(shape, gaussian):
     out = diffusion(A, A(x), gaussian, options=options(num_steps=2), initial_iterations=10).x
     assert out.shape == shape
     assert float((out - x).norm() / x.norm()) < 0.5
+
+
+class Answering(PatchPrior):
+    """A prior whose answer is f(x), network space."""
+
+    def __init__(self, answer):
+        super().__init__(Precond(CONFIG))
+        self.answer = answer
+
+    def bind(self, voxel_size, **arguments):
+        bound, answer = super().bind(voxel_size, **arguments), self.answer
+
+        class Answer(type(bound)):
+            def __call__(self, x, sigma):
+                self.tiling = None
+                return answer(x)
+
+        return Answer(**vars(bound))
+
+
+def test_a_change_that_the_scan_contradicts_lowers_the_noise_level(small):
+    """Data consistency takes such a change back; restoration then starts at a lower level, and the result says so."""
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=40))
+    texture = 0.02 * MU_WATER * torch.randn(small.shape, generator=torch.Generator().manual_seed(3))
+    rough = replace(small, data=(small.data + texture * (small.data > 0)).clamp(min=0))
+    y = simulate(rough, A).projections
+
+    def bump(x):
+        z, y, x_axis = (torch.linspace(-2, 2, n) for n in x.shape)
+        return x + 0.1 * torch.exp(-(z[:, None, None] ** 2) - y[:, None] ** 2 - x_axis**2)
+
+    priors = {"contrary": bump, "truthful": lambda x: PatchPrior.to_network(rough.data)}
+    plans = {
+        name: diffusion(A, y, Answering(answer), options=options(num_steps=2), initial_iterations=20).plan
+        for name, answer in priors.items()
+    }
+    assert plans["contrary"].sigmas[0] < 0.5 * plans["truthful"].sigmas[0]
+    assert any("took back" in remark for remark in plans["contrary"].remarks)
+    assert not any("took back" in remark for remark in plans["truthful"].remarks)
+    given = diffusion(
+        A, y, Answering(bump), options=options(num_steps=2, sigma_max=0.2), initial_iterations=20
+    )
+    assert given.plan.sigmas[0] == pytest.approx(0.2)  # a given level is used as it is

@@ -16,10 +16,11 @@ from core.progress import Callback, State, Step, nested, state_of, stops
 from core.projector import Projector
 from core.reconstruct.analytic import fbp, fdk
 from core.reconstruct.coarse import tv_coarse_to_fine
-from core.reconstruct.diffusion import Plan, Sampled, check_trained, diffusion
+from core.reconstruct.diffusion import Sampled, diffusion
 from core.reconstruct.iterative import cgls, sirt
 from core.reconstruct.memory import PeakMemory
 from core.reconstruct.params import AnalyticParams, CglsParams, DiffusionParams, SirtParams, TvParams, checked
+from core.reconstruct.plan import Plan, check_trained
 from core.volume import MU_WATER, Volume
 
 

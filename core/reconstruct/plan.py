@@ -1,0 +1,93 @@
+"""What a reconstruction with a diffusion prior is asked for, and what it resolves to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from core.prior.denoiser import PatchPrior
+from core.projector import Projector
+from core.reconstruct import tuned
+from core.reconstruct.expected_error import angular_range
+from core.reconstruct.params import DiffusionParams
+from core.volume import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A measurement to reconstruct with a prior.
+
+    Attributes
+    ----------
+    A : Projector
+    y : Tensor (v, angle, u)
+        Line integrals.
+    weights : Tensor (v, angle, u) or None
+        Inverse variances of the rays; None = no photon noise.
+    prior : PatchPrior
+    options : DiffusionParams
+    on_tiles : f(done, total) or None
+        Called after each batch of tiles; may raise StopIteration.
+    """
+
+    A: Projector
+    y: Tensor
+    weights: Tensor | None
+    prior: PatchPrior
+    options: DiffusionParams
+    on_tiles: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a reconstruction resolved to on one grid; recorded in the result.
+
+    Attributes
+    ----------
+    mode, condition : as in DiffusionParams
+    grid : (z, y, x)
+    voxel_size : (z, y, x) [mm], as the prior was given it
+    sigmas : noise levels of the steps, network units
+    eta : DDIM's stochasticity
+    expected_error : RMS error expected of the initial reconstruction, network units; None without one
+    sampling_ratio : views over those of a full scan at this grid
+    remarks : sentences on what was clamped or decided
+    coarse : the plan of the half resolution that came first, or None
+    """
+
+    mode: str
+    condition: str
+    grid: Shape
+    voxel_size: tuple[float, float, float]
+    sigmas: tuple[float, ...]
+    eta: float
+    expected_error: float | None
+    sampling_ratio: float | None
+    remarks: tuple[str, ...] = ()
+    coarse: Plan | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_trained(prior: PatchPrior, options: DiffusionParams) -> None:
+    """Refuse a mode that the prior was not trained for, in a sentence."""
+    if options.trained_mode not in prior.trained.modes:
+        name = prior.info.get("name", "this prior")
+        raise ValueError(
+            f"{name} was trained for {', '.join(prior.trained.modes)}, not for {options.trained_mode}; choose another prior "
+            "or another mode."
+        )
+
+
+def num_stages(A: Projector, options: DiffusionParams) -> int:
+    """Number of grids: enough to bring the coarsest below COARSEST voxels across, and two where much is missing."""
+    if options.condition == "none":
+        return 1
+    halvings = max(0, math.ceil(math.log2(max(A.domain_shape[1:]) / tuned.COARSEST)))
+    missing = angular_range(A) < tuned.MISSING_RANGE or A.pg.num_views < tuned.FEW_VIEWS
+    return 1 + max(halvings, 1 if missing else 0)
