@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="any other field of core.training.source.DataConfig, such as sigma_median=0.6",
+        help="any other field of core.training.data_config.DataConfig, such as sigma_median=0.6",
     )
     sub.add_argument("--validate-every", type=int, default=500, help="steps")
     sub.add_argument("--seed", type=int, default=0)

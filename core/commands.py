@@ -41,8 +41,8 @@ from core.runs.measurements import read_measurement, write_measurement
 from core.runs.prepare import scan_volume, source_volume
 from core.runs.writing import write_beside
 from core.scan.nifti import write_nifti
+from core.training.data_config import DataConfig
 from core.training.pairs import VoxelRanges
-from core.training.source import DataConfig
 from core.training.trainer import TrainConfig
 from core.volume import Volume, VolumeGeometry
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.reconstruct.methods import METHODS
 from core.scan.library import SOURCES
-from core.training.source import DataConfig
+from core.training.data_config import DataConfig
 
 
 class Typed(argparse.Action):

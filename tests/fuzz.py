@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.prior.denoiser import Precond
 from core.prior.files import load_prior, save_prior
+from core.prior.precond import Precond
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.experiment import Experiment
 from core.runs.measurements import read_measurement, write_measurement

@@ -7,8 +7,9 @@ import torch
 
 from core import ParallelBeam, Projector, load_prior, phantom, simulate
 from core.cli import main
-from core.prior.denoiser import PatchPrior, Precond
+from core.prior.denoiser import PatchPrior
 from core.prior.files import annotate, save_prior
+from core.prior.precond import Precond
 from core.reconstruct.calibration import Calibration, Known, fit, interval_coverage
 from core.reconstruct.diffusion import Sampled, diffusion
 from core.reconstruct.params import DiffusionParams

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from core import MU_WATER, ParallelBeam, Projector, Volume, VolumeGeometry, quality, reconstruct, simulate
-from core.prior.denoiser import PatchPrior, Precond
+from core.prior.denoiser import PatchPrior
 from core.prior.network import NetworkConfig
+from core.prior.precond import Precond
 from core.prior.ranges import TrainedRanges
 from core.reconstruct.coarse import on_grid
 from core.reconstruct.consistency import DataConsistency, photon_and_grid_variance

@@ -5,9 +5,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from core.prior.denoiser import PatchPrior, Precond
+from core.prior.denoiser import PatchPrior
 from core.prior.generation import FINER_SIGMA_MAX, SIGMA_MAX, generate
 from core.prior.network import NetworkConfig
+from core.prior.precond import Precond
 from core.prior.ranges import TrainedRanges
 from core.prior.upsampling import MIN_ERROR, upsampled, upsampling_error
 from core.volume import VolumeGeometry, area_average

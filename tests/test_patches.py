@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core.prior.denoiser import Context, network_inputs
+from core.prior.conditions import Context, network_inputs
 from core.prior.patches import (
     PatchGrid,
     context_noise_factor,

@@ -7,10 +7,12 @@ import safetensors.torch
 import torch
 
 from core import MU_WATER, load_prior
-from core.prior.denoiser import Condition, PatchPrior, Precond
+from core.prior.conditions import Condition
+from core.prior.denoiser import PatchPrior
 from core.prior.files import priors, save_prior
 from core.prior.network import depth_to_space, space_to_depth
 from core.prior.patches import PatchGrid
+from core.prior.precond import Precond
 from core.prior.ranges import TrainedRanges
 from core.prior.rof import rof
 from tests.conftest import TINY

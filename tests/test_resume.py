@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from core import ConeBeam, ParallelBeam, Projector, Volume, VolumeGeometry, reconstruct, simulate
-from core.prior.denoiser import PatchPrior, Precond
+from core.prior.denoiser import PatchPrior
 from core.prior.generation import generate
 from core.prior.network import NetworkConfig
+from core.prior.precond import Precond
 from core.reconstruct import tuned
 from core.reconstruct.diffusion import diffusion
 from core.runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint

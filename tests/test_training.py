@@ -13,17 +13,20 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from core import load_prior
-from core.prior.denoiser import Numbers, PatchPrior, Precond
+from core.prior.denoiser import PatchPrior
 from core.prior.files import save_prior
+from core.prior.precond import Numbers, Precond
 from core.reconstruct.expected_error import ScanFigures, expected_error
 from core.scan.nifti import write_nifti
 from core.scan.phantom import phantom
+from core.training.data_config import DataConfig
 from core.training.pair_workers import PairWorkers
 from core.training.pairs import Pair, TrainingVolume, VoxelRanges, make_pairs, simulate_pair
 from core.training.run import train
-from core.training.source import KINDS, Batch, DataConfig, PatchSource
+from core.training.source import KINDS, Batch, PatchSource
 from core.training.trainer import TrainConfig, Trainer, edm_loss, rate_factor
 from core.training.validation import ValidationSet
+from core.training.volume_pool import VolumePool
 from core.training.volumes import random_solids
 from core.volume import Volume, VolumeGeometry
 from tests.conftest import TINY
@@ -119,9 +122,9 @@ def test_patches_are_rarely_of_air_alone():
 def test_bodies_amid_air_fill_whole_tiles_and_are_not_mirrored():
     hu = np.full((24, 40, 40), 50, np.int16)  # of 2 mm: 40 to 27 voxels of 2 to 3 mm
     data = replace(CONFIG.data, body=1.0, body_voxel=(2.0, 3.0), air=1.0)
-    blocks = source([TrainingVolume("block", hu, (3.0, 2.0, 2.0))], data=data)
+    pool = VolumePool([TrainingVolume("block", hu, (3.0, 2.0, 2.0))], data, tile=TINY.tile)
     for slot in range(data.pool):
-        volume, voxel_size = blocks._resampled(slot, 0)
+        volume, voxel_size = pool.volume(slot, 0)
         p = TINY.patch_size
         assert volume.shape[1] % p == volume.shape[2] % p == 0
         inside = (volume[0] > 1).nonzero()

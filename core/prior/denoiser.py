@@ -1,4 +1,4 @@
-"""From the network F to the denoiser D(x, sigma | c) of whole volumes.
+"""The denoiser D(x, sigma | c) of whole volumes, made of a patch denoiser.
 
 Network space is attenuation relative to water, x = mu / MU_WATER: air 0, water 1, 1000 HU a unit. It exists
 in `core.prior` and in the calls of D alone.
@@ -6,7 +6,6 @@ in `core.prior` and in the calls of D alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -14,267 +13,21 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from core.prior.network import ABLATIONS, NetworkConfig, PatchUNet
-from core.prior.patches import (
-    PatchGrid,
-    Starts,
-    context_noise_factor,
-    coordinates,
-    cut,
-    global_context,
-    neighbourhood,
-    paste,
-    reduced,
-)
+from core.prior.conditions import Condition, Context, network_inputs
+from core.prior.network import NetworkConfig
+from core.prior.patches import PatchGrid, context_noise_factor, paste
+from core.prior.precond import Numbers, Precond, repeated
 from core.prior.ranges import TrainedRanges
-from core.prior.rof import rof
 from core.volume import MU_WATER, Shape, Triple
 
 AIR = 0.1
 """Network space: a voxel below this value counts as air."""
-
-LEAST_SQUARES_ERROR = 0.3
-"""Typical RMS error of a least-squares image, network space. The network sees the image divided by the root of the sum
-of squares of this and of the data's deviation."""
-
-TYPICAL_ERROR, TYPICAL_RATIO = 0.08, 0.1
-"""A condition's error (network space) and a sampling ratio in the middle of the trained ranges: the network sees logarithms
-of the ratios to them."""
 
 
 class Denoiser(Protocol):
     """D(x, sigma): the posterior mean of the clean volume (z, y, x) given x, which has white noise of deviation sigma."""
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Condition:
-    """What is known of the object apart from the noisy volume. Images (z, y, x) in network space.
-
-    Attributes
-    ----------
-    image : Tensor or None
-        The best image that is cheap to have: a total-variation reconstruction, or a coarser volume, upsampled.
-    error : float
-        Its expected RMS error s, network units.
-    least_squares : Tensor or None
-        The least-squares image of the scan.
-    sampling_ratio : float
-        Views of the scan over those of a full scan at this grid; 1 if the image comes from no scan.
-    """
-
-    image: Tensor | None = None
-    error: float = TYPICAL_ERROR
-    least_squares: Tensor | None = None
-    sampling_ratio: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.image is not None and not self.error > 0:
-            raise ValueError(f"the error of a conditioning image must be above 0, got {self.error}.")
-
-
-@dataclass(frozen=True, eq=False)
-class Multiscale:
-    """A padded volume (z, y, x), its averages over cubes of 2 and 4 voxels, and its average on the tile's grid."""
-
-    padded: Tensor
-    coarse: dict[int, Tensor]
-    whole: Tensor
-
-    @classmethod
-    def of(cls, padded: Tensor, config: NetworkConfig) -> Multiscale:
-        coarse = {factor: reduced(padded, factor) for factor in config.factors}
-        return cls(padded, coarse, global_context(padded, config.tile))
-
-    def near(self, starts: Starts, tile: Shape) -> list[Tensor]:
-        """The tiles (n, *tile) and their neighbourhoods."""
-        around = [neighbourhood(coarse, starts, tile, factor) for factor, coarse in self.coarse.items()]
-        return [cut(self.padded, starts, tile), *around]
-
-
-@dataclass(frozen=True, eq=False)
-class Context:
-    """What all tiles of one pass share: the noisy volume and the conditioning images on the padded grid.
-
-    `condition` and `least_squares` are None where the network has no channel for them.
-    """
-
-    noisy: Multiscale
-    condition: Multiscale | None
-    least_squares: Tensor | None
-
-    @classmethod
-    def of(cls, noisy: Tensor, config: NetworkConfig, condition: Condition | None = None) -> Context:
-        """`noisy` and the images of `condition` lie on the padded grid. A missing image is replaced by the data's mean."""
-        condition = condition or Condition()
-        absent = torch.full_like(noisy, config.mean)
-
-        def shown(image: Tensor | None) -> Tensor:
-            return absent if image is None else image
-
-        return cls(
-            Multiscale.of(noisy, config),
-            Multiscale.of(shown(condition.image), config) if config.conditional else None,
-            shown(condition.least_squares) if config.least_squares else None,
-        )
-
-    def near(self, starts: Starts, tile: Shape) -> Tensor:
-        """The channels (n, c, *tile) that differ from tile to tile."""
-        parts = self.noisy.near(starts, tile)
-        if self.condition is not None:
-            parts += self.condition.near(starts, tile)
-        if self.least_squares is not None:
-            parts.append(cut(self.least_squares, starts, tile))
-        return torch.stack(parts, 1)
-
-    @property
-    def whole(self) -> Tensor:
-        """The global context (c, *tile)."""
-        wholes = [self.noisy.whole] + ([] if self.condition is None else [self.condition.whole])
-        return torch.stack(wholes)
-
-
-def network_inputs(context: Context, starts: Starts, tile: Shape) -> Tensor:
-    """The network's input channels (n, c, *tile) of the tiles that start there."""
-    padded = context.noisy.padded
-    place = coordinates(padded.shape, starts, tile, padded.device)
-    return joined_inputs(context.near(starts, tile), context.whole, place)
-
-
-def joined_inputs(near: Tensor, whole: Tensor, place: Tensor) -> Tensor:
-    """`Context.near` with the global context (c, *tile) and the tiles' coordinates (n, 3, *tile)."""
-    return torch.cat([near, whole.expand(len(near), *whole.shape), place], 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """What the network knows of each patch (b,) besides its images.
-
-    Attributes
-    ----------
-    sigma : noise level, network units
-    factor : by how much the global context lowers white noise
-    voxel_size : (b, 3) [mm]
-    error : RMS error of the condition, network units; 0 = no condition
-    sampling_ratio : of the scan
-    """
-
-    sigma: Tensor
-    factor: Tensor
-    voxel_size: Tensor
-    error: Tensor
-    sampling_ratio: Tensor
-
-
-class Precond(nn.Module):
-    """D(x, sigma | c) of patches: EDM's preconditioning (Karras et al. 2022, table 1) about the condition.
-
-    Where a patch has a condition c of RMS error s, its clean value is modelled as N(c, s^2), else as
-    N(mean, sigma_data^2). With m and s for either,
-
-        c_skip = s^2 / (sigma^2 + s^2),  c_out = sigma s / sqrt(sigma^2 + s^2),  c_in = 1 / sqrt(sigma^2 + s^2)
-        D = m + c_skip (x - m) + c_out F(c_in (x - m), c, ..., c_noise)
-
-    With F = 0 this is the exact posterior mean of the Gaussian model given x and c: c at high sigma, x at low sigma.
-    c_noise stands for the numbers that F is modulated by: log sigma, log s, log sampling ratio, log voxel size.
-    """
-
-    smoothing: Callable[..., Tensor] = staticmethod(rof)  # replaced by a compiled one in compiled training
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.network = PatchUNet(config)
-
-    def forward(self, inputs: Tensor, numbers: Numbers) -> Tensor:
-        """Denoised patches (b, 1, z, y, x) from input channels (b, c, z, y, x) in network space."""
-        config = self.config
-        sigma, factor, error = (
-            t.to(inputs)[:, None, None, None, None] for t in (numbers.sigma, numbers.factor, numbers.error)
-        )
-        conditional = (error > 0) & config.conditional
-        s = torch.where(conditional, error, config.sigma_data)
-        c_skip = s**2 / (sigma**2 + s**2)
-        c_out = sigma * s * (sigma**2 + s**2).rsqrt()
-        noisy = inputs[:, :1]
-        if config.conditional:
-            centre = torch.where(conditional, inputs[:, self._condition_channels[:1]], config.mean)
-        else:
-            centre = torch.full_like(noisy, config.mean)
-        plain = centre + c_skip * (noisy - centre)
-        F_x = self.network(
-            self._seen(inputs, sigma, factor, s, conditional),
-            self._smooth(noisy, plain, sigma, c_out, conditional, numbers.voxel_size.to(inputs)),
-            self._c_noise(inputs, numbers, conditional, s),
-        )
-        return plain + c_out * F_x.to(inputs.dtype)
-
-    @property
-    def _noisy_channels(self) -> list[int]:
-        names = self.config.input_names
-        return [i for i, n in enumerate(names) if n in ("patch", "context") or n.startswith("neighbourhood")]
-
-    @property
-    def _condition_channels(self) -> list[int]:
-        return self.config.channels_of("condition")
-
-    def _seen(self, inputs: Tensor, sigma: Tensor, factor: Tensor, s: Tensor, conditional: Tensor) -> Tensor:
-        """The input channels at unit variance: the noisy volume about its centre, the condition, the rest."""
-        config = self.config
-        seen = inputs - config.mean
-        ones = torch.ones_like(sigma)
-        levels = torch.cat([ones, *(ones * f**-1.5 for f in config.factors), factor], 1) * sigma
-        noisy = self._noisy_channels
-        if config.conditional:
-            condition = self._condition_channels
-            centre = seen[:, condition] * conditional
-            seen[:, noisy] = seen[:, noisy] - centre
-            seen[:, condition] = centre / config.sigma_data
-        seen[:, noisy] = seen[:, noisy] * (levels**2 + s**2).rsqrt()
-        if config.least_squares:
-            scale = math.hypot(LEAST_SQUARES_ERROR, config.sigma_data)
-            seen[:, config.channels_of("least_squares")] /= scale
-        seen[:, -3:] = inputs[:, -3:]
-        for kind in ABLATIONS:
-            if not getattr(config, f"use_{kind}"):
-                seen[:, config.channels_of(kind)] = 0
-        return seen
-
-    @torch.no_grad()
-    def _smooth(
-        self,
-        noisy: Tensor,
-        plain: Tensor,
-        sigma: Tensor,
-        c_out: Tensor,
-        conditional: Tensor,
-        voxel_size: Tensor,
-    ) -> Tensor:
-        """For each smoothing strength the F for which D is the smoothed patch (b, n, z, y, x).
-
-        The combined image is smoothed at its own expected error: at high sigma the noisy patch alone shows nothing.
-        """
-        strengths = self.config.smoothings
-        if not strengths:
-            return noisy[:, :0]
-        image, level = torch.where(conditional, plain, noisy), torch.where(conditional, c_out, sigma)
-        smooth = [self.smoothing(image, k * level.flatten(), voxel_size) for k in strengths]
-        return torch.cat([(v - plain) / c_out for v in smooth], 1)
-
-    def _c_noise(self, inputs: Tensor, numbers: Numbers, conditional: Tensor, s: Tensor) -> Tensor:
-        """The numbers (b, k) that modulate the network."""
-        sigma, factor = numbers.sigma.to(inputs)[:, None], numbers.factor.to(inputs)[:, None]
-        known = [sigma.log(), (sigma * factor).log() / 4, numbers.voxel_size.to(inputs).log()]
-        if self.config.conditional:
-            flag = conditional.flatten(1).to(inputs)
-            ratio = numbers.sampling_ratio.to(inputs)[:, None]
-            known += [
-                flag,
-                flag * (s.flatten(1) / TYPICAL_ERROR).log(),
-                flag * (ratio / TYPICAL_RATIO).log(),
-            ]
-        return torch.cat(known, 1)
 
 
 @dataclass(eq=False)
@@ -449,11 +202,6 @@ class VolumeDenoiser:
         error = 0.0 if self.condition.image is None else self.condition.error
         row = (sigma, factor, self.voxel_size, error, self.condition.sampling_ratio)
         return Numbers(*(torch.tensor([value], device=self.prior.device) for value in row))
-
-
-def repeated(numbers: Numbers, n: int) -> Numbers:
-    """A single row, n times."""
-    return Numbers(*(t.expand(n, *t.shape[1:]) for t in vars(numbers).values()))
 
 
 def bf16_pays(device: torch.device | str) -> bool:

@@ -15,8 +15,9 @@ import safetensors
 import safetensors.torch
 import torch
 
-from core.prior.denoiser import PatchPrior, Precond
+from core.prior.denoiser import PatchPrior
 from core.prior.network import NetworkConfig
+from core.prior.precond import Precond
 from core.prior.ranges import TrainedRanges
 
 FORMAT = "tomopatch-prior-3"

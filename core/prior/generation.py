@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from core.prior.denoiser import Condition, PatchPrior, VolumeDenoiser
+from core.prior.conditions import Condition
+from core.prior.denoiser import PatchPrior, VolumeDenoiser
 from core.prior.patches import PatchGrid
 from core.prior.sampler import karras_sigmas, sample
 from core.prior.upsampling import upsampled, upsampling_error

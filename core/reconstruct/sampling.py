@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.prior.denoiser import AIR, Condition, PatchPrior, VolumeDenoiser
+from core.prior.conditions import Condition
+from core.prior.denoiser import AIR, PatchPrior, VolumeDenoiser
 from core.prior.sampler import karras_sigmas
 from core.progress import Callback, State, Step, nested, stops
 from core.reconstruct import tuned

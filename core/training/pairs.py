@@ -18,7 +18,8 @@ from torch import Tensor
 
 from core.geometry import ConeBeam, Geometry, ParallelBeam
 from core.measurement import Measurement, simulate
-from core.prior.denoiser import Condition, PatchPrior
+from core.prior.conditions import Condition
+from core.prior.denoiser import PatchPrior
 from core.prior.ranges import Range
 from core.prior.sampler import karras_sigmas, sample
 from core.progress import Step

@@ -8,9 +8,8 @@ Four kinds of degraded volumes make a batch:
 - *upsample*: a volume with white noise, conditioned on the same volume at half the resolution, upsampled;
 - *unconditional*: a volume with white noise alone.
 
-Resampling a volume costs more than a training step, so a pool of resampled volumes is kept and one of them is
-replaced every few steps. The batch of step i depends on the seed, the pairs and i alone, so a resumed run sees exactly
-what an uninterrupted one would have seen.
+The batch of step i depends on the seed, the pairs and i alone, so a resumed run sees exactly what an uninterrupted one
+would have seen.
 """
 
 from __future__ import annotations
@@ -22,46 +21,22 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from core.prior.denoiser import Condition, Context, Numbers, network_inputs
+from core.prior.conditions import Condition, Context, network_inputs
 from core.prior.network import ABLATIONS, NetworkConfig
 from core.prior.patches import Device, PatchGrid, context_noise_factor, cut, offset_steps
-from core.prior.ranges import Range
+from core.prior.precond import Numbers
 from core.prior.upsampling import upsampled, upsampling_error
 from core.reconstruct.expected_error import expected_error
+from core.training.data_config import DataConfig
 from core.training.pairs import Pair, TrainingVolume
-from core.volume import Shape, Triple, VolumeGeometry, area_average
+from core.training.volume_pool import VolumePool, random_slab
+from core.volume import Triple, VolumeGeometry, area_average
 
 KINDS = ("posterior", "restore", "upsample", "unconditional")
-AIR_HU = -1000
 SIGMA_MIN = 0.004  # network units: 4 HU, less than the noise of the training volumes
 CANDIDATES = 2  # places drawn for each patch
 COARSE_NOISE = 0.02  # network units: the error of a coarse volume that was generated or reconstructed
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Distribution of the training data. Lengths in mm."""
-
-    voxel_xy: Range = (1.2, 14.0)  # in-plane voxel size, log-uniform
-    voxel_z: Range = (1.2, 14.0)  # slice spacing, log-uniform
-    posterior: float = 0.4  # share of volumes of each kind; the rest is unconditional
-    restore: float = 0.25
-    upsample: float = 0.1
-    body: float = (
-        0.5  # share of the unconditional volumes with voxels of body_voxel: few tiles show a whole body
-    )
-    body_voxel: Range = (9.0, 14.0)
-    air: float = 0.75  # share of those that are padded with air, not by reflection, to whole tiles
-    sigma_median: float = 0.3  # noise level: log-normal, network units
-    sigma_spread: float = 1.4  # standard deviation of its logarithm
-    sigma_wide: float = 0.25  # share of levels drawn log-uniform from 1 to sigma_max instead
-    sigma_max: float = 40.0
-    slab: float = 0.5  # a volume is cropped along z to a random share of at least this
-    drop: float = 0.05  # probability that a volume comes without each of ABLATIONS
-    pool: int = 64  # resampled volumes kept
-    refresh: int = 4  # steps after which one of them is replaced
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,14 +118,13 @@ class PatchSource:
             raise ValueError(
                 "there are no training volumes; give a folder with DICOM or NIfTI volumes of CT."
             )
-        self.volumes, self.config, self.network = list(volumes), config, network
+        self.config, self.network = config, network
         self.num_volumes, self.crops, self.seed = num_volumes, crops, seed
         self.device = torch.device(device)
         self._pairs: list[_StoredPair] = []
         for pair in pairs:
             self.add(pair)
-        self._pool: dict[int, tuple[int, Tensor, Triple]] = {}
-        self._halves: dict[tuple[int, int], np.ndarray] = {}
+        self.pool = VolumePool(volumes, config, tile=network.tile, seed=seed, device=self.device)
 
     def add(self, pair: Pair) -> None:
         """Add a pair to draw from."""
@@ -210,7 +184,7 @@ class PatchSource:
     ) -> _Degraded:
         """A volume of a pair with white noise, or one of the pair's iterates, with the scan's images."""
         stored = self._pairs[int(rng.integers(len(self._pairs)))]
-        start, stop = self._slab(len(stored.clean), rng)
+        start, stop = random_slab(len(stored.clean), self.config.slab, rng)
         flip = rng.random() < 0.5
 
         def part(hu: Tensor) -> Tensor:
@@ -246,7 +220,7 @@ class PatchSource:
         self, kind: str, slot: int, step: int, sigma: Tensor, generator: torch.Generator
     ) -> _Degraded:
         """A resampled volume with white noise, conditioned on its half resolution or on nothing."""
-        clean, voxel_size = self._resampled(slot, step)
+        clean, voxel_size = self.pool.volume(slot, step)
         condition = Condition()
         if kind == "upsample":
             grid = VolumeGeometry((clean.shape[0], clean.shape[1], clean.shape[2]), voxel_size)
@@ -256,12 +230,6 @@ class PatchSource:
             condition = Condition(image, upsampling_error(image))
         noisy = clean + sigma * self._white(clean, generator)
         return _Degraded(clean, noisy, sigma, sigma, voxel_size, condition)
-
-    def _slab(self, depth: int, rng: np.random.Generator) -> tuple[int, int]:
-        """First and last slice of a random part of a volume."""
-        kept = max(1, round(depth * rng.uniform(self.config.slab, 1.0)))
-        start = int(rng.integers(depth - kept + 1))
-        return start, start + kept
 
     def _patches(self, degraded: _Degraded, rng: np.random.Generator) -> Batch:
         tile, n = self.network.tile, self.crops
@@ -306,66 +274,3 @@ class PatchSource:
         candidates = cut(volume, starts, tile)
         best = candidates.flatten(1).std(1).topk(self.crops).indices
         return starts[best], candidates[best]
-
-    def _resampled(self, slot: int, step: int) -> tuple[Tensor, Triple]:
-        """The volume (z, y, x), network space, that the pool holds in this slot at this step."""
-        cycle = self.config.pool * self.config.refresh
-        generation = (step + cycle - 1 - slot * self.config.refresh) // cycle
-        held = self._pool.get(slot)
-        if held is None or held[0] != generation:
-            data, voxel_size = self._draw(np.random.default_rng([self.seed, 2, slot, generation]))
-            self._pool[slot] = held = (generation, data, voxel_size)
-        return held[1].to(torch.float32) / 1000 + 1, held[2]
-
-    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Triple]:
-        """A random volume on a random grid, as int16 HU."""
-        config = self.config
-        weights = np.array([v.weight for v in self.volumes])
-        index = int(rng.choice(len(self.volumes), p=weights / weights.sum()))
-        chosen = self.volumes[index]
-        body = rng.random() < config.body
-        range_xy, range_z = (config.body_voxel,) * 2 if body else (config.voxel_xy, config.voxel_z)
-        vxy = _log_uniform(rng, max(range_xy[0], chosen.voxel_size[2]), range_xy[1])
-        # in practice slices are between half and four times as thick as voxels are wide
-        low = max(range_z[0], chosen.voxel_size[0], 0.5 * vxy)
-        vz = _log_uniform(rng, low, min(range_z[1], 4 * vxy))
-        halvings = int(math.log2(max(1.0, vxy / chosen.voxel_size[2]))) if self.device.type == "cpu" else 0
-        hu, native = self._reduced(index, halvings), chosen.voxel_size
-        start, stop = (0, len(hu)) if body else self._slab(len(hu), rng)
-        hu, depth = hu[start:stop], stop - start
-        scale = 2**halvings
-        size = (depth * native[0], hu.shape[1] * native[1] * scale, hu.shape[2] * native[2] * scale)
-        nz, ny, nx = (max(2, round(s / v)) for s, v in zip(size, (vz, vxy, vxy), strict=True))
-        native_hu = torch.from_numpy(np.ascontiguousarray(hu)).to(self.device, torch.float32)
-        data = area_average(native_hu, (nz, ny, nx))
-        if rng.random() < 0.5:
-            data = data.flip(2)  # left-right: the coordinates are those of the mirrored place
-        if body and rng.random() < config.air:
-            data = _amid_air(data, self.network.tile)
-        voxel_size = (size[0] / nz, size[1] / ny, size[2] / nx)
-        return data.round().to(torch.int16), voxel_size
-
-    def _reduced(self, index: int, halvings: int) -> np.ndarray:
-        """A training volume with its in-plane resolution halved so often; kept, since most draws start from it."""
-        if halvings == 0:
-            return self.volumes[index].hu
-        key = (index, halvings)
-        if key not in self._halves:
-            finer = self._reduced(index, halvings - 1)
-            nz, ny, nx = finer.shape
-            even = finer[:, : ny // 2 * 2, : nx // 2 * 2].reshape(nz, ny // 2, 2, nx // 2, 2)
-            self._halves[key] = even.mean((2, 4), dtype=np.float32).round().astype(np.int16)
-        return self._halves[key]
-
-
-def _amid_air(hu: Tensor, tile: Shape) -> Tensor:
-    """hu (z, y, x) centred on the number of whole tiles, in plane, that is nearest to its size."""
-    ends = []
-    for n, p in zip(hu.shape[:0:-1], tile[:0:-1], strict=True):  # x, y
-        missing = max(1, round(n / p)) * p - n
-        ends += [missing // 2, missing - missing // 2]
-    return functional.pad(hu, ends, value=AIR_HU)
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(low * (max(high, low) / low) ** rng.random())

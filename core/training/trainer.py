@@ -23,13 +23,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from core.prior.denoiser import Precond
 from core.prior.files import load_prior, save_prior
 from core.prior.network import PRESETS, NetworkConfig, inherit, renormalize
+from core.prior.precond import Precond
 from core.prior.ranges import MODES, TrainedRanges
 from core.prior.rof import rof
+from core.training.data_config import DataConfig
 from core.training.pairs import Pair, TrainingVolume
-from core.training.source import Batch, DataConfig, PatchSource
+from core.training.source import Batch, PatchSource
 from core.training.validation import Scores, ValidationSet
 
 STATE = "state.safetensors"

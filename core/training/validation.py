@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from core.prior.denoiser import Condition, Context, Numbers, PatchPrior, Precond, network_inputs
+from core.prior.conditions import Condition, Context, network_inputs
+from core.prior.denoiser import PatchPrior
 from core.prior.network import NetworkConfig
 from core.prior.patches import PatchGrid, context_noise_factor, cut
+from core.prior.precond import Numbers, Precond
 from core.reconstruct.expected_error import expected_error
 from core.training.pairs import Pair
 from core.training.source import Batch

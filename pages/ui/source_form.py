@@ -9,10 +9,12 @@ from typing import Any
 import streamlit as st
 
 from core.runs.config import PHANTOM_GRID, ScanConfig
-from core.runs.limits import read_only
+from core.runs.limits import memory_mb, read_only
 from core.scan.dicom import list_series, read_dicom
 from core.scan.nifti import SUFFIXES, read_nifti
 from core.scan.phantom import PHANTOMS, SEEDED
+from core.scan.slices import voxels_within
+from core.scan.units import UNITS, UnitsError
 from core.volume import Shape, Volume, body_box, centred, crop
 from pages.ui import engine, state, words
 
@@ -174,20 +176,65 @@ def _upload() -> str | None:
 
 def _read(files: Sequence[Any], trim: bool) -> str | None:
     """Digest of the stored volume; None after a sentence about what is wrong."""
+    units = None
     try:
         nifti = [f for f in files if f.name.lower().endswith(SUFFIXES)]
         uid = None if nifti else _choose_series(files)
-        token = (tuple(sorted(f.file_id for f in files)), uid, trim)
+        which = (tuple(sorted(f.file_id for f in files)), uid)
+        unclear = state.value("units_unclear")
+        if unclear is not None and unclear[0] == which:
+            units = _choose_units(unclear[1])
+            if units is None:
+                return None
+        token = (*which, trim, units)
         done = state.value("upload_done")
         if done is None or done[0] != token:  # the same files are read once
             with st.spinner("Reading the volume…"):
-                volume = read_nifti(nifti[0], name=nifti[0].name) if nifti else read_dicom(_named(files), uid)
+                volume = _volume(files, nifti, uid, units)
                 done = (token, engine.store().add_volume(_trimmed(volume) if trim else volume))
             state.fill({"upload_done": done}, overwrite=True)
         return done[1]
+    except UnitsError as error:
+        if units is None:
+            refusal = _without_flags(error)
+            state.fill({"units_unclear": (which, refusal), "units": None}, overwrite=True)
+            _choose_units(refusal)
+        else:
+            st.error(f"**Nothing was loaded.** {words.plain(error)} Choose other *Units of the file*.")
+        return None
     except ValueError as error:
         st.error(f"**Nothing was loaded.** {words.plain(error)} Take it out with × and choose another file.")
         return None
+
+
+def _volume(files: Sequence[Any], nifti: Sequence[Any], uid: str | None, units: str | None) -> Volume:
+    """Volume in the uploaded files, refused before it is decoded if it does not fit into the memory limit."""
+    most = voxels_within(memory_mb())
+    if nifti:
+        return read_nifti(nifti[0], name=nifti[0].name, units=units, max_voxels=most)
+    return read_dicom(_named(files), uid, units=units, max_voxels=most)
+
+
+def _choose_units(refusal: str) -> str | None:
+    """Units that the user chose for these files; None, with the refusal on the page, until there is a choice."""
+    place = st.empty()
+    units = st.selectbox(
+        "Units of the file",
+        list(UNITS),
+        index=None,
+        placeholder="Choose the units",
+        key=state.field("units"),
+        format_func=lambda name: words.sentence(UNITS[name]),
+        help="The numbers alone do not show their units. The volume is converted to Hounsfield units from those you choose.",
+    )
+    if units is None:
+        place.error(f"**Nothing was loaded yet.** {refusal} Choose under *Units of the file*.")
+    return units
+
+
+def _without_flags(error: UnitsError) -> str:
+    """The refusal without the flags of the command."""
+    return words.plain(error).replace(" (--units or units=, one of " + ", ".join(UNITS) + ")", "")
 
 
 def _choose_series(files: Sequence[Any]) -> str:

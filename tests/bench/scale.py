@@ -16,9 +16,10 @@ import time
 import torch
 
 from core import Projector, load_prior, phantom, reconstruct, simulate
-from core.prior.denoiser import PatchPrior, Precond
+from core.prior.denoiser import PatchPrior
 from core.prior.files import DEFAULT, prior_path
 from core.prior.network import PRESETS
+from core.prior.precond import Precond
 from core.progress import Step
 from core.reconstruct.coarse import on_grid
 from core.reconstruct.methods import make_params

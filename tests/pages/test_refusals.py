@@ -1,14 +1,21 @@
 """What a shared server does not allow is said on the page, in a sentence."""
 
+import gzip
 import json
 from dataclasses import replace
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from core.runs.config import RunConfig
 from core.runs.jobs import wait
 from core.runs.store import StoreError
+from core.scan.dicom_writer import write_dicom
+from core.scan.units import UNITS
+from core.volume import MU_WATER, Volume, VolumeGeometry
 from pages.ui import engine, runs_table, shell, state
+from tests.small_files import edit, image, ramp
 
 
 def texts(elements):
@@ -180,3 +187,129 @@ def test_a_store_that_cannot_be_used_is_told(app, page, monkeypatch):
     assert not app.exception
     assert len(app.error) == 1
     assert "set TOMOPATCH_STORE" in app.error[0].value
+
+
+# ---- uploads ----------------------------------------------------------------------------------------
+
+
+SOFT = np.linspace(-90, 110, 12 * 32 * 32, dtype=np.float32).reshape(12, 32, 32)
+"""Values of soft tissue alone: neither air nor bone shows that they are Hounsfield units."""
+MU = np.linspace(0.1, 0.9, SOFT.size, dtype=np.float32).reshape(SOFT.shape)
+"""Attenuation in 1/cm, up to that of bone."""
+
+
+def nifti(values):
+    """A NIfTI file with these numbers (z, y, x)."""
+    made = image(Volume.from_hu(values, VolumeGeometry(values.shape, (2.0, 1.5, 1.5))))
+    made = nib.Nifti1Image(np.ascontiguousarray(values.T), made.affine, made.header)
+    return ("mine.nii", made.to_bytes(), "application/octet-stream")
+
+
+@pytest.fixture
+def upload(app):
+    """Upload files on Acquire; returns the app."""
+    app.switch_page(shell.ACQUIRE).run()
+    app.segmented_control(key=state.field("kind")).set_value("upload").run()
+    app.checkbox(key=state.field("crop")).uncheck().run()
+
+    def start(*files):
+        app.file_uploader(key=state.field("files.False")).set_value(list(files)).run()
+        assert not app.exception
+        return app
+
+    return start
+
+
+def units_of(app):
+    return app.selectbox(key=state.field("units"))
+
+
+def loaded_hu(app):
+    assert not app.exception
+    assert not app.error
+    return engine.store().volume(app.session_state["_scan"].source.removeprefix("volume:")).hu.numpy()
+
+
+@pytest.mark.parametrize(
+    ("values", "units", "expected"),
+    [
+        (SOFT, "HU", SOFT),
+        (MU, "1/cm", 1000 * (MU / 10 / MU_WATER - 1)),
+        (MU / 10, "1/mm", 1000 * (MU / 10 / MU_WATER - 1)),
+    ],
+)
+def test_an_upload_in_unclear_units_is_loaded_in_those_that_are_chosen(upload, values, units, expected):
+    app = upload(nifti(values))
+    (error,) = app.error
+    assert "mine.nii holds values from" in error.value
+    assert "expected Hounsfield units" in error.value
+    assert "--units" not in error.value  # that is the command's
+    select = units_of(app)
+    assert select.label == "Units of the file"
+    assert select.value is None
+    assert len(select.options) == len(UNITS)
+    assert len(select.help.split()) < 25
+    select.set_value(units).run()
+    np.testing.assert_allclose(loaded_hu(app), expected, atol=1e-2)
+    app.run()
+    assert units_of(app).value == units
+    np.testing.assert_allclose(loaded_hu(app), expected, atol=1e-2)
+    app.switch_page(shell.HOME).run()
+    app.switch_page(shell.ACQUIRE).run()
+    np.testing.assert_allclose(loaded_hu(app), expected, atol=1e-2)
+
+
+def test_a_dicom_series_in_another_type_of_values_is_loaded_in_the_units_that_are_chosen(upload, tmp_path):
+    def from_another_scanner(dataset):
+        dataset.RescaleType, dataset.Manufacturer = "MGML", "Another"
+
+    paths = sorted(write_dicom(tmp_path / "scan", ramp()).iterdir())
+    for path in paths:
+        edit(path, from_another_scanner)
+    app = upload(*((p.name, p.read_bytes(), "application/dicom") for p in paths))
+    assert "type 'MGML'" in texts(app.error)
+    units_of(app).set_value("HU").run()
+    np.testing.assert_allclose(loaded_hu(app), ramp().hu.numpy(), atol=1e-2)
+
+
+def test_the_file_is_read_once_for_each_choice_of_units(upload, monkeypatch):
+    from pages.ui import source_form
+
+    calls, read = [], source_form.read_nifti
+    monkeypatch.setattr(source_form, "read_nifti", lambda *a, **k: calls.append(k["units"]) or read(*a, **k))
+    app = upload(nifti(SOFT))
+    app.run()
+    assert calls == [None]
+    units_of(app).set_value("HU").run()
+    app.run()
+    assert calls == [None, "HU"]
+
+
+def test_units_that_cannot_be_are_refused_and_others_can_be_chosen(upload):
+    app = upload(nifti(SOFT * 500 + 5000))
+    assert not [s for s in app.selectbox if s.label == "Units of the file"]  # -40,000 to 60,000: HU
+    app = upload(nifti(SOFT * 1e4))
+    units_of(app).set_value("1/mm").run()
+    assert "far beyond" in texts(app.error)
+    units_of(app).set_value("HU").run()
+    np.testing.assert_allclose(loaded_hu(app)[SOFT > 0], SOFT[SOFT > 0] * 1e4, rtol=1e-4)
+
+
+def test_units_are_asked_again_for_another_file(upload):
+    app = upload(nifti(SOFT))
+    units_of(app).set_value("HU").run()
+    assert not app.error
+    app = upload(nifti(MU))
+    assert "attenuation in 1/cm" in texts(app.error)
+    assert units_of(app).value is None
+
+
+def test_a_compressed_upload_that_expands_beyond_the_memory_limit_is_refused(upload, monkeypatch):
+    monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.02")
+    name, data, kind = nifti(np.zeros((50, 200, 200), np.int16))
+    packed = gzip.compress(data)
+    assert len(packed) < 10_000
+    app = upload((name + ".gz", packed, kind))
+    (error,) = app.error
+    assert "50 x 200 x 200 voxels" in error.value
+    assert "crop or downsample it first." in error.value
