@@ -50,7 +50,7 @@ class Step:
     stage : str
         "" is the method proper; "start" is what makes the estimate that it begins with.
     work : float or None
-        Share of the stage's work that is done, 0 to 1, where its steps are not alike; None = i of total.
+        Share of the whole run's work that is done, 0 to 1, where its steps differ in cost; None = i of total.
     state : f() -> State, or None
         What the method takes as `resume` to go on after this step with the same result. To be called within the
         callback, and not for the last step of a stage. None = it can only begin anew.

@@ -481,3 +481,16 @@ def test_a_change_that_the_scan_contradicts_lowers_the_noise_level(small):
         A, y, Answering(bump), options=options(num_steps=2, sigma_max=0.2), initial_iterations=20
     )
     assert given.plan.sigmas[0] == pytest.approx(0.2)  # a given level is used as it is
+
+
+@pytest.mark.parametrize("values", [{}, {"mode": "posterior", "num_steps": 6}, {"num_samples": 2}])
+def test_one_share_of_the_work_grows_from_the_first_iteration_to_the_last_pass(small, values):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20, angle_range=1.5))
+    shares = []
+    diffusion(
+        A, A(small.data), PatchPrior(Precond(CONDITIONAL)), options=options(**values), initial_iterations=5,
+        callback=lambda step: shares.append(step.work),
+    )  # fmt: skip
+    assert shares == sorted(shares)
+    assert shares[0] < 0.1
+    assert shares[-1] == pytest.approx(1)

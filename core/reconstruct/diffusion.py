@@ -29,7 +29,7 @@ from core.reconstruct import tuned
 from core.reconstruct.coarse import num_grids, on_grid, on_grid_of
 from core.reconstruct.initial import INITIALIZERS
 from core.reconstruct.params import DiffusionParams
-from core.reconstruct.plan import Plan, Problem, check_trained, num_stages
+from core.reconstruct.plan import Effort, Plan, Problem, check_trained, num_stages
 from core.reconstruct.sampling import Rejected, Samples, prepare
 from core.volume import VolumeGeometry
 
@@ -98,7 +98,7 @@ def diffusion(
     passes = state_of("passes", resume)
     share = 1.0 if passes is None else float(passes["share"])
     stage = prepare(problem, x, generator=generator, coarse=coarse, share=share)
-    samples = Samples(stage, options, callback, generator, passes)
+    samples = Samples(stage, options, initial.effort, callback, generator, passes)
     pending = state_of("sample", passes)
     while samples.wanted:
         stage = samples.stage
@@ -146,6 +146,7 @@ class _Initial:
         self.iterations, self.callback, self.generator = iterations, callback, generator
         self.stopped, self.part = False, "start"
         self.done = self.total = 0
+        self.effort = Effort.of(problem, 0)
 
     def run(self, stages: int, resume: State | None) -> tuple[Tensor | None, Plan | None]:
         """The initial reconstruction (z, y, x) [1/mm], None without a condition, and the plan of the coarser grid."""
@@ -153,9 +154,11 @@ class _Initial:
             return None, None
         passes = state_of("passes", resume)
         if passes is not None:
+            self.effort = Effort.of(self.problem, _planned(self.A.vg, self.options, self.iterations, stages))
             return passes["initial"], None
         self.done = 0 if resume is None else int(resume["done"])
         self.total = _planned(self.A.vg, self.options, self.iterations, stages)
+        self.effort = Effort.of(self.problem, self.total)
         begun, x, plan = state_of("start", resume), None, None
         if stages > 1 and begun is None:
             self.part = "coarse"
@@ -185,7 +188,12 @@ class _Initial:
             step = replace(step, noisy=None, denoised=None)  # of another grid
         state = None if step.state is None else partial(self._state, step.state)
         shown = replace(
-            step, i=self.done, total=max(self.done, self.total), stage="start", work=None, state=state
+            step,
+            i=self.done,
+            total=max(self.done, self.total),
+            stage="start",
+            work=self.effort.share(self.done),
+            state=state,
         )
         self.stopped = stops(self.callback, shown)
         if self.stopped:

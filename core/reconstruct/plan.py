@@ -74,6 +74,36 @@ class Plan:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Effort:
+    """The cost of a run, in iterations of the initial reconstruction: for one progress bar from its start to its end.
+
+    Attributes
+    ----------
+    initial : iterations of the initial reconstruction
+    passes : passes of the prior, of all samples
+    per_pass : cost of a pass
+    """
+
+    initial: int
+    passes: int
+    per_pass: float
+
+    @classmethod
+    def of(cls, problem: Problem, initial: int) -> Effort:
+        weights = sum(w.numel() for w in problem.prior.model.parameters())
+        # an iteration costs in proportion to the views, a pass does not
+        at_20_views = tuned.PASS_COST + tuned.PASS_COST_PER_MILLION * weights / 1e6
+        options = problem.options
+        per_pass = at_20_views * 20 / problem.A.pg.num_views
+        return cls(initial, options.planned_steps * options.num_samples, per_pass)
+
+    def share(self, iterations: int, passes: int = 0) -> float:
+        """Share of the work that is done, 0 to 1."""
+        total = self.initial + self.passes * self.per_pass
+        return min(1.0, (min(iterations, self.initial) + passes * self.per_pass) / total)
+
+
 def check_trained(prior: PatchPrior, options: DiffusionParams) -> None:
     """Refuse a mode that the prior was not trained for, in a sentence."""
     if options.trained_mode not in prior.trained.modes:

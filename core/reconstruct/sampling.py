@@ -20,7 +20,7 @@ from core.reconstruct.consistency import DataConsistency, posterior_consistency,
 from core.reconstruct.expected_error import ScanFigures, expected_error
 from core.reconstruct.initial import least_squares, restoration_sigma
 from core.reconstruct.params import DiffusionParams
-from core.reconstruct.plan import Plan, Problem
+from core.reconstruct.plan import Effort, Plan, Problem
 from core.volume import Shape
 
 
@@ -151,11 +151,12 @@ class Samples:
         self,
         stage: Stage,
         options: DiffusionParams,
+        effort: Effort,
         callback: Callback | None,
         generator: torch.Generator,
         resume: State | None,
     ) -> None:
-        self.stage, self.callback, self.generator = stage, callback, generator
+        self.stage, self.effort, self.callback, self.generator = stage, effort, callback, generator
         self.num_samples, self.num_steps, self.count = options.num_samples, len(stage.plan.sigmas) - 1, 0
         self.stopped, self.accepted = False, stage.share < 1 or resume is not None
         self.mean = self.squares = torch.zeros(())
@@ -222,6 +223,7 @@ class Samples:
         shown = replace(
             step,
             i=self.count * self.num_steps + step.i,
+            work=self.effort.share(self.effort.initial, self.count * self.num_steps + step.i),
             total=self.num_samples * self.num_steps,
             iterate=(self.mean * self.count + x) / (self.count + 1),
             noisy=noisy,

@@ -214,12 +214,14 @@ class JobQueue:
     def _with_point(self, known: Progress, point: Point, event: dict) -> dict:
         """The event with the run's figures so far, and the time left at the pace of this stage."""
         began = next((p for p in reversed(known.points) if p.stage != point.stage), None)
-        done = point.i / point.total if point.work is None else point.work
+        done, before = (point.i / point.total, 0.0) if point.work is None else (point.work, 0.0)
+        if point.work is not None and began is not None:  # the work of the whole run
+            before = began.work or 0.0
         spent = point.seconds - (began.seconds if began else 0.0)
         tiles = event.pop("tiles", None)
         if tiles is not None:
             event["tiles"] = Tiles(tuple(tiles["size"]), tuple(map(tuple, tiles["starts"])))
-        eta = spent * (1 - done) / done
+        eta = spent * (1 - done) / max(1e-9, done - before)
         return event | {
             "points": (*known.points, point), "seconds": point.seconds, "eta": eta, "part": None
         }  # fmt: skip

@@ -53,11 +53,11 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """How much of the stage at hand is done, 0 to 1; of the first pass, as long as none is done."""
+        """Share of the work that is done, 0 to 1: of the run, where its steps know it, else of the stage."""
         done, of = self.part or (0, 1)
-        if not self.total or (self.stage and self.part):
+        work = self.points[-1].work if self.points else None
+        if not self.total or (self.stage and self.part and work is None):
             return done / of
-        work = self.points[-1].work
         if work is not None:  # the pass at hand counts as the last one did
             before = (self.points[-2].work if len(self.points) > 1 else None) or 0.0
             return min(1.0, work + (work - before) * (done / of))

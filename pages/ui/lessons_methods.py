@@ -50,8 +50,8 @@ ABOUT_METHODS: dict[str, Lesson] = {
         "A network that has seen CT volumes can say which of the volumes that fit is likely. It can also be wrong.",
         (
             compare(
-                "20 views of a digital patient that the prior has never seen. It takes off what does not look like CT, "
-                "and the measurement pulls it back to what was seen, in turns.",
+                "20 views of a digital patient that the prior has never seen. In each pass the prior removes what does not "
+                "look like CT, and the measurement pulls the volume back to what was measured.",
                 "Compare total variation and diffusion",
                 run(THORAX, "fbp", TWENTY),
                 run(THORAX, "tv", TWENTY, num_iterations=150),
@@ -68,7 +68,8 @@ ABOUT_METHODS: dict[str, Lesson] = {
         ),
         (
             "On Acquire, make the nodule smaller or fainter until it is lost. With how many views does it come back?",
-            "On Prior, let the prior draw a volume from noise: all of it is invented.",
+            "On Prior, generate a volume from noise: all of it is invented.",
+            "On Reconstruct, press *Watch it form*: the same scan, sampled from pure noise.",
         ),
         "A reconstruction by diffusion looks sharper than one by total variation. Is it more reliable?",
         "Not by that alone. Sharpness can come from the measurement or from the prior, and the picture does not say which. "
@@ -77,7 +78,7 @@ ABOUT_METHODS: dict[str, Lesson] = {
     "uncertainty": Lesson(
         "How sure is it?",
         5,
-        "Draw several volumes that fit the scan and look like CT. Where they differ, the scan did not decide.",
+        "Make several volumes that fit the scan and look like CT. Where they differ, the scan did not decide.",
         (
             Step(
                 "Four samples from 12 views, by the small prior, which is quicker. Their mean is the estimate, and the map "
@@ -100,8 +101,8 @@ ABOUT_METHODS: dict[str, Lesson] = {
             "Look for a place with a small deviation and a large error. There the prior is sure and wrong.",
         ),
         "Can the deviation be smaller than the error?",
-        "Yes. Samples share what the prior believes and what the start got wrong, so that they differ far less than they "
-        "are off. What you see has been widened until it fitted the errors of scans whose truth was known; that makes "
-        "it right on average, not in every place.",
+        "Yes. All samples share what the prior believes and what the initial reconstruction got wrong, so they differ less "
+        "than they are wrong. The deviation that you see was calibrated on scans with known truth. That makes it right "
+        "on average, not in every place.",
     ),
 }  # fmt: skip

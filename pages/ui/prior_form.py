@@ -1,4 +1,4 @@
-"""What the prior is asked to do: draw a volume, or denoise one, with or without some of its inputs."""
+"""The form of the page Prior: generate a volume, or denoise one, with or without some of the prior's inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pages.ui import engine, state, words
 KINDS = {"generate": "Generate", "denoise": "Denoise"}
 GRIDS: tuple[Shape, ...] = ((32, 64, 64), (48, 96, 96), (64, 128, 128), (96, 192, 192))
 KNOWN_VOXELS = (2.0, 6.0)
-"""[mm] About what the prior has seen."""
+"""Voxel sizes [mm] for which the form keeps the extent of a body."""
 SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0)
 PHANTOMS = ("phantom:thorax:0", "phantom:abdomen:0", "phantom:head:0")
 INPUT_WORDS = {"context": "global context", "neighbourhoods": "neighbourhood", "coordinates": "coordinates"}
@@ -47,29 +47,28 @@ def choose_kind() -> str:
         key=state.field("prior.kind"),
         format_func=lambda k: KINDS[k],
         required=True,
-        help="Draw: a volume from noise alone. Denoise: a volume that you choose, with noise that is added to it.",
+        help="Generate: a volume from noise alone. Denoise: noise is added to a volume that you choose, and the prior removes it.",
     )
     st.caption(
         {
-            "generate": "From pure noise, step by step, to what the prior takes for CT: the whole body on a coarse grid "
-            "first, then finer ones. No scan and no patient is behind it. The weights that ship are young: bodies "
-            "come out crude.",
-            "denoise": "Noise is added to a volume and the prior guesses what was there, in one pass. What it is "
-            "told of the rest of the volume can be switched off.",
+            "generate": "The prior turns noise into a volume, step by step: first the whole body on a coarse grid, then "
+            "finer grids. No scan and no patient is behind it. Bodies are crude: the prior has seen few.",
+            "denoise": "Noise is added to a volume, and the prior removes it in one pass. You can switch off what each "
+            "patch sees of the rest of the volume.",
         }[kind or "generate"]
     )
     return kind or "generate"
 
 
 def generate_configs() -> list[GenerateConfig]:
-    """The volume to be drawn; empty, after a sentence, if it cannot be."""
+    """The volume to generate."""
     grid = st.selectbox(
         "Grid",
         GRIDS,
         key=state.field("prior.grid"),
         format_func=words.times,
         on_change=_fit_voxels,
-        help="Voxels (z × y × x). The time goes with their number. Their size follows, so that a body has room.",
+        help="Voxels (z × y × x). The time grows with their number. Their size follows, so that a body fits.",
     )
     sizes = []
     st.markdown(":small[Voxel size in mm]")
@@ -82,7 +81,7 @@ def generate_configs() -> list[GenerateConfig]:
                 step=0.1,
                 format="%.1f",
                 key=state.field(f"prior.voxel.{axis}"),
-                help=f"Size of a voxel along {axis}. The prior knows voxels of about 2 to 6 mm, and bodies of 30 to 50 cm.",
+                help=f"Size of a voxel along {axis}. The prior was trained on voxels of 1.2 to 14 mm and bodies of 30 to 50 cm.",
             )
         )
     extent = words.times(f"{n * s / 10:.0f}" for n, s in zip(grid, sizes, strict=True))
@@ -93,7 +92,7 @@ def generate_configs() -> list[GenerateConfig]:
         500,
         step=10,
         key=state.field("prior.steps"),
-        help="Passes of the prior over the volume, half of them on the coarsest grid: more are slower and cleaner.",
+        help="Passes of the prior over the volume, half of them on the coarsest grid. More are slower and cleaner.",
     )
     seed = st.number_input(
         "Seed", 0, 2**31 - 1, step=1, key=state.field("prior.seed"), help="Each number is another volume."
@@ -102,7 +101,7 @@ def generate_configs() -> list[GenerateConfig]:
 
 
 def _fit_voxels() -> None:
-    """Another grid keeps the room for a body, as far as the prior knows voxels of that size."""
+    """Keep the extent when the grid changes, as far as the voxels stay within KNOWN_VOXELS."""
     usual = GenerateConfig()
     for axis, n, extent in zip("zyx", state.value("prior.grid"), _extent(usual), strict=True):
         size = min(max(extent / n, KNOWN_VOXELS[0]), KNOWN_VOXELS[1])
@@ -115,7 +114,7 @@ def _extent(config: GenerateConfig) -> list[float]:
 
 
 def denoise_configs() -> list[DenoiseConfig]:
-    """The whole prior, then the same without each of the inputs chosen."""
+    """One pass with all inputs, and one without each of the inputs chosen."""
     known = sources()
     source = st.selectbox(
         "Volume",
@@ -137,7 +136,7 @@ def denoise_configs() -> list[DenoiseConfig]:
         2**31 - 1,
         step=1,
         key=state.field("prior.noise_seed"),
-        help="Of the noise: each number is another draw.",
+        help="Each number gives another noise.",
     )
     off = st.pills(
         "Also without",
@@ -145,9 +144,8 @@ def denoise_configs() -> list[DenoiseConfig]:
         key=state.field("prior.without"),
         format_func=lambda i: INPUT_WORDS[i],
         selection_mode="multi",
-        help="What each patch is told beside its own voxels: the whole volume in miniature (global context), "
-        "twice its extent at half the resolution (surroundings), and where it is (coordinates). Each one chosen "
-        "here is switched off in a pass of its own, to see what is lost.",
+        help="Inputs of a patch: the whole volume in miniature (global context), its wider surroundings (neighbourhood), and "
+        "its position (coordinates). Each one chosen is switched off in a pass of its own.",
     )
     grid = engine.small_grid(source)
     configs = [DenoiseConfig(source, grid, float(sigma), int(seed))]
@@ -157,7 +155,7 @@ def denoise_configs() -> list[DenoiseConfig]:
 
 
 def sources() -> dict[str, str]:
-    """The volumes that can be denoised and what they are called."""
+    """The volumes that can be denoised, and their names."""
     scan = state.scan()
     stored = {v.digest: v.name for v in engine.store().volumes()}
     names = [*([scan.source] if scan else []), *PHANTOMS, *(f"volume:{digest}" for digest in stored)]

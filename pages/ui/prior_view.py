@@ -1,4 +1,4 @@
-"""The prior at work: a volume that is drawn, or one that is denoised."""
+"""The prior at work: generating a volume, or denoising one."""
 
 from __future__ import annotations
 
