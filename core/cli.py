@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from core import commands, flags
-from core.prior.files import DEFAULT, GENERATOR
+from core.prior.files import BODY, DEFAULT, GENERATOR
 from core.prior.network import ABLATIONS, PRESETS
 from core.reconstruct.methods import METHODS
 from core.reconstruct.params import MODES
@@ -124,6 +124,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--steps", type=int, default=60, help="passes over the volume")
     sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same volume")
     sub.add_argument("--prior", type=os.path.expanduser, default=GENERATOR, help="a prior's name or file")
+    sub.add_argument(
+        "--body",
+        type=os.path.expanduser,
+        default=BODY,
+        metavar="PRIOR",
+        help="the prior of the coarsest grid",
+    )
     sub.add_argument(
         "--out", type=flags.path, required=True, metavar="FILE.nii.gz", help="where the volume goes (HU)"
     )

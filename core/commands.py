@@ -144,6 +144,7 @@ def sample(arguments: argparse.Namespace) -> None:
         volume = generate(
             load_prior(arguments.prior),
             geometry,
+            body=load_prior(arguments.body),
             num_steps=arguments.steps,
             seed=arguments.seed,
             callback=callback,

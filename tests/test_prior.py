@@ -9,7 +9,7 @@ import torch
 from core import MU_WATER, load_prior
 from core.prior.conditions import Condition
 from core.prior.denoiser import PatchPrior
-from core.prior.files import priors, save_prior
+from core.prior.files import BODY, priors, save_prior
 from core.prior.network import depth_to_space, space_to_depth
 from core.prior.patches import PatchGrid
 from core.prior.precond import Precond
@@ -46,7 +46,7 @@ def denoise(prior, x, sigma, *, voxel_size=SIZE, **bound):
 def test_own_weights_are_offered_after_the_default(tmp_path, monkeypatch):
     assert priors()[0] == "base"
     monkeypatch.setattr("core.prior.files.PRETRAINED", tmp_path)
-    for name in ("another", "base", "mine", "my own", "mine.v2"):  # the last two are no valid names
+    for name in ("another", BODY, "base", "mine", "my own", "mine.v2"):  # the last two are no valid names
         (tmp_path / f"{name}.safetensors").touch()
     assert priors() == ["base", "another", "mine"]
     (tmp_path / "base.safetensors").unlink()
@@ -408,13 +408,14 @@ def test_a_checkpoint_of_the_format_without_conditions_is_converted(tmp_path, ge
     metadata = {
         "format": "tomopatch-prior-2",
         "config": json.dumps(old | {"context_by": "area"}),
-        "info": "{}",
+        "info": json.dumps({"calibration": {"spread": 2.0}}),
     }
     weights = {k: v.contiguous() for k, v in model.network.state_dict().items()}
     safetensors.torch.save_file(weights, tmp_path / "old.safetensors", metadata=metadata)
     prior = load_prior(tmp_path / "old.safetensors")
     assert prior.config == model.config
     assert "posterior" not in prior.trained.modes
+    assert prior.info["calibrations"] == {"restore": {"spread": 2.0}}
     x, grid = torch.rand(8, 8, 16, generator=generator), PatchGrid((8, 8, 16), (8, 8, 8))
     assert torch.equal(
         denoise(exact(prior.model), x, 0.3, grid=grid), denoise(exact(model), x, 0.3, grid=grid)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core import load_prior, quality, reconstruct
-from core.prior.files import GENERATOR
+from core.prior.files import BODY, GENERATOR
 from core.prior.generation import generate
 from core.prior.noise import add_noise, denoise
 from core.runs.config import RunConfig, ScanConfig
@@ -22,7 +22,7 @@ from core.runs.store import RunStore
 from core.runs.work import work
 from core.volume import VolumeGeometry
 
-GENERATED = GenerateConfig((16, 40, 40), (6.0, 8.0, 8.0), num_steps=3)
+GENERATED = GenerateConfig((16, 40, 40), (6.0, 8.0, 8.0), num_steps=6)
 NOISY = DenoiseConfig("phantom:spheres", (16, 32, 32), sigma=0.3, seed=1)
 SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, photons=1e5, same_grid=True)
 
@@ -85,10 +85,10 @@ def test_a_queued_generation_is_what_a_direct_one_gives(queue):
     run_id = queue.submit(GENERATED)
     progress = wait(queue, run_id, timeout=180)
     assert progress.status == "done"
-    assert progress.i == progress.total == 3
+    assert progress.i == progress.total == 6
     assert all(p.sigma for p in progress.points)
     geometry = VolumeGeometry(GENERATED.grid, GENERATED.voxel_size)
-    direct = generate(load_prior(GENERATOR), geometry, num_steps=3, seed=0)
+    direct = generate(load_prior(GENERATOR), geometry, body=load_prior(BODY), num_steps=6, seed=0)
     stored = queue.store.result(run_id)
     torch.testing.assert_close(stored.volume.data, direct.data)
     assert stored.volume.geometry == direct.geometry
@@ -101,14 +101,14 @@ def test_a_generation_can_be_replayed(queue):
     run_id = queue.submit(GENERATED)
     wait(queue, run_id, timeout=180)
     frames = read_history(queue.store.run_folder(run_id))
-    assert [f.point.i for f in frames] == [1, 2, 3]
+    assert [f.point.i for f in frames] == [1, 2, 3, 4, 5, 6]
     for frame in frames:
         assert set(frame.volumes) == {"noisy", "x"}
         assert frame.volumes["x"].shape == GENERATED.grid
-    first, second, finer = (float(f.volumes["noisy"].std()) for f in frames)
-    assert first > second, "the noise falls"
-    assert second < finer < first, "on the finer grid there is some again"
-    assert [f.tiles is None for f in frames] == [True, True, False]
+    noise = [float(f.volumes["noisy"].std()) for f in frames]
+    assert noise[0] > noise[1] > noise[2] > noise[3], "the noise falls"
+    assert noise[3] < noise[4] < noise[0], "on the finer grid there is some again"
+    assert [f.tiles is None for f in frames] == [True] * 5 + [False]  # those of other grids are not shown
     assert abs(frames[-1].volumes["x"] - queue.store.result(run_id).volume.hu.numpy()).max() <= 0.5
 
 

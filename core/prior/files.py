@@ -27,6 +27,8 @@ DEFAULT = "base"
 """The prior that is used if none is named."""
 GENERATOR = "small"
 """The prior that generates volumes and denoises on the page Prior: it is trained with and without conditions."""
+BODY = "coarse"
+"""The prior that generation begins with, on voxels of centimetres, of which one tile holds a body."""
 NAME = re.compile(r"\w[\w-]{0,59}")
 """Valid names of priors in `pretrained/`. A name is never a path: it may come from a link or a file of somebody else."""
 
@@ -56,8 +58,8 @@ def save_prior(
 
 
 def priors() -> list[str]:
-    """Names of the priors in `pretrained/`, the default first; users may add their own files."""
-    names = {path.stem for path in PRETRAINED.glob("*.safetensors") if NAME.fullmatch(path.stem)}
+    """Names of the priors in `pretrained/` that reconstruct, the default first; users may add their own files."""
+    names = {path.stem for path in PRETRAINED.glob("*.safetensors") if NAME.fullmatch(path.stem)} - {BODY}
     return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
@@ -217,5 +219,12 @@ def _from_format_2(metadata: dict[str, str]) -> dict[str, str]:
         )
     config = {RENAMED.get(name, name): value for name, value in stored.items()}
     trained = TrainedRanges(modes=("restore", "unconditional"), voxel_xy=(1.4, 4.5), voxel_z=(1.4, 6.0))
-    converted = {"format": FORMAT, "config": json.dumps(config), "trained": json.dumps(trained.to_json())}
-    return metadata | converted
+    info = json.loads(metadata.get("info", "{}"))
+    if "calibration" in info:
+        info["calibrations"] = {"restore": info.pop("calibration")}
+    return metadata | {
+        "format": FORMAT,
+        "config": json.dumps(config),
+        "trained": json.dumps(trained.to_json()),
+        "info": json.dumps(info),
+    }

@@ -33,6 +33,7 @@ def generate(
     prior: PatchPrior,
     geometry: VolumeGeometry,
     *,
+    body: PatchPrior | None = None,
     num_steps: int = 60,
     seed: int = 0,
     on_tiles: Callable[[int, int], None] | None = None,
@@ -48,6 +49,8 @@ def generate(
     ----------
     prior : PatchPrior
         Trained without and with a condition.
+    body : PatchPrior or None
+        A prior for the coarsest grid, on which one of its tiles holds the volume; None = `prior`.
     num_steps : int
         Passes over the volume: half of them on the coarsest grid, the others shared by the finer grids.
     on_tiles : f(done, total) or None
@@ -67,7 +70,8 @@ def generate(
             f"{prior.info.get('name', 'this prior')} was trained for {', '.join(prior.trained.modes)}; generation needs "
             "a prior trained with and without conditions, such as 'small'."
         )
-    grids = _coarse_to_fine(geometry, prior.config.patch_size)
+    body = body or prior
+    grids = _coarse_to_fine(geometry, body.config.patch_size)
     counts = _shares(num_steps, len(grids))
     generator = torch.Generator().manual_seed(seed)
     begun = 0
@@ -80,12 +84,14 @@ def generate(
         grid, inner = grids[k], state_of("sample", resume) if k == begun else None
         if coarse is None and k:
             coarse = x
-        condition, centre, sigma_max, rho = None, torch.tensor(prior.config.mean), SIGMA_MAX, RHO
+        condition, centre, sigma_max, rho = None, torch.tensor(body.config.mean), SIGMA_MAX, RHO
         if coarse is not None:
             image = upsampled(coarse, grid.shape)
             condition, centre = Condition(image, upsampling_error(image)), image
             sigma_max, rho = FINER_SIGMA_MAX, FINER_RHO
-        denoiser = prior.bind(grid.voxel_size, condition=condition, generator=generator, on_tiles=on_tiles)
+        denoiser = (prior if coarse is not None else body).bind(
+            grid.voxel_size, condition=condition, generator=generator, on_tiles=on_tiles
+        )
         stage = _Stage(k, grids, counts, denoiser, coarse, generator, callback)
         noisy = centre + sigma_max * torch.randn(grid.shape, generator=generator) if inner is None else x
         try:

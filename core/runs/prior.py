@@ -9,7 +9,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from core.prior.files import GENERATOR
+from core.prior.files import BODY, GENERATOR
 from core.runs.config import RunConfig, ScanConfig, digest_of, known_fields
 from core.runs.weights import weights_digest
 from core.volume import Shape, Triple, VolumeGeometry
@@ -46,7 +46,8 @@ class GenerateConfig:
         return {"kind": self.method, **asdict(self)}
 
     def digest(self) -> str:
-        return digest_of({**self.to_json(), "weights": weights_digest(GENERATOR)})
+        weights = [weights_digest(GENERATOR), weights_digest(BODY)]
+        return digest_of({**self.to_json(), "weights": weights})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from core.prior.denoiser import PatchPrior
-from core.prior.files import GENERATOR
+from core.prior.files import BODY, GENERATOR
 from core.prior.generation import generate
 from core.prior.noise import add_noise, denoise
 from core.reconstruct.memory import PeakMemory
@@ -44,7 +44,7 @@ def work(
     tell("Loading the prior")
     prior = load(GENERATOR)
     if isinstance(config, GenerateConfig):
-        return _generate(config, prior, live, tell, resume)
+        return _generate(config, prior, load(BODY), live, tell, resume)
     return _denoise(config, store, prior, live, tell)
 
 
@@ -82,6 +82,7 @@ def _reconstruct(
 def _generate(
     config: GenerateConfig,
     prior: PatchPrior,
+    body: PatchPrior,
     live: Live,
     tell: Callable[[str], None],
     resume: Checkpoint | None,
@@ -92,6 +93,7 @@ def _generate(
         volume = generate(
             prior,
             VolumeGeometry(config.grid, config.voxel_size),
+            body=body,
             num_steps=config.num_steps,
             seed=config.seed,
             on_tiles=live.within,

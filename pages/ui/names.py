@@ -68,6 +68,7 @@ _SCAN: tuple[Callable[[ScanConfig], str], ...] = (
     lambda s: f"tilt {s.tilt:g}°",
     lambda s: f"noise no. {s.seed}",
     lambda s: "same grid" if s.same_grid else "finer grid",
+    lambda s: f"units {s.units}" if s.units else "units of the file",
     _count,
     _lesions(lambda lesion: f"lesion {2 * lesion[1]:g} mm"),
     _lesions(lambda lesion: f"lesion {lesion[2]:g} HU"),

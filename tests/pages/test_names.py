@@ -31,6 +31,7 @@ OTHERS = {
     "photons": (1e4, "10\u202f000 photons"),
     "seed": (3, "noise no. 3"),
     "same_grid": (True, "same grid"),
+    "units": ("1/cm", "units 1/cm"),
     "lesions": ((LESION,), "1 lesion"),
 }
 """Another value of each setting, and what it is called."""
