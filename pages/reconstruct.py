@@ -22,8 +22,10 @@ with controls:
     actions = st.container()  # above the parameters, of which a small screen does not show the last
     with st.container(key="parameters"):
         method_form.presets(method)
+        above = st.container()  # the prior, which depends on the mode below it
         params = method_form.choose_params(method)
-        prior = method_form.choose_prior(method, params)
+        with above:
+            prior = method_form.choose_prior(method, params)
 with actions:
     config = RunConfig(scan, method, params, prior)
     if method in FAST_METHODS:

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from core.prior.files import DEFAULT
-from core.reconstruct.methods import METHODS
+from core.reconstruct.methods import METHODS, make_params
 from core.runs.config import RunConfig, ScanConfig
 from core.runs.jobs import Progress
 from core.runs.run import Run
@@ -136,15 +136,15 @@ def params_words(config: RunConfig) -> str:
     usual = {f.name: f.default for f in fields(METHODS[method].params)} if method in METHODS else {}
     told = [name for name, value in params.items() if name in _ALWAYS or value != usual.get(name)]
     other = [f"prior {config.prior}"] if config.prior not in ("", DEFAULT) else []
-    said = [param_words(method, name, params[name]) for name in told]
-    return ", ".join([word for word in said if word] + other)
+    params = dict(params)
+    if not params.get("num_steps", 1):
+        params["num_steps"] = make_params(method, params).planned_steps
+    return ", ".join([param_words(method, name, params[name]) for name in told] + other)
 
 
 def param_words(method: str, name: str, value: Any) -> str:
     """One parameter in a few words."""
     counted = {"num_iterations": "iteration", "num_steps": "step", "num_samples": "sample"}
-    if name == "num_steps" and not value:
-        return ""  # by the mode
     if name in counted:
         return f"{value} {counted[name]}{'' if value == 1 else 's'}"
     if name == "filter":

@@ -96,11 +96,11 @@ def test_nothing_moves_on_compare(page, address, width):
 
 
 @pytest.mark.parametrize("width", [900, pytest.param(1440, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", ["Draw", "Denoise"])
+@pytest.mark.parametrize("kind", ["Generate", "Denoise"])
 def test_nothing_moves_on_prior(page, address, kind, width):
     page.set_viewport_size({"width": width, "height": 1000})
     page.goto(f"{address}/prior?scan={quote(json.dumps(SCAN))}")
-    if kind == "Draw":
+    if kind == "Generate":
         page.get_by_role("combobox", name="Grid").click()
         page.get_by_role("option").first.click()
         steps = page.get_by_role("spinbutton", name="Steps")
@@ -116,10 +116,12 @@ def test_nothing_moves_on_prior(page, address, kind, width):
         seed.fill(str(width))
         seed.press("Enter")
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
-    page.get_by_role("button", name={"Draw": "Draw a volume", "Denoise": "Denoise"}[kind], exact=True).click()
+    page.get_by_role(
+        "button", name={"Generate": "Generate a volume", "Denoise": "Denoise"}[kind], exact=True
+    ).click()
     page.locator(".tv[data-frames]").wait_for()
     page.evaluate(WATCH)
-    page.get_by_text(re.compile("drawn in|All of these runs are done")).wait_for(timeout=180_000)
+    page.get_by_text(re.compile("generated in|All of these runs are done")).wait_for(timeout=180_000)
     page.wait_for_timeout(1000)
     keep(page, f"steady-prior-{kind}-{width}")
     assert jumps(page) == {}

@@ -77,6 +77,8 @@ def test_on_a_telephone_the_pictures_stand_before_the_parameters(page, address):
 def test_a_prior_is_chosen_by_mouse_and_named(page, address):
     page.goto(f"{address}/reconstruct?{urlencode({'scan': json.dumps(SCAN)})}")
     page.get_by_role("radio", name="Diffusion").click()
+    page.get_by_role("spinbutton", name="Samples").wait_for()  # the form that was asked for
+    page.get_by_test_id("stStatusWidget").wait_for(state="detached")
     page.get_by_role("combobox", name="Prior").click()
     page.get_by_role("option", name="small, quicker").click()
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
