@@ -18,7 +18,7 @@ from core.volume import Shape
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """What is known of the object apart from the noisy volume. Images (z, y, x) in network space.
+    """Knowledge of the object apart from the noisy volume. Images (z, y, x) in network space.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Multiscale:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What all tiles of one pass share: the noisy volume and the conditioning images on the padded grid.
+    """The input that all tiles of one pass share: the noisy volume and the conditioning images on the padded grid.
 
     `condition` and `least_squares` are None where the network has no channel for them.
     """

@@ -47,7 +47,7 @@ class PatchPrior:
     bf16 : bool or None
         Compute in bfloat16; None = where that is faster. Its error is below a hundredth of sigma.
     info : dict
-        What the checkpoint records (name, training, digest).
+        The checkpoint's record (name, training, digest).
     num_passes : int
         Passes over a volume since it was made.
     """
@@ -107,7 +107,7 @@ class PatchPrior:
         condition : Condition or None
             None = the unconditional prior.
         mask : bool Tensor (z, y, x) or None
-            Where the volume may differ from air. Tiles without such a voxel are set to 0 (air) instead of being computed.
+            True where the volume may differ from air. Tiles without such a voxel are set to 0 (air) instead of being computed.
         generator : torch.Generator or None
             Draws the offset of the tiling; None = the torch default.
         grid : PatchGrid or None
@@ -152,7 +152,7 @@ class VolumeDenoiser:
     voxel_size : (z, y, x) [mm], clamped to the trained range
     remarks : sentences on what was clamped
     tiling : PatchGrid or None
-        Of the pass at hand, or of the last one.
+        The tiling of the current pass, or of the last one.
     """
 
     prior: PatchPrior

@@ -28,9 +28,9 @@ DEFAULT = "base"
 GENERATOR = "small"
 """The prior that generates volumes and denoises on the page Prior: it is trained with and without conditions."""
 BODY = "coarse"
-"""The prior that generation begins with, on voxels of centimetres, of which one tile holds a body."""
+"""The prior of the coarsest grid of a generation: on voxels of centimetres one tile holds a body."""
 NAME = re.compile(r"\w[\w-]{0,59}")
-"""Valid names of priors in `pretrained/`. A name is never a path: it may come from a link or a file of somebody else."""
+"""Valid names of priors in `pretrained/`. A name is never a path: it may come from a link or from another user's file."""
 
 
 def save_prior(
@@ -64,7 +64,7 @@ def priors() -> list[str]:
 
 
 def trained_ranges(name_or_path: str | Path) -> TrainedRanges:
-    """What a prior's file says it was trained for, without reading its weights.
+    """Read from a prior's file what it was trained for, without its weights.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def default_prior(mode: str) -> str:
 
 
 def prior_path(name_or_path: str | Path) -> Path:
-    """Where a prior lies that is named as in `pretrained/`, or by its file."""
+    """Path of a prior that is given by its name in `pretrained/` or by its file."""
     path = Path(name_or_path)
     return path if path.suffix else PRETRAINED / f"{name_or_path}.safetensors"
 
@@ -157,7 +157,7 @@ def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str | 
 
 
 def annotate(source: str | Path, path: str | Path, **info: Any) -> None:
-    """Write a copy of a prior's file that says more of itself; the weights stay as they are, bit by bit."""
+    """Write a copy of a prior's file with more entries in its info; the weights keep their bits."""
     load_prior(source)  # refuses what is no prior
     with safetensors.safe_open(prior_path(source), framework="pt") as file:
         metadata = file.metadata()
@@ -210,7 +210,7 @@ RENAMED = {
 def _from_format_2(metadata: dict[str, str]) -> dict[str, str]:
     """The metadata of a format-2 checkpoint in today's format; its weights keep their names.
 
-    Such checkpoints did not record their voxel sizes. The ranges are those that `tomopatch train` had as defaults.
+    Such checkpoints did not record their voxel sizes. They get the ranges that `tomopatch train` had as defaults.
     """
     stored = json.loads(metadata["config"])
     if stored.pop("context_by", "area") != "area":

@@ -23,7 +23,7 @@ of the ratios to them."""
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """What the network knows of each patch (b,) besides its images.
+    """Numbers (b,) that the network gets with the images of each patch.
 
     Attributes
     ----------

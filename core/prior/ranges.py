@@ -10,13 +10,13 @@ from core.volume import Triple
 Range = tuple[float, float]
 
 MODES = ("restore", "posterior", "unconditional")
-"""What a prior can be trained for: restoration from an initial reconstruction, conditional sampling from noise, sampling without
+"""Modes that a prior can be trained for: restoration from an initial reconstruction, conditional sampling from noise, sampling without
 a condition."""
 
 
 @dataclass(frozen=True)
 class TrainedRanges:
-    """What a prior was trained for.
+    """The modes and ranges that a prior was trained for.
 
     Attributes
     ----------

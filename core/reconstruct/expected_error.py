@@ -1,4 +1,4 @@
-"""How far a total-variation reconstruction is expected to be off, from the scan alone."""
+"""The expected error of a total-variation reconstruction, from the scan alone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def angular_range(A: Projector) -> float:
 
 
 INTERCEPT, RATIO, RANGE, VOXEL, NOISE = -4.22, -0.38, -1.53, 0.42, 34.0
-"""Fitted to 91 simulated scans of training volumes, of which the logarithm of the error is met with a deviation of 0.27."""
+"""Fitted to 91 simulated scans of training volumes. The logarithm of the error deviates from the model by 0.27."""
 
 
 def expected_error(figures: ScanFigures, voxel_size: Triple) -> float:

@@ -1,4 +1,4 @@
-"""What a reconstruction with a diffusion prior is asked for, and what it resolves to."""
+"""The problem that a diffusion prior solves, and the plan that it resolves to."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a reconstruction resolved to on one grid; recorded in the result.
+    """The resolved settings of a reconstruction on one grid; recorded in the result.
 
     Attributes
     ----------

@@ -45,7 +45,7 @@ class Stage:
     start_noise : float
         Deviation of the white noise added to the initial reconstruction; restoration alone.
     share : float
-        Of the usual noise level; see `Rejected`.
+        Share of the usual noise level that restoration starts from; see `Rejected`.
     scale : float
         |y|.
     """

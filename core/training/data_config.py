@@ -20,7 +20,7 @@ class DataConfig:
         0.5  # share of the unconditional volumes with voxels of body_voxel: few tiles show a whole body
     )
     body_voxel: Range = (9.0, 14.0)
-    air: float = 0.75  # share of those that are padded with air, not by reflection, to whole tiles
+    air: float = 0.75  # share of the whole bodies that are padded with air, not by reflection, to whole tiles
     sigma_median: float = 0.3  # noise level: log-normal, network units
     sigma_spread: float = 1.4  # standard deviation of its logarithm
     sigma_wide: float = 0.25  # share of levels drawn log-uniform from 1 to sigma_max instead
