@@ -10,7 +10,7 @@ from pages.ui import engine, state, words
 
 KINDS = {"generate": "Generate", "denoise": "Denoise"}
 GRIDS: tuple[Shape, ...] = ((32, 64, 64), (48, 96, 96), (64, 128, 128), (96, 192, 192))
-KNOWN_VOXELS = (2.0, 6.0)
+KNOWN_VOXELS = (2.0, 14.0)
 """Voxel sizes [mm] for which the form keeps the extent of a body."""
 SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0)
 PHANTOMS = ("phantom:thorax:0", "phantom:abdomen:0", "phantom:head:0")

@@ -58,7 +58,7 @@ def test_draw_button_queues_what_the_form_says(app):
     assert not app.exception
     (run_id,) = app.session_state["_prior"]
     config = engine.store().run(run_id).config
-    assert config == GenerateConfig((32, 64, 64), (6.0, 5.6, 5.6), num_steps=7, seed=5)
+    assert config == GenerateConfig((32, 64, 64), (12.0, 6.0, 6.0), num_steps=7, seed=5)
     engine.queue().cancel(run_id)
     assert wait(engine.queue(), run_id, timeout=180).status == "cancelled"
     app.run()
@@ -93,7 +93,7 @@ def test_denoised_volume_is_measured_beside_what_is_lost_without_an_input(shown)
     assert list(table.index) == ["Noisy", "Denoised", "Without neighbourhood"]
     assert table["RMSE"]["Denoised"] < 0.7 * table["RMSE"]["Noisy"]
     lost = table["RMSE"]["Without neighbourhood"] - table["RMSE"]["Denoised"]
-    assert table["Lost"]["Without neighbourhood"] == f"{lost:+.1f} HU".replace("-", "\u2212")
+    assert table["Lost"]["Without neighbourhood"] == f"{lost:+z.1f} HU".replace("-", "\u2212")
     assert app.select_slider(key=state.field("prior.sigma")).value == 0.3
     assert app.session_state[state.field("prior.without")] == ["neighbourhoods"]
 
