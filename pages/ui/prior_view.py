@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.metrics import Quality
+from core.prior.files import PRETRAINED
 from core.runs.jobs import Progress
 from core.runs.prior import Config, DenoiseConfig, GenerateConfig
 from core.runs.run import ACTIVE, FINISHED, Run
@@ -20,6 +21,7 @@ from pages.ui.viewer import Shown, viewer, waiting, window_for
 HEIGHT = 430
 ONE_ROW, TWO_ROWS = 340, 560  # of three pictures, of more: large, with little black around them
 GENERATED = {"noisy": "Noisy", "x": "Formed so far"}
+EXAMPLES = PRETRAINED / "generated.png"
 NOT_A_PATIENT = "**Not a patient, and not for diagnosis.** The prior made this volume up: anatomy and findings in it are invented."
 _KINDS = {"generate": GenerateConfig, "denoise": DenoiseConfig}
 
@@ -36,15 +38,19 @@ def known(kind: str) -> list[Run[Any]]:
 
 
 def ready(kind: str) -> None:
-    """Before anything was asked for."""
-    with st.container(border=True, height=HEIGHT):
+    """Before anything was asked for: what to press, and nine volumes that were generated before."""
+    with st.container(border=True, height=HEIGHT if kind == "denoise" else TWO_ROWS):
         st.markdown(
             {
-                "generate": "**Ready.** Press *Generate a volume* and watch it form from noise, slice by slice.",
+                "generate": "**Ready.** Press *Generate a volume* and watch it form from noise, slice by slice. These nine "
+                "volumes were generated before: an axial and a coronal slice of each.",
                 "denoise": "**Ready.** Press *Denoise* to see the noisy volume, what the prior makes of it, and the "
                 "truth side by side.",
             }[kind]
         )
+        if kind == "generate" and EXAMPLES.exists():
+            st.image(EXAMPLES, output_format="PNG", width="stretch")
+            st.caption(NOT_A_PATIENT)
 
 
 # ---- generating ------------------------------------------------------------------------------------------
