@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,7 +50,11 @@ def ready(kind: str) -> None:
             }[kind]
         )
         if kind == "generate" and EXAMPLES.exists():
-            st.image(EXAMPLES, output_format="PNG", width="stretch")
+            data = base64.b64encode(EXAMPLES.read_bytes()).decode()
+            alt = "Nine generated volumes, an axial and a coronal slice of each"
+            st.html(
+                f'<img alt="{alt}" src="data:image/png;base64,{data}" style="width:100%;border-radius:6px">'
+            )
             st.caption(NOT_A_PATIENT)
 
 
