@@ -73,6 +73,8 @@ def write_comparison(
             "status": result.status,
             "params": result.params,
         }
+        if result.plan is not None:
+            methods[name]["plan"] = result.plan.to_json()
     config = scan.to_json() | {
         "grid": list(prepared.reference.shape),
         "voxel_size": list(prepared.reference.geometry.voxel_size),
