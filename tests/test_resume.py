@@ -95,6 +95,7 @@ def test_iterative_methods_go_on_bit_by_bit(small, tmp_path, method, beam, photo
         ({"num_samples": 2}, "", 4),  # between two samples
         ({"num_samples": 2}, "", 6),
         ({"initial": "sirt"}, "start", 5),
+        ({"sigma_max": 0.1}, "", 2),
         ({"mode": "posterior", "condition": "none"}, "", 2),
     ],
 )
@@ -112,6 +113,8 @@ def test_diffusion_goes_on_bit_by_bit(small, tiny, tmp_path, options, stage, i):
     assert again.residuals == whole.residuals
     if whole.std is not None:
         assert torch.equal(again.std.data, whole.std.data)
+    assert again.plan.sigmas == whole.plan.sigmas
+    assert again.plan.remarks == whole.plan.remarks
     other = reconstruct("diffusion", A, m, prior=tiny, **(common | {"seed": 4}))
     assert not torch.equal(other.volume.data, whole.volume.data)
 

@@ -137,7 +137,7 @@ def prepare(
         initial=initial,
         initial_mu=x,
         start_noise=start_noise,
-        share=share if not options.sigma_max else 0.0,  # a given noise level is never lowered
+        share=share,
         shape=A.domain_shape,
         scale=float(torch.linalg.vector_norm(y)) or 1.0,
         device=y.device,
@@ -158,7 +158,8 @@ class Samples:
     ) -> None:
         self.stage, self.effort, self.callback, self.generator = stage, effort, callback, generator
         self.num_samples, self.num_steps, self.count = options.num_samples, len(stage.plan.sigmas) - 1, 0
-        self.stopped, self.accepted = False, stage.share < 1 or resume is not None
+        # a given noise level is used as it is, and a lowered one is not lowered again
+        self.stopped, self.accepted = False, bool(options.sigma_max or stage.share < 1 or resume is not None)
         self.mean = self.squares = torch.zeros(())
         if resume is not None:
             self.count, self.mean, self.squares = (resume[name] for name in ("count", "mean", "squares"))

@@ -114,7 +114,7 @@ class Trainer:
     start : Path or None
         A prior whose weights a new run starts from. It may lack inputs: see `inherit`.
     more_pairs : f() -> list of Pair
-        Called for further pairs at each log entry. With it a resumed run is no longer exactly what an uninterrupted one
+        Called for further pairs every PAIRS_EVERY steps. With it a resumed run is no longer exactly what an uninterrupted one
         would have been.
     """
 
