@@ -5,15 +5,25 @@ Images are in network space (see `core.prior.denoiser`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from core.prior.network import NetworkConfig
-from core.prior.patches import Starts, coordinates, cut, global_context, neighbourhood, reduced
-from core.prior.precond import TYPICAL_ERROR
-from core.volume import Shape
+from core.prior.patches import (
+    Device,
+    PatchGrid,
+    Starts,
+    context_noise_factor,
+    coordinates,
+    cut,
+    global_context,
+    neighbourhood,
+    reduced,
+)
+from core.prior.precond import TYPICAL_ERROR, Numbers
+from core.volume import Shape, Triple
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +50,24 @@ class Condition:
     def __post_init__(self) -> None:
         if self.image is not None and not self.error > 0:
             raise ValueError(f"the error of a conditioning image must be above 0, got {self.error}.")
+
+    def on(self, grid: PatchGrid, device: Device) -> Condition:
+        """The same with its images on the padded grid of a tiling."""
+
+        def padded(image: Tensor | None) -> Tensor | None:
+            return None if image is None else grid.pad(image.to(device, torch.float32))
+
+        return replace(self, image=padded(self.image), least_squares=padded(self.least_squares))
+
+    def numbers(self, n: int, sigma: Tensor, grid: PatchGrid, voxel_size: Triple) -> Numbers:
+        """The numbers of n patches of one volume: with noise level sigma (), cut by a tiling, voxels in mm."""
+        error = 0.0 if self.image is None else self.error
+        factor = context_noise_factor(grid.padded_shape, grid.tile)
+        rows = (
+            sigma,
+            *(torch.tensor(v, device=sigma.device) for v in (factor, voxel_size, error, self.sampling_ratio)),
+        )
+        return Numbers(*(row.expand(n, *row.shape) for row in rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +133,6 @@ class Context:
 
 def network_inputs(context: Context, starts: Starts, tile: Shape) -> Tensor:
     """The network's input channels (n, c, *tile) of the tiles that start there."""
-    padded = context.noisy.padded
+    padded, near, whole = context.noisy.padded, context.near(starts, tile), context.whole
     place = coordinates(padded.shape, starts, tile, padded.device)
-    return joined_inputs(context.near(starts, tile), context.whole, place)
-
-
-def joined_inputs(near: Tensor, whole: Tensor, place: Tensor) -> Tensor:
-    """`Context.near` with the global context (c, *tile) and the tiles' coordinates (n, 3, *tile)."""
     return torch.cat([near, whole.expand(len(near), *whole.shape), place], 1)

@@ -6,7 +6,7 @@ in `core.prior` and in the calls of D alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from core.prior.conditions import Condition, Context, network_inputs
 from core.prior.network import NetworkConfig
-from core.prior.patches import PatchGrid, context_noise_factor, paste
-from core.prior.precond import Numbers, Precond, repeated
+from core.prior.patches import PatchGrid, paste
+from core.prior.precond import Numbers, Precond
 from core.prior.ranges import TrainedRanges
-from core.volume import MU_WATER, Shape, Triple
+from core.volume import MU_WATER, Triple
 
 AIR = 0.1
 """Network space: a voxel below this value counts as air."""
@@ -131,17 +131,6 @@ class PatchPrior:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return self.model(inputs.to(device), numbers)[:, 0]
 
-    def denoise_batches(
-        self, context: Context, batches: list[list[Shape]], numbers: Numbers
-    ) -> Iterator[tuple[list[Shape], Tensor]]:
-        """Yield the starts of tiles and the denoised tiles (n, *tile), a batch at a time, in any order.
-
-        `numbers` holds a single row, which is the same for all tiles.
-        """
-        for starts in batches:
-            inputs = network_inputs(context, starts, self.config.tile)
-            yield starts, self.denoise_tiles(inputs, repeated(numbers, len(starts)))
-
 
 @dataclass(eq=False)
 class VolumeDenoiser:
@@ -176,32 +165,21 @@ class VolumeDenoiser:
         grid = self.grid or PatchGrid.random(shape, tile, generator=self.generator)
         self.tiling = grid
 
-        def padded(image: Tensor | None) -> Tensor | None:
-            return None if image is None else grid.pad(image.to(device, torch.float32))
-
-        known = replace(
-            self.condition,
-            image=padded(self.condition.image),
-            least_squares=padded(self.condition.least_squares),
-        )
-        context = Context.of(grid.pad(x.to(device, torch.float32)), prior.config, known)
+        condition = self.condition.on(grid, device)
+        context = Context.of(grid.pad(x.to(device, torch.float32)), prior.config, condition)
         denoised = torch.zeros_like(context.noisy.padded)
         batches = list(grid.batches(prior.tile_batch, None if self.mask is None else grid.pad(self.mask)))
         done, total = 0, sum(len(starts) for starts in batches)
-        for starts, tiles in prior.denoise_batches(context, batches, self._numbers(sigma, grid)):
+        level = torch.tensor(sigma, device=device)
+        for starts in batches:
+            numbers = condition.numbers(len(starts), level, grid, self.voxel_size)
+            tiles = prior.denoise_tiles(network_inputs(context, starts, tile), numbers)
             paste(denoised, tiles, starts)
             done += len(starts)
             if self.on_tiles is not None:
                 self.on_tiles(done, total)
         prior.num_passes += 1
         return grid.crop(denoised).to(x.device)
-
-    def _numbers(self, sigma: float, grid: PatchGrid) -> Numbers:
-        """A single row."""
-        factor = context_noise_factor(grid.padded_shape, grid.tile)
-        error = 0.0 if self.condition.image is None else self.condition.error
-        row = (sigma, factor, self.voxel_size, error, self.condition.sampling_ratio)
-        return Numbers(*(torch.tensor([value], device=self.prior.device) for value in row))
 
 
 def bf16_pays(device: torch.device | str) -> bool:

@@ -149,8 +149,3 @@ class Precond(nn.Module):
                 flag * (ratio / TYPICAL_RATIO).log(),
             ]
         return torch.cat(known, 1)
-
-
-def repeated(numbers: Numbers, n: int) -> Numbers:
-    """A single row, n times."""
-    return Numbers(*(t.expand(n, *t.shape[1:]) for t in vars(numbers).values()))

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from core.prior.conditions import Condition, Context, network_inputs
 from core.prior.network import ABLATIONS, NetworkConfig
-from core.prior.patches import Device, PatchGrid, context_noise_factor, cut, offset_steps
+from core.prior.patches import Device, PatchGrid, cut, offset_steps
 from core.prior.precond import Numbers
 from core.prior.upsampling import upsampled, upsampling_error
 from core.reconstruct.expected_error import expected_error
@@ -236,10 +236,7 @@ class PatchSource:
         clean, condition = degraded.clean, degraded.condition
         grid = PatchGrid((clean.shape[0], clean.shape[1], clean.shape[2]), tile)
 
-        def padded(image: Tensor | None) -> Tensor | None:
-            return None if image is None else grid.pad(image)
-
-        shown = Condition(padded(condition.image), condition.error, padded(condition.least_squares))
+        shown = condition.on(grid, self.device)
         volume, context = grid.pad(clean), Context.of(grid.pad(degraded.noisy), self.network, shown)
         starts, targets = self._cuts(volume, rng)
         inputs = network_inputs(context, starts, tile)
@@ -248,15 +245,8 @@ class PatchSource:
                 names = self.network.input_names
                 channels = [i for i in self.network.channels_of(kind) if not names[i].startswith("condition")]
                 inputs[:, channels] = 0.0 if kind == "coordinates" else self.network.mean
-        error = 0.0 if condition.image is None else condition.error
-        numbers = Numbers(
-            degraded.sigma.expand(n),
-            torch.full((n,), context_noise_factor(grid.padded_shape, tile), device=self.device),
-            torch.tensor(degraded.voxel_size, device=self.device).expand(n, 3),
-            torch.full((n,), error, device=self.device),
-            torch.full((n,), condition.sampling_ratio, device=self.device),
-        )
-        s = error or self.network.sigma_data
+        numbers = condition.numbers(n, degraded.sigma, grid, degraded.voxel_size)
+        s = self.network.sigma_data if condition.image is None else condition.error
         weight = (degraded.level**2 + s**2) / (degraded.level * s) ** 2
         return Batch(inputs, numbers, targets[:, None], weight.expand(n))
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from core.prior.conditions import Condition, Context, network_inputs
 from core.prior.denoiser import PatchPrior
 from core.prior.network import NetworkConfig
-from core.prior.patches import PatchGrid, context_noise_factor, cut
-from core.prior.precond import Numbers, Precond
+from core.prior.patches import PatchGrid, cut
+from core.prior.precond import Precond
 from core.reconstruct.expected_error import expected_error
 from core.training.pairs import Pair
 from core.training.source import Batch
@@ -146,21 +146,11 @@ def _patches(
     tile = network.tile
     z, y, x = (size // 8 * 4 for size in tile)
     tiles = PatchGrid((clean.shape[0], clean.shape[1], clean.shape[2]), tile, (z, y, x))
-    shown = Condition(
-        None if condition.image is None else tiles.pad(condition.image),
-        condition.error,
-        None if condition.least_squares is None else tiles.pad(condition.least_squares),
-    )
+    shown = condition.on(tiles, "cpu")
     padded, context = tiles.pad(clean), Context.of(tiles.pad(noisy), network, shown)
     deviation = cut(padded, tiles.starts, tile).flatten(1).std(1)
     starts = [tiles.starts[i] for i in deviation.argsort(descending=True)[: 2 * count : 2]]
-    n, error = len(starts), 0.0 if condition.image is None else condition.error
-    numbers = Numbers(
-        torch.full((n,), sigma),
-        torch.full((n,), context_noise_factor(tiles.padded_shape, tile)),
-        torch.tensor(voxel_size).expand(n, 3),
-        torch.full((n,), error),
-        torch.full((n,), condition.sampling_ratio),
-    )
+    n = len(starts)
+    numbers = condition.numbers(n, torch.tensor(sigma), tiles, voxel_size)
     targets = cut(padded, starts, tile)[:, None]
     return Batch(network_inputs(context, starts, tile), numbers, targets, torch.ones(n))
