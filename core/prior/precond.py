@@ -28,7 +28,7 @@ class Numbers:
     Attributes
     ----------
     sigma : noise level, network units
-    factor : by how much the global context lowers white noise
+    factor : ratio of the white noise in the global context to that in the volume
     voxel_size : (b, 3) [mm]
     error : RMS error of the condition, network units; 0 = no condition
     sampling_ratio : of the scan
@@ -44,7 +44,7 @@ class Numbers:
 class Precond(nn.Module):
     """D(x, sigma | c) of patches: EDM's preconditioning (Karras et al. 2022, table 1) about the condition.
 
-    Where a patch has a condition c of RMS error s, its clean value is modelled as N(c, s^2), else as
+    The clean value of a patch with a condition c of RMS error s is modelled as N(c, s^2), without one as
     N(mean, sigma_data^2). With m and s for either,
 
         c_skip = s^2 / (sigma^2 + s^2),  c_out = sigma s / sqrt(sigma^2 + s^2),  c_in = 1 / sqrt(sigma^2 + s^2)

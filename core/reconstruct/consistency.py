@@ -27,7 +27,7 @@ class DataConsistency:
     y : Tensor (v, angle, u)
         Line integrals.
     variance : Tensor (v, angle, u)
-        Of the line integrals. See `photon_and_grid_variance` and `fitted_variance`.
+        Variance of each line integral. See `photon_and_grid_variance` and `fitted_variance`.
     error : f(sigma) -> float
         Expected RMS error of the denoised estimate, network units.
     max_iterations, tolerance

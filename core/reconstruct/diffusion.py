@@ -68,7 +68,7 @@ def diffusion(
     weights : Tensor (v, angle, u) or None
         Inverse variances of the rays; None = no photon noise.
     initial_iterations : int
-        Of the initial reconstruction.
+        Number of iterations of the initial reconstruction.
     stages : int or None
         Number of grids, each with half the resolution of the next. None = see `num_stages`.
     on_tiles : f(done, total) or None

@@ -15,7 +15,7 @@ from core.runs.weights import weights_digest
 from core.volume import Shape, Triple, VolumeGeometry
 
 INPUTS = ("context", "neighbourhoods", "coordinates")
-"""What a tile shows of the rest of the volume; each can be switched off."""
+"""Inputs that show a tile the rest of the volume; each can be switched off."""
 MAX_VOXELS = 2**24
 
 

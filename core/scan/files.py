@@ -17,7 +17,7 @@ MAX_FILES = 20_000
 MAX_BYTES = 4 * 1024**3
 """Of one scan: all its files together, unpacked."""
 MAX_RATIO, RATIO_FROM = 200, 64 << 20
-"""An archive is refused if unpacking would enlarge it by more than this ratio, and to more than so many bytes."""
+"""An archive is refused if unpacking would enlarge it by more than this ratio and beyond this number of bytes."""
 
 Upload = tuple[str, bytes | BinaryIO]
 Source = str | Path | BinaryIO | Sequence[Upload | str | Path]

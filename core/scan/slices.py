@@ -186,7 +186,7 @@ def check_voxels(shape: Sequence[int], what: str, most: int | None = None) -> No
 
 
 def voxels_within(memory_mb: float) -> int:
-    """The largest `max_voxels` with which a reader stays within so many megabytes."""
+    """The largest `max_voxels` with which a reader needs at most this many megabytes."""
     return int(min(memory_mb * 2**20 / BYTES_PER_VOXEL, MAX_VOXELS))
 
 

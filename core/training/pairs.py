@@ -202,7 +202,7 @@ def _iterates(
     prior: PatchPrior,
     rng: np.random.Generator,
 ) -> list[Tensor]:
-    """What two later passes of the restoration of x are given (z, y, x) [1/mm]."""
+    """The noisy volumes (z, y, x) [1/mm] of two later passes of the restoration of x."""
     num_steps = int(rng.integers(3, 6))
     later = sorted(int(i) for i in rng.choice(np.arange(2, num_steps + 1), 2, replace=False))
     start, voxel_size = PatchPrior.to_network(x), A.vg.voxel_size

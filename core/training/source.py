@@ -99,7 +99,7 @@ class PatchSource:
     pairs : simulated training pairs
     seed : int
     device : torch.device
-        Where batches are made, and where the pool and the pairs are kept.
+        Device of the batches, the pool and the pairs.
     """
 
     def __init__(
@@ -251,7 +251,7 @@ class PatchSource:
         return Batch(inputs, numbers, targets[:, None], weight.expand(n))
 
     def _cuts(self, volume: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Where to cut (n, 3), and what is there (n, *tile): of some random places those with the largest deviation.
+        """Places (n, 3) and patches (n, *tile): of some random places those with the largest deviation.
 
         Air teaches little and is half of a volume.
         """

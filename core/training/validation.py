@@ -1,4 +1,4 @@
-"""How good a prior is on held-out volumes: RMSE of D on fixed patches with fixed noise."""
+"""Validation of a prior on held-out volumes: RMSE of D on fixed patches with fixed noise."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ValidationSet:
         grid: Shape = (64, 128, 128),
         patches: int = 8,
     ) -> ValidationSet:
-        """`patches` patches of each volume, resampled to `grid`, and half as many of each pair: those that hold most."""
+        """`patches` patches of each volume, resampled to `grid`, and half as many of each pair: those with a large deviation."""
         unconditional: dict[float, list[Batch]] = {sigma: [] for sigma in SIGMAS}
         for volume in volumes:
             coarse = resample(volume, grid)

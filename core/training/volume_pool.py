@@ -33,7 +33,7 @@ class VolumePool:
         Volumes that are padded with air are padded to whole tiles.
     seed : int
     device : torch.device
-        Where the volumes are resampled and kept.
+        Device on which the volumes are resampled and kept.
     """
 
     def __init__(
