@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import shell, state
+from pages.ui.session import shell, state
 
 st.set_page_config("TomoPatch", page_icon="🩻", layout="wide")
 page = shell.navigation()

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import streamlit as st
 
-from core.scan.lesion import plant
-from core.volume import Volume
-from pages.ui import engine, lesion_form, scan_check, scan_form, shell, source_form, state, words
-from pages.ui.scanview import scan_view
-from pages.ui.viewer import Shown, viewer, window_for
+from pages.ui.forms import lesion_form, scan_check, scan_form, source_form
+from pages.ui.scanview.component.component import scan_view
+from pages.ui.session import engine, routes, shell, state, words
+from pages.ui.viewer.panes.panes import Shown, viewer, window_for
+from tomopatch.phantoms.lesions import plant
+from tomopatch.volume import Volume
 
 
 def look_at(volume: Volume, source: str, *, height: int) -> None:
@@ -67,7 +68,7 @@ with pictures:
     for remark in remarks:
         st.warning(remark)
     if st.button("Reconstruct this scan", type="primary", help="On to the methods; the scan is kept."):
-        st.switch_page(shell.RECONSTRUCT)
+        st.switch_page(routes.RECONSTRUCT)
     shelf = st.expander("Look at the volume", key="acquire.volume", on_change="rerun")
     if shelf.open:  # a volume is much to send with every change of the scan
         with shelf:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.ui import loading, shell
+from pages.ui.session import loading, routes, shell
 
 shell.guard()
 words, picture = st.columns([1, 1.1], gap="large", vertical_alignment="center")
@@ -28,22 +28,22 @@ with picture, st.container(gap="xsmall"):
     st.caption("One slice of a digital patient, and what three methods make of the same 20 views of it.")
 
 WAYS = {
-    shell.ACQUIRE: "Choose a volume and a scanner; set views, angle range and dose, and watch the scan turn in 3D.",
-    shell.RECONSTRUCT: "Choose a method and follow it slice by slice; stop early and keep what is there.",
-    shell.COMPARE: "Linked slices, differences, line profiles and numbers; download what you made.",
-    shell.WHAT_IF: "Many scans of the same volume at once: quality against views, angle range or dose.",
-    shell.LEARN: "Nine short lessons that drive the app, and a challenge: find the lesion with the least dose.",
-    shell.PRIOR: "What the learned prior knows without any scan: let it draw a volume, or clean a noisy one.",
+    routes.ACQUIRE: "Choose a volume and a scanner; set views, angle range and dose, and watch the scan turn in 3D.",
+    routes.RECONSTRUCT: "Choose a method and follow it slice by slice; stop early and keep what is there.",
+    routes.COMPARE: "Linked slices, differences, line profiles and numbers; download what you made.",
+    routes.WHAT_IF: "Many scans of the same volume at once: quality against views, angle range or dose.",
+    routes.LEARN: "Nine short lessons that drive the app, and a challenge: find the lesion with the least dose.",
+    routes.PRIOR: "What the learned prior knows without any scan: let it draw a volume, or clean a noisy one.",
 }
 with st.container(key="cards", gap="small"):  # page.css gives the cards of a row one height
     for row in (list(WAYS)[:3], list(WAYS)[3:]):
         for column, page in zip(st.columns(3), row, strict=True):
             with column, st.container(border=True, height="stretch", gap="xsmall"):
-                st.page_link(page, label=f"**{shell.TABLE[page]}**", icon=":material/arrow_forward:")
+                st.page_link(page, label=f"**{routes.TABLE[page]}**", icon=":material/arrow_forward:")
                 st.caption(WAYS[page])
 
 with st.expander("Open an experiment that was saved on Compare"):
     loading.engine()
-    from pages.ui import share  # with it comes the whole engine: after the page is on the screen
+    from pages.ui.session import share  # with it comes the whole engine: after the page is on the screen
 
     share.upload()

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.ui import challenge, learn_view, shell
+from pages.ui.learn import challenge, lesson_view
+from pages.ui.session import shell
 
 shell.guard()
 shell.heading(
@@ -11,9 +12,9 @@ shell.heading(
 
 chosen, shown = st.columns([1, 2.6], gap="large")
 with chosen:
-    name = learn_view.choose()
+    name = lesson_view.choose()
 with shown:
-    if name == learn_view.CHALLENGE:
+    if name == lesson_view.CHALLENGE:
         challenge.view()
     else:
-        learn_view.lesson(name)
+        lesson_view.lesson(name)

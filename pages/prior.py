@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from pages.ui import prior_form, prior_view, shell
+from pages.ui.forms import prior_form
+from pages.ui.runs import prior_view
+from pages.ui.session import shell
 
 shell.guard()
 shell.heading(

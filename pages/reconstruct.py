@@ -2,9 +2,11 @@
 
 import streamlit as st
 
-from core.runs.config import RunConfig
-from core.runs.jobs import FAST_METHODS
-from pages.ui import engine, live, method_form, shell, state, words
+from pages.ui.forms import method_form
+from pages.ui.runs import live
+from pages.ui.session import engine, routes, shell, state, words
+from tomopatch.execution.queue import FAST_METHODS
+from tomopatch.runs.config import RunConfig
 
 shell.guard()
 shell.heading("Reconstruct", "Choose a method and watch the volume emerge from the projections.")
@@ -47,7 +49,7 @@ with actions:
         disabled=run is None,  # there all the same, so that nothing moves once there is a run
         help="All runs of this scan side by side.",
     ):
-        st.switch_page(shell.COMPARE)
+        st.switch_page(routes.COMPARE)
 
 with pictures:
     if run is None:

@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from pages.ui import shell, sweep_form, sweep_view
+from pages.ui.forms import sweep_form
+from pages.ui.runs import sweep_view
+from pages.ui.session import shell
 
 shell.guard()
 shell.heading(

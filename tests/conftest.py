@@ -7,9 +7,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `core` does, but torch
 import pytest
 import torch
 
-from core import ConeBeam, ParallelBeam, Volume, VolumeGeometry
-from core.prior.network import NetworkConfig
-from core.runs import lane
+from tomopatch import ConeBeam, ParallelBeam, Volume, VolumeGeometry
+from tomopatch.execution import worker_queue
+from tomopatch.prior.network import NetworkConfig
 
 TINY = NetworkConfig(
     patch_size=8, channels=(8, 12), blocks=(1, 1), fine_channels=4, fine_blocks=1, smoothings=(0.5,), embed=16
@@ -20,8 +20,8 @@ TINY = NetworkConfig(
 def eager_workers():
     """Nobody waits for a server here: on a busy machine workers that give way would hardly get to work."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in lane.NICENESS:
-            patch.setitem(lane.NICENESS, name, 0)
+        for name in worker_queue.NICENESS:
+            patch.setitem(worker_queue.NICENESS, name, 0)
         yield
 
 

@@ -24,19 +24,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.prior.files import load_prior, save_prior
-from core.prior.precond import Precond
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.experiment import Experiment
-from core.runs.measurements import read_measurement, write_measurement
-from core.runs.prepare import prepare
-from core.runs.prior import GenerateConfig, read_config
-from core.runs.sweep import SweepConfig
-from core.scan.dicom import read_dicom
-from core.scan.dicom_writer import write_dicom
-from core.scan.nifti import read_nifti, write_nifti
-from core.volume import Volume, VolumeGeometry
 from tests.conftest import TINY
+from tomopatch.io.dicom import read_dicom
+from tomopatch.io.dicom_writer import write_dicom
+from tomopatch.io.nifti import read_nifti, write_nifti
+from tomopatch.prior.files import load_prior, save_prior
+from tomopatch.prior.precond import Precond
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.measurements import read_measurement, write_measurement
+from tomopatch.runs.prepare import prepare
+from tomopatch.runs.prior import GenerateConfig, read_config
+from tomopatch.studies.experiment import Experiment
+from tomopatch.studies.sweep import SweepConfig
+from tomopatch.volume import Volume, VolumeGeometry
 
 SCAN = ScanConfig("phantom:shepp-logan", (4, 16, 16), num_views=3, photons=1e4, same_grid=True)
 SLOWEST = 10.0

@@ -9,7 +9,7 @@ import pydicom
 import torch
 from pydicom.dataset import Dataset
 
-from core.volume import Volume, VolumeGeometry
+from tomopatch.volume import Volume, VolumeGeometry
 
 VG = VolumeGeometry((8, 10, 12), (3.0, 0.7, 0.8))
 

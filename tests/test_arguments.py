@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from core import arguments, flags
+from tomopatch.cli import arguments, flags
 
 
 def parse(*texts: str, many: bool = False, methods: bool = False) -> argparse.Namespace:

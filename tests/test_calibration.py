@@ -5,16 +5,16 @@ import json
 import pytest
 import torch
 
-from core import ParallelBeam, Projector, load_prior, phantom, simulate
-from core.cli import main
-from core.prior.denoiser import PatchPrior
-from core.prior.files import annotate, save_prior
-from core.prior.precond import Precond
-from core.reconstruct.calibration import Calibration, Known, fit, interval_coverage
-from core.reconstruct.diffusion import Sampled, diffusion
-from core.reconstruct.params import DiffusionParams
-from core.scan.nifti import write_nifti
 from tests.conftest import TINY
+from tomopatch import ParallelBeam, Projector, load_prior, phantom, simulate
+from tomopatch.cli.main import main
+from tomopatch.io.nifti import write_nifti
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import annotate, save_prior
+from tomopatch.prior.precond import Precond
+from tomopatch.reconstruct.calibration import Calibration, Known, fit, interval_coverage
+from tomopatch.reconstruct.diffusion import Sampled, diffusion
+from tomopatch.reconstruct.params import DiffusionParams
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TRUE = Calibration(spread=6.0, edges=0.09, level=0.2)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.cli import main
+from tomopatch.cli.main import main
 
 PHANTOM = ["phantom:shepp-logan", "--grid", "8x32x32", "--views", "8"]
 
@@ -148,10 +148,10 @@ def test_what_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, mon
     def work(*_: object, **__: object) -> None:
         raise AssertionError("the work had begun")
 
-    monkeypatch.setattr("core.commands.source_volume", work)
-    monkeypatch.setattr("core.commands._prior", work)
-    monkeypatch.setattr("core.runs.sweep.carry_out", work)
-    monkeypatch.setattr("core.training.run.train", work)
+    monkeypatch.setattr("tomopatch.cli.commands.source_volume", work)
+    monkeypatch.setattr("tomopatch.cli.commands._prior", work)
+    monkeypatch.setattr("tomopatch.studies.sweep.carry_out", work)
+    monkeypatch.setattr("tomopatch.training.run.train", work)
     assert main([a.replace("FOLDER", str(tmp_path)) for a in arguments]) == 2
     assert "nothing can be written in /proc" in capsys.readouterr().err
 
@@ -173,7 +173,7 @@ def test_a_method_that_does_not_suit_the_scan_is_refused_before_it_is_simulated(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("the scan had begun")
 
-    monkeypatch.setattr("core.runs.prepare.simulate", work)
+    monkeypatch.setattr("tomopatch.runs.prepare.simulate", work)
     for command, ending in ((["compare", "--methods"], ""), (["reconstruct", "--method"], ".nii")):
         name, flag = command
         out = str(tmp_path / f"out{ending}")
@@ -255,7 +255,7 @@ def test_bars_on_a_real_chest(tmp_path):
 def test_training_takes_any_field_of_its_data(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "core.training.run.train", lambda folder, out, config, **options: seen.append(config.data)
+        "tomopatch.training.run.train", lambda folder, out, config, **options: seen.append(config.data)
     )
     told = [
         "train",

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.jobs import JobQueue, wait
-from core.runs.store import RunStore
-from core.runs.sweep import SweepConfig, look_up
+from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.store.store import RunStore
+from tomopatch.studies.sweep import SweepConfig, look_up
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow

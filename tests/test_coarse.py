@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from core import ConeBeam, ParallelBeam, Projector, VolumeGeometry
-from core.progress import Step
-from core.reconstruct.coarse import coarser, on_grid, tv_coarse_to_fine
-from core.reconstruct.iterative import tv
-from core.volume import area_average
+from tomopatch import ConeBeam, ParallelBeam, Projector, VolumeGeometry
+from tomopatch.progress import Step
+from tomopatch.reconstruct.coarse import coarser, on_grid, tv_coarse_to_fine
+from tomopatch.reconstruct.iterative import tv
+from tomopatch.volume import area_average
 
 VG = VolumeGeometry((16, 64, 64), (3.0, 1.0, 1.0))
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from core.cli import main
-from core.runs.config import ScanConfig
-from core.runs.measurements import read_measurement, write_measurement
-from core.runs.prepare import scan_volume, source_volume
-from core.scan.nifti import read_nifti, write_nifti
-from core.volume import MU_WATER, Volume, VolumeGeometry
+from tomopatch.cli.main import main
+from tomopatch.io.nifti import read_nifti, write_nifti
+from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.measurements import read_measurement, write_measurement
+from tomopatch.runs.prepare import scan_volume, source_volume
+from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 
 GRID = ["phantom:spheres", "--grid", "4x16x16"]
 
@@ -107,7 +107,7 @@ def test_memory_and_arithmetic_end_in_a_sentence(tmp_path, capsys, monkeypatch, 
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("core.commands.source_volume", fail)
+    monkeypatch.setattr("tomopatch.cli.commands.source_volume", fail)
     assert main(["compare", *GRID, "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.count("tomopatch: ") == 1
 

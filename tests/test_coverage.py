@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from core.coverage import SECTORS, coverage, visibility
-from core.geometry import ConeBeam, ParallelBeam
-from core.volume import VolumeGeometry
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.geometry.coverage import SECTORS, coverage, visibility
+from tomopatch.volume import VolumeGeometry
 
 VG = VolumeGeometry((8, 64, 64), (2.0, 1.5, 1.5))
 D = 80.0

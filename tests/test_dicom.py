@@ -15,11 +15,11 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
 
-from core.scan import files, slices
-from core.scan.dicom import images, list_series, read_dicom
-from core.scan.dicom_writer import write_dicom
-from core.scan.nifti import read_nifti, write_nifti
-from core.volume import Volume, VolumeGeometry
+from tomopatch.io import files, slices
+from tomopatch.io.dicom import images, list_series, read_dicom
+from tomopatch.io.dicom_writer import write_dicom
+from tomopatch.io.nifti import read_nifti, write_nifti
+from tomopatch.volume import Volume, VolumeGeometry
 
 VG = VolumeGeometry((6, 8, 10), (2.5, 0.7, 0.8), (3.0, -4.0, 5.0))
 

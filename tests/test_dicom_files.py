@@ -11,12 +11,12 @@ import pytest
 import torch
 from pydicom.uid import ImplicitVRLittleEndian, generate_uid
 
-from core.scan.dicom import list_series, read_dicom
-from core.scan.dicom_writer import write_dicom
-from core.scan.library import load_volume
-from core.scan.nifti import read_nifti, write_nifti
-from core.volume import Volume, VolumeGeometry
 from tests.small_files import VG, edit, ramp, same
+from tomopatch.io.dicom import list_series, read_dicom
+from tomopatch.io.dicom_writer import write_dicom
+from tomopatch.io.nifti import read_nifti, write_nifti
+from tomopatch.library import load_volume
+from tomopatch.volume import Volume, VolumeGeometry
 
 
 @pytest.fixture

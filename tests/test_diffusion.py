@@ -6,17 +6,26 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core import MU_WATER, ParallelBeam, Projector, Volume, VolumeGeometry, quality, reconstruct, simulate
-from core.prior.denoiser import PatchPrior
-from core.prior.network import NetworkConfig
-from core.prior.precond import Precond
-from core.prior.ranges import TrainedRanges
-from core.reconstruct.coarse import on_grid
-from core.reconstruct.consistency import DataConsistency, photon_and_grid_variance
-from core.reconstruct.diffusion import diffusion
-from core.reconstruct.initial import INITIALIZERS, flat_fraction, least_squares
-from core.reconstruct.params import DiffusionParams, migrated
-from core.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE
+from tomopatch import (
+    MU_WATER,
+    ParallelBeam,
+    Projector,
+    Volume,
+    VolumeGeometry,
+    quality,
+    reconstruct,
+    simulate,
+)
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.network import NetworkConfig
+from tomopatch.prior.precond import Precond
+from tomopatch.prior.ranges import TrainedRanges
+from tomopatch.reconstruct.coarse import on_grid
+from tomopatch.reconstruct.consistency import DataConsistency, photon_and_grid_variance
+from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.initial import INITIALIZERS, flat_fraction, least_squares
+from tomopatch.reconstruct.params import DiffusionParams, migrated
+from tomopatch.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE
 
 CONFIG = NetworkConfig(
     patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=()

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from core.prior.files import DEFAULT, load_prior
-from core.scan.library import load_volume
 from tests.bench.harm import ALLOWED, case, declared, measure
+from tomopatch.library import load_volume
+from tomopatch.prior.files import DEFAULT, load_prior
 
 GRID = (16, 64, 64)
 

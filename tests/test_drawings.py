@@ -2,9 +2,9 @@ import threading
 
 import torch
 
-from core.runs import drawings
-from core.runs.drawings import drawn
-from core.scan.library import load_volume
+from tomopatch.library import load_volume
+from tomopatch.store import phantom_cache
+from tomopatch.store.phantom_cache import drawn
 
 SHAPE = (6, 12, 12)
 
@@ -26,7 +26,7 @@ def test_those_who_ask_at_once_get_one_drawing(tmp_path, monkeypatch):
         threading.Event().wait(0.2)
         return load_volume(spec, shape=shape)
 
-    monkeypatch.setattr(drawings, "load_volume", slow)
+    monkeypatch.setattr(phantom_cache, "load_volume", slow)
     askers = [
         threading.Thread(target=drawn, args=(tmp_path / "d", "phantom:spheres", SHAPE)) for _ in range(4)
     ]
@@ -48,10 +48,10 @@ def test_the_folder_stays_within_its_bounds_and_keeps_what_is_used(tmp_path, mon
     folder = tmp_path / "d"
     drawn(folder, "phantom:thorax:0", SHAPE)
     size = next(folder.glob("*.npz")).stat().st_size
-    monkeypatch.setattr(drawings, "MAX_BYTES", 5 * size)
+    monkeypatch.setattr(phantom_cache, "MAX_BYTES", 5 * size)
     for seed in range(9):
         drawn(folder, f"phantom:thorax:{seed}", SHAPE)
         drawn(folder, "phantom:thorax:0", SHAPE)
     assert sum(p.stat().st_size for p in folder.glob("*.npz")) <= 5 * size
-    monkeypatch.setattr(drawings, "load_volume", None)  # would fail if it were drawn again
+    monkeypatch.setattr(phantom_cache, "load_volume", None)  # would fail if it were drawn again
     drawn(folder, "phantom:thorax:0", SHAPE)

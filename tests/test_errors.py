@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from core import Volume, VolumeGeometry
-from core.errors import calibration, error, histogram, noise_power
-from core.metrics import quality
+from tomopatch import Volume, VolumeGeometry
+from tomopatch.analysis.errors import calibration, error, histogram, noise_power
+from tomopatch.analysis.metrics import quality
 
 VG = VolumeGeometry((8, 40, 48), (2.0, 0.5, 0.7))
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from core import load_prior, quality, reconstruct
-from core.reconstruct import make_params
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.experiment import MAX_RUNS, Experiment, notebook
-from core.runs.prepare import prepare
-from core.runs.store import RunStore
+from tomopatch import load_prior, quality, reconstruct
+from tomopatch.reconstruct import make_params
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.prepare import prepare
+from tomopatch.store.store import RunStore
+from tomopatch.studies.experiment import MAX_RUNS, Experiment, notebook
 
 ROOT = Path(__file__).parents[1]
 SCAN = ScanConfig(

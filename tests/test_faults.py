@@ -10,13 +10,13 @@ import time
 import pytest
 import torch
 
-from core.runs.carry_out import carry_out
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.jobs import JobQueue, wait
-from core.runs.store import DamagedRun, RunStore, StoreError
-from core.runs.upkeep import thumbnail
-from core.runs.writing import disk_sentence, write_array
-from core.scan.library import load_volume
+from tomopatch.execution.execute import carry_out
+from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.io.writing import disk_sentence, write_array
+from tomopatch.library import load_volume
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.store.eviction import thumbnail
+from tomopatch.store.store import DamagedRun, RunStore, StoreError
 
 SCAN = ScanConfig("phantom:spheres", (4, 16, 16), num_views=4, same_grid=True)
 MODULES = ("live", "history", "checkpoint", "store", "drawings", "upkeep")
@@ -57,7 +57,7 @@ def no_more_writing(monkeypatch, code, modules=MODULES):
     """Whatever writes files from these modules fails from now on."""
     for module in modules:
         for name in ("write_beside", "write_array", "write_arrays"):
-            monkeypatch.setattr(f"core.runs.{module}.{name}", refuse(code), raising=False)
+            monkeypatch.setattr(f"tomopatch.runs.{module}.{name}", refuse(code), raising=False)
 
 
 def test_a_disk_without_room_for_pictures_does_not_stop_a_run(store, monkeypatch):
@@ -71,7 +71,7 @@ def test_a_disk_without_room_for_pictures_does_not_stop_a_run(store, monkeypatch
 def test_a_disk_without_room_for_the_result_is_told(store, one, monkeypatch):
     before = store.result(one).volume.data
     run_id = store.create(config())
-    monkeypatch.setattr("core.runs.store.write_array", refuse(errno.ENOSPC))
+    monkeypatch.setattr("tomopatch.store.store.write_array", refuse(errno.ENOSPC))
     last = done(store, run_id)[-1]
     assert last["status"] == store.run(run_id).status == "failed"
     assert "disk is full" in last["message"]
@@ -168,7 +168,7 @@ def test_a_run_whose_state_makes_no_sense_hides_no_other(store, one, wrong):
 
 def test_a_result_out_of_reach_for_a_while_is_not_given_up(store, one, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("core.runs.store.np.load", refuse(errno.EIO))
+        patch.setattr("tomopatch.store.store.np.load", refuse(errno.EIO))
         with pytest.raises(OSError, match="Input/output"):
             store.result(one)
     assert store.run(one).status == "done"
@@ -177,7 +177,7 @@ def test_a_result_out_of_reach_for_a_while_is_not_given_up(store, one, monkeypat
 
 def test_a_clock_that_is_set_back_mixes_nothing_up(store, one, monkeypatch):
     now = time.time()
-    monkeypatch.setattr("core.runs.store.time.time", lambda: now - 86_400)
+    monkeypatch.setattr("tomopatch.store.store.time.time", lambda: now - 86_400)
     run_id = store.create(config())
     told = done(store, run_id)
     assert told[-1]["status"] == "done"
@@ -197,7 +197,7 @@ def test_a_store_that_is_no_folder_is_refused_with_what_to_do(tmp_path):
 
 def test_a_phantom_is_drawn_where_no_drawing_can_be_kept(store, monkeypatch):
     fresh = load_volume("phantom:spheres", shape=(4, 8, 8))
-    monkeypatch.setattr("core.runs.drawings.alone", refuse(errno.EROFS))
+    monkeypatch.setattr("tomopatch.store.phantom_cache.alone", refuse(errno.EROFS))
     assert torch.equal(store.phantom("phantom:spheres", (4, 8, 8)).data, fresh.data)
     assert not list((store.root / "phantoms").glob("*"))
 
@@ -207,8 +207,8 @@ def test_kernels_are_compiled_where_nothing_compiled_can_be_kept():
     program = """
 from numba.core import caching
 caching.CacheImpl._locator_classes = []
-from core import Projector
-from core.kernels import JIT
+from tomopatch import Projector
+from tomopatch.kernels import JIT
 print(JIT["cache"])
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -256,7 +256,7 @@ def test_a_result_takes_the_room_of_its_replay_where_there_is_no_other(store, mo
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_array(path, data)
 
-    monkeypatch.setattr("core.runs.store.write_array", write)
+    monkeypatch.setattr("tomopatch.store.store.write_array", write)
     assert done(store, run_id)[-1]["status"] == "done"
     assert store.result(run_id).volume.shape == (4, 16, 16)
     assert not any(history.glob("*"))

@@ -5,13 +5,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from core.prior.denoiser import PatchPrior
-from core.prior.generation import FINER_SIGMA_MAX, SIGMA_MAX, generate
-from core.prior.network import NetworkConfig
-from core.prior.precond import Precond
-from core.prior.ranges import TrainedRanges
-from core.prior.upsampling import MIN_ERROR, upsampled, upsampling_error
-from core.volume import VolumeGeometry, area_average
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.generation import FINER_SIGMA_MAX, SIGMA_MAX, generate
+from tomopatch.prior.network import NetworkConfig
+from tomopatch.prior.precond import Precond
+from tomopatch.prior.ranges import TrainedRanges
+from tomopatch.prior.upsampling import MIN_ERROR, upsampled, upsampling_error
+from tomopatch.volume import VolumeGeometry, area_average
 
 FINE = VolumeGeometry((16, 64, 64), (4.0, 3.0, 3.0))
 CONFIG = NetworkConfig(

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from core import SCANNERS, ConeBeam, ParallelBeam, VolumeGeometry
-from core.geometry import Views
 from tests.conftest import SCANS
+from tomopatch import SCANNERS, ConeBeam, ParallelBeam, VolumeGeometry
+from tomopatch.geometry.beams import Views
 
 
 def test_at_angle_zero_the_ray_runs_from_front_to_back_and_turns_towards_plus_x():

@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from core import MU_WATER
-from core.metrics import quality
-from core.progress import Step, Tiles
-from core.runs.animations import MOST_SLICES, gif_bytes, slices_gif_bytes
-from core.runs.history import (
+from tomopatch import MU_WATER
+from tomopatch.analysis.metrics import quality
+from tomopatch.execution.live import Live
+from tomopatch.export.animations import MOST_SLICES, gif_bytes, slices_gif_bytes
+from tomopatch.progress import Step, Tiles
+from tomopatch.store.history import (
     FRAMES,
     MAX_BYTES,
     SNAPSHOT_VOXELS,
@@ -24,8 +25,7 @@ from core.runs.history import (
     reduced_shape,
     write_trace,
 )
-from core.runs.live import Live
-from core.volume import Volume, VolumeGeometry
+from tomopatch.volume import Volume, VolumeGeometry
 
 
 def watched(tmp_path, total, stop_at=None, shape=(4, 6, 8), start=0):

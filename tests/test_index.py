@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.store import RunStore
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.store.store import RunStore
 
 SCAN = ScanConfig("phantom:spheres", (8, 16, 16))
 
@@ -100,7 +100,7 @@ def test_a_store_that_may_not_be_written_is_read(store, monkeypatch):
     def refuse(*args, **options):
         raise sqlite3.OperationalError("unable to open database file")
 
-    monkeypatch.setattr("core.runs.index.sqlite3.connect", refuse)
+    monkeypatch.setattr("tomopatch.store.index.sqlite3.connect", refuse)
     reader = RunStore(store.root)
     assert listed(reader) == {ids[0]: "done", ids[1]: "queued"}
     assert reader.find(config(1)) == ids[0]
@@ -108,9 +108,9 @@ def test_a_store_that_may_not_be_written_is_read(store, monkeypatch):
 
 WRITER = """
 import sys
-from core.runs.index import RunIndex
-from core.runs.store import RunStore
-from core.runs.config import RunConfig, ScanConfig
+from tomopatch.store.index import RunIndex
+from tomopatch.store.store import RunStore
+from tomopatch.runs.config import RunConfig, ScanConfig
 store, who = RunStore(sys.argv[1]), int(sys.argv[2])
 for n in range(20):
     run_id = store.create(RunConfig(ScanConfig("phantom:spheres", (8, 16, 16)), "sirt", {"num_iterations": 1 + n + 20 * who}))
@@ -136,7 +136,7 @@ def test_listing_does_not_open_the_folders(store, monkeypatch):
     store.update(ids[5], status="done")
     before = listed(store)
     fresh = RunStore(store.root)
-    monkeypatch.setattr("core.runs.store._read_json", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr("tomopatch.store.store._read_json", lambda path: pytest.fail(f"{path} was opened"))
     started = time.perf_counter()
     assert listed(fresh) == before
     assert fresh.find(config(6)) == ids[5]

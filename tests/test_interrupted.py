@@ -9,13 +9,13 @@ import time
 import pytest
 import torch
 
-from core import load_prior, reconstruct
-from core.runs.checkpoint import has_checkpoint, read_checkpoint
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.history import read_history, read_trace
-from core.runs.jobs import JobQueue, wait
-from core.runs.prepare import prepare
-from core.runs.store import RunStore
+from tomopatch import load_prior, reconstruct
+from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.prepare import prepare
+from tomopatch.store.checkpoint import has_checkpoint, read_checkpoint
+from tomopatch.store.history import read_history, read_trace
+from tomopatch.store.store import RunStore
 
 SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, photons=1e5, same_grid=True)
 RUNS = {
@@ -29,10 +29,10 @@ RUNS = {
 
 SERVER = """
 import sys, time
-from core.runs import lane
-from core.runs.jobs import JobQueue
-from core.runs.prior import read_config
-from core.runs.store import RunStore
+from tomopatch.runs import lane
+from tomopatch.execution.queue import JobQueue
+from tomopatch.runs.prior import read_config
+from tomopatch.store.store import RunStore
 import json
 lane.NICENESS.update(fast=0, heavy=0)
 queue = JobQueue(RunStore(sys.argv[1]))

@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 
-from core import Volume, VolumeGeometry, phantom
-from core.runs.config import ScanConfig
-from core.runs.prepare import prepare
-from core.scan.lesion import AIRY, hiding_place, plant
-from core.scan.scene import Lesion
-from core.volume import mu_from_hu
+from tomopatch import Volume, VolumeGeometry, phantom
+from tomopatch.phantoms.lesions import AIRY, hiding_place, plant
+from tomopatch.phantoms.scene import Lesion
+from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.prepare import prepare
+from tomopatch.volume import mu_from_hu
 
 WATER = Volume(
     mu_from_hu(torch.zeros(40, 50, 60)), VolumeGeometry((40, 50, 60), (2.0, 1.0, 1.5), (5.0, -3.0, 2.0))

@@ -5,11 +5,11 @@ import shutil
 import pytest
 import torch
 
-from core.scan.dicom_writer import write_dicom
-from core.scan.library import PHANTOMS, load_volume
-from core.scan.nifti import write_nifti
-from core.scan.phantom import phantom
-from core.volume import Volume, VolumeGeometry
+from tomopatch.io.dicom_writer import write_dicom
+from tomopatch.io.nifti import write_nifti
+from tomopatch.library import PHANTOMS, load_volume
+from tomopatch.phantoms.catalogue import phantom
+from tomopatch.volume import Volume, VolumeGeometry
 
 
 @pytest.fixture

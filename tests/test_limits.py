@@ -7,16 +7,16 @@ import time
 
 import pytest
 
-from core.reconstruct.memory import estimated_mb
-from core.runs.carry_out import carry_out
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.jobs import JobQueue, wait
-from core.runs.limits import limit
-from core.runs.needs import need, refusal
-from core.runs.prior import GenerateConfig
-from core.runs.store import RunStore
-from core.scan.library import load_volume
-from core.scan.phantom import PHANTOMS
+from tomopatch.execution.execute import carry_out
+from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.library import load_volume
+from tomopatch.phantoms.catalogue import PHANTOMS
+from tomopatch.reconstruct.memory import estimated_mb
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.limits import limit
+from tomopatch.runs.prior import GenerateConfig
+from tomopatch.runs.resource_estimate import need, refusal
+from tomopatch.store.store import RunStore
 
 SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, same_grid=True)
 LONG = {"num_iterations": 2000}
@@ -141,9 +141,9 @@ def test_a_read_only_server_takes_no_volume(store, monkeypatch):
 MEASURE = """
 import json, os, sys
 import torch
-from core import load_prior, reconstruct
-from core.runs.config import ScanConfig
-from core.runs.prepare import prepare
+from tomopatch import load_prior, reconstruct
+from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.prepare import prepare
 for method, params, grid, views in json.loads(sys.argv[1]):
     if os.fork():  # each in a process that has reserved nothing yet
         os.wait()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core import (
+from tomopatch import (
     MU_WATER,
     ConeBeam,
     Measurement,
@@ -18,7 +18,7 @@ from core import (
     resample,
     simulate,
 )
-from core.measurement import expected_counts, from_counts, full_scan_views
+from tomopatch.physics.measurement import expected_counts, from_counts, full_scan_views
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from core import Volume, VolumeGeometry, quality
-from core.metrics import contrast_to_noise, psnr, rmse, roi_statistics, ssim
+from tomopatch import Volume, VolumeGeometry, quality
+from tomopatch.analysis.metrics import contrast_to_noise, psnr, rmse, roi_statistics, ssim
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from core.scan.nifti import read_nifti, write_nifti
-from core.scan.slices import MAX_VOXELS
-from core.volume import Volume, VolumeGeometry
+from tomopatch.io.nifti import read_nifti, write_nifti
+from tomopatch.io.slices import MAX_VOXELS
+from tomopatch.volume import Volume, VolumeGeometry
 
 VG = VolumeGeometry((5, 7, 9), (2.5, 0.7, 0.8), (3.0, -4.0, 5.0))
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.scan.nifti import read_nifti, write_nifti
-from core.volume import Volume
 from tests.small_files import VG, image, ramp, same
+from tomopatch.io.nifti import read_nifti, write_nifti
+from tomopatch.volume import Volume
 
 
 def patched(*patches: tuple[int, bytes]) -> bytes:

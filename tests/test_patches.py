@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core.prior.conditions import Context, network_inputs
-from core.prior.patches import (
+from tests.conftest import TINY
+from tomopatch.prior.conditions import Context, network_inputs
+from tomopatch.prior.patches import (
     PatchGrid,
     context_noise_factor,
     coordinates,
@@ -15,7 +16,6 @@ from core.prior.patches import (
     reduced,
     reflect_index,
 )
-from tests.conftest import TINY
 
 CUBE, SLICE = (8, 8, 8), (1, 16, 16)
 SHAPES = [(8, 8, 8), (16, 24, 8), (9, 17, 30), (5, 8, 23), (3, 1, 40)]

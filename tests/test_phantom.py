@@ -6,14 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from core.geometry import ConeBeam, ParallelBeam
-from core.scan.anatomy import abdomen, thorax
-from core.scan.head import head
-from core.scan.phantom import PHANTOMS, SPHERES, Sphere, draw, lesions, phantom, sphere_line_integrals
-from core.scan.scene import Material, Scene
-from core.scan.solids import solids
-from core.scan.trees import branches, curve, points_within
-from core.volume import MU_WATER, VolumeGeometry, area_average
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.phantoms.anatomy import abdomen, thorax
+from tomopatch.phantoms.catalogue import (
+    PHANTOMS,
+    SPHERES,
+    Sphere,
+    draw,
+    lesions,
+    phantom,
+    sphere_line_integrals,
+)
+from tomopatch.phantoms.geometric import solids
+from tomopatch.phantoms.head import head
+from tomopatch.phantoms.scene import Material, Scene
+from tomopatch.phantoms.trees import branches, curve, points_within
+from tomopatch.volume import MU_WATER, VolumeGeometry, area_average
 
 ANATOMY = {"thorax": thorax, "abdomen": abdomen, "head": head}
 RANDOM = ANATOMY | {"solids": solids}

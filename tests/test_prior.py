@@ -6,16 +6,16 @@ import pytest
 import safetensors.torch
 import torch
 
-from core import MU_WATER, load_prior
-from core.prior.conditions import Condition
-from core.prior.denoiser import PatchPrior
-from core.prior.files import BODY, priors, save_prior
-from core.prior.network import depth_to_space, space_to_depth
-from core.prior.patches import PatchGrid
-from core.prior.precond import Precond
-from core.prior.ranges import TrainedRanges
-from core.prior.rof import rof
 from tests.conftest import TINY
+from tomopatch import MU_WATER, load_prior
+from tomopatch.prior.conditions import Condition
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import BODY, priors, save_prior
+from tomopatch.prior.network import depth_to_space, space_to_depth
+from tomopatch.prior.patches import PatchGrid
+from tomopatch.prior.precond import Precond
+from tomopatch.prior.ranges import TrainedRanges
+from tomopatch.prior.rof import rof
 
 BLANK = replace(TINY, smoothings=())  # a fresh network returns 0
 SIZE = (2.0, 2.0, 2.0)  # voxel size [mm]
@@ -45,7 +45,7 @@ def denoise(prior, x, sigma, *, voxel_size=SIZE, **bound):
 
 def test_own_weights_are_offered_after_the_default(tmp_path, monkeypatch):
     assert priors()[0] == "base"
-    monkeypatch.setattr("core.prior.files.PRETRAINED", tmp_path)
+    monkeypatch.setattr("tomopatch.prior.files.PRETRAINED", tmp_path)
     for name in ("another", BODY, "base", "mine", "my own", "mine.v2"):  # the last two are no valid names
         (tmp_path / f"{name}.safetensors").touch()
     assert priors() == ["base", "another", "mine"]
@@ -437,7 +437,7 @@ def test_a_prior_that_is_not_there_names_those_that_are():
 @pytest.mark.parametrize("name", priors())
 def test_a_shipped_prior_removes_noise_at_every_level(name, generator):
     """On a phantom, which it was not trained on: far better than the best that knows only mean and variance."""
-    from core import phantom
+    from tomopatch import phantom
 
     volume = phantom("thorax", (32, 64, 64))
     prior = load_prior(name)
@@ -453,7 +453,7 @@ def test_a_shipped_prior_removes_noise_at_every_level(name, generator):
 @pytest.mark.parametrize("name", priors())
 def test_a_shipped_prior_improves_a_blurred_condition_at_every_noise_level(name, generator):
     """The conditional denoiser is nearer to the truth than the Gaussian posterior mean of x and the condition."""
-    from core import phantom
+    from tomopatch import phantom
 
     prior = load_prior(name)
     if "posterior" not in prior.trained.modes:

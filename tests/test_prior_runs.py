@@ -8,19 +8,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core import load_prior, quality, reconstruct
-from core.prior.files import BODY, GENERATOR
-from core.prior.generation import generate
-from core.prior.noise import add_noise, denoise
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.history import Point, read_history, read_trace
-from core.runs.jobs import JobQueue, Progress, wait
-from core.runs.live import Live
-from core.runs.prepare import prepare, reference_volume
-from core.runs.prior import INPUTS, DenoiseConfig, GenerateConfig, read_config
-from core.runs.store import RunStore
-from core.runs.work import work
-from core.volume import VolumeGeometry
+from tomopatch import load_prior, quality, reconstruct
+from tomopatch.execution.live import Live
+from tomopatch.execution.queue import JobQueue, Progress, wait
+from tomopatch.execution.runner import work
+from tomopatch.prior.files import BODY, GENERATOR
+from tomopatch.prior.generation import generate
+from tomopatch.prior.noise import add_noise, denoise
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.prepare import prepare, reference_volume
+from tomopatch.runs.prior import INPUTS, DenoiseConfig, GenerateConfig, read_config
+from tomopatch.store.history import Point, read_history, read_trace
+from tomopatch.store.store import RunStore
+from tomopatch.volume import VolumeGeometry
 
 GENERATED = GenerateConfig((16, 40, 40), (6.0, 8.0, 8.0), num_steps=6)
 NOISY = DenoiseConfig("phantom:spheres", (16, 32, 32), sigma=0.3, seed=1)

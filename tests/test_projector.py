@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from core import ConeBeam, ParallelBeam, Projector, VolumeGeometry
-from core.geometry import Views
-from core.projector import best_backend
-from core.projector.cuda import TomosipoOperator
-from core.projector.joseph import JosephOperator
-from core.scan import SPHERES, phantom, sphere_line_integrals
+from tomopatch import ConeBeam, ParallelBeam, Projector, VolumeGeometry
+from tomopatch.geometry.beams import Views
+from tomopatch.phantoms.catalogue import SPHERES, phantom, sphere_line_integrals
+from tomopatch.projector import best_backend
+from tomopatch.projector.cuda import TomosipoOperator
+from tomopatch.projector.joseph import JosephOperator
 
 
 def adjoint_error(A, generator):
@@ -228,7 +228,7 @@ def test_a_cuda_device_is_used_by_what_works_there(missing, best, monkeypatch, r
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for module in ("cuda", "triton_joseph"):
         reason = f"No {module}." if module in missing else None
-        monkeypatch.setattr(f"core.projector.{module}.why_not", lambda reason=reason: reason)
+        monkeypatch.setattr(f"tomopatch.projector.{module}.why_not", lambda reason=reason: reason)
     vg = VolumeGeometry((4, 8, 8))
     assert best_backend(ParallelBeam.circular(vg, num_views=3).views()) == best
     warned = [str(w.message) for w in recwarn]
@@ -240,8 +240,8 @@ def test_a_cuda_device_is_used_by_what_works_there(missing, best, monkeypatch, r
 
 def test_tomosipo_is_not_used_for_rays_that_it_gets_wrong(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr("core.projector.cuda.why_not", lambda: None)
-    monkeypatch.setattr("core.projector.triton_joseph.why_not", lambda: "No Triton.")
+    monkeypatch.setattr("tomopatch.projector.cuda.why_not", lambda: None)
+    monkeypatch.setattr("tomopatch.projector.triton_joseph.why_not", lambda: "No Triton.")
     vg = VolumeGeometry((4, 8, 8))
     tilted = ParallelBeam.circular(vg, num_views=3, tilt=0.3).views()
     with pytest.warns(UserWarning, match="ASTRA is 3 % off"):

@@ -10,13 +10,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from core.scan.dicom import read_dicom
-from core.scan.dicom_writer import write_dicom
-from core.scan.library import load_volume
-from core.scan.nifti import read_nifti, write_nifti
-from core.scan.slices import BYTES_PER_VOXEL, voxels_within
-from core.volume import Volume, VolumeGeometry
 from tests.small_files import VG, edit, image, ramp, same
+from tomopatch.io.dicom import read_dicom
+from tomopatch.io.dicom_writer import write_dicom
+from tomopatch.io.nifti import read_nifti, write_nifti
+from tomopatch.io.slices import BYTES_PER_VOXEL, voxels_within
+from tomopatch.library import load_volume
+from tomopatch.volume import Volume, VolumeGeometry
 
 
 @pytest.fixture

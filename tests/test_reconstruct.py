@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core import (
+from tomopatch import (
     METHODS,
     ConeBeam,
     ParallelBeam,
@@ -20,9 +20,9 @@ from core import (
     resample,
     simulate,
 )
-from core.metrics import psnr
-from core.reconstruct import FILTERS, available, cgls, fbp, fdk, make_params, sirt, tv
-from core.reconstruct.redundancy import angular_weights, redundancy_weights
+from tomopatch.analysis.metrics import psnr
+from tomopatch.reconstruct import FILTERS, available, cgls, fbp, fdk, make_params, sirt, tv
+from tomopatch.reconstruct.redundancy import angular_weights, redundancy_weights
 
 CLASSIC = [name for name, method in METHODS.items() if not method.needs_prior]
 

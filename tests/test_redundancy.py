@@ -12,11 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import MU_WATER, ConeBeam, Measurement, ParallelBeam, Projector, VolumeGeometry, reconstruct
-from core import simulate as scan
-from core.coverage import coverage, directions
-from core.reconstruct.redundancy import angular_weights, redundancy_weights
-from core.volume import Volume
+from tomopatch import MU_WATER, ConeBeam, Measurement, ParallelBeam, Projector, VolumeGeometry, reconstruct
+from tomopatch import simulate as scan
+from tomopatch.geometry.coverage import coverage, directions
+from tomopatch.reconstruct.redundancy import angular_weights, redundancy_weights
+from tomopatch.volume import Volume
 
 VG = VolumeGeometry((1, 48, 48), (5.0, 5.0, 5.0))
 RADIUS, CENTRE = 70.0, (20.0, -15.0)  # mm; (y, x)

@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from core import Volume, VolumeGeometry
-from core.metrics import contrast_to_noise, roi_statistics
-from core.regions import Region, region_quality
+from tomopatch import Volume, VolumeGeometry
+from tomopatch.analysis.metrics import contrast_to_noise, roi_statistics
+from tomopatch.analysis.regions import Region, region_quality
 
 VG = VolumeGeometry((40, 50, 60), (1.5, 1.0, 0.8))
 

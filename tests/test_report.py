@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from core import Volume, VolumeGeometry, quality
-from core.runs.report import Entry, report_html
+from tomopatch import Volume, VolumeGeometry, quality
+from tomopatch.export.report import Entry, report_html
 
 VG = VolumeGeometry((6, 14, 18), (3.0, 1.0, 1.0))
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"

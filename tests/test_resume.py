@@ -6,14 +6,14 @@ from functools import partial
 import pytest
 import torch
 
-from core import ConeBeam, ParallelBeam, Projector, Volume, VolumeGeometry, reconstruct, simulate
-from core.prior.denoiser import PatchPrior
-from core.prior.generation import generate
-from core.prior.network import NetworkConfig
-from core.prior.precond import Precond
-from core.reconstruct import tuned
-from core.reconstruct.diffusion import diffusion
-from core.runs.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from tomopatch import ConeBeam, ParallelBeam, Projector, Volume, VolumeGeometry, reconstruct, simulate
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.generation import generate
+from tomopatch.prior.network import NetworkConfig
+from tomopatch.prior.precond import Precond
+from tomopatch.reconstruct import tuned
+from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.store.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
 CONFIG = NetworkConfig(
     patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=(),
@@ -43,7 +43,7 @@ def small():
 def short_starts(monkeypatch, one_thread):
     """Six iterations make the start, and two of them that on a finer grid."""
     monkeypatch.setattr(
-        sys.modules["core.reconstruct.methods"], "diffusion", partial(diffusion, initial_iterations=6)
+        sys.modules["tomopatch.reconstruct.methods"], "diffusion", partial(diffusion, initial_iterations=6)
     )
 
 

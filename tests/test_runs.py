@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from core import METHODS, quality, reconstruct
-from core.runs.compare import compare, write_comparison
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.export import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
-from core.runs.jobs import JobQueue, wait
-from core.runs.measurements import read_measurement, write_measurement
-from core.runs.prepare import prepare
-from core.runs.store import RunStore
+from tomopatch import METHODS, quality, reconstruct
+from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.measurements import read_measurement, write_measurement
+from tomopatch.runs.prepare import prepare
+from tomopatch.store.store import RunStore
+from tomopatch.studies.compare import compare, write_comparison
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5)
 
@@ -215,7 +215,7 @@ def test_comparison_is_written_whole(tmp_path):
     assert stored == report
     for m in stored["methods"].values():
         assert {"psnr", "ssim", "rmse_hu", "seconds", "peak_memory_mb", "status"} <= set(m)
-    from core.scan.nifti import read_nifti
+    from tomopatch.io.nifti import read_nifti
 
     written = read_nifti(tmp_path / "out" / "sirt.nii.gz")
     # float32 HU and back: 1e-4 of water
@@ -226,7 +226,7 @@ def test_exports_open_elsewhere(tmp_path):
     volume = prepare(SCAN).reference
     (tmp_path / "v.nii.gz").write_bytes(nifti_bytes(volume))
     (tmp_path / "v.zip").write_bytes(dicom_zip_bytes(volume))
-    from core import load_volume
+    from tomopatch import load_volume
 
     for name, tolerance in (("v.nii.gz", 0.01), ("v.zip", 0.51)):
         again = load_volume(tmp_path / name)
@@ -291,7 +291,7 @@ def test_a_bad_limit_of_the_store_does_not_fail_a_run(store, monkeypatch):
 
 def test_of_runs_long_over_the_store_is_asked(queue, store, monkeypatch):
     """A server for a class does thousands: their figures do not stay in memory."""
-    monkeypatch.setattr("core.runs.jobs.REMEMBERED", 1)
+    monkeypatch.setattr("tomopatch.execution.queue.REMEMBERED", 1)
     ids = [queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": n})) for n in (2, 3, 4)]
     before = [wait(queue, run_id, timeout=120) for run_id in ids]
     assert list(queue._progress) == ids[-1:]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from core.prior.sampler import karras_sigmas, sample
+from tomopatch.prior.sampler import karras_sigmas, sample
 
 SPREAD = 0.5
 

@@ -6,7 +6,7 @@ If all lengths are scaled by s and the attenuation by 1/s, no line integral chan
 import pytest
 import torch
 
-from core import (
+from tomopatch import (
     METHODS,
     ConeBeam,
     Measurement,
@@ -17,8 +17,8 @@ from core import (
     reconstruct,
     simulate,
 )
-from core.scan.lesion import plant
-from core.scan.scene import Lesion
+from tomopatch.phantoms.lesions import plant
+from tomopatch.phantoms.scene import Lesion
 
 SCALES = [0.5e-3, 20.0]  # mm; 1 is what the others are compared with
 CLASSIC = [name for name, method in METHODS.items() if not method.needs_prior]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.scan.slices import Slice, arrange, even_heights, evenly, spacings
+from tomopatch.io.slices import Slice, arrange, even_heights, evenly, spacings
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True)
 

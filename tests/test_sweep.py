@@ -10,11 +10,19 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from core.cli import main
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.store import RunStore
-from core.runs.sweep import MAX_CELLS, SweepConfig, carry_out, look_up, read_values, seconds_left, table
-from core.runs.sweep_plot import lines, plot_png
+from tomopatch.cli.main import main
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.store.store import RunStore
+from tomopatch.studies.sweep import (
+    MAX_CELLS,
+    SweepConfig,
+    carry_out,
+    look_up,
+    read_values,
+    seconds_left,
+    table,
+)
+from tomopatch.studies.sweep_plot import lines, plot_png
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8)
 SWEEP = SweepConfig(
@@ -80,7 +88,7 @@ def test_a_sweep_goes_on_where_it_stopped(store):
 @pytest.mark.parametrize("times", [1, 3])  # however often somebody presses Ctrl+C
 def test_a_cell_that_was_interrupted_goes_on_from_what_it_kept(store, monkeypatch, times):
     monkeypatch.setenv("TOMOPATCH_CHECKPOINT_SECONDS", "0")
-    monkeypatch.setattr("core.runs.live.KEEPING_SHARE", 1e9)  # after every step
+    monkeypatch.setattr("tomopatch.execution.live.KEEPING_SHARE", 1e9)  # after every step
     sweep = SweepConfig(SCAN, ("sirt",), params={"sirt": {"num_iterations": 12}})
     seen = []
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.reconstruct import total_variation
-from core.reconstruct.total_variation import ascend, descend
+from tomopatch.reconstruct import total_variation
+from tomopatch.reconstruct.total_variation import ascend, descend
 
 RATIO = (0.4, 1.0, 0.7)
 SHAPES = [(4, 6, 8), (1, 5, 7), (5, 1, 3), (3, 4, 1), (1, 1, 1)]

@@ -12,24 +12,24 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from core import load_prior
-from core.prior.denoiser import PatchPrior
-from core.prior.files import save_prior
-from core.prior.precond import Numbers, Precond
-from core.reconstruct.expected_error import ScanFigures, expected_error
-from core.scan.nifti import write_nifti
-from core.scan.phantom import phantom
-from core.training.data_config import DataConfig
-from core.training.pair_workers import PairWorkers
-from core.training.pairs import Pair, TrainingVolume, VoxelRanges, make_pairs, simulate_pair
-from core.training.run import train
-from core.training.source import KINDS, Batch, PatchSource
-from core.training.trainer import TrainConfig, Trainer, edm_loss, rate_factor
-from core.training.validation import ValidationSet
-from core.training.volume_pool import VolumePool
-from core.training.volumes import random_solids
-from core.volume import Volume, VolumeGeometry
 from tests.conftest import TINY
+from tomopatch import load_prior
+from tomopatch.io.nifti import write_nifti
+from tomopatch.phantoms.catalogue import phantom
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import save_prior
+from tomopatch.prior.precond import Numbers, Precond
+from tomopatch.reconstruct.expected_error import ScanFigures, expected_error
+from tomopatch.training.data_config import DataConfig
+from tomopatch.training.pair_workers import PairWorkers
+from tomopatch.training.pairs import Pair, TrainingVolume, VoxelRanges, make_pairs, simulate_pair
+from tomopatch.training.run import train
+from tomopatch.training.source import KINDS, Batch, PatchSource
+from tomopatch.training.trainer import TrainConfig, Trainer, edm_loss, rate_factor
+from tomopatch.training.validation import ValidationSet
+from tomopatch.training.volume_pool import VolumePool
+from tomopatch.training.volumes import random_solids
+from tomopatch.volume import Volume, VolumeGeometry
 
 BLANK = replace(TINY, smoothings=())  # a fresh network returns 0
 CONDITIONAL = replace(TINY, conditional=True, least_squares=True)
@@ -256,7 +256,7 @@ def test_random_solids_are_added_to_the_volumes_of_the_folder(tmp_path, monkeypa
         seen.extend(volumes)
         return Trainer(folder, config, volumes, *args, **options)
 
-    monkeypatch.setattr("core.training.run.Trainer", watched)
+    monkeypatch.setattr("tomopatch.training.run.Trainer", watched)
     train(tmp_path / "ct", tmp_path / "run", replace(CONFIG, num_steps=1), num_solids=2)
     assert [v.name for v in seen] == ["one", "solids 1000", "solids 1001"]
     assert (tmp_path / "run" / "prior.safetensors").exists()

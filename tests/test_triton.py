@@ -14,8 +14,8 @@ COMPARE = """
 import json
 import numpy as np
 import torch
-from core import ConeBeam, ParallelBeam, Projector, VolumeGeometry
-from core.projector import triton_joseph
+from tomopatch import ConeBeam, ParallelBeam, Projector, VolumeGeometry
+from tomopatch.projector import triton_joseph
 from tests.test_projector import adjoint_error, random_views
 
 triton_joseph.BLOCK = (8, 32)  # fewer programs: the interpreter's time goes by them

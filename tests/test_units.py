@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.scan.dicom import read_dicom
-from core.scan.dicom_writer import write_dicom
-from core.scan.library import load_volume
-from core.scan.nifti import read_nifti
-from core.scan.units import UNITS, UnitsError, conclude, known_units, to_hu
-from core.volume import MU_WATER, Volume, VolumeGeometry
+from tomopatch.io.dicom import read_dicom
+from tomopatch.io.dicom_writer import write_dicom
+from tomopatch.io.nifti import read_nifti
+from tomopatch.io.units import UNITS, UnitsError, conclude, known_units, to_hu
+from tomopatch.library import load_volume
+from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 
 VG = VolumeGeometry((4, 12, 14), (2.0, 1.0, 1.0))
 

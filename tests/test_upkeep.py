@@ -13,14 +13,14 @@ import psutil
 import pytest
 from PIL import Image
 
-from core import quality, reconstruct
-from core.cli import main
-from core.reconstruct.memory import HEAPS, give_back
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.prepare import prepare
-from core.runs.provenance import reproduce
-from core.runs.store import RunStore
-from core.runs.upkeep import LIMIT, evict, kept, limit_bytes, thumbnail
+from tomopatch import quality, reconstruct
+from tomopatch.cli.main import main
+from tomopatch.reconstruct.memory import HEAPS, give_back
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.prepare import prepare
+from tomopatch.store.eviction import LIMIT, evict, kept, limit_bytes, thumbnail
+from tomopatch.store.store import RunStore
+from tomopatch.studies.provenance import reproduce
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5)
 
@@ -156,7 +156,7 @@ def test_what_was_freed_goes_back_to_the_system():
 THREADS_AND_ARRAYS = """
 import ctypes, sys, threading
 import numpy as np, psutil
-from core.reconstruct.memory import spare_memory
+from tomopatch.reconstruct.memory import spare_memory
 if sys.argv[1] == "spared":
     spare_memory()
 together = threading.Barrier(40)

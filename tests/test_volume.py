@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from core import (
+from tomopatch import (
     ConeBeam,
     ParallelBeam,
     Projector,
@@ -14,8 +14,8 @@ from core import (
     resample,
     write_nifti,
 )
-from core.scan.dicom_writer import write_dicom
-from core.volume import MU_WATER, area_average, body_box, hu_from_mu, mu_from_hu, mu_from_hu_
+from tomopatch.io.dicom_writer import write_dicom
+from tomopatch.volume import MU_WATER, area_average, body_box, hu_from_mu, mu_from_hu, mu_from_hu_
 
 
 def test_hounsfield_fixes_air_and_water():

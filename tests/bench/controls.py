@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from core.reconstruct.methods import METHODS
 from tests.browser.server import FLAGS, chromium, serve
+from tomopatch.reconstruct.methods import METHODS
 
 SCAN = {"source": "phantom:thorax:0", "grid": [64, 128, 128], "photons": 1e5, "same_grid": True}
 LOST = 30_000

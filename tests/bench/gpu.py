@@ -16,8 +16,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from core import ConeBeam, ParallelBeam, Projector, VolumeGeometry
-from core.projector import cuda, triton_joseph
+from tomopatch import ConeBeam, ParallelBeam, Projector, VolumeGeometry
+from tomopatch.projector import cuda, triton_joseph
 
 SIZES = {"S": ((64, 128, 128), 20), "M": ((128, 256, 256), 60), "L": ((256, 512, 512), 60)}
 BEAMS = {"parallel": ParallelBeam, "cone": ConeBeam}

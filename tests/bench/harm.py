@@ -17,17 +17,17 @@ from pathlib import Path
 
 import torch
 
-from core.measurement import Measurement, simulate
-from core.metrics import quality
-from core.prior.denoiser import PatchPrior
-from core.prior.files import DEFAULT, load_prior
-from core.progress import Step
-from core.projector import Projector
-from core.reconstruct.methods import make_params, reconstruct
-from core.runs.config import ScanConfig
-from core.scan.library import load_volume
-from core.volume import Shape, Volume, VolumeGeometry, resample
 from tests.bench.prior import VOLUMES
+from tomopatch.analysis.metrics import quality
+from tomopatch.library import load_volume
+from tomopatch.physics.measurement import Measurement, simulate
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import DEFAULT, load_prior
+from tomopatch.progress import Step
+from tomopatch.projector import Projector
+from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.runs.config import ScanConfig
+from tomopatch.volume import Shape, Volume, VolumeGeometry, resample
 
 ALLOWED = -0.1  # dB
 GRID: Shape = (32, 96, 96)

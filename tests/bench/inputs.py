@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from core.prior.denoiser import PatchPrior
-from core.prior.files import GENERATOR, load_prior
-from core.runs.prior import INPUTS
-from core.scan.library import load_volume
-from core.volume import Volume, body_box, crop, resample
 from tests.bench.prior import VOLUMES, shape_of
+from tomopatch.library import load_volume
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import GENERATOR, load_prior
+from tomopatch.runs.prior import INPUTS
+from tomopatch.volume import Volume, body_box, crop, resample
 
 
 def error(prior: PatchPrior, volumes: list[Volume], sigma: float, draws: int) -> float:

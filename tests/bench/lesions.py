@@ -17,14 +17,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from core.prior.files import DEFAULT, load_prior
-from core.reconstruct.methods import make_params, reconstruct
-from core.runs.config import ScanConfig
-from core.runs.prepare import Prepared, scan_volume
-from core.scan.lesion import hiding_place, plant
-from core.scan.library import load_volume
-from core.scan.scene import Lesion
-from core.volume import Triple, Volume, VolumeGeometry, resample
+from tomopatch.library import load_volume
+from tomopatch.phantoms.lesions import hiding_place, plant
+from tomopatch.phantoms.scene import Lesion
+from tomopatch.prior.files import DEFAULT, load_prior
+from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.prepare import Prepared, scan_volume
+from tomopatch.volume import Triple, Volume, VolumeGeometry, resample
 
 GRID = (64, 128, 128)
 RADII = (4.0, 6.0, 9.0)

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pages.ui import shell
-from pages.ui.lesson_parts import Step
-from pages.ui.lessons import LESSONS
+from pages.ui.learn.lesson_parts import Step
+from pages.ui.learn.lessons import LESSONS
+from pages.ui.session import routes
 from tests.browser.server import FLAGS, chromium, serve
 
 READING = 10  # s
@@ -56,10 +56,10 @@ def main() -> None:
 
 def first_picture(page: Any, step: Step) -> float:
     """When something of the step is drawn; on What if, once its button there is pressed too."""
-    if step.page == shell.WHAT_IF:
+    if step.page == routes.WHAT_IF:
         page.get_by_role("button", name="Run", exact=True).click()
         page.locator(".js-plotly-plot .points path").first.wait_for()
-    elif step.page == shell.ACQUIRE:
+    elif step.page == routes.ACQUIRE:
         page.locator(".sv canvas").first.wait_for()
     else:
         page.locator(".tv[data-frames]").first.wait_for()
@@ -68,12 +68,12 @@ def first_picture(page: Any, step: Step) -> float:
 
 def all_there(page: Any, step: Step) -> float:
     """When nothing more is computed for it."""
-    if step.page == shell.WHAT_IF:
+    if step.page == routes.WHAT_IF:
         page.get_by_text(re.compile("runs, all there")).wait_for()
         page.get_by_role("button", name="Stop").wait_for(state="hidden")
-    elif step.page == shell.COMPARE:
+    elif step.page == routes.COMPARE:
         page.get_by_text("All of these runs are done.").wait_for()
-    elif step.page == shell.RECONSTRUCT:
+    elif step.page == routes.RECONSTRUCT:
         page.get_by_text(re.compile(": done on ")).wait_for()
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
     return time.perf_counter()

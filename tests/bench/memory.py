@@ -14,13 +14,13 @@ import time
 
 import torch
 
-from core import Projector, load_prior, phantom, simulate
-from core.progress import Step
-from core.reconstruct.coarse import on_grid
-from core.reconstruct.diffusion import diffusion
-from core.reconstruct.params import DiffusionParams
-from core.runs.config import ScanConfig
-from core.volume import Volume
+from tomopatch import Projector, load_prior, phantom, simulate
+from tomopatch.progress import Step
+from tomopatch.reconstruct.coarse import on_grid
+from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.params import DiffusionParams
+from tomopatch.runs.config import ScanConfig
+from tomopatch.volume import Volume
 
 
 def main() -> None:

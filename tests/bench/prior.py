@@ -19,14 +19,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.metrics import quality
-from core.prior.denoiser import PatchPrior
-from core.prior.files import DEFAULT, load_prior
-from core.prior.network import ABLATIONS
-from core.reconstruct.methods import make_params, reconstruct
-from core.runs.config import ScanConfig
-from core.runs.prepare import scan_volume, source_volume
-from core.volume import Shape
+from tomopatch.analysis.metrics import quality
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import DEFAULT, load_prior
+from tomopatch.prior.network import ABLATIONS
+from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.prepare import scan_volume, source_volume
+from tomopatch.volume import Shape
 
 VOLUMES = ("popi_4dct_phase00", "lidc_idri_0293", "lung_petct_dx_a0001")
 SETTINGS: dict[str, dict] = {

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from core import ConeBeam, ParallelBeam, Projector, VolumeGeometry
-from core.scan import SPHERES, phantom, sphere_line_integrals
+from tomopatch import ConeBeam, ParallelBeam, Projector, VolumeGeometry
+from tomopatch.phantoms.catalogue import SPHERES, phantom, sphere_line_integrals
 
 REPEATS = 3
 SHAPES = ((128, 128, 128), (128, 256, 256))

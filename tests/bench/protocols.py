@@ -19,15 +19,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from core.geometry import ConeBeam
-from core.metrics import DATA_RANGE, HU_RANGE, psnr, quality
-from core.prior.files import load_prior
-from core.progress import Step
-from core.reconstruct.methods import make_params, reconstruct
-from core.runs.config import ScanConfig
-from core.runs.prepare import Prepared, scan_volume, source_volume
-from core.volume import Volume, hu_from_mu
 from tests.bench.prior import GRID, SETTINGS, VOLUMES, WEIGHTS
+from tomopatch.analysis.metrics import DATA_RANGE, HU_RANGE, psnr, quality
+from tomopatch.geometry.beams import ConeBeam
+from tomopatch.prior.files import load_prior
+from tomopatch.progress import Step
+from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.prepare import Prepared, scan_volume, source_volume
+from tomopatch.volume import Volume, hu_from_mu
 
 LONGEST = {"sirt": 400, "cgls": 80}
 FILTERS = ("ram-lak", "hann")

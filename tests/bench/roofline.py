@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.prior.denoiser import PatchPrior, bf16_pays
-from core.prior.files import load_prior
-from core.prior.patches import PatchGrid
-from core.prior.precond import Numbers
 from tests.bench.prior import shape_of
+from tomopatch.prior.denoiser import PatchPrior, bf16_pays
+from tomopatch.prior.files import load_prior
+from tomopatch.prior.patches import PatchGrid
+from tomopatch.prior.precond import Numbers
 
 SECONDS = 1.0  # of one measurement, at least
 

@@ -15,16 +15,16 @@ import time
 
 import torch
 
-from core import Projector, load_prior, phantom, reconstruct, simulate
-from core.prior.denoiser import PatchPrior
-from core.prior.files import DEFAULT, prior_path
-from core.prior.network import PRESETS
-from core.prior.precond import Precond
-from core.progress import Step
-from core.reconstruct.coarse import on_grid
-from core.reconstruct.methods import make_params
-from core.runs.config import ScanConfig
-from core.volume import Volume
+from tomopatch import Projector, load_prior, phantom, reconstruct, simulate
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import DEFAULT, prior_path
+from tomopatch.prior.network import PRESETS
+from tomopatch.prior.precond import Precond
+from tomopatch.progress import Step
+from tomopatch.reconstruct.coarse import on_grid
+from tomopatch.reconstruct.methods import make_params
+from tomopatch.runs.config import ScanConfig
+from tomopatch.volume import Volume
 
 SIZES = {"S": ((64, 128, 128), 20), "M": ((256, 256, 256), 8), "L": ((256, 512, 512), 60)}
 

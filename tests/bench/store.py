@@ -10,8 +10,8 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.store import RunStore
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.store.store import RunStore
 
 
 def main() -> None:

@@ -16,14 +16,14 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from core.metrics import quality
-from core.prior.files import DEFAULT, load_prior
-from core.prior.patches import PatchGrid
-from core.reconstruct.methods import make_params, reconstruct
-from core.runs.config import ScanConfig
-from core.runs.prepare import scan_volume
-from core.scan.library import load_volume
-from core.volume import Shape
+from tomopatch.analysis.metrics import quality
+from tomopatch.library import load_volume
+from tomopatch.prior.files import DEFAULT, load_prior
+from tomopatch.prior.patches import PatchGrid
+from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.prepare import scan_volume
+from tomopatch.volume import Shape
 
 GRID = (64, 128, 128)
 

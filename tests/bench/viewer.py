@@ -13,8 +13,8 @@ from tests.browser.server import FLAGS, chromium, serve
 
 APP = """
 import numpy as np, streamlit as st
-from core.volume import VolumeGeometry
-from pages.ui.viewer import Shown, viewer
+from tomopatch.volume import VolumeGeometry
+from pages.ui.viewer.panes import Shown, viewer
 st.set_page_config(layout="wide")
 shape = {shape}
 rng = np.random.default_rng(0)

@@ -9,8 +9,8 @@ pytestmark = pytest.mark.browser
 NAMES = [f"Diffusion, {a}°, 10 000 photons a ray" for a in (180, 120, 90, 60)]
 APP = f"""
 import numpy as np, streamlit as st
-from core.volume import VolumeGeometry
-from pages.ui.viewer import Shown, viewer
+from tomopatch.volume import VolumeGeometry
+from pages.ui.viewer.panes import Shown, viewer
 st.set_page_config(layout="wide")
 volume = np.full((8, 32, 32), -1000, "<i2")
 viewer([Shown("Reference", volume), *(Shown(name, volume + 1500, "start, iteration 120") for name in {NAMES})],

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from core.scan.library import load_volume
 from tests.browser.downloads import download
+from tomopatch.library import load_volume
 
 pytestmark = pytest.mark.browser
 SCAN = {"source": "phantom:thorax:0", "grid": [16, 48, 48], "photons": 1e5, "same_grid": True}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pages.ui import shell
-from pages.ui.lessons import LESSONS
+from pages.ui.learn.lessons import LESSONS
+from pages.ui.session import routes
 from tests.browser.screenshots import keep
 from tests.browser.test_by_mouse import wait_for_pixels
 from tests.browser.visits import follow, press
@@ -66,6 +66,6 @@ def test_one_step_leads_to_the_next(page, address):
     page.goto(f"{address}/acquire?lesson=projections&step=1")
     page.get_by_role("button", name="Next step").click()
     page.get_by_text("step 2 of 2").wait_for()
-    page.get_by_role("heading", level=1, name=shell.TABLE[second.page]).wait_for()
+    page.get_by_role("heading", level=1, name=routes.TABLE[second.page]).wait_for()
     page.wait_for_function("() => location.search.includes('step=2')", polling=100)
     assert page.get_by_role("button", name="Next step").count() == 0

@@ -6,9 +6,9 @@ from urllib.parse import unquote
 import nibabel as nib
 import pytest
 
-from core import phantom
-from core.scan.nifti import write_nifti
 from tests.browser.test_by_mouse import drawn, open_page, wait_for_pixels
+from tomopatch import phantom
+from tomopatch.io.nifti import write_nifti
 
 pytestmark = pytest.mark.browser
 SHAPE = (20, 40, 48)

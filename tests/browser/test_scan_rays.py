@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import pages.ui
-from core.geometry import ConeBeam, ParallelBeam
-from core.volume import Volume, VolumeGeometry
-from pages.ui import scanview
+from pages.ui.scanview.component import component
 from tests.browser.test_by_mouse import open_page
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.volume import Volume, VolumeGeometry
 
 pytestmark = pytest.mark.browser
 VG = VolumeGeometry((12, 40, 48), (3.0, 2.0, 2.0), (4.0, -3.0, 5.0))
@@ -45,7 +45,7 @@ def test_shadows_and_rays_are_those_of_the_geometry(browser, name):
         "parallel": not cone,
         "distance": distance,
         "panel": [n * p for n, p in zip(pg.det_shape, pg.pixel_size, strict=True)],
-        "views": [scanview._vectors(views, k, cone, distance) for k in range(views.num_views)],
+        "views": [component._vectors(views, k, cone, distance) for k in range(views.num_views)],
     }
     rng = np.random.default_rng(5)
     points = (
@@ -81,7 +81,7 @@ def test_projections_that_are_sent_are_where_the_trace_runs(name):
     pg, centre = SCANS[name], (7.0, 12.0, -12.0)
     z, y, x = (VG.axis(k) - c for k, c in enumerate(centre))
     inside = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 < 7.0**2
-    packed, _ = scanview._picture(f"a ball, {name}", Volume(0.02 * inside, VG), pg, None, 0, False, None)
+    packed, _ = component._picture(f"a ball, {name}", Volume(0.02 * inside, VG), pg, None, 0, False, None)
     (length,) = struct.unpack_from("<I", packed)
     head = json.loads(packed[4 : 4 + length])
     body, shape = head["volumeShape"], head["shape"]

@@ -3,9 +3,9 @@
 import pydicom
 import pytest
 
-from core import phantom
-from core.scan.dicom_writer import write_dicom
 from tests.browser.test_by_mouse import open_page
+from tomopatch import phantom
+from tomopatch.io.dicom_writer import write_dicom
 
 pytestmark = pytest.mark.browser
 

@@ -5,10 +5,10 @@ from io import BytesIO
 
 import pytest
 
-from core import phantom
-from core.runs.export import dicom_zip_bytes
 from tests.browser.screenshots import keep
 from tests.browser.test_by_mouse import drawn, open_page
+from tomopatch import phantom
+from tomopatch.export.files import dicom_zip_bytes
 
 pytestmark = pytest.mark.browser
 

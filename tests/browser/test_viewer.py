@@ -8,8 +8,8 @@ pytestmark = pytest.mark.browser
 # a bright block away from the middle slices, and a deviation in another corner
 APP = """
 import numpy as np, streamlit as st
-from core.volume import VolumeGeometry
-from pages.ui.viewer import Shown, viewer
+from tomopatch.volume import VolumeGeometry
+from pages.ui.viewer.panes import Shown, viewer
 st.set_page_config(layout="wide")
 reference = np.full((32, 32, 32), -1000, "<i2")
 test, deviation = reference.copy(), np.zeros((32, 32, 32), "<i2")

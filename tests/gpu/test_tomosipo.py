@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from core import ConeBeam, ParallelBeam, Projector, VolumeGeometry
-from core.projector.cuda import why_not
 from tests.conftest import SCANS
 from tests.gpu.conftest import adjoint_error, smooth
+from tomopatch import ConeBeam, ParallelBeam, Projector, VolumeGeometry
+from tomopatch.projector.cuda import why_not
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(why_not() is not None, reason=why_not() or "")]
 

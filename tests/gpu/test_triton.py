@@ -8,12 +8,12 @@ import os
 import pytest
 import torch
 
-from core import ConeBeam, ParallelBeam, Projector, VolumeGeometry, reconstruct, simulate
-from core.geometry import Views
-from core.projector.triton_joseph import why_not
-from core.reconstruct import cgls, sirt, tv
 from tests.conftest import SCANS
 from tests.gpu.conftest import adjoint_error, smooth
+from tomopatch import ConeBeam, ParallelBeam, Projector, VolumeGeometry, reconstruct, simulate
+from tomopatch.geometry.beams import Views
+from tomopatch.projector.triton_joseph import why_not
+from tomopatch.reconstruct import cgls, sirt, tv
 
 REASON = None if os.environ.get("TRITON_INTERPRET") == "1" else why_not()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(REASON is not None, reason=REASON or "")]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.runs.config import ScanConfig
+from tomopatch.runs.config import ScanConfig
 
 APP = str(Path(__file__).parents[2] / "app.py")
 SMALL = ScanConfig("phantom:spheres", grid=(12, 32, 32), num_views=8, photons=1e5, same_grid=True)
@@ -16,7 +16,7 @@ def own_store(tmp_path_factory):
     """No test touches the user's runs; the workers end with the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOMOPATCH_STORE", str(tmp_path_factory.mktemp("store")))
-        from pages.ui import engine
+        from pages.ui.session import engine
 
         engine.queue.clear()
         yield

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.reconstruct.methods import METHODS
-from pages.ui.colours import COLOURS, DASHES, REFERENCE, of_runs
+from pages.ui.charts.colours import COLOURS, DASHES, REFERENCE, of_runs
+from tomopatch.reconstruct.methods import METHODS
 
 THEME = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())["theme"]
 # what eyes without red or green cones see: Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from core.errors import error
-from core.reconstruct.methods import METHODS
-from core.regions import Region, region_quality
-from core.runs.config import RunConfig
-from core.runs.jobs import wait
-from core.volume import MU_WATER
-from pages.ui import comparison, engine, shell, state
+from pages.ui.compare import comparison
+from pages.ui.session import engine, routes, state
+from tomopatch.analysis.errors import error
+from tomopatch.analysis.regions import Region, region_quality
+from tomopatch.execution.queue import wait
+from tomopatch.reconstruct.methods import METHODS
+from tomopatch.runs.config import RunConfig
+from tomopatch.volume import MU_WATER
 
 LOOK = state.field("compare.look")
 
@@ -33,7 +34,7 @@ def run_id(small_scan):
 @pytest.fixture
 def compare(app, small_scan, run_id):
     app.session_state["_scan"] = small_scan
-    app.switch_page(shell.COMPARE).run()
+    app.switch_page(routes.COMPARE).run()
     assert not app.exception
     return app
 
@@ -119,7 +120,7 @@ def test_any_number_of_runs_is_compared_and_in_the_address(visit, small_scan, ru
     shown = []
     monkeypatch.setattr(comparison, "viewer", lambda parts, *args, **options: shown.extend(parts))
     app = visit(compare=",".join(many))
-    app.switch_page(shell.COMPARE).run()
+    app.switch_page(routes.COMPARE).run()
     assert not app.exception
     assert [p.name for p in shown] == ["Reference", *(f"FBP, {n} views" for n in range(20, 44))]
     assert len(app.dataframe[0].value) == len(many)

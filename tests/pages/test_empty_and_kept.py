@@ -5,17 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from core.reconstruct.params import FILTERS
-from core.runs.config import RunConfig
-from core.scan.scene import Lesion
-from pages.ui import engine, scanview, shell, state, words
-from pages.ui.lessons import LESSONS
+from pages.ui.learn.lessons import LESSONS
+from pages.ui.scanview.component import component
+from pages.ui.session import engine, routes, state, words
 from tests.pages.test_pages import texts
+from tomopatch.phantoms.scene import Lesion
+from tomopatch.reconstruct.params import FILTERS
+from tomopatch.runs.config import RunConfig
 
 KEPT = "your scan stays as it was"
 
 
-@pytest.mark.parametrize("page", [shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF])
+@pytest.mark.parametrize("page", [routes.RECONSTRUCT, routes.COMPARE, routes.WHAT_IF])
 def test_where_a_scan_is_missing_the_demo_is_offered(app, page):
     """`tests/browser/test_by_mouse.py` presses it."""
     app.switch_page(page).run()
@@ -27,7 +28,7 @@ def test_a_scan_that_is_kept_is_named_only_where_there_is_one(app, visit, small_
     with_scan = visit(scan=json.dumps(small_scan.to_json()))
     for opened, kept in ((app, False), (with_scan, True)):
         opened.session_state[state.field("kind")] = "upload"
-        opened.switch_page(shell.ACQUIRE).run()
+        opened.switch_page(routes.ACQUIRE).run()
         opened.file_uploader(key=state.field("files.False")).set_value([("a.dcm", b"nothing", "")]).run()
         assert "Nothing was loaded" in texts(opened)
         assert (KEPT in texts(opened)) == kept
@@ -35,7 +36,7 @@ def test_a_scan_that_is_kept_is_named_only_where_there_is_one(app, visit, small_
 
 def test_to_look_at_a_scan_on_acquire_does_not_change_its_grid(visit, small_scan):
     app = visit(scan=json.dumps(small_scan.to_json()))
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     assert app.session_state["_scan"] == small_scan
     app.segmented_control(key=state.field("grid")).set_value("S").run()
     assert app.session_state["_scan"].grid == (64, 128, 128)
@@ -43,11 +44,11 @@ def test_to_look_at_a_scan_on_acquire_does_not_change_its_grid(visit, small_scan
 
 def test_a_planted_lesion_is_marked_in_the_scans_picture(visit, small_scan, monkeypatch):
     drawn = []
-    monkeypatch.setattr(scanview, "_component", lambda: lambda **given: drawn.append(given["data"]))
+    monkeypatch.setattr(component, "_component", lambda: lambda **given: drawn.append(given["data"]))
     lesion = Lesion((5.0, -10.0, 20.0), 8.0, 40.0)
     for planted in ((), (lesion,)):
         visit(scan=json.dumps(replace(small_scan, lesions=planted).to_json())).switch_page(
-            shell.ACQUIRE
+            routes.ACQUIRE
         ).run()
     heads = [json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")]) for data in drawn]
     assert [head["lesion"] for head in heads] == [None, [5.0, -10.0, 20.0]]
@@ -57,11 +58,13 @@ def test_pictures_in_the_gallery_are_told_apart(visit, small_scan):
     runs = [RunConfig(replace(small_scan, seed=seed), "cgls", {"num_iterations": 3}) for seed in (901, 902)]
     ids = [engine.store().create(run) for run in runs]
     volume = engine.reference(small_scan).result(60)
-    from core.reconstruct.methods import Result
+    from tomopatch.reconstruct.methods import Result
 
     for run_id in ids:
         engine.store().save_result(run_id, Result(volume, "cgls", {}, "done", 1.0, 0.0), None, "cpu")
-    app = visit(scan=json.dumps(small_scan.to_json()), compare=",".join(ids)).switch_page(shell.COMPARE).run()
+    app = (
+        visit(scan=json.dumps(small_scan.to_json()), compare=",".join(ids)).switch_page(routes.COMPARE).run()
+    )
     app.session_state["compare.gallery"] = True
     app.run()
     captions = [c.value for c in app.caption if c.value.startswith("**CGLS")]

@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from core.reconstruct.methods import METHODS
-from core.runs.config import RunConfig
-from core.runs.export import nifti_bytes
-from core.runs.jobs import wait
-from core.runs.sweep import SweepConfig
-from core.scan.phantom import phantom
-from pages.ui import comparison, engine, runs_table, shell, state
-from pages.ui.lessons import LESSONS
+from pages.ui.compare import comparison
+from pages.ui.learn.lessons import LESSONS
+from pages.ui.runs import runs_table
+from pages.ui.session import engine, routes, state
+from tomopatch.execution.queue import wait
+from tomopatch.export.files import nifti_bytes
+from tomopatch.phantoms.catalogue import phantom
+from tomopatch.reconstruct.methods import METHODS
+from tomopatch.runs.config import RunConfig
+from tomopatch.studies.sweep import SweepConfig
 
 QUIET = ("page_link", "expander")  # their words say where they lead and what they unfold
 
@@ -59,7 +61,7 @@ def address(scan, **more):
     return {"scan": json.dumps(scan.to_json()), **more}
 
 
-@pytest.mark.parametrize("page", list(shell.TABLE))
+@pytest.mark.parametrize("page", list(routes.TABLE))
 @pytest.mark.parametrize("beam", ["", "parallel", "cone"])
 def test_pages_without_and_with_a_scan(visit, small_scan, page, beam):
     app = visit(**(address(replace(small_scan, beam=beam)) if beam else {}))
@@ -67,7 +69,7 @@ def test_pages_without_and_with_a_scan(visit, small_scan, page, beam):
 
 
 def test_acquire_with_a_helix_a_lesion_a_scanner_and_volumes_of_ones_own(app):
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     app.toggle(key=state.field("lesion")).set_value(True).run()
     app.selectbox(key=state.field("scanner")).select("cone").run()
     app.session_state["acquire.detector"] = True  # the shelf is open
@@ -86,20 +88,20 @@ def test_acquire_with_a_helix_a_lesion_a_scanner_and_volumes_of_ones_own(app):
 @pytest.mark.parametrize("method", METHODS)
 def test_reconstruct_with_each_method(visit, small_scan, method):
     beam = "cone" if method == "fdk" else "parallel"
-    app = visit(**address(replace(small_scan, beam=beam))).switch_page(shell.RECONSTRUCT).run()
+    app = visit(**address(replace(small_scan, beam=beam))).switch_page(routes.RECONSTRUCT).run()
     app.pills(key=state.field("method")).set_value(method).run()
     assert mute(app) == []
 
 
 def test_a_run_that_is_over_and_replayed(visit, small_scan, done):
-    app = visit(**address(small_scan, run=done[1])).switch_page(shell.RECONSTRUCT).run()
+    app = visit(**address(small_scan, run=done[1])).switch_page(routes.RECONSTRUCT).run()
     assert mute(app) == []
     app.segmented_control(key=f"show.{done[1]}").set_value("Replay").run()
     assert mute(app) == []
 
 
 def test_compare_with_all_that_it_unfolds(visit, small_scan, done):
-    app = visit(**address(small_scan, compare=",".join(done))).switch_page(shell.COMPARE).run()
+    app = visit(**address(small_scan, compare=",".join(done))).switch_page(routes.COMPARE).run()
     app.session_state["compare.gallery"] = True
     app.run()
     assert len([name for name, _ in controls(app) if name.startswith("download_button")]) >= 8
@@ -113,35 +115,35 @@ def test_what_if_done(visit, small_scan):
     for cell in sweep.cells():
         wait(engine.queue(), engine.queue().submit(cell), timeout=120)
     typed = {"num_views": "4, 5", "angle_range": "", "photons": "1e4, 1e5", "methods": "fbp"}
-    app = visit(**address(small_scan, sweep=json.dumps(typed))).switch_page(shell.WHAT_IF).run()
+    app = visit(**address(small_scan, sweep=json.dumps(typed))).switch_page(routes.WHAT_IF).run()
     assert any("Across" in name for name, _ in controls(app))
     assert mute(app) == []
 
 
 @pytest.mark.parametrize("kind", ["generate", "denoise"])
 def test_both_works_of_the_prior(app, kind):
-    app.switch_page(shell.PRIOR).run()
+    app.switch_page(routes.PRIOR).run()
     app.segmented_control(key=state.field("prior.kind")).set_value(kind).run()
     assert mute(app) == []
 
 
 @pytest.mark.parametrize("name", [*LESSONS, "challenge"])
 def test_lessons(visit, name):
-    assert mute(visit(lesson=name).switch_page(shell.LEARN).run()) == []
+    assert mute(visit(lesson=name).switch_page(routes.LEARN).run()) == []
 
 
 def test_runs_with_one_chosen(app, done, monkeypatch):
     monkeypatch.setattr(
         runs_table, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id == done[0]]
     )
-    app.switch_page(shell.RUNS).run()
+    app.switch_page(routes.RUNS).run()
     assert len(list(controls(app))) >= 6
     assert mute(app) == []
 
 
 def test_a_control_without_help_is_found(app):
     """The lists above are not empty because nothing is ever listed."""
-    app.switch_page(shell.LEARN).run()
+    app.switch_page(routes.LEARN).run()
     radio = app.radio(key=state.field("lesson"))
     radio.proto.help = ""
     assert mute(app) == ["radio 'Lesson'"]

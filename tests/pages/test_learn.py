@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
-import core
-from core.reconstruct.methods import METHODS
-from core.runs.config import RunConfig
-from core.runs.jobs import wait
-from core.runs.sweep import VARIED, SweepConfig, read_values, suited
-from core.scan.phantom import SPHERES, field_of_view, phantom
-from core.volume import VolumeGeometry
-from pages.ui import challenge, engine, scan_check, shell, state
-from pages.ui.challenge import Game
-from pages.ui.lessons import LESSONS
+import tomopatch
+from pages.ui.forms import scan_check
+from pages.ui.learn import challenge
+from pages.ui.learn.challenge import Game
+from pages.ui.learn.lessons import LESSONS
+from pages.ui.session import engine, routes, shell, state
 from tests.pages.test_pages import texts
+from tomopatch.execution.queue import wait
+from tomopatch.phantoms.catalogue import SPHERES, field_of_view, phantom
+from tomopatch.reconstruct.methods import METHODS
+from tomopatch.runs.config import RunConfig
+from tomopatch.studies.sweep import VARIED, SweepConfig, read_values, suited
+from tomopatch.volume import VolumeGeometry
 
 STEPS = [(name, k) for name, lesson in LESSONS.items() for k in range(len(lesson.steps))]
 
@@ -36,13 +38,13 @@ def test_a_lesson_has_all_that_a_lesson_needs(name):
 def test_the_steps_can_be_done(name, k):
     """The scan is possible, its runs suit it and can be compared, and what is typed on What if is understood."""
     step = LESSONS[name].steps[k]
-    assert step.page in shell.TABLE
+    assert step.page in routes.TABLE
     vg = VolumeGeometry(step.scan.grid, (4.4, 3.2, 3.2))
     step.scan.geometry(vg)
     for run in step.runs:
         assert run.method in suited(run.scan)
         assert (run.scan.object, run.scan.grid) == (step.scan.object, step.scan.grid)
-    if step.page == shell.COMPARE:
+    if step.page == routes.COMPARE:
         assert step.runs
         assert len({run.digest() for run in step.runs}) == len(step.runs)
     if step.sweep:
@@ -68,7 +70,7 @@ def ran(config):
     ("name", "k"), [("projections", 0), ("views", 1), ("filter", 0), ("cone", 1), ("uncertainty", 0)]
 )
 def test_a_step_opens_the_app_in_its_state(visit, quick, name, k):
-    app = visit(lesson=name).switch_page(shell.LEARN).run()
+    app = visit(lesson=name).switch_page(routes.LEARN).run()
     assert not app.exception
     assert LESSONS[name].question in texts(app)
     app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
@@ -78,7 +80,7 @@ def test_a_step_opens_the_app_in_its_state(visit, quick, name, k):
     assert app.session_state["_scan"] == step.scan
     assert app.session_state["_plane"] == step.plane
     assert quick[: len(step.runs)] == list(step.runs)
-    assert app.title[0].value == shell.TABLE[step.page]
+    assert app.title[0].value == routes.TABLE[step.page]
 
 
 def way_back(app):
@@ -86,43 +88,43 @@ def way_back(app):
 
 
 def test_the_way_back_is_there_once_a_step_was_opened_and_not_on_learn_itself(visit, quick):
-    app = visit().switch_page(shell.LEARN).run()
-    app.switch_page(shell.ACQUIRE).run()
+    app = visit().switch_page(routes.LEARN).run()
+    app.switch_page(routes.ACQUIRE).run()
     assert not way_back(app)  # a lesson was looked at, no more
-    app.switch_page(shell.LEARN).run()
+    app.switch_page(routes.LEARN).run()
     app.session_state["_inside"] = True
     app.button(key="step.projections.0").click().run()
     assert app.session_state["_step"]  # AppTest shows the page that follows without its sidebar
     app = visit(lesson="projections", step="1")  # a reload of it
-    assert way_back(app.switch_page(shell.ACQUIRE).run())
+    assert way_back(app.switch_page(routes.ACQUIRE).run())
     assert app.query_params["step"] in ("1", ["1"])
-    assert not way_back(app.switch_page(shell.LEARN).run())
-    assert not way_back(app.switch_page(shell.ACQUIRE).run())
+    assert not way_back(app.switch_page(routes.LEARN).run())
+    assert not way_back(app.switch_page(routes.ACQUIRE).run())
 
 
 @pytest.mark.parametrize(("name", "k"), STEPS)
 def test_what_a_step_says_stands_beside_the_page_that_it_opens(visit, quick, name, k):
     """So does what else to try: neither has to be kept in mind, nor looked up on Learn."""
-    app = visit(lesson=name, step=str(k + 1)).switch_page(shell.ACQUIRE).run()
+    app = visit(lesson=name, step=str(k + 1)).switch_page(routes.ACQUIRE).run()
     assert not app.exception
     said = [element.value for element in (*app.sidebar.caption, *app.sidebar.markdown)]
     assert LESSONS[name].steps[k].text in said
     assert all(any(text in s for s in said) for text in LESSONS[name].tries)
-    app = visit(lesson=name).switch_page(shell.ACQUIRE).run()
+    app = visit(lesson=name).switch_page(routes.ACQUIRE).run()
     assert LESSONS[name].steps[k].text not in [element.value for element in app.sidebar.caption]
 
 
 def test_from_every_step_but_the_last_the_next_is_a_click_away(visit, quick):
     for name, lesson in LESSONS.items():
         for number in range(1, len(lesson.steps) + 1):
-            app = visit(lesson=name, step=str(number)).switch_page(shell.ACQUIRE).run()
+            app = visit(lesson=name, step=str(number)).switch_page(routes.ACQUIRE).run()
             offered = "lesson.next" in [b.key for b in app.sidebar.button]
             assert offered == (number < len(lesson.steps)), (name, number)
 
 
 @pytest.mark.parametrize("step", ["0", "9", "-1", "two", "1.5", "²"])
 def test_a_step_that_a_lesson_does_not_have_is_not_told(visit, quick, step):
-    app = visit(lesson="projections", step=step).switch_page(shell.ACQUIRE).run()
+    app = visit(lesson="projections", step=step).switch_page(routes.ACQUIRE).run()
     assert not app.exception
     assert not any(lesson.title in e.value for lesson in LESSONS.values() for e in app.sidebar.markdown)
 
@@ -165,7 +167,7 @@ def test_what_a_lesson_names_is_called_so_in_the_app(name):
     files = [
         *here.glob("*.py"),
         *here.glob("*.js"),
-        *(Path(core.__file__).parent / "reconstruct").glob("*.py"),
+        *(Path(tomopatch.__file__).parent / "reconstruct").glob("*.py"),
     ]
     source = "".join(f.read_text("utf-8") for f in files if not f.name.startswith("lesson"))
     for called in re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", said):
@@ -178,7 +180,7 @@ def test_pictures_of_cone_artefacts_lie_along_the_axis():
 
 
 def test_every_lesson_can_be_chosen_and_is_in_the_address(visit):
-    app = visit().switch_page(shell.LEARN).run()
+    app = visit().switch_page(routes.LEARN).run()
     for name, lesson in LESSONS.items():
         app.radio(key=state.field("lesson")).set_value(name).run()
         assert not app.exception
@@ -221,7 +223,7 @@ def test_a_scan_is_paid_for_once_and_a_wrong_guess_too():
 
 
 def test_the_challenge_is_played_and_survives_a_reload(visit):
-    app = visit(lesson="challenge").switch_page(shell.LEARN).run()
+    app = visit(lesson="challenge").switch_page(routes.LEARN).run()
     assert not app.exception
     app.select_slider(key=state.field("challenge.views")).set_value(5)
     app.segmented_control(key=state.field("challenge.method")).set_value("fbp")
@@ -232,14 +234,14 @@ def test_the_challenge_is_played_and_survives_a_reload(visit):
     assert engine.store().run(run_id).config.scan.lesions == (challenge.hidden(Game()),)
     assert wait(engine.queue(), run_id, timeout=180).status == "done"
     kept = json.dumps(app.session_state["_challenge"])
-    again = visit(lesson="challenge", challenge=kept).switch_page(shell.LEARN).run()
+    again = visit(lesson="challenge", challenge=kept).switch_page(routes.LEARN).run()
     assert not again.exception
     assert {m.label: m.value for m in again.metric}["Scans"] == "1"
     again.session_state["_inside"] = True
     again.button(key="challenge_guess").click().run()  # the middle of the chest is no lung
     assert again.session_state["_challenge"]["wrong"] == 1
     won = visit(lesson="challenge", challenge=json.dumps(json.loads(kept) | {"found": True}))
-    won.switch_page(shell.LEARN).run()
+    won.switch_page(routes.LEARN).run()
     assert "Found, with" in won.success[0].value
 
 
@@ -248,13 +250,13 @@ def test_the_challenge_is_played_and_survives_a_reload(visit):
     ["{", "[]", '{"size": 3}', '{"runs": 7}', '{"number": "x"}', '{"number": 1e9}', '{"runs": ["../.."]}'],
 )
 def test_a_broken_challenge_begins_anew(visit, text):
-    app = visit(lesson="challenge", challenge=text).switch_page(shell.LEARN).run()
+    app = visit(lesson="challenge", challenge=text).switch_page(routes.LEARN).run()
     assert not app.exception
     assert {m.label: m.value for m in app.metric}["Wrong guesses"] == "0"
 
 
 def test_every_control_says_what_it_does(visit):
-    app = visit(lesson="challenge").switch_page(shell.LEARN).run()
+    app = visit(lesson="challenge").switch_page(routes.LEARN).run()
     widgets = [*app.select_slider, *app.number_input, *app.button, *app.radio]
     assert len(widgets) >= 5
     assert all(w.help for w in widgets)

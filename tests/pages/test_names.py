@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.runs.config import RunConfig, ScanConfig
-from pages.ui.lessons import LESSONS
-from pages.ui.names import short_names
-from pages.ui.words import run_words
+from pages.ui.learn.lessons import LESSONS
+from pages.ui.session.names import short_names
+from pages.ui.session.words import run_words
+from tomopatch.runs.config import RunConfig, ScanConfig
 
 PARALLEL = ScanConfig("phantom:thorax:0", (64, 128, 128), num_views=60)
 CONE = replace(PARALLEL, beam="cone", angle_range=360.0)

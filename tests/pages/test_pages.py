@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.export import nifti_bytes
-from core.runs.jobs import wait
-from core.scan.phantom import phantom
-from core.scanners import SCANNERS
-from pages.ui import engine, shell, state
+from pages.ui.session import engine, routes, state
+from tomopatch.execution.queue import wait
+from tomopatch.export.files import nifti_bytes
+from tomopatch.geometry.scanners import SCANNERS
+from tomopatch.phantoms.catalogue import phantom
+from tomopatch.runs.config import RunConfig, ScanConfig
 
 
 def texts(app) -> str:
@@ -19,7 +19,7 @@ def texts(app) -> str:
     return "\n".join(e.value for kind in kinds for e in kind)
 
 
-@pytest.mark.parametrize("page", list(shell.TABLE))
+@pytest.mark.parametrize("page", list(routes.TABLE))
 def test_every_page_opens_without_a_scan(app, page):
     app.switch_page(page).run()
     assert not app.exception
@@ -27,7 +27,7 @@ def test_every_page_opens_without_a_scan(app, page):
     assert "Not for diagnosis" in texts(app)
 
 
-@pytest.mark.parametrize("page", [shell.RECONSTRUCT, shell.COMPARE])
+@pytest.mark.parametrize("page", [routes.RECONSTRUCT, routes.COMPARE])
 def test_a_page_without_its_input_says_where_to_get_it(app, page):
     app.switch_page(page).run()
     assert "yet" in texts(app)
@@ -35,14 +35,14 @@ def test_a_page_without_its_input_says_where_to_get_it(app, page):
 
 def test_scan_is_reconstructed_with_fbp_and_compared(app, small_scan):
     app.session_state["_scan"] = small_scan
-    app.switch_page(shell.RECONSTRUCT).run()
+    app.switch_page(routes.RECONSTRUCT).run()
     assert not app.exception
     run_id = app.session_state["_run"]
     assert wait(engine.queue(), run_id, timeout=120).status == "done"
     app.run()
     shown = {m.label: m.value for m in app.metric}
     assert float(shown["PSNR"].split()[0]) > 15
-    app.switch_page(shell.COMPARE).run()
+    app.switch_page(routes.COMPARE).run()
     assert not app.exception
     table = app.dataframe[0].value
     assert list(table["Method"]) == ["FBP"]
@@ -53,14 +53,14 @@ def test_run_survives_a_new_session_with_the_same_address(visit, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "sirt", {"num_iterations": 3}))
     assert wait(engine.queue(), run_id, timeout=120).status == "done"
     again = visit(scan=json.dumps(small_scan.to_json()), run=run_id)
-    again.switch_page(shell.RECONSTRUCT).run()
+    again.switch_page(routes.RECONSTRUCT).run()
     assert not again.exception
     assert again.session_state["_run"] == run_id
     assert again.number_input(key=state.field("sirt.num_iterations")).value == 3
     assert "SIRT (3 iterations): done" in texts(again)
 
 
-@pytest.mark.parametrize(("page", "name"), [(shell.RECONSTRUCT, "run"), (shell.COMPARE, "compare")])
+@pytest.mark.parametrize(("page", "name"), [(routes.RECONSTRUCT, "run"), (routes.COMPARE, "compare")])
 def test_an_address_that_names_a_run_alone_shows_it(visit, small_scan, page, name):
     run_id = engine.store().create(RunConfig(small_scan, "sirt", {"num_iterations": 3}))
     app = visit(**{name: run_id})
@@ -99,15 +99,15 @@ def test_broken_address_is_ignored(visit, text):
 
 def test_unknown_run_and_deleted_volume_are_met_with_words(visit):
     app = visit(scan=json.dumps({"source": "volume:0123456789abcdef"}), run="no-such-run")
-    app.switch_page(shell.RECONSTRUCT).run()
+    app.switch_page(routes.RECONSTRUCT).run()
     assert "may have been deleted" in texts(app)
-    for page in shell.TABLE:
+    for page in routes.TABLE:
         app.switch_page(page).run()
         assert not app.exception
 
 
 def test_impossible_scan_is_explained(app):
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     app.selectbox(key=state.field("scanner")).select("micro").run()
     assert not app.exception
     assert "does not work" in texts(app)
@@ -123,7 +123,7 @@ def test_the_scanner_that_is_named_is_the_one_whose_distances_the_scan_has(visit
         ((300.0, 600.0), "cone"),
     ):
         asked = scan | dict(zip(("src_orig_dist", "src_det_dist"), distances, strict=True))
-        app = visit(scan=json.dumps(asked)).switch_page(shell.ACQUIRE).run()
+        app = visit(scan=json.dumps(asked)).switch_page(routes.ACQUIRE).run()
         assert not app.exception
         assert app.selectbox(key=state.field("scanner")).value == name
         told = "changed to 300 and 600 mm" in texts(app)
@@ -131,11 +131,11 @@ def test_the_scanner_that_is_named_is_the_one_whose_distances_the_scan_has(visit
 
 
 def test_acquire_keeps_its_form_when_the_page_is_left(app):
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     app.selectbox(key=state.field("phantom")).select("spheres").run()
     app.select_slider(key=state.field("views")).set_value(12).run()
-    app.switch_page(shell.HOME).run()
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.HOME).run()
+    app.switch_page(routes.ACQUIRE).run()
     assert app.select_slider(key=state.field("views")).value == 12
     assert app.session_state["_scan"] == ScanConfig(
         "phantom:spheres", grid=(64, 128, 128), num_views=12, photons=1e5
@@ -144,7 +144,7 @@ def test_acquire_keeps_its_form_when_the_page_is_left(app):
 
 def test_what_is_set_on_a_shelf_holds_when_the_shelf_is_closed_or_the_page_left(app):
     app.session_state["_scan"] = ScanConfig("phantom:spheres", grid=(16, 32, 32), num_views=12, beam="cone")
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     pitch = state.field("pitch")
     assert pitch not in {number.key for number in app.number_input}  # the browser has nothing to draw there
     app.session_state["acquire.detector"] = True
@@ -154,7 +154,7 @@ def test_what_is_set_on_a_shelf_holds_when_the_shelf_is_closed_or_the_page_left(
     app.session_state["acquire.detector"] = False
     app.run()
     app.select_slider(key=state.field("views")).set_value(33).run()
-    for page in (shell.HOME, shell.ACQUIRE):
+    for page in (routes.HOME, routes.ACQUIRE):
         app.switch_page(page).run()
     assert (app.session_state["_scan"].pitch, app.session_state["_scan"].num_views) == (20.0, 33)
     app.session_state["acquire.detector"] = True
@@ -163,10 +163,10 @@ def test_what_is_set_on_a_shelf_holds_when_the_shelf_is_closed_or_the_page_left(
 
 def test_reconstruct_keeps_its_form_when_the_page_is_left(app, small_scan):
     app.session_state["_scan"] = small_scan
-    app.switch_page(shell.RECONSTRUCT).run()
+    app.switch_page(routes.RECONSTRUCT).run()
     app.pills(key=state.field("method")).set_value("tv").run()
     app.number_input(key=state.field("tv.num_iterations")).set_value(77).run()
-    for page in (shell.ACQUIRE, shell.HOME, shell.RECONSTRUCT):
+    for page in (routes.ACQUIRE, routes.HOME, routes.RECONSTRUCT):
         app.switch_page(page).run()
     assert app.pills(key=state.field("method")).value == "tv"
     assert app.number_input(key=state.field("tv.num_iterations")).value == 77
@@ -175,20 +175,20 @@ def test_reconstruct_keeps_its_form_when_the_page_is_left(app, small_scan):
 def test_new_scan_clears_the_run_of_the_old_one(app, small_scan):
     app.session_state["_scan"] = small_scan
     app.session_state["_run"] = "a-run"
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     app.select_slider(key=state.field("views")).set_value(33).run()
     assert app.session_state["_run"] is None
 
 
 def test_methods_that_cannot_are_named_with_the_reason(app, small_scan):
     app.session_state["_scan"] = small_scan
-    app.switch_page(shell.RECONSTRUCT).run()
+    app.switch_page(routes.RECONSTRUCT).run()
     assert "FDK needs a cone beam" in texts(app)
 
 
 def test_uploaded_volume_is_stored_and_scanned(app):
     volume = phantom("spheres", (12, 32, 32))
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     app.segmented_control(key=state.field("kind")).set_value("upload").run()
     app.checkbox(key=state.field("crop")).uncheck().run()
     file = ("mine.nii.gz", nifti_bytes(volume), "application/gzip")
@@ -204,7 +204,7 @@ def test_uploaded_volume_is_stored_and_scanned(app):
 
 
 def test_upload_that_is_no_scan_is_explained(app):
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     app.segmented_control(key=state.field("kind")).set_value("upload").run()
     app.file_uploader(key=state.field("files.False")).set_value([("a.dcm", b"nothing", "")]).run()
     assert not app.exception

@@ -7,12 +7,14 @@ import struct
 import numpy as np
 import pytest
 import torch
+from pages.ui.viewer.panes.panes import fit, pack
 
-from core.geometry import ConeBeam, ParallelBeam
-from core.volume import Volume, VolumeGeometry
-from pages.ui import figures, frequencies, scan_check, words
-from pages.ui.colours import REFERENCE, Line
-from pages.ui.viewer import fit, pack
+from pages.ui.charts import figures, frequencies
+from pages.ui.charts.colours import REFERENCE, Line
+from pages.ui.forms import scan_check
+from pages.ui.session import words
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.volume import Volume, VolumeGeometry
 
 
 def test_packed_volume_is_read_back_at_the_place_the_viewer_reads():

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from core.metrics import Quality
-from core.runs.jobs import wait
-from core.runs.prior import DenoiseConfig, GenerateConfig
-from pages.ui import engine, prior_form, prior_view, shell, state
+from pages.ui.forms import prior_form
+from pages.ui.runs import prior_view
+from pages.ui.session import engine, routes, state
 from tests.pages.test_pages import texts
+from tomopatch.analysis.metrics import Quality
+from tomopatch.execution.queue import wait
+from tomopatch.runs.prior import DenoiseConfig, GenerateConfig
 
 GENERATED = GenerateConfig(grid=(16, 32, 32), voxel_size=(6.0, 8.0, 8.0), num_steps=3)
 NOISY = DenoiseConfig("phantom:spheres", grid=(16, 32, 32), sigma=0.3)
@@ -20,7 +22,7 @@ def shown(visit):
 
     def start(*runs: str):
         app = visit(prior=",".join(runs))
-        return app.switch_page(shell.PRIOR).run()
+        return app.switch_page(routes.PRIOR).run()
 
     return start
 
@@ -32,7 +34,7 @@ def finished(config) -> str:
 
 
 def test_empty_page_says_what_will_be_seen(app):
-    app.switch_page(shell.PRIOR).run()
+    app.switch_page(routes.PRIOR).run()
     assert "Ready" in texts(app)
     app.segmented_control(key=state.field("prior.kind")).set_value("denoise").run()
     assert not app.exception
@@ -40,7 +42,7 @@ def test_empty_page_says_what_will_be_seen(app):
 
 
 def test_every_control_says_what_it_does(app):
-    app.switch_page(shell.PRIOR).run()
+    app.switch_page(routes.PRIOR).run()
     for kind in ("generate", "denoise"):
         app.segmented_control(key=state.field("prior.kind")).set_value(kind).run()
         widgets = [*app.number_input, *app.selectbox, *app.select_slider, *app.button]
@@ -49,7 +51,7 @@ def test_every_control_says_what_it_does(app):
 
 
 def test_draw_button_queues_what_the_form_says(app):
-    app.switch_page(shell.PRIOR).run()
+    app.switch_page(routes.PRIOR).run()
     app.selectbox(key=state.field("prior.grid")).set_value((32, 64, 64)).run()
     app.number_input(key=state.field("prior.steps")).set_value(7).run()
     app.number_input(key=state.field("prior.seed")).set_value(5).run()
@@ -67,7 +69,7 @@ def test_draw_button_queues_what_the_form_says(app):
 
 @pytest.mark.parametrize("grid", prior_form.GRIDS)
 def test_on_every_grid_a_body_has_room_and_voxels_are_of_a_size_that_the_prior_knows(app, grid):
-    app.switch_page(shell.PRIOR).run()
+    app.switch_page(routes.PRIOR).run()
     app.selectbox(key=state.field("prior.grid")).set_value(grid).run()
     sizes = [app.number_input(key=state.field(f"prior.voxel.{axis}")).value for axis in "zyx"]
     low, high = prior_form.KNOWN_VOXELS
@@ -116,7 +118,7 @@ def test_a_pass_that_fails_is_explained(shown):
 
 
 def test_address_of_a_reconstruction_or_of_nothing_is_no_drawing(shown, small_scan):
-    from core.runs.config import RunConfig
+    from tomopatch.runs.config import RunConfig
 
     app = shown(finished(RunConfig(small_scan, "fbp")), "no-such-run", "../../etc")
     assert not app.exception
@@ -127,6 +129,6 @@ def test_drawing_is_no_reconstruction(visit, small_scan):
     import json
 
     app = visit(scan=json.dumps(small_scan.to_json()), run=finished(GENERATED))
-    for page in (shell.RECONSTRUCT, shell.COMPARE):
+    for page in (routes.RECONSTRUCT, routes.COMPARE):
         app.switch_page(page).run()
         assert not app.exception

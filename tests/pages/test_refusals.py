@@ -8,14 +8,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from core.runs.config import RunConfig
-from core.runs.jobs import wait
-from core.runs.store import StoreError
-from core.scan.dicom_writer import write_dicom
-from core.scan.units import UNITS
-from core.volume import MU_WATER, Volume, VolumeGeometry
-from pages.ui import engine, runs_table, shell, state
+from pages.ui.runs import runs_table
+from pages.ui.session import engine, routes, state
 from tests.small_files import edit, image, ramp
+from tomopatch.execution.queue import wait
+from tomopatch.io.dicom_writer import write_dicom
+from tomopatch.io.units import UNITS
+from tomopatch.runs.config import RunConfig
+from tomopatch.store.store import StoreError
+from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 
 
 def texts(elements):
@@ -24,7 +25,7 @@ def texts(elements):
 
 def test_a_server_without_uploads_says_so(app, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_READ_ONLY", "1")
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     app.segmented_control(key=state.field("kind")).set_value("upload").run()
     assert not app.exception
     assert not app.file_uploader
@@ -35,14 +36,14 @@ def test_a_run_that_does_not_fit_is_explained(visit, small_scan, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.01")
     run_id = engine.queue().submit(RunConfig(small_scan, "tv", {"num_iterations": 77}))
     app = visit(run=run_id)
-    app.switch_page(shell.RECONSTRUCT).run()
+    app.switch_page(routes.RECONSTRUCT).run()
     assert not app.exception
     assert "of memory" in texts(app.error)
 
 
-@pytest.mark.parametrize("page", [shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF, shell.RUNS])
+@pytest.mark.parametrize("page", [routes.RECONSTRUCT, routes.COMPARE, routes.WHAT_IF, routes.RUNS])
 def test_a_damaged_result_is_a_run_that_failed(visit, small_scan, page):
-    seed = [shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF, shell.RUNS].index(page)
+    seed = [routes.RECONSTRUCT, routes.COMPARE, routes.WHAT_IF, routes.RUNS].index(page)
     scan = replace(small_scan, num_views=13, seed=seed)
     run_id = engine.queue().submit(RunConfig(scan, "sirt", {"num_iterations": 5}))
     assert wait(engine.queue(), run_id, timeout=180).status == "done"
@@ -50,7 +51,7 @@ def test_a_damaged_result_is_a_run_that_failed(visit, small_scan, page):
     app = visit(run=run_id, compare=run_id, scan=json.dumps(scan.to_json()))
     app.switch_page(page).run()
     assert not app.exception
-    if page in (shell.RECONSTRUCT, shell.COMPARE):
+    if page in (routes.RECONSTRUCT, routes.COMPARE):
         assert "damaged or gone" in texts([*app.error, *app.warning, *app.caption, *app.markdown])
 
 
@@ -58,8 +59,8 @@ def test_a_full_disk_is_told_instead_of_a_traceback(app, monkeypatch):
     def refuse(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("core.runs.store.RunStore.all_runs", refuse)
-    app.switch_page(shell.RUNS).run()
+    monkeypatch.setattr("tomopatch.store.store.RunStore.all_runs", refuse)
+    app.switch_page(routes.RUNS).run()
     assert not app.exception
     assert "disk is full" in texts(app.error)
 
@@ -72,7 +73,7 @@ def test_compare_says_which_runs_left_nothing_and_why(visit, small_scan, monkeyp
         engine.queue().submit(RunConfig(small_scan, m, {"num_iterations": 78})) for m in ("tv", "sirt")
     ]
     app = visit(scan=json.dumps(small_scan.to_json()), compare=",".join([done, *refused]))
-    app.switch_page(shell.COMPARE).run()
+    app.switch_page(routes.COMPARE).run()
     assert not app.exception
     assert list(app.dataframe[0].value["Method"]) == ["FBP"]  # what is there is shown
     (warning,) = app.warning  # one for both: the reason is the same
@@ -94,7 +95,7 @@ def test_a_refusal_is_said_on_the_page_that_asked_and_the_form_stays(
     monkeypatch.setenv(f"TOMOPATCH_{limit}", value)
     scan = replace(small_scan, num_views=6)
     app.session_state["_scan"] = scan
-    app.switch_page(shell.RECONSTRUCT).run()
+    app.switch_page(routes.RECONSTRUCT).run()
     assert not app.exception
     app.pills(key=state.field("method")).set_value("tv").run()
     app.number_input(key=state.field("tv.num_iterations")).set_value(79).run()
@@ -103,7 +104,7 @@ def test_a_refusal_is_said_on_the_page_that_asked_and_the_form_stays(
     assert words in texts(app.error)
     assert app.number_input(key=state.field("tv.num_iterations")).value == 79
     assert app.session_state["_scan"] == scan
-    app.switch_page(shell.PRIOR).run()
+    app.switch_page(routes.PRIOR).run()
     app.session_state["_inside"] = True
     app.button(key="prior_start").click().run()
     assert words in texts(app.error)
@@ -113,7 +114,7 @@ def test_a_refusal_is_said_on_the_page_that_asked_and_the_form_stays(
 def test_what_if_says_a_refusal_once_for_all_runs(app, small_scan, monkeypatch, limit, value):
     monkeypatch.setenv(f"TOMOPATCH_{limit}", value)
     app.session_state["_scan"] = replace(small_scan, seed=4712)
-    app.switch_page(shell.WHAT_IF).run()
+    app.switch_page(routes.WHAT_IF).run()
     app.session_state["_inside"] = True
     app.button(key="sweep_start").click().run()
     assert not app.exception
@@ -128,7 +129,7 @@ def test_runs_tells_why_one_left_nothing(app, small_scan, monkeypatch):
     monkeypatch.setattr(
         runs_table, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id == refused]
     )
-    app.switch_page(shell.RUNS).run()
+    app.switch_page(routes.RUNS).run()
     assert not app.exception
     assert "of memory" in texts(app.warning)
 
@@ -136,7 +137,7 @@ def test_runs_tells_why_one_left_nothing(app, small_scan, monkeypatch):
 def test_without_uploads_the_scan_stays_and_stored_volumes_can_be_chosen(app, small_scan, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_READ_ONLY", "1")
     app.session_state["_scan"] = small_scan
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     kept = app.session_state["_scan"]
     app.segmented_control(key=state.field("kind")).set_value("upload").run()
     assert "*Stored*" in texts(app.info)
@@ -147,16 +148,16 @@ def test_a_run_that_is_gone_is_told_beside_those_that_are_there(visit, small_sca
     done = engine.queue().submit(RunConfig(small_scan, "fbp"))
     assert wait(engine.queue(), done, timeout=120).status == "done"
     app = visit(scan=json.dumps(small_scan.to_json()), compare=f"{done},20250101-000000-tv-abcdef")
-    app.switch_page(shell.COMPARE).run()
+    app.switch_page(routes.COMPARE).run()
     assert not app.exception
     assert "not there" in texts(app.warning)
     assert list(app.dataframe[0].value["Method"]) == ["FBP"]
     app = visit(compare=done)
-    app.switch_page(shell.COMPARE).run()
+    app.switch_page(routes.COMPARE).run()
     assert not app.warning
 
 
-@pytest.mark.parametrize("page", [shell.COMPARE, shell.RECONSTRUCT, shell.WHAT_IF])
+@pytest.mark.parametrize("page", [routes.COMPARE, routes.RECONSTRUCT, routes.WHAT_IF])
 def test_an_address_of_gone_runs_alone_leads_to_the_runs_that_are_there(visit, page):
     app = visit(run="20250101-000000-tv-abcdef")
     app.switch_page(page).run()
@@ -167,16 +168,16 @@ def test_an_address_of_gone_runs_alone_leads_to_the_runs_that_are_there(visit, p
 def test_a_volume_that_is_gone_is_told_where_another_is_chosen(visit, small_scan):
     scan = json.dumps(replace(small_scan, source="volume:0123456789abcdef").to_json())
     app = visit(scan=scan)
-    app.switch_page(shell.COMPARE).run()
+    app.switch_page(routes.COMPARE).run()
     assert not app.exception
     assert "Choose another volume or scan on Acquire" in texts(app.markdown)
     app = visit(scan=scan)
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     assert not app.exception
     assert "not stored here" in texts(app.warning)
 
 
-@pytest.mark.parametrize("page", [shell.HOME, shell.RUNS])  # that asks last for it, and at once
+@pytest.mark.parametrize("page", [routes.HOME, routes.RUNS])  # that asks last for it, and at once
 def test_a_store_that_cannot_be_used_is_told(app, page, monkeypatch):
     def refuse():
         raise StoreError("the store /x cannot be written; set TOMOPATCH_STORE to a folder of yours.")
@@ -208,7 +209,7 @@ def nifti(values):
 @pytest.fixture
 def upload(app):
     """Upload files on Acquire; returns the app."""
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.ACQUIRE).run()
     app.segmented_control(key=state.field("kind")).set_value("upload").run()
     app.checkbox(key=state.field("crop")).uncheck().run()
 
@@ -254,8 +255,8 @@ def test_an_upload_in_unclear_units_is_loaded_in_those_that_are_chosen(upload, v
     app.run()
     assert units_of(app).value == units
     np.testing.assert_allclose(loaded_hu(app), expected, atol=1e-2)
-    app.switch_page(shell.HOME).run()
-    app.switch_page(shell.ACQUIRE).run()
+    app.switch_page(routes.HOME).run()
+    app.switch_page(routes.ACQUIRE).run()
     np.testing.assert_allclose(loaded_hu(app), expected, atol=1e-2)
 
 
@@ -273,7 +274,7 @@ def test_a_dicom_series_in_another_type_of_values_is_loaded_in_the_units_that_ar
 
 
 def test_the_file_is_read_once_for_each_choice_of_units(upload, monkeypatch):
-    from pages.ui import source_form
+    from pages.ui.forms import source_form
 
     calls, read = [], source_form.read_nifti
     monkeypatch.setattr(source_form, "read_nifti", lambda *a, **k: calls.append(k["units"]) or read(*a, **k))

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from core.runs.config import RunConfig
-from core.runs.jobs import wait
-from core.runs.prior import GenerateConfig
-from core.runs.upkeep import Kept
-from pages.ui import engine, runs_table, runs_view, shell, state
+from pages.ui.runs import runs_table, runs_view
+from pages.ui.session import engine, routes, state
 from tests.pages.test_pages import texts
+from tomopatch.execution.queue import wait
+from tomopatch.runs.config import RunConfig
+from tomopatch.runs.prior import GenerateConfig
+from tomopatch.store.eviction import Kept
 
 
 @pytest.fixture
@@ -29,13 +30,13 @@ def chosen(monkeypatch, ids):
 
 def test_an_empty_store_says_where_to_begin(app, monkeypatch):
     monkeypatch.setattr(runs_view, "kept", list)
-    app.switch_page(shell.RUNS).run()
+    app.switch_page(routes.RUNS).run()
     assert not app.exception
     assert "Nothing was made here yet" in texts(app)
 
 
 def test_all_runs_are_in_the_table(app, two):
-    app.switch_page(shell.RUNS).run()
+    app.switch_page(routes.RUNS).run()
     assert not app.exception
     table = app.dataframe[0].value
     assert {"FBP", "SIRT"} <= {name.removeprefix("📌 ") for name in table["Name"]}
@@ -44,13 +45,13 @@ def test_all_runs_are_in_the_table(app, two):
 
 
 def test_sizes_and_pictures_are_read_once(app, two, monkeypatch):
-    app.switch_page(shell.RUNS).run()
+    app.switch_page(routes.RUNS).run()
     first = app.dataframe[0].value
     read = []  # a run of another test may be at work still: its size changes
     monkeypatch.setattr(runs_view, "size_on_disk", lambda folder: read.append(folder.name) or 1)
     monkeypatch.setattr(engine, "thumbnail", lambda _, run_id: read.append(run_id))
-    app.switch_page(shell.HOME).run()
-    app.switch_page(shell.RUNS).run()
+    app.switch_page(routes.HOME).run()
+    app.switch_page(routes.RUNS).run()
     again = app.dataframe[0].value
     assert not set(two) & set(read)
     mine = first["What"].str.contains("11 views")
@@ -61,7 +62,7 @@ def test_sizes_and_pictures_are_read_once(app, two, monkeypatch):
 
 def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
     chosen(monkeypatch, two)
-    app.switch_page(shell.RUNS).run()
+    app.switch_page(routes.RUNS).run()
     app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
     app.button(key="runs_pin").click().run()
     assert not app.exception
@@ -78,9 +79,9 @@ def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
     app.session_state["_inside"] = True
     app.button(key="runs_open").click().run()
     assert not app.exception
-    assert app.title[0].value == shell.TABLE[shell.COMPARE]
+    assert app.title[0].value == routes.TABLE[routes.COMPARE]
     assert set(app.session_state["_compared"]) == set(two)
-    app.switch_page(shell.RUNS).run()
+    app.switch_page(routes.RUNS).run()
     app.session_state["_inside"] = True
     app.button(key="runs_delete").click().run()
     assert not app.exception
@@ -97,7 +98,7 @@ def test_many_runs_come_a_page_at_a_time_and_are_found_by_words(app, two, monkey
         assert not app.exception
         return [int(name.removeprefix("Number ")) for name in app.dataframe[0].value["Name"]]
 
-    app.switch_page(shell.RUNS).run()
+    app.switch_page(routes.RUNS).run()
     assert shown() == list(range(100))
     pages = next(box for box in app.selectbox if box.label == "Shown")
     app.session_state["_inside"] = True

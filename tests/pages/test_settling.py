@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from pages.ui import engine
+from pages.ui.session import engine
 
 
 @pytest.fixture(autouse=True)

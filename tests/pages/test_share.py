@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from core.runs.config import RunConfig
-from core.runs.experiment import Experiment
-from core.runs.jobs import wait
-from pages.ui import engine, shell
+from pages.ui.session import engine, routes
+from tomopatch.execution.queue import wait
+from tomopatch.runs.config import RunConfig
+from tomopatch.studies.experiment import Experiment
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_an_experiment_is_opened_and_compared(app, experiment):
     app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
     app.button(key="open_experiment").click().run()
     assert not app.exception
-    assert app.title[0].value == shell.TABLE[shell.COMPARE]
+    assert app.title[0].value == routes.TABLE[routes.COMPARE]
     assert app.session_state["_scan"] == experiment.scan
     assert app.session_state["_sweep"] == experiment.sweep
     assert app.session_state["_plane"] == experiment.plane

@@ -7,13 +7,15 @@ import time
 import numpy as np
 import pytest
 
-from core.progress import Tiles
-from core.runs.config import RunConfig, ScanConfig
-from core.runs.history import Point
-from core.runs.jobs import wait
-from core.volume import VolumeGeometry
-from pages.ui import curves, engine, shell, state, viewer, words
+from pages.ui.charts import curves
+from pages.ui.session import engine, routes, state, words
+from pages.ui.viewer.panes import panes
 from tests.pages.test_pages import texts
+from tomopatch.execution.queue import wait
+from tomopatch.progress import Tiles
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.store.history import Point
+from tomopatch.volume import VolumeGeometry
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def shown(visit, small_scan):
 
     def start(run_id: str):
         app = visit(scan=json.dumps(small_scan.to_json()), run=run_id)
-        return app.switch_page(shell.RECONSTRUCT).run()
+        return app.switch_page(routes.RECONSTRUCT).run()
 
     return start
 
@@ -72,7 +74,7 @@ def test_an_address_whose_prior_is_gone_falls_back_to_the_usual_one(shown, small
 
 
 def test_the_form_stands_where_there_is_no_prior_to_choose(shown, monkeypatch, tmp_path):
-    monkeypatch.setattr("core.prior.files.PRETRAINED", tmp_path)
+    monkeypatch.setattr("tomopatch.prior.files.PRETRAINED", tmp_path)
     app = shown("")
     app.pills(key=state.field("method")).set_value("diffusion").run()
     assert not app.exception
@@ -126,7 +128,7 @@ def test_failed_run_says_why(shown):
 def sent(monkeypatch, call):
     """The header and the voxels that a call sends to the browser."""
     kept = {}
-    monkeypatch.setattr(viewer, "_component", lambda: lambda key, data, **callbacks: kept.update(data=data))
+    monkeypatch.setattr(panes, "_component", lambda: lambda key, data, **callbacks: kept.update(data=data))
     call()
     data = kept["data"]
     length = int.from_bytes(data[:4], "little")
@@ -140,11 +142,11 @@ def test_replay_sends_every_volume_once_and_says_which_belong_to_a_moment(monkey
         return np.full(grid.shape, value, np.int16)
 
     scenes = [
-        viewer.Scene("start", {"b": full(1)}),
-        viewer.Scene("step", {"a": full(2), "b": full(3)}, Tiles((4, 4, 4), ((0, 2, 0),))),
+        panes.Scene("start", {"b": full(1)}),
+        panes.Scene("step", {"a": full(2), "b": full(3)}, Tiles((4, 4, 4), ((0, 2, 0),))),
     ]
-    fixed = [viewer.Shown("Reference", full(9))]
-    head, voxels = sent(monkeypatch, lambda: viewer.replay(scenes, ["a", "b"], grid, key="k", fixed=fixed))
+    fixed = [panes.Shown("Reference", full(9))]
+    head, voxels = sent(monkeypatch, lambda: panes.replay(scenes, ["a", "b"], grid, key="k", fixed=fixed))
     volumes = voxels.reshape(head["count"], *head["shape"])
     assert head["names"] == ["a", "b", "Reference"]
     shown = [[None if i < 0 else int(volumes[i].max()) for i in f["at"]] for f in head["frames"]]
@@ -159,9 +161,9 @@ def test_a_deviation_is_laid_over_the_volume_whose_it_is_and_over_all_if_none_is
     air = np.zeros(grid.shape, np.int16)
 
     def veils(*owners):
-        volumes = [viewer.Shown("Reference", air), viewer.Shown("A", air), viewer.Shown("B", air)]
-        volumes += [viewer.Shown(f"deviation {of}", air, kind="heat", of=of) for of in owners]
-        return sent(monkeypatch, lambda: viewer.viewer(volumes, grid, key="k"))[0]["veils"]
+        volumes = [panes.Shown("Reference", air), panes.Shown("A", air), panes.Shown("B", air)]
+        volumes += [panes.Shown(f"deviation {of}", air, kind="heat", of=of) for of in owners]
+        return sent(monkeypatch, lambda: panes.viewer(volumes, grid, key="k"))[0]["veils"]
 
     assert veils("B") == [-1, -1, 3, -1]
     assert veils("B", "A") == [-1, 4, 3, -1, -1]
@@ -171,9 +173,9 @@ def test_a_deviation_is_laid_over_the_volume_whose_it_is_and_over_all_if_none_is
 
 def test_colours_of_a_deviation_end_at_a_round_number_above_most_of_it():
     hu = np.arange(1000, dtype=np.int16)
-    assert viewer.heat_top(hu) == 1000
-    assert viewer.heat_top(hu // 30) == 40
-    assert viewer.heat_top(np.zeros(5, np.int16)) == 1
+    assert panes.heat_top(hu) == 1000
+    assert panes.heat_top(hu // 30) == 40
+    assert panes.heat_top(np.zeros(5, np.int16)) == 1
 
 
 def test_iterations_of_a_start_lie_before_the_first_step():

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from core.runs.jobs import wait
-from core.runs.sweep import SweepConfig, look_up
-from pages.ui import engine, error_figures, figures, shell, state
+from pages.ui.charts import figures
+from pages.ui.compare import error_figures
+from pages.ui.session import engine, routes, state
 from tests.pages.test_pages import texts
+from tomopatch.execution.queue import wait
+from tomopatch.studies.sweep import SweepConfig, look_up
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def what_if(visit, small_scan):
         parameters = {"scan": json.dumps(small_scan.to_json())}
         if typed:
             parameters["sweep"] = json.dumps(typed)
-        return visit(**parameters).switch_page(shell.WHAT_IF).run()
+        return visit(**parameters).switch_page(routes.WHAT_IF).run()
 
     return start
 
@@ -35,7 +37,7 @@ def typed_into(app, name, text):
 
 
 def test_without_a_scan_it_says_where_to_get_one(app):
-    app.switch_page(shell.WHAT_IF).run()
+    app.switch_page(routes.WHAT_IF).run()
     assert not app.exception
     assert "no scan yet" in texts(app)
 
@@ -109,12 +111,12 @@ def test_stop_leaves_what_is_done(what_if, small_scan):
 def test_a_broken_address_is_said_and_harmless(visit, small_scan):
     app = visit(scan=json.dumps(small_scan.to_json()), sweep="{")
     assert any("not understood" in t.value for t in app.toast)
-    app.switch_page(shell.WHAT_IF).run()
+    app.switch_page(routes.WHAT_IF).run()
     assert not app.exception
     app = visit(
         scan=json.dumps(small_scan.to_json()), sweep=json.dumps({"methods": "magic", "num_views": "<b>"})
     )
-    app.switch_page(shell.WHAT_IF).run()
+    app.switch_page(routes.WHAT_IF).run()
     assert not app.exception
     assert "expected whole numbers" in texts(app)
 

@@ -1,0 +1,75 @@
+"""TomoPatch: sparse-view CT, simulated and reconstructed, with a 3D patch diffusion prior.
+
+    from tomopatch import ConeBeam, Projector, load_prior, phantom, reconstruct, simulate
+    volume = phantom("thorax", shape=(64, 128, 128))
+    A = Projector(volume.geometry, ConeBeam.circular(volume.geometry, num_views=20))
+    measurement = simulate(volume, A, photon_count=1e5)
+    result = reconstruct("diffusion", A, measurement, prior=load_prior())
+
+Conventions
+-----------
+- Volumes are (z, y, x): z to the head, y to the back, x to the patient's left. Projections are (v, angle, u).
+- float32; lengths in mm; angles in rad; attenuation mu in 1/mm (water 0.0192). Degrees and Hounsfield units
+  appear only where people type and read: in the readers, the runs, the command and the pages.
+- *shape* counts voxels or pixels, *size* is an extent in mm, *pos* is a centre in mm.
+- `A` is the projector, `A.T` its exact transpose. `vg` and `pg` are the two geometries.
+- `sigma` is a diffusion noise level, in units of water's attenuation (1000 HU), and nothing else.
+- Between modules an array travels with its geometry, as `Volume` or `Measurement`.
+- Progress, randomness and device are passed in: `callback=`, `generator=`, and the tensors carry the device.
+- Importing the package sets the environment variable OMP_WAIT_POLICY to PASSIVE, if it is not set: threads that spin
+  while they wait make the projector two to four times slower.
+- A callback gets a `Step` per iteration and may raise StopIteration: the method then returns what it has.
+"""
+
+import os as _os
+
+__version__ = "0.2.0.dev0"
+
+# read when torch starts its threads
+_os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from tomopatch.analysis.metrics import Quality, quality
+from tomopatch.export import notebook as _notebook
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam, Views
+from tomopatch.geometry.scanners import SCANNERS
+from tomopatch.io.nifti import write_nifti
+from tomopatch.library import load_volume
+from tomopatch.phantoms.catalogue import PHANTOMS, phantom
+from tomopatch.physics.measurement import Measurement, relative_dose, simulate
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import load_prior
+from tomopatch.progress import Step
+from tomopatch.projector import Projector
+from tomopatch.reconstruct.methods import METHODS, Result, reconstruct
+from tomopatch.volume import MU_WATER, Volume, VolumeGeometry, crop, pad, resample
+
+__all__ = [
+    "METHODS",
+    "MU_WATER",
+    "PHANTOMS",
+    "SCANNERS",
+    "ConeBeam",
+    "Measurement",
+    "ParallelBeam",
+    "PatchPrior",
+    "Projector",
+    "Quality",
+    "Result",
+    "Step",
+    "Views",
+    "Volume",
+    "VolumeGeometry",
+    "crop",
+    "load_prior",
+    "load_volume",
+    "pad",
+    "phantom",
+    "quality",
+    "reconstruct",
+    "relative_dose",
+    "resample",
+    "simulate",
+    "write_nifti",
+]
+
+_notebook.register()

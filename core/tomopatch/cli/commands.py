@@ -1,0 +1,314 @@
+"""What each command of `tomopatch` does with its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from tomopatch.cli.arguments import (
+    check_file,
+    check_folder,
+    check_measured,
+    chosen_methods,
+    method_params,
+    named_values,
+    scan_config,
+    typed,
+)
+from tomopatch.geometry.coverage import visibility
+from tomopatch.installation import app_folder
+from tomopatch.io.nifti import write_nifti
+from tomopatch.io.writing import write_beside
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.network import PRESETS
+from tomopatch.progress import Step
+from tomopatch.projector import Projector
+from tomopatch.reconstruct.methods import METHODS, Result, make_params
+from tomopatch.reconstruct.methods import reconstruct as run_method
+from tomopatch.reconstruct.params import DiffusionParams
+from tomopatch.runs.measurements import read_measurement, write_measurement
+from tomopatch.runs.prepare import scan_volume, source_volume
+from tomopatch.store.history import Point
+from tomopatch.studies.compare import compare as compare_methods
+from tomopatch.studies.compare import format_table, write_comparison
+from tomopatch.training.data_config import DataConfig
+from tomopatch.training.pairs import VoxelRanges
+from tomopatch.training.trainer import TrainConfig
+from tomopatch.volume import Volume, VolumeGeometry
+
+
+def simulate(arguments: argparse.Namespace) -> None:
+    scan = scan_config(arguments)
+    check_file(arguments.out, ".npz")
+    prepared = scan_volume(source_volume(scan), scan)
+    write_measurement(arguments.out, scan, prepared)
+    v, n, u = prepared.A.range_shape
+    if arguments.json:
+        print(json.dumps({"out": str(arguments.out), "shape": [v, n, u], "config": scan.to_json()}))
+    else:
+        print(f"{arguments.out}: {n} views of {v} x {u} pixels")
+
+
+def reconstruct(arguments: argparse.Namespace) -> None:
+    check_file(arguments.out, ".nii", ".nii.gz")
+    given = {
+        k.removeprefix("param_"): v
+        for k, v in vars(arguments).items()
+        if k.startswith("param_") and v is not None
+    }
+    params = make_params(
+        arguments.method,
+        method_params(arguments.method, given, arguments.seed),
+    )
+    if arguments.prior and not METHODS[arguments.method].needs_prior:
+        raise ValueError(f"--prior cannot act: {arguments.method} has no prior; leave it out.")
+    if arguments.volume.endswith(".npz"):
+        check_measured(arguments)
+        A, measurement = read_measurement(arguments.volume)
+        if arguments.grid is not None:
+            A = Projector(A.vg.with_shape(arguments.grid), A.pg)
+    else:
+        scan = scan_config(arguments)
+        prepared = scan_volume(source_volume(scan), scan, methods=[arguments.method])
+        A, measurement = prepared.A, prepared.measurement
+    _remark(A)
+    prior = _prior(arguments.prior, params) if METHODS[arguments.method].needs_prior else None
+    with _bar(METHODS[arguments.method].label) as callback:
+        result = run_method(arguments.method, A, measurement, params=params, prior=prior, callback=callback)
+    _write(arguments.out, result.volume)
+    if arguments.json:
+        print(json.dumps({"out": str(arguments.out), **_summary(result)}))
+    else:
+        print(f"{arguments.out}: {METHODS[arguments.method].label} in {result.seconds:.1f} s")
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    scan = scan_config(arguments)
+    names, given = chosen_methods(arguments, scan.seed)
+    params = {m: make_params(m, given.get(m)) for m in METHODS}
+    check_folder(arguments.out)
+    prepared = scan_volume(source_volume(scan), scan, methods=names)
+    _remark(prepared.A)
+    comparison = compare_methods(
+        prepared, names, params, prior=_shared_prior(arguments, params["diffusion"]), progress=_bar
+    )
+    report = write_comparison(arguments.out, scan, prepared, comparison)
+    print(json.dumps(report) if arguments.json else format_table(report))
+
+
+def sweep(arguments: argparse.Namespace) -> None:
+    from tomopatch.store.store import RunStore
+    from tomopatch.studies.sweep import SweepConfig, carry_out, format_cells, suited, table
+    from tomopatch.studies.sweep_plot import plot_png
+
+    lists = {
+        "num_views": arguments.views,
+        "angle_range": arguments.range or [],
+        "photons": arguments.photons or [],
+    }
+    for flag, values in zip(("views", "range", "photons"), lists.values(), strict=True):
+        setattr(arguments, flag, next(iter(values), None))  # the scan's own, which the lists replace
+    scan = scan_config(arguments)
+    names, params = chosen_methods(arguments, scan.seed)
+    config = SweepConfig(scan, tuple(names or suited(scan)), **lists, params=params)
+    check_folder(arguments.out)
+    prior = _shared_prior(arguments, make_params("diffusion", params.get("diffusion")))
+    # runs are told apart by the weights that ship; those of other weights are kept elsewhere
+    kept = f"store-{prior().info['digest']}" if arguments.prior else "store"
+    store = RunStore(arguments.out / kept)
+    for cells in carry_out(config, store, prior=lambda name: prior(), progress=_bar):
+        report = {"config": config.to_json(), "cells": [cell.row() for cell in cells]}
+        write_beside(arguments.out / "sweep.csv", table(cells).encode())
+        write_beside(arguments.out / "sweep.json", json.dumps(report, indent=1).encode())
+        write_beside(arguments.out / "sweep.png", plot_png(config, cells))
+    print(json.dumps(report) if arguments.json else format_cells(cells))
+
+
+def sample(arguments: argparse.Namespace) -> None:
+    from tomopatch.prior.files import load_prior
+    from tomopatch.prior.generation import generate
+
+    check_file(arguments.out, ".nii", ".nii.gz")
+    geometry = VolumeGeometry(arguments.grid, tuple(arguments.voxel_size))
+    with _bar("Sampling") as callback:
+        volume = generate(
+            load_prior(arguments.prior),
+            geometry,
+            body=load_prior(arguments.body),
+            num_steps=arguments.steps,
+            seed=arguments.seed,
+            callback=callback,
+        )
+    _write(arguments.out, volume)
+    print(f"{arguments.out}: {'x'.join(map(str, volume.shape))} in {arguments.steps} passes")
+
+
+def train(arguments: argparse.Namespace) -> None:
+    from tomopatch.training.run import train as run_training
+
+    check_folder(arguments.out)
+    network = PRESETS[arguments.network]
+    if arguments.without:
+        network = replace(network, **{f"use_{arguments.without}": False})  # type: ignore[arg-type]
+    config = TrainConfig(
+        network=network,
+        data=_data_config(arguments),
+        num_steps=arguments.steps,
+        learning_rate=arguments.learning_rate,
+        cooldown=min(arguments.cooldown, arguments.steps),
+        ema=arguments.ema,
+        volumes=arguments.volumes,
+        crops=arguments.crops,
+        seed=arguments.seed,
+        bf16=torch.cuda.is_available(),  # on CPUs the backward pass is slower in bfloat16
+        compile=arguments.compile,
+    )
+    run_training(
+        arguments.folder,
+        arguments.out,
+        config,
+        validation=_names(arguments.validation),
+        num_solids=arguments.solids,
+        num_pairs=arguments.pairs,
+        pair_prior=arguments.pair_prior,
+        pair_workers=arguments.pair_workers,
+        pair_gpu=arguments.pair_gpu,
+        minutes=arguments.minutes,
+        validate_every=arguments.validate_every,
+        start=arguments.start,
+        cache=arguments.cache,
+        report=lambda text: print(text, flush=True),
+    )
+
+
+def calibrate(arguments: argparse.Namespace) -> None:
+    from tomopatch.training.calibrate import calibrate as run_calibration
+
+    check_file(arguments.out, ".safetensors")
+    run_calibration(
+        arguments.folder,
+        arguments.out,
+        VoxelRanges(tuple(arguments.voxel_xy), tuple(arguments.voxel_z)),
+        prior=arguments.prior,
+        mode=arguments.mode,
+        num_scans=arguments.scans,
+        num_samples=arguments.samples,
+        validation=_names(arguments.validation),
+        cache=arguments.cache,
+        seed=arguments.seed,
+        report=lambda text: print(text, flush=True),
+    )
+
+
+def _data_config(arguments: argparse.Namespace) -> DataConfig:
+    given = named_values(getattr(arguments, "data", []), "--data")
+    known = [f.name for f in fields(DataConfig) if not isinstance(f.default, tuple)]
+    for name in given:
+        if name not in known:
+            raise ValueError(f"--data: there is no {name!r}; there are {', '.join(known)}.")
+    return DataConfig(
+        voxel_xy=tuple(arguments.voxel_xy),
+        voxel_z=tuple(arguments.voxel_z),
+        **typed("--data", DataConfig, given),
+    )
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def reproduce(arguments: argparse.Namespace) -> int:
+    from tomopatch.prior.files import load_prior
+    from tomopatch.store.store import RunStore
+    from tomopatch.studies.provenance import reproduce as run_again
+
+    if arguments.store is not None and not (arguments.store / "runs").is_dir():
+        raise ValueError(f"--store {arguments.store} holds no runs; give the store of the app or of a sweep.")
+    store = RunStore(arguments.store)
+    with _bar("Reproducing") as callback:
+        found = run_again(store, arguments.id, prior=load_prior, callback=callback)
+    print(json.dumps(found.to_json()) if arguments.json else found.sentence())
+    return 0 if found.same else 1
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    from tomopatch.studies.bench import bench as run_bench
+    from tomopatch.studies.bench import format_bench
+
+    rows = run_bench(arguments.grid, arguments.views)
+    print(json.dumps(rows) if arguments.json else format_bench(rows))
+
+
+def app(arguments: argparse.Namespace) -> int:
+    script = app_folder() / "app.py"
+    options = ["--server.port", str(arguments.port)]
+    if arguments.headless:
+        options += ["--server.headless", "true"]
+    return subprocess.call(
+        [sys.executable, "-m", "streamlit", "run", str(script), *options], cwd=script.parent
+    )
+
+
+def _remark(A: Projector) -> None:
+    """Note on stderr which part of the volume the scan does not see."""
+    remark = visibility(A.vg, A.pg).remark()
+    if remark is not None:
+        warnings.warn(remark, stacklevel=2)
+
+
+def _write(path: Path, volume: Volume) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_nifti(path, volume)
+
+
+def _prior(name: str | None, params: DiffusionParams) -> PatchPrior:
+    """The prior that is named, or the one for the mode."""
+    from tomopatch.prior.files import default_prior, load_prior
+
+    return load_prior(name or default_prior(params.trained_mode))
+
+
+def _shared_prior(arguments: argparse.Namespace, params: DiffusionParams) -> Callable[[], PatchPrior]:
+    """The prior, read when it is first needed."""
+    return cache(lambda: _prior(arguments.prior, params))
+
+
+def _summary(result: Result) -> dict[str, Any]:
+    return {
+        "method": result.method,
+        "params": result.params,
+        "status": result.status,
+        "seconds": result.seconds,
+        "peak_memory_mb": result.peak_memory_mb,
+        **({} if result.plan is None else {"plan": result.plan.to_json()}),
+    }
+
+
+class _bar:
+    """A progress bar on stderr, where that is a terminal: `with _bar("SIRT") as callback`."""
+
+    def __init__(self, label: str) -> None:
+        self.bar = tqdm(desc=label, disable=not sys.stderr.isatty(), leave=False)
+
+    def __enter__(self) -> Callable[[Step | Point], None]:
+        return self._show
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+
+    def _show(self, step: Step | Point) -> None:
+        self.bar.total = step.total
+        self.bar.update(step.i - self.bar.n)
+        if step.residual is not None:
+            self.bar.set_postfix(residual=f"{step.residual:.3g}")

@@ -1,0 +1,171 @@
+"""Groups of flags that several commands share, and how what is typed for them is read."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tomopatch.library import SOURCES
+from tomopatch.reconstruct.methods import METHODS
+from tomopatch.training.data_config import DataConfig
+
+
+class Typed(argparse.Action):
+    """Stores a value, or True where a flag takes none, and notes in `namespace.typed` that the flag was typed.
+
+    A flag that cannot act can then be refused, whatever its default is.
+    """
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        setattr(namespace, self.dest, True if self.nargs == 0 else values)
+        namespace.typed = {**getattr(namespace, "typed", {}), self.dest: option_string or self.dest}
+
+
+def path(text: str) -> Path:
+    """A path of the command line, with ~ as the home folder."""
+    return Path(text).expanduser()
+
+
+def add_methods(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--methods", default="", help=f"comma-separated, of {', '.join(METHODS)} (default: all that fit)"
+    )
+    sub.add_argument(
+        "--set", action="append", default=[], metavar="METHOD.NAME=VALUE", help="a method's parameter"
+    )
+    sub.add_argument(
+        "--prior", type=os.path.expanduser, help="a prior's name or file, for methods that need one"
+    )
+
+
+def add_volumes(sub: argparse.ArgumentParser) -> None:
+    """Volumes to learn from, those to check with, and how they are resampled."""
+    sub.add_argument(
+        "folder", type=path, metavar="FOLDER", help="DICOM folders, zips and NIfTI files, one volume each"
+    )
+    sub.add_argument(
+        "--validation", default="", metavar="NAME,NAME", help="volumes of the folder that are held out"
+    )
+    for name, default, what in (
+        ("xy", DataConfig.voxel_xy, "in-plane voxel sizes"),
+        ("z", DataConfig.voxel_z, "slice spacings"),
+    ):
+        sub.add_argument(
+            f"--voxel-{name}",
+            type=float,
+            nargs=2,
+            metavar=("LOW", "HIGH"),
+            default=default,
+            help=f"range of {what} in mm",
+        )
+    sub.add_argument(
+        "--cache", type=path, metavar="DIR", help="keep decoded volumes here: the next start is quick"
+    )
+
+
+def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
+    """The arguments of a scan; `many`: what a sweep varies takes several values, separated by commas."""
+    many_words = " (several: 8,20,60)" if many else ""
+
+    def kind(of: Callable[[str], Any]) -> Callable[[str], Any]:
+        return several(of) if many else of
+
+    sub.add_argument("volume", type=os.path.expanduser, metavar="VOLUME", help=SOURCES)
+    sub.add_argument(
+        "--units",
+        action=Typed,
+        help="what the file's numbers are: HU, 1/mm (mu) or 1/cm (default: found out)",
+    )
+    scan = sub.add_argument_group("scan")
+    flag = partial(scan.add_argument, action=Typed)
+    flag(
+        "--grid",
+        type=grid,
+        help="reconstruction grid z x y x x, e.g. 64x128x128 (default: the volume's own)",
+    )
+    flag("--geometry", choices=("parallel", "cone"), default="parallel", help="beam")
+    flag("--views", type=kind(int), default="20", help=f"number of views (default 20){many_words}")
+    flag("--range", type=kind(float), help=f"angle range in degrees (default 180, cone 360){many_words}")
+    flag("--start", type=float, default=0.0, help="first angle in degrees")
+    flag("--photons", type=kind(photons), help=f"photons a ray, or none for no noise (default){many_words}")
+    flag("--seed", type=int, default=0, help="of noise and sampling (default 0)")
+    flag("--src-orig-dist", type=float, default=800.0, help="cone: source to axis in mm (default 800)")
+    flag("--src-det-dist", type=float, default=1200.0, help="cone: source to detector in mm (default 1200)")
+    flag(
+        "--pixel-size", type=float, nargs=2, metavar=("V", "U"), help="detector pixel in mm (default: fitted)"
+    )
+    flag(
+        "--det-shape",
+        type=int,
+        nargs=2,
+        metavar=("V", "U"),
+        help="detector rows and columns (default: fitted)",
+    )
+    flag(
+        "--det-offset",
+        type=float,
+        nargs=2,
+        metavar=("V", "U"),
+        default=(0.0, 0.0),
+        help="shift of the detector in mm",
+    )
+    flag("--tilt", type=float, default=0.0, help="laminographic tilt in degrees")
+    flag("--pitch", type=float, default=0.0, help="cone: helical shift in mm per turn")
+    flag(
+        "--same-grid",
+        nargs=0,
+        default=False,
+        help="simulate on the reconstruction grid (the literature's easier protocol)",
+    )
+
+
+def add_params(sub: argparse.ArgumentParser) -> None:
+    """A flag per parameter of any method, built from the params dataclasses."""
+    group = sub.add_argument_group("method parameters")
+    seen: dict[str, list[str]] = {}
+    for name, method in METHODS.items():
+        for f in fields(method.params):
+            seen.setdefault(f.name, []).append(name)
+    for param, methods in seen.items():
+        f = next(f for f in fields(METHODS[methods[0]].params) if f.name == param)
+        if param != "seed":
+            group.add_argument(
+                f"--{param.replace('_', '-')}",
+                dest=f"param_{param}",
+                help=f"{', '.join(methods)}: {f.metadata['help']}",
+            )
+
+
+def grid(text: str) -> tuple[int, int, int]:
+    try:
+        z, y, x = (int(n) for n in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a grid is three counts like 64x128x128, got {text!r}") from None
+    return z, y, x
+
+
+def several(of: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """A list of such values."""
+
+    def read(text: str) -> list[Any]:
+        values = [of(part.strip()) for part in text.split(",") if part.strip()]
+        if not values:
+            raise argparse.ArgumentTypeError("give one value or more, separated by commas")
+        return values
+
+    read.__name__ = f"list of {of.__name__}"  # argparse names it where it refuses a text
+    return read
+
+
+def photons(text: str) -> float | None:
+    if text.lower() in ("none", "inf"):
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"photons are a number like 1e5, or none; got {text!r}") from None

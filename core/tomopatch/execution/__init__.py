@@ -1,0 +1,1 @@
+"""Execution of runs: the queue, its worker processes, and what they report."""

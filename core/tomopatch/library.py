@@ -1,0 +1,91 @@
+"""One door for every source of volumes: files, folders and built-in phantoms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tomopatch.io.dicom import is_dicom, read_dicom
+from tomopatch.io.nifti import SUFFIXES, decompressed_head, is_nifti, read_nifti
+from tomopatch.io.slices import MAX_VOXELS
+from tomopatch.phantoms.catalogue import PHANTOMS, phantom
+from tomopatch.volume import Shape, Volume
+
+__all__ = ["MAX_VOXELS", "PHANTOMS", "SOURCES", "load_volume"]
+
+SOURCES = (
+    "a folder, .zip or file of DICOM, a NIfTI file "
+    f"({', '.join(SUFFIXES)}), or phantom:NAME[:SEED] with NAME one of {', '.join(PHANTOMS)}"
+)
+"""Sources that `load_volume` understands, for messages and help texts."""
+
+
+def load_volume(
+    spec: str | Path,
+    *,
+    shape: Shape | None = None,
+    units: str | None = None,
+    max_voxels: int | None = None,
+) -> Volume:
+    """Load a volume from a file, a folder or a built-in phantom.
+
+    Not a resampler: a file keeps its own grid, so pass the result to `tomopatch.volume.resample`. Files are recognised by
+    their content, whatever their names.
+
+    Parameters
+    ----------
+    spec : str or Path
+        A folder or zip of DICOM files, a NIfTI file, `phantom:NAME` or `phantom:NAME:SEED`.
+    shape : (z, y, x), optional
+        Grid to draw a phantom on.
+    units : "HU", "1/mm", "1/cm" or None
+        Units of the numbers in a file; None = Hounsfield units, if the numbers look like it (see `tomopatch.io.units`).
+    max_voxels : int or None
+        Files with more are refused before they are decoded; None = MAX_VOXELS.
+
+    Raises
+    ------
+    ValueError
+        If it is no volume that is understood, in one sentence.
+    """
+    text = str(spec)
+    if text.startswith("phantom:"):
+        name, seed = phantom_of(text)
+        return phantom(name, seed=seed) if shape is None else phantom(name, shape, seed=seed)
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise ValueError(f"{text!r} does not exist; expected {SOURCES}.")
+    if path.is_dir():
+        return read_dicom(path, units=units, max_voxels=max_voxels)
+    if path.is_file():
+        kind = kind_of(path)
+        if kind == "NIfTI":
+            return read_nifti(path, units=units, max_voxels=max_voxels)
+        if kind is not None:
+            return read_dicom(path, units=units, max_voxels=max_voxels)
+    raise ValueError(f"{text!r} is not a volume that is understood; expected {SOURCES}.")
+
+
+def kind_of(path: Path) -> str | None:
+    """ "DICOM", "zip" or "NIfTI", by what the file holds; None for anything else.
+
+    A file whose name says what it is and whose content does not, because it is damaged, counts as what it says: its
+    reader knows what is wrong.
+    """
+    name = path.name.lower()
+    with path.open("rb") as file:
+        head = file.read(540)
+        if head[:4] == b"PK\x03\x04":
+            return "zip"
+        if is_dicom(head):
+            return "DICOM"
+        if is_nifti(decompressed_head(file)) or name.endswith(SUFFIXES):
+            return "NIfTI"
+    return {".zip": "zip", ".dcm": "DICOM"}.get(path.suffix.lower())
+
+
+def phantom_of(spec: str) -> tuple[str, int]:
+    """Name and seed of `phantom:NAME` or `phantom:NAME:SEED`."""
+    name, _, seed = spec.removeprefix("phantom:").partition(":")
+    if seed and not seed.isdecimal():
+        raise ValueError(f"phantom seed must be a whole number of at least 0, got {seed!r} in {spec!r}.")
+    return name, int(seed or 0)

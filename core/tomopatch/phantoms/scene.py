@@ -1,0 +1,207 @@
+"""Scenes: an ordered list of primitives in patient space [mm], painted over one another on any grid.
+
+Every primitive is a signed distance, so that a voxel on its edge gets the share that the primitive covers,
+and the same scene on a finer grid is the same object. Texture is a sum of plane waves, whose average over a
+voxel is known exactly. Hounsfield units; coordinates (z, y, x) as everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tomopatch.phantoms import raster
+from tomopatch.phantoms.trees import Point
+from tomopatch.volume import VolumeGeometry
+
+_MAX_THREADS = 8
+_NUM_WAVES = 24  # per texture; enough that no direction stands out
+_BANDS = ((9.0, 32.0), (3.0, 8.0))  # wavelengths [mm] of the coarse and of the fine texture
+
+
+class Material(NamedTuple):
+    """Hounsfield units, and the standard deviations of the coarse and of the fine texture in them."""
+
+    hu: float
+    coarse: float = 0.0
+    fine: float = 0.0
+
+
+class Lesion(NamedTuple):
+    """What was hidden where: centre (z, y, x) [mm], radius [mm], Hounsfield units."""
+
+    centre: tuple[float, float, float]
+    radius: float
+    hu: float
+
+
+class Scene:
+    """Primitives in painting order: the later one covers the earlier."""
+
+    def __init__(self, seed: int = 0, *, lift: float = 0.0) -> None:
+        """`lift` [mm] moves everything that is added towards the head: the choice of the field of view."""
+        self.lift = lift
+        self.rng = np.random.default_rng(seed)
+        self.lesions: list[Lesion] = []
+        self._rows: list[np.ndarray] = []
+        self._waves = [_draw_waves(self.rng, band) for band in _BANDS]
+        self._bumps = _draw_waves(self.rng, (0.7, 1.6), 6)
+
+    def ellipsoid(
+        self,
+        centre: Point,
+        radii: Point,
+        material: Material,
+        *,
+        turn: Point = (0, 0, 0),
+        power: float = 2.0,
+        **look,
+    ) -> None:
+        """|x/a|^p + |y/b|^p + |z/c|^p <= 1; `turn` = degrees about the z, y and x axis; power >= 2."""
+        frame = _frame(turn)
+        reach = np.abs(frame.T) @ radii if power > 2 else np.sqrt((frame.T**2) @ np.square(radii))
+        ends = (power, 3 ** (0.5 - 1 / power))  # |u|_2 <= the latter |u|_p
+        self._add(
+            raster.ELLIPSOID, (centre, frame, radii, ends), material, centre - reach, centre + reach, **look
+        )
+
+    def box(self, centre: Point, half: Point, material: Material, **look) -> None:
+        """Edges along the axes; `half` = half its edge lengths."""
+        form = (centre, np.eye(3), half, (0, 0))
+        self._add(raster.BOX, form, material, np.subtract(centre, half), np.add(centre, half), **look)
+
+    def cylinder(self, centre: Point, radius: float, half_height: float, material: Material, **look) -> None:
+        """Upright, along z."""
+        half = (half_height, radius, radius)
+        form = (centre, np.eye(3), half, (0, 0))
+        self._add(raster.CYLINDER, form, material, np.subtract(centre, half), np.add(centre, half), **look)
+
+    def rods(
+        self,
+        a: np.ndarray,
+        b: np.ndarray,
+        radii: np.ndarray,
+        material: Material,
+        *,
+        flat: Point = (1, 1, 1),
+        **look,
+    ) -> None:
+        """Round-ended rods from a (n, 3) to b (n, 3) with radii (n, 2) at the two ends.
+
+        `flat` stretches their cross-sections along z, y, x.
+        """
+        stretch = np.asarray(flat, dtype=float)
+        reach = radii.max(1, keepdims=True) * stretch
+        low, high = np.minimum(a, b) - reach, np.maximum(a, b) + reach
+        self._add(raster.CAPSULE, (a, np.diag(1 / stretch), b, radii), material, low, high, **look)
+
+    def capsule(
+        self, a: Point, b: Point, radius: float | tuple[float, float], material: Material, **look
+    ) -> None:
+        """One rod; its radius may taper."""
+        radii = np.broadcast_to(np.asarray(radius, dtype=float), (1, 2))
+        self.rods(np.array([a]), np.array([b]), radii, material, **look)
+
+    def tube(
+        self, points: np.ndarray, radius: float | Sequence[float] | np.ndarray, material: Material, **look
+    ) -> None:
+        """Rods end to end along `points` (n, 3); one radius, or one for each point."""
+        radii = np.broadcast_to(np.asarray(radius, dtype=float), len(points))
+        self.rods(points[:-1], points[1:], np.stack([radii[:-1], radii[1:]], axis=1), material, **look)
+
+    def lesion(self, centre: Point, radius: float, material: Material, **look) -> None:
+        """A ball that is remembered in `lesions`."""
+        self.ellipsoid(centre, (radius, radius, radius), material, **look)
+        z, y, x = (float(c) for c in centre)
+        self.lesions.append(Lesion((z + self.lift, y, x), float(radius), float(material.hu)))
+
+    def paint(self, vg: VolumeGeometry) -> Tensor:
+        """Hounsfield units, float32 (z, y, x), of the scene on a grid."""
+        axes = [vg.axis(axis).numpy() for axis in range(3)]
+        rows = np.concatenate(self._rows) if self._rows else np.empty((0, raster.COLUMNS))
+        waves = np.concatenate([_averaged(w, vg.voxel_size) for w in self._waves])
+        out = np.empty(vg.shape, dtype=np.float32)
+        (zs, ys, xs), size = axes, np.array(vg.voxel_size)
+        threads = min(_MAX_THREADS, os.cpu_count() or 1, len(zs))
+
+        def every(k: int) -> None:
+            part = slice(k, None, threads)
+            raster.paint(rows, waves, self._bumps, zs[part], ys, xs, size, out[part])
+
+        with ThreadPoolExecutor(threads) as pool:  # slices do not depend on one another: always the same bits
+            list(pool.map(every, range(threads)))
+        return torch.from_numpy(out)
+
+    def _add(
+        self,
+        kind: int,
+        form: tuple,
+        material: Material,
+        low: np.ndarray,
+        high: np.ndarray,
+        *,
+        opacity: float = 1.0,
+        added: bool = False,
+        bump: tuple[float, float] = (0.0, 1.0),
+        above: float = raster.EVERYWHERE,
+        soft: float = 0.0,
+    ) -> None:
+        """One primitive, or n of a kind where arrays have n rows; `form` = centre, frame, radii, ends.
+
+        The rest is the look: `added` adds to what is there instead of covering it; `bump` = height and
+        wavelength [mm] of an uneven surface; `above` = only what lies in front of this y (gas over fluid);
+        `soft` widens the edge [mm].
+        """
+        centre, frame, radii, ends = form
+        look = (opacity, added, *bump, above, soft, self.rng.uniform(0, 2 * math.pi))
+        rows = np.empty((len(np.atleast_2d(centre)), raster.COLUMNS))
+        rows[:, raster.KIND] = kind
+        rows[:, raster.CENTRE : raster.FRAME] = centre
+        rows[:, raster.FRAME : raster.RADII] = frame.ravel()
+        rows[:, raster.RADII : raster.ENDS] = radii
+        rows[:, raster.ENDS : raster.HU] = ends
+        rows[:, raster.HU : raster.OPACITY] = material
+        rows[:, raster.OPACITY : raster.BOUNDS] = look
+        rows[:, raster.BOUNDS : raster.BOUNDS + 3] = low
+        rows[:, raster.BOUNDS + 3 :] = high
+        rows[:, [raster.CENTRE, raster.BOUNDS, raster.BOUNDS + 3]] += self.lift
+        if kind == raster.CAPSULE:  # its "radii" are its second end
+            rows[:, raster.RADII] += self.lift
+        self._rows.append(rows)
+
+
+# ---- waves and frames ---------------------------------------------------------------------------
+
+
+def _draw_waves(rng: np.random.Generator, band: tuple[float, float], count: int = _NUM_WAVES) -> np.ndarray:
+    """Rows (kz, ky, kx, phase, amplitude) of plane waves in random directions; their sum has variance 1."""
+    k = rng.normal(size=(count, 3))
+    wavelength = np.exp(rng.uniform(math.log(band[0]), math.log(band[1]), count))
+    k *= (2 * np.pi / wavelength / np.linalg.norm(k, axis=1))[:, None]
+    phase = rng.uniform(0, 2 * np.pi, count)
+    return np.column_stack([k, phase, np.full(count, math.sqrt(2 / count))])
+
+
+def _averaged(waves: np.ndarray, voxel_size: Point) -> np.ndarray:
+    """The same waves averaged over a voxel: the average of cos(k x) over a length h is sinc(k h / 2)."""
+    damping = np.sinc(waves[:, :3] * np.asarray(voxel_size) / (2 * np.pi)).prod(1)
+    return np.column_stack([waves[:, :4], waves[:, 4] * damping])
+
+
+def _frame(turn: Point) -> np.ndarray:
+    """Rows = the primitive's own axes (z, y, x) after turning by degrees about z, then y, then x."""
+    frame = np.eye(3)
+    for axis, degrees in enumerate(turn):
+        c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        i, j = [a for a in (2, 1, 0) if a != axis][:2]
+        rotation = np.eye(3)
+        rotation[i, i], rotation[i, j], rotation[j, i], rotation[j, j] = c, -s, s, c
+        frame = frame @ rotation.T
+    return frame

@@ -1,0 +1,1 @@
+"""From line integrals to a measurement: photon noise and dose."""

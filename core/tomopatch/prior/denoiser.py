@@ -1,0 +1,189 @@
+"""The denoiser D(x, sigma | c) of whole volumes, made of a patch denoiser.
+
+Network space is attenuation relative to water, x = mu / MU_WATER: air 0, water 1, 1000 HU a unit. It exists
+in `tomopatch.prior` and in the calls of D alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from tomopatch.prior.conditions import Condition, Context, network_inputs
+from tomopatch.prior.network import NetworkConfig
+from tomopatch.prior.patches import PatchGrid, paste
+from tomopatch.prior.precond import Numbers, Precond
+from tomopatch.prior.ranges import TrainedRanges
+from tomopatch.volume import MU_WATER, Triple
+
+AIR = 0.1
+"""Network space: a voxel below this value counts as air."""
+
+
+class Denoiser(Protocol):
+    """D(x, sigma): the posterior mean of the clean volume (z, y, x) given x, which has white noise of deviation sigma."""
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor: ...
+
+
+@dataclass(eq=False)
+class PatchPrior:
+    """A trained prior: the patch denoiser, what it was trained for, and how it computes.
+
+    `bind` gives the denoiser D(x, sigma) of volumes on one grid.
+
+    Attributes
+    ----------
+    model : Precond
+        The patch denoiser.
+    trained : TrainedRanges
+        The range of every conditioning number; `bind` clamps to it.
+    tile_batch : int
+        Tiles per call of the network: bounds the memory. 0 = 8 on a CPU, 128 (about 6 GB) on a GPU.
+    bf16 : bool or None
+        Compute in bfloat16; None = where that is faster. Its error is below a hundredth of sigma.
+    info : dict
+        The checkpoint's record (name, training, digest).
+    num_passes : int
+        Passes over a volume since it was made.
+    """
+
+    model: Precond
+    trained: TrainedRanges = field(default_factory=TrainedRanges)
+    tile_batch: int = 0
+    bf16: bool | None = None
+    info: dict = field(default_factory=dict)
+    num_passes: int = 0
+
+    def __post_init__(self) -> None:
+        self.model.eval()
+        self.tile_batch = self.tile_batch or (8 if self.device.type == "cpu" else 128)
+
+    @property
+    def config(self) -> NetworkConfig:
+        return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def without(self, **inputs: bool) -> PatchPrior:
+        """The same weights with inputs switched off: context, neighbourhoods, least_squares, coordinates."""
+        off = {f"use_{name}": False for name, switched in inputs.items() if switched}
+        model = Precond.__new__(Precond)
+        nn.Module.__init__(model)
+        model.config, model.network = replace(self.config, **off), self.model.network  # type: ignore[arg-type]
+        return replace(self, model=model)
+
+    @staticmethod
+    def to_network(mu: Tensor) -> Tensor:
+        """Network space from mu [1/mm]."""
+        return mu / MU_WATER
+
+    @staticmethod
+    def from_network(x: Tensor) -> Tensor:
+        """mu [1/mm] from network space."""
+        return x * MU_WATER
+
+    def bind(
+        self,
+        voxel_size: Triple,
+        *,
+        condition: Condition | None = None,
+        mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        grid: PatchGrid | None = None,
+        on_tiles: Callable[[int, int], None] | None = None,
+    ) -> VolumeDenoiser:
+        """The denoiser D(x, sigma) of volumes with this voxel size.
+
+        Parameters
+        ----------
+        voxel_size : (z, y, x) [mm]
+        condition : Condition or None
+            None = the unconditional prior.
+        mask : bool Tensor (z, y, x) or None
+            True where the volume may differ from air. Tiles without such a voxel are set to 0 (air) instead of being computed.
+        generator : torch.Generator or None
+            Draws the offset of the tiling; None = the torch default.
+        grid : PatchGrid or None
+            A fixed tiling, instead of a random one in each pass.
+        on_tiles : f(done, total) or None
+            Called after each batch of tiles; may raise StopIteration, which D passes on.
+        """
+        voxel_size, remarks = self.trained.clamp_voxels(voxel_size)
+        condition = condition or Condition()
+        if condition.image is not None and self.config.conditional:
+            error, ratio, more = self.trained.clamp_condition(condition.error, condition.sampling_ratio)
+            condition = replace(condition, error=error, sampling_ratio=ratio)
+            remarks += more
+        return VolumeDenoiser(self, voxel_size, condition, mask, generator, grid, on_tiles, remarks)
+
+    @torch.no_grad()
+    def denoise_tiles(self, inputs: Tensor, numbers: Numbers) -> Tensor:
+        """Denoised tiles (n, *tile) from the network's inputs (n, c, *tile)."""
+        device = self.device
+        bf16 = bf16_pays(device) if self.bf16 is None else self.bf16
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return self.model(inputs.to(device), numbers)[:, 0]
+
+
+@dataclass(eq=False)
+class VolumeDenoiser:
+    """D(x, sigma) of whole volumes on one grid, in network space. See `PatchPrior.bind`.
+
+    Attributes
+    ----------
+    voxel_size : (z, y, x) [mm], clamped to the trained range
+    remarks : sentences on what was clamped
+    tiling : PatchGrid or None
+        The tiling of the current pass, or of the last one.
+    """
+
+    prior: PatchPrior
+    voxel_size: Triple
+    condition: Condition
+    mask: Tensor | None
+    generator: torch.Generator | None
+    grid: PatchGrid | None
+    on_tiles: Callable[[int, int], None] | None
+    remarks: tuple[str, ...] = ()
+    tiling: PatchGrid | None = None
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """Denoise x (z, y, x), which has white noise of deviation `sigma`, network units."""
+        if not sigma > 0:
+            raise ValueError(f"the noise level sigma must be above 0, got {sigma}.")
+        prior, device = self.prior, self.prior.device
+        shape = (x.shape[0], x.shape[1], x.shape[2])
+        tile = prior.config.tile
+        grid = self.grid or PatchGrid.random(shape, tile, generator=self.generator)
+        self.tiling = grid
+
+        condition = self.condition.on(grid, device)
+        context = Context.of(grid.pad(x.to(device, torch.float32)), prior.config, condition)
+        denoised = torch.zeros_like(context.noisy.padded)
+        batches = list(grid.batches(prior.tile_batch, None if self.mask is None else grid.pad(self.mask)))
+        done, total = 0, sum(len(starts) for starts in batches)
+        level = torch.tensor(sigma, device=device)
+        for starts in batches:
+            numbers = condition.numbers(len(starts), level, grid, self.voxel_size)
+            tiles = prior.denoise_tiles(network_inputs(context, starts, tile), numbers)
+            paste(denoised, tiles, starts)
+            done += len(starts)
+            if self.on_tiles is not None:
+                self.on_tiles(done, total)
+        prior.num_passes += 1
+        return grid.crop(denoised).to(x.device)
+
+
+def bf16_pays(device: torch.device | str) -> bool:
+    """Whether bfloat16 is faster than float32 here: on GPUs, and on CPUs with instructions for it."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

@@ -1,0 +1,231 @@
+"""A prior as a file: safetensors with the network's config in the metadata. Nothing in it is executed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import re
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from tomopatch.installation import app_folder
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.network import NetworkConfig
+from tomopatch.prior.precond import Precond
+from tomopatch.prior.ranges import TrainedRanges
+
+FORMAT = "tomopatch-prior-3"
+FORMAT_2 = "tomopatch-prior-2"
+PRETRAINED = app_folder() / "pretrained"
+DEFAULT = "base"
+"""The prior that is used if none is named."""
+GENERATOR = "small"
+"""The prior that generates volumes and denoises on the page Prior: it is trained with and without conditions."""
+BODY = "coarse"
+"""The prior of the coarsest grid of a generation: on voxels of centimetres one tile holds a body."""
+NAME = re.compile(r"\w[\w-]{0,59}")
+"""Valid names of priors in `pretrained/`. A name is never a path: it may come from a link or from another user's file."""
+
+
+def save_prior(
+    path: str | Path,
+    model: Precond,
+    *,
+    trained: TrainedRanges | None = None,
+    info: dict | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write weights as safetensors, with config, trained ranges and `info` in the metadata; beside, then renamed."""
+    path = Path(path)
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(asdict(model.config)),
+        "trained": json.dumps((trained or TrainedRanges()).to_json()),
+        "info": json.dumps(info or {}),
+    }
+    weights = {
+        name: w.detach().to("cpu", dtype).contiguous() for name, w in model.network.state_dict().items()
+    }
+    beside = path.with_name(path.name + ".part")
+    safetensors.torch.save_file(weights, beside, metadata=metadata)
+    beside.replace(path)
+
+
+def priors() -> list[str]:
+    """Names of the priors in `pretrained/` that reconstruct, the default first; users may add their own files."""
+    names = {path.stem for path in PRETRAINED.glob("*.safetensors") if NAME.fullmatch(path.stem)} - {BODY}
+    return sorted(names, key=lambda name: (name != DEFAULT, name))
+
+
+def trained_ranges(name_or_path: str | Path) -> TrainedRanges:
+    """Read from a prior's file what it was trained for, without its weights.
+
+    Raises
+    ------
+    ValueError
+        As `load_prior`.
+    """
+    path = prior_path(name_or_path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{path.name} cannot be read as a prior: {error}") from error
+    if metadata.get("format") == FORMAT_2:
+        metadata = _from_format_2(metadata)
+    return _trained(metadata, path.name)
+
+
+def priors_for(mode: str) -> list[str]:
+    """Names of the priors in `pretrained/` that were trained for a mode, the default first; see `tomopatch.prior.ranges`."""
+    found = []
+    for name in priors():
+        with contextlib.suppress(ValueError):  # a foreign file among a user's own
+            if mode in trained_ranges(name).modes:
+                found.append(name)
+    return found
+
+
+def default_prior(mode: str) -> str:
+    """Name of the prior that is used for a mode if none is given."""
+    return next(iter(priors_for(mode)), DEFAULT)
+
+
+def prior_path(name_or_path: str | Path) -> Path:
+    """Path of a prior that is given by its name in `pretrained/` or by its file."""
+    path = Path(name_or_path)
+    return path if path.suffix else PRETRAINED / f"{name_or_path}.safetensors"
+
+
+def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str | None = None) -> PatchPrior:
+    """A pretrained prior by its name in `pretrained/`, or one from a file; on the GPU if there is one and no other `device`.
+
+    Raises
+    ------
+    ValueError
+        If the file is not there, is damaged or is not a TomoPatch prior. Nothing in it is executed.
+    """
+    path = prior_path(name_or_path)
+    if not path.is_file():
+        known = sorted(p.stem for p in PRETRAINED.glob("*.safetensors"))
+        raise ValueError(
+            f"there is no prior {str(name_or_path)!r}; known are {known}, or give the path of a .safetensors."
+        )
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") == FORMAT_2:
+                metadata = _from_format_2(metadata)
+            if metadata.get("format") != FORMAT:
+                raise ValueError(
+                    f"{path.name} is a safetensors file but not a TomoPatch prior (its format is "
+                    f"{metadata.get('format')!r}, expected {FORMAT!r}); train one with `tomopatch train`."
+                )
+            model = Precond(_config(metadata["config"], path.name))
+            expected = model.network.state_dict()
+            missing, foreign = set(expected) - set(file.keys()), set(file.keys()) - set(expected)
+            if missing or foreign:
+                raise ValueError(
+                    f"{path.name} does not fit its own config: {len(missing)} weights are missing and "
+                    f"{len(foreign)} are foreign ({sorted(missing | foreign)[0]}, ...)."
+                )
+            weights = {name: file.get_tensor(name).to(torch.float32) for name in expected}
+    except (safetensors.SafetensorError, json.JSONDecodeError, KeyError, OSError) as error:
+        raise ValueError(
+            f"{path.name} cannot be read as a prior, it is damaged or foreign: {error}"
+        ) from error
+    for name, weight in weights.items():
+        if weight.shape != expected[name].shape:
+            raise ValueError(
+                f"{path.name}: weight {name} has shape {tuple(weight.shape)}, its config asks for "
+                f"{tuple(expected[name].shape)}."
+            )
+        if not torch.isfinite(weight).all():
+            raise ValueError(f"{path.name}: weight {name} holds NaN or infinity; the file is damaged.")
+    model.network.load_state_dict(weights)
+    info = json.loads(metadata.get("info", "{}"))
+    info |= {"name": path.stem, "digest": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return PatchPrior(model.to(device), trained=_trained(metadata, path.name), info=info)
+
+
+def annotate(source: str | Path, path: str | Path, **info: Any) -> None:
+    """Write a copy of a prior's file with more entries in its info; the weights keep their bits."""
+    load_prior(source)  # refuses what is no prior
+    with safetensors.safe_open(prior_path(source), framework="pt") as file:
+        metadata = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if metadata["format"] == FORMAT_2:
+        metadata = _from_format_2(metadata)
+    metadata["info"] = json.dumps(json.loads(metadata.get("info", "{}")) | info)
+    path = Path(path)
+    beside = path.with_name(path.name + ".part")
+    safetensors.torch.save_file(weights, beside, metadata=metadata)
+    beside.replace(path)
+
+
+def _config(text: str, name: str) -> NetworkConfig:
+    stored = json.loads(text)
+    known = {f.name for f in fields(NetworkConfig)}
+    if not isinstance(stored, dict) or not set(stored) <= known:
+        raise ValueError(f"{name} was made by another version: its config has {sorted(set(stored) - known)}.")
+    try:
+        config = NetworkConfig(**stored)
+        taps = 9 if config.two_d else 27
+        size = sum(c * c * (2 * b + 1) * taps for c, b in zip(config.channels, config.blocks, strict=True))
+        plausible = 0 < size < 2e9 and 2 <= config.patch_size <= 512 and 0 < config.embed <= 4096
+    except TypeError as error:
+        raise ValueError(f"{name}: its config is malformed ({error}).") from error
+    if not (plausible and math.isfinite(config.sigma_data) and config.sigma_data > 0):
+        raise ValueError(f"{name}: its config is out of range: {stored}.")
+    return config
+
+
+def _trained(metadata: dict[str, str], name: str) -> TrainedRanges:
+    try:
+        return TrainedRanges(**json.loads(metadata["trained"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}: its trained ranges are malformed ({error}).") from error
+
+
+# ---- the format before conditions: the network was trained about the data's mean alone -------------------
+
+RENAMED = {
+    "flat": "two_d",
+    "surrounds": "neighbourhoods",
+    "guided": "least_squares",
+    "use_surround": "use_neighbourhoods",
+    "use_guide": "use_least_squares",
+}
+"""Fields of the network's config in format 2 and their names today."""
+
+
+def _from_format_2(metadata: dict[str, str]) -> dict[str, str]:
+    """The metadata of a format-2 checkpoint in today's format; its weights keep their names.
+
+    Such checkpoints did not record their voxel sizes. They get the ranges that `tomopatch train` had as defaults.
+    """
+    stored = json.loads(metadata["config"])
+    if stored.pop("context_by", "area") != "area":
+        raise ValueError(
+            "the prior was trained on a trilinear global context, which is no longer supported; retrain it."
+        )
+    config = {RENAMED.get(name, name): value for name, value in stored.items()}
+    trained = TrainedRanges(modes=("restore", "unconditional"), voxel_xy=(1.4, 4.5), voxel_z=(1.4, 6.0))
+    info = json.loads(metadata.get("info", "{}"))
+    if "calibration" in info:
+        info["calibrations"] = {"restore": info.pop("calibration")}
+    return metadata | {
+        "format": FORMAT,
+        "config": json.dumps(config),
+        "trained": json.dumps(trained.to_json()),
+        "info": json.dumps(info),
+    }

@@ -1,0 +1,33 @@
+"""Adding white noise to a volume, and denoising it in one pass of the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.volume import Volume
+
+
+def add_noise(volume: Volume, sigma: float, *, seed: int = 0) -> Volume:
+    """Return the volume with white noise of deviation `sigma`, network units."""
+    noise = torch.randn(volume.shape, generator=torch.Generator().manual_seed(seed))
+    data = volume.data + PatchPrior.from_network(sigma * noise.to(volume.data.device))
+    return Volume(data, volume.geometry, f"{volume.name}, noisy")
+
+
+def denoise(
+    prior: PatchPrior,
+    noisy: Volume,
+    sigma: float,
+    *,
+    seed: int = 0,
+    on_tiles: Callable[[int, int], None] | None = None,
+) -> Volume:
+    """Denoise a volume that has white noise of deviation `sigma`, network units. `seed` draws the tiling."""
+    denoiser = prior.bind(
+        noisy.geometry.voxel_size, generator=torch.Generator().manual_seed(seed), on_tiles=on_tiles
+    )
+    x = denoiser(PatchPrior.to_network(noisy.data), sigma)
+    return Volume(PatchPrior.from_network(x), noisy.geometry, f"{noisy.name}, denoised")

@@ -1,0 +1,78 @@
+"""The ranges that a prior was trained on. Outside of them a network extrapolates, so its numbers are clamped."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tomopatch.volume import Triple
+
+Range = tuple[float, float]
+
+MODES = ("restore", "posterior", "unconditional")
+"""Modes that a prior can be trained for: restoration from an initial reconstruction, conditional sampling from noise, sampling without
+a condition."""
+
+
+@dataclass(frozen=True)
+class TrainedRanges:
+    """The modes and ranges that a prior was trained for.
+
+    Attributes
+    ----------
+    modes : names in MODES
+    voxel_xy, voxel_z : voxel sizes in plane and between slices [mm]
+    error : RMS error of the condition, network units
+    sampling_ratio : views over those of a full scan
+    """
+
+    modes: tuple[str, ...] = MODES
+    voxel_xy: Range = (1.2, 12.0)
+    voxel_z: Range = (1.2, 14.0)
+    error: Range = (0.01, 0.4)
+    sampling_ratio: Range = (0.01, 1.0)
+
+    def __post_init__(self) -> None:
+        for name in ("voxel_xy", "voxel_z", "error", "sampling_ratio"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be a range of two numbers above 0, got {(low, high)}.")
+            object.__setattr__(self, name, (float(low), float(high)))
+        object.__setattr__(self, "modes", tuple(self.modes))
+        if not set(self.modes) <= set(MODES):
+            raise ValueError(f"modes must be among {', '.join(MODES)}, got {self.modes}.")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def clamp_voxels(self, voxel_size: Triple) -> tuple[Triple, tuple[str, ...]]:
+        """The voxel size (z, y, x) [mm] within the trained ranges, and a sentence per axis that was clamped."""
+        ranges = (self.voxel_z, self.voxel_xy, self.voxel_xy)
+        z, y, x = (_clamp(v, r) for v, r in zip(voxel_size, ranges, strict=True))
+        remarks = tuple(
+            f"The prior was trained on voxels of {r[0]:g} to {r[1]:g} mm along {axis}; it treats "
+            f"{given:.3g} mm as {used:.3g} mm."
+            for axis, given, used, r in zip("zyx", voxel_size, (z, y, x), ranges, strict=True)
+            if used != given
+        )
+        return (z, y, x), remarks
+
+    def clamp_condition(self, error: float, ratio: float) -> tuple[float, float, tuple[str, ...]]:
+        """Error and sampling ratio within the trained ranges, and sentences on what was clamped."""
+        used, used_ratio = _clamp(error, self.error), _clamp(ratio, self.sampling_ratio)
+        remarks = []
+        if used != error:
+            remarks.append(
+                f"The initial reconstruction's expected error of {1000 * error:.0f} HU lies outside the trained range; "
+                f"the prior uses {1000 * used:.0f} HU."
+            )
+        if used_ratio != ratio and ratio < self.sampling_ratio[0]:
+            remarks.append(
+                f"The prior was trained on sampling ratios from {self.sampling_ratio[0]:g}; it treats {ratio:.3g} as "
+                f"{used_ratio:.3g}."
+            )
+        return used, used_ratio, tuple(remarks)
+
+
+def _clamp(value: float, limits: Range) -> float:
+    return min(max(value, limits[0]), limits[1])

@@ -1,0 +1,119 @@
+"""Sampling from a denoiser: noise levels and solvers. The module knows nothing of tomography."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from tomopatch.prior.denoiser import Denoiser
+from tomopatch.progress import Callback, State, Step, stops
+
+Correct = Callable[[Tensor, float], Tensor]
+"""correct(denoised, sigma) -> the estimate to go on with; called with falling sigma."""
+
+
+def karras_sigmas(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> list[float]:
+    """`num_steps` falling noise levels and a final 0. (Karras et al. 2022, eq. 5)"""
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}.")
+    if not 0 < sigma_min <= sigma_max:
+        raise ValueError(f"noise levels need 0 < sigma_min <= sigma_max, got {sigma_min} and {sigma_max}.")
+    high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    ramp = [i / max(1, num_steps - 1) for i in range(num_steps)]
+    return [(high + t * (low - high)) ** rho for t in ramp] + [0.0]
+
+
+def sample(
+    denoiser: Denoiser,
+    x: Tensor,
+    sigmas: list[float],
+    *,
+    order: int = 2,
+    eta: float = 0.0,
+    correct: Correct | None = None,
+    generator: torch.Generator | None = None,
+    callback: Callback | None = None,
+    resume: State | None = None,
+) -> Tensor:
+    """Solve from x, which has noise of level sigmas[0], down to the last level. Each step is one pass of the denoiser.
+
+    Parameters
+    ----------
+    denoiser : D(x, sigma)
+        May raise StopIteration within a pass. The estimate of the pass before is then returned; in the first pass the
+        exception is passed on.
+    x : Tensor (z, y, x)
+        Start, network space.
+    sigmas : list of float
+        Falling noise levels; the last may be 0.
+    order : 1 or 2
+        1: Euler, which is DDIM. 2: DPM-Solver++(2M), which also uses the estimate of the step before. (Lu et al.
+        2022, alg. 2; in the form of k-diffusion, for sigma with alpha = 1)
+    eta : float, 0 to 1
+        DDIM's stochasticity: 0 is the deterministic flow, 1 the ancestral chain, which draws as much fresh noise as the
+        step allows. (Song et al. 2021, eq. 16)
+    correct : f(denoised, sigma) -> denoised, or None
+        Data consistency, applied to every estimate.
+    generator : torch.Generator or None
+        Source of the fresh noise.
+    callback : f(Step) or None
+        Gets x, the denoised and the corrected estimate (`Step.x`) of each step.
+    resume : State or None
+        Continue after the step that had this `state`; the generator must be in its state of that time.
+
+    Returns
+    -------
+    Tensor (z, y, x)
+        The last corrected estimate if the levels end at 0, else the sample at the last level.
+    """
+    if order not in (1, 2):
+        raise ValueError(f"order must be 1 (Euler) or 2 (DPM-Solver++ 2M), got {order}.")
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta must lie between 0 and 1, got {eta}.")
+    num_steps = len(sigmas) - 1
+    done, estimate = 0, x
+    before: Tensor | None = None  # the estimate of the step before
+    if resume is not None:
+        done, x, estimate = resume["i"], resume["x"], resume["estimate"]
+        before = resume.get("before")
+
+    def descend(i: int) -> Tensor:
+        """The sample at level i."""
+        sigma, sigma_next = sigmas[i - 1], sigmas[i]
+        fresh = eta * sigma_next * math.sqrt(1 - (sigma_next / sigma) ** 2)
+        kept = math.sqrt(sigma_next**2 - fresh**2)
+        guess = estimate
+        if order == 2 and before is not None:
+            r = (math.log(sigmas[i - 2]) - math.log(sigma)) / (math.log(sigma) - math.log(sigma_next))
+            guess = (1 + 0.5 / r) * estimate - (0.5 / r) * before
+        lower = guess + (kept / sigma) * (x - guess)
+        return lower + fresh * _randn_like(x, generator) if fresh > 0 else lower
+
+    for i in range(done, num_steps):
+        if i:
+            x, before = descend(i), estimate
+        try:
+            denoised = denoiser(x, sigmas[i])
+        except StopIteration:
+            if i == 0:
+                raise
+            return estimate
+        estimate = denoised if correct is None else correct(denoised, sigmas[i])
+        state = partial(_state, i + 1, x, estimate, before)
+        step = Step(i + 1, num_steps, estimate, sigma=sigmas[i], noisy=x, denoised=denoised, state=state)
+        if stops(callback, step):
+            return estimate
+    return estimate if sigmas[-1] == 0 else descend(num_steps)
+
+
+def _state(i: int, x: Tensor, estimate: Tensor, before: Tensor | None) -> State:
+    return {"i": i, "x": x, "estimate": estimate} | ({} if before is None else {"before": before})
+
+
+def _randn_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Noise drawn on the CPU, so that a seed gives the same volume on every device."""
+    return torch.randn(x.shape, generator=generator).to(x.device)

@@ -1,0 +1,125 @@
+"""Joseph's method for parallel rays that lie in the slices: the commonest and cheapest case.
+
+Height and slice then separate: every slice is projected alike, and the detector's rows take their values from
+the slices by one interpolation along z. Volumes are laid out (y, x, z), projections (view, u, z) and
+(view, u, v), so that the inner loop runs over all slices at once.
+
+For the table, the rules on threads and why samples at the very edge are left out see `joseph_general`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+
+from tomopatch.kernels import JIT
+from tomopatch.projector.joseph_general import f32, inside
+
+
+@nb.njit(inline="always", **JIT)
+def _drive(table, k, u, voxel_size):
+    """Driven by x?; crossing of plane 0 and slope in the other axis; length of the ray between planes [mm]."""
+    oy = table[k, 4] + u * table[k, 10]
+    ox = table[k, 5] + u * table[k, 11]
+    dy = table[k, 1]
+    dx = table[k, 2]
+    length = math.sqrt((dy * voxel_size[1]) ** 2 + (dx * voxel_size[2]) ** 2)
+    if abs(dx) >= abs(dy):
+        return True, oy - ox * dy / dx, dy / dx, length / abs(dx)
+    return False, ox - oy * dx / dy, dx / dy, length / abs(dy)
+
+
+@nb.njit(**JIT)
+def project_slices(volume, out, table, voxel_size, start, stop):
+    """Line integrals out (view, u, z) of all slices, views [start, stop); volume (y, x, z)."""
+    num_y, num_x, num_z = volume.shape
+    for k in range(start, stop):
+        for u in range(out.shape[1]):
+            by_x, first, slope, step = _drive(table, k, u, voxel_size)
+            num, num_side = (num_x, num_y) if by_x else (num_y, num_x)
+            low, high = inside(first, slope, num_side, 0, num)
+            total = out[k, u]
+            for m in range(num_z):
+                total[m] = 0
+            for i in range(low, high):
+                side = first + i * slope
+                j = math.floor(side)
+                w1 = f32((side - j) * step)
+                w0 = f32((1 - (side - j)) * step)
+                j0, j1 = j, j + 1
+                if j < 0:
+                    j0 = 0
+                    w0 = f32(0)
+                if j1 >= num_side:
+                    j1 = num_side - 1
+                    w1 = f32(0)
+                a = volume[j0, i] if by_x else volume[i, j0]
+                b = volume[j1, i] if by_x else volume[i, j1]
+                for m in range(num_z):
+                    total[m] += w0 * a[m] + w1 * b[m]
+
+
+@nb.njit(**JIT)
+def backproject_slices(volume, by_x_planes, projections, table, voxel_size, start, stop):
+    """Add to planes [start, stop) along x (or y) the rays (view, u, z) that this axis drives."""
+    num_y, num_x, num_z = volume.shape
+    for k in range(projections.shape[0]):
+        for u in range(projections.shape[1]):
+            by_x, first, slope, step = _drive(table, k, u, voxel_size)
+            if by_x != by_x_planes:
+                break  # the same for all rays of a parallel view
+            num_side = num_y if by_x else num_x
+            low, high = inside(first, slope, num_side, start, stop)
+            values = projections[k, u]
+            for i in range(low, high):
+                side = first + i * slope
+                j = math.floor(side)
+                w1 = f32((side - j) * step)
+                w0 = f32((1 - (side - j)) * step)
+                if j >= 0:
+                    a = volume[j, i] if by_x else volume[i, j]
+                    for m in range(num_z):
+                        a[m] += w0 * values[m]
+                if j + 1 < num_side:
+                    b = volume[j + 1, i] if by_x else volume[i, j + 1]
+                    for m in range(num_z):
+                        b[m] += w1 * values[m]
+
+
+@nb.njit(**JIT)
+def rows_from_slices(slices, rows, table, start, stop):
+    """rows (view, u, v) = slices (view, u, z) interpolated at the rows' heights."""
+    num_z, num_v = slices.shape[2], rows.shape[2]
+    for k in range(start, stop):
+        for u in range(slices.shape[1]):
+            z0 = table[k, 3] + u * table[k, 9]
+            for v in range(num_v):
+                z = z0 + v * table[k, 6]
+                m = math.floor(z)
+                w = f32(z - m)
+                total = f32(0)
+                if 0 <= m < num_z:
+                    total += (1 - w) * slices[k, u, m]
+                if 0 <= m + 1 < num_z:
+                    total += w * slices[k, u, m + 1]
+                rows[k, u, v] = total
+
+
+@nb.njit(**JIT)
+def slices_from_rows(rows, slices, table, start, stop):
+    """The transpose of `rows_from_slices`; overwrites slices."""
+    num_z, num_v = slices.shape[2], rows.shape[2]
+    for k in range(start, stop):
+        for u in range(rows.shape[1]):
+            z0 = table[k, 3] + u * table[k, 9]
+            for m in range(num_z):
+                slices[k, u, m] = 0
+            for v in range(num_v):
+                z = z0 + v * table[k, 6]
+                m = math.floor(z)
+                w = f32(z - m)
+                if 0 <= m < num_z:
+                    slices[k, u, m] += (1 - w) * rows[k, u, v]
+                if 0 <= m + 1 < num_z:
+                    slices[k, u, m + 1] += w * rows[k, u, v]

@@ -1,0 +1,20 @@
+"""Reconstruction: methods are functions f(A, y, *, options, callback=None) -> x; `METHODS` lists them."""
+
+from tomopatch.reconstruct.analytic import FILTERS, fbp, fdk
+from tomopatch.reconstruct.iterative import cgls, sirt, tv
+from tomopatch.reconstruct.methods import METHODS, Method, Result, available, make_params, reconstruct
+
+__all__ = [
+    "FILTERS",
+    "METHODS",
+    "Method",
+    "Result",
+    "available",
+    "cgls",
+    "fbp",
+    "fdk",
+    "make_params",
+    "reconstruct",
+    "sirt",
+    "tv",
+]

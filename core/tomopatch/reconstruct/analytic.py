@@ -1,0 +1,132 @@
+"""Analytic reconstruction: filtered backprojection (parallel) and Feldkamp-Davis-Kress (cone)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.progress import Callback, Step, stops
+from tomopatch.projector import Projector
+from tomopatch.reconstruct.backprojection import backproject
+from tomopatch.reconstruct.redundancy import angular_weights, detector_axes, redundancy_weights
+
+Beam = TypeVar("Beam", ParallelBeam, ConeBeam)
+
+FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 to 1 = Nyquist
+    "ram-lak": torch.ones_like,
+    "shepp-logan": lambda f: torch.sinc(f / 2),
+    "cosine": lambda f: torch.cos(math.pi / 2 * f),
+    "hamming": lambda f: 0.54 + 0.46 * torch.cos(math.pi * f),
+    "hann": lambda f: 0.5 + 0.5 * torch.cos(math.pi * f),
+    # undoes the ramp: plain backprojection, scaled to agree at the lowest frequency
+    "none": lambda f: f[1] / f.clamp(min=float(f[1])),
+}
+
+
+def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback | None = None) -> Tensor:
+    """Filtered backprojection of parallel projections over any range of angles. (Kak & Slaney, sec. 3.3)
+
+    Missing angles are taken as zero: a limited angle darkens and smears, it is not corrected. Of a detector that is
+    shifted sideways opposite views complete each other (see `redundancy_weights`).
+
+    Parameters
+    ----------
+    y : Tensor (v, angle, u)
+        Line integrals.
+    filter : str
+        A name in FILTERS: the window on the ramp.
+    """
+    pg = A.pg
+    if not isinstance(pg, ParallelBeam) or pg.tilt:
+        raise ValueError("fbp needs a parallel beam without tilt; use fdk for a cone, or sirt, cgls or tv.")
+    _check_columns(pg)
+    if pg.det_offset[1]:
+        angles = torch.from_numpy(angular_weights(pg.angles, 2 * math.pi)).to(y)
+        y, pg = _mirrored(y * redundancy_weights(pg).to(y) * angles[:, None], pg)
+    else:  # opposite views see the same rays
+        y = y * torch.from_numpy(angular_weights(pg.angles, math.pi)).to(y)[:, None]
+    x = backproject(ramp_filter(y, pg.pixel_size[1], filter), A.vg, pg.views())
+    stops(callback, Step(1, 1, x))
+    return x
+
+
+def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback | None = None) -> Tensor:
+    """Feldkamp-Davis-Kress for a circular cone-beam or fan-beam scan. (J. Opt. Soc. Am. A 1(6), 1984)
+
+    Rays that are measured twice share their weight smoothly (see `redundancy_weights`), which covers full, short
+    and limited scans and detectors shifted sideways.
+
+    Parameters
+    ----------
+    y : Tensor (v, angle, u)
+        Line integrals.
+    filter : str
+        A name in FILTERS: the window on the ramp.
+    """
+    pg = A.pg
+    if not isinstance(pg, ConeBeam) or pg.tilt or pg.pitch:
+        raise ValueError(
+            "fdk needs a circular cone beam (no pitch, no tilt); use sirt, cgls or tv for this scan."
+        )
+    _check_columns(pg)
+    v, u = detector_axes(pg)
+    cosine = pg.src_det_dist / torch.sqrt(pg.src_det_dist**2 + u**2 + v[:, None] ** 2)
+    angles = torch.from_numpy(angular_weights(pg.angles, 2 * math.pi)).to(y)
+    weighted = y * cosine[:, None, :].to(y) * redundancy_weights(pg).to(y) * angles[:, None]
+    # the ramp acts on the detector as it would stand on the rotation axis
+    pixel = pg.pixel_size[1] * pg.src_orig_dist / pg.src_det_dist
+    weighted, pg = _mirrored(weighted, pg)
+    x = backproject(ramp_filter(weighted, pixel, filter), A.vg, pg.views())
+    stops(callback, Step(1, 1, x))
+    return x
+
+
+def ramp_filter(y: Tensor, pixel_size: float, filter: str = "ram-lak") -> Tensor:
+    """Convolve the detector rows (last axis) with the windowed ramp; `pixel_size` [mm].
+
+    The ramp is made from its band-limited impulse response, so that the mean stays right.
+    (Kak & Slaney, eq. 3.61)
+    """
+    if filter not in FILTERS:
+        raise ValueError(f"unknown filter {filter!r}; known are {sorted(FILTERS)}.")
+    num = y.shape[-1]
+    length = 2 ** math.ceil(math.log2(2 * num))
+    k = torch.arange(length, dtype=torch.float64)
+    k = torch.minimum(k, length - k)
+    impulse = torch.where(k % 2 == 1, -1 / (math.pi * k.clamp(min=1)) ** 2, 0.0)
+    impulse[0] = 0.25
+    ramp = torch.fft.rfft(impulse).real / pixel_size
+    window = FILTERS[filter](torch.linspace(0, 1, length // 2 + 1, dtype=torch.float64))
+    out = torch.empty_like(y)
+    for row in range(y.shape[0]):  # row by row: the transform of everything at once would need four times y
+        spectrum = torch.fft.rfft(y[row], length)
+        out[row] = torch.fft.irfft(spectrum * (ramp * window).to(y), length)[..., :num]
+    return out
+
+
+def _check_columns(pg: ParallelBeam | ConeBeam) -> None:
+    if pg.det_shape[1] < 2:
+        raise ValueError(
+            "the detector has a single column; FBP and FDK filter along the rows and need at least 2; use sirt, cgls or tv."
+        )
+
+
+def _mirrored(y: Tensor, pg: Beam) -> tuple[Tensor, Beam]:
+    """Projections continued by zeros until the detector reaches equally far to both sides of the axis.
+
+    The ramp spreads what a shifted detector saw beyond its near edge, and the voxels there need that.
+    """
+    v, u = pg.det_shape
+    extra = round(2 * abs(pg.det_offset[1]) / pg.pixel_size[1])
+    if extra == 0:
+        return y, pg
+    side = (extra, 0) if pg.det_offset[1] > 0 else (0, extra)
+    offset = pg.det_offset[1] - math.copysign(extra * pg.pixel_size[1] / 2, pg.det_offset[1])
+    wider = replace(pg, det_shape=(v, u + extra), det_offset=(pg.det_offset[0], offset))
+    return torch.nn.functional.pad(y, side), wider

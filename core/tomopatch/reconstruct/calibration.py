@@ -1,0 +1,111 @@
+"""The expected error of a reconstruction: the deviation of its samples, calibrated.
+
+Samples of one scan also agree where all of them are wrong, so their deviation is smaller than the error of their mean. Two
+other quantities predict the error without the truth: it is large at edges, and everywhere larger the less the scan
+measured. A calibration weights the three so that the errors of scans with known truth are most likely; it is stored in the
+prior's checkpoint, one for each mode. (After Kendall and Gal 2017, heteroscedastic likelihood.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tomopatch.prior.denoiser import AIR
+
+_LEAST = 1e-3  # deviation: 1 HU
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Variance of the error = spread * s^2 + edges * |grad x|^2 + level * L^2, the last not in air.
+
+    x, s : mean and deviation of the samples; L : RMS error expected of the initial reconstruction; network space,
+    differences per voxel. The default keeps the samples' deviation.
+    """
+
+    spread: float = 1.0
+    edges: float = 0.0
+    level: float = 0.0
+
+    def __post_init__(self) -> None:
+        weights = tuple(asdict(self).values())
+        if not all(isinstance(w, int | float) and math.isfinite(w) and w >= 0 for w in weights):
+            raise ValueError(
+                f"a calibration needs three finite weights of at least 0, got {weights}; calibrate the prior again."
+            )
+
+    @classmethod
+    def of(cls, info: dict[str, Any], mode: str) -> Calibration:
+        """The calibration of a mode that a prior's checkpoint holds; without one, the samples' deviation is kept."""
+        stored = (info.get("calibrations") or {}).get(mode) or {}
+        try:
+            return cls(**stored)
+        except TypeError as error:
+            raise ValueError(
+                f"the prior's calibration is malformed ({error}); calibrate the prior again."
+            ) from error
+
+    def deviation(self, mean: Tensor, std: Tensor, level: float) -> Tensor:
+        """Expected error of each voxel of the mean (z, y, x), network space."""
+        weights = mean.new_tensor([self.spread, self.edges, self.level])
+        return torch.einsum("k,kzyx->zyx", weights, _parts(mean, std, level)).sqrt()
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A reconstruction with known truth, network space: mean and deviation of the samples, truth (z, y, x), expected error."""
+
+    mean: Tensor
+    std: Tensor
+    truth: Tensor
+    level: float
+
+
+def fit(cases: Sequence[Known], *, num_steps: int = 400) -> Calibration:
+    """The calibration with the highest likelihood of the errors of all voxels that are not air.
+
+    Each error is normal with its own variance; every case has the same weight.
+    """
+    parts, squares = [], []
+    for case in cases:
+        body = case.mean > AIR
+        parts.append(_parts(case.mean, case.std, case.level)[:, body])
+        squares.append((case.mean - case.truth)[body].square())
+    weights = torch.zeros(3, requires_grad=True)  # logarithms
+    optimizer = torch.optim.Adam([weights], lr=0.05)
+    for _ in range(num_steps):
+        optimizer.zero_grad()
+        loss = torch.zeros(())
+        for part, square in zip(parts, squares, strict=True):
+            variance = torch.einsum("k,kn->n", weights.exp(), part) + _LEAST**2
+            loss = loss + (variance.log() + square / variance).mean()
+        loss.backward()
+        optimizer.step()
+    spread, edges, level = weights.detach().exp().tolist()
+    return Calibration(spread, edges, level)
+
+
+def interval_coverage(cases: Sequence[Known], calibration: Calibration, *, reach: float = 1.0) -> float:
+    """Share of the voxels that are not air whose error is within `reach` deviations; 0.68 and 0.95 for 1 and 2, if normal."""
+    within = []
+    for case in cases:
+        body = case.mean > AIR
+        deviation = calibration.deviation(case.mean, case.std, case.level)
+        within.append(((case.mean - case.truth).abs() <= reach * deviation)[body].float().mean())
+    return float(torch.stack(within).mean())
+
+
+def _parts(mean: Tensor, std: Tensor, level: float) -> Tensor:
+    """The three terms of the variance (3, z, y, x)."""
+    steep = torch.zeros_like(mean)
+    for axis, n in enumerate(mean.shape):
+        index = torch.arange(n, device=mean.device)
+        after, before = (mean.index_select(axis, (index + step).clamp(0, n - 1)) for step in (1, -1))
+        steep += ((after - before) / 2).square()
+    return torch.stack([std.square(), steep, level**2 * (mean > AIR)])

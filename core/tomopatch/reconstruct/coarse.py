@@ -1,0 +1,143 @@
+"""Coarse to fine: iterations on a coarser grid, with a coarser detector, cost little and settle what is large.
+
+Where angles are missing that is most of it: on the finest grid alone total variation takes thousands of iterations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from torch import Tensor
+from torch.nn import functional
+
+from tomopatch.geometry.beams import Views
+from tomopatch.progress import Callback, State, Step, stops
+from tomopatch.projector import Projector
+from tomopatch.reconstruct.iterative import tv
+from tomopatch.volume import Shape, VolumeGeometry
+
+LEAST = 32
+"""Grids are not made coarser than so many voxels across."""
+
+LAM_POWER = -0.75
+"""The best weight of total variation goes with this power of the views' share of a full scan."""
+
+
+def on_grid(x: Tensor, shape: Shape) -> Tensor:
+    """x (z, y, x) interpolated to another grid of the same extent."""
+    return functional.interpolate(x[None, None], shape, mode="trilinear", align_corners=False)[0, 0]
+
+
+def on_grid_of(step: Step, shape: Shape) -> Tensor:
+    """The iterate of a step on another grid; for steps that make theirs only when it is looked at."""
+    return on_grid(step.x, shape)
+
+
+def coarser(
+    A: Projector, y: Tensor, weights: Tensor | None = None
+) -> tuple[Projector, Tensor, Tensor | None] | None:
+    """Projector, line integrals and inverse variances at half the resolution, or None if A's grid is coarse enough.
+
+    Detector pixels are averaged along with the axes of the grid: rows with z, columns with x and y. The odd last
+    row or column is left out.
+    """
+    vg = A.vg.halved()
+    if max(vg.shape[1:]) < LEAST or vg.shape[1:] == A.vg.shape[1:]:
+        return None
+    views = A.pg if isinstance(A.pg, Views) else A.pg.views()
+    num_v, num_u = views.det_shape
+    by_v = 2 if vg.shape[0] < A.vg.shape[0] and num_v > 1 else 1
+    by_u = 2 if num_u > 1 else 1
+    kept = (num_v // by_v * by_v, num_u // by_u * by_u)
+    # the middle of the pixels that are kept
+    det_pos = views.det_pos - (num_v - kept[0]) / 2 * views.det_v - (num_u - kept[1]) / 2 * views.det_u
+    binned = Views(
+        views.cone,
+        views.source,
+        det_pos,
+        by_v * views.det_v,
+        by_u * views.det_u,
+        (kept[0] // by_v, kept[1] // by_u),
+    )
+
+    def mean(values: Tensor) -> Tensor:
+        parts = values[: kept[0], :, : kept[1]].unflatten(2, (-1, by_u)).unflatten(0, (-1, by_v))
+        return parts.mean((1, 4))
+
+    variances = None if weights is None else mean(1 / weights.clamp(min=1e-12)) / (by_v * by_u)
+    return Projector(vg, binned, A.backend), mean(y), None if variances is None else 1 / variances
+
+
+def num_grids(vg: VolumeGeometry) -> int:
+    """Number of grids that `tv_coarse_to_fine` works on."""
+    coarse = vg.halved()
+    if max(coarse.shape[1:]) < LEAST or coarse.shape[1:] == vg.shape[1:]:
+        return 1
+    return 1 + num_grids(coarse)
+
+
+def tv_coarse_to_fine(
+    A: Projector,
+    y: Tensor,
+    *,
+    lam: float,
+    num_iterations: int,
+    weights: Tensor | None = None,
+    low: float | None = 0.0,
+    x_init: Tensor | None = None,
+    callback: Callback | None = None,
+    resume: State | None = None,
+) -> Tensor:
+    """`tv`, begun with the result of as many iterations at half the resolution, and that one in the same way.
+
+    The callback is told of those as of the stage "start", on the finest grid; they are not to be resumed.
+    """
+    levels = [(A, y, weights)]
+    if x_init is None and resume is None:
+        while (coarse := coarser(*levels[-1])) is not None:
+            levels.append(coarse)
+    start = _Start(A.domain_shape, callback, num_iterations * (len(levels) - 1))
+    for depth in range(len(levels) - 1, 0, -1):
+        A_coarse, y_coarse, weights_coarse = levels[depth]
+        x_init = tv(
+            A_coarse,
+            y_coarse,
+            lam=lam * 2 ** (LAM_POWER * depth),  # with half the voxels across the views are twice the share
+            num_iterations=num_iterations,
+            weights=weights_coarse,
+            low=low,
+            x_init=x_init,
+            callback=start,
+        )
+        x_init = on_grid(x_init, A.domain_shape if start.stopped else levels[depth - 1][0].domain_shape)
+        if start.stopped:
+            return x_init
+    return tv(
+        A, y, lam=lam, num_iterations=num_iterations, weights=weights, low=low, x_init=x_init,
+        callback=callback, resume=resume,
+    )  # fmt: skip
+
+
+class _Start:
+    """Tells the callback of the steps on coarser grids, counted through, and knows whether it asked to stop."""
+
+    def __init__(self, shape: Shape, callback: Callback | None, total: int) -> None:
+        self.shape, self.callback, self.total = shape, callback, total
+        self.done, self.stopped = 0, False
+
+    def __call__(self, step: Step) -> None:
+        self.done += 1
+        if self.callback is None:
+            return
+        told = replace(
+            step,
+            i=self.done,
+            total=self.total,
+            iterate=partial(on_grid_of, step, self.shape),
+            stage="start",
+            state=None,
+        )
+        self.stopped = stops(self.callback, told)
+        if self.stopped:
+            raise StopIteration

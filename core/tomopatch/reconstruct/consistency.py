@@ -1,0 +1,134 @@
+"""Data consistency: pulls the prior's estimates towards the measurement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.projector import Projector
+from tomopatch.reconstruct.iterative import relative_weights
+from tomopatch.reconstruct.tuned import CG_TOLERANCE, MAX_CG, MISMATCH, RESTORE_CG
+from tomopatch.volume import MU_WATER
+
+
+class DataConsistency:
+    """correct(denoised, sigma) for `sample`.
+
+    argmin_x |A x - y|^2 / variance + |x - denoised|^2 / error(sigma)^2 by conjugate gradients from the denoised estimate.
+    For Gaussian errors of both this is the posterior mean given the denoised estimate and the measurement.
+
+    Parameters
+    ----------
+    y : Tensor (v, angle, u)
+        Line integrals.
+    variance : Tensor (v, angle, u)
+        Variance of each line integral. See `photon_and_grid_variance` and `fitted_variance`.
+    error : f(sigma) -> float
+        Expected RMS error of the denoised estimate, network units.
+    max_iterations, tolerance
+        Conjugate gradients end after `max_iterations`, or when the residual of the normal equations has fallen to
+        this share of the first one.
+
+    Attributes
+    ----------
+    residual : float
+        |A x - y| of the last denoised estimate.
+    """
+
+    def __init__(
+        self,
+        A: Projector,
+        y: Tensor,
+        *,
+        variance: Tensor,
+        error: Callable[[float], float],
+        max_iterations: int,
+        tolerance: float = 0.0,
+    ) -> None:
+        self.A, self.y, self.error = A, y, error
+        self.max_iterations, self.tolerance = max_iterations, tolerance
+        self.scale = float(variance.mean())
+        self.W = self.scale / variance  # of order 1, so that nothing below overflows
+        self.residual = math.nan
+
+    def __call__(self, denoised: Tensor, sigma: float) -> Tensor:
+        """The corrected estimate, network space."""
+        A, W = self.A, self.W
+        gamma = self.scale / (MU_WATER * self.error(sigma)) ** 2
+        x0 = PatchPrior.from_network(denoised)
+        misfit = self.y - A(x0)
+        self.residual = float(torch.linalg.vector_norm(misfit))
+        r = A.T(W * misfit)
+        d, rr = r.clone(), float(r.flatten() @ r.flatten())
+        x, enough = torch.zeros_like(x0), self.tolerance**2 * rr
+        for _ in range(self.max_iterations):
+            if rr <= enough:
+                break
+            q = A.T(W * A(d)) + gamma * d
+            step = rr / float(d.flatten() @ q.flatten())
+            x.add_(d, alpha=step)
+            r.sub_(q, alpha=step)
+            rr, before = float(r.flatten() @ r.flatten()), rr
+            d = r + d * (rr / before)
+        return PatchPrior.to_network(x0 + x)
+
+
+def restoration_consistency(
+    A: Projector, y: Tensor, weights: Tensor | None, x: Tensor, *, data_weight: float = 1.0
+) -> DataConsistency:
+    """Data consistency of the restoration of x [1/mm]: the misfit of x counts as the noise of the rays."""
+    variance = fitted_variance(A, y, weights, x) / data_weight
+    return DataConsistency(A, y, variance=variance, error=_restored_error, max_iterations=RESTORE_CG)
+
+
+def posterior_consistency(
+    A: Projector, y: Tensor, weights: Tensor | None, *, spread: float, data_weight: float = 1.0
+) -> DataConsistency:
+    """Data consistency of posterior sampling: the scan's noise model, solved to a tolerance.
+
+    spread : float
+        RMS error of the condition, or the deviation of the data without one; network units.
+    """
+    variance = photon_and_grid_variance(y, weights, MISMATCH) / data_weight
+    error = partial(_posterior_error, spread=spread)
+    return DataConsistency(
+        A, y, variance=variance, error=error, max_iterations=MAX_CG, tolerance=CG_TOLERANCE
+    )
+
+
+def _restored_error(sigma: float) -> float:
+    """Expected error of a restored estimate: about the noise level, which is set high on purpose."""
+    return sigma / math.sqrt(1 + sigma**2)
+
+
+def _posterior_error(sigma: float, spread: float) -> float:
+    """c_out: the error of the Gaussian model's posterior mean given x and c."""
+    return sigma * spread / math.sqrt(sigma**2 + spread**2)
+
+
+def photon_and_grid_variance(y: Tensor, weights: Tensor | None, mismatch: float) -> Tensor:
+    """Variance of the line integrals (v, angle, u): photon noise, and what a grid cannot represent.
+
+    weights : Tensor or None
+        Inverse variances of the photon noise; None = no noise.
+    mismatch : float
+        Deviation of what voxels and thin rays get wrong of a line integral, over the mean one.
+    """
+    grid = (mismatch * y.abs().mean()).square().clamp(min=1e-12)
+    return grid.expand(y.shape) if weights is None else grid + 1 / weights.clamp(min=1e-12)
+
+
+def fitted_variance(A: Projector, y: Tensor, weights: Tensor | None, x: Tensor) -> Tensor:
+    """Variance of the line integrals (v, angle, u) for which the misfit of a reconstruction x [1/mm] is as expected.
+
+    It holds both photon noise and what the grid cannot represent. Its distribution over the rays is that of the weights.
+    """
+    W = relative_weights(y, weights)
+    misfit = float((W * (A(x) - y).square()).mean())
+    photons = 0.0 if weights is None else 1 / float(weights.mean())
+    return max(misfit, photons, 1e-12) / W

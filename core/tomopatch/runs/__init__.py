@@ -1,0 +1,1 @@
+"""One run: its configuration, preparation, resource estimate and provenance."""

@@ -1,0 +1,275 @@
+"""What a run is: a scan of a volume and a method, as plain values with a JSON form and a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any
+
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.io.units import known_units
+from tomopatch.phantoms.scene import Lesion
+from tomopatch.prior.files import DEFAULT, NAME, default_prior
+from tomopatch.reconstruct.methods import METHODS, make_params
+from tomopatch.reconstruct.params import DiffusionParams, migrated
+from tomopatch.runs.weights import weights_digest
+from tomopatch.volume import Shape, VolumeGeometry
+
+PHANTOM_GRID: Shape = (64, 128, 128)
+MAX_GRID_VOXELS = 2**28
+MAX_RAYS = 2**31
+MAX_LESIONS = 20
+
+
+@dataclass(frozen=True)
+class ScanConfig:
+    """A simulated scan. Lengths in mm, angles in degrees: this is what people type.
+
+    Attributes
+    ----------
+    source : str
+        `phantom:NAME[:SEED]`, `volume:DIGEST` for a volume in the store, or a path.
+    grid : (z, y, x) or None
+        Reconstruction grid; None = the volume's own (phantoms: 64 x 128 x 128).
+    beam : "parallel" or "cone"
+    num_views, angle_range, start
+    src_orig_dist, src_det_dist : float
+        Cone beam only.
+    pixel_size, det_shape : (v, u) or None
+        None = fitted to the volume.
+    det_offset, tilt, pitch
+        See `tomopatch.geometry.beams`.
+    photons : float or None
+        Photons a ray; None = no noise.
+    seed : int
+        Of the noise.
+    same_grid : bool
+        Simulate on the reconstruction grid: the literature's easier protocol.
+    lesions : tuple of (centre (z, y, x) [mm], radius [mm], HU)
+        Balls that are planted into the volume before it is scanned.
+    units : "HU", "1/mm", "1/cm" or None
+        Units of the numbers in the source's file; None = concluded (see `tomopatch.io.units`).
+    """
+
+    source: str
+    grid: tuple[int, int, int] | None = None
+    beam: str = "parallel"
+    num_views: int = 20
+    angle_range: float = 180.0
+    start: float = 0.0
+    src_orig_dist: float = 800.0
+    src_det_dist: float = 1200.0
+    pixel_size: tuple[float, float] | None = None
+    det_shape: tuple[int, int] | None = None
+    det_offset: tuple[float, float] = (0.0, 0.0)
+    tilt: float = 0.0
+    pitch: float = 0.0
+    photons: float | None = None
+    seed: int = 0
+    same_grid: bool = False
+    lesions: tuple[Lesion, ...] = ()
+    units: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, count in (("grid", 3), ("pixel_size", 2), ("det_shape", 2), ("det_offset", 2)):
+            value = getattr(self, name)
+            if value is None and name != "det_offset":
+                continue
+            if not isinstance(value, (tuple, list)) or len(value) != count or not all(map(_number, value)):
+                raise ValueError(f"{name} must be {count} numbers, got {str(value)[:80]}.")
+            object.__setattr__(self, name, tuple(value))
+        for name in ("start", "src_orig_dist", "src_det_dist", "tilt", "pitch"):
+            if not _number(getattr(self, name)):
+                raise ValueError(f"{name} must be a number, got {str(getattr(self, name))[:80]!r}.")
+        if not isinstance(self.same_grid, bool):
+            raise ValueError(f"same_grid must be true or false, got {str(self.same_grid)[:80]!r}.")
+        if not isinstance(self.source, str) or not self.source:
+            raise ValueError(
+                f"the source must name a volume (a path, phantom:NAME or volume:DIGEST), got {self.source!r}."
+            )
+        if self.beam not in ("parallel", "cone"):
+            raise ValueError(f"beam must be 'parallel' or 'cone', got {self.beam!r}.")
+        if not isinstance(self.num_views, int) or not 1 <= self.num_views <= 10_000:
+            raise ValueError(
+                f"the number of views must be a whole number from 1 to 10000, got {self.num_views}."
+            )
+        if not (_number(self.angle_range) and 0 < self.angle_range <= 36_000):
+            raise ValueError(
+                f"the angle range must lie above 0 and at most at 36000 degrees, got {self.angle_range}."
+            )
+        if self.photons is not None and not (_number(self.photons) and 0 < self.photons <= 1e12):
+            raise ValueError(
+                f"photons must lie above 0 and at most at 1e12 a ray, or be left out; got {self.photons}."
+            )
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
+            raise ValueError(f"the seed must be a whole number from 0 to 2^31 - 1, got {self.seed}.")
+        object.__setattr__(self, "units", known_units(self.units))
+        object.__setattr__(self, "lesions", tuple(map(_lesion, self.lesions)))
+        if len(self.lesions) > MAX_LESIONS:
+            raise ValueError(f"at most {MAX_LESIONS} lesions can be planted, got {len(self.lesions)}.")
+        if self.grid is not None:
+            if len(self.grid) != 3 or any(not isinstance(n, int) or n < 1 for n in self.grid):
+                raise ValueError(f"the grid must be three counts (z, y, x) of at least 1, got {self.grid}.")
+            if math.prod(self.grid) > MAX_GRID_VOXELS:
+                raise ValueError(
+                    f"the grid {self.grid} has {min(math.prod(self.grid), 10**18) / 1e6:.0f} million voxels; at most "
+                    f"{MAX_GRID_VOXELS / 1e6:.0f} million are supported."
+                )
+
+    def geometry(self, vg: VolumeGeometry) -> ParallelBeam | ConeBeam:
+        """The scan of a volume on this grid.
+
+        Raises
+        ------
+        ValueError
+            If the combination is impossible, in a sentence.
+        """
+        common: dict[str, Any] = {
+            "num_views": self.num_views,
+            "angle_range": math.radians(self.angle_range),
+            "start": math.radians(self.start),
+            "pixel_size": self.pixel_size,
+            "det_shape": self.det_shape,
+            "det_offset": self.det_offset,
+            "tilt": math.radians(self.tilt),
+        }
+        pg: ParallelBeam | ConeBeam
+        if self.beam == "parallel":
+            if self.pitch:
+                raise ValueError(
+                    "a helical pitch needs a cone beam; set the pitch to 0 or choose the cone beam."
+                )
+            pg = ParallelBeam.circular(vg, **common)
+        else:
+            pg = ConeBeam.circular(
+                vg,
+                src_orig_dist=self.src_orig_dist,
+                src_det_dist=self.src_det_dist,
+                pitch=self.pitch,
+                **common,
+            )
+        rays = math.prod(pg.det_shape) * pg.num_views
+        if rays > MAX_RAYS:
+            raise ValueError(
+                f"the scan has {min(rays, 10**18) / 1e9:.1f} billion rays ({pg.num_views} views of {pg.det_shape[0]} x "
+                f"{pg.det_shape[1]} pixels); use fewer views or larger pixels."
+            )
+        return pg
+
+    @property
+    def object(self) -> tuple:
+        """What is scanned, whichever way: scans that agree in it can be compared."""
+        return self.source, self.same_grid, self.lesions, self.units
+
+    def to_json(self) -> dict[str, Any]:
+        stored = asdict(self)
+        if not self.lesions:
+            del stored["lesions"]  # as before there were any: the digest of such a scan stays
+        if self.units is None:
+            del stored["units"]
+        return stored
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> ScanConfig:
+        return cls(**known_fields(cls, stored))
+
+    def digest(self) -> str:
+        return digest_of(self.to_json())
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A scan and the method that reconstructs it.
+
+    Attributes
+    ----------
+    prior : str
+        The name of one in `pretrained/`, for methods that need one; empty for the others. Whether it is there shows when
+        the run begins.
+    """
+
+    scan: ScanConfig
+    method: str
+    params: dict[str, Any] = field(default_factory=dict)
+    prior: str = ""
+
+    def __post_init__(self) -> None:
+        # filled up with the defaults, so that a default spelled out is the same run
+        object.__setattr__(
+            self, "params", asdict(make_params(self.method, migrated(self.method, self.params)))
+        )
+        if not isinstance(self.prior, str) or not NAME.fullmatch(self.prior or DEFAULT):
+            raise ValueError(f"a prior is named by letters, digits, - and _; got {str(self.prior)[:80]!r}.")
+        object.__setattr__(self, "prior", self._prior() if METHODS[self.method].needs_prior else "")
+
+    def _prior(self) -> str:
+        """The prior that is named, or the one for the mode."""
+        params = make_params(self.method, self.params)
+        return self.prior or (
+            default_prior(params.trained_mode) if isinstance(params, DiffusionParams) else DEFAULT
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        stored = {"scan": self.scan.to_json(), "method": self.method, "params": self.params}
+        if self.prior not in ("", DEFAULT):  # as before one could be chosen: the digest of such a run stays
+            stored["prior"] = self.prior
+        return stored
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> RunConfig:
+        known = known_fields(cls, stored)
+        if not isinstance(known.get("scan"), dict):
+            raise ValueError("a run's JSON needs an object 'scan'; export one from the app to see the form.")
+        return cls(**{"method": "", **known, "scan": ScanConfig.from_json(known["scan"])})
+
+    def digest(self) -> str:
+        weights = {"weights": weights_digest(self.prior)} if self.prior else {}
+        return digest_of(self.to_json() | weights)
+
+
+def _lesion(stored: Any) -> Lesion:
+    """A lesion from JSON's lists."""
+    try:
+        (z, y, x), radius, hu = stored
+        lesion = Lesion((float(z), float(y), float(x)), float(radius), float(hu))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"a lesion is [[z, y, x] in mm, radius in mm, HU], got {str(stored)[:80]!r}."
+        ) from None
+    if len(lesion.centre) != 3 or not all(map(math.isfinite, (*lesion.centre, radius, hu))):
+        raise ValueError(
+            f"a lesion's centre must be three finite numbers (z, y, x) in mm, got {lesion.centre}."
+        )
+    if not 0 < lesion.radius <= 200 or not -1024 <= lesion.hu <= 3071:
+        raise ValueError(
+            f"a lesion must have a radius of up to 200 mm and -1024 to 3071 HU, got {radius:g} mm and {hu:g} HU."
+        )
+    return lesion
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def known_fields(cls: type, stored: Any) -> dict[str, Any]:
+    """The stored fields, if all of them are the class's and none is missing that has no default."""
+    if not isinstance(stored, dict):
+        raise ValueError(f"expected a JSON object for {cls.__name__}, got {type(stored).__name__}.")
+    known = {f.name for f in fields(cls)}
+    needed = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+    if needed - set(stored):
+        raise ValueError(f"{cls.__name__} needs the field {sorted(needed - set(stored))[0]!r}.")
+    foreign = set(stored) - known
+    if foreign:
+        raise ValueError(
+            f"{cls.__name__} has no field {sorted(foreign)[0]!r}; it has {', '.join(sorted(known))}."
+        )
+    return stored
+
+
+def digest_of(value: Any) -> str:
+    """The same for the same values."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,24 @@
+"""What makes results here."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from tomopatch.prior.files import DEFAULT
+from tomopatch.runs.weights import weights_digest
+
+PACKAGES = ("tomopatch", "torch", "numpy", "numba", "scipy")
+
+
+def made_with(prior: str = DEFAULT) -> dict[str, str]:
+    """Versions, a prior's weights and machine, as they are now."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found | {"weights": weights_digest(prior), "threads": str(torch.get_num_threads())}

@@ -1,0 +1,116 @@
+"""Several methods on one measurement: their volumes, their errors, a table and a picture."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from tomopatch.analysis.metrics import quality
+from tomopatch.export.slices import slices_png
+from tomopatch.io.nifti import write_nifti
+from tomopatch.io.writing import finite, write_beside
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.progress import Callback
+from tomopatch.reconstruct.methods import METHODS, Result, available, check_suited, reconstruct
+from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.prepare import Prepared
+
+
+def compare(
+    prepared: Prepared,
+    names: Sequence[str],
+    params: dict[str, Any],
+    *,
+    prior: Callable[[], PatchPrior],
+    progress: Callable[[str], AbstractContextManager[Callback | None]],
+) -> dict[str, Result]:
+    """Reconstruct with each method.
+
+    Without names, all methods that suit the scan run; a method whose prior cannot be loaded is left out with a warning.
+
+    Raises
+    ------
+    ValueError
+        Before any work, if a named method does not suit the scan or its prior cannot be loaded.
+    """
+    check_suited(names, prepared.A.pg)
+    results = {}
+    needed: dict[str, PatchPrior | None] = {}
+    for name in names or available(prepared.A.pg):
+        try:
+            needed[name] = prior() if METHODS[name].needs_prior else None
+        except ValueError as error:
+            if names:
+                raise
+            warnings.warn(f"{METHODS[name].label} is left out: {error}", stacklevel=2)
+    for name, its_prior in needed.items():
+        with progress(METHODS[name].label) as callback:
+            results[name] = reconstruct(
+                name,
+                prepared.A,
+                prepared.measurement,
+                params=params[name],
+                prior=its_prior,
+                callback=callback,
+            )
+    return results
+
+
+def write_comparison(
+    folder: Path, scan: ScanConfig, prepared: Prepared, results: dict[str, Result]
+) -> dict[str, Any]:
+    """Write compare.json, compare.png and a NIfTI per method; returns what compare.json holds."""
+
+    folder.mkdir(parents=True, exist_ok=True)
+    methods: dict[str, Any] = {}
+    for name, result in results.items():
+        write_nifti(folder / f"{name}.nii.gz", result.volume)
+        if result.std is not None:
+            write_nifti(folder / f"{name}_std.nii.gz", result.std)
+        error = quality(prepared.reference, result.volume)
+        methods[name] = {
+            "psnr": finite(error.psnr),
+            "ssim": finite(error.ssim),
+            "rmse_hu": error.rmse_hu,
+            "seconds": result.seconds,
+            "peak_memory_mb": result.peak_memory_mb,
+            "status": result.status,
+            "params": result.params,
+        }
+        if result.plan is not None:
+            methods[name]["plan"] = result.plan.to_json()
+    config = scan.to_json() | {
+        "grid": list(prepared.reference.shape),
+        "voxel_size": list(prepared.reference.geometry.voxel_size),
+        "det_shape": list(prepared.A.pg.det_shape),
+        "device": str(prepared.A.device),
+        "projector": prepared.A.backend,
+    }
+    report = {"config": config, "methods": methods}
+    pictures = [("reference", prepared.reference)]
+    pictures += [(METHODS[name].label, result.volume) for name, result in results.items()]
+    write_beside(folder / "compare.png", slices_png(pictures))
+    text = json.dumps(report, indent=1)
+    write_beside(folder / "compare.json", text.encode())
+    return json.loads(text)
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """The table that the command prints."""
+    config = report["config"]
+    grid = "x".join(map(str, config["grid"]))
+    photons = "no noise" if config["photons"] is None else f"{config['photons']:.3g} photons"
+    head = f"{grid}, {config['beam']}, {config['num_views']} views over {config['angle_range']:g} degrees, {photons}, {config['device']}"
+    lines = [head, f"{'method':<12}{'PSNR dB':>9}{'SSIM':>8}{'RMSE HU':>9}{'seconds':>9}{'MB':>7}  status"]
+    for name, m in report["methods"].items():
+        psnr, ssim = (math.nan if m[k] is None else m[k] for k in ("psnr", "ssim"))
+        lines.append(
+            f"{name:<12}{psnr:>9.2f}{ssim:>8.4f}{m['rmse_hu']:>9.1f}{m['seconds']:>9.2f}"
+            f"{m['peak_memory_mb']:>7.0f}  {m['status']}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,143 @@
+"""An experiment as a file: a scan, the runs that go with it, what a sweep varies. And a run as a notebook."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from tomopatch.export.pictures import PLANES
+from tomopatch.reconstruct.methods import METHODS
+from tomopatch.runs.config import RunConfig, ScanConfig, known_fields
+
+FORMAT = "tomopatch-experiment-1"
+MAX_RUNS = 20
+MAX_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the app shows, without its volumes.
+
+    Attributes
+    ----------
+    scan : ScanConfig
+    runs : tuple of RunConfig
+        Those that are compared.
+    sweep : dict
+        What was typed on What if.
+    plane : str
+        In which the volumes are looked at.
+    """
+
+    scan: ScanConfig
+    runs: tuple[RunConfig, ...] = ()
+    sweep: dict[str, str] = field(default_factory=dict)
+    plane: str = "axial"
+
+    def __post_init__(self) -> None:
+        if len(self.runs) > MAX_RUNS:
+            raise ValueError(f"an experiment may hold {MAX_RUNS} runs, got {len(self.runs)}.")
+        if self.plane not in tuple(PLANES):  # of a file: it may be anything
+            raise ValueError(
+                f"an experiment's plane is one of {', '.join(PLANES)}, got {str(self.plane)[:80]!r}."
+            )
+
+    def to_bytes(self) -> bytes:
+        stored = {
+            "format": FORMAT,
+            "scan": self.scan.to_json(),
+            "runs": [run.to_json() for run in self.runs],
+            "sweep": self.sweep,
+            "plane": self.plane,
+        }
+        return json.dumps(stored, indent=1).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Experiment:
+        """Read a file that `to_bytes` made.
+
+        Raises
+        ------
+        ValueError
+            In a sentence, for anything else.
+        """
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"an experiment has at most {MAX_BYTES} bytes, this file has {len(data)}.")
+        try:
+            stored = json.loads(data)
+        except (ValueError, RecursionError):
+            raise ValueError("this file is not JSON; an experiment is a .json that the app wrote.") from None
+        if not isinstance(stored, dict) or stored.pop("format", None) != FORMAT:
+            raise ValueError(f"this JSON is not an experiment: its format should be {FORMAT!r}.")
+        known = known_fields(cls, stored)
+        runs, sweep = known.get("runs", []), known.get("sweep", {})
+        if (
+            not isinstance(known.get("scan"), dict)
+            or not isinstance(runs, list)
+            or not isinstance(sweep, dict)
+        ):
+            raise ValueError("an experiment needs an object 'scan', a list 'runs' and an object 'sweep'.")
+        return cls(
+            ScanConfig.from_json(known["scan"]),
+            tuple(map(RunConfig.from_json, runs)),
+            {str(name): str(text) for name, text in sweep.items()},
+            known.get("plane", cls.plane),
+        )
+
+
+def notebook(run: RunConfig, *, name: str = "") -> bytes:
+    """A Jupyter notebook that makes the run again through the engine and measures it.
+
+    Parameters
+    ----------
+    name : str
+        What the volume is called; for the text alone.
+    """
+    stored = run.scan.source.startswith("volume:")
+    where = (
+        "The volume is in the store of the machine that this was made on; elsewhere set `source` to a path of it."
+        if stored
+        else "The volume is a phantom: the same everywhere."
+    )
+    prior = f", prior=load_prior({run.prior!r})" if run.prior else ""
+    cells = [
+        ("markdown", f"# {METHODS[run.method].label}{' of ' + _plain(name) if name else ''}\n\n"
+                     "Made by TomoPatch. Simulated; not for diagnosis. Run it in TomoPatch's environment, from its folder.\n\n"
+                     f"{where}"),
+        ("code", "import json\n\n"
+                 f"from tomopatch import {'load_prior, ' if run.prior else ''}quality, reconstruct\n"
+                 "from tomopatch.reconstruct import make_params\n"
+                 "from tomopatch.runs.config import ScanConfig\n"
+                 "from tomopatch.runs.prepare import prepare\n"
+                 "from tomopatch.store.store import RunStore"),
+        ("markdown", "## The scan"),
+        ("code", f"scan = ScanConfig.from_json(json.loads({json.dumps(json.dumps(run.scan.to_json()))}))\n"
+                 f"prepared = prepare(scan{', RunStore()' if stored else ''})\n"
+                 "prepared.measurement"),
+        ("markdown", "## The reconstruction"),
+        ("code", f"params = make_params({run.method!r}, json.loads({json.dumps(json.dumps(run.params))}))\n"
+                 f"result = reconstruct({run.method!r}, prepared.A, prepared.measurement, params=params{prior})\n"
+                 "result"),
+        ("markdown", "## How close it is to the volume that was scanned"),
+        ("code", "quality(prepared.reference, result.volume)"),
+    ]  # fmt: skip
+    return json.dumps(
+        {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+            "cells": [_cell(i, kind, text) for i, (kind, text) in enumerate(cells)],
+        },
+        indent=1,
+    ).encode()
+
+
+def _cell(number: int, kind: str, text: str) -> dict[str, Any]:
+    cell: dict[str, Any] = {"id": f"cell-{number}", "cell_type": kind, "metadata": {}, "source": text}
+    return cell | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+
+
+def _plain(text: str) -> str:
+    """A volume's name comes from a file: in a notebook it must not become markup."""
+    return "".join(c if c.isalnum() or c in " _-" else " " for c in text)[:80]

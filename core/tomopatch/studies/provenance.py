@@ -1,0 +1,103 @@
+"""Making a result again, to see whether it comes out the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import DEFAULT
+from tomopatch.progress import Callback
+from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.runs.config import RunConfig
+from tomopatch.runs.prepare import prepare
+from tomopatch.runs.run import FINISHED
+from tomopatch.runs.versions import made_with
+from tomopatch.store.store import RunStore
+from tomopatch.volume import MU_WATER
+
+SAME_HU = 0.5
+"""Results that differ by less everywhere are taken for the same: it is what a file in whole HU rounds away."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How a result that was made again compares with the kept one.
+
+    Attributes
+    ----------
+    equal : bool
+        Every voxel is the same number.
+    largest_hu, rms_hu : float
+        Differences [HU].
+    changed : dict
+        What made it then and now, where that differs.
+    """
+
+    equal: bool
+    largest_hu: float
+    rms_hu: float
+    changed: dict[str, tuple[str, str]]
+
+    @property
+    def same(self) -> bool:
+        return self.largest_hu < SAME_HU
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"same": self.same}
+
+    def sentence(self) -> str:
+        """What came of it, in words."""
+        if self.equal:
+            told = "The result is equal, voxel by voxel."
+        else:
+            told = (
+                f"The result {'is the same within' if self.same else 'differs by up to'} {self.largest_hu:.2g} HU "
+                f"({self.rms_hu:.2g} HU root mean square)."
+            )
+        differs = ", ".join(
+            f"{name} {then or '?'} then, {now or '?'} now" for name, (then, now) in self.changed.items()
+        )
+        return f"{told} Made with other things: {differs}." if differs else told
+
+
+def reproduce(
+    store: RunStore, run_id: str, *, prior: Callable[[str], PatchPrior], callback: Callback | None = None
+) -> Reproduction:
+    """Carry out a run of the store once more and compare; `prior` loads one by its name.
+
+    Raises
+    ------
+    ValueError
+        If the run is not a finished reconstruction.
+    """
+    run = store.run(run_id)
+    if not isinstance(run.config, RunConfig):
+        raise ValueError(f"the run {run_id} is one of the prior alone; reconstructions can be reproduced.")
+    if run.status != "done":
+        word = "was stopped early" if run.status in FINISHED else f"is {run.status}"
+        raise ValueError(f"the run {run_id} {word}; only a run that went to its end can be reproduced.")
+    before = store.result(run_id).volume
+    prepared = prepare(run.config.scan, store)
+    result = reconstruct(
+        run.config.method,
+        prepared.A,
+        prepared.measurement,
+        params=make_params(run.config.method, run.config.params),
+        prior=prior(run.config.prior) if run.config.prior else None,
+        callback=callback,
+    )
+    difference = (result.volume.data.cpu() - before.data) * (1000 / MU_WATER)
+    then, now = store.made_with(run_id), made_with(run.config.prior or DEFAULT)
+    if not run.config.prior:
+        then, now = ({k: v for k, v in d.items() if k != "weights"} for d in (then, now))
+    changed = {k: (then.get(k, ""), now.get(k, "")) for k in {**then, **now} if then.get(k) != now.get(k)}
+    return Reproduction(
+        torch.equal(result.volume.data.cpu(), before.data),
+        float(difference.abs().max()),
+        float(difference.square().mean().sqrt()),
+        changed if then else {},
+    )

@@ -1,0 +1,105 @@
+"""Calibrating a prior: the deviation of its samples against the errors of scans with known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import annotate, load_prior
+from tomopatch.reconstruct.calibration import Calibration, Known, fit, interval_coverage
+from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.params import DiffusionParams
+from tomopatch.training.pairs import TrainingVolume, VoxelRanges, draw_scan
+from tomopatch.training.volumes import read_volumes
+
+
+def calibrate(
+    folder: Path,
+    out: Path,
+    voxels: VoxelRanges,
+    *,
+    prior: str,
+    mode: str = "restore",
+    num_scans: int,
+    num_samples: int = 4,
+    validation: Sequence[str] = (),
+    cache: Path | None = None,
+    seed: int = 0,
+    report: Callable[[str], None] = lambda text: None,
+) -> Calibration:
+    """Fit a prior's calibration of one mode to random scans of the volumes in a folder; `out` is the prior with it.
+
+    Parameters
+    ----------
+    folder, validation, cache : see `tomopatch.training.run.train`
+        The same number of scans of the held-out volumes measures how good the calibration is; they do not shape it.
+    prior : str
+        Name or file.
+    mode : "restore" or "posterior"
+    num_scans, num_samples : int
+        Scans to fit to; samples of each, two or more.
+    report : f(text)
+        Called with a line per scan, and with the share of the errors within one and two deviations.
+    """
+    if num_samples < 2 or num_scans < 1:
+        raise ValueError(
+            f"a calibration needs at least one scan and two samples of it, got {num_scans} and {num_samples}."
+        )
+    known, held_out = read_volumes(folder, validation, cache)
+    bare = load_prior(prior)
+    others = bare.info.pop("calibrations", None) or {}
+    options = DiffusionParams(mode=mode, num_samples=num_samples)
+
+    def reconstructed(volumes: Sequence[TrainingVolume], what: str, stream: int) -> list[Known]:
+        rng = np.random.default_rng([seed, stream])
+        cases = []
+        for i in range(num_scans):
+            case, text = _case(volumes, voxels, bare, options, rng)
+            cases.append(case)
+            report(f"{what} {i + 1} of {num_scans}: {text}")
+        return cases
+
+    cases = reconstructed(known, "scan", 4)
+    found = fit(cases)
+    report(f"spread {found.spread:.3g}, edges {found.edges:.3g}, level {found.level:.3g}")
+    checks = [("scans that it was fitted to", cases)]
+    if held_out:
+        checks.append(("scans of held-out volumes", reconstructed(held_out, "held-out scan", 5)))
+    for name, some in checks:
+        shares = [
+            f"{interval_coverage(some, c, reach=reach):.2f}"
+            for reach in (1.0, 2.0)
+            for c in (Calibration(), found)
+        ]
+        report(
+            f"{name}: within 1 deviation {shares[0]} -> {shares[1]} (0.68 if normal), "
+            f"within 2 {shares[2]} -> {shares[3]} (0.95)"
+        )
+    annotate(prior, out, calibrations=others | {mode: asdict(found)})
+    return found
+
+
+def _case(
+    volumes: Sequence[TrainingVolume],
+    voxels: VoxelRanges,
+    prior: PatchPrior,
+    options: DiffusionParams,
+    rng: np.random.Generator,
+) -> tuple[Known, str]:
+    """A random scan reconstructed several times, and a line on it."""
+    reference, A, measurement = draw_scan(volumes, voxels, rng)
+    options = replace(options, seed=int(rng.integers(2**31)))
+    result = diffusion(A, measurement.projections, prior, options=options, weights=measurement.weights)
+    assert result.std is not None
+    assert result.plan is not None
+    x, s, truth = (PatchPrior.to_network(v) for v in (result.x, result.std, reference.data))
+    error, deviation = (1000 * float(v.square().mean().sqrt()) for v in (x - truth, s))
+    grid = " x ".join(map(str, A.domain_shape))
+    level = result.plan.expected_error or prior.config.sigma_data
+    return Known(x, s, truth, level), (
+        f"{grid}, {A.pg.num_views} views, RMSE {error:.0f} HU, deviation of the samples {deviation:.0f} HU"
+    )

@@ -1,0 +1,130 @@
+"""Processes that make simulated pairs during a training run.
+
+They keep CPUs busy while a GPU trains. Each pair is made with the last saved weights of the training itself, so the
+prior learns from the errors that it makes now. (Ross et al. 2011, DAgger)
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tomopatch import kernels
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import load_prior, prior_path
+from tomopatch.training.pairs import (
+    Pair,
+    TrainingVolume,
+    VoxelRanges,
+    pair_path,
+    read_pair,
+    simulate_pair,
+    write_pair,
+)
+
+MAX_PAIRS = 100_000
+
+
+class PairWorkers:
+    """`count` processes that make pairs until the `with` block ends.
+
+    Parameters
+    ----------
+    count : int
+        Number of processes; they share the CPUs.
+    read_volumes : f() -> list of TrainingVolume
+        Importable; called once in each process.
+    folder : Path
+        Where the pairs are kept. `fresh` also returns those that exist already.
+    priors : list of str or Path
+        Each pair is made with the first of them that exists by then; without any it holds no iterates.
+    seed : int
+    gpu : bool
+        Whether they compute on the GPU, in turn with the training, instead of on CPUs.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        read_volumes: Callable[[], Sequence[TrainingVolume]],
+        folder: Path,
+        voxels: VoxelRanges,
+        *,
+        priors: Sequence[str | Path] = (),
+        seed: int = 0,
+        gpu: bool = False,
+    ) -> None:
+        self.folder, self._seen = folder, set[Path]()
+        threads = max(1, (os.cpu_count() or 1) // max(1, count))
+        context = multiprocessing.get_context("spawn")
+        self._processes = [
+            context.Process(
+                target=_work,
+                args=(
+                    range(k, MAX_PAIRS, count),
+                    read_volumes,
+                    folder,
+                    voxels,
+                    list(priors),
+                    seed,
+                    threads,
+                    gpu,
+                ),
+                daemon=True,
+            )
+            for k in range(count)
+        ]
+
+    def __enter__(self) -> PairWorkers:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for process in self._processes:
+            process.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()
+
+    def fresh(self) -> list[Pair]:
+        """The pairs that were not returned before."""
+        new = sorted(set(self.folder.glob("pair-*.npz")) - self._seen)
+        self._seen.update(new)
+        return [read_pair(path) for path in new]
+
+
+def _work(
+    indices: range,
+    read_volumes: Callable[[], Sequence[TrainingVolume]],
+    folder: Path,
+    voxels: VoxelRanges,
+    priors: list[str | Path],
+    seed: int,
+    threads: int,
+    gpu: bool,
+) -> None:
+    if not gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    kernels.NUM_THREADS = threads
+    torch.set_num_threads(threads)
+    os.nice(10)
+    volumes = read_volumes()
+    for i in indices:
+        path = pair_path(folder, seed, i)
+        if not path.exists():
+            write_pair(
+                path, simulate_pair(volumes, voxels, np.random.default_rng([seed, 3, i]), _first(priors))
+            )
+
+
+def _first(priors: list[str | Path]) -> PatchPrior | None:
+    for prior in priors:
+        if prior_path(prior).exists():
+            return load_prior(prior)
+    return None

@@ -1,0 +1,95 @@
+"""Training volumes: the CT volumes of a folder, and random geometric phantoms."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tomopatch.io.writing import write_arrays
+from tomopatch.library import load_volume
+from tomopatch.phantoms.catalogue import phantom
+from tomopatch.training.pairs import TrainingVolume
+from tomopatch.volume import Volume
+
+FIRST_SOLID = 1000
+"""Random geometric phantoms with lower seeds are never trained on."""
+
+
+def read_volumes(
+    folder: Path, validation: Sequence[str], cache: Path | None, num_solids: int = 0
+) -> tuple[list[TrainingVolume], list[TrainingVolume]]:
+    """All volumes of a folder as int16 HU: those to train on, with `num_solids` random phantoms, and those held out."""
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder} is not a folder; give one with a DICOM folder, zip or NIfTI file per volume."
+        )
+    found: dict[str, TrainingVolume] = {}
+    for path in sorted(folder.iterdir()):
+        name = path.name.split(".")[0]
+        if path.suffix in (".csv", ".md", ".txt", ".json") or path.name.startswith("."):
+            continue
+        try:
+            found[name] = _read(path, name, cache)
+        except ValueError as error:
+            warnings.warn(f"skipped: {error}", stacklevel=2)
+    unknown = sorted(set(validation) - set(found))
+    if unknown:
+        raise ValueError(
+            f"there is no volume {unknown[0]!r} to hold out; the folder has {', '.join(found) or 'none'}."
+        )
+    if set(found) <= set(validation):
+        raise ValueError(
+            f"{folder} holds no volume to train on; give a folder with a DICOM folder, zip or NIfTI file per volume."
+        )
+    return (
+        [v for n, v in found.items() if n not in validation] + random_solids(num_solids),
+        [v for n, v in found.items() if n in validation],
+    )
+
+
+def random_solids(count: int) -> list[TrainingVolume]:
+    """The phantom "solids" from seed FIRST_SOLID on, at 1.5 x 1.25 x 1.25 mm, each with a quarter of a body's weight."""
+    solids = []
+    for seed in range(FIRST_SOLID, FIRST_SOLID + count):
+        volume = phantom("solids", (200, 192, 192), seed=seed)
+        solids.append(
+            TrainingVolume(f"solids {seed}", _rounded(volume), volume.geometry.voxel_size, weight=0.25)
+        )
+    return solids
+
+
+def draw_weight(hu: np.ndarray) -> float:
+    """Relative draw probability of a volume: lower for noisy volumes, whose noise the prior would learn, and small ones.
+
+    The noise is the median difference of neighbouring slices in soft tissue, as a standard deviation; 30 HU of it
+    halve the weight.
+    """
+    middle = hu[len(hu) // 4 : 3 * len(hu) // 4 + 2].astype(np.float32)
+    soft = (np.abs(middle[:-1]) < 150) & (np.abs(middle[1:]) < 150)
+    noise = 1.4826 * float(np.median(np.abs(np.diff(middle, axis=0)[soft]))) / 2**0.5 if soft.any() else 0.0
+    return min(1.0, hu.size / 4e6) / (1 + (noise / 30) ** 2)
+
+
+def _rounded(volume: Volume) -> np.ndarray:
+    return volume.hu.round().clamp(-1024, 3071).to(torch.int16).numpy()
+
+
+def _read(path: Path, name: str, cache: Path | None) -> TrainingVolume:
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    kept = None if cache is None else cache / f"{name}-{key}.npz"
+    if kept is not None and kept.exists():
+        with np.load(kept, allow_pickle=False) as file:
+            hu, voxel_size = file["hu"], tuple(file["voxel_size"].tolist())
+        return TrainingVolume(name, hu, voxel_size, draw_weight(hu))
+    volume = load_volume(path)
+    hu = _rounded(volume)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(kept, {"hu": hu, "voxel_size": np.array(volume.geometry.voxel_size)})
+    return TrainingVolume(name, hu, volume.geometry.voxel_size, draw_weight(hu))

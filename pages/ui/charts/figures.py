@@ -1,0 +1,125 @@
+"""Plots: what was measured of a sweep, and values along a line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from pages.ui.charts import colours
+from pages.ui.charts.colours import REFERENCE, Line
+from tomopatch.studies.sweep import MEASURED, VARIED
+from tomopatch.studies.sweep_plot import tick, ticks
+from tomopatch.volume import VolumeGeometry
+
+AXES = {"across (x)": 2, "front to back (y)": 1, "feet to head (z)": 0}
+
+LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+"""Above the curves: more lines of it take room from the plot instead of covering it."""
+HEIGHT = 300
+"""Of a plot beside a table."""
+_QUIET = {"margin": {"l": 0, "r": 8, "t": 8, "b": 0}, "hovermode": "x unified", "showlegend": True}
+
+
+def height_with(count: int) -> int:
+    """Pixels of a plot with so many lines: as many as before for the curves, however long the legend is."""
+    return HEIGHT + 20 * max(0, count // 2 - 3)
+
+
+def sweep(
+    found: dict[str, list[dict[str, Any]]],
+    x: str,
+    measure: str,
+    chosen: str | None = None,
+    height: int = 330,
+    planned: Sequence[float | None] = (),
+) -> go.Figure:
+    """What was measured against what was varied, a line each; the run that is looked at is ringed.
+
+    Parameters
+    ----------
+    found : see `tomopatch.studies.sweep_plot.lines`
+    x, measure : names in VARIED and MEASURED
+    planned : sequence of float or None
+        All values of `x` that are asked for: their axis stands from the first point on.
+    """
+    figure = go.Figure()
+    rows = [row for line in found.values() for row in line] + [{x: value} for value in planned]
+    told = colours.of_runs([line[0]["method"] for line in found.values()])
+    for (name, line), drawn in zip(found.items(), told, strict=True):
+        known = [row for row in line if row[measure] is not None]
+        figure.add_scatter(
+            x=[tick(x, row[x]) if x == "photons" else row[x] for row in known],
+            y=[row[measure] for row in known],
+            name=name,
+            mode="lines+markers",
+            line=drawn.drawn(2),
+            marker={
+                "opacity": 1,
+                "size": 10,
+                "line": {"color": REFERENCE, "width": [3 if row["run"] == chosen else 0 for row in known]},
+            },
+            # a click must not fade the other points
+            selected={"marker": {"opacity": 1}},
+            unselected={"marker": {"opacity": 1}},
+            hovertemplate="%{y:.4~g}, %{x}",
+        )
+    figure.update_layout(height=height, legend=LEGEND, uirevision=f"{x} {measure}", **_QUIET)
+    figure.update_layout(
+        clickmode="event+select", dragmode="pan", hovermode="closest"
+    )  # a click means one point
+    figure.update_xaxes(title=VARIED[x], zeroline=False)
+    figure.update_yaxes(title=MEASURED[measure], zeroline=False)
+    if x == "photons":
+        figure.update_xaxes(type="category", categoryorder="array", categoryarray=ticks(x, rows))
+    else:
+        values = sorted({row[x] for row in rows})
+        log = x == "num_views"
+        ends = [math.log10(v) if log else v for v in (values[0], values[-1])]
+        room = 0.06 * (ends[1] - ends[0]) or 0.5
+        figure.update_xaxes(
+            tickvals=values, type="log" if log else "linear", range=[ends[0] - room, ends[1] + room]
+        )
+    if measure == "seconds":
+        figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def profiles(
+    volumes: Sequence[tuple[str, Line, np.ndarray]],
+    geometry: VolumeGeometry,
+    cursor: tuple[float, float, float],
+    axis: int,
+) -> go.Figure:
+    """Values [HU] along an axis through the crosshair.
+
+    Parameters
+    ----------
+    volumes : (name, line, HU (z, y, x))
+    cursor : fractions (z, y, x)
+    axis : 0, 1 or 2
+    """
+    figure = go.Figure()
+    for name, line, hu in volumes:
+        at: list[int | slice] = [min(n - 1, int(f * n)) for f, n in zip(cursor, hu.shape, strict=True)]
+        at[axis] = slice(None)
+        n = hu.shape[axis]
+        place = (np.arange(n) + 0.5) / n * geometry.size[axis] - geometry.size[axis] / 2
+        figure.add_scatter(
+            x=place,
+            y=hu[tuple(at)],
+            name=name,
+            mode="lines",
+            line=line.drawn(3 if line.colour == REFERENCE else 1.6),
+            hovertemplate="%{y:.0f} HU",
+        )
+    figure.update_layout(height=height_with(len(volumes)), legend=LEGEND, uirevision="profile", **_QUIET)
+    half = geometry.size[axis] / 2
+    figure.update_xaxes(title="mm from the centre", zeroline=False, range=[-half, half])
+    figure.update_yaxes(title="HU", zeroline=False)
+    if not volumes:
+        figure.update_yaxes(range=[-1000, 1000])  # before there is anything
+    return figure

@@ -1,0 +1,70 @@
+"""Which frequencies a scan measures, as the scan's picture draws it, and in words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pages.ui.forms import scan_check
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.geometry.coverage import Coverage, coverage
+from tomopatch.volume import Volume
+
+Scan = ParallelBeam | ConeBeam
+
+
+def covered(volume: Volume, pg: Scan) -> Coverage:
+    """Of the object as far as it reaches and the detector sees it."""
+    reach = scan_check.content_radius(volume) or volume.geometry.radius
+    return coverage(
+        pg, 2 * max(min(reach, scan_check.field_of_view(pg).radius), max(volume.geometry.voxel_size))
+    )
+
+
+def drawing(found: Coverage, pg: Scan) -> dict[str, Any]:
+    """What the browser needs to draw it."""
+    fan = [0.0, 0.0]
+    if isinstance(pg, ConeBeam):
+        half, shift = pg.det_shape[1] * pg.pixel_size[1] / 2, pg.det_offset[1]
+        fan = [math.atan((shift + side * half) / pg.src_det_dist) for side in (-1, 1)]
+    return {
+        "lines": [round(a, 4) for a in found.directions],
+        "share": [round(s, 3) for s in found.share],
+        "dense": min(1.0, found.crowther / found.nyquist),
+        "fan": fan,  # the ray at this angle of the fan belongs to the direction so much before the view's line
+    }
+
+
+def told(found: Coverage, pg: Scan) -> str:
+    """The picture in plain words."""
+    parts = [
+        "**Frequencies**: broad shades in the middle, the finest detail that the pixels resolve "
+        f"({0.5 / found.nyquist:.2g} mm) at the rim."
+    ]
+    if isinstance(pg, ConeBeam):
+        parts.append(
+            f"The middle plane alone, as a fan beam: a view's rays spread by {math.degrees(pg.fan_angle):.0f}° and measure "
+            "a bow tie of directions (yellow). Off that plane a circle of views leaves further gaps."
+        )
+    else:
+        parts.append("Every view measures one line through the middle (the central slice theorem).")
+    if pg.tilt:
+        parts.append(
+            "The beam is tilted: a view measures a tilted plane, which crosses the drawn one along its line; a double cone "
+            "about the rotation axis stays empty."
+        )
+    if isinstance(pg, ConeBeam) and pg.pitch:
+        parts.append("Of the helix it shows the directions as if all views lay at one height.")
+    if found.crowther >= found.nyquist:
+        parts.append("The lines are dense enough up to the rim.")
+    else:
+        parts.append(
+            f"Up to the dashed circle (Crowther; details of {0.5 / found.crowther:.2g} mm) the lines are dense enough for "
+            "this object; beyond it the gaps are seen as streaks."
+        )
+    missing, partly = math.degrees(found.missing), sum(0 < s < 1 for s in found.share)
+    if missing >= 0.5:
+        parts.append(f"Orange: the missing wedge, {missing:.0f}° that no ray is measured in.")
+    if partly:
+        parts.append(f"Pale orange: {partly}° that some rays are missing in.")
+    return " ".join(parts)

@@ -1,0 +1,98 @@
+"""A ball or a cube about the crosshair on Compare: its choice, and the numbers of each volume within it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from pages.ui.charts.colours import Line
+from pages.ui.session import engine, state, words
+from tomopatch.analysis.regions import SHELL, Region, region_quality
+from tomopatch.runs.config import ScanConfig
+from tomopatch.volume import Triple, Volume, VolumeGeometry
+
+KINDS = {"sphere": "Sphere", "box": "Box"}
+_KIND, _SIZE = "region.kind", "region.size"
+
+
+def chosen(geometry: VolumeGeometry, cursor: Triple) -> Region:
+    """The region as the controls stand, which are drawn after the pictures that show it."""
+    state.fill({_KIND: "sphere", _SIZE: _fitting(geometry)})
+    return Region(state.value(_KIND) or "sphere", cursor, float(state.value(_SIZE) or _fitting(geometry)))
+
+
+def controls() -> None:
+    kind, size = st.columns([1.3, 1], vertical_alignment="bottom")
+    kind.segmented_control(
+        "Region about the crosshair",
+        list(KINDS),
+        format_func=KINDS.__getitem__,
+        required=True,
+        key=state.field(_KIND),
+        help="Click into a picture above to move it.",
+    )
+    size.number_input(
+        "Size [mm]",
+        min_value=0.1,
+        max_value=1000.0,
+        step=1.0,
+        format="%.1f",
+        key=state.field(_SIZE),
+        help="Diameter of the sphere, or edge of the box.",
+    )
+
+
+def table(scan: ScanConfig, runs: Sequence[tuple[str, Line, str]], region: Region) -> None:
+    """Mean, deviation, contrast and likeness of the reference and of each run (name, line, id)."""
+    reference = engine.reference(scan).result()
+    volumes: list[tuple[str, Volume]] = [("Reference", reference)]
+    volumes += [(name, engine.result_volume(run_id)) for name, _, run_id in runs]
+    try:
+        found = [(name, region_quality(reference, volume, region)) for name, volume in volumes]
+    except ValueError as error:
+        st.warning(words.plain(error))
+        return
+    rows = [
+        {
+            "Volume": name,
+            "Mean": q.mean,
+            "SD": q.std,
+            "CNR": q.contrast_to_noise if math.isfinite(q.contrast_to_noise) else None,
+            "PSNR": q.psnr if math.isfinite(q.psnr) else None,
+        }
+        for name, q in found
+    ]
+    column = st.column_config
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        key="region_numbers",
+        height="content",
+        placeholder="–",
+        column_config={
+            "Mean": column.NumberColumn(format="%.0f HU", help="Of the voxels in the region."),
+            "SD": column.NumberColumn(format="%.0f HU", help="Standard deviation of these voxels."),
+            "CNR": column.NumberColumn(
+                format="%.2f",
+                help="Contrast to noise: how far the means of the region and of the shell around it are apart, "
+                "in standard deviations of the shell.",
+            ),
+            "PSNR": column.NumberColumn(
+                format="%.1f dB", help="Likeness to the reference within the region; higher is better."
+            ),
+        },
+    )
+    st.caption(
+        f"{words.count(found[0][1].num_voxels)} voxels; the shell reaches from {SHELL[0]:g} to {SHELL[1]:g} times "
+        "the size."
+    )
+
+
+def _fitting(geometry: VolumeGeometry) -> float:
+    """A round size of about a twelfth of the volume, and not below three voxels."""
+    wish = max(min(geometry.size[1:]) / 12, 3 * max(geometry.voxel_size))
+    unit = 10 ** math.floor(math.log10(wish))
+    return max(0.1, unit * max(step for step in (1, 2, 5) if step * unit <= wish))

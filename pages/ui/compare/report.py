@@ -1,0 +1,90 @@
+"""The comparison as an HTML file, in the words of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pages.ui.session import engine, state, words
+from pages.ui.session.names import short_names
+from pages.ui.viewer.panes.panes import WINDOWS, window_for
+from tomopatch.export.report import Entry, report_html
+from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.run import Run
+
+
+def download(place: Any, scan: ScanConfig, runs: Sequence[Run]) -> None:
+    """The button; the report is written when it is pressed."""
+    looked = state.looked()
+    names = {v.digest: v.name for v in engine.store().volumes()} if scan.source.startswith("volume:") else {}
+    title = words.source_words(scan.source, names)
+    called = short_names([run.config for run in runs])
+
+    def report() -> bytes:
+        level, width = WINDOWS[window_for(scan.source)]
+        return report_html(
+            title,
+            scan_rows(scan, title),
+            engine.reference(scan).result(),
+            [entry(run, name) for run, name in zip(runs, called, strict=True)],
+            now=datetime.now().astimezone(),
+            cursor=looked.get("cursor", (0.5, 0.5, 0.5)),
+            window=looked.get("window", (level - width / 2, level + width / 2)),
+        )
+
+    place.download_button(
+        "Report (HTML)",
+        report,
+        "tomopatch-report.html",
+        "text/html",
+        width="stretch",
+        on_click="ignore",
+        help="One page to print or to send: scan, settings, table, and the slices at the crosshair with their "
+        "differences.",
+    )
+
+
+def entry(run: Run, name: str) -> Entry:
+    ended = {"Ended": "early, on request"} if run.status == "stopped" else {}
+    return Entry(
+        name=name,
+        volume=engine.result_volume(run.id),
+        settings=words.settings(run.config) | ended,
+        scan=words.scan_words(run.config.scan),
+        metrics=run.metrics,
+        seconds=run.seconds,
+        device=run.device,
+    )
+
+
+def scan_rows(scan: ScanConfig, title: str) -> dict[str, str]:
+    """What was scanned, and how, a line each."""
+    vg = engine.geometry(scan)
+    pg = scan.geometry(vg)
+    rows = {
+        "Volume": title,
+        "Reconstruction grid (z, y, x)": f"{words.times(vg.shape)} voxels of "
+        f"{words.times(f'{s:.3g}' for s in vg.voxel_size)} mm",
+        "Scan": words.scan_words(scan),
+        "First view at": f"{scan.start:g}°",
+        "Detector (v, u)": f"{words.times(pg.det_shape)} pixels of "
+        f"{words.times(f'{s:.3g}' for s in pg.pixel_size)} mm",
+    }
+    if scan.beam == "cone":
+        rows["Distances"] = (
+            f"source to axis {scan.src_orig_dist:g} mm, source to detector {scan.src_det_dist:g} mm"
+        )
+    if scan.tilt:
+        rows["Tilt"] = f"{scan.tilt:g}°"
+    if scan.pitch:
+        rows["Pitch"] = f"{scan.pitch:g} mm a turn"
+    if any(scan.det_offset):
+        rows["Detector's shift (v, u)"] = f"{words.times(f'{s:g}' for s in scan.det_offset)} mm"
+    rows["Simulated"] = (
+        "on the reconstruction grid" if scan.same_grid else "at the volume's own resolution"
+    ) + f"; seed {scan.seed}"
+    for k, lesion in enumerate(scan.lesions, 1):
+        place = ", ".join(f"{axis} {c:g}" for axis, c in zip("zyx", lesion.centre, strict=True))
+        rows[f"Planted lesion {k}"] = f"{place} mm, radius {lesion.radius:g} mm, {lesion.hu:g} HU"
+    return rows

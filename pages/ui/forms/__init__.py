@@ -1,0 +1,1 @@
+"""Forms: volume, acquisition, lesions, methods."""

@@ -1,0 +1,236 @@
+"""Designing the scan: scanner, views, distances, detector, dose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from pages.ui.forms import detector_form
+from pages.ui.forms.detector_form import Number
+from pages.ui.session import state, words
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.geometry.scanners import SCANNERS, Scanner
+from tomopatch.physics.measurement import FULL_DOSE_PHOTONS, relative_dose
+from tomopatch.runs.config import ScanConfig
+from tomopatch.volume import Shape
+
+VIEWS = [*range(1, 41), *range(45, 121, 5), *range(130, 361, 10), 400, 500, 600, 720, 900, 984, 1200, 1500]
+PHOTONS: list[float] = [round(m * 10**e) for e in (3, 4, 5) for m in (1, 1.5, 2, 3, 5, 7)] + [1e6]
+BEAMS = {"parallel": "Parallel", "cone": "Cone"}
+DISTANCES = (
+    Number(
+        "src_orig",
+        "Source to axis [mm]",
+        10.0,
+        5000.0,
+        10.0,
+        "From the X-ray source to the axis of rotation.",
+    ),
+    Number(
+        "src_det",
+        "Source to detector [mm]",
+        20.0,
+        10000.0,
+        10.0,
+        "From the X-ray source to the detector. Their ratio is the magnification.",
+    ),
+)
+
+
+def fill(scan: ScanConfig | None) -> None:
+    """Give the form the scan's values, where it has none yet."""
+    s = scan or ScanConfig("phantom:thorax:0", photons=1e5)
+    pixel, shape = s.pixel_size or (1.0, 1.0), s.det_shape or (128, 256)
+    turns = max(1.0, s.angle_range / 360) if s.pitch else 2.0
+    state.fill(
+        {
+            "scanner": _scanner_of(s),
+            "beam": s.beam,
+            "views": s.num_views,
+            "range": float(min(360.0, s.angle_range)),
+            "start": s.start,
+            "src_orig": s.src_orig_dist,
+            "src_det": s.src_det_dist,
+            "fitted": s.det_shape is None,
+            "rows": shape[0],
+            "columns": shape[1],
+            "pixel_v": pixel[0],
+            "pixel_u": pixel[1],
+            "shift_v": s.det_offset[0],
+            "shift_u": s.det_offset[1],
+            "tilt": s.tilt,
+            "pitch": s.pitch,
+            "turns": turns,
+            "noise": s.photons is not None,
+            "photons": _nearest(s.photons or FULL_DOSE_PHOTONS),
+            "seed": s.seed,
+            "same_grid": s.same_grid,
+        }
+    )
+
+
+def design(source: str, grid: Shape) -> ScanConfig:
+    """The controls, and the scan that they describe."""
+    st.selectbox(
+        "Scanner",
+        list(SCANNERS),
+        key=state.field("scanner"),
+        format_func=lambda k: SCANNERS[k].label,
+        on_change=_take_preset,
+        help="Distances and detector of a class of real scanners. Everything below can be changed afterwards.",
+    )
+    scanner = SCANNERS[state.value("scanner")]
+    st.caption(f"{scanner.source} A full scan has {scanner.num_views} views.{_changed(scanner)}")
+    views = sorted({*VIEWS, state.value("views")})
+    st.select_slider(
+        "Views",
+        views,
+        key=state.field("views"),
+        help="How many X-ray pictures are taken. Fewer views: less dose and time, more streaks.",
+    )
+    helical = state.value("beam") == "cone" and state.value("pitch", 0.0) > 0
+    st.slider(
+        "Angle range",
+        10.0,
+        360.0,
+        step=1.0,
+        format="%g°",
+        key=state.field("range"),
+        disabled=helical,
+        help="Over how much of a turn the views are spread. 180° is complete for a parallel beam; a cone beam needs "
+        "180° and its fan angle. Less is a limited-angle scan: edges along the missing directions vanish.",
+    )
+    _dose()
+    st.segmented_control(
+        "Beam",
+        list(BEAMS),
+        format_func=lambda b: BEAMS[b],
+        key=state.field("beam"),
+        required=True,
+        on_change=_take_beam,
+        help="Parallel rays (textbooks, synchrotrons), or a point source and a flat detector (hospitals).",
+    )
+    cone = state.value("beam") == "cone"
+    if cone:
+        _distances()
+    shelf = st.expander("Detector and orbit", key="acquire.detector", on_change="rerun")
+    if shelf.open:  # a dozen controls out of sight would double what the browser has to do for each change
+        with shelf, st.container(key="pairs.detector"):
+            detector_form.detector()
+            detector_form.orbit(cone)
+    return _scan(source, grid, cone, helical)
+
+
+DOSE_HELP = "Relative to a full scan with this detector: π/2 views a column, 100 000 photons a ray."
+
+
+def dose_words(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:
+    """The dose as a share of a full scan's."""
+    if photons is None:
+        return "–"
+    share = relative_dose(pg, photons)
+    return f"{share:.2g} ×" if share >= 10 else f"{share:.0%}" if share >= 0.1 else f"{share:.2%}"
+
+
+# ---- parts --------------------------------------------------------------------------------------------
+
+
+def _dose() -> None:
+    noisy = st.toggle(
+        "Photon noise",
+        key=state.field("noise"),
+        help="X-rays arrive as single photons: the fewer, the noisier. Off = a perfect, noiseless scan.",
+    )
+    st.select_slider(
+        "Photons a ray",
+        sorted({*PHOTONS, state.value("photons")}),
+        key=state.field("photons"),
+        disabled=not noisy,
+        format_func=words.count,
+        help="Before the object, a logarithmic scale. 100 000 is a routine diagnostic scan; dose grows in proportion "
+        "to photons and views.",
+    )
+
+
+def _distances() -> None:
+    with st.container(key="pairs.distances"):
+        columns = st.columns(2, vertical_alignment="bottom")  # a label may take two lines
+    for column, number in zip(columns, DISTANCES, strict=True):
+        number.draw(column)
+
+
+def _scan(source: str, grid: Shape, cone: bool, helical: bool) -> ScanConfig:
+    v = state.value
+    fitted = v("fitted")
+    return ScanConfig(
+        source=source,
+        grid=grid,
+        beam=v("beam"),
+        num_views=int(v("views")),
+        angle_range=360.0 * v("turns") if helical else v("range"),
+        start=v("start"),
+        **({"src_orig_dist": v("src_orig"), "src_det_dist": v("src_det")} if cone else {}),
+        pixel_size=None if fitted else (v("pixel_v"), v("pixel_u")),
+        det_shape=None if fitted else (int(v("rows")), int(v("columns"))),
+        det_offset=(v("shift_v"), v("shift_u")),
+        tilt=v("tilt"),
+        pitch=v("pitch") if cone else 0.0,
+        photons=float(v("photons")) if v("noise") else None,
+        seed=int(v("seed")),
+        same_grid=v("same_grid"),
+    )
+
+
+def _scanner_of(scan: ScanConfig) -> str:
+    """The scanner whose distances a scan has, or the one for its beam that is no device."""
+    distances = (scan.src_orig_dist, scan.src_det_dist)
+    known = (
+        name
+        for name, s in SCANNERS.items()
+        if s.beam == scan.beam == "cone" and (s.src_orig_dist, s.src_det_dist) == distances
+    )
+    return next(known, scan.beam)
+
+
+def _changed(scanner: Scanner) -> str:
+    """Whether the distances below are others than the scanner's."""
+    now = (state.value("src_orig"), state.value("src_det"))
+    if state.value("beam") != "cone" or now == (scanner.src_orig_dist, scanner.src_det_dist):
+        return ""
+    return f" Here they are changed to {now[0]:g} and {now[1]:g} mm."
+
+
+def _take_preset() -> None:
+    """Set the form to the chosen scanner; views and dose stay: they are what one plays with."""
+    s = SCANNERS[state.value("scanner")]
+    values: dict[str, Any] = {
+        "beam": s.beam,
+        "range": round(s.angle_range * 180 / 3.141592653589793, 3),
+        "pitch": 0.0,
+        "tilt": 0.0,
+        "fitted": s.det_shape is None,
+        "shift_v": s.det_offset[0],
+        "shift_u": s.det_offset[1],
+    }
+    if s.src_orig_dist is not None and s.src_det_dist is not None:
+        values |= {"src_orig": s.src_orig_dist, "src_det": s.src_det_dist}
+    if s.det_shape is not None and s.pixel_size is not None:
+        values |= {"rows": s.det_shape[0], "columns": s.det_shape[1]}
+        values |= {"pixel_v": s.pixel_size[0], "pixel_u": s.pixel_size[1]}
+    state.fill(values, overwrite=True)
+
+
+def _take_beam() -> None:
+    """Another beam is another scanner, and another range is complete for it."""
+    beam = state.value("beam")
+    full = {"parallel": 180.0, "cone": 360.0}
+    values: dict[str, Any] = {"scanner": beam}
+    if state.value("range") in full.values():
+        values["range"] = full[beam]
+    state.fill(values, overwrite=True)
+
+
+def _nearest(photons: float) -> float:
+    """The stop of the slider at this value, or the value as a stop of its own."""
+    return next((p for p in PHOTONS if abs(p - photons) < 1e-9 * photons), photons)

@@ -1,0 +1,1 @@
+"""Runs in the app: live views, tables, replays."""

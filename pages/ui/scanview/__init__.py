@@ -1,0 +1,1 @@
+"""The three-dimensional view of a scan."""

@@ -1,0 +1,1 @@
+"""The session: state, server resources, page frame and texts."""
