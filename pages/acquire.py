@@ -5,9 +5,9 @@ from dataclasses import replace
 import streamlit as st
 
 from pages.ui.forms import lesion_form, scan_check, scan_form, source_form
-from pages.ui.scanview.component.component import scan_view
+from pages.ui.scanview.component import scan_view
 from pages.ui.session import engine, routes, shell, state, words
-from pages.ui.viewer.panes.panes import Shown, viewer, window_for
+from pages.ui.viewer.panes import Shown, viewer, window_for
 from tomopatch.phantoms.lesions import plant
 from tomopatch.volume import Volume
 

@@ -12,8 +12,9 @@ from tomopatch.io.nifti import write_nifti
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import annotate, save_prior
 from tomopatch.prior.precond import Precond
+from tomopatch.progress import Step, last
 from tomopatch.reconstruct.calibration import Calibration, Known, fit, interval_coverage
-from tomopatch.reconstruct.diffusion import Sampled, diffusion
+from tomopatch.reconstruct.diffusion import diffusion
 from tomopatch.reconstruct.params import DiffusionParams
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,9 +78,9 @@ def test_a_prior_carries_its_calibration_and_diffusion_uses_it(tmp_path):
     A = Projector(volume.geometry, ParallelBeam.circular(volume.geometry, num_views=6))
     y = simulate(volume, A).projections
 
-    def samples(prior: PatchPrior, **values: object) -> Sampled:
+    def samples(prior: PatchPrior, **values: object) -> Step:
         options = DiffusionParams(num_steps=2, num_samples=2, seed=1, **values)
-        return diffusion(A, y, prior, options=options, initial_iterations=5)
+        return last(diffusion(A, y, prior, options=options, initial_iterations=5))
 
     plain, wider = samples(bare), samples(wide)
     assert torch.equal(plain.x, wider.x)

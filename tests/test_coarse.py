@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tomopatch import ConeBeam, ParallelBeam, Projector, VolumeGeometry
-from tomopatch.progress import Step
+from tomopatch.progress import Step, last
 from tomopatch.reconstruct.coarse import coarser, on_grid, tv_coarse_to_fine
 from tomopatch.reconstruct.iterative import tv
 from tomopatch.volume import area_average
@@ -76,7 +76,7 @@ def test_where_angles_are_missing_it_comes_nearer_in_as_many_iterations(limited)
     """Both go to the same minimum; twice the iterations take the plain one about as far."""
     x_true, A, y = limited
     near, plain = (
-        float((method(A, y, lam=3e-7, num_iterations=80) - x_true).norm())
+        float((last(method(A, y, lam=3e-7, num_iterations=80)).x - x_true).norm())
         for method in (tv_coarse_to_fine, tv)
     )
     assert near < 0.85 * plain
@@ -91,7 +91,7 @@ def test_the_coarser_steps_are_told_as_a_start_on_the_finest_grid_and_can_be_sto
         if len(steps) == 3:
             raise StopIteration
 
-    x = tv_coarse_to_fine(A, y, lam=5e-6, num_iterations=20, callback=stop)
+    x = last(tv_coarse_to_fine(A, y, lam=5e-6, num_iterations=20), stop).x
     assert len(steps) == 3
     assert all(s.stage == "start" and tuple(s.x.shape) == A.domain_shape and s.state is None for s in steps)
     assert tuple(x.shape) == A.domain_shape
@@ -100,17 +100,18 @@ def test_the_coarser_steps_are_told_as_a_start_on_the_finest_grid_and_can_be_sto
 
 def test_a_resumed_run_equals_an_uninterrupted_one(limited):
     _, A, y = limited
-    whole = tv_coarse_to_fine(A, y, lam=5e-6, num_iterations=8)
+    whole = last(tv_coarse_to_fine(A, y, lam=5e-6, num_iterations=8)).x
     kept = {}
 
     def keep(step: Step) -> None:
         if not step.stage and step.i == 5:
             assert step.state is not None
-            kept.update({n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in step.state().items()})
+            kept.update({n: v.clone() if isinstance(v, torch.Tensor) else v for n, v in step.state.items()})
             raise StopIteration
 
-    tv_coarse_to_fine(A, y, lam=5e-6, num_iterations=8, callback=keep)
-    assert torch.equal(tv_coarse_to_fine(A, y, lam=5e-6, num_iterations=8, resume=kept), whole)
+    last(tv_coarse_to_fine(A, y, lam=5e-6, num_iterations=8), keep)
+    again = last(tv_coarse_to_fine(A, y, lam=5e-6, num_iterations=8, state=kept)).x
+    assert torch.equal(again, whole)
 
 
 def test_what_is_interpolated_keeps_constants_and_extent():

@@ -11,6 +11,7 @@ from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.precond import Precond
 from tomopatch.prior.ranges import TrainedRanges
 from tomopatch.prior.upsampling import MIN_ERROR, upsampled, upsampling_error
+from tomopatch.progress import Interrupted
 from tomopatch.volume import VolumeGeometry, area_average
 
 FINE = VolumeGeometry((16, 64, 64), (4.0, 3.0, 3.0))
@@ -41,7 +42,7 @@ class Known(PatchPrior):
         class Answer(type(bound)):
             def __call__(self, x, sigma):
                 if len(prior.passes) == prior.stop_at - 1:
-                    raise StopIteration
+                    raise Interrupted
                 prior.passes.append((tuple(x.shape), voxel_size[2], sigma))
                 self.tiling = None
                 return body(x.shape) if condition is None else condition.image
@@ -103,11 +104,11 @@ def test_from_any_step_it_continues_bit_by_bit(number, learned, one_thread):
 
     def keep(step):
         if step.i == number:
-            kept.update({k: v.clone() if torch.is_tensor(v) else v for k, v in step.state().items()})
+            kept.update(step.state)
 
     small = VolumeGeometry((8, 48, 40), (8.0, 5.0, 5.0))
     whole = generate(learned, small, num_steps=20, seed=3, callback=keep)
-    again = generate(learned, small, num_steps=20, seed=3, resume=kept)
+    again = generate(learned, small, num_steps=20, seed=3, state=kept)
     assert torch.equal(again.data, whole.data)
     assert not torch.equal(generate(learned, small, num_steps=20, seed=4).data, whole.data)
 
@@ -134,7 +135,7 @@ def test_stopped_within_a_pass_it_returns_the_estimate_before(number):
 
 
 def test_stopped_within_the_very_first_pass_there_is_nothing():
-    with pytest.raises(StopIteration):
+    with pytest.raises(Interrupted):
         generate(Known(stop_at=1), FINE, num_steps=3)
 
 

@@ -29,12 +29,12 @@ RUNS = {
 
 SERVER = """
 import sys, time
-from tomopatch.runs import lane
+from tomopatch.execution import worker_queue
 from tomopatch.execution.queue import JobQueue
 from tomopatch.runs.prior import read_config
 from tomopatch.store.store import RunStore
 import json
-lane.NICENESS.update(fast=0, heavy=0)
+worker_queue.NICENESS.update(fast=0, heavy=0)
 queue = JobQueue(RunStore(sys.argv[1]))
 for text in sys.argv[2:]:
     queue.submit(read_config(json.loads(text)))

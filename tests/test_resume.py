@@ -52,7 +52,7 @@ def kept_at(stage, i, folder):
 
     def callback(step):
         if step.stage == stage and step.i == i:
-            write_checkpoint(folder, Checkpoint("digest", step.state(), [], 0))
+            write_checkpoint(folder, Checkpoint("digest", step.state, [], 0))
             raise StopIteration
 
     return callback
@@ -68,14 +68,14 @@ def test_iterative_methods_go_on_bit_by_bit(small, tmp_path, method, beam, photo
     for i in (1, 7):
         cut = reconstruct(method, A, m, num_iterations=12, callback=kept_at("", i, tmp_path))
         assert cut.status == "stopped"
-        resume = read_checkpoint(tmp_path, "digest").state
+        state = read_checkpoint(tmp_path, "digest").state
         told = []
         again = reconstruct(
             method,
             A,
             m,
             num_iterations=12,
-            resume=resume,
+            state=state,
             callback=lambda step, told=told: told.append(step.i),
         )
         assert told == list(range(i + 1, 13))
@@ -105,9 +105,9 @@ def test_diffusion_goes_on_bit_by_bit(small, tiny, tmp_path, options, stage, i):
     common = {"num_steps": 4, "seed": 3} | options
     whole = reconstruct("diffusion", A, m, prior=tiny, **common)
     reconstruct("diffusion", A, m, prior=tiny, callback=kept_at(stage, i, tmp_path), **common)
-    resume = read_checkpoint(tmp_path, "digest").state
+    state = read_checkpoint(tmp_path, "digest").state
     told = []
-    again = reconstruct("diffusion", A, m, prior=tiny, resume=resume, callback=told.append, **common)
+    again = reconstruct("diffusion", A, m, prior=tiny, state=state, callback=told.append, **common)
     assert all(type(step.i) is int for step in told)  # which is written into files
     assert torch.equal(again.volume.data, whole.volume.data)
     assert again.residuals == whole.residuals
@@ -131,24 +131,26 @@ def test_coarse_to_fine_goes_on_at_any_stage(small, tiny, tmp_path, number, mode
     def keep(step):
         steps.append(step)
         if len(steps) == number:
-            write_checkpoint(tmp_path, Checkpoint("digest", step.state(), [], 0))
+            write_checkpoint(tmp_path, Checkpoint("digest", step.state, [], 0))
 
     common = {"num_steps": 4, "seed": 3, "mode": mode, "prior": tiny}
     whole = reconstruct("diffusion", A, m, callback=keep, **common)
     told = []
     again = reconstruct(
-        "diffusion", A, m, resume=read_checkpoint(tmp_path, "digest").state,
+        "diffusion", A, m, state=read_checkpoint(tmp_path, "digest").state,
         callback=told.append, **common,
     )  # fmt: skip
     assert [(s.stage, s.i) for s in told] == [(s.stage, s.i) for s in steps[number:]]
     assert torch.equal(again.volume.data, whole.volume.data)
+    assert again.plan == whole.plan
+    assert again.plan.coarse is not None
 
 
 def test_generation_goes_on_bit_by_bit(tiny, tmp_path):
     vg = VolumeGeometry((8, 16, 16), (4.0, 4.0, 4.0))
     whole = generate(tiny, vg, num_steps=6, seed=2)
     generate(tiny, vg, num_steps=6, seed=2, callback=kept_at("", 3, tmp_path))
-    again = generate(tiny, vg, num_steps=6, seed=2, resume=read_checkpoint(tmp_path, "digest").state)
+    again = generate(tiny, vg, num_steps=6, seed=2, state=read_checkpoint(tmp_path, "digest").state)
     assert torch.equal(again.data, whole.data)
 
 

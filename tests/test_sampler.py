@@ -4,8 +4,18 @@ import pytest
 import torch
 
 from tomopatch.prior.sampler import karras_sigmas, sample
+from tomopatch.progress import Interrupted, last
 
 SPREAD = 0.5
+
+
+def value(steps):
+    """The value that the generator returns at its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def gaussian(x, sigma):
@@ -34,7 +44,7 @@ def test_deterministic_sampling_follows_the_flow_of_a_gaussian(order, steps, tol
     """At equal accuracy the second-order solver needs a fraction of the steps."""
     x = 10.0 * torch.randn(64, 1, 1, generator=generator)
     sigmas = [*karras_sigmas(steps, 0.05, 10.0)[:-1]]
-    end = sample(gaussian, x, sigmas, order=order)
+    end = value(sample(gaussian, x, sigmas, order=order))
     torch.testing.assert_close(end, flow(x, 10.0, 0.05), rtol=tolerance, atol=0)
 
 
@@ -43,7 +53,7 @@ def test_second_order_converges_faster(generator):
     errors = {}
     for order in (1, 2):
         for steps in (20, 40):
-            end = sample(gaussian, x, karras_sigmas(steps, 0.05, 10.0)[:-1], order=order)
+            end = value(sample(gaussian, x, karras_sigmas(steps, 0.05, 10.0)[:-1], order=order))
             errors[order, steps] = float((end - flow(x, 10.0, 0.05)).norm())
     assert errors[1, 20] / errors[1, 40] == pytest.approx(2, abs=0.6)
     assert errors[2, 20] / errors[2, 40] > 3
@@ -53,7 +63,7 @@ def test_second_order_converges_faster(generator):
 def test_samples_have_the_variance_of_the_data(eta, generator):
     x = 20.0 * torch.randn(4000, 2, 2, generator=generator)
     sigmas = karras_sigmas(80, 0.01, 20.0)[:-1]
-    out = sample(gaussian, x, sigmas, order=1, eta=eta, generator=generator)
+    out = value(sample(gaussian, x, sigmas, order=1, eta=eta, generator=generator))
     # 16,000 numbers: 0.6 % by chance; the rest is the first-order step
     assert float(out.std()) == pytest.approx(math.hypot(SPREAD, 0.01), rel=0.06)
 
@@ -66,62 +76,54 @@ def test_the_correction_sees_falling_levels_and_has_the_last_word(generator):
         return torch.full_like(denoised, 3.0)
 
     sigmas = karras_sigmas(6, 0.02, 1.0)
-    out = sample(gaussian, torch.randn(4, 4, 4, generator=generator), sigmas, correct=correct)
+    out = last(sample(gaussian, torch.randn(4, 4, 4, generator=generator), sigmas, correct=correct)).x
     assert seen == sigmas[:-1]
     assert torch.equal(out, torch.full((4, 4, 4), 3.0))
 
 
-def test_same_seed_same_bits_and_the_callback_counts(generator):
-    x, sigmas, steps = torch.ones(3, 3, 3), karras_sigmas(7, 0.02, 1.0), []
+def test_same_seed_same_bits_and_the_steps_are_counted():
+    x, sigmas = torch.ones(3, 3, 3), karras_sigmas(7, 0.02, 1.0)
     runs = [
-        sample(
-            gaussian,
-            x,
-            sigmas,
-            order=1,
-            eta=1.0,
-            generator=torch.Generator().manual_seed(s),
-            callback=steps.append,
-        )
+        list(sample(gaussian, x, sigmas, order=1, eta=1.0, generator=torch.Generator().manual_seed(s)))
         for s in (1, 1, 2)
     ]
-    assert torch.equal(runs[0], runs[1])
-    assert [s.i for s in steps[:7]] == list(range(1, 8))
+    steps = runs[0]
+    assert torch.equal(steps[-1].x, runs[1][-1].x)
+    assert not torch.equal(steps[-1].x, runs[2][-1].x)
+    assert [s.i for s in steps] == list(range(1, 8))
     assert all(s.total == 7 for s in steps)
     assert steps[0].sigma == sigmas[0]
 
 
 @pytest.mark.parametrize("number", [1, 2, 5])
-def test_stopped_within_a_pass_it_returns_the_estimate_of_the_one_before(number):
-    steps, calls = [], []
+def test_an_interrupted_pass_leaves_the_estimate_of_the_one_before(number):
+    calls = []
 
     def stopping(x, sigma):
         calls.append(sigma)
         if len(calls) == number:
-            raise StopIteration
+            raise Interrupted
         return gaussian(x, sigma)
 
     start, sigmas = torch.ones(2, 2, 2), karras_sigmas(5, 0.1, 1.0)
     if number == 1:
-        with pytest.raises(StopIteration):
-            sample(stopping, start, sigmas)
+        with pytest.raises(Interrupted):
+            last(sample(stopping, start, sigmas))
         return
-    out = sample(stopping, start, sigmas, callback=steps.append)
+    steps = []
+    out = last(sample(stopping, start, sigmas), steps.append)
     assert len(steps) == number - 1
-    assert torch.equal(out, steps[-1].x)
+    assert out is steps[-1]
 
 
-def test_stopping_returns_the_estimate_of_that_step():
+def test_a_callback_can_stop_after_a_step():
+    seen = []
+
     def stop(step):
+        seen.append(step)
         if step.i == 2:
             raise StopIteration
 
-    seen = []
-    out = sample(
-        gaussian,
-        torch.ones(2, 2, 2),
-        karras_sigmas(5, 0.1, 1.0),
-        callback=lambda s: (seen.append(s.x), stop(s))[0],
-    )
+    out = last(sample(gaussian, torch.ones(2, 2, 2), karras_sigmas(5, 0.1, 1.0)), stop)
     assert len(seen) == 2
-    assert torch.equal(out, seen[-1])
+    assert out is seen[-1]

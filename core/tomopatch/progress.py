@@ -1,16 +1,22 @@
-"""How a running method tells what it is doing, and how it is asked to stop."""
+"""The steps of a method.
+
+A method is a generator of steps. Each step carries the current estimate and the state from which the same method continues.
+Whoever consumes the steps shows them, keeps them, or stops early.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 State = Mapping[str, Any]
-"""What a method needs to go on after a step: tensors and numbers by name. Its tensors may be the method's own memory."""
+"""Everything that a method needs to continue after a step: tensors, numbers, texts, and the states of its parts, by name. The
+tensors may be the method's own memory: copy what must outlive the step."""
 
 
 @dataclass(frozen=True)
@@ -36,24 +42,27 @@ class Step:
     i, total : int
         This is iteration i of total, counted from 1, of its stage.
     iterate : Tensor (z, y, x) or f() -> Tensor
-        The current iterate, mu [1/mm], or how to make it, where most callbacks will not look at most steps.
+        The current estimate, mu [1/mm], or a function that computes it, where most consumers do not look at most steps.
     x : Tensor (z, y, x)
-        The current iterate. A view of the method's own memory: copy what must outlive the call.
+        The current estimate. It may be the method's own memory: copy it if it must outlive the step.
     residual : float or None
         |A(x) - y| / |y|, where the method knows it.
     sigma : float or None
-        Diffusion noise level of the step, in network units (1000 HU); None for classic methods.
+        Diffusion noise level of the step, in network units (1000 HU); None for classical methods.
     noisy, denoised : Tensor (z, y, x) or None
-        What the prior was given and what it returned, mu [1/mm].
+        Input and output of the prior, mu [1/mm].
     tiles : Tiles or None
-        What the pass was made of; None for classic methods.
+        Tiles of the pass; None for classical methods.
     stage : str
-        "" is the method proper; "start" is what makes the estimate that it begins with.
+        "" is the method proper; "start" is the initial reconstruction.
     work : float or None
-        Share of the whole run's work that is done, 0 to 1, where its steps differ in cost; None = i of total.
-    state : f() -> State, or None
-        What the method takes as `resume` to go on after this step with the same result. To be called within the
-        callback, and not for the last step of a stage. None = it can only begin anew.
+        Share of the whole run's work that is done, 0 to 1, if the steps differ in cost; None = i of total.
+    state : State or None
+        The method continues after this step, to the same result, if it is given this state. None = it can only begin anew.
+    std : Tensor (z, y, x) or None
+        Expected error of the estimate per voxel [1/mm], where the method knows it.
+    plan : object or None
+        What the method resolved its parameters to; see `tomopatch.reconstruct.plan.Plan`.
     """
 
     i: int
@@ -66,7 +75,9 @@ class Step:
     tiles: Tiles | None = None
     stage: str = ""
     work: float | None = None
-    state: Callable[[], State] | None = None
+    state: State | None = None
+    std: Tensor | None = None
+    plan: Any = None
 
     @cached_property
     def x(self) -> Tensor:
@@ -74,23 +85,36 @@ class Step:
 
 
 Callback = Callable[[Step], None]
-"""Called once per iteration; returns nothing; raises StopIteration to stop the method."""
+"""Called once per step; returns nothing; raises StopIteration to stop the method."""
 
 
-def nested(name: str, state: State) -> dict[str, Any]:
-    """The state of a part of a method, as names in that of the whole."""
-    return {f"{name}.{key}": value for key, value in state.items()}
+class Interrupted(Exception):
+    """A step was interrupted from inside, between two batches of tiles. The last step that was yielded is the result."""
 
 
-def state_of(name: str, state: State | None) -> dict[str, Any] | None:
-    """What `nested` put there; None where there is nothing of it."""
-    return {
-        k.removeprefix(f"{name}."): v for k, v in (state or {}).items() if k.startswith(f"{name}.")
-    } or None
+def last(steps: Iterable[Step], callback: Callback | None = None) -> Step:
+    """Run a method to its end, or until the callback raises StopIteration, and return the last step.
+
+    Raises
+    ------
+    Interrupted
+        If the first step was interrupted.
+    """
+    step: Step | None = None
+    try:
+        for step in steps:
+            if stops(callback, step):
+                break
+    except Interrupted:
+        if step is None:
+            raise
+    if step is None:
+        raise ValueError("the method has no step; expected at least one.")
+    return step
 
 
 def stops(callback: Callback | None, step: Step) -> bool:
-    """Tell the callback; True if it asked to stop. The method then returns what it has."""
+    """Call the callback; True if it asked to stop."""
     if callback is None:
         return False
     try:
@@ -98,3 +122,14 @@ def stops(callback: Callback | None, step: Step) -> bool:
     except StopIteration:
         return True
     return False
+
+
+def moved(state: State, device: torch.device) -> dict[str, Any]:
+    """The state with its tensors on the device; random generators' states stay on the CPU."""
+
+    def move(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return moved(value, device)
+        return value.to(device) if isinstance(value, Tensor) and name != "generator" else value
+
+    return {name: move(name, value) for name, value in state.items()}

@@ -15,7 +15,7 @@ import time
 import torch
 
 from tomopatch import Projector, load_prior, phantom, simulate
-from tomopatch.progress import Step
+from tomopatch.progress import Step, last
 from tomopatch.reconstruct.coarse import on_grid
 from tomopatch.reconstruct.diffusion import diffusion
 from tomopatch.reconstruct.params import DiffusionParams
@@ -51,14 +51,14 @@ def main() -> None:
         )
 
     with torch.inference_mode():
-        diffusion(
+        steps = diffusion(
             A,
             measurement.projections,
             load_prior(),
             options=DiffusionParams(num_steps=arguments.steps),
             initial_iterations=arguments.initial_iterations,
-            callback=tell,
         )
+        last(steps, tell)
 
 
 if __name__ == "__main__":

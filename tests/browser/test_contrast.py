@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from pages.ui.session.shell import TABLE
+from pages.ui.session.routes import TABLE
 from tests.browser.test_by_mouse import wait_for_pixels
 
 pytestmark = pytest.mark.browser

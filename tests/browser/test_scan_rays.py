@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import pages.ui
-from pages.ui.scanview.component import component
+import pages.ui.scanview
+from pages.ui.scanview import component
 from tests.browser.test_by_mouse import open_page
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.volume import Volume, VolumeGeometry
@@ -52,7 +52,9 @@ def test_shadows_and_rays_are_those_of_the_geometry(browser, name):
         (rng.uniform(-0.45, 0.45, (20, 3)) * VG.size + VG.pos).round(3).tolist()
     )  # off the middle plane too
     page = browser.new_page()
-    page.add_script_tag(content=(Path(pages.ui.__file__).parent / "scanview_rays.js").read_text("utf-8"))
+    page.add_script_tag(
+        content=(Path(pages.ui.scanview.__file__).parent / "scanview_rays.js").read_text("utf-8")
+    )
     found = page.evaluate(
         """([scan, points]) => points.map((q) => scan.views.map((view) => {
             const s = shadow(scan, view, q);

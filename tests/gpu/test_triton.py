@@ -12,6 +12,7 @@ from tests.conftest import SCANS
 from tests.gpu.conftest import adjoint_error, smooth
 from tomopatch import ConeBeam, ParallelBeam, Projector, VolumeGeometry, reconstruct, simulate
 from tomopatch.geometry.beams import Views
+from tomopatch.progress import last
 from tomopatch.projector.triton_joseph import why_not
 from tomopatch.reconstruct import cgls, sirt, tv
 
@@ -88,9 +89,9 @@ def test_gradient_flows():
 
 
 METHODS = {
-    "sirt": lambda A, y: sirt(A, y, num_iterations=5),
-    "cgls": lambda A, y: cgls(A, y, num_iterations=5),
-    "tv": lambda A, y: tv(A, y, num_iterations=10),
+    "sirt": lambda A, y: last(sirt(A, y, num_iterations=5)).x,
+    "cgls": lambda A, y: last(cgls(A, y, num_iterations=5)).x,
+    "tv": lambda A, y: last(tv(A, y, num_iterations=10)).x,
 }
 
 

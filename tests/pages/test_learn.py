@@ -163,10 +163,10 @@ def test_what_a_lesson_names_is_called_so_in_the_app(name):
     """Names of controls and pictures stand in italics; a label goes on, if at all, with its unit."""
     lesson = LESSONS[name]
     said = " ".join([lesson.lead, lesson.answer, *(step.text for step in lesson.steps), *lesson.tries])
-    here = Path(shell.__file__).parent
+    here = Path(shell.__file__).parents[1]
     files = [
-        *here.glob("*.py"),
-        *here.glob("*.js"),
+        *here.rglob("*.py"),
+        *here.rglob("*.js"),
         *(Path(tomopatch.__file__).parent / "reconstruct").glob("*.py"),
     ]
     source = "".join(f.read_text("utf-8") for f in files if not f.name.startswith("lesson"))

@@ -7,12 +7,12 @@ import struct
 import numpy as np
 import pytest
 import torch
-from pages.ui.viewer.panes.panes import fit, pack
 
 from pages.ui.charts import figures, frequencies
 from pages.ui.charts.colours import REFERENCE, Line
 from pages.ui.forms import scan_check
 from pages.ui.session import words
+from pages.ui.viewer.panes import fit, pack
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.volume import Volume, VolumeGeometry
 

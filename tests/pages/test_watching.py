@@ -9,7 +9,7 @@ import pytest
 
 from pages.ui.charts import curves
 from pages.ui.session import engine, routes, state, words
-from pages.ui.viewer.panes import panes
+from pages.ui.viewer import panes
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
 from tomopatch.progress import Tiles

@@ -12,6 +12,7 @@ from tomopatch.execution.live import Live, drop_previews
 from tomopatch.execution.runner import Done, work
 from tomopatch.io.writing import FULL, alone, disk_sentence
 from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.progress import Interrupted
 from tomopatch.runs.limits import limit, run_seconds
 from tomopatch.runs.run import ACTIVE
 from tomopatch.runs.weights import shared_prior
@@ -85,7 +86,7 @@ def _carry_out(
     every, most = limit("CHECKPOINT_SECONDS"), run_seconds()
     live = Live(folder, partial(say, run=run_id), ask, digest=digest, every=every, most=most)
     done: Done | None = None
-    with contextlib.suppress(StopIteration):  # stopped where nothing is there to be kept
+    with contextlib.suppress(StopIteration, Interrupted):  # stopped before there was a result
         done = work(config, store, live, tell, read_checkpoint(folder, digest), load)
     late = f"It reached the {most / 60:g} minutes that a run may take here" if live.late else ""
     if done is None or live.wish in ("cancel", "park"):

@@ -155,7 +155,7 @@ class Live:
         if due or self.wish == "park":
             with contextlib.suppress(OSError):
                 write_checkpoint(
-                    self.folder, Checkpoint(self.digest, step.state(), self.points, self.history.count)
+                    self.folder, Checkpoint(self.digest, step.state, self.points, self.history.count)
                 )
             self.kept = time.perf_counter()
             self.keeping = self.kept - began

@@ -71,7 +71,7 @@ def _reconstruct(
         params=make_params(config.method, config.params),
         prior=prior,
         callback=live,
-        resume=None if resume is None else resume.state,
+        state=None if resume is None else resume.state,
         on_tiles=live.within,
     )
     if live.wish is not None:  # within a pass, too, of which the method's callback is not told
@@ -98,7 +98,7 @@ def _generate(
             seed=config.seed,
             on_tiles=live.within,
             callback=live,
-            resume=None if resume is None else resume.state,
+            state=None if resume is None else resume.state,
         )
     return _done(config, volume, live, memory, prior)
 

@@ -18,6 +18,7 @@ from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.patches import PatchGrid, paste
 from tomopatch.prior.precond import Numbers, Precond
 from tomopatch.prior.ranges import TrainedRanges
+from tomopatch.progress import Interrupted
 from tomopatch.volume import MU_WATER, Triple
 
 AIR = 0.1
@@ -113,7 +114,7 @@ class PatchPrior:
         grid : PatchGrid or None
             A fixed tiling, instead of a random one in each pass.
         on_tiles : f(done, total) or None
-            Called after each batch of tiles; may raise StopIteration, which D passes on.
+            Called after each batch of tiles. If it raises StopIteration, D raises Interrupted.
         """
         voxel_size, remarks = self.trained.clamp_voxels(voxel_size)
         condition = condition or Condition()
@@ -177,7 +178,10 @@ class VolumeDenoiser:
             paste(denoised, tiles, starts)
             done += len(starts)
             if self.on_tiles is not None:
-                self.on_tiles(done, total)
+                try:
+                    self.on_tiles(done, total)
+                except StopIteration as stop:
+                    raise Interrupted from stop
         prior.num_passes += 1
         return grid.crop(denoised).to(x.device)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Generator
 
 import torch
 from torch import Tensor
 
 from tomopatch.prior.denoiser import Denoiser
-from tomopatch.progress import Callback, State, Step, stops
+from tomopatch.progress import State, Step
 
 Correct = Callable[[Tensor, float], Tensor]
 """correct(denoised, sigma) -> the estimate to go on with; called with falling sigma."""
@@ -36,20 +35,21 @@ def sample(
     eta: float = 0.0,
     correct: Correct | None = None,
     generator: torch.Generator | None = None,
-    callback: Callback | None = None,
-    resume: State | None = None,
-) -> Tensor:
-    """Solve from x, which has noise of level sigmas[0], down to the last level. Each step is one pass of the denoiser.
+    state: State | None = None,
+) -> Generator[Step, None, Tensor]:
+    """Solve from x, which has noise of level sigmas[0], down to the last level.
+
+    Each step is one pass of the denoiser. Its `x` is the corrected estimate, `noisy` and `denoised` are the denoiser's input
+    and output.
 
     Parameters
     ----------
     denoiser : D(x, sigma)
-        May raise StopIteration within a pass. The estimate of the pass before is then returned; in the first pass the
-        exception is passed on.
+        May raise Interrupted within a pass.
     x : Tensor (z, y, x)
-        Start, network space.
+        Noisy start, network space.
     sigmas : list of float
-        Falling noise levels; the last may be 0.
+        Falling noise levels. The last one is the end of the last step, usually 0.
     order : 1 or 2
         1: Euler, which is DDIM. 2: DPM-Solver++(2M), which also uses the estimate of the step before. (Lu et al.
         2022, alg. 2; in the form of k-diffusion, for sigma with alpha = 1)
@@ -60,15 +60,13 @@ def sample(
         Data consistency, applied to every estimate.
     generator : torch.Generator or None
         Source of the fresh noise.
-    callback : f(Step) or None
-        Gets x, the denoised and the corrected estimate (`Step.x`) of each step.
-    resume : State or None
-        Continue after the step that had this `state`; the generator must be in its state of that time.
+    state : State or None
+        Continue after the step that had this state; the generator must be in its state of that time.
 
     Returns
     -------
     Tensor (z, y, x)
-        The last corrected estimate if the levels end at 0, else the sample at the last level.
+        As the value of the generator: the sample at the last level; at level 0 the last corrected estimate.
     """
     if order not in (1, 2):
         raise ValueError(f"order must be 1 (Euler) or 2 (DPM-Solver++ 2M), got {order}.")
@@ -77,9 +75,8 @@ def sample(
     num_steps = len(sigmas) - 1
     done, estimate = 0, x
     before: Tensor | None = None  # the estimate of the step before
-    if resume is not None:
-        done, x, estimate = resume["i"], resume["x"], resume["estimate"]
-        before = resume.get("before")
+    if state is not None:
+        done, x, estimate, before = state["i"], state["x"], state["estimate"], state.get("before")
 
     def descend(i: int) -> Tensor:
         """The sample at level i."""
@@ -96,22 +93,11 @@ def sample(
     for i in range(done, num_steps):
         if i:
             x, before = descend(i), estimate
-        try:
-            denoised = denoiser(x, sigmas[i])
-        except StopIteration:
-            if i == 0:
-                raise
-            return estimate
+        denoised = denoiser(x, sigmas[i])
         estimate = denoised if correct is None else correct(denoised, sigmas[i])
-        state = partial(_state, i + 1, x, estimate, before)
-        step = Step(i + 1, num_steps, estimate, sigma=sigmas[i], noisy=x, denoised=denoised, state=state)
-        if stops(callback, step):
-            return estimate
+        state = {"i": i + 1, "x": x, "estimate": estimate} | ({} if before is None else {"before": before})
+        yield Step(i + 1, num_steps, estimate, sigma=sigmas[i], noisy=x, denoised=denoised, state=state)
     return estimate if sigmas[-1] == 0 else descend(num_steps)
-
-
-def _state(i: int, x: Tensor, estimate: Tensor, before: Tensor | None) -> State:
-    return {"i": i, "x": x, "estimate": estimate} | ({} if before is None else {"before": before})
 
 
 def _randn_like(x: Tensor, generator: torch.Generator | None) -> Tensor:

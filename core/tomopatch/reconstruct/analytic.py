@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.progress import Callback, Step, stops
+from tomopatch.progress import Step
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.backprojection import backproject
 from tomopatch.reconstruct.redundancy import angular_weights, detector_axes, redundancy_weights
@@ -29,7 +29,7 @@ FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 
 }
 
 
-def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback | None = None) -> Tensor:
+def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
     """Filtered backprojection of parallel projections over any range of angles. (Kak & Slaney, sec. 3.3)
 
     Missing angles are taken as zero: a limited angle darkens and smears, it is not corrected. Of a detector that is
@@ -51,12 +51,10 @@ def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback 
         y, pg = _mirrored(y * redundancy_weights(pg).to(y) * angles[:, None], pg)
     else:  # opposite views see the same rays
         y = y * torch.from_numpy(angular_weights(pg.angles, math.pi)).to(y)[:, None]
-    x = backproject(ramp_filter(y, pg.pixel_size[1], filter), A.vg, pg.views())
-    stops(callback, Step(1, 1, x))
-    return x
+    yield Step(1, 1, backproject(ramp_filter(y, pg.pixel_size[1], filter), A.vg, pg.views()))
 
 
-def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback | None = None) -> Tensor:
+def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
     """Feldkamp-Davis-Kress for a circular cone-beam or fan-beam scan. (J. Opt. Soc. Am. A 1(6), 1984)
 
     Rays that are measured twice share their weight smoothly (see `redundancy_weights`), which covers full, short
@@ -82,9 +80,7 @@ def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak", callback: Callback 
     # the ramp acts on the detector as it would stand on the rotation axis
     pixel = pg.pixel_size[1] * pg.src_orig_dist / pg.src_det_dist
     weighted, pg = _mirrored(weighted, pg)
-    x = backproject(ramp_filter(weighted, pixel, filter), A.vg, pg.views())
-    stops(callback, Step(1, 1, x))
-    return x
+    yield Step(1, 1, backproject(ramp_filter(weighted, pixel, filter), A.vg, pg.views()))
 
 
 def ramp_filter(y: Tensor, pixel_size: float, filter: str = "ram-lak") -> Tensor:

@@ -5,6 +5,7 @@ Where angles are missing that is most of it: on the finest grid alone total vari
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tomopatch.geometry.beams import Views
-from tomopatch.progress import Callback, State, Step, stops
+from tomopatch.progress import State, Step
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.iterative import tv
 from tomopatch.volume import Shape, VolumeGeometry
@@ -86,58 +87,29 @@ def tv_coarse_to_fine(
     weights: Tensor | None = None,
     low: float | None = 0.0,
     x_init: Tensor | None = None,
-    callback: Callback | None = None,
-    resume: State | None = None,
-) -> Tensor:
-    """`tv`, begun with the result of as many iterations at half the resolution, and that one in the same way.
+    state: State | None = None,
+) -> Iterator[Step]:
+    """`tv`, started from the result of as many iterations at half the resolution, which starts in the same way.
 
-    The callback is told of those as of the stage "start", on the finest grid; they are not to be resumed.
+    Steps on coarser grids have the stage "start". Their estimates are interpolated to the finest grid, and they have no state.
     """
     levels = [(A, y, weights)]
-    if x_init is None and resume is None:
+    if x_init is None and state is None:
         while (coarse := coarser(*levels[-1])) is not None:
             levels.append(coarse)
-    start = _Start(A.domain_shape, callback, num_iterations * (len(levels) - 1))
+    done, total = 0, num_iterations * (len(levels) - 1)
     for depth in range(len(levels) - 1, 0, -1):
         A_coarse, y_coarse, weights_coarse = levels[depth]
-        x_init = tv(
-            A_coarse,
-            y_coarse,
-            lam=lam * 2 ** (LAM_POWER * depth),  # with half the voxels across the views are twice the share
-            num_iterations=num_iterations,
-            weights=weights_coarse,
-            low=low,
+        # with half the voxels across, the views are twice the share of a full scan
+        lam_coarse = lam * 2 ** (LAM_POWER * depth)
+        for step in tv(
+            A_coarse, y_coarse, lam=lam_coarse, num_iterations=num_iterations, weights=weights_coarse, low=low,
             x_init=x_init,
-            callback=start,
-        )
-        x_init = on_grid(x_init, A.domain_shape if start.stopped else levels[depth - 1][0].domain_shape)
-        if start.stopped:
-            return x_init
-    return tv(
-        A, y, lam=lam, num_iterations=num_iterations, weights=weights, low=low, x_init=x_init,
-        callback=callback, resume=resume,
-    )  # fmt: skip
-
-
-class _Start:
-    """Tells the callback of the steps on coarser grids, counted through, and knows whether it asked to stop."""
-
-    def __init__(self, shape: Shape, callback: Callback | None, total: int) -> None:
-        self.shape, self.callback, self.total = shape, callback, total
-        self.done, self.stopped = 0, False
-
-    def __call__(self, step: Step) -> None:
-        self.done += 1
-        if self.callback is None:
-            return
-        told = replace(
-            step,
-            i=self.done,
-            total=self.total,
-            iterate=partial(on_grid_of, step, self.shape),
-            stage="start",
-            state=None,
-        )
-        self.stopped = stops(self.callback, told)
-        if self.stopped:
-            raise StopIteration
+        ):  # fmt: skip
+            done += 1
+            shown = partial(on_grid_of, step, A.domain_shape)
+            yield replace(step, i=done, total=total, iterate=shown, stage="start", state=None)
+        x_init = on_grid(step.x, levels[depth - 1][0].domain_shape)
+    yield from tv(
+        A, y, lam=lam, num_iterations=num_iterations, weights=weights, low=low, x_init=x_init, state=state
+    )

@@ -14,33 +14,24 @@ Where angles are missing, half the resolution is reconstructed first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from tomopatch.prior.denoiser import PatchPrior
-from tomopatch.prior.sampler import sample
-from tomopatch.progress import Callback, State, Step, nested, state_of, stops
+from tomopatch.progress import State, Step
 from tomopatch.projector import Projector
 from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.coarse import num_grids, on_grid, on_grid_of
 from tomopatch.reconstruct.initial import INITIALIZERS
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.reconstruct.plan import Effort, Plan, Problem, check_trained, num_stages
-from tomopatch.reconstruct.sampling import Rejected, Samples, prepare
+from tomopatch.reconstruct.sampling import draw_samples
 from tomopatch.volume import VolumeGeometry
-
-
-@dataclass(frozen=True, eq=False)
-class Sampled:
-    """A reconstruction (z, y, x) [1/mm], its expected error per voxel if there are several samples, and the plan."""
-
-    x: Tensor
-    std: Tensor | None = None
-    plan: Plan | None = None
 
 
 def diffusion(
@@ -53,10 +44,12 @@ def diffusion(
     initial_iterations: int = tuned.INITIAL_ITERATIONS,
     stages: int | None = None,
     on_tiles: Callable[[int, int], None] | None = None,
-    callback: Callback | None = None,
-    resume: State | None = None,
-) -> Sampled:
+    state: State | None = None,
+) -> Iterator[Step]:
     """Reconstruct with a diffusion prior.
+
+    The steps before sampling have the stage "start". Each later step is one pass of the prior; it carries the plan, and from
+    the second sample on the expected error.
 
     Parameters
     ----------
@@ -72,136 +65,92 @@ def diffusion(
     stages : int or None
         Number of grids, each with half the resolution of the next. None = see `num_stages`.
     on_tiles : f(done, total) or None
-        Called after each batch of tiles. If it raises StopIteration, the result is that of the step before.
-    callback : f(Step) or None
-        Called after each step; the steps before sampling have the stage "start".
-    resume : State or None
-        The `state` of an earlier step.
+        Called after each batch of tiles; raises StopIteration to interrupt the pass.
+    state : State or None
+        That of an earlier step.
 
     Raises
     ------
     ValueError
         If the prior was not trained for the mode.
+    Interrupted
+        If `on_tiles` stopped a pass.
     """
     options = options or DiffusionParams()
     check_trained(prior, options)
     problem = Problem(A, y, weights, prior, options, on_tiles)
+    state = state or {}
     generator = torch.Generator().manual_seed(options.seed)
-    if resume is not None and "generator" in resume:
-        generator.set_state(resume["generator"].cpu())
+    if "generator" in state:
+        generator.set_state(state["generator"].cpu())
     stages = num_stages(A, options) if stages is None else stages
-    initial = _Initial(problem, initial_iterations, callback, generator)
-    x, coarse = initial.run(stages, resume)
-    if initial.stopped:
-        assert x is not None
-        return Sampled(x)
-    passes = state_of("passes", resume)
-    share = 1.0 if passes is None else float(passes["share"])
-    stage = prepare(problem, x, generator=generator, coarse=coarse, share=share)
-    samples = Samples(stage, options, initial.effort, callback, generator, passes)
-    pending = state_of("sample", passes)
-    while samples.wanted:
-        stage = samples.stage
-        noisy = pending["x"] if pending is not None else stage.first(generator)
-        try:
-            estimate = sample(
-                samples.denoise,
-                noisy,
-                list(stage.plan.sigmas),
-                order=1 if stage.plan.eta else 2,
-                eta=stage.plan.eta,
-                correct=samples.correct,
-                generator=generator,
-                callback=samples.report,
-                resume=pending,
-            )
-        except Rejected as rejected:
-            samples.stage = prepare(problem, x, generator=generator, coarse=coarse, share=rejected.share)
-            samples.accepted = True
-            continue
-        except StopIteration:  # within a first pass
-            if stage.initial is None and not samples.count:
-                raise
-            # the result is the initial reconstruction, or the samples before
-            estimate = noisy if stage.initial is None else stage.initial
-        pending = None
-        samples.add(PatchPrior.from_network(estimate))
-    return Sampled(samples.mean, samples.calibrated(prior), samples.stage.plan)
+    conditional = options.condition == "scan"
+    planned = _planned(A.vg, options, initial_iterations, stages) if conditional else 0
+    effort = Effort.of(problem, planned)
+    coarse = Plan.from_json(json.loads(state["coarse_plan"])) if "coarse_plan" in state else None
+    sampling: State = state.get("sampling", {})
+    x: Tensor | None = sampling.get("initial")
+    if conditional and x is None:
+        x, coarse = yield from _initial(problem, initial_iterations, stages, effort, generator, coarse, state)
+    for step in draw_samples(problem, x, coarse, generator, sampling):
+        kept = _state(generator, coarse) | {"sampling": step.state}
+        yield replace(step, state=kept, work=effort.share(planned, step.i))
 
 
-class _Initial:
-    """The initial reconstruction, and half the resolution before it.
+def _initial(
+    problem: Problem,
+    iterations: int,
+    stages: int,
+    effort: Effort,
+    generator: torch.Generator,
+    coarse: Plan | None,
+    state: State,
+) -> Generator[Step, None, tuple[Tensor, Plan | None]]:
+    """The initial reconstruction, after half the resolution if there are several stages; all steps counted through.
 
-    All their steps are reported as one stage, "start", and counted through.
+    Returns the reconstruction (z, y, x) [1/mm] and the plan of the coarser grid.
     """
-
-    def __init__(
-        self,
-        problem: Problem,
-        iterations: int,
-        callback: Callback | None,
-        generator: torch.Generator,
-    ) -> None:
-        self.problem, self.A, self.options = problem, problem.A, problem.options
-        self.iterations, self.callback, self.generator = iterations, callback, generator
-        self.stopped, self.part = False, "start"
-        self.done = self.total = 0
-        self.effort = Effort.of(problem, 0)
-
-    def run(self, stages: int, resume: State | None) -> tuple[Tensor | None, Plan | None]:
-        """The initial reconstruction (z, y, x) [1/mm], None without a condition, and the plan of the coarser grid."""
-        if self.options.condition == "none":
-            return None, None
-        passes = state_of("passes", resume)
-        if passes is not None:
-            self.effort = Effort.of(self.problem, _planned(self.A.vg, self.options, self.iterations, stages))
-            return passes["initial"], None
-        self.done = 0 if resume is None else int(resume["done"])
-        self.total = _planned(self.A.vg, self.options, self.iterations, stages)
-        self.effort = Effort.of(self.problem, self.total)
-        begun, x, plan = state_of("start", resume), None, None
-        if stages > 1 and begun is None:
-            self.part = "coarse"
-            grid = Projector(self.A.vg.halved(), self.A.pg, self.A.backend)
-            coarse = diffusion(
-                grid, self.problem.y, self.problem.prior, options=replace(self.options, num_samples=1),
-                weights=self.problem.weights, initial_iterations=self.iterations, stages=stages - 1,
-                on_tiles=self.problem.on_tiles, callback=self, resume=state_of("coarse", resume),
+    A, options = problem.A, problem.options
+    done, x = int(state.get("done", 0)), None
+    if stages > 1 and "start" not in state:
+        grid = Projector(A.vg.halved(), A.pg, A.backend)
+        steps = diffusion(
+            grid, problem.y, problem.prior, options=replace(options, num_samples=1), weights=problem.weights,
+            initial_iterations=iterations, stages=stages - 1, on_tiles=problem.on_tiles, state=state.get("coarse"),
+        )  # fmt: skip
+        for step in steps:
+            done += 1
+            yield replace(
+                _started(step, done, effort, _state(generator, None), "coarse"),
+                iterate=partial(on_grid_of, step, A.domain_shape),
+                tiles=None, noisy=None, denoised=None, std=None, plan=None,  # they are on the coarser grid
             )  # fmt: skip
-            x, plan = on_grid(coarse.x, self.A.domain_shape), coarse.plan
-            if self.stopped:
-                return x, plan
-        self.part = "start"
-        iterations = _iterations(self.A.vg, self.iterations)
-        method = INITIALIZERS[self.options.initial]
-        x = method(
-            self.A, self.problem.y, self.problem.weights, iterations, x_init=x, callback=self, resume=begun
-        )
-        return x, plan
+        x, coarse = on_grid(step.x, A.domain_shape), step.plan
+    initializer = INITIALIZERS[options.initial]
+    for step in initializer(
+        A, problem.y, problem.weights, _iterations(A.vg, iterations), x, state.get("start")
+    ):
+        done += 1
+        yield _started(step, done, effort, _state(generator, coarse), "start")
+    return step.x, coarse
 
-    def __call__(self, step: Step) -> None:
-        self.done += 1
-        if self.callback is None:
-            return
-        if self.part == "coarse":
-            step = replace(step, iterate=partial(on_grid_of, step, self.A.domain_shape), tiles=None)
-            step = replace(step, noisy=None, denoised=None)  # of another grid
-        state = None if step.state is None else partial(self._state, step.state)
-        shown = replace(
-            step,
-            i=self.done,
-            total=max(self.done, self.total),
-            stage="start",
-            work=self.effort.share(self.done),
-            state=state,
-        )
-        self.stopped = stops(self.callback, shown)
-        if self.stopped:
-            raise StopIteration
 
-    def _state(self, inner: Callable[[], State]) -> State:
-        begun = {"generator": self.generator.get_state(), "done": self.done}
-        return begun | nested(self.part, inner())
+def _started(step: Step, done: int, effort: Effort, state: State, part: str) -> Step:
+    """A step of a part of the initial reconstruction, as one of all of it."""
+    finished = step.state is None or step.i == step.total
+    return replace(
+        step,
+        i=done,
+        total=max(done, effort.initial),
+        stage="start",
+        work=effort.share(done),
+        state=None if finished else {**state, "done": done, part: step.state},
+    )
+
+
+def _state(generator: torch.Generator, coarse: Plan | None) -> dict[str, object]:
+    state: dict[str, object] = {"generator": generator.get_state()}
+    return state if coarse is None else state | {"coarse_plan": json.dumps(coarse.to_json())}
 
 
 def _iterations(vg: VolumeGeometry, iterations: int) -> int:

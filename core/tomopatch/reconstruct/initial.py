@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam
 from tomopatch.prior.denoiser import AIR
+from tomopatch.progress import State, Step, last
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.analytic import fbp, fdk
 from tomopatch.reconstruct.coarse import LAM_POWER, tv_coarse_to_fine
@@ -18,9 +20,8 @@ from tomopatch.reconstruct.iterative import cgls, sirt
 from tomopatch.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE, FLAT_SLOPE, WIDER
 from tomopatch.volume import Triple
 
-Initializer = Callable[..., Tensor]
-"""f(A, y, weights, num_iterations, *, x_init, callback, resume) -> x (z, y, x) [1/mm]; the last three as in the iterative
-methods."""
+Initializer = Callable[[Projector, Tensor, Tensor | None, int, Tensor | None, State | None], Iterator[Step]]
+"""f(A, y, weights, num_iterations, x_init, state) -> steps; the arguments are those of the iterative methods."""
 
 TV_WEIGHT, TV_RATIO = 5e-6, 0.1
 """Weight of total variation [1/mm] at this sampling ratio. It is near the best weight from 8 to 60 views on a held-out
@@ -34,26 +35,64 @@ def tv_weight(A: Projector) -> float:
     return TV_WEIGHT * (sampling_ratio(A) / TV_RATIO) ** LAM_POWER
 
 
-def _tv(A: Projector, y: Tensor, weights: Tensor | None, num_iterations: int, **loop: Any) -> Tensor:
-    return tv_coarse_to_fine(A, y, lam=tv_weight(A), weights=weights, num_iterations=num_iterations, **loop)
+def _tv(
+    A: Projector,
+    y: Tensor,
+    weights: Tensor | None,
+    num_iterations: int,
+    x_init: Tensor | None,
+    state: State | None,
+) -> Iterator[Step]:
+    return tv_coarse_to_fine(
+        A, y, lam=tv_weight(A), weights=weights, num_iterations=num_iterations, x_init=x_init, state=state
+    )
 
 
-def _sirt(A: Projector, y: Tensor, weights: Tensor | None, num_iterations: int, **loop: Any) -> Tensor:
-    return sirt(A, y, num_iterations=num_iterations, **loop)
+def _sirt(
+    A: Projector,
+    y: Tensor,
+    weights: Tensor | None,
+    num_iterations: int,
+    x_init: Tensor | None,
+    state: State | None,
+) -> Iterator[Step]:
+    return sirt(A, y, num_iterations=num_iterations, x_init=x_init, state=state)
 
 
-def _cgls(A: Projector, y: Tensor, weights: Tensor | None, num_iterations: int, **loop: Any) -> Tensor:
+def _cgls(
+    A: Projector,
+    y: Tensor,
+    weights: Tensor | None,
+    num_iterations: int,
+    x_init: Tensor | None,
+    state: State | None,
+) -> Iterator[Step]:
     """CGLS with a tenth of the iterations: it converges, and starts to fit the noise, about ten times faster."""
     n = max(1, num_iterations // 10)
-    return cgls(A, y, weights=weights, num_iterations=n, **loop).clamp(min=0)
+    return _nonnegative(cgls(A, y, weights=weights, num_iterations=n, x_init=x_init, state=state))
 
 
 def _analytic(
-    A: Projector, y: Tensor, weights: Tensor | None, num_iterations: int, *, callback: Any = None, **loop: Any
-) -> Tensor:
-    """FBP or FDK in one step. Negative values are clipped to zero."""
+    A: Projector,
+    y: Tensor,
+    weights: Tensor | None,
+    num_iterations: int,
+    x_init: Tensor | None,
+    state: State | None,
+) -> Iterator[Step]:
+    """FBP or FDK, in one step."""
     method = fdk if isinstance(A.pg, ConeBeam) else fbp
-    return method(A, y, filter="hann", callback=callback).clamp(min=0)
+    return _nonnegative(method(A, y, filter="hann"))
+
+
+def _nonnegative(steps: Iterator[Step]) -> Iterator[Step]:
+    """Negative values of the estimates are clipped to zero."""
+    for step in steps:
+        yield replace(step, iterate=partial(_clipped, step))
+
+
+def _clipped(step: Step) -> Tensor:
+    return step.x.clamp(min=0)
 
 
 INITIALIZERS: dict[str, Initializer] = {"tv": _tv, "sirt": _sirt, "cgls": _cgls, "fbp": _analytic}
@@ -62,7 +101,7 @@ INITIALIZERS: dict[str, Initializer] = {"tv": _tv, "sirt": _sirt, "cgls": _cgls,
 
 def least_squares(A: Projector, y: Tensor, weights: Tensor | None = None) -> Tensor:
     """The least-squares image (z, y, x) [1/mm]: a few conjugate gradients without regularisation, for any geometry."""
-    return cgls(A, y, weights=weights, num_iterations=LEAST_SQUARES_ITERATIONS)
+    return last(cgls(A, y, weights=weights, num_iterations=LEAST_SQUARES_ITERATIONS)).x
 
 
 # ---- where restoration starts --------------------------------------------------------------------------

@@ -1,17 +1,17 @@
 """Iterative reconstruction: SIRT, CGLS and total variation.
 
 All take and return attenuation mu [1/mm] on the projector's grid. `weights` are inverse variances of the rays, as
-photons leave them; see `relative_weights` for what is made of them. `resume` is the `state` of an earlier step.
+photons leave them; see `relative_weights`. Each is a generator of steps; `state` is that of an earlier step.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from tomopatch.progress import Callback, State, Step, stops
+from tomopatch.progress import State, Step, last
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.total_variation import ascend, descend
 
@@ -24,9 +24,8 @@ def sirt(
     low: float | None = 0.0,
     high: float | None = None,
     x_init: Tensor | None = None,
-    callback: Callback | None = None,
-    resume: State | None = None,
-) -> Tensor:
+    state: State | None = None,
+) -> Iterator[Step]:
     """Simultaneous iterative reconstruction: x <- clip(x + C A.T(R (y - A(x)))).
 
     R and C are the inverse row and column sums of A, so no step size is needed. Rays or voxels that see nothing
@@ -42,17 +41,14 @@ def sirt(
         Start; None = zero.
     """
     R, C = _inverse_sums(A, y)
-    done, x = (0, _begin(A, y, x_init)) if resume is None else (resume["i"], resume["x"].clone())
+    done, x = (0, _begin(A, y, x_init)) if state is None else (state["i"], state["x"].clone())
     scale = _norm(y)
     for i in range(done + 1, num_iterations + 1):
         residual = y - A(x)
-        error = (
-            _norm(residual) / scale
-        )  # of the step's start: measuring it at its end would cost a projection
+        # that of the iterate before: that of the new one would cost another projection
+        error = _norm(residual) / scale
         x = _clip(x.addcmul_(C, A.T(residual.mul_(R))), low, high)
-        if stops(callback, Step(i, num_iterations, x, error, state=partial(dict, i=i, x=x))):
-            break
-    return x
+        yield Step(i, num_iterations, x, error, state={"i": i, "x": x})
 
 
 def cgls(
@@ -62,9 +58,8 @@ def cgls(
     num_iterations: int = 20,
     weights: Tensor | None = None,
     x_init: Tensor | None = None,
-    callback: Callback | None = None,
-    resume: State | None = None,
-) -> Tensor:
+    state: State | None = None,
+) -> Iterator[Step]:
     """Conjugate gradients on the weighted normal equations A.T W A x = A.T W y.
 
     Converges fast, then fits the noise: the number of iterations is the regularisation. (Hestenes & Stiefel
@@ -80,32 +75,29 @@ def cgls(
         Start; None = zero.
     """
     root = relative_weights(y, weights).sqrt()
-    if resume is None:
+    if state is None:
         done, x = 0, _begin(A, y, x_init)
         residual = (y if x_init is None else y - A(x)) * root
         direction = A.T(residual * root)
         power = _dot(direction, direction)
     else:
-        done, power = resume["i"], resume["power"]
-        x, residual, direction = (resume[name].clone() for name in ("x", "residual", "direction"))
+        done, power = state["i"], state["power"]
+        x, residual, direction = (state[name].clone() for name in ("x", "residual", "direction"))
     scale = _norm(y * root)
     for i in range(done + 1, num_iterations + 1):
-        if power == 0:  # solved exactly
-            break
         projected = A(direction) * root
         length = _dot(projected, projected)
-        if length == 0:  # no ray meets the volume
-            break
+        if length == 0:  # solved exactly, or no ray meets the volume
+            yield Step(num_iterations, num_iterations, x, _norm(residual) / scale)
+            return
         step = power / length
         x = x.add_(direction, alpha=step)
         residual = residual.sub_(projected, alpha=step)
         gradient = A.T(residual * root)
         previous, power = power, _dot(gradient, gradient)
         direction = gradient + direction * (power / previous)
-        state: partial[State] = partial(dict, i=i, x=x, residual=residual, direction=direction, power=power)
-        if stops(callback, Step(i, num_iterations, x, _norm(residual) / scale, state=state)):
-            break
-    return x
+        state = {"i": i, "x": x, "residual": residual, "direction": direction, "power": power}
+        yield Step(i, num_iterations, x, _norm(residual) / scale, state=state)
 
 
 def tv(
@@ -120,9 +112,8 @@ def tv(
     x_init: Tensor | None = None,
     balance: float = 30.0,
     relaxation: float = 1.8,
-    callback: Callback | None = None,
-    resume: State | None = None,
-) -> Tensor:
+    state: State | None = None,
+) -> Iterator[Step]:
     """Total variation in 3D: least squares that prefers piecewise constant volumes.
 
     Minimises 1/(2 L) ||W^(1/2) (A x - y)||^2 + lam TV(x) over low <= x <= high, with L = max row sum times max
@@ -163,17 +154,15 @@ def tv(
     shrink_data = 1 / (1 + dual_step / W.clamp(min=1e-12))
     gradient_step = 0.5 / balance  # one for all axes, or the projection below would not be the proximal map
 
-    if resume is None:
-        x = (
-            sirt(A, y, num_iterations=10, low=low, high=high)
-            if x_init is None
-            else x_init.contiguous().clone()
-        )
+    if state is None:
+        if x_init is None:
+            x_init = last(sirt(A, y, num_iterations=10, low=low, high=high)).x
+        x = x_init.contiguous().clone()
         done, p, q = 0, torch.zeros_like(y), x.new_zeros(3, *x.shape)
     else:
-        x, p, *parts = (resume[name].clone() for name in ("x", "p", "q0", "q1", "q2"))
-        done, q = resume["i"], torch.stack(parts)
-    moved, scale = x, _norm(y)
+        x, p, *parts = (state[name].clone() for name in ("x", "p", "q0", "q1", "q2"))
+        done, q = state["i"], torch.stack(parts)
+    scale = _norm(y)
     for i in range(done + 1, num_iterations + 1):
         gradient = A.T(p).mul_(root)
         moved, ahead = descend(
@@ -183,10 +172,8 @@ def tv(
         error = _norm(residual) / scale
         p.lerp_(torch.addcmul(p, dual_step, residual, value=root).mul_(shrink_data), relaxation)
         ascend(q, ahead, ratio=ratio, step=gradient_step, lam=lam, relaxation=relaxation)
-        state: partial[State] = partial(dict, i=i, x=x, p=p, q0=q[0], q1=q[1], q2=q[2])
-        if stops(callback, Step(i, num_iterations, moved, error, state=state)):
-            break
-    return moved
+        state = {"i": i, "x": x, "p": p, "q0": q[0], "q1": q[1], "q2": q[2]}
+        yield Step(i, num_iterations, moved, error, state=state)
 
 
 MISMATCH = 0.02

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from typing import Any
 
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
 from tomopatch.physics.measurement import Measurement
-from tomopatch.progress import Callback, State, Step, nested, state_of, stops
+from tomopatch.progress import Callback, Interrupted, State, Step, moved, stops
 from tomopatch.progress_bar import notebook_progress
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.analytic import fbp, fdk
 from tomopatch.reconstruct.coarse import tv_coarse_to_fine
-from tomopatch.reconstruct.diffusion import Sampled, diffusion
+from tomopatch.reconstruct.diffusion import diffusion
 from tomopatch.reconstruct.iterative import cgls, sirt
 from tomopatch.reconstruct.memory import PeakMemory
 from tomopatch.reconstruct.params import (
@@ -33,21 +33,30 @@ from tomopatch.volume import MU_WATER, Volume
 
 
 @dataclass(frozen=True)
-class Control:
-    """How a run of a method is watched, stopped and resumed.
+class Job:
+    """Everything that a method is given.
 
     Attributes
     ----------
-    callback : f(Step) or None
-        Called after each iteration; raises StopIteration to stop and keep the iterate.
-    resume : State or None
-        The `state` of an earlier step, to continue from.
+    A : Projector
+    y : Tensor (v, angle, u)
+        Line integrals.
+    weights : Tensor (v, angle, u) or None
+        Inverse variances of the rays; None = no photon noise.
+    params : the method's params dataclass
+    prior : PatchPrior or None
+    state : State or None
+        That of an earlier step, to continue from.
     on_tiles : f(done, total) or None
-        Called after each batch of tiles of the prior; raises StopIteration to stop and keep the last step.
+        Called after each batch of tiles of the prior; raises StopIteration to interrupt the pass.
     """
 
-    callback: Callback | None = None
-    resume: State | None = None
+    A: Projector
+    y: Tensor
+    weights: Tensor | None
+    params: Any
+    prior: Any = None
+    state: State | None = None
     on_tiles: Callable[[int, int], None] | None = None
 
 
@@ -59,19 +68,19 @@ class Method:
     ----------
     label, summary : str
         Texts for users.
-    run : f(A, measurement, params, prior, control) -> x (z, y, x) or Sampled
-        Adapts the method's function to the arguments of `reconstruct`.
+    steps : f(Job) -> steps
+        Calls the method's generator.
     params : dataclass
         Its parameters; a form and the command's flags are built from the fields.
     unsuited : f(geometry) -> str or None
         Why the method cannot reconstruct from this scan, in a sentence; None = it can.
     needs_prior : bool
-        `run` gets a PatchPrior.
+        The job needs a PatchPrior.
     """
 
     label: str
     summary: str
-    run: Callable[[Projector, Measurement, Any, Any, Control], Tensor | Sampled]
+    steps: Callable[[Job], Iterator[Step]]
     params: type
     unsuited: Callable[[Geometry], str | None] = lambda geometry: None
     needs_prior: bool = False
@@ -133,70 +142,66 @@ METHODS: dict[str, Method] = {
     "fbp": Method(
         "FBP",
         "Filtered backprojection: the direct formula, instant, made for many views.",
-        lambda A, m, p, prior, control: fbp(A, m.projections, filter=p.filter, callback=control.callback),
+        lambda job: fbp(job.A, job.y, filter=job.params.filter),
         AnalyticParams,
         _fbp_unsuited,
     ),
     "fdk": Method(
         "FDK",
         "Feldkamp: filtered backprojection for a cone beam on a circle.",
-        lambda A, m, p, prior, control: fdk(A, m.projections, filter=p.filter, callback=control.callback),
+        lambda job: fdk(job.A, job.y, filter=job.params.filter),
         AnalyticParams,
         _fdk_unsuited,
     ),
     "sirt": Method(
         "SIRT",
         "Corrects the volume again and again until its projections fit; steady and smooth.",
-        lambda A, m, p, prior, control: sirt(
-            A,
-            m.projections,
-            num_iterations=p.num_iterations,
-            low=_low(p),
-            callback=control.callback,
-            resume=control.resume,
+        lambda job: sirt(
+            job.A,
+            job.y,
+            num_iterations=job.params.num_iterations,
+            low=_low(job.params),
+            state=job.state,
         ),
         SirtParams,
     ),
     "cgls": Method(
         "CGLS",
         "Least squares by conjugate gradients: quick to converge, then fits the noise.",
-        lambda A, m, p, prior, control: cgls(
-            A,
-            m.projections,
-            num_iterations=p.num_iterations,
-            weights=m.weights,
-            callback=control.callback,
-            resume=control.resume,
+        lambda job: cgls(
+            job.A,
+            job.y,
+            num_iterations=job.params.num_iterations,
+            weights=job.weights,
+            state=job.state,
         ),
         CglsParams,
     ),
     "tv": Method(
         "TV",
         "Total variation: prefers piecewise constant regions with sharp edges; removes streaks, flattens texture.",
-        lambda A, m, p, prior, control: tv_coarse_to_fine(
-            A,
-            m.projections,
-            lam=p.lam * MU_WATER,
-            num_iterations=p.num_iterations,
-            weights=m.weights,
-            low=_low(p),
-            callback=control.callback,
-            resume=control.resume,
+        lambda job: tv_coarse_to_fine(
+            job.A,
+            job.y,
+            lam=job.params.lam * MU_WATER,
+            num_iterations=job.params.num_iterations,
+            weights=job.weights,
+            low=_low(job.params),
+            state=job.state,
         ),
         TvParams,
     ),
     "diffusion": Method(
         "Diffusion",
         "Volumes that look like CT and fit the measurement, with a prior learned on 3D patches.",
-        lambda A, m, p, prior, control: diffusion(
-            A,
-            m.projections,
-            prior,
-            options=p,
-            weights=m.weights,
-            on_tiles=control.on_tiles,
-            callback=control.callback,
-            resume=control.resume,
+        lambda job: diffusion(
+            job.A,
+            job.y,
+            job.prior,
+            options=job.params,
+            weights=job.weights,
+            on_tiles=job.on_tiles,
+            state=job.state,
         ),
         DiffusionParams,
         needs_prior=True,
@@ -234,7 +239,7 @@ def reconstruct(
     params: Any = None,
     prior: Any = None,
     callback: Callback | None = None,
-    resume: State | None = None,
+    state: State | None = None,
     on_tiles: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Result:
@@ -252,12 +257,17 @@ def reconstruct(
     callback : f(Step) or None
         Called after each iteration; raises StopIteration to stop and keep the iterate. None in a notebook shows a
         progress bar.
-    resume : State or None
-        The `state` of a step of the same reconstruction: it continues after that step, to the same result.
+    state : State or None
+        That of a step of the same reconstruction: it continues after that step, to the same result.
     on_tiles : f(done, total) or None
-        See `Control`.
+        Called after each batch of tiles of the prior; raises StopIteration to stop and keep the last step.
     **options
         Instead of `params`: its fields by name.
+
+    Raises
+    ------
+    Interrupted
+        If the first step was interrupted: there is no result.
     """
     if params is None:
         params = make_params(method, options)
@@ -274,38 +284,39 @@ def reconstruct(
         check_trained(prior, params)
     home = measurement.projections.device
     measurement = measurement.to(A.device)
-    if resume is not None:
-        resume = {name: v.to(A.device) if isinstance(v, Tensor) else v for name, v in resume.items()}
     if callback is None:
         callback = notebook_progress(chosen.label)
-
-    residuals: list[float] = [] if resume is None else torch.as_tensor(resume["residuals"]).tolist()
-    before = 0.0 if resume is None else resume["seconds"]
-    stopped, told = False, 0.0
-
-    def watch(step: Step) -> None:
-        nonlocal stopped, told
-        if step.residual is not None and not step.stage:
-            residuals.append(step.residual)
-        began = time.perf_counter()
-
-        def state() -> State:
-            assert step.state is not None
-            figures = torch.tensor(residuals, dtype=torch.float64)
-            seconds = before + began - started - told
-            return {"residuals": figures, "seconds": seconds, **nested("method", step.state())}
-
-        stopped = stops(callback, step if step.state is None else replace(step, state=state))
-        told += time.perf_counter() - began
-        if stopped:
-            raise StopIteration
-
+    state = {} if state is None else moved(state, A.device)
+    residuals: list[float] = torch.as_tensor(state.get("residuals", ())).tolist()
+    before = state.get("seconds", 0.0)
+    job = Job(A, measurement.projections, measurement.weights, params, prior, state.get("method"), on_tiles)
+    final: Step | None = None
+    stopped, watching = False, 0.0
     with PeakMemory() as memory, torch.inference_mode():
         started = time.perf_counter()
-        control = Control(watch, state_of("method", resume), on_tiles)
-        out = chosen.run(A, measurement, params, prior, control)
-    sampled = out if isinstance(out, Sampled) else Sampled(out)
-    x, std = sampled.x, sampled.std
+        try:
+            for final in chosen.steps(job):
+                if final.residual is not None and not final.stage:
+                    residuals.append(final.residual)
+                now = time.perf_counter()
+                step = final
+                if final.state is not None:
+                    figures = torch.tensor(residuals, dtype=torch.float64)
+                    seconds = before + now - started - watching
+                    step = replace(
+                        final, state={"residuals": figures, "seconds": seconds, "method": final.state}
+                    )
+                stopped = stops(callback, step)
+                watching += time.perf_counter() - now
+                if stopped:
+                    break
+        except Interrupted:
+            stopped = True
+            if final is None:
+                raise
+        seconds = before + time.perf_counter() - started - watching
+    assert final is not None, f"{method} made no step"
+    x, std = final.x, final.std
     if not bool(torch.isfinite(x).all()) or (std is not None and not bool(torch.isfinite(std).all())):
         raise ValueError(
             f"{chosen.label} gave a volume that is not finite; expected finite attenuation; check the measurement for "
@@ -317,9 +328,9 @@ def reconstruct(
         method=method,
         params=asdict(params),
         status="stopped" if stopped else "done",
-        seconds=before + time.perf_counter() - started - told,
+        seconds=seconds,
         peak_memory_mb=memory.peak_mb,
         residuals=tuple(residuals),
         std=None if std is None else Volume(std, A.vg, f"{chosen.label}, deviation"),
-        plan=sampled.plan,
+        plan=final.plan,
     )

@@ -31,7 +31,7 @@ class Problem:
     prior : PatchPrior
     options : DiffusionParams
     on_tiles : f(done, total) or None
-        Called after each batch of tiles; may raise StopIteration.
+        Called after each batch of tiles; raises StopIteration to stop.
     """
 
     A: Projector
@@ -72,6 +72,12 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Plan:
+        tuples = {name: tuple(stored[name]) for name in ("grid", "voxel_size", "sigmas", "remarks")}
+        coarse = None if stored["coarse"] is None else cls.from_json(stored["coarse"])
+        return cls(**{**stored, **tuples, "coarse": coarse})
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,24 +13,15 @@ from torch.nn import functional
 
 from tomopatch.prior.conditions import Condition
 from tomopatch.prior.denoiser import AIR, PatchPrior, VolumeDenoiser
-from tomopatch.prior.sampler import karras_sigmas
-from tomopatch.progress import Callback, State, Step, nested, stops
+from tomopatch.prior.sampler import karras_sigmas, sample
+from tomopatch.progress import State, Step, Tiles
 from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.calibration import Calibration
 from tomopatch.reconstruct.consistency import DataConsistency, posterior_consistency, restoration_consistency
 from tomopatch.reconstruct.expected_error import ScanFigures, expected_error
 from tomopatch.reconstruct.initial import least_squares, restoration_sigma
-from tomopatch.reconstruct.params import DiffusionParams
-from tomopatch.reconstruct.plan import Effort, Plan, Problem
+from tomopatch.reconstruct.plan import Plan, Problem
 from tomopatch.volume import Shape
-
-
-class Rejected(Exception):
-    """The scan takes back most of what the prior changes: restoration should start at `share` of the noise level."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__(share)
-        self.share = share
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,25 +32,16 @@ class Stage:
     ----------
     initial : Tensor or None
         The initial reconstruction; None without a condition.
-    initial_mu : Tensor or None
-        The same in 1/mm, as it was made: a resumed run starts from the same bits.
     start_noise : float
         Deviation of the white noise added to the initial reconstruction; restoration alone.
-    share : float
-        Share of the usual noise level that restoration starts from; see `Rejected`.
-    scale : float
-        |y|.
     """
 
     plan: Plan
     denoiser: VolumeDenoiser
     consistency: DataConsistency
     initial: Tensor | None
-    initial_mu: Tensor | None
     start_noise: float
-    share: float
     shape: Shape
-    scale: float
     device: torch.device
 
     def first(self, generator: torch.Generator) -> Tensor:
@@ -69,6 +52,35 @@ class Stage:
             return self.initial + self.start_noise * noise
         centre = self.denoiser.prior.config.mean if self.initial is None else self.initial
         return centre + self.plan.sigmas[0] * noise
+
+    @property
+    def tiles(self) -> Tiles | None:
+        """The tiles of the last pass."""
+        tiling = self.denoiser.tiling
+        return None if tiling is None else tiling.used(self.denoiser.mask)
+
+    def accepted_share(self, first: Step) -> float:
+        """Share of the noise level to restore from, after the first step: below 1 if the scan took back most of the change.
+
+        This is how an object unlike the training data shows: the prior changes what the measurement then restores.
+        """
+        assert self.initial is not None
+        assert first.denoised is not None
+        changed = torch.linalg.vector_norm(first.denoised - self.initial)
+        taken_back = float(torch.linalg.vector_norm(first.x - first.denoised) / changed.clamp(min=1e-12))
+        excess = (taken_back - tuned.PULLED_BACK) / (tuned.REJECTED - tuned.PULLED_BACK)
+        return 1 - min(1.0, max(0.0, excess)) * (1 - tuned.LEAST_SHARE)
+
+    def deviation(self, mean: Mean) -> Tensor | None:
+        """Expected error of the samples' mean per voxel [1/mm]; None for a single sample. See `calibration`."""
+        if mean.count < 2:
+            return None
+        prior = self.denoiser.prior
+        std = (mean.squares / (mean.count - 1)).sqrt()
+        level = self.plan.expected_error or prior.config.sigma_data
+        calibration = Calibration.of(prior.info, self.plan.mode)
+        deviation = calibration.deviation(PatchPrior.to_network(mean.mean), PatchPrior.to_network(std), level)
+        return PatchPrior.from_network(deviation)
 
 
 def prepare(
@@ -135,115 +147,96 @@ def prepare(
         denoiser=denoiser,
         consistency=consistency,
         initial=initial,
-        initial_mu=x,
         start_noise=start_noise,
-        share=share,
         shape=A.domain_shape,
-        scale=float(torch.linalg.vector_norm(y)) or 1.0,
         device=y.device,
     )
 
 
-class Samples:
-    """Mean and deviation of the samples so far (Welford), and what the callback is given."""
+def draw_samples(
+    problem: Problem, x: Tensor | None, coarse: Plan | None, generator: torch.Generator, state: State
+) -> Iterator[Step]:
+    """Draw `options.num_samples` samples; each step is one pass, and its estimate is the mean of all samples so far.
 
-    def __init__(
-        self,
-        stage: Stage,
-        options: DiffusionParams,
-        effort: Effort,
-        callback: Callback | None,
-        generator: torch.Generator,
-        resume: State | None,
-    ) -> None:
-        self.stage, self.effort, self.callback, self.generator = stage, effort, callback, generator
-        self.num_samples, self.num_steps, self.count = options.num_samples, len(stage.plan.sigmas) - 1, 0
-        # a given noise level is used as it is, and a lowered one is not lowered again
-        self.stopped, self.accepted = False, bool(options.sigma_max or stage.share < 1 or resume is not None)
-        self.mean = self.squares = torch.zeros(())
-        if resume is not None:
-            self.count, self.mean, self.squares = (resume[name] for name in ("count", "mean", "squares"))
+    x : the initial reconstruction (z, y, x) [1/mm], None without a condition. coarse : the plan of the coarser grid.
+    state : that of an earlier step, or empty; the generator must be in its state of that time.
+    """
+    options, y = problem.options, problem.y
+    share = float(state.get("share", 1.0))
+    stage = prepare(problem, x, generator=generator, coarse=coarse, share=share)
+    num_steps = len(stage.plan.sigmas) - 1
+    # a given noise level is used as it is, and a lowered one is not lowered again
+    accepted = bool(options.mode != "restore" or options.sigma_max or state)
+    mean, inner = Mean.of(state), state.get("sample")
+    scale = float(torch.linalg.vector_norm(y)) or 1.0
+    while mean.count < options.num_samples:
+        noisy = stage.first(generator) if inner is None else inner["x"]
+        steps = sample(
+            stage.denoiser,
+            noisy,
+            list(stage.plan.sigmas),
+            order=1 if stage.plan.eta else 2,
+            eta=stage.plan.eta,
+            correct=stage.consistency,
+            generator=generator,
+            state=inner,
+        )
+        inner = None
+        for step in steps:
+            if not accepted:
+                accepted, share = True, stage.accepted_share(step)
+                if share < 1:
+                    stage = prepare(problem, x, generator=generator, coarse=coarse, share=share)
+                    break
+            i, current = mean.count * num_steps + step.i, PatchPrior.from_network(step.x)
+            if step.i == num_steps:
+                mean.add(current)
+                estimate = mean.mean
+            else:
+                estimate = (mean.mean * mean.count + current) / (mean.count + 1)
+            kept = {"share": share, **mean.state}
+            if step.i < num_steps:
+                kept["sample"] = step.state
+            if x is not None:
+                kept["initial"] = x
+            yield replace(
+                step,
+                i=i,
+                total=options.num_samples * num_steps,
+                iterate=estimate,
+                noisy=None if step.noisy is None else PatchPrior.from_network(step.noisy),
+                denoised=None if step.denoised is None else PatchPrior.from_network(step.denoised),
+                residual=stage.consistency.residual / scale,
+                tiles=stage.tiles,
+                state=kept,
+                std=stage.deviation(mean),
+                plan=stage.plan,
+            )
+
+
+@dataclass
+class Mean:
+    """Running mean and sum of squared differences of the samples [1/mm]. (Welford 1962)"""
+
+    count: int = 0
+    mean: Tensor = field(default_factory=partial(torch.zeros, ()))
+    squares: Tensor = field(default_factory=partial(torch.zeros, ()))
+
+    @classmethod
+    def of(cls, state: State) -> Mean:
+        if "count" not in state:
+            return cls()
+        return cls(int(state["count"]), torch.as_tensor(state["mean"]), torch.as_tensor(state["squares"]))
 
     @property
-    def wanted(self) -> bool:
-        return not self.stopped and self.count < self.num_samples
-
-    def denoise(self, x: Tensor, sigma: float) -> Tensor:
-        try:
-            return self.stage.denoiser(x, sigma)
-        except StopIteration:
-            self.stopped = True
-            raise
-
-    def correct(self, denoised: Tensor, sigma: float) -> Tensor:
-        """The denoised estimate after data consistency.
-
-        Raises
-        ------
-        Rejected
-            If the scan takes back most of the first change that the prior makes to the initial reconstruction.
-        """
-        corrected = self.stage.consistency(denoised, sigma)
-        if not self.accepted and self.stage.initial is not None and self.stage.plan.mode == "restore":
-            changed = torch.linalg.vector_norm(denoised - self.stage.initial)
-            taken_back = float(torch.linalg.vector_norm(corrected - denoised) / changed.clamp(min=1e-12))
-            span = tuned.REJECTED - tuned.PULLED_BACK
-            excess = min(1.0, max(0.0, (taken_back - tuned.PULLED_BACK) / span))
-            if excess > 0:
-                raise Rejected(1 - excess * (1 - tuned.LEAST_SHARE))
-        self.accepted = True
-        return corrected
+    def state(self) -> dict[str, Any]:
+        return {"count": self.count, "mean": self.mean, "squares": self.squares}
 
     def add(self, x: Tensor) -> None:
-        if self.stopped and self.count:
-            return  # a sample that was cut short does not belong in the mean
         self.count += 1
         difference = x - self.mean
         self.mean = self.mean + difference / self.count
         self.squares = self.squares + difference * (x - self.mean)
-
-    def calibrated(self, prior: PatchPrior) -> Tensor | None:
-        """Expected error of the mean per voxel [1/mm]; None for a single sample. See `tomopatch.reconstruct.calibration`."""
-        if self.count < 2:
-            return None
-        std = (self.squares / (self.count - 1)).sqrt()
-        calibration = Calibration.of(prior.info, self.stage.plan.mode)
-        level = self.stage.plan.expected_error or prior.config.sigma_data
-        mean, std = PatchPrior.to_network(self.mean), PatchPrior.to_network(std)
-        return PatchPrior.from_network(calibration.deviation(mean, std, level))
-
-    def report(self, step: Step) -> None:
-        if self.callback is None:
-            return
-        x, noisy, denoised = (
-            None if part is None else PatchPrior.from_network(part)
-            for part in (step.x, step.noisy, step.denoised)
-        )
-        assert x is not None
-        tiling = self.stage.denoiser.tiling
-        shown = replace(
-            step,
-            i=self.count * self.num_steps + step.i,
-            work=self.effort.share(self.effort.initial, self.count * self.num_steps + step.i),
-            total=self.num_samples * self.num_steps,
-            iterate=(self.mean * self.count + x) / (self.count + 1),
-            noisy=noisy,
-            denoised=denoised,
-            residual=self.stage.consistency.residual / self.stage.scale,
-            tiles=None if tiling is None else tiling.used(self.stage.denoiser.mask),
-            state=None if step.state is None else partial(self._state, step.state),
-        )
-        self.stopped = stops(self.callback, shown)
-        if self.stopped:
-            raise StopIteration
-
-    def _state(self, inner: Callable[[], State]) -> State:
-        passes = {"count": self.count, "mean": self.mean, "squares": self.squares, "share": self.stage.share}
-        if self.stage.initial_mu is not None:
-            passes["initial"] = self.stage.initial_mu
-        return {"generator": self.generator.get_state()} | nested(
-            "passes", passes | nested("sample", inner())
-        )
 
 
 def _not_air(initial: Tensor, reach: int = 2) -> Tensor:

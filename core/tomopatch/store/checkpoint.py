@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +18,9 @@ from tomopatch.io.writing import write_arrays
 from tomopatch.progress import State
 from tomopatch.store.history import Point
 
-VERSION = 1
+VERSION = 2
 _FILE = "checkpoint.npz"
-_STATE = "state."
+_STATE = "state"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "points": [asdict(p) for p in checkpoint.points],
         "frames": checkpoint.frames,
     }
-    arrays = {_STATE + name: _array(value) for name, value in checkpoint.state.items()}
+    arrays = {name: _array(value) for name, value in _flat(_STATE, checkpoint.state)}
     arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     write_arrays(folder / _FILE, arrays)
 
@@ -63,11 +65,13 @@ def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
             about = json.loads(file["about"].tobytes())
             if (about["version"], about["digest"]) != (VERSION, digest):
                 return None
-            state = {
-                name.removeprefix(_STATE): _value(file[name])
-                for name in file.files
-                if name.startswith(_STATE)
-            }
+            state = _nested(
+                {
+                    name.removeprefix(f"{_STATE}/"): _value(file[name])
+                    for name in file.files
+                    if name.startswith(f"{_STATE}/")
+                }
+            )
         return Checkpoint(digest, state, [Point(**p) for p in about["points"]], int(about["frames"]))
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
@@ -82,10 +86,32 @@ def drop_checkpoint(folder: Path) -> None:
     (folder / _FILE).unlink(missing_ok=True)
 
 
-def _array(value: Tensor | float | int) -> np.ndarray:
+def _flat(prefix: str, state: State) -> Iterator[tuple[str, Any]]:
+    """The leaves of a state, the names of their parts joined by slashes."""
+    for name, value in state.items():
+        path = f"{prefix}/{name}"
+        if isinstance(value, Mapping):
+            yield from _flat(path, value)
+        else:
+            yield path, value
+
+
+def _nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `_flat`."""
+    state: dict[str, Any] = {}
+    for path, value in leaves.items():
+        *parts, name = path.split("/")
+        inner = state
+        for part in parts:
+            inner = inner.setdefault(part, {})
+        inner[name] = value
+    return state
+
+
+def _array(value: Tensor | float | int | str) -> np.ndarray:
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
 
 
-def _value(array: np.ndarray) -> Tensor | float | int:
-    """A number as a number: it may be told to others, who do not know tensors."""
+def _value(array: np.ndarray) -> Tensor | float | int | str:
+    """Arrays without dimensions as plain numbers or texts."""
     return torch.from_numpy(array) if array.ndim else array.item()

@@ -10,6 +10,7 @@ import numpy as np
 
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import annotate, load_prior
+from tomopatch.progress import last
 from tomopatch.reconstruct.calibration import Calibration, Known, fit, interval_coverage
 from tomopatch.reconstruct.diffusion import diffusion
 from tomopatch.reconstruct.params import DiffusionParams
@@ -93,7 +94,7 @@ def _case(
     """A random scan reconstructed several times, and a line on it."""
     reference, A, measurement = draw_scan(volumes, voxels, rng)
     options = replace(options, seed=int(rng.integers(2**31)))
-    result = diffusion(A, measurement.projections, prior, options=options, weights=measurement.weights)
+    result = last(diffusion(A, measurement.projections, prior, options=options, weights=measurement.weights))
     assert result.std is not None
     assert result.plan is not None
     x, s, truth = (PatchPrior.to_network(v) for v in (result.x, result.std, reference.data))

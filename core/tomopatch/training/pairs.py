@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from tomopatch.prior.conditions import Condition
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.ranges import Range
 from tomopatch.prior.sampler import karras_sigmas, sample
-from tomopatch.progress import Step
+from tomopatch.progress import last
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.coarse import tv_coarse_to_fine
 from tomopatch.reconstruct.consistency import restoration_consistency
@@ -134,7 +135,8 @@ def simulate_pair(
     reference, A, measurement = draw_scan(volumes, voxels, rng)
     y, weights = measurement.projections, measurement.weights
     lam = tv_weight(A) * math.exp(rng.normal(0, 0.25))
-    x = tv_coarse_to_fine(A, y, lam=lam, num_iterations=int(rng.integers(120, 300)), weights=weights)
+    num_iterations = int(rng.integers(120, 300))
+    x = last(tv_coarse_to_fine(A, y, lam=lam, num_iterations=num_iterations, weights=weights)).x
     figures, ls = ScanFigures.of(A, y, weights, x), least_squares(A, y, weights)
     iterates: list[Tensor] = []
     if prior is not None and rng.random() < 0.6:
@@ -212,15 +214,7 @@ def _iterates(
     denoiser = prior.bind(voxel_size, condition=condition, generator=generator)
     consistency = restoration_consistency(A, measurement.projections, measurement.weights, x)
     sigma_max = WIDER * error
-    kept: list[Tensor] = []
-
-    def keep(step: Step) -> None:
-        if step.i in later:
-            assert step.noisy is not None
-            kept.append(PatchPrior.from_network(step.noisy))
-        if step.i == later[-1]:
-            raise StopIteration
-
     sigmas = karras_sigmas(num_steps, sigma_max / 5, sigma_max, 3.0)
-    sample(denoiser, start, sigmas, correct=consistency, generator=generator, callback=keep)
-    return kept
+    steps = sample(denoiser, start, sigmas, correct=consistency, generator=generator)
+    noisy = [step.noisy for step in islice(steps, later[-1]) if step.i in later]
+    return [PatchPrior.from_network(x) for x in noisy if x is not None]

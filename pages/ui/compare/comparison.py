@@ -13,7 +13,7 @@ from pages.ui.compare.table import table
 from pages.ui.runs import live
 from pages.ui.session import engine, state, words
 from pages.ui.session.names import short_names
-from pages.ui.viewer.panes.panes import Shown, viewer, waiting, window_for
+from pages.ui.viewer.panes import Shown, viewer, waiting, window_for
 from tomopatch.execution.queue import Progress
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.run import ACTIVE, FINISHED, Run

@@ -7,7 +7,7 @@ import streamlit as st
 from pages.ui.compare import report
 from pages.ui.session import engine, state, words
 from pages.ui.session.names import short_names
-from pages.ui.viewer.panes.panes import WINDOWS, window_for
+from pages.ui.viewer.panes import WINDOWS, window_for
 from tomopatch.export.animations import slices_gif_bytes
 from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from tomopatch.export.pictures import PLANES

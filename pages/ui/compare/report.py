@@ -8,7 +8,7 @@ from typing import Any
 
 from pages.ui.session import engine, state, words
 from pages.ui.session.names import short_names
-from pages.ui.viewer.panes.panes import WINDOWS, window_for
+from pages.ui.viewer.panes import WINDOWS, window_for
 from tomopatch.export.report import Entry, report_html
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.run import Run

@@ -9,7 +9,7 @@ import streamlit as st
 from pages.ui.forms import scan_form
 from pages.ui.runs import live
 from pages.ui.session import engine, state, words
-from pages.ui.viewer.panes.panes import Shown, viewer, waiting
+from pages.ui.viewer.panes import Shown, viewer, waiting
 from tomopatch.phantoms.catalogue import lesions
 from tomopatch.phantoms.lesions import hiding_place
 from tomopatch.phantoms.scene import Lesion

@@ -11,7 +11,7 @@ import streamlit as st
 from pages.ui.charts import colours, curves
 from pages.ui.runs import replays
 from pages.ui.session import engine, routes, state, words
-from pages.ui.viewer.panes.panes import Change, Shown, viewer, waiting, window_for
+from pages.ui.viewer.panes import Change, Shown, viewer, waiting, window_for
 from tomopatch.execution.queue import FAST_METHODS, Progress
 from tomopatch.reconstruct.methods import METHODS, make_params
 from tomopatch.reconstruct.params import DiffusionParams

@@ -12,7 +12,7 @@ import streamlit as st
 from pages.ui.forms.prior_form import INPUT_WORDS
 from pages.ui.runs import live, replays
 from pages.ui.session import engine, state, words
-from pages.ui.viewer.panes.panes import Shown, viewer, waiting, window_for
+from pages.ui.viewer.panes import Shown, viewer, waiting, window_for
 from tomopatch.analysis.metrics import Quality
 from tomopatch.execution.queue import Progress
 from tomopatch.prior.files import PRETRAINED

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages.ui.session import engine
-from pages.ui.viewer.panes.panes import WINDOWS, Change, Scene, Seen, Shown, replay
+from pages.ui.viewer.panes import WINDOWS, Change, Scene, Seen, Shown, replay
 from tomopatch.export.animations import gif_bytes, step_words
 from tomopatch.export.pictures import PLANES
 from tomopatch.runs.config import ScanConfig

@@ -10,7 +10,7 @@ import streamlit as st
 
 from pages.ui.charts import figures
 from pages.ui.session import engine, state, words
-from pages.ui.viewer.panes.panes import Shown, viewer, window_for
+from pages.ui.viewer.panes import Shown, viewer, window_for
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.run import ACTIVE, FINISHED
 from tomopatch.studies.sweep import MEASURED, VARIED, Cell, SweepConfig, look_up, seconds_left, table
