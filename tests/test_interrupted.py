@@ -58,8 +58,14 @@ def whole(config):
 
 def assert_same(store, run_id, config):
     result, direct = store.result(run_id), whole(config)
-    assert torch.equal(result.volume.data, direct.volume.data)
-    assert result.residuals == direct.residuals
+    if config.method == "diffusion":
+        # Bit by bit within one process: tests/test_resume.py. Two processes were once seen to differ by 0.01 HU: bfloat16
+        # passes amplify the last bits of sums.
+        torch.testing.assert_close(result.volume.data, direct.volume.data, atol=1e-6, rtol=0)
+        assert result.residuals == pytest.approx(direct.residuals, rel=0.02)
+    else:
+        assert torch.equal(result.volume.data, direct.volume.data)
+        assert result.residuals == direct.residuals
     points = read_trace(store.run_folder(run_id))
     steps = [(p.stage, p.i) for p in points]
     assert len(set(steps)) == len(steps)  # each step once, whoever did it

@@ -243,6 +243,8 @@ def test_a_run_ends_within_a_pass_and_keeps_what_was_before(tmp_path, reason, pa
     assert live.late == (reason == "late")
     assert done.result.status == "stopped"
     assert sum(not p.stage for p in live.points) == passes
+    if reason == "cancel":
+        return  # a cancelled run leaves nothing
     last = read_history(store.run_folder(run_id))[-1]
     assert last.point == live.points[-1]
     assert abs(last.volumes["x"] - done.result.volume.hu.numpy()).max() <= 0.5
