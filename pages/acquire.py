@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import streamlit as st
 
-from pages.ui.forms import lesion_form, scan_check, scan_form, source_form
+from pages.ui.forms import lesion_form, scan_form, source_form
 from pages.ui.scanview.component import scan_view
 from pages.ui.session import engine, routes, shell, state, words
 from pages.ui.viewer.panes import Shown, viewer, window_for
+from tomopatch.geometry.remarks import field_of_view, remarks
 from tomopatch.phantoms.lesions import plant
 from tomopatch.volume import Volume
 
@@ -37,10 +38,17 @@ with controls:
         shell.stop()
     grid = source_form.choose_grid(source)
     problem, pg = "", None
-    volume = engine.draft(source, grid)
+    try:
+        volume = engine.draft(source, grid)
+    except ValueError as error:
+        with pictures:
+            st.error(
+                f"**This volume cannot be shown.** {words.plain(error)} Choose another *Reconstruction grid*."
+            )
+        shell.stop()
     lesions = lesion_form.choose(volume)
     try:
-        scan = replace(scan_form.design(source, grid), lesions=lesions)
+        scan = replace(scan_form.design(source, grid, volume.geometry.size[0]), lesions=lesions)
         pg = scan.geometry(volume.geometry)
         volume = plant(volume, lesions)
     except ValueError as error:
@@ -54,19 +62,17 @@ with pictures:
         look_at(volume, source, height=300)
         shell.stop()
     state.set_scan(scan, from_form=True)
-    remarks = scan_check.remarks(volume, pg)
+    found = remarks(volume, pg)
     picture = st.container(key="scan_picture")  # is filled last: the numbers answer at once
     rows, columns = pg.det_shape
     with st.container(key="numbers.facts"):
         facts = st.columns(4)
     facts[0].metric("Detector", f"{rows} × {columns}", help="Rows × columns of pixels.")
     facts[1].metric("Rays", words.count(rows * columns * pg.num_views), help="Measured values altogether.")
-    facts[2].metric(
-        "Field of view", f"{2 * scan_check.field_of_view(pg).radius:.0f} mm", help="Its diameter."
-    )
-    facts[3].metric("Dose", scan_form.dose_words(pg, scan.photons), help=scan_form.DOSE_HELP)
-    for remark in remarks:
-        st.warning(remark)
+    facts[2].metric("Field of view", f"{2 * field_of_view(pg).radius:.3g} mm", help="Its diameter.")
+    facts[3].metric("Dose", scan_form.dose_words(pg, scan.photons), help=scan_form.dose_help(pg))
+    for remark in found:
+        st.warning(f"**{remark.title}.** {remark.text}")
     if st.button("Reconstruct this scan", type="primary", help="On to the methods; the scan is kept."):
         st.switch_page(routes.RECONSTRUCT)
     shelf = st.expander("Look at the volume", key="acquire.volume", on_change="rerun")
@@ -74,4 +80,4 @@ with pictures:
         with shelf:
             look_at(volume, source, height=340)
     with picture:
-        scan_view(scan, volume, pg, key="scan_view", truncated=any("Truncated" in r for r in remarks))
+        scan_view(scan, volume, pg, key="scan_view", truncated=any(r.title == "Truncated" for r in found))

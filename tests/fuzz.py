@@ -1,4 +1,4 @@
-"""Broken input for every reader: valid files, spoilt at random; each ends in a result or in a ValueError.
+"""Broken input for every reader: valid files, spoilt or bent at random; each ends in a result or in a ValueError.
 
     python -m tests.fuzz [--cases 20000] [--seed 0] [--only NAME]
 
@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tests import bent_files
 from tests.conftest import TINY
 from tomopatch.io.dicom import read_dicom
 from tomopatch.io.dicom_writer import write_dicom
@@ -50,6 +51,8 @@ class Reader:
     valid: bytes
     suffix: str
     read: Callable[[Path], object]
+    bend: Callable[[bytes, np.random.Generator], bytes]
+    """Changes one value of a valid file to an odd one that its format allows; see `tests.bent_files`."""
 
 
 def readers(folder: Path) -> dict[str, Reader]:
@@ -76,6 +79,8 @@ def readers(folder: Path) -> dict[str, Reader]:
                 stored = json.loads(path.read_bytes())
             except RecursionError:
                 raise ValueError("too deep") from None
+            except ValueError as error:
+                raise ValueError(f"no JSON: {error}") from None
             if not isinstance(stored, dict):
                 raise ValueError("no object")
             return make(stored)
@@ -87,19 +92,19 @@ def readers(folder: Path) -> dict[str, Reader]:
 
     lesion = replace(SCAN, lesions=(((0, 0, 0), 5, 40),), pixel_size=(1.0, 1.0), det_shape=(4, 20))
     return {
-        "dicom zip": Reader(archive.getvalue(), ".zip", read_dicom),
+        "dicom zip": Reader(archive.getvalue(), ".zip", read_dicom, bent_files.bend_zip),
         "dicom slice": Reader(
-            one, ".dcm", lambda path: read_dicom([("one.dcm", path.read_bytes()), ("two.dcm", two)])
+            one, ".dcm", lambda path: read_dicom([("one.dcm", path.read_bytes()), ("two.dcm", two)]), bent_files.bend_dicom
         ),
-        "nifti": Reader((folder / "v.nii").read_bytes(), ".nii", read_nifti),
-        "nifti gz": Reader((folder / "v.nii.gz").read_bytes(), ".nii.gz", read_nifti),
-        "measurement": Reader((folder / "m.npz").read_bytes(), ".npz", read_measurement),
-        "weights": Reader((folder / "p.safetensors").read_bytes(), ".safetensors", load_prior),
-        "scan": Reader(text(lesion.to_json()), ".json", parsed(_used)),
-        "run": Reader(text(run.to_json()), ".json", parsed(read_config)),
-        "prior run": Reader(text(GenerateConfig().to_json()), ".json", parsed(read_config)),
-        "sweep": Reader(text(SweepConfig(SCAN, ("fbp",), num_views=(3, 4)).to_json()), ".json", parsed(SweepConfig.from_json)),
-        "experiment": Reader(experiment.to_bytes(), ".json", lambda path: Experiment.from_bytes(path.read_bytes())),
+        "nifti": Reader((folder / "v.nii").read_bytes(), ".nii", read_nifti, bent_files.bend_nifti),
+        "nifti gz": Reader((folder / "v.nii.gz").read_bytes(), ".nii.gz", read_nifti, bent_files.bend_packed),
+        "measurement": Reader((folder / "m.npz").read_bytes(), ".npz", read_measurement, bent_files.bend_npz),
+        "weights": Reader((folder / "p.safetensors").read_bytes(), ".safetensors", load_prior, bent_files.bend_weights),
+        "scan": Reader(text(lesion.to_json()), ".json", parsed(_used), bent_files.bend_json),
+        "run": Reader(text(run.to_json()), ".json", parsed(read_config), bent_files.bend_json),
+        "prior run": Reader(text(GenerateConfig().to_json()), ".json", parsed(read_config), bent_files.bend_json),
+        "sweep": Reader(text(SweepConfig(SCAN, ("fbp",), num_views=(3, 4)).to_json()), ".json", parsed(SweepConfig.from_json), bent_files.bend_json),
+        "experiment": Reader(experiment.to_bytes(), ".json", lambda path: Experiment.from_bytes(path.read_bytes()), bent_files.bend_json),
     }  # fmt: skip
 
 
@@ -122,6 +127,14 @@ _WORDS = (
     b"99999999999",
     b"1e-320",
 )
+
+
+def broken(reader: Reader, turn: int, rng: np.random.Generator) -> bytes:
+    """A file that is spoilt, bent, or both, by turns."""
+    if turn % 2 == 0:
+        return spoil(reader.valid, rng)
+    bent = reader.bend(reader.valid, rng)
+    return spoil(bent, rng) if turn % 8 == 7 else bent
 
 
 def spoil(data: bytes, rng: np.random.Generator) -> bytes:
@@ -168,7 +181,7 @@ def run(cases: int, seed: int = 0, only: str | None = None) -> dict[str, Counter
             kind = list(known)[i % len(known)]
             reader, rng = known[kind], np.random.default_rng([seed, i])
             path = folder / f"case{reader.suffix}"
-            path.write_bytes(spoil(reader.valid, rng))
+            path.write_bytes(broken(reader, i // len(known), rng))
             began, word = time.perf_counter(), "read"
             try:
                 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -1,13 +1,20 @@
 """The command on files: units, paths with ~, measurements, and remarks about what the scan does not see."""
 
+import json
+import math
+import re
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
-from tomopatch.cli.main import main
+from tests.conftest import TINY
+from tomopatch.cli.main import _parser, main
 from tomopatch.io.nifti import read_nifti, write_nifti
+from tomopatch.prior.files import load_prior, save_prior
+from tomopatch.prior.precond import Precond
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.measurements import read_measurement, write_measurement
 from tomopatch.runs.prepare import scan_volume, source_volume
@@ -58,7 +65,8 @@ def test_a_tilde_is_the_home_folder_for_what_is_read_and_written(tmp_path, monke
     assert main(["simulate", "~/a.nii", "--out", "~/m.npz"]) == 0
     assert main(["reconstruct", "~/m.npz", "--method", "fbp", "--out=~/r.nii.gz"]) == 0
     assert main(["compare", "~/a.nii", "--methods", "fbp", "--out=~/out"]) == 0
-    assert sorted(p.name for p in home.iterdir()) == ["a.nii", "m.npz", "out", "r.nii.gz"]
+    made = sorted(p.name for p in home.iterdir() if p.name != ".cache")  # of libraries
+    assert made == ["a.nii", "m.npz", "out", "r.nii.gz"]
     assert not list(elsewhere.iterdir())
 
 
@@ -122,3 +130,196 @@ def test_a_measurement_keeps_the_detector_that_it_was_made_with(tmp_path):
     A, measurement = read_measurement(tmp_path / "m.npz")
     assert A.pg.det_shape == (fitted[0] + 2, fitted[1])
     assert torch.equal(measurement.projections, wider.measurement.projections)
+
+
+def test_a_comparison_leaves_no_volumes_of_an_earlier_one(tmp_path):
+    out = tmp_path / "out"
+    assert main(["compare", *GRID, "--methods", "fbp,sirt", "--out", str(out)]) == 0
+    (out / "tv.nii.gz").write_bytes(b"mine, not listed")
+    (out / "notes.txt").write_text("mine")
+    assert main(["compare", *GRID, "--methods", "fbp", "--out", str(out)]) == 0
+    assert sorted(p.name for p in out.iterdir()) == [
+        "compare.json", "compare.png", "fbp.nii.gz", "notes.txt", "tv.nii.gz",
+    ]  # fmt: skip
+    assert list(json.loads((out / "compare.json").read_text())["methods"]) == ["fbp"]
+
+
+def test_a_comparison_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    assert main(["compare", *GRID, "--methods", "fbp,sirt", "--out", str(out)]) == 0
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tomopatch.studies.compare.write_beside", full)
+    assert main(["compare", *GRID, "--methods", "cgls", "--out", str(out)]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+
+
+def test_remarks_are_printed_and_part_of_compare_json(tmp_path, capsys):
+    data = np.full((16, 16, 4), -1000, np.float32)
+    data[2:14, 2:14] = 0
+    made = nib.Nifti1Image(data, None)
+    made.header.set_zooms((2, 2, 2))
+    nib.save(made, tmp_path / "a.nii")
+    out = tmp_path / "out"
+    scan = ["--views", "6", "--det-shape", "4", "8", "--pixel-size", "2", "2", "--methods", "fbp"]
+    assert main(["compare", str(tmp_path / "a.nii"), *scan, "--json", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    remarks = json.loads((out / "compare.json").read_text())["remarks"]
+    assert json.loads(printed.out)["remarks"] == remarks
+    for words in ("how the patient lies", "Truncated", "Few views"):
+        assert sum(words in remark for remark in remarks) == 1
+        assert sum(words in line for line in printed.err.splitlines()) == 1
+    assert all(f"note: {remark}" in printed.err for remark in remarks)
+
+
+def test_a_helix_covers_the_volume_by_default(tmp_path, capsys):
+    out = tmp_path / "out"
+    methods = ["--methods", "sirt", "--set", "sirt.num_iterations=2"]
+    assert main(["compare", *GRID, "--geometry", "cone", "--pitch", "80", *methods, "--out", str(out)]) == 0
+    config = json.loads((out / "compare.json").read_text())["config"]
+    turns = config["grid"][0] * config["voxel_size"][0] / 80 + 1
+    assert config["angle_range"] == pytest.approx(360 * turns)
+    assert config["num_views"] == math.ceil(20 * turns)
+    assert "in no view" not in capsys.readouterr().err
+
+
+def test_a_helix_takes_the_range_and_the_views_that_are_given(tmp_path, capsys):
+    measurement = str(tmp_path / "m.npz")
+    arguments = ["simulate", *GRID, "--geometry", "cone", "--pitch", "80", "--out", measurement, "--json"]
+    assert main([*arguments, "--range", "720", "--views", "7"]) == 0
+    printed = capsys.readouterr()
+    config = json.loads(printed.out)["config"]
+    assert (config["angle_range"], config["num_views"]) == (720, 7)
+    assert main([*arguments, "--pitch", "0.1"]) == 2
+    assert "turns to cover the volume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["simulate", "reconstruct", "compare", "sweep", "sample"])
+def test_memory_is_estimated_before_the_work(tmp_path, capsys, monkeypatch, command):
+    """For a phantom before it is drawn, for a file once it is read."""
+
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("the work had begun")
+
+    monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.45")
+    for name in ("source_volume", "scan_volume", "run_method", "_prior"):
+        monkeypatch.setattr(f"tomopatch.cli.commands.{name}", work)
+    monkeypatch.setattr("tomopatch.studies.sweep.carry_out", work)
+    monkeypatch.setattr("tomopatch.prior.generation.generate", work)
+    ending = {"simulate": ".npz", "reconstruct": ".nii", "sample": ".nii"}.get(command, "")
+    rest = {
+        "reconstruct": ["--method", "tv"],
+        "compare": ["--methods", "fbp,tv"],
+        "sweep": ["--methods", "tv"],
+    }
+    grid = ["--grid", "128x256x256"]
+    source = [] if command == "sample" else ["phantom:spheres"]
+    out = ["--out", str(tmp_path / f"out{ending}")]
+    assert main([command, *source, *grid, *rest.get(command, []), *out]) == 2
+    error = capsys.readouterr().err
+    assert "GB of memory, and one may take 0.5 GB here" in error
+    assert len(error.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["simulate", "reconstruct", "compare", "sweep"])
+def test_memory_is_estimated_for_files(tmp_path, capsys, monkeypatch, command):
+    volume = Volume.from_hu(torch.full((4, 16, 16), -1000.0), VolumeGeometry((4, 16, 16)))
+    volume.data[:, 4:12, 4:12] = MU_WATER
+    write_nifti(tmp_path / "a.nii", volume)
+    monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.45")
+    ending = {"simulate": ".npz", "reconstruct": ".nii"}.get(command, "")
+    rest = {"reconstruct": ["--method", "tv"], "compare": ["--methods", "tv"], "sweep": ["--methods", "tv"]}
+    arguments = [
+        command,
+        str(tmp_path / "a.nii"),
+        *rest.get(command, []),
+        "--out",
+        str(tmp_path / f"out{ending}"),
+    ]
+    assert main([*arguments, "--grid", "128x256x256"]) == 2
+    error = capsys.readouterr().err
+    assert "GB of memory" in error
+    assert len(error.strip().splitlines()) == 1
+    monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.000001")
+    assert main(arguments) == 2
+    assert re.search("a.nii declares .* more than|GB of memory", capsys.readouterr().err)
+
+
+def test_memory_is_estimated_for_a_measurement(tmp_path, capsys, monkeypatch):
+    measurement = str(tmp_path / "m.npz")
+    assert main(["simulate", *GRID, "--out", measurement]) == 0
+    monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.45")
+    arguments = ["reconstruct", measurement, "--method", "tv", "--out", str(tmp_path / "r.nii")]
+    assert main([*arguments, "--grid", "128x256x256"]) == 2
+    assert "choose a smaller --grid" in capsys.readouterr().err
+    assert main(arguments) == 0
+    monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.000001")
+    assert main(arguments) == 2
+    assert "m.npz holds" in capsys.readouterr().err
+
+
+def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    seen = {}
+    monkeypatch.setattr("tomopatch.training.run.train", lambda *a, **k: seen.update(k, folder=a[0], out=a[1]))
+    options = ["--start", "~/a.safetensors", "--pair-prior", "~/b.safetensors", "--cache=~/cache"]
+    assert main(["train", "~/ct", "--out=~/out", *options]) == 0
+    assert [str(seen[k]) for k in ("folder", "out", "start", "pair_prior", "cache")] == [
+        f"{home}/{name}" for name in ("ct", "out", "a.safetensors", "b.safetensors", "cache")
+    ]
+    seen.clear()
+    monkeypatch.setattr(
+        "tomopatch.training.calibrate.calibrate", lambda *a, **k: seen.update(k, folder=a[0], out=a[1])
+    )
+    options = ["--prior=~/a.safetensors", "--cache", "~/cache"]
+    assert main(["calibrate", "~/ct", *options, "--out", "~/c.safetensors"]) == 0
+    assert [str(seen[k]) for k in ("folder", "out", "prior", "cache")] == [
+        f"{home}/{name}" for name in ("ct", "c.safetensors", "a.safetensors", "cache")
+    ]
+
+
+def test_no_option_of_the_command_takes_a_path_as_it_is():
+    """Flags without a type that shows it are texts, and none of those is a path."""
+    texts = {"set", "methods", "validation", "data", "units", "id"}
+    subparsers = next(a for a in _parser()._actions if a.choices and "compare" in a.choices)
+    for name, sub in subparsers.choices.items():
+        for action in sub._actions:
+            plain = action.type is None and action.nargs != 0 and not action.choices
+            if plain and not action.dest.startswith("param_"):
+                assert action.dest in texts, f"{name} {action.dest}"
+
+
+def test_a_prior_is_found_in_the_home_folder_by_a_notebook_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_prior("~/mine.safetensors", Precond(TINY))
+    assert load_prior("~/mine.safetensors").info["name"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--pair-gpu"], "--pair-gpu cannot act without --pair-workers"),
+        (["--pair-prior", "base", "--pairs", "0"], "--pair-prior cannot act"),
+        (["--validate-every", "0"], "--validate-every takes a count of at least 1"),
+        (["--pairs", "-1"], "--pairs takes a count of at least 0"),
+        (["--minutes", "nan"], "--minutes takes"),
+    ],
+)
+def test_flags_of_training_that_cannot_act_are_refused(tmp_path, capsys, arguments, words):
+    assert main(["train", str(tmp_path), "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["compare", "sweep"])
+def test_parameters_of_a_method_that_does_not_suit_the_scan_are_refused(tmp_path, capsys, command):
+    out = str(tmp_path / "out")
+    assert main([command, *GRID, "--set", "fdk.filter=hann", "--out", out]) == 2
+    assert "--set fdk.filter cannot act: fdk cannot reconstruct this scan" in capsys.readouterr().err

@@ -260,3 +260,15 @@ def test_a_result_takes_the_room_of_its_replay_where_there_is_no_other(store, mo
     assert done(store, run_id)[-1]["status"] == "done"
     assert store.result(run_id).volume.shape == (4, 16, 16)
     assert not any(history.glob("*"))
+
+
+def test_an_arithmetic_error_is_told_in_a_sentence_and_the_worker_lives(store, monkeypatch):
+    run_id = store.create(config())
+
+    def divide(*arguments):
+        return 1 / 0
+
+    monkeypatch.setattr("tomopatch.execution.execute.work", divide)
+    last = done(store, run_id)[-1]
+    assert last["status"] == store.run(run_id).status == "failed"
+    assert "too large or too small to compute with (division by zero)" in last["message"]

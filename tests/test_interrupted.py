@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from tomopatch import load_prior, reconstruct
+from tomopatch.execution.execute import MOST_LOST, carry_out
 from tomopatch.execution.queue import JobQueue, wait
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.prepare import prepare
-from tomopatch.store.checkpoint import has_checkpoint, read_checkpoint
+from tomopatch.store.checkpoint import has_checkpoint, kept_steps, read_checkpoint
 from tomopatch.store.history import read_history, read_trace
 from tomopatch.store.store import RunStore
 
@@ -119,5 +120,103 @@ def test_runs_go_on_by_themselves_after_the_server_was_killed(store):
                 assert points[0] == kept.points[0]
         assert len(store.runs()) == 2
         assert store.run(first).lost == 0  # it was not the run's fault
+    finally:
+        queue.close()
+
+
+def kept_after(store, steps, config=RUNS["tv"]):
+    """A run with so many steps in its checkpoint, whose worker is gone without a word."""
+    run_id = store.create(config)
+    keep(store, run_id, steps)
+    return run_id
+
+
+def keep(store, run_id, steps):
+    """Have a worker go on with the run until so many steps are kept, and die there."""
+
+    class Died(BaseException):
+        pass
+
+    def ask():
+        if kept_steps(store.run_folder(run_id)) >= steps:
+            raise Died
+
+    with pytest.raises(Died):
+        carry_out(store, run_id, lambda **event: None, ask)
+    assert store.run(run_id).status == "running"
+
+
+@pytest.fixture
+def every_step(store, monkeypatch):
+    monkeypatch.setattr("tomopatch.execution.live.KEEPING_SHARE", 1e9)
+
+
+def test_progress_between_losses_resets_their_count(store, every_step):
+    run_id = kept_after(store, 2)
+    for steps in (4, 6, 8, 10, 12):
+        keep(store, run_id, steps)
+        assert store.run(run_id).lost == 1
+    carry_out(store, run_id, lambda **event: None, lambda: None)
+    assert store.run(run_id).status == "done"
+    assert_same(store, run_id, RUNS["tv"])
+
+
+def test_a_run_that_loses_its_workers_keeps_its_checkpoint_and_is_resumed_when_asked_for_again(
+    store, every_step
+):
+    run_id = kept_after(store, 5)
+    store.update(run_id, lost=MOST_LOST - 1, kept_steps=kept_steps(store.run_folder(run_id)))
+    told = []
+    carry_out(store, run_id, lambda **event: told.append(event), lambda: None)
+    assert told[-1]["status"] == store.run(run_id).status == "failed"
+    assert "goes on after its 5 finished steps" in told[-1]["message"]
+    assert kept_steps(store.run_folder(run_id)) == 5
+    queue = JobQueue(store)
+    try:
+        assert queue.submit(RUNS["tv"]) == run_id
+        assert wait(queue, run_id, timeout=300).status == "done"
+        assert store.run(run_id).lost == 0
+        assert_same(store, run_id, RUNS["tv"])
+    finally:
+        queue.close()
+
+
+def test_lack_of_memory_or_disk_keeps_the_checkpoint_and_an_error_of_the_run_does_not(
+    store, every_step, monkeypatch
+):
+    for error, kept in (
+        (MemoryError(), True),
+        (OSError(28, "No space left on device"), True),
+        (ValueError("no"), False),
+    ):
+        run_id = kept_after(store, 3)
+
+        def fail(*arguments, error=error):
+            raise error
+
+        with monkeypatch.context() as broken:
+            broken.setattr("tomopatch.execution.execute.work", fail)
+            carry_out(store, run_id, lambda **event: None, lambda: None)
+        assert store.run(run_id).status == "failed"
+        assert has_checkpoint(store.run_folder(run_id)) == kept
+        store.delete(run_id)
+
+
+def test_a_waiting_run_with_a_checkpoint_is_finished_with_what_it_has(store, every_step):
+    """A server that stops leaves runs with a checkpoint in the queue of the next one."""
+    run_id = kept_after(store, 3)
+    cancelled = kept_after(store, 3, RUNS["sirt"])
+    first = store.create(RunConfig(SCAN, "sirt", {"num_iterations": 2000}))
+    store.update(first, created=0)
+    queue = JobQueue(store)
+    try:
+        queue.finish(run_id)
+        queue.cancel(cancelled)
+        assert not has_checkpoint(store.run_folder(cancelled))
+        queue.cancel(first)
+        now = wait(queue, run_id, timeout=300)
+        assert now.status == "stopped"
+        assert 3 < now.i < 300
+        assert store.result(run_id).volume.shape == (16, 32, 32)
     finally:
         queue.close()

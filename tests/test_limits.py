@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from tomopatch.library import load_volume
 from tomopatch.phantoms.catalogue import PHANTOMS
 from tomopatch.reconstruct.memory import estimated_mb
 from tomopatch.runs.config import RunConfig, ScanConfig
-from tomopatch.runs.limits import limit
+from tomopatch.runs.limits import ADMINISTRATOR, USUAL, limit
 from tomopatch.runs.prior import GenerateConfig
 from tomopatch.runs.resource_estimate import need, refusal
 from tomopatch.store.store import RunStore
@@ -179,3 +180,9 @@ def test_memory_is_foretold_to_a_half():
     for method, voxels, rays, peak in rows:
         foretold = estimated_mb(method, voxels, rays)
         assert foretold / 1.5 - 3 <= peak <= 1.5 * foretold + 3, (method, voxels, rays, peak, foretold)
+
+
+def test_the_readme_lists_every_limit():
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    for name in (*(f"TOMOPATCH_{name}" for name in USUAL), ADMINISTRATOR):
+        assert f"| `{name}` (" in readme, name

@@ -14,9 +14,13 @@ from tomopatch import (
     Projector,
     Volume,
     VolumeGeometry,
+    load_volume,
     reconstruct,
     simulate,
+    write_nifti,
 )
+from tomopatch.cli.main import main
+from tomopatch.io.dicom_writer import write_dicom
 from tomopatch.phantoms.lesions import plant
 from tomopatch.phantoms.scene import Lesion
 
@@ -96,3 +100,35 @@ def test_another_default_type_of_torch_changes_nothing(small, name):
     assert got.dtype == torch.float32
     # random numbers of the noise are drawn in the default type; the counts of 1e5 photons vary by 0.3 %
     assert float((got - expected).abs().mean()) < 0.05 * float(expected.abs().mean())
+
+
+LENGTHS = [5e-4, 6.5e-4, 1e-2, 1.0, 20.0]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("form", ["nii", "nii.gz", "dicom"])
+def test_files_keep_voxels_of_every_size(tmp_path, form, length):
+    sizes = (1.3 * length, length, 0.9 * length)
+    hu = (torch.arange(5 * 6 * 7).reshape(5, 6, 7) * 3 - 500).float()
+    volume = Volume.from_hu(hu, VolumeGeometry((5, 6, 7), sizes))
+    if form == "dicom":
+        again = load_volume(write_dicom(tmp_path / "series", volume))
+    else:
+        again = load_volume(write_nifti(tmp_path / f"v.{form}", volume))
+    assert again.geometry.voxel_size == pytest.approx(sizes, rel=1e-5)
+    torch.testing.assert_close(again.hu, volume.hu, atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_the_command_compares_volumes_of_every_voxel_size(tmp_path, capsys, length):
+    """From a file, with both beams; the distances of the cone follow the object's size."""
+    hu = torch.full((4, 24, 24), -1000.0)
+    hu[:, 6:18, 8:18] = 0.0
+    write_nifti(tmp_path / "a.nii", Volume.from_hu(hu, VolumeGeometry(hu.shape, (length,) * 3)))
+    far = ["--src-orig-dist", str(100 * length), "--src-det-dist", str(150 * length)]
+    for scan, method in ((["--views", "60"], "fbp"), (["--geometry", "cone", *far, "--views", "90"], "fdk")):
+        out = tmp_path / method
+        assert main(["compare", str(tmp_path / "a.nii"), *scan, "--methods", method, "--out", str(out)]) == 0
+        middle = load_volume(out / f"{method}.nii.gz").hu[1:3, 9:15, 10:16]
+        assert float(middle.mean()) == pytest.approx(0, abs=15)
+        assert "Truncated" not in capsys.readouterr().err

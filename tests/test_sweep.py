@@ -85,6 +85,13 @@ def test_a_sweep_goes_on_where_it_stopped(store):
     assert do(SWEEP, store, most=1) == whole  # at once
 
 
+def test_a_finished_cell_keeps_no_previews(store, monkeypatch):
+    monkeypatch.setattr("tomopatch.execution.live.PREVIEW_EVERY", 0.0)
+    do(SWEEP, store)
+    assert list(store.root.glob("runs/*/live-*")) == []
+    assert list(store.root.glob("runs/*/history/*"))  # how the volume came about stays
+
+
 @pytest.mark.parametrize("times", [1, 3])  # however often somebody presses Ctrl+C
 def test_a_cell_that_was_interrupted_goes_on_from_what_it_kept(store, monkeypatch, times):
     monkeypatch.setenv("TOMOPATCH_CHECKPOINT_SECONDS", "0")

@@ -28,20 +28,23 @@ __version__ = "0.2.0.dev0"
 # read when torch starts its threads
 _os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from tomopatch.analysis.metrics import Quality, quality
-from tomopatch.export import notebook as _notebook
-from tomopatch.geometry.beams import ConeBeam, ParallelBeam, Views
-from tomopatch.geometry.scanners import SCANNERS
-from tomopatch.io.nifti import write_nifti
-from tomopatch.library import load_volume
-from tomopatch.phantoms.catalogue import PHANTOMS, phantom
-from tomopatch.physics.measurement import Measurement, relative_dose, simulate
-from tomopatch.prior.denoiser import PatchPrior
-from tomopatch.prior.files import load_prior
-from tomopatch.progress import Step
-from tomopatch.projector import Projector
-from tomopatch.reconstruct.methods import METHODS, Result, reconstruct
-from tomopatch.volume import MU_WATER, Volume, VolumeGeometry, crop, pad, resample
+from tomopatch.quiet import quiet_imports as _quiet_imports
+
+with _quiet_imports():
+    from tomopatch.analysis.metrics import Quality, quality
+    from tomopatch.export import notebook as _notebook
+    from tomopatch.geometry.beams import ConeBeam, ParallelBeam, Views
+    from tomopatch.geometry.scanners import SCANNERS
+    from tomopatch.io.nifti import write_nifti
+    from tomopatch.library import load_volume
+    from tomopatch.phantoms.catalogue import PHANTOMS, phantom
+    from tomopatch.physics.measurement import Measurement, relative_dose, simulate
+    from tomopatch.prior.denoiser import PatchPrior
+    from tomopatch.prior.files import load_prior
+    from tomopatch.progress import Step
+    from tomopatch.projector import Projector
+    from tomopatch.reconstruct.methods import METHODS, Result, reconstruct
+    from tomopatch.volume import MU_WATER, Volume, VolumeGeometry, crop, pad, resample
 
 __all__ = [
     "METHODS",

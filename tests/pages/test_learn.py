@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import tomopatch
-from pages.ui.forms import scan_check
 from pages.ui.learn import challenge
 from pages.ui.learn.challenge import Game
 from pages.ui.learn.lessons import LESSONS
 from pages.ui.session import engine, routes, shell, state
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
+from tomopatch.geometry.remarks import field_of_view as fov_of_scan
 from tomopatch.phantoms.catalogue import SPHERES, field_of_view, phantom
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import RunConfig
@@ -146,7 +146,7 @@ def test_a_shifted_detector_loses_the_balls_once_it_is_not_fitted_any_more():
     ball, shift = SPHERES[0].radius, (0.0, 60.0)
     own = {"det_shape": (128, 256), "pixel_size": (1.0, 1.0)}  # what the form holds then
     sees = {
-        name: scan_check.field_of_view(replace(scan, **changed).geometry(vg)).radius
+        name: fov_of_scan(replace(scan, **changed).geometry(vg)).radius
         for name, changed in {
             "fitted": {"det_offset": shift},
             "own": own,

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from dataclasses import replace
 
 import nibabel as nib
@@ -14,7 +15,7 @@ from tests.small_files import edit, image, ramp
 from tomopatch.execution.queue import wait
 from tomopatch.io.dicom_writer import write_dicom
 from tomopatch.io.units import UNITS
-from tomopatch.runs.config import RunConfig
+from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.store.store import StoreError
 from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 
@@ -30,6 +31,9 @@ def test_a_server_without_uploads_says_so(app, monkeypatch):
     assert not app.exception
     assert not app.file_uploader
     assert "no uploads" in texts(app.info)
+    app.switch_page(routes.HOME).run()
+    assert not app.exception
+    assert not app.file_uploader
 
 
 def test_a_run_that_does_not_fit_is_explained(visit, small_scan, monkeypatch):
@@ -314,3 +318,57 @@ def test_a_compressed_upload_that_expands_beyond_the_memory_limit_is_refused(upl
     (error,) = app.error
     assert "50 x 200 x 200 voxels" in error.value
     assert "crop or downsample it first." in error.value
+
+
+def test_of_two_nifti_files_the_user_chooses_one(upload):
+    _, soft, kind = nifti(np.linspace(-1000, 1000, SOFT.size, dtype=np.float32).reshape(SOFT.shape))
+    _, turned, _ = nifti(np.linspace(1000, -1000, SOFT.size, dtype=np.float32).reshape(SOFT.shape))
+    app = upload(
+        ("first.nii", soft, kind), ("second.nii", turned, kind), ("notes.txt", b"hello", "text/plain")
+    )
+    (select,) = [s for s in app.selectbox if s.label == "NIfTI file (2 found)"]
+    assert select.options == ["first.nii", "second.nii"]
+    assert "Loaded: `first.nii`. 2 other files were not used." in texts(app.caption)
+    assert loaded_hu(app)[0, 0, 0] < -990
+    select.select_index(1).run()
+    assert "Loaded: `second.nii`. 2 other files were not used." in texts(app.caption)
+    assert loaded_hu(app)[0, 0, 0] > 990
+
+
+def test_notes_of_the_reader_are_shown(upload):
+    name, data, kind = nifti(np.linspace(-1000, 1000, SOFT.size, dtype=np.float32).reshape(SOFT.shape))
+    raw = bytearray(data)
+    raw[252:256] = bytes(4)  # neither qform nor sform
+    app = upload((name, bytes(raw), kind))
+    assert "mine.nii does not say how the patient lies" in texts(app.info)
+    app.run()
+    assert "mine.nii does not say how the patient lies" in texts(app.info)
+
+
+def test_a_new_pitch_sets_the_turns_that_cover_the_volume(app):
+    app.session_state["_scan"] = ScanConfig("phantom:spheres", (12, 32, 32), beam="cone", num_views=60)
+    app.session_state["acquire.detector"] = True
+    app.switch_page(routes.ACQUIRE).run()
+    pitch = [n for n in app.number_input if n.label == "Pitch [mm]"]
+    pitch[0].set_value(40.0).run()
+    assert not app.exception
+    scan = app.session_state["_scan"]
+    height = engine.geometry(scan).size[0]
+    assert scan.angle_range == 360 * math.ceil(2 * (height / 40 + 1)) / 2
+    assert "in no view" not in texts(app.warning)
+    turns = [n for n in app.number_input if n.label == "Turns"]
+    turns[0].set_value(1.0).run()
+    assert app.session_state["_scan"].angle_range == 360
+    assert "in no view" in texts(app.warning)
+
+
+@pytest.mark.parametrize("name", ["scan", "sweep", "challenge"])
+@pytest.mark.parametrize(
+    "value",
+    ["[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000, '{"source":"phantom:thorax:0","pitch":' + "9" * 400 + "}",
+     '{"source":"phantom:thorax:0","lesions":5}', '{"source":"phantom:thorax:0","lesions":[[[0,0,0],"5",4]]}', "5", "[1]",
+     '{"number":[1]}'],
+    ids=lambda value: value[:40],
+)  # fmt: skip
+def test_an_address_with_odd_json_opens_the_app(visit, name, value):
+    assert not visit(**{name: value}).exception

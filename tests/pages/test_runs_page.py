@@ -124,3 +124,28 @@ def test_only_runs_of_one_volume_are_compared(two, small_scan):
     assert not runs_view._comparable([drawn])
     for run in (other, drawn):
         store.delete(run.id)
+
+
+def test_on_a_shared_server_only_owners_and_administrators_change_runs(app, two, monkeypatch):
+    monkeypatch.setenv("TOMOPATCH_SHARED", "1")
+    monkeypatch.setenv("TOMOPATCH_ADMINISTRATOR", "correct horse")
+    monkeypatch.setattr(runs_view, "WRONG_PASSWORD", 0.0)
+    chosen(monkeypatch, two)
+
+    def press(key):
+        app.session_state["_inside"] = True
+        app.button(key=key).click().run()
+        assert not app.exception
+
+    app.switch_page(routes.RUNS).run()
+    press("runs_delete")
+    press("runs_pin")
+    assert set(two) <= {run.id for run in engine.store().runs()}
+    assert not any(engine.store().run(r).pinned for r in two)
+    for password, message in (("wrong", "not the administrator's"), ("correct horse", "")):
+        app.session_state["_inside"] = True
+        app.text_input(key="administrator").set_value(password).run()
+        assert not app.exception
+        assert [message in e.value for e in app.error] == [True] * bool(message)
+    press("runs_delete")
+    assert not set(two) & {run.id for run in engine.store().runs()}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from tomopatch.geometry.beams import turns_to_cover
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import ScanConfig
+from tomopatch.volume import VolumeGeometry
 
 CONE_ONLY = ("src_orig_dist", "src_det_dist", "pitch")
 """Flags that say nothing of parallel rays."""
@@ -45,6 +47,30 @@ def scan_config(arguments: argparse.Namespace) -> ScanConfig:
         same_grid=arguments.same_grid,
         units=arguments.units,
     )
+
+
+MOST_TURNS = 100
+VIEWS_PER_TURN = 20
+
+
+def cover(scan: ScanConfig, arguments: argparse.Namespace, vg: VolumeGeometry) -> ScanConfig:
+    """Return the scan with as many turns of a helix as cover the volume, unless --range was typed.
+
+    Without --views it has VIEWS_PER_TURN views in each turn.
+    """
+    if not scan.pitch:
+        return scan
+    if arguments.range is None:
+        turns = turns_to_cover(vg.size[0], scan.pitch)
+        if turns > MOST_TURNS:
+            raise ValueError(
+                f"--pitch {scan.pitch:g} takes {turns:.0f} turns to cover the volume's {vg.size[0]:.4g} mm; at most "
+                f"{MOST_TURNS} are made: give a larger --pitch, or --range."
+            )
+        scan = replace(scan, angle_range=360 * turns)
+    if "views" not in typed_flags(arguments):
+        scan = replace(scan, num_views=max(1, math.ceil(VIEWS_PER_TURN * scan.angle_range / 360)))
+    return scan
 
 
 MEASURED = ("grid", "seed")
@@ -112,6 +138,31 @@ def chosen_methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str],
             f"--prior cannot act: none of --methods {','.join(names)} has a prior; leave it out."
         )
     return names, {m: method_params(m, given.get(m, {}), seed) for m in METHODS}
+
+
+def check_set(arguments: argparse.Namespace, methods: Sequence[str]) -> None:
+    """Refuse parameters of a method that is not among those that are run."""
+    for text in arguments.set:
+        method = text.partition(".")[0]
+        if method not in methods:
+            raise ValueError(
+                f"--set {text.partition('=')[0]} cannot act: {method} cannot reconstruct this scan; {', '.join(methods)} can."
+            )
+
+
+def check_training(arguments: argparse.Namespace) -> None:
+    """Refuse counts that mean nothing, and flags of training that cannot act."""
+    for name, least in (("steps", 1), ("volumes", 1), ("crops", 1), ("validate_every", 1), ("cooldown", 0),
+                        ("solids", 0), ("pairs", 0), ("pair_workers", 0)):  # fmt: skip
+        value = getattr(arguments, name)
+        if value < least:
+            raise ValueError(f"--{name.replace('_', '-')} takes a count of at least {least}, got {value}.")
+    if arguments.minutes is not None and not 0 <= arguments.minutes < math.inf:
+        raise ValueError(f"--minutes takes a number of at least 0, got {arguments.minutes:g}.")
+    if arguments.pair_gpu and not arguments.pair_workers:
+        raise ValueError("--pair-gpu cannot act without --pair-workers; leave it out.")
+    if arguments.pair_prior and not (arguments.pairs or arguments.pair_workers):
+        raise ValueError("--pair-prior cannot act with --pairs 0 and without --pair-workers; leave it out.")
 
 
 def check_file(path: Path, *endings: str) -> None:

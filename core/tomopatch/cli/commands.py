@@ -6,9 +6,8 @@ import argparse
 import json
 import subprocess
 import sys
-import warnings
-from collections.abc import Callable
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,27 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from tomopatch.cli import memory_check
 from tomopatch.cli.arguments import (
     check_file,
     check_folder,
     check_measured,
+    check_set,
+    check_training,
     chosen_methods,
+    cover,
     method_params,
     named_values,
     scan_config,
     typed,
+    typed_flags,
 )
-from tomopatch.geometry.coverage import visibility
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.geometry.remarks import few_views, remarks, unseen
 from tomopatch.installation import app_folder
 from tomopatch.io.nifti import write_nifti
 from tomopatch.io.writing import write_beside
+from tomopatch.notes import note
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.network import PRESETS
 from tomopatch.progress import Step
@@ -37,11 +43,14 @@ from tomopatch.projector import Projector
 from tomopatch.reconstruct.methods import METHODS, Result, make_params
 from tomopatch.reconstruct.methods import reconstruct as run_method
 from tomopatch.reconstruct.params import DiffusionParams
+from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
+from tomopatch.runs.limits import memory_mb
 from tomopatch.runs.measurements import read_measurement, write_measurement
-from tomopatch.runs.prepare import scan_volume, source_volume
+from tomopatch.runs.prepare import Prepared, native_geometry, scan_volume, source_volume
 from tomopatch.store.history import Point
 from tomopatch.studies.compare import compare as compare_methods
 from tomopatch.studies.compare import format_table, write_comparison
+from tomopatch.studies.sweep import suited
 from tomopatch.training.data_config import DataConfig
 from tomopatch.training.pairs import VoxelRanges
 from tomopatch.training.trainer import TrainConfig
@@ -51,7 +60,9 @@ from tomopatch.volume import Volume, VolumeGeometry
 def simulate(arguments: argparse.Namespace) -> None:
     scan = scan_config(arguments)
     check_file(arguments.out, ".npz")
-    prepared = scan_volume(source_volume(scan), scan)
+    scan, volume = _source(arguments, scan)
+    prepared = scan_volume(volume, scan)
+    _remark(prepared)
     write_measurement(arguments.out, scan, prepared)
     v, n, u = prepared.A.range_shape
     if arguments.json:
@@ -75,14 +86,18 @@ def reconstruct(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--prior cannot act: {arguments.method} has no prior; leave it out.")
     if arguments.volume.endswith(".npz"):
         check_measured(arguments)
-        A, measurement = read_measurement(arguments.volume)
+        A, measurement = read_measurement(arguments.volume, max_mb=memory_mb())
         if arguments.grid is not None:
             A = Projector(A.vg.with_shape(arguments.grid), A.pg)
+        memory_check.check_measured(A, arguments.method, asdict(params))
+        for remark in unseen(A.vg, A.pg):
+            note(str(remark))
     else:
         scan = scan_config(arguments)
-        prepared = scan_volume(source_volume(scan), scan, methods=[arguments.method])
+        scan, volume = _source(arguments, scan, [arguments.method], {arguments.method: asdict(params)})
+        prepared = scan_volume(volume, scan, methods=[arguments.method])
         A, measurement = prepared.A, prepared.measurement
-    _remark(A)
+        _remark(prepared)
     prior = _prior(arguments.prior, params) if METHODS[arguments.method].needs_prior else None
     with _bar(METHODS[arguments.method].label) as callback:
         result = run_method(arguments.method, A, measurement, params=params, prior=prior, callback=callback)
@@ -97,38 +112,49 @@ def compare(arguments: argparse.Namespace) -> None:
     scan = scan_config(arguments)
     names, given = chosen_methods(arguments, scan.seed)
     params = {m: make_params(m, given.get(m)) for m in METHODS}
+    check_set(arguments, names or suited(scan))
     check_folder(arguments.out)
-    prepared = scan_volume(source_volume(scan), scan, methods=names)
-    _remark(prepared.A)
+    scan, volume = _source(arguments, scan, names or suited(scan), given)
+    prepared = scan_volume(volume, scan, methods=names)
+    _remark(prepared)
     comparison = compare_methods(
         prepared, names, params, prior=_shared_prior(arguments, params["diffusion"]), progress=_bar
     )
-    report = write_comparison(arguments.out, scan, prepared, comparison)
+    report = write_comparison(arguments.out, scan, prepared, comparison, remarks=arguments.notes)
     print(json.dumps(report) if arguments.json else format_table(report))
 
 
 def sweep(arguments: argparse.Namespace) -> None:
     from tomopatch.store.store import RunStore
-    from tomopatch.studies.sweep import SweepConfig, carry_out, format_cells, suited, table
+    from tomopatch.studies.sweep import SweepConfig, carry_out, format_cells, table
     from tomopatch.studies.sweep_plot import plot_png
 
+    varied = {"num_views": "views", "angle_range": "range", "photons": "photons"}
     lists = {
-        "num_views": arguments.views,
-        "angle_range": arguments.range or [],
-        "photons": arguments.photons or [],
+        name: getattr(arguments, flag) for name, flag in varied.items() if flag in typed_flags(arguments)
     }
-    for flag, values in zip(("views", "range", "photons"), lists.values(), strict=True):
-        setattr(arguments, flag, next(iter(values), None))  # the scan's own, which the lists replace
+    for flag in varied.values():  # the scan's own, which the lists replace
+        setattr(arguments, flag, next(iter(getattr(arguments, flag) or []), None))
     scan = scan_config(arguments)
     names, params = chosen_methods(arguments, scan.seed)
     config = SweepConfig(scan, tuple(names or suited(scan)), **lists, params=params)
+    check_set(arguments, config.methods)
     check_folder(arguments.out)
+    native = native_geometry(scan)
+    config = replace(config, scan=cover(scan, arguments, native))
+    for cell in config.cells():
+        memory_check.check_scan(cell.scan, [cell.method], {cell.method: cell.params}, native=native)
+    _remark_all({cell.scan for cell in config.cells()}, native)
     prior = _shared_prior(arguments, make_params("diffusion", params.get("diffusion")))
     # runs are told apart by the weights that ship; those of other weights are kept elsewhere
     kept = f"store-{prior().info['digest']}" if arguments.prior else "store"
     store = RunStore(arguments.out / kept)
     for cells in carry_out(config, store, prior=lambda name: prior(), progress=_bar):
-        report = {"config": config.to_json(), "cells": [cell.row() for cell in cells]}
+        report = {
+            "config": config.to_json(),
+            "remarks": arguments.notes,
+            "cells": [cell.row() for cell in cells],
+        }
         write_beside(arguments.out / "sweep.csv", table(cells).encode())
         write_beside(arguments.out / "sweep.json", json.dumps(report, indent=1).encode())
         write_beside(arguments.out / "sweep.png", plot_png(config, cells))
@@ -141,6 +167,7 @@ def sample(arguments: argparse.Namespace) -> None:
 
     check_file(arguments.out, ".nii", ".nii.gz")
     geometry = VolumeGeometry(arguments.grid, tuple(arguments.voxel_size))
+    memory_check.check_generated(arguments.grid)
     with _bar("Sampling") as callback:
         volume = generate(
             load_prior(arguments.prior),
@@ -157,6 +184,7 @@ def sample(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> None:
     from tomopatch.training.run import train as run_training
 
+    check_training(arguments)
     check_folder(arguments.out)
     network = PRESETS[arguments.network]
     if arguments.without:
@@ -260,11 +288,40 @@ def app(arguments: argparse.Namespace) -> int:
     )
 
 
-def _remark(A: Projector) -> None:
-    """Note on stderr which part of the volume the scan does not see."""
-    remark = visibility(A.vg, A.pg).remark()
-    if remark is not None:
-        warnings.warn(remark, stacklevel=2)
+def _source(
+    arguments: argparse.Namespace,
+    scan: ScanConfig,
+    methods: Sequence[str] = (),
+    params: dict[str, dict[str, Any]] | None = None,
+) -> tuple[ScanConfig, Volume]:
+    """The scan, with the turns of its helix, and the volume that is scanned; refused if they would not fit."""
+    if scan.source.startswith("phantom:"):  # before it is drawn
+        native = native_geometry(scan)
+        scan = cover(scan, arguments, native)
+        memory_check.check_scan(scan, methods, params, native=native)
+        return scan, source_volume(scan)
+    volume = source_volume(scan)  # no larger than fits
+    scan = cover(scan, arguments, volume.geometry)
+    memory_check.check_scan(scan, methods, params, native=volume.geometry)
+    return scan, volume
+
+
+def _remark(prepared: Prepared) -> None:
+    """Note what the app remarks on such a scan."""
+    pg = prepared.A.pg
+    assert isinstance(pg, ParallelBeam | ConeBeam)
+    for remark in (*remarks(prepared.reference, pg), *few_views(prepared.reference, pg)):
+        note(str(remark))
+
+
+def _remark_all(scans: Iterable[ScanConfig], native: VolumeGeometry) -> None:
+    """Note the parts of the volume that some scan of a sweep does not see."""
+    for scan in scans:
+        vg = native.with_shape(
+            scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else native.shape)
+        )
+        for remark in unseen(vg, scan.geometry(vg)):
+            note(f"{scan.num_views} views over {scan.angle_range:g} degrees: {remark}")
 
 
 def _write(path: Path, volume: Volume) -> None:

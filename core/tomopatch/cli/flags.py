@@ -89,8 +89,17 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
         help="reconstruction grid z x y x x, e.g. 64x128x128 (default: the volume's own)",
     )
     flag("--geometry", choices=("parallel", "cone"), default="parallel", help="beam")
-    flag("--views", type=kind(int), default="20", help=f"number of views (default 20){many_words}")
-    flag("--range", type=kind(float), help=f"angle range in degrees (default 180, cone 360){many_words}")
+    flag(
+        "--views",
+        type=kind(int),
+        default="20",
+        help=f"number of views (default 20; of a helix, 20 per turn){many_words}",
+    )
+    flag(
+        "--range",
+        type=kind(float),
+        help=f"angle range in degrees (default 180, cone 360, helix: the turns that cover the volume){many_words}",
+    )
     flag("--start", type=float, default=0.0, help="first angle in degrees")
     flag("--photons", type=kind(photons), help=f"photons a ray, or none for no noise (default){many_words}")
     flag("--seed", type=int, default=0, help="of noise and sampling (default 0)")

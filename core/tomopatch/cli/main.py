@@ -9,21 +9,35 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from tomopatch.cli import commands, flags
-from tomopatch.prior.files import BODY, DEFAULT, GENERATOR
-from tomopatch.prior.network import ABLATIONS, PRESETS
-from tomopatch.reconstruct.methods import METHODS
-from tomopatch.reconstruct.params import MODES
-from tomopatch.training.trainer import TrainConfig
+from tomopatch.quiet import STOPPED, end_by_broken_pipe, output_is_closed, quiet_imports
+
+with quiet_imports():
+    from tomopatch.cli import commands, flags
+    from tomopatch.notes import collected
+    from tomopatch.prior.files import BODY, DEFAULT, GENERATOR
+    from tomopatch.prior.network import ABLATIONS, PRESETS
+    from tomopatch.reconstruct.methods import METHODS
+    from tomopatch.reconstruct.params import MODES
+    from tomopatch.training.trainer import TrainConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 done, 2 bad input or arguments."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
     try:
-        return arguments.run(arguments) or 0
+        with collected(_show) as arguments.notes, warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            warnings.filterwarnings("ignore", module="pydicom")  # about tags that nobody asked for
+            warnings.showwarning = lambda message, *rest: _show(str(message))
+            code = arguments.run(arguments) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError as error:
+        if output_is_closed():
+            return end_by_broken_pipe()
+        print(f"tomopatch: {error}", file=sys.stderr)  # of another process, such as a worker
+        return 2
     except (ValueError, TypeError, ArithmeticError, OSError) as error:
         print(f"tomopatch: {error}", file=sys.stderr)
         return 2
@@ -36,8 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("tomopatch: stopped; nothing more was written.", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return 130
+
+
+def _show(note: str) -> None:
+    print(f"note: {note}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -167,7 +185,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--pairs", type=int, default=64, help="simulated scans to train on")
     sub.add_argument(
-        "--pair-prior", metavar="PRIOR", help="train on iterates of the sampler with this prior as well"
+        "--pair-prior",
+        type=os.path.expanduser,
+        metavar="PRIOR",
+        help="train on iterates of the sampler with this prior as well",
     )
     sub.add_argument(
         "--pair-workers",
@@ -177,7 +198,12 @@ def _parser() -> argparse.ArgumentParser:
         help="processes that make further pairs during the training, with its own weights",
     )
     sub.add_argument("--pair-gpu", action="store_true", help="they compute on the GPU, not on the CPUs")
-    sub.add_argument("--start", metavar="PRIOR", help="a prior whose weights a new run starts from")
+    sub.add_argument(
+        "--start",
+        type=os.path.expanduser,
+        metavar="PRIOR",
+        help="a prior whose weights a new run starts from",
+    )
     sub.add_argument("--compile", action="store_true", help="compile the network: pays in long runs")
     sub.add_argument("--without", choices=ABLATIONS, help="leave an input out: an ablation")
     sub.add_argument(

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from tomopatch.execution.execute import carry_out
+from tomopatch.execution.execute import carry_out, tidy
 from tomopatch.io.writing import write_beside
 from tomopatch.runs.run import ACTIVE
 from tomopatch.store.eviction import make_room
@@ -152,4 +152,5 @@ class ClusterLane:
             )
             status = "failed"
             self.store.update(run_id, status=status, message=message)
+            tidy(self.store, run_id, status, resumable=True)
         self.hear(self, {"run": run_id, "status": status, "message": message, "seconds": run.seconds})

@@ -14,15 +14,15 @@ from tomopatch.io.writing import FULL, alone, disk_sentence
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Interrupted
 from tomopatch.runs.limits import limit, run_seconds
-from tomopatch.runs.run import ACTIVE
+from tomopatch.runs.run import ACTIVE, FINISHED
 from tomopatch.runs.weights import shared_prior
-from tomopatch.store.checkpoint import drop_checkpoint, read_checkpoint
+from tomopatch.store.checkpoint import drop_checkpoint, has_checkpoint, kept_steps, read_checkpoint
 from tomopatch.store.store import RunStore
 
-TROUBLE = (ValueError, TypeError, MemoryError, OSError, RuntimeError)
+TROUBLE = (ValueError, TypeError, ArithmeticError, MemoryError, OSError, RuntimeError)
 """What a run may fail of, which is told in a sentence; anything else is a mistake of ours and ends the worker."""
-MOST_LOST = 2
-"""A run that so many workers died under is not tried again."""
+MOST_LOST = 3
+"""A run is not tried again after this many workers in a row died without adding a step to its checkpoint."""
 
 
 def carry_out(
@@ -48,24 +48,43 @@ def carry_out(
         with alone(store.run_folder(run_id) / "lock"):
             run = store.run(run_id)
             if run.status == "running":  # whoever had it is gone without a word
-                store.update(run_id, lost=run.lost + 1)
-                if run.lost + 1 >= MOST_LOST:
-                    end(store, run_id, say, "failed", lost_word(run.lost + 1))
+                lost = count_loss(store, run_id)
+                if lost >= MOST_LOST:
+                    end(store, run_id, say, "failed", lost_word(store, run_id, lost), resumable=True)
                     return
             if run.status in ACTIVE:
                 _carry_out(store, run_id, say, ask, load)
             else:
                 say(run=run_id, status=run.status, seconds=run.seconds, message=run.message, version=-1)
     except TROUBLE as error:
-        end(store, run_id, say, "failed", _sentence(error))
+        resumable = isinstance(error, (MemoryError, OSError)) and not isinstance(error, ValueError)
+        end(store, run_id, say, "failed", _sentence(error), resumable=resumable)
 
 
-def lost_word(times: int) -> str:
-    """What is said of a run that takes its workers with it."""
-    return (
-        f"Its worker process was killed {times} times, probably for want of memory; use a smaller grid. Other runs are "
-        "not affected."
+def count_loss(store: RunStore, run_id: str) -> int:
+    """Note in the store that a worker died, and return how many did in a row without progress.
+
+    A checkpoint with more steps than at the last loss is progress, and the count starts again.
+    """
+    run = store.run(run_id)
+    steps = kept_steps(store.run_folder(run_id))
+    lost = 1 if steps > run.kept_steps else run.lost + 1
+    store.update(run_id, lost=lost, kept_steps=steps)
+    return lost
+
+
+def lost_word(store: RunStore, run_id: str, times: int, code: int = -9) -> str:
+    """Message about a run whose workers died, and what can be done."""
+    word = (
+        f"Its worker process was killed {times} times, probably for want of memory; use a smaller grid."
+        if code == -9
+        else f"Its worker process ended {times} times (code {code})."
     )
+    with contextlib.suppress(ValueError):  # deleted meanwhile
+        steps = kept_steps(store.run_folder(run_id))
+        if steps:
+            word += f" If you run it again, it goes on after its {steps} finished steps."
+    return f"{word} Other runs are not affected."
 
 
 def _carry_out(
@@ -106,19 +125,44 @@ def _carry_out(
         drop_previews(folder, history=True)  # rather the result than how it came about
         drop_checkpoint(folder)
         store.save_result(run_id, done.result, metrics, done.device, message)
-    drop_checkpoint(folder)
+    tidy(store, run_id, done.result.status)
     say(run=run_id, status=done.result.status, seconds=done.result.seconds, message=message, version=-1)
 
 
-def end(store: RunStore, run_id: str, say: Callable[..., None], status: str, message: str = "") -> None:
-    """Of a run that leaves nothing: say so, here and in the store."""
+def end(
+    store: RunStore,
+    run_id: str,
+    say: Callable[..., None],
+    status: str,
+    message: str = "",
+    *,
+    resumable: bool = False,
+) -> None:
+    """End a run without a result: note its status and message, and report them.
+
+    resumable : bool
+        Whether its checkpoint stays, so that the same run can go on from it when it is asked for again.
+    """
     with contextlib.suppress(ValueError, OSError):  # deleted meanwhile; or no room even for that
         store.update(run_id, status=status, message=message)
-        drop_checkpoint(store.run_folder(run_id))
+    tidy(store, run_id, status, resumable=resumable)
     say(run=run_id, status=status, message=message)
+
+
+def tidy(store: RunStore, run_id: str, status: str, *, resumable: bool = False) -> None:
+    """Remove what a run that is over no longer needs: its previews and its checkpoint; its history, too, if there is no
+    result. A run that can be resumed keeps its checkpoint and the history before it."""
+    with contextlib.suppress(ValueError, OSError):  # deleted meanwhile
+        folder = store.run_folder(run_id)
+        resumable = resumable and has_checkpoint(folder)
+        drop_previews(folder, history=status not in FINISHED and not resumable)
+        if not resumable:
+            drop_checkpoint(folder)
 
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, MemoryError) or "alloc" in str(error).lower():
         return "There was not enough memory for this run; use a smaller grid or fewer views."
+    if isinstance(error, ArithmeticError):
+        return f"The numbers of this scan are too large or too small to compute with ({error}); check its lengths and its dose."
     return (disk_sentence(error) if isinstance(error, OSError) else str(error)) or type(error).__name__

@@ -9,23 +9,24 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from tomopatch.execution.cluster import ClusterLane
-from tomopatch.execution.execute import MOST_LOST, lost_word
-from tomopatch.execution.live import drop_previews
+from tomopatch.execution.execute import MOST_LOST, count_loss, lost_word, tidy
 from tomopatch.execution.progress import Progress
 from tomopatch.execution.worker_queue import Lane
 from tomopatch.progress import Tiles
 from tomopatch.reconstruct.memory import give_back
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.limits import limit
 from tomopatch.runs.prior import Config
 from tomopatch.runs.resource_estimate import refusal
-from tomopatch.runs.run import ACTIVE, FINISHED
-from tomopatch.store.checkpoint import drop_checkpoint
+from tomopatch.runs.run import ACTIVE
+from tomopatch.store.checkpoint import has_checkpoint
 from tomopatch.store.history import PARTS, Point, read_trace
+from tomopatch.store.owners import Owners
 from tomopatch.store.store import RunStore, unfinished
 
 SCHEDULER = "TOMOPATCH_SCHEDULER"
@@ -44,13 +45,24 @@ class JobQueue:
     Parameters
     ----------
     who : f() -> str
-        The session that submits; each may have so many runs at a time.
+        The visitor who asks; each may have so many runs at a time, and on a shared server change only their own.
+    administrator : f() -> bool
+        Whether the visitor may change all runs.
     """
 
-    def __init__(self, store: RunStore, *, who: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self,
+        store: RunStore,
+        *,
+        who: Callable[[], str] = lambda: "",
+        administrator: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.store, self.who = store, who
+        self.owners = Owners(store, lambda: self.who(), administrator)
         scheduler = os.environ.get(SCHEDULER, "")
-        self._owners: dict[str, str] = {}
+        store.sweep()
+        self._asked: dict[str, str] = {}  # who asked first for the runs that are not over, sweeps apart
+        self._sweeps: set[str] = set()  # runs that are not over and give way to others
         self._under_way: dict[str, str] = {}  # runs that wait or work, by the digest of their config
         self._lock = threading.RLock()
         self._progress: dict[str, Progress] = {}
@@ -78,31 +90,42 @@ class JobQueue:
         """
         done = self.store.find(config)
         if done is not None:
+            self.owners.join(done)
             return done
         with self._lock:
             under_way = self._under_way.get(config.digest())
             if under_way is not None and under_way not in self._wishes:
+                self.owners.join(under_way)
                 return under_way  # somebody asked for the very same a moment ago, and nobody to end it since
-            run_id = self.store.create(config)
+            mine = {"owners": [self.who()], "patient": patient}
             refused = self._refusal(config, patient)
+            run_id = (None if refused else self._resumable(config, mine)) or self.store.create(config, **mine)
             if refused:
                 self.store.update(run_id, status="failed", message=refused)
                 self._progress[run_id] = Progress("failed", message=refused)
                 return run_id
-            if patient:
-                self.store.update(run_id, patient=True)
-            else:
-                self._owners[run_id] = self.who()
+            if not patient:
+                self._asked[run_id] = self.who()
             self._add(run_id, config, patient)
         return run_id
 
+    def _resumable(self, config: Config, changes: dict[str, Any]) -> str | None:
+        """A failed run of the same config whose checkpoint is still there, queued again; None if there is none."""
+        for run_id in self.store.runs_of(config, "failed"):
+            if has_checkpoint(self.store.run_folder(run_id)):
+                self.store.update(run_id, status="queued", message="", lost=0, **changes)
+                return run_id
+        return None
+
     def _refusal(self, config: Config, patient: bool) -> str:
         """Why this run cannot be taken now; empty if it can."""
-        waiting = [run_id for lane in self._lanes.values() for run_id in (*lane.runs, *lane.patient)]
-        mine = sum(self._owners.get(run_id) == self.who() for run_id in waiting)
+        under_way = [run_id for lane in self._lanes.values() for run_id in (*lane.runs, *lane.patient)]
+        waiting = sum((run_id in self._sweeps) == patient for run_id in under_way)
+        mine = sum(self._asked.get(run_id) == self.who() for run_id in under_way)
         try:
-            if len(waiting) >= limit("QUEUE_LENGTH"):
-                return f"The queue is full: {len(waiting)} {'run waits' if len(waiting) == 1 else 'runs wait'}. Try again when some of them are done."
+            if waiting >= limit("QUEUE_LENGTH"):
+                sweeps = " of sweeps" if patient else ""
+                return f"The queue{sweeps} is full: {waiting} {'run waits' if waiting == 1 else 'runs wait'}. Try again when some of them are done."
             if not patient and mine >= limit("SESSION_RUNS"):
                 return f"You have {mine} run{'s' * (mine > 1)} waiting, the most that one may have here. Cancel one, or wait."
             return refusal(config, self.store)
@@ -113,6 +136,7 @@ class JobQueue:
         self._progress[run_id] = Progress("queued")
         self._under_way[config.digest()] = run_id
         if patient:
+            self._sweeps.add(run_id)
             self._lanes["heavy"].add_patient(run_id)
         else:
             self._lanes["fast" if config.method in FAST_METHODS else "heavy"].add(run_id)
@@ -120,11 +144,17 @@ class JobQueue:
     def _forget(self, run_id: str) -> None:
         """The run is over: it is nobody's, and the same may be asked for again."""
         self._wishes.pop(run_id, None)
-        self._owners.pop(run_id, None)
+        self._asked.pop(run_id, None)
+        self._sweeps.discard(run_id)
         self._under_way = {digest: other for digest, other in self._under_way.items() if other != run_id}
 
     def expect(self, scan: ScanConfig) -> None:
-        """A run of this scan may be submitted soon: an idle worker gets ready for it."""
+        """A run of this scan may be submitted soon: an idle worker gets ready for it, if even the least run would fit."""
+        try:
+            if refusal(RunConfig(scan, FAST_METHODS[0]), self.store):
+                return
+        except ValueError:
+            return
         with self._lock:
             self._lanes["heavy"].send({"expect": scan.to_json()})
 
@@ -159,13 +189,44 @@ class JobQueue:
                 continue
         return found or None
 
-    def cancel(self, run_id: str) -> None:
-        """Stop a run and drop what it has."""
-        self._wish("cancel", run_id)
+    def cancel(self, run_id: str) -> str:
+        """Stop a run and drop what it has; returns why this visitor may not do so, or nothing."""
+        return self._stop("cancel", run_id)
 
-    def finish(self, run_id: str) -> None:
-        """Stop a run and keep its current iterate."""
-        self._wish("finish", run_id)
+    def finish(self, run_id: str) -> str:
+        """Stop a run and keep its current iterate; returns why this visitor may not do so, or nothing."""
+        return self._stop("finish", run_id)
+
+    def delete(self, run_id: str) -> str:
+        """Remove a run, which is stopped first; returns why this visitor may not do so, or nothing."""
+        refused = self.owners.leave(run_id)
+        if not refused:
+            self._wish("cancel", run_id)
+            self.store.delete(run_id)
+        return refused
+
+    def rename(self, run_id: str, name: str) -> str:
+        """Give a run a name; returns why this visitor may not do so, or nothing."""
+        refused = self.owners.refusal(run_id)
+        if not refused:
+            self.store.update(run_id, name=name)
+        return refused
+
+    def pin(self, run_id: str, pinned: bool) -> str:
+        """Exempt a run from eviction, or no longer; returns why this visitor may not do so, or nothing."""
+        refused = self.owners.refusal_to_pin()
+        if not refused:
+            self.store.update(run_id, pinned=pinned)
+        return refused
+
+    def _stop(self, wish: str, run_id: str) -> str:
+        with self._lock:
+            if not any(run_id in (*lane.runs, *lane.patient) for lane in self._lanes.values()):
+                return ""  # over, or deleted: nothing is to be stopped
+            refused = self.owners.leave(run_id)
+            if not refused:
+                self._wish(wish, run_id)
+            return refused
 
     def close(self) -> None:
         for lane in self._lanes.values():
@@ -176,10 +237,15 @@ class JobQueue:
     def _wish(self, wish: str, run_id: str) -> None:
         with self._lock:
             for lane in self._lanes.values():
-                if run_id in lane.waiting:  # not begun: it ends here
+                waits = run_id in lane.waiting
+                if waits and wish == "finish" and has_checkpoint(self.store.run_folder(run_id)):
+                    self._wishes[run_id] = wish  # it has an earlier iterate, which its worker will keep
+                    lane.send({wish: run_id})
+                elif waits:  # not begun: it ends here
                     given = run_id in lane.runs
                     lane.finished(run_id)
                     self.store.update(run_id, status="cancelled")
+                    tidy(self.store, run_id, "cancelled")
                     self._progress[run_id] = Progress("cancelled")
                     self._forget(run_id)
                     if given:  # the worker has it in its list and passes over it
@@ -204,7 +270,6 @@ class JobQueue:
             if known.status not in ACTIVE:
                 self._forget(run_id)
                 lane.finished(run_id)
-                _tidy(self.store, run_id, known.status)
                 over = [other for other, now in self._progress.items() if now.status not in ACTIVE]
                 for other in over[:-REMEMBERED]:
                     del self._progress[other]
@@ -241,19 +306,19 @@ class JobQueue:
     def _once_more(self, run_id: str, code: int) -> bool:
         """Whether the run that lost its worker is to go on; if not, it fails with a word."""
         try:
-            lost = self.store.run(run_id).lost + 1
-            self.store.update(run_id, status="queued", lost=lost)
+            lost = count_loss(self.store, run_id)
+            self.store.update(run_id, status="queued")
         except (ValueError, OSError):  # deleted meanwhile, or nothing can be written
             lost = MOST_LOST
         if lost < MOST_LOST:
             self._progress[run_id] = Progress("queued", message="The worker process ended; a new one goes on")
             return True
-        message = lost_word(lost) if code == -9 else f"Its worker process ended {lost} times (code {code})."
+        message = lost_word(self.store, run_id, lost, code)
         with contextlib.suppress(ValueError, OSError):
-            self.store.update(run_id, status="failed", message=message, lost=lost)
+            self.store.update(run_id, status="failed", message=message)
         self._progress[run_id] = Progress("failed", message=message)
         self._forget(run_id)
-        _tidy(self.store, run_id, "failed")
+        tidy(self.store, run_id, "failed", resumable=True)
         return False
 
 
@@ -265,12 +330,3 @@ def wait(queue: JobQueue, run_id: str, *, timeout: float = 600.0) -> Progress:
             raise TimeoutError(f"the run {run_id} is still {progress.status} after {timeout:.0f} s.")
         time.sleep(0.05)
     return progress
-
-
-def _tidy(store: RunStore, run_id: str, status: str) -> None:
-    """Of a run that is over: remove the previews, what it could have gone on from and, where nothing is kept, its
-    history."""
-    with contextlib.suppress(ValueError):  # deleted meanwhile
-        folder = store.run_folder(run_id)
-        drop_previews(folder, history=status not in FINISHED)
-        drop_checkpoint(folder)

@@ -196,7 +196,7 @@ class ConeBeam:
         vg = grid_of(vg)
         if not pitch > 0:
             raise ValueError(f"a helical scan needs a pitch above 0 mm per turn, got {pitch}; use circular.")
-        turns = vg.size[0] / pitch + 1
+        turns = turns_to_cover(vg.size[0], pitch)
         num_views = math.ceil(turns * views_per_turn)
         angle_range = 2 * math.pi * num_views / views_per_turn
         return cls.circular(vg, num_views=num_views, angle_range=angle_range, pitch=pitch, **scanner)
@@ -235,6 +235,11 @@ class ConeBeam:
 
 
 Geometry = ParallelBeam | ConeBeam | Views
+
+
+def turns_to_cover(height: float, pitch: float) -> float:
+    """Turns of a helix over a volume of this height [mm] from end to end, with half a turn more at each end."""
+    return height / abs(pitch) + 1
 
 
 def even_angles(num_views: int, angle_range: float, start: float = 0.0) -> Angles:

@@ -26,7 +26,7 @@ class Scanner:
     angle_range : float
         Usual scan range.
     num_views : int
-        Usual number of views: the full scan that a sparse one is compared with.
+        Usual number of views. What counts as a full scan is `tomopatch.physics.measurement.full_scan_views`.
     source : str
         Where the distances are published, or that they are of no single device.
     """

@@ -6,6 +6,7 @@ An archive's own words about itself (sizes, counts) are checked before a byte of
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,17 @@ MAX_BYTES = 4 * 1024**3
 """Of one scan: all its files together, unpacked."""
 MAX_RATIO, RATIO_FROM = 200, 64 << 20
 """An archive is refused if unpacking would enlarge it by more than this ratio and beyond this number of bytes."""
+
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+)
+"""Exceptions that zipfile raises on damaged members."""
 
 Upload = tuple[str, bytes | BinaryIO]
 Source = str | Path | BinaryIO | Sequence[Upload | str | Path]
@@ -128,7 +140,7 @@ def _unpacked(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> B
     try:
         with archive.open(member) as file:
             return io.BytesIO(file.read(member.file_size))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+    except _DAMAGED as error:
         raise ValueError(
             f"{member.filename} in {name} cannot be unpacked ({error}); get the archive again."
         ) from error

@@ -9,7 +9,6 @@ import bz2
 import gzip
 import io
 import os
-import warnings
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +22,7 @@ from tomopatch.io.files import MAX_RATIO, RATIO_FROM
 from tomopatch.io.nifti_writer import OURS, RAS_TO_LPS, SUFFIXES, stem, write_nifti
 from tomopatch.io.slices import AIR_HU, PADDING_HU, check_voxels, orientation
 from tomopatch.io.units import accept, conclude, to_hu
+from tomopatch.notes import note
 from tomopatch.volume import Volume, VolumeGeometry, mu_from_hu_
 
 __all__ = ["SUFFIXES", "decompressed_head", "is_nifti", "read_nifti", "stem", "write_nifti"]
@@ -108,7 +108,7 @@ def _read(file: BinaryIO, name: str, units: str | None, max_voxels: int | None) 
     found = conclude(values, given=units)
     accept(name, found, units)
     if found.warning:
-        warnings.warn(f"{name} {found.warning}.", stacklevel=3)
+        note(f"{name} {found.warning}.", stacklevel=3)
     hu = to_hu(values, found.units)
     array = np.ascontiguousarray(lies.apply(hu))
     del values, hu
@@ -169,22 +169,30 @@ def _header(stream: BinaryIO, name: str) -> nib.nifti1.Nifti1Header:
         size, kind = found
         head += stream.read(size - 348)
         if len(head) == size:
-            return _repaired(kind.from_fileobj(io.BytesIO(head + bytes(4)), check=False))
+            return _repaired(kind.from_fileobj(io.BytesIO(head + bytes(4)), check=False), name)
     raise ValueError(f"{name} is not a NIfTI file in one piece; expected {', '.join(SUFFIXES)}.")
 
 
-def _repaired(header: nib.nifti1.Nifti1Header) -> nib.nifti1.Nifti1Header:
+def _repaired(header: nib.nifti1.Nifti1Header, name: str) -> nib.nifti1.Nifti1Header:
     """The header with what the standard says to take instead of values that it does not allow.
 
     pixdim[0], the sense of the third axis, is 1 unless it is -1; voxel sizes are lengths, whatever their sign; an
     unknown code of an orientation means that there is none. (nifti1.h, method 2 and 3; nibabel repairs the same.)
     """
+    repairs = []
+    if int(header["qform_code"]) > 0 and header["pixdim"][0] not in (-1, 1):
+        repairs.append(f"pixdim[0] was {float(header['pixdim'][0]):g}, taken as 1")
     if header["pixdim"][0] not in (-1, 1):
         header["pixdim"][0] = 1
-    header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+    if (header["pixdim"][1:4] < 0).any():
+        repairs.append("negative voxel sizes, taken as lengths")
+        header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
     for code in ("qform_code", "sform_code"):
         if not 0 <= int(header[code]) <= 5:
+            repairs.append(f"the unknown {code} {int(header[code])}, taken as 0")
             header[code] = 0
+    if repairs:
+        note(f"{name} has a header that was repaired: {'; '.join(repairs)}.", stacklevel=5)
     return header
 
 
@@ -249,7 +257,7 @@ def _voxels(
 
 def _lps_axes(header: nib.nifti1.Nifti1Header, name: str) -> np.ndarray:
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        warnings.warn(f"{name} does not say how the patient lies; NIfTI's default is assumed.", stacklevel=4)
+        note(f"{name} does not say how the patient lies; NIfTI's default is assumed.", stacklevel=4)
     try:
         unit = header.get_xyzt_units()[0]
     except KeyError as error:

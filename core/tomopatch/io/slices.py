@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from tomopatch.notes import note
 
 MAX_VOXELS = 1024**3 // 2
 """More voxels than this are refused before anything is decoded (2 GiB as float32)."""
@@ -180,9 +181,14 @@ def check_voxels(shape: Sequence[int], what: str, most: int | None = None) -> No
     most = MAX_VOXELS if most is None else min(most, MAX_VOXELS)
     if count > most:
         raise ValueError(
-            f"{what} declares {' x '.join(map(str, shape))} voxels = {count / 1e6:,.0f} million, more than "
-            f"the {most / 1e6:,.0f} million that are read; crop or downsample it first."
+            f"{what} declares {' x '.join(map(str, shape))} voxels = {_millions(count)}, more than "
+            f"the {_millions(most)} that are read; crop or downsample it first."
         )
+
+
+def _millions(count: int) -> str:
+    count = min(count, 10**18)  # more than a float holds, in a header that lies
+    return f"{count / 1e6:,.0f} million" if count >= 10e6 else f"{count / 1e6:.2g} million"
 
 
 def voxels_within(memory_mb: float) -> int:
@@ -233,7 +239,7 @@ def orientation(axes: np.ndarray, what: str) -> Orientation:
             f"{OBLIQUE_LIMIT:.0f}; resample it to axial slices first."
         )
     if turn > OBLIQUE_WARN:
-        warnings.warn(f"{what} is turned by {turn:.1f} degrees; its own grid is kept.", stacklevel=4)
+        note(f"{what} is turned by {turn:.1f} degrees; its own grid is kept.", stacklevel=4)
     if not all(VOXEL_MM[0] <= step <= VOXEL_MM[1] for step in steps):
         raise ValueError(
             f"{what} has voxels of {' x '.join(f'{step:.3g}' for step in steps)} mm; expected sizes from "

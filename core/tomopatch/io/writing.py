@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import math
 import os
+import re
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,10 @@ except ImportError:  # not on Windows: there nobody waits
     fcntl = None  # type: ignore[assignment]
 
 
+PART = re.compile(r"\.(new-.+-|gone-|.+\.)[0-9a-f]{8}")
+"""Names of files and folders that are being written beside their place, or removed."""
+RECENT = 60.0
+"""Seconds for which a new part counts as in use: it exists for a moment before it is locked."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says of a disk without room, and of a person's share that is used up."""
 
@@ -42,7 +48,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], *, compress: bool = 
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with beside.open("wb") as file, errors_of_numpy():
+        with beside.open("wb") as file, errors_of_numpy(), in_use(beside):
             write(file)
         beside.replace(path)
     finally:
@@ -69,6 +75,47 @@ def disk_sentence(error: OSError) -> str:
             "The store cannot be written. Set TOMOPATCH_STORE to a folder of yours, or have this one opened."
         )
     return str(error)
+
+
+@contextmanager
+def in_use(part: Path) -> Iterator[None]:
+    """Mark a file or folder that is being written, so that `is_abandoned` leaves it alone.
+
+    The mark is a lock, which the system takes back when the process ends, in whichever way.
+    """
+    handle = _locked(part)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def is_abandoned(part: Path) -> bool:
+    """Whether no process is writing this file or folder any more. Anything from the last minute counts as in use."""
+    try:
+        if time.time() - part.stat().st_mtime < RECENT:
+            return False
+        handle = _locked(part)
+    except FileNotFoundError:
+        return False
+    if handle is None:
+        return False
+    os.close(handle)
+    return True
+
+
+def _locked(part: Path) -> int | None:
+    """A descriptor that holds the lock; None if another has it, or if there are no locks here."""
+    if fcntl is None:
+        return None
+    handle = os.open(part, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 
 from tomopatch.installation import app_folder
+from tomopatch.parsing import parse_json
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.precond import Precond
@@ -43,7 +44,7 @@ def save_prior(
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write weights as safetensors, with config, trained ranges and `info` in the metadata; beside, then renamed."""
-    path = Path(path)
+    path = Path(path).expanduser()
     metadata = {
         "format": FORMAT,
         "config": json.dumps(asdict(model.config)),
@@ -100,7 +101,7 @@ def default_prior(mode: str) -> str:
 
 def prior_path(name_or_path: str | Path) -> Path:
     """Path of a prior that is given by its name in `pretrained/` or by its file."""
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     return path if path.suffix else PRETRAINED / f"{name_or_path}.safetensors"
 
 
@@ -150,7 +151,7 @@ def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str | 
         if not torch.isfinite(weight).all():
             raise ValueError(f"{path.name}: weight {name} holds NaN or infinity; the file is damaged.")
     model.network.load_state_dict(weights)
-    info = json.loads(metadata.get("info", "{}"))
+    info = _info(metadata, path.name)
     info |= {"name": path.stem, "digest": hashlib.sha256(path.read_bytes()).hexdigest()[:16]}
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -165,15 +166,29 @@ def annotate(source: str | Path, path: str | Path, **info: Any) -> None:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if metadata["format"] == FORMAT_2:
         metadata = _from_format_2(metadata)
-    metadata["info"] = json.dumps(json.loads(metadata.get("info", "{}")) | info)
-    path = Path(path)
+    metadata["info"] = json.dumps(_info(metadata, Path(source).name) | info)
+    path = Path(path).expanduser()
     beside = path.with_name(path.name + ".part")
     safetensors.torch.save_file(weights, beside, metadata=metadata)
     beside.replace(path)
 
 
+def _parsed(text: str, name: str) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be read as a prior: {error}") from error
+
+
+def _info(metadata: dict[str, str], name: str) -> dict[str, Any]:
+    info = _parsed(metadata.get("info", "{}"), name)
+    if not isinstance(info, dict) or not isinstance(info.get("calibrations") or {}, dict):
+        raise ValueError(f"{name}: its info is malformed; expected an object.")
+    return info
+
+
 def _config(text: str, name: str) -> NetworkConfig:
-    stored = json.loads(text)
+    stored = _parsed(text, name)
     known = {f.name for f in fields(NetworkConfig)}
     if not isinstance(stored, dict) or not set(stored) <= known:
         raise ValueError(f"{name} was made by another version: its config has {sorted(set(stored) - known)}.")
@@ -182,7 +197,7 @@ def _config(text: str, name: str) -> NetworkConfig:
         taps = 9 if config.two_d else 27
         size = sum(c * c * (2 * b + 1) * taps for c, b in zip(config.channels, config.blocks, strict=True))
         plausible = 0 < size < 2e9 and 2 <= config.patch_size <= 512 and 0 < config.embed <= 4096
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: its config is malformed ({error}).") from error
     if not (plausible and math.isfinite(config.sigma_data) and config.sigma_data > 0):
         raise ValueError(f"{name}: its config is out of range: {stored}.")
@@ -191,8 +206,8 @@ def _config(text: str, name: str) -> NetworkConfig:
 
 def _trained(metadata: dict[str, str], name: str) -> TrainedRanges:
     try:
-        return TrainedRanges(**json.loads(metadata["trained"]))
-    except (KeyError, TypeError, ValueError) as error:
+        return TrainedRanges(**parse_json(metadata["trained"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: its trained ranges are malformed ({error}).") from error
 
 
@@ -213,14 +228,16 @@ def _from_format_2(metadata: dict[str, str]) -> dict[str, str]:
 
     Such checkpoints did not record their voxel sizes. They get the ranges that `tomopatch train` had as defaults.
     """
-    stored = json.loads(metadata["config"])
+    stored = _parsed(metadata["config"], "the prior")
+    if not isinstance(stored, dict):
+        raise ValueError("the prior has a config that is malformed; expected an object.")
     if stored.pop("context_by", "area") != "area":
         raise ValueError(
             "the prior was trained on a trilinear global context, which is no longer supported; retrain it."
         )
     config = {RENAMED.get(name, name): value for name, value in stored.items()}
     trained = TrainedRanges(modes=("restore", "unconditional"), voxel_xy=(1.4, 4.5), voxel_z=(1.4, 6.0))
-    info = json.loads(metadata.get("info", "{}"))
+    info = _info(metadata, "the prior")
     if "calibration" in info:
         info["calibrations"] = {"restore": info.pop("calibration")}
     return metadata | {

@@ -18,13 +18,13 @@ the smoothed patches, so it has to learn only what is better than total variatio
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tomopatch.volume import Shape
+from tomopatch.volume import Shape, finite
 
 ABLATIONS = ("context", "neighbourhoods", "least_squares", "coordinates")
 """Inputs that can be switched off."""
@@ -35,6 +35,21 @@ NUM_NUMBERS = 5  # log sigma, log sigma of the context, log voxel size (z, y, x)
 NUM_CONDITION_NUMBERS = 3  # whether there is a condition, log of its error, log of the sampling ratio
 NUM_WAVES = 5
 NUM_FEATURES = 8  # channels that the trunk passes to the layers at full resolution
+
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "patch_size": (2, 512),
+    "channels": (1, 8192),
+    "blocks": (0, 64),
+    "fine_channels": (1, 4096),
+    "fine_blocks": (0, 64),
+    "smoothings": (1e-6, 1e3),
+    "embed": (1, 4096),
+    "sigma_data": (1e-6, 1e6),
+    "mean": (-1e6, 1e6),
+}
+"""Bounds of a config from a file: far beyond any network that was trained, and far below what fills a machine."""
+_MOST_LEVELS = 8
 
 
 @dataclass(frozen=True)
@@ -61,8 +76,25 @@ class NetworkConfig:
     use_coordinates: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("channels", "blocks", "smoothings"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name in ("channels", "blocks", "smoothings"):
+                value = tuple(value)
+                object.__setattr__(self, f.name, value)
+                number = float if f.name == "smoothings" else int
+                if not all(
+                    finite(n) and isinstance(n, (int, number)) and n is not True and n is not False
+                    for n in value
+                ):
+                    raise ValueError(f"{f.name} must be of type {number.__name__}, got {str(value)[:80]}.")
+            elif type(value) is not type(f.default) and not (f.default.__class__ is float and finite(value)):
+                kind = type(f.default).__name__
+                raise ValueError(f"{f.name} must be of type {kind}, got {str(value)[:80]!r}.")
+        for name, (low, high) in _LIMITS.items():
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else (value,)
+            if len(values) > _MOST_LEVELS or not all(low <= n <= high for n in values):
+                raise ValueError(f"{name} must lie between {low:g} and {high:g}, got {str(value)[:80]}.")
         if len(self.channels) != len(self.blocks) or not self.channels:
             raise ValueError(f"channels {self.channels} and blocks {self.blocks} must name the same levels.")
         if self.neighbourhoods not in ((0,) if self.two_d else (0, 1, 2)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam, Views
+from tomopatch.notes import note
 from tomopatch.projector.joseph import JosephOperator
 from tomopatch.volume import Shape, VolumeGeometry, as_tensor, grid_of
 
@@ -56,7 +56,7 @@ def best_backend(views: Views) -> str:
     no_tomosipo = cuda.why_not() or cuda.unsuited(views)
     if no_tomosipo is None:
         return "tomosipo"
-    warnings.warn(f"{no_triton} {no_tomosipo} The CPU projector is used.", stacklevel=3)
+    note(f"{no_triton} {no_tomosipo} The CPU projector is used.", stacklevel=3)
     return "joseph"
 
 

@@ -70,7 +70,10 @@ class DataConsistency:
             if rr <= enough:
                 break
             q = A.T(W * A(d)) + gamma * d
-            step = rr / float(d.flatten() @ q.flatten())
+            curvature = float(d.flatten() @ q.flatten())
+            if not curvature > 0:  # below what float32 holds: nothing is left to correct
+                break
+            step = rr / curvature
             x.add_(d, alpha=step)
             r.sub_(q, alpha=step)
             rr, before = float(r.flatten() @ r.flatten()), rr

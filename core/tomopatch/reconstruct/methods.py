@@ -228,7 +228,7 @@ def make_params(method: str, values: dict[str, Any] | None = None) -> Any:
     """The method's params from a dict: unknown names and values out of range are refused in a sentence."""
     if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}.")
-    return checked(METHODS[method].params, values or {}, method)
+    return checked(METHODS[method].params, {} if values is None else values, method)
 
 
 def reconstruct(

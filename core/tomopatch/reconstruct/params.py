@@ -8,6 +8,7 @@ from typing import Any
 from tomopatch.reconstruct.analytic import FILTERS
 from tomopatch.reconstruct.initial import INITIALIZERS
 from tomopatch.reconstruct.tuned import POSTERIOR_STEPS, RESTORE_STEPS, UNCONDITIONAL_STEPS
+from tomopatch.volume import finite
 
 
 def option(default: Any, label: str, help: str, **limits: Any) -> Any:
@@ -157,12 +158,16 @@ def checked(kind: type, values: dict[str, Any], method: str) -> Any:
     ValueError
         For an unknown name, a value of another type, or one out of range.
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"the parameters of {method} must be an object, got {str(values)[:80]!r}.")
     known = {f.name: f for f in fields(kind)}
     made: dict[str, Any] = {}
     for name, value in values.items():
         if name not in known:
             raise ValueError(f"{method} has no parameter {name!r}; it has {', '.join(known)}.")
         limits, wanted = known[name].metadata, type(known[name].default)
+        if isinstance(value, (int, float)) and not finite(value):
+            raise ValueError(f"{method}: {name} must be a finite number, got {str(value)[:40]}.")
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if wanted is not type(None) and not isinstance(value, wanted):

@@ -15,7 +15,7 @@ from tomopatch.prior.files import DEFAULT, NAME, default_prior
 from tomopatch.reconstruct.methods import METHODS, make_params
 from tomopatch.reconstruct.params import DiffusionParams, migrated
 from tomopatch.runs.weights import weights_digest
-from tomopatch.volume import Shape, VolumeGeometry
+from tomopatch.volume import Shape, VolumeGeometry, finite
 
 PHANTOM_GRID: Shape = (64, 128, 128)
 MAX_GRID_VOXELS = 2**28
@@ -106,6 +106,8 @@ class ScanConfig:
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
             raise ValueError(f"the seed must be a whole number from 0 to 2^31 - 1, got {self.seed}.")
         object.__setattr__(self, "units", known_units(self.units))
+        if not isinstance(self.lesions, (tuple, list)):
+            raise ValueError(f"lesions must be a list, got {str(self.lesions)[:80]!r}.")
         object.__setattr__(self, "lesions", tuple(map(_lesion, self.lesions)))
         if len(self.lesions) > MAX_LESIONS:
             raise ValueError(f"at most {MAX_LESIONS} lesions can be planted, got {len(self.lesions)}.")
@@ -233,24 +235,22 @@ def _lesion(stored: Any) -> Lesion:
     """A lesion from JSON's lists."""
     try:
         (z, y, x), radius, hu = stored
+        if not all(map(_number, (z, y, x, radius, hu))):
+            raise TypeError
         lesion = Lesion((float(z), float(y), float(x)), float(radius), float(hu))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"a lesion is [[z, y, x] in mm, radius in mm, HU], got {str(stored)[:80]!r}."
         ) from None
-    if len(lesion.centre) != 3 or not all(map(math.isfinite, (*lesion.centre, radius, hu))):
-        raise ValueError(
-            f"a lesion's centre must be three finite numbers (z, y, x) in mm, got {lesion.centre}."
-        )
     if not 0 < lesion.radius <= 200 or not -1024 <= lesion.hu <= 3071:
         raise ValueError(
-            f"a lesion must have a radius of up to 200 mm and -1024 to 3071 HU, got {radius:g} mm and {hu:g} HU."
+            f"a lesion must have a radius of up to 200 mm and -1024 to 3071 HU, got {lesion.radius:g} mm and {lesion.hu:g} HU."
         )
     return lesion
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and finite(value)
 
 
 def known_fields(cls: type, stored: Any) -> dict[str, Any]:

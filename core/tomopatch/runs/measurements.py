@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import lzma
+import math
 import zipfile
 import zlib
 from dataclasses import asdict, replace
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 
 from tomopatch.io.writing import write_arrays
+from tomopatch.parsing import parse_json
 from tomopatch.physics.measurement import Measurement
 from tomopatch.projector import Projector
 from tomopatch.runs.config import ScanConfig
@@ -29,6 +32,9 @@ _DAMAGED = (
     NotImplementedError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
+    OverflowError,
+    SyntaxError,  # of an array's header
 )
 """What a spoilt .npz raises on its way through zipfile and numpy."""
 
@@ -45,23 +51,62 @@ def write_measurement(path: Path, scan: ScanConfig, prepared: Prepared) -> None:
     write_arrays(path, arrays, compress=True)
 
 
-def read_measurement(path: str | Path) -> tuple[Projector, Measurement]:
-    """The projector and the measurement of a file that `write_measurement` wrote."""
-    path = Path(path)
+def read_measurement(path: str | Path, *, max_mb: float | None = None) -> tuple[Projector, Measurement]:
+    """The projector and the measurement of a file that `write_measurement` wrote.
+
+    A file whose arrays take more than `max_mb` megabytes of memory is refused before they are read.
+    """
+    path = Path(path).expanduser()
     if not path.is_file():
         raise ValueError(f"there is no measurement {path}; make one with `tomopatch simulate`.")
     try:
+        needed = _declared_mb(path)
+        if max_mb is not None and needed > max_mb:
+            raise _TooLarge(
+                f"{path} holds {needed / 1000:.1f} GB, and a run may take {max_mb / 1000:.1f} GB of memory here; make "
+                "one with fewer views or larger pixels."
+            )
         with np.load(path, allow_pickle=False) as file:
-            about = json.loads(file["about"].tobytes())
+            about = parse_json(file["about"].tobytes())
             projections = torch.from_numpy(file["projections"])
             weights = torch.from_numpy(file["weights"]) if "weights" in file else None
         scan, grid = ScanConfig.from_json(about["scan"]), VolumeGeometry(**about["grid"])
+        if (
+            scan.det_shape is None
+        ):  # the detector that was fitted then, which another version may fit otherwise
+            v, _, u = projections.shape if projections.ndim == 3 else (0, 0, 0)
+            scan = replace(scan, det_shape=(v, u))
+        measurement = Measurement(projections, scan.geometry(grid), weights, scan.photons)
+    except _TooLarge:
+        raise
     except _DAMAGED as error:
         raise ValueError(
             f"{path} is not a measurement of `tomopatch simulate`, or it is damaged: {error}"
         ) from error
-    if scan.det_shape is None:  # the detector that was fitted then, which another version may fit otherwise
-        v, _, u = projections.shape if projections.ndim == 3 else (0, 0, 0)
-        scan = replace(scan, det_shape=(v, u))
-    pg = scan.geometry(grid)
-    return Projector(grid, pg), Measurement(projections, pg, weights, scan.photons)
+    return Projector(grid, measurement.geometry), measurement
+
+
+class _TooLarge(ValueError):
+    pass
+
+
+def _declared_mb(path: Path) -> float:
+    """Megabytes of all arrays in an .npz; refused where a header declares other than its file holds."""
+    total = 0
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read(file)
+                declared = math.prod(shape) * dtype.itemsize
+                if dtype.hasobject or declared != member.file_size - file.tell():
+                    raise ValueError(
+                        f"{member.filename} holds other than the {declared} bytes that it declares"
+                    )
+            total += declared
+    return total / 2**20

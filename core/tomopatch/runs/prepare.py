@@ -9,13 +9,16 @@ from typing import Any, Protocol
 
 import torch
 
-from tomopatch.library import load_volume
+from tomopatch.io.slices import voxels_within
+from tomopatch.library import load_volume, phantom_of
+from tomopatch.phantoms.catalogue import field_of_view
 from tomopatch.phantoms.lesions import plant
 from tomopatch.physics.measurement import Measurement, simulate
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.methods import check_suited
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
-from tomopatch.volume import Shape, Volume, resample
+from tomopatch.runs.limits import memory_mb
+from tomopatch.volume import Shape, Volume, VolumeGeometry, resample
 
 
 class Volumes(Protocol):
@@ -53,7 +56,14 @@ def _untouched(scan: ScanConfig, store: Volumes | None) -> Volume:
         if store is None:
             raise ValueError(f"{scan.source!r} names a stored volume, but there is no store here.")
         return store.volume(scan.source.removeprefix("volume:"))
-    return load_volume(scan.source, units=scan.units)
+    return load_volume(scan.source, units=scan.units, max_voxels=voxels_within(memory_mb()))
+
+
+def native_geometry(scan: ScanConfig) -> VolumeGeometry:
+    """The grid of the volume that is scanned: of a phantom without drawing it, of a file by reading it, which is kept."""
+    if scan.source.startswith("phantom:"):
+        return field_of_view(phantom_of(scan.source)[0])
+    return _source(scan, None).geometry
 
 
 def reference_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:

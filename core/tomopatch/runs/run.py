@@ -20,7 +20,8 @@ class Run(Generic[C]):
     """A run as the store knows it. `metrics` only where a reference was known; `message` says what went wrong.
 
     `name` is what somebody calls it; a pinned run is never removed to make room. `begun` counts the workers that
-    had it, `lost` those of them that died; a patient run gives way to others.
+    had it, `lost` those that died one after the other without progress, and `kept_steps` the steps in the checkpoint
+    when the last of them died; a patient run gives way to others. `owners` are the visitors who asked for it.
     """
 
     id: str
@@ -37,7 +38,9 @@ class Run(Generic[C]):
     pinned: bool = False
     begun: int = 0
     lost: int = 0
+    kept_steps: int = 0
     patient: bool = False
+    owners: tuple[str, ...] = ()
 
 
 def read_run(run_id: str, state: dict[str, Any], config: dict[str, Any]) -> Run[Any]:
@@ -68,7 +71,9 @@ def read_run(run_id: str, state: dict[str, Any], config: dict[str, Any]) -> Run[
             pinned=state.get("pinned") is True,
             begun=int(state.get("begun", 0)),
             lost=int(state.get("lost", 0)),
+            kept_steps=int(state.get("kept_steps", 0)),
             patient=state.get("patient") is True,
+            owners=tuple(map(str, state.get("owners", ()))),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"the run {run_id} is damaged ({error!r}); delete it.") from error

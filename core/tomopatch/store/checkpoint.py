@@ -21,6 +21,7 @@ from tomopatch.store.history import Point
 VERSION = 2
 _FILE = "checkpoint.npz"
 _STATE = "state"
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +74,21 @@ def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
                 }
             )
         return Checkpoint(digest, state, [Point(**p) for p in about["points"]], int(about["frames"]))
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except _DAMAGE:
         return None
 
 
 def has_checkpoint(folder: Path) -> bool:
     return (folder / _FILE).exists()
+
+
+def kept_steps(folder: Path) -> int:
+    """Number of steps in the run's checkpoint, without its state; 0 if there is none or it is damaged."""
+    try:
+        with np.load(folder / _FILE, allow_pickle=False) as file:
+            return len(json.loads(file["about"].tobytes())["points"])
+    except _DAMAGE:
+        return 0
 
 
 def drop_checkpoint(folder: Path) -> None:

@@ -68,8 +68,9 @@ def size_on_disk(folder: Path) -> int:
 def evict(store: RunStore, limit: float) -> list[str]:
     """Delete finished runs, those unused for longest first, until the rest fits into `limit` bytes.
 
-    Pinned runs, and runs that are queued or at work, stay, whatever they take. Returns the ids of what went.
+    What killed processes left half written goes first. Pinned runs, and runs that are queued or at work, stay, whatever they take. Returns the ids of what went.
     """
+    store.sweep()
     runs = kept(store)
     total = sum(k.size for k in runs)
     gone = []

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from tomopatch.analysis.metrics import Quality
-from tomopatch.io.writing import write_array, write_beside
+from tomopatch.io.writing import PART, in_use, is_abandoned, write_array, write_beside
 from tomopatch.prior.files import DEFAULT
 from tomopatch.reconstruct.methods import Result
 from tomopatch.runs.config import RunConfig
-from tomopatch.runs.limits import check_uploads
+from tomopatch.runs.limits import check_uploads, limit, shared
 from tomopatch.runs.prior import Config
 from tomopatch.runs.run import ACTIVE, FINISHED, Run, read_run
 from tomopatch.runs.versions import made_with
@@ -92,8 +92,10 @@ class RunStore:
         digest = hashlib.sha256(data.tobytes() + repr(volume.geometry).encode()).hexdigest()[:16]
         folder = self.root / "volumes" / digest
         if not folder.exists():
+            if shared():
+                self._check_room(data.nbytes)
             info = {
-                "name": volume.name[:80],
+                "name": _shown_name(volume.name, digest)[:80],
                 **asdict(volume.geometry),
                 "created": time.time(),
                 "schema": SCHEMA,
@@ -103,11 +105,22 @@ class RunStore:
                 (beside / "info.json").write_text(json.dumps(info))
         return digest
 
+    def _check_room(self, more: int) -> None:
+        """On a shared server: refuse a volume if all volumes together would take more than runs may."""
+        most = 1e9 * limit("STORE_LIMIT_GB")
+        held = sum(path.stat().st_size for path in (self.root / "volumes").glob("*/data.npy"))
+        if held + more > most:
+            raise ValueError(
+                f"This server has no room for another volume of {more / 1e6:.0f} MB: those that are stored take "
+                f"{held / 1e9:.1f} of {most / 1e9:g} GB. Choose one of them, or ask whoever runs the server."
+            )
+
     def volume(self, digest: str) -> Volume:
         folder = self._folder("volumes", digest, "volume")
         info = json.loads((folder / "info.json").read_text())
         data = torch.from_numpy(np.load(folder / "data.npy", allow_pickle=False))
-        return Volume(data, VolumeGeometry(info["shape"], info["voxel_size"], info["pos"]), info["name"])
+        geometry = VolumeGeometry(info["shape"], info["voxel_size"], info["pos"])
+        return Volume(data, geometry, _shown_name(info["name"], digest))
 
     def phantom(self, spec: str, shape: Shape) -> Volume:
         """A phantom on a grid; drawn once for everybody who uses this store."""
@@ -127,15 +140,16 @@ class RunStore:
             info = _read_json(folder / "info.json")
             if info is not None:
                 shape, size = tuple(info["shape"]), tuple(info["voxel_size"])
-                found.append(VolumeInfo(folder.name, info["name"], shape, size, info["created"]))
+                name = _shown_name(info["name"], folder.name)
+                found.append(VolumeInfo(folder.name, name, shape, size, info["created"]))
         return sorted(found, key=lambda v: -v.created)
 
     # ---- runs
 
-    def create(self, config: Config) -> str:
-        """A new run, queued; returns its id."""
+    def create(self, config: Config, **state: Any) -> str:
+        """Create a queued run, with more fields of its state if they are given; return its id."""
         run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.method}-{secrets.token_hex(3)}"
-        state = {"status": "queued", "created": time.time(), "digest": config.digest(), "schema": SCHEMA}
+        state |= {"status": "queued", "created": time.time(), "digest": config.digest(), "schema": SCHEMA}
         with self._index.changing(run_id), self._new("runs", run_id) as beside:
             (beside / "config.json").write_text(json.dumps(config.to_json()))
             (beside / "state.json").write_text(json.dumps(state))
@@ -179,10 +193,13 @@ class RunStore:
 
     def find(self, config: Config) -> str | None:
         """A completed run of the same config."""
+        return next(self.runs_of(config, "done"), None)
+
+    def runs_of(self, config: Config, status: str) -> Iterator[str]:
+        """Ids of the runs of the same config that have this status, in no order."""
         for entry in self._index.find(config.digest()):
-            if json.loads(entry.state).get("status") == "done" and (self.root / "runs" / entry.id).is_dir():
-                return entry.id
-        return None
+            if json.loads(entry.state).get("status") == status and (self.root / "runs" / entry.id).is_dir():
+                yield entry.id
 
     def save_result(
         self, run_id: str, result: Result, metrics: Quality | None, device: str, message: str = ""
@@ -282,6 +299,23 @@ class RunStore:
             raise ValueError(f"there is no {what} {name[:80]!r} in the store; it may have been deleted.")
         return self.root / kind / name
 
+    def sweep(self) -> int:
+        """Remove what killed processes left half written or half deleted; returns the number of bytes.
+
+        What a live process is writing stays (`tomopatch.io.writing.in_use`).
+        """
+        parts = [
+            self.root.glob(".*"),
+            *(self.root.glob(f"{kind}/**/.*") for kind in ("runs", "volumes", "phantoms")),
+        ]
+        freed = 0
+        for part in [p for found in parts for p in found if PART.fullmatch(p.name)]:
+            with contextlib.suppress(OSError):  # removed meanwhile, or a store that may only be read
+                if is_abandoned(part):
+                    freed += sum(p.stat().st_size for p in [part, *part.rglob("*")] if p.is_file())
+                    shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()
+        return freed
+
     @contextmanager
     def _new(self, kind: str, name: str) -> Iterator[Path]:
         """A folder to be filled, which takes its place when it is whole, and leaves nothing if it does not come to that."""
@@ -289,7 +323,8 @@ class RunStore:
         beside = self.root / f".new-{kind}-{secrets.token_hex(4)}"
         beside.mkdir()
         try:
-            yield beside
+            with in_use(beside):
+                yield beside
             _rename(beside, self.root / kind / name)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
@@ -300,6 +335,11 @@ def default_root() -> Path:
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA", "~")) / "TomoPatch"
     return Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")) / "tomopatch"
+
+
+def _shown_name(name: str, digest: str) -> str:
+    """Name of a stored volume. On a shared server it says nothing about the file: file names often name patients."""
+    return f"Upload {digest[:6]}" if shared() else name
 
 
 def _rename(beside: Path, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +14,7 @@ from tomopatch.analysis.metrics import quality
 from tomopatch.export.slices import slices_png
 from tomopatch.io.nifti import write_nifti
 from tomopatch.io.writing import finite, write_beside
+from tomopatch.notes import note
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
 from tomopatch.reconstruct.methods import METHODS, Result, available, check_suited, reconstruct
@@ -47,7 +48,7 @@ def compare(
         except ValueError as error:
             if names:
                 raise
-            warnings.warn(f"{METHODS[name].label} is left out: {error}", stacklevel=2)
+            note(f"{METHODS[name].label} is left out: {error}")
     for name, its_prior in needed.items():
         with progress(METHODS[name].label) as callback:
             results[name] = reconstruct(
@@ -62,16 +63,20 @@ def compare(
 
 
 def write_comparison(
-    folder: Path, scan: ScanConfig, prepared: Prepared, results: dict[str, Result]
+    folder: Path,
+    scan: ScanConfig,
+    prepared: Prepared,
+    results: dict[str, Result],
+    *,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write compare.json, compare.png and a NIfTI per method; returns what compare.json holds."""
+    """Write compare.json, compare.png and a NIfTI per method; returns what compare.json holds.
 
-    folder.mkdir(parents=True, exist_ok=True)
+    They replace those of an earlier comparison, whose volumes of other methods are removed: what lies beside
+    compare.json belongs to it. Until all is written, the earlier comparison stays as it is.
+    """
     methods: dict[str, Any] = {}
     for name, result in results.items():
-        write_nifti(folder / f"{name}.nii.gz", result.volume)
-        if result.std is not None:
-            write_nifti(folder / f"{name}_std.nii.gz", result.std)
         error = quality(prepared.reference, result.volume)
         methods[name] = {
             "psnr": finite(error.psnr),
@@ -91,13 +96,36 @@ def write_comparison(
         "device": str(prepared.A.device),
         "projector": prepared.A.backend,
     }
-    report = {"config": config, "methods": methods}
+    report = {"config": config, "remarks": list(remarks), "methods": methods}
     pictures = [("reference", prepared.reference)]
     pictures += [(METHODS[name].label, result.volume) for name, result in results.items()]
-    write_beside(folder / "compare.png", slices_png(pictures))
     text = json.dumps(report, indent=1)
-    write_beside(folder / "compare.json", text.encode())
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".compare-", dir=folder) as name:
+        new = Path(name)
+        for method, result in results.items():
+            write_nifti(new / f"{method}.nii.gz", result.volume)
+            if result.std is not None:
+                write_nifti(new / f"{method}_std.nii.gz", result.std)
+        write_beside(new / "compare.png", slices_png(pictures))
+        write_beside(new / "compare.json", text.encode())
+        _drop_earlier(folder)
+        for path in sorted(new.iterdir(), key=lambda path: path.suffix == ".json"):  # compare.json last
+            path.replace(folder / path.name)
     return json.loads(text)
+
+
+def _drop_earlier(folder: Path) -> None:
+    """Remove an earlier comparison: compare.json first, then the volumes that it lists."""
+    try:
+        listed = json.loads((folder / "compare.json").read_bytes())["methods"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return
+    (folder / "compare.json").unlink()
+    for name in METHODS:
+        if name in listed:
+            (folder / f"{name}.nii.gz").unlink(missing_ok=True)
+            (folder / f"{name}_std.nii.gz").unlink(missing_ok=True)
 
 
 def format_table(report: dict[str, Any]) -> str:

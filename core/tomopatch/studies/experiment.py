@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tomopatch.export.pictures import PLANES
+from tomopatch.parsing import parse_json
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import RunConfig, ScanConfig, known_fields
 
@@ -65,8 +66,8 @@ class Experiment:
         if len(data) > MAX_BYTES:
             raise ValueError(f"an experiment has at most {MAX_BYTES} bytes, this file has {len(data)}.")
         try:
-            stored = json.loads(data)
-        except (ValueError, RecursionError):
+            stored = parse_json(data)
+        except ValueError:
             raise ValueError("this file is not JSON; an experiment is a .json that the app wrote.") from None
         if not isinstance(stored, dict) or stored.pop("format", None) != FORMAT:
             raise ValueError(f"this JSON is not an experiment: its format should be {FORMAT!r}.")

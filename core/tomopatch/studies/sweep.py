@@ -62,6 +62,10 @@ class SweepConfig:
                     f"a sweep's {name} must be plain values, got {str(wrong)[:80]!r} among them."
                 )
             object.__setattr__(self, name, tuple(dict.fromkeys(values)))
+        if not isinstance(self.params, dict) or not all(isinstance(v, dict) for v in self.params.values()):
+            raise ValueError(
+                f"a sweep's params must be an object for each method, got {str(self.params)[:80]!r}."
+            )
         if not self.methods:
             raise ValueError(f"a sweep needs at least one method; there are {', '.join(METHODS)}.")
         count = len(self.methods)

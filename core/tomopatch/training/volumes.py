@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 
 from tomopatch.io.writing import write_arrays
 from tomopatch.library import load_volume
+from tomopatch.notes import note
 from tomopatch.phantoms.catalogue import phantom
 from tomopatch.training.pairs import TrainingVolume
 from tomopatch.volume import Volume
@@ -36,7 +36,7 @@ def read_volumes(
         try:
             found[name] = _read(path, name, cache)
         except ValueError as error:
-            warnings.warn(f"skipped: {error}", stacklevel=2)
+            note(f"skipped: {error}", stacklevel=2)
     unknown = sorted(set(validation) - set(found))
     if unknown:
         raise ValueError(

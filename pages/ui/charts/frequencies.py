@@ -5,20 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pages.ui.forms import scan_check
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.geometry.coverage import Coverage, coverage
-from tomopatch.volume import Volume
+from tomopatch.geometry.coverage import Coverage
 
 Scan = ParallelBeam | ConeBeam
-
-
-def covered(volume: Volume, pg: Scan) -> Coverage:
-    """Of the object as far as it reaches and the detector sees it."""
-    reach = scan_check.content_radius(volume) or volume.geometry.radius
-    return coverage(
-        pg, 2 * max(min(reach, scan_check.field_of_view(pg).radius), max(volume.geometry.voxel_size))
-    )
 
 
 def drawing(found: Coverage, pg: Scan) -> dict[str, Any]:
@@ -59,8 +49,8 @@ def told(found: Coverage, pg: Scan) -> str:
         parts.append("The lines are dense enough up to the rim.")
     else:
         parts.append(
-            f"Up to the dashed circle (Crowther; details of {0.5 / found.crowther:.2g} mm) the lines are dense enough for "
-            "this object; beyond it the gaps are seen as streaks."
+            f"Inside the dashed circle (Crowther; details above {0.5 / found.crowther:.2g} mm) there are enough views for "
+            "this object; finer detail shows streaks."
         )
     missing, partly = math.degrees(found.missing), sum(0 < s < 1 for s in found.share)
     if missing >= 0.5:

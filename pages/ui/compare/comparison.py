@@ -95,7 +95,7 @@ def comparison(scan: ScanConfig, runs: list[Run]) -> None:
 def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
     now = [engine.progress(run) for run in runs]
     future = engine.reference(scan)
-    reference = future.result() if future.done() else None
+    reference = future.result() if future.done() and future.exception() is None else None
     if was_active and reference is not None and all(p.status not in ACTIVE for p in now):
         st.rerun()
     names = short_names([run.config for run in runs])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import streamlit as st
 
 from pages.ui.session import state
+from tomopatch.geometry.beams import turns_to_cover
 
 
 class Number(NamedTuple):
@@ -19,7 +23,9 @@ class Number(NamedTuple):
     step: float
     help: str
 
-    def draw(self, column: Any, *, disabled: bool = False) -> None:
+    def draw(
+        self, column: Any, *, disabled: bool = False, on_change: Callable[[], None] | None = None
+    ) -> None:
         column.number_input(
             self.label,
             self.low,
@@ -28,6 +34,7 @@ class Number(NamedTuple):
             format="%g" if isinstance(self.step, float) else None,
             key=state.field(self.name),
             disabled=disabled,
+            on_change=on_change,
             help=self.help,
         )
 
@@ -66,7 +73,14 @@ PITCH = Number(
     5.0,
     "Of a helix: how far the table moves in one turn; 0 = a circle. Cone beam only.",
 )
-TURNS = Number("turns", "Turns", 1.0, 40.0, 0.5, "Of a helical scan; instead of the angle range.")
+TURNS = Number(
+    "turns",
+    "Turns",
+    1.0,
+    40.0,
+    0.5,
+    "Of a helical scan; instead of the angle range. A new pitch sets as many as cover the volume.",
+)
 SEED = Number(
     "seed", "Noise seed", 0, 99999, 1, "Another number, other noise; the same number, the same noise."
 )
@@ -84,12 +98,12 @@ def detector() -> None:
         number.draw(columns[k % 2], disabled=fitted and number in PIXELS)
 
 
-def orbit(cone: bool) -> None:
-    """First view, tilt, helix, and how the measurement is simulated."""
+def orbit(cone: bool, height: float) -> None:
+    """First view, tilt, helix, and how the measurement of a volume of this height [mm] is simulated."""
     left, right = st.columns(2)
     START.draw(left)
     TILT.draw(right)
-    PITCH.draw(left, disabled=not cone)
+    PITCH.draw(left, disabled=not cone, on_change=partial(_cover, height))
     TURNS.draw(right, disabled=not (cone and state.value("pitch", 0.0) > 0))
     SEED.draw(left)
     st.checkbox(
@@ -98,3 +112,11 @@ def orbit(cone: bool) -> None:
         help="The easier protocol of much of the literature: the scan makes the same errors as the reconstruction, "
         "which flatters the numbers. Off: the scan is simulated from a finer volume.",
     )
+
+
+def _cover(height: float) -> None:
+    """Set as many turns as cover the volume, in half turns, within what the form can hold."""
+    pitch = state.value("pitch", 0.0)
+    if pitch > 0:
+        turns = math.ceil(2 * turns_to_cover(height, pitch) - 1e-9) / 2
+        state.fill({"turns": min(max(turns, TURNS.low), TURNS.high)}, overwrite=True)

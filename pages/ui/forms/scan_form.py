@@ -11,7 +11,7 @@ from pages.ui.forms.detector_form import Number
 from pages.ui.session import state, words
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.scanners import SCANNERS, Scanner
-from tomopatch.physics.measurement import FULL_DOSE_PHOTONS, relative_dose
+from tomopatch.physics.measurement import FULL_DOSE_PHOTONS, full_scan_views, relative_dose
 from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import Shape
 
@@ -70,8 +70,8 @@ def fill(scan: ScanConfig | None) -> None:
     )
 
 
-def design(source: str, grid: Shape) -> ScanConfig:
-    """The controls, and the scan that they describe."""
+def design(source: str, grid: Shape, height: float) -> ScanConfig:
+    """The controls, and the scan that they describe, of a volume of this height [mm]."""
     st.selectbox(
         "Scanner",
         list(SCANNERS),
@@ -81,7 +81,7 @@ def design(source: str, grid: Shape) -> ScanConfig:
         help="Distances and detector of a class of real scanners. Everything below can be changed afterwards.",
     )
     scanner = SCANNERS[state.value("scanner")]
-    st.caption(f"{scanner.source} A full scan has {scanner.num_views} views.{_changed(scanner)}")
+    st.caption(f"{scanner.source} It usually takes {scanner.num_views} views.{_changed(scanner)}")
     views = sorted({*VIEWS, state.value("views")})
     st.select_slider(
         "Views",
@@ -118,11 +118,14 @@ def design(source: str, grid: Shape) -> ScanConfig:
     if shelf.open:  # a dozen controls out of sight would double what the browser has to do for each change
         with shelf, st.container(key="pairs.detector"):
             detector_form.detector()
-            detector_form.orbit(cone)
+            detector_form.orbit(cone, height)
     return _scan(source, grid, cone, helical)
 
 
-DOSE_HELP = "Relative to a full scan with this detector: π/2 views a column, 100 000 photons a ray."
+def dose_help(pg: ParallelBeam | ConeBeam) -> str:
+    """What 100 % is for this detector."""
+    views = full_scan_views(pg)
+    return f"100 % is a full scan: {views} views (π/2 × detector columns) at 100 000 photons per ray."
 
 
 def dose_words(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:

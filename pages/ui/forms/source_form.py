@@ -13,6 +13,7 @@ from tomopatch.io.dicom import list_series, read_dicom
 from tomopatch.io.nifti import SUFFIXES, read_nifti
 from tomopatch.io.slices import voxels_within
 from tomopatch.io.units import UNITS, UnitsError
+from tomopatch.notes import collected
 from tomopatch.phantoms.catalogue import PHANTOMS, SEEDED
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb, read_only
@@ -84,7 +85,7 @@ def choose_source() -> str | None:
 def choose_grid(source: str) -> Shape:
     """The reconstruction grid (z, y, x)."""
     phantom = source.startswith("phantom:")
-    native = None if phantom else engine.source(source).shape
+    native = None if phantom else engine.native_shape(source)
 
     own: Shape | None = state.value("grid.own")
     grids = GRIDS | {OWN: own} if own else GRIDS
@@ -163,7 +164,9 @@ def _upload() -> str | None:
     if files:
         digest = _read(files, trim)
         if digest is not None:
-            st.caption(f"Loaded: {len(files)} file{'s' if len(files) > 1 else ''}.")
+            st.caption(_loaded(files))
+            for text in state.value("upload_done")[2]:
+                st.info(f"**Note.** {words.sentence(text)}")
             state.fill({"uploaded": digest}, overwrite=True)
             return f"volume:{digest}"
         return None
@@ -174,12 +177,55 @@ def _upload() -> str | None:
     return f"volume:{digest}"
 
 
+def _loaded(files: Sequence[Any]) -> str:
+    """Which of the files the volume comes from."""
+    nifti = _nifti(files)
+    if not nifti or len(files) == 1:
+        return f"Loaded: {len(files)} file{'s' if len(files) > 1 else ''}."
+    others = len(files) - 1
+    was = "other file was" if others == 1 else "other files were"
+    name = _chosen_nifti(nifti).name.replace("`", "'")
+    return f"Loaded: `{name}`. {others} {was} not used."
+
+
+def _nifti(files: Sequence[Any]) -> list[Any]:
+    return [f for f in files if f.name.lower().endswith(SUFFIXES)]
+
+
+def _chosen_nifti(nifti: Sequence[Any]) -> Any:
+    """The file that the user chose among several; the first until then."""
+    return _by_name(nifti).get(state.value("nifti"), nifti[0])
+
+
+def _by_name(nifti: Sequence[Any]) -> dict[str, Any]:
+    """The files by their names, which are numbered where two have the same."""
+    found: dict[str, Any] = {}
+    for k, file in enumerate(nifti, 1):
+        found[f"{file.name} ({k})" if file.name in found else file.name] = file
+    return found
+
+
+def _choose_nifti(nifti: Sequence[Any]) -> None:
+    """Several volumes were dropped, and one is scanned: let the user choose."""
+    names = list(_by_name(nifti))
+    if state.value("nifti") not in names:
+        state.fill({"nifti": names[0]}, overwrite=True)
+    st.selectbox(
+        f"NIfTI file ({len(nifti)} found)",
+        names,
+        key=state.field("nifti"),
+        help="Each NIfTI file is a volume of its own; one is scanned.",
+    )
+
+
 def _read(files: Sequence[Any], trim: bool) -> str | None:
     """Digest of the stored volume; None after a sentence about what is wrong."""
     units = None
     try:
-        nifti = [f for f in files if f.name.lower().endswith(SUFFIXES)]
-        uid = None if nifti else _choose_series(files)
+        nifti = _nifti(files)
+        if len(nifti) > 1:
+            _choose_nifti(nifti)
+        uid = _chosen_nifti(nifti).file_id if nifti else _choose_series(files)
         which = (tuple(sorted(f.file_id for f in files)), uid)
         unclear = state.value("units_unclear")
         if unclear is not None and unclear[0] == which:
@@ -189,9 +235,9 @@ def _read(files: Sequence[Any], trim: bool) -> str | None:
         token = (*which, trim, units)
         done = state.value("upload_done")
         if done is None or done[0] != token:  # the same files are read once
-            with st.spinner("Reading the volume…"):
+            with st.spinner("Reading the volume…"), collected() as notes:
                 volume = _volume(files, nifti, uid, units)
-                done = (token, engine.store().add_volume(_trimmed(volume) if trim else volume))
+                done = (token, engine.store().add_volume(_trimmed(volume) if trim else volume), tuple(notes))
             state.fill({"upload_done": done}, overwrite=True)
         return done[1]
     except UnitsError as error:
@@ -211,7 +257,8 @@ def _volume(files: Sequence[Any], nifti: Sequence[Any], uid: str | None, units: 
     """Volume in the uploaded files, refused before it is decoded if it does not fit into the memory limit."""
     most = voxels_within(memory_mb())
     if nifti:
-        return read_nifti(nifti[0], name=nifti[0].name, units=units, max_voxels=most)
+        chosen = _chosen_nifti(nifti)
+        return read_nifti(chosen, name=chosen.name, units=units, max_voxels=most)
     return read_dicom(_named(files), uid, units=units, max_voxels=most)
 
 

@@ -10,6 +10,7 @@ from pages.ui.forms import scan_form
 from pages.ui.runs import live
 from pages.ui.session import engine, state, words
 from pages.ui.viewer.panes import Shown, viewer, waiting
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.phantoms.catalogue import lesions
 from tomopatch.phantoms.lesions import hiding_place
 from tomopatch.phantoms.scene import Lesion
@@ -146,7 +147,7 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
     dose.metric(
         "Dose so far",
         _percent(spent(game, runs)),
-        help=scan_form.DOSE_HELP,
+        help=scan_form.dose_help(_geometry(game)),
     )
     scans.metric(
         "Scans", len({run.config.scan for run in runs}), help="Another method on the same scan costs nothing."
@@ -159,6 +160,16 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
         )
     else:  # always something, so that nothing below moves when a guess is answered
         st.info(SAID.get(game.said, LOOK if runs else SCAN))
+
+
+def _config(game: Game, views: int, photons: float) -> ScanConfig:
+    return ScanConfig(_source(game.number), GRID, num_views=views, photons=photons, lesions=(hidden(game),))
+
+
+def _geometry(game: Game) -> ParallelBeam | ConeBeam:
+    """A scan of this patient; its detector does not depend on the views."""
+    scan = _config(game, 1, PHOTONS[0])
+    return scan.geometry(engine.geometry(scan))
 
 
 def _scan(game: Game) -> None:
@@ -181,7 +192,7 @@ def _scan(game: Game) -> None:
         required=True,
         help="Another method on a scan that is there costs no dose.",
     )
-    scan = ScanConfig(_source(game.number), GRID, num_views=views, photons=photons, lesions=(hidden(game),))
+    scan = _config(game, views, photons)
     cost = relative_dose(scan.geometry(engine.geometry(scan)), photons)
     if d.button(
         "Scan", type="primary", key="challenge_scan", width="stretch", help=f"Costs {_percent(cost)}."

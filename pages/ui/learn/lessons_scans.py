@@ -102,7 +102,7 @@ ABOUT_SCANS: dict[str, Lesson] = {
         ),
         (
             "In Compare choose *Difference* against the reference: streaks have no anatomy.",
-            "On Acquire move *Views* and watch *Frequencies*: within the dashed circle the lines are dense enough.",
+            "On Acquire move *Views* and watch *Frequencies*: inside the dashed circle there are enough views.",
             "Add SIRT on What if: by how much is it above FBP at 8 views, and by how much at 100?",
         ),
         "How many views does filtered backprojection need for 64 voxels across, as in the curve?",

@@ -104,11 +104,10 @@ def _bar(run_id: str, now: Progress, title: str, outcome: str, instant: bool) ->
         done, cancel, finish = st.columns([2.6, 1, 1.4], vertical_alignment="center")
         done.progress(now.share, text=f"{title}: {words.progress_words(now)}")
         if not instant:
-            queue = engine.queue()
             cancel.button(
                 "Cancel",
                 key=f"cancel.{run_id}",
-                on_click=queue.cancel,
+                on_click=engine.cancel,
                 args=(run_id,),
                 help="Stop and throw it away.",
                 width="stretch",
@@ -116,7 +115,7 @@ def _bar(run_id: str, now: Progress, title: str, outcome: str, instant: bool) ->
             finish.button(
                 "Finish now",
                 key=f"finish.{run_id}",
-                on_click=queue.finish,
+                on_click=engine.finish,
                 args=(run_id,),
                 width="stretch",
                 help="Stop and keep the volume as it is now.",
@@ -155,7 +154,7 @@ def at_work(
             st.button(
                 f"Cancel {name}",
                 key=f"cancel.{run.id}",
-                on_click=engine.queue().cancel,
+                on_click=engine.cancel,
                 args=(run.id,),
                 width="stretch",
                 help="Stop this run and throw it away.",

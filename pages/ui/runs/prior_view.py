@@ -122,7 +122,8 @@ def denoising(runs: list[Run[DenoiseConfig]]) -> None:
 def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
     runs = [engine.known_prior_run(run.id) or run for run in runs]
     future = engine.reference(runs[0].config.scan)
-    if was_active and future.done() and not any(run.status in ACTIVE for run in runs):
+    prepared = future.done()  # asked once: it may come while this is drawn
+    if was_active and prepared and not any(run.status in ACTIVE for run in runs):
         st.rerun()
     now = [engine.progress(run) for run in runs]
     with st.container(key="run_bar.prior"):  # of one height, so that nothing below jumps when all are done
@@ -137,10 +138,10 @@ def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
         geometry = engine.geometry(config.scan)
     except ValueError:
         return  # the volume is gone; the runs say so
-    if future.done() and future.exception() is not None:
+    if prepared and future.exception() is not None:
         return
     kept = [(r, p) for r, p in zip(runs, now, strict=True) if p.status in (*ACTIVE, *FINISHED)]
-    if future.done():
+    if prepared:
         parts = [Shown("Noisy", engine.noisy_hu(config.scan, config.sigma, config.seed))]
         clean = Shown("Clean", engine.reference_hu(config.scan, config.grid))
     else:
@@ -161,7 +162,7 @@ def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
         height=ONE_ROW if len(parts) < 3 else TWO_ROWS,
         steady=True,
     )
-    if future.done():
+    if prepared:
         _table(config, [run for run, _ in kept])
 
 

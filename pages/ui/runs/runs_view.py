@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -10,10 +11,13 @@ import streamlit as st
 from pages.ui.runs import runs_table
 from pages.ui.session import engine, routes, shell, state, words
 from tomopatch.runs.config import RunConfig
+from tomopatch.runs.limits import is_administrators, shared
 from tomopatch.runs.run import ACTIVE, Run
 from tomopatch.store.eviction import USUAL_LIMIT, Kept, limit_bytes, size_on_disk
 
 MOST_NAME = 60
+WRONG_PASSWORD = 1.0
+"""Seconds that a wrong password takes, so that guessing does not get far."""
 
 
 def view() -> None:
@@ -25,6 +29,7 @@ def view() -> None:
             with_demo=True,
         )
     _room(runs)
+    _administrator()
     chosen = runs_table.choose(runs)
     if not chosen:
         st.caption("Tick runs on the left to open, compare, name, keep or delete them.")
@@ -139,20 +144,37 @@ def _open(runs: list[Run], scans: list[Run]) -> None:
 
 
 def _pin(run_ids: list[str], pinned: bool) -> None:
-    for run_id in run_ids:
-        engine.store().update(run_id, pinned=pinned)
+    refused = [engine.queue().pin(run_id, pinned) for run_id in run_ids]
+    engine.toast(next(filter(None, refused), ""))
 
 
 def _rename(run_id: str) -> None:
-    engine.store().update(run_id, name=state.value(f"runs.name.{run_id}", "").strip()[:MOST_NAME])
+    engine.toast(engine.queue().rename(run_id, state.value(f"runs.name.{run_id}", "").strip()[:MOST_NAME]))
 
 
 def _delete(run_ids: list[str]) -> None:
-    for run_id in run_ids:
-        if engine.progress(engine.store().run(run_id)).status in ACTIVE:
-            engine.queue().cancel(run_id)
-        engine.store().delete(run_id)
-    st.toast("Deleted.")
+    refused = [engine.queue().delete(run_id) for run_id in run_ids]
+    engine.toast(next(filter(None, refused), ""))
+    if not all(refused):
+        st.toast("Deleted.")
+
+
+def _administrator() -> None:
+    """On a shared server: the password that makes this session an administrator's."""
+    if not shared() or state.administrator():
+        return
+    with st.popover(
+        "Administrator", help="An administrator may stop, name, keep and delete the runs of all visitors."
+    ):
+        password = st.text_input(
+            "Password", type="password", key="administrator", help="It is set where the server is started."
+        )
+        if password and is_administrators(password):
+            state.set_administrator()
+            st.rerun()
+        elif password:
+            time.sleep(WRONG_PASSWORD)
+            st.error("This is not the administrator's password.")
 
 
 def _size(bytes: float) -> str:

@@ -249,8 +249,9 @@ def _name(cell: Cell) -> str:
 
 
 def _stop(run_ids: list[str]) -> None:
-    for run_id in reversed(run_ids):  # the last first, so that none of them begins meanwhile
-        engine.queue().cancel(run_id)
+    # the last first, so that none of them begins meanwhile
+    refused = [engine.queue().cancel(run_id) for run_id in reversed(run_ids)]
+    engine.toast(next(filter(None, refused), ""))
 
 
 def _active(cell: Cell) -> bool:

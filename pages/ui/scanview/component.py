@@ -14,8 +14,8 @@ import streamlit as st
 import torch
 
 from pages.ui.charts import frequencies
-from pages.ui.forms import scan_check
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam, Views
+from tomopatch.geometry.remarks import covered, field_of_view
 from tomopatch.physics.measurement import simulate
 from tomopatch.projector import Projector
 from tomopatch.runs.config import ScanConfig
@@ -82,12 +82,12 @@ def _picture(
     """All that the picture needs (a JSON header, the object and the projections as bytes), and its frequencies in words."""
     index = np.unique(np.linspace(0, _pg.num_views - 1, min(MAX_VIEWS, _pg.num_views)).round().astype(int))
     views = _pg.views().subset(index.tolist())
-    shown, factor = _joined(views)
+    shown, joined = _joined(views)
     measured = simulate(
         _volume,
         Projector(_volume.geometry, shown),
         # pixels that are joined collect more photons
-        photon_count=None if photons is None else photons * factor**2,
+        photon_count=None if photons is None else photons * joined,
         generator=torch.Generator().manual_seed(seed),
         supersample=1,
     ).projections
@@ -104,7 +104,7 @@ def _picture(
         "low": [p - s / 2 for p, s in zip(_volume.geometry.pos, _volume.geometry.size, strict=True)],
         "panel": [n * p for n, p in zip(_pg.det_shape, _pg.pixel_size, strict=True)],
         "distance": distance,
-        "fov": scan_check.field_of_view(_pg),
+        "fov": field_of_view(_pg),
         "truncated": truncated,
         "views": [_vectors(views, k, cone, distance) for k in range(views.num_views)],
         "numbers": (index + 1).tolist(),
@@ -112,7 +112,7 @@ def _picture(
         "total": _pg.num_views,
         "lesion": lesion,  # is marked once it is planted or moved
     }
-    found = frequencies.covered(_volume, _pg)
+    found = covered(_volume, _pg)
     body = _bytes(_thinned(_volume.hu.numpy()), -900.0, 500.0)
     head |= {"shape": grey.shape, "volumeShape": body.shape, "frequencies": frequencies.drawing(found, _pg)}
     text = json.dumps(head).encode()
@@ -129,18 +129,19 @@ def _thinned(hu: np.ndarray) -> np.ndarray:
     return hu
 
 
-def _joined(views: Views) -> tuple[Views, int]:
-    """The views with detector pixels joined until there are few enough rays, and how many a side."""
-    factor = 1
+def _joined(views: Views) -> tuple[Views, float]:
+    """The views with detector pixels joined until there are few enough rays, and how many pixels became one."""
     v, u = views.det_shape
-    while views.num_views * (v // factor) * (u // factor) > MAX_RAYS:
+    shape = v, u
+    factor = 1
+    while views.num_views * shape[0] * shape[1] > MAX_RAYS:
         factor += 1
+        shape = max(1, v // factor), max(1, u // factor)
     if factor == 1:
-        return views, 1
+        return views, 1.0
     # the same extent in fewer pixels
-    shape = (max(1, v // factor), max(1, u // factor))
     steps = (views.det_v * (v / shape[0]), views.det_u * (u / shape[1]))
-    return Views(views.cone, views.source, views.det_pos, *steps, shape), factor
+    return Views(views.cone, views.source, views.det_pos, *steps, shape), v / shape[0] * (u / shape[1])
 
 
 def _vectors(views: Views, k: int, cone: bool, distance: float) -> dict[str, list[float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import hashlib
 import sys
 import threading
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from cachetools import LRUCache, cached
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from torch import Tensor
 
+from pages.ui.session import state
+from pages.ui.session.server import VISITOR
 from tomopatch.analysis.metrics import Quality, quality
 from tomopatch.execution.queue import JobQueue, Progress
 from tomopatch.library import load_volume
@@ -25,8 +28,10 @@ from tomopatch.prior.noise import add_noise
 from tomopatch.reconstruct.memory import spare_memory
 from tomopatch.reconstruct.methods import Result
 from tomopatch.runs.config import PHANTOM_GRID, RunConfig, ScanConfig
+from tomopatch.runs.limits import memory_mb
 from tomopatch.runs.prepare import source_volume
 from tomopatch.runs.prior import DenoiseConfig, GenerateConfig
+from tomopatch.runs.resource_estimate import check_shown, native_geometry, shown_grid
 from tomopatch.runs.run import FINISHED, Run
 from tomopatch.store.eviction import thumbnail
 from tomopatch.store.history import Frame, read_history
@@ -39,6 +44,7 @@ _expected: ScanConfig | None = None
 _settled = 0  # how many modules there were
 P = ParamSpec("P")
 R = TypeVar("R")
+_drawing = threading.Lock()  # one volume at a time: many visitors take no more memory than one
 _pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
 
 
@@ -48,11 +54,19 @@ def kept(max_bytes: int, size: Callable[[Any], int]) -> Callable[[Callable[P, R]
     return cached(LRUCache(max_bytes, getsizeof=lambda found: size(found) + 1000), condition=lock)
 
 
+def room(share: float) -> int:
+    """This share of the memory limit [bytes]: what the server keeps to show it again is part of what it may take."""
+    try:
+        return int(share * 2**20 * memory_mb())
+    except ValueError:  # a limit that is no number: pages and runs say so
+        return int(share * 2**30)
+
+
 @st.cache_resource(show_spinner=False)
 def queue() -> JobQueue:
     """The queue that all sessions share; its workers warm up in the background."""
     spare_memory()
-    return JobQueue(RunStore(), who=_session)
+    return JobQueue(RunStore(), who=visitor, administrator=state.administrator)
 
 
 def settle() -> None:
@@ -68,10 +82,31 @@ def settle() -> None:
         gc.freeze()
 
 
-def _session() -> str:
-    """Who asks: a browser tab, or nobody in particular."""
-    context = get_script_run_ctx()
-    return "" if context is None else context.session_id
+def visitor() -> str:
+    """Id of the visitor: of the browser by the cookie that `pages.ui.session.server` gave it, else of the session. Neither can be
+    found out from it."""
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None:
+        return ""
+    cookie = st.context.cookies.get(VISITOR)
+    secret = cookie if cookie and isinstance(cookie, str) else context.session_id
+    return hashlib.sha256(secret.encode()).hexdigest()[:16]
+
+
+def toast(refused: str) -> None:
+    """Tell the visitor why something was not done, if there is a reason."""
+    if refused:
+        st.toast(refused, icon=":material/lock:")
+
+
+def cancel(run_id: str) -> None:
+    """Stop a run and drop what it has, if this visitor may do so."""
+    toast(queue().cancel(run_id))
+
+
+def finish(run_id: str) -> None:
+    """Stop a run and keep its current iterate, if this visitor may do so."""
+    toast(queue().finish(run_id))
 
 
 def store() -> RunStore:
@@ -80,36 +115,45 @@ def store() -> RunStore:
 
 def grid_of(scan: ScanConfig) -> Shape:
     """The reconstruction grid (z, y, x)."""
-    if scan.grid is not None:
-        return scan.grid
-    return PHANTOM_GRID if scan.source.startswith("phantom:") else source(scan.source).shape
+    grid = shown_grid(scan, store())
+    assert grid is not None  # pages know phantoms and stored volumes only
+    return grid
+
+
+def native_shape(name: str) -> Shape:
+    """The grid (z, y, x) of a stored volume, which is not loaded for that."""
+    return store().volume_geometry(name.removeprefix("volume:")).shape
 
 
 def small_grid(name: str) -> Shape:
     """The grid on which everything answers fast: not finer than the volume is."""
     if name.startswith("phantom:"):
         return PHANTOM_GRID
-    z, y, x = (min(a, b) for a, b in zip(PHANTOM_GRID, source(name).shape, strict=True))
+    z, y, x = (min(a, b) for a, b in zip(PHANTOM_GRID, native_shape(name), strict=True))
     return z, y, x
 
 
-@st.cache_resource(max_entries=2, show_spinner="Loading the volume…")
-def source(name: str) -> Volume:
-    """A stored volume at its own resolution."""
-    return store().volume(name.removeprefix("volume:"))
-
-
-@st.cache_resource(max_entries=4, show_spinner="Preparing the volume…")
+@kept(room(0.1), lambda volume: volume.data.nbytes)
 def draft(name: str, grid: Shape) -> Volume:
-    """The volume on a grid, to look at: phantoms are drawn straight onto it, which is quicker than averaging."""
-    if name.startswith("phantom:"):
-        return load_volume(name, shape=grid)
-    return resample(source(name), grid)
+    """The volume on a grid, to look at: phantoms are drawn straight onto it, which is quicker than averaging.
+
+    Raises
+    ------
+    ValueError
+        If it takes more memory than one may take here.
+    """
+    check_shown(ScanConfig(name, grid), store())
+    with st.spinner("Preparing the volume…"), _drawing:
+        if name.startswith("phantom:"):
+            return load_volume(name, shape=grid)
+        return resample(store().volume(name.removeprefix("volume:")), grid)
 
 
 def geometry(scan: ScanConfig) -> VolumeGeometry:
-    """Where the voxels of the reconstruction are."""
-    return draft(scan.source, grid_of(scan)).geometry
+    """Where the voxels of the reconstruction are; nothing is drawn for that."""
+    native = native_geometry(scan.source, store())
+    assert native is not None  # as above
+    return native.with_shape(grid_of(scan))
 
 
 def reference(scan: ScanConfig) -> Future[Volume]:
@@ -118,11 +162,29 @@ def reference(scan: ScanConfig) -> Future[Volume]:
     keeper = store()
     with _lock:
         if key not in _references:
-            while len(_references) >= 4:
+            while len(_references) >= 4 or (_references and _reference_bytes() > room(0.1)):
                 _references.pop(next(iter(_references)))
-            chosen, grid = replace(scan, grid=key[1]), key[1]
-            _references[key] = _pool.submit(lambda: resample(source_volume(chosen, keeper), grid))
+            _references[key] = _pool.submit(_make_reference, replace(scan, grid=key[1]), keeper)
         return _references[key]
+
+
+def check(scan: ScanConfig) -> None:
+    """Refuse with a ValueError a scan whose volume takes more memory than one may take here."""
+    check_shown(scan, store())
+
+
+def _make_reference(scan: ScanConfig, keeper: RunStore) -> Volume:
+    """The volume of a scan on its grid; a ValueError in place of one that takes too much memory."""
+    check_shown(scan, keeper)
+    assert scan.grid is not None
+    with _drawing:
+        return resample(source_volume(scan, keeper), scan.grid)
+
+
+def _reference_bytes() -> int:
+    """Size of the references that are there."""
+    there = [f for f in _references.values() if f.done() and not f.cancelled() and f.exception() is None]
+    return sum(f.result().data.nbytes for f in there)
 
 
 def expect(scan: ScanConfig) -> None:
@@ -152,7 +214,7 @@ def known_prior_run(run_id: str) -> Run[Any] | None:
     return known_run(run_id, (GenerateConfig, DenoiseConfig))
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@kept(room(0.05), lambda volume: volume.data.nbytes)
 def _noisy(scan: ScanConfig, sigma: float, seed: int) -> Volume:
     return add_noise(reference(scan).result(), sigma, seed=seed)
 
@@ -172,13 +234,13 @@ def progress(run: Run) -> Progress:
     return queue().progress(run.id)
 
 
-@kept(300_000_000, lambda volume: volume.data.nbytes)
+@kept(min(300_000_000, room(0.05)), lambda volume: volume.data.nbytes)
 def result_volume(run_id: str) -> Volume:
     """The reconstruction of a finished run."""
     return _result(run_id).volume
 
 
-@kept(150_000_000, lambda hu: hu.nbytes)
+@kept(min(150_000_000, room(0.05)), lambda hu: hu.nbytes)
 def result_hu(run_id: str) -> np.ndarray:
     """The same, rounded to whole HU."""
     return rounded(_result(run_id).volume)
@@ -202,7 +264,7 @@ def picture(run_id: str) -> str | None:
     return None if found is None else "data:image/png;base64," + base64.b64encode(found).decode()
 
 
-@kept(100_000_000, lambda hu: 0 if hu is None else hu.nbytes)
+@kept(min(100_000_000, room(0.05)), lambda hu: 0 if hu is None else hu.nbytes)
 def result_std(run_id: str) -> np.ndarray | None:
     """The deviation of a finished run's samples in HU, where it has several."""
     std = result_std_hu(run_id)
@@ -225,7 +287,7 @@ def history(run_id: str) -> list[Frame]:
     return read_history(store().run_folder(run_id))
 
 
-@st.cache_resource(max_entries=6, show_spinner=False)
+@kept(room(0.05), lambda hu: hu.nbytes)
 def reference_hu(scan: ScanConfig, shape: Shape) -> np.ndarray:
     """The reference, once it is there, as it is shown: on its own grid, or on that of a reduced picture beside it."""
     return rounded(resample(reference(scan).result(), shape))

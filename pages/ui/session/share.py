@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.ui.session import engine, routes, state, words
 from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.limits import read_only
 from tomopatch.runs.run import Run
 from tomopatch.studies.experiment import Experiment, notebook
 
@@ -40,6 +41,9 @@ def downloads(scan: ScanConfig, runs: Sequence[Run]) -> None:
 
 def upload() -> None:
     """Open an experiment: its scan becomes the current one and its runs are compared."""
+    if read_only():
+        st.info("**This server takes no uploads.** Open an experiment by its address instead.")
+        return
     file = st.file_uploader(
         "Experiment",
         type="json",

@@ -143,6 +143,7 @@ def needed_scan() -> ScanConfig:
         )
     try:
         scan.geometry(engine.geometry(scan))
+        engine.check(scan)
     except ValueError as error:
         missing(
             f"**This scan cannot be used.** {words.plain(error)} Choose another volume or scan on Acquire.",

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.ui.session import loading
 
@@ -26,6 +27,7 @@ _LOOKED = "_looked"
 _TABLE, _IN_TABLE = "runs_table", "_in_table"
 _PLANE = "_plane"
 _HEADED = "_headed"
+_ADMINISTRATOR = "_administrator"
 PLANES = ("axial", "coronal", "sagittal")
 DOWNLOAD = "download"
 _FORM = "form."
@@ -72,7 +74,7 @@ def _restore() -> None:
 
         try:
             scan = ScanConfig.from_json(json.loads(text))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             st.toast("The scan in the address is not understood; choose one on Acquire.")
         else:
             if str(scan.source).startswith(_SAFE):
@@ -85,13 +87,13 @@ def _restore() -> None:
     if text and _SWEEP not in st.session_state:
         try:
             st.session_state[_SWEEP] = {str(k): str(v) for k, v in json.loads(text).items()}
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             st.toast("The what-if in the address is not understood; choose one on What if.")
     text = st.query_params.get("challenge")
     if text and _CHALLENGE not in st.session_state:
         try:
             st.session_state[_CHALLENGE] = dict(json.loads(text))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             st.toast("The challenge in the address is not understood; start a new one on Learn.")
     if st.query_params.get("lesson"):
         st.session_state.setdefault(_LESSON, st.query_params["lesson"])
@@ -205,6 +207,17 @@ def ticked_runs() -> set[str]:
     key, run_ids = st.session_state.get(_IN_TABLE, (_TABLE, ()))
     table = st.session_state.get(key)
     return {run_ids[i] for i in table["selection"]["rows"] if i < len(run_ids)} if table else set()
+
+
+def administrator() -> bool:
+    """Whether this session gave the administrator's password."""
+    return get_script_run_ctx(suppress_warning=True) is not None and st.session_state.get(
+        _ADMINISTRATOR, False
+    )
+
+
+def set_administrator() -> None:
+    st.session_state[_ADMINISTRATOR] = True
 
 
 def plane() -> str:

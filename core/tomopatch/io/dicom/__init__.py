@@ -11,6 +11,7 @@ import torch
 from tomopatch.io.dicom.headers import Series, describe, headers_by_series, is_dicom
 from tomopatch.io.dicom.images import assemble
 from tomopatch.io.files import Source, files_of
+from tomopatch.notes import note
 from tomopatch.volume import Volume, VolumeGeometry, mu_from_hu_
 
 __all__ = ["Series", "is_dicom", "list_series", "read_dicom"]
@@ -71,6 +72,12 @@ def read_dicom(
                 others = ", ".join(sorted({s.modality for s in listed}))
                 raise ValueError(f"the images are of modality {others}; expected CT; choose a CT series.")
             chosen = min(scans, key=lambda s: (-s.num_slices * s.shape[1] * s.shape[2], s.uid))
+            if len(scans) > 1:
+                note(
+                    f"{len(scans)} CT series were found; the largest was read: {chosen.description}, "
+                    f"{chosen.num_slices} slices.",
+                    stacklevel=3,
+                )
         else:
             by_uid = {s.uid: s for s in listed}
             if series_uid not in by_uid:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import struct
-import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -21,6 +20,7 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from tomopatch.io.files import File
+from tomopatch.notes import note
 
 _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Manufacturer", "ImageType", "SeriesNumber",
@@ -68,7 +68,7 @@ def headers_by_series(files: list[File]) -> dict[str, list[Header]]:
             skipped += 1
         elif "Rows" not in header or "Columns" not in header:
             others.add(str(header.get("Modality", "unknown")))
-        elif "LOCALIZER" in (header.get("ImageType") or ()):
+        elif "LOCALIZER" in str(header.get("ImageType") or ""):
             localizers += 1
         else:
             series[str(header.get("SeriesInstanceUID", ""))].append((file, header))
@@ -189,7 +189,7 @@ def _distinct(headers: list[Header]) -> list[Header]:
         kept.setdefault(str(header.get("SOPInstanceUID") or f"file {k}"), (file, header))
     copies = len(headers) - len(kept)
     if copies:
-        warnings.warn(f"{_left_out(copies)}: copies of others.", stacklevel=4)
+        note(f"{_left_out(copies)}: copies of others.", stacklevel=4)
     return list(kept.values())
 
 
@@ -205,7 +205,7 @@ def _of_one_kind(headers: list[Header]) -> list[Header]:
     kept = [(file, header) for file, header in headers if kind(header) == usual]
     foreign = [file.name for file, header in headers if kind(header) != usual]
     if foreign:
-        warnings.warn(
+        note(
             f"{_left_out(len(foreign))}: not of the kind of the others ({foreign[0]}).",
             stacklevel=4,
         )

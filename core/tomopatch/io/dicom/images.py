@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels import get_decoder, pixel_array
 
-from tomopatch.io.dicom.headers import MALFORMED, Header, damaged, read_file
+from tomopatch.io.dicom.headers import DAMAGE, MALFORMED, Header, damaged, read_file
 from tomopatch.io.dicom_writer import OURS
 from tomopatch.io.files import File
 from tomopatch.io.slices import (
@@ -23,6 +22,7 @@ from tomopatch.io.slices import (
     spacings,
 )
 from tomopatch.io.units import accept, conclude, to_hu
+from tomopatch.notes import note
 
 
 class Image(NamedTuple):
@@ -62,7 +62,7 @@ def assemble(
     ours = all(header.get("Manufacturer") == OURS for _, header in headers)
     hu = _hounsfield(values, sorted({image.kind for image in images}), what, units, ours)
     if wanted is not None:
-        warnings.warn(
+        note(
             f"{what} has slices {spacings(heights)}; interpolated to every {wanted[1] - wanted[0]:.4g} mm.",
             stacklevel=3,
         )
@@ -157,13 +157,20 @@ def _values(image: Image, dataset: Dataset) -> np.ndarray:
             f"{name} has values beyond what a number can hold (RescaleSlope {image.slope:g}, RescaleIntercept "
             f"{image.intercept:g}); correct these tags."
         )
-    padding = dataset.get("PixelPaddingValue")
-    if padding is not None:
+    try:
+        padding = dataset.get("PixelPaddingValue")
+        if padding is None:
+            return values
         ends = (padding, dataset.get("PixelPaddingRangeLimit", padding))
         low, high = sorted(
             int(np.int64(int(end)).astype(raw.dtype)) for end in ends
         )  # may be stored unsigned
-        values[(raw >= low) & (raw <= high)] = np.nan
+    except DAMAGE as error:
+        raise ValueError(
+            f"{name} has a PixelPaddingValue or PixelPaddingRangeLimit that is not one whole number ({error}); correct "
+            "that tag."
+        ) from error
+    values[(raw >= low) & (raw <= high)] = np.nan
     return values
 
 
@@ -182,7 +189,7 @@ def _hounsfield(
     found = conclude(values[~padded] if some else values, declared=declared[0], given=units)
     accept(what, found, units)
     if found.warning:
-        warnings.warn(f"{what} {found.warning}.", stacklevel=4)
+        note(f"{what} {found.warning}.", stacklevel=4)
     hu = to_hu(values, found.units)
     if some:
         hu[padded] = AIR_HU

@@ -1,0 +1,73 @@
+"""The memory that a command will need, estimated before its work as the app does it, and refused in one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tomopatch.projector import Projector
+from tomopatch.reconstruct.memory import estimated_mb
+from tomopatch.reconstruct.methods import METHODS
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.limits import memory_mb
+from tomopatch.runs.resource_estimate import PROCESS_MB, refusal
+from tomopatch.volume import Shape, VolumeGeometry
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Stands for the store in an estimate: the grid of the one volume that was read."""
+
+    native: VolumeGeometry
+
+    def volume_geometry(self, digest: str) -> VolumeGeometry:
+        return self.native
+
+
+def check_scan(
+    scan: ScanConfig,
+    methods: Sequence[str] = (),
+    params: Mapping[str, dict[str, Any]] | None = None,
+    *,
+    native: VolumeGeometry,
+) -> None:
+    """Refuse a scan, or its reconstruction with one of these methods, that would not fit into the memory.
+
+    `native` is the grid of the volume that is scanned.
+
+    Raises
+    ------
+    ValueError
+        With the estimate, the limit and a grid that would fit; or if the scan is impossible.
+    """
+    if not scan.source.startswith("phantom:"):
+        scan = replace(scan, source="volume:known")
+    for name in methods or ["fbp" if scan.beam == "parallel" else "fdk"]:  # a simulation needs about as much
+        text = refusal(RunConfig(scan, name, dict((params or {}).get(name, {}))), _Known(native))
+        if text:
+            what = METHODS[name].label if methods else "This scan"
+            raise ValueError(text.replace("This run", what, 1))
+
+
+def check_measured(A: Projector, method: str, params: Mapping[str, Any]) -> None:
+    """Refuse to reconstruct a measurement that is there on a grid that would not fit."""
+    voxels, rays = math.prod(A.domain_shape), math.prod(A.range_shape)
+    held = 4 * (voxels + 2 * rays) / 2**20
+    samples = int(params.get("num_samples", 1))
+    _refuse(held + estimated_mb(method, voxels, rays, samples=samples), "choose a smaller --grid")
+
+
+def check_generated(grid: Shape) -> None:
+    """Refuse to generate a volume that would not fit."""
+    _refuse(estimated_mb("generate", math.prod(grid), 0), "choose a smaller --grid")
+
+
+def _refuse(mb: float, advice: str) -> None:
+    given = memory_mb()
+    if PROCESS_MB + mb > given:
+        raise ValueError(
+            f"This run needs about {(PROCESS_MB + mb) / 1000:.1f} GB of memory, and one may take {given / 1000:.1f} GB "
+            f"here; {advice}."
+        )

@@ -1,0 +1,200 @@
+"""What a user should know about a scan before it is reconstructed: truncation, unseen parts, missing angles, few views."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
+from tomopatch.geometry.coverage import NOTABLE, Coverage, coverage, directions, visibility
+from tomopatch.volume import Volume, VolumeGeometry, mu_from_hu
+
+Scan = ParallelBeam | ConeBeam
+DENSE_HU = -500.0
+"""[HU] The object is what is denser than this, halfway between air and fat."""
+WIDE_CONE = 20.0
+"""Degrees of the cone above which the outer slices of a circular scan visibly smear."""
+NEARLY = 1.25
+"""Where this many times the views would be enough, they count as enough: the limit is a rule of thumb."""
+OVERLAP = 0.05
+"""Share of half a detector that a shifted one keeps beyond the axis, so that opposite views overlap."""
+
+
+class Remark(NamedTuple):
+    """A remark: its subject in a word or two, and a sentence or more."""
+
+    title: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.text}"
+
+
+class FieldOfView(NamedTuple):
+    """The cylinder about the axis that the views see: radius and height [mm]."""
+
+    radius: float
+    height: float
+
+
+def field_of_view(pg: Scan) -> FieldOfView:
+    """What every ray direction reaches; over a whole turn a shifted detector sees its longer side."""
+    half_v, half_u = (n * p / 2 for n, p in zip(pg.det_shape, pg.pixel_size, strict=True))
+    shift = abs(pg.det_offset[1])
+    reach = half_u + shift if _whole_turn(pg) else half_u - shift
+    if isinstance(pg, ParallelBeam):
+        return FieldOfView(max(reach, 0.0), 2 * half_v)
+    radius = pg.src_orig_dist * math.sin(math.atan(max(reach, 0.0) / pg.src_det_dist))
+    return FieldOfView(radius, 2 * half_v * pg.src_orig_dist / pg.src_det_dist)
+
+
+class Extent(NamedTuple):
+    """Size of the object in the plane of rotation [mm]: its own diameter, and how far it reaches from the axis."""
+
+    diameter: float
+    reach: float
+
+
+def extent(volume: Volume) -> Extent:
+    """Size of the object (see DENSE_HU) by its voxel centres; (0, 0) for a volume of air."""
+    dense = (volume.data > mu_from_hu(torch.tensor(DENSE_HU))).any(0)
+    y, x = (a[dense] for a in _plane(volume.geometry))
+    if not len(y):
+        return Extent(0.0, 0.0)
+    angle = torch.arange(0, math.pi, math.pi / 60, dtype=torch.float64)
+    along = y[:, None] * angle.sin() + x[:, None] * angle.cos()  # the largest width over all directions
+    widths = along.amax(0) - along.amin(0)
+    return Extent(float(widths.max()), float(torch.hypot(y, x).max()))
+
+
+def covered(volume: Volume, pg: Scan) -> Coverage:
+    """Frequencies that a scan of this volume's object measures, within the field of view.
+
+    The diameter for Crowther's limit is the object's own, wherever it lies and however much of it is seen: rays
+    outside the field of view cross the object, too, and what they pass adds to the streaks within.
+    """
+    voxel = max(volume.geometry.voxel_size)
+    found = extent(volume)
+    diameter = found.diameter or 2 * volume.geometry.radius
+    reach = found.reach or volume.geometry.radius
+    seen = 2 * max(min(reach, field_of_view(pg).radius), voxel)
+    return coverage(_at_one_height(pg), max(diameter, voxel), seen)
+
+
+def remarks(volume: Volume, pg: Scan) -> list[Remark]:
+    """Remarks on what will show in a reconstruction of this volume from this scan."""
+    out = []
+    reach, fov = extent(volume).reach, field_of_view(pg)
+    if fov.radius < reach - max(volume.geometry.voxel_size):
+        out.append(
+            Remark(
+                "Truncated",
+                f"The detector sees {_mm(fov.radius)} around the axis, the object reaches {_mm(reach)}: "
+                f"expect a bright rim and wrong HU. {_wider(pg, reach)}",
+            )
+        )
+    out += unseen(volume.geometry, pg, object_known=True)
+    limited = _limited(pg)
+    if limited:
+        out.append(limited)
+    if isinstance(pg, ConeBeam) and not pg.pitch:
+        cone = math.degrees(2 * math.atan(pg.det_shape[0] * pg.pixel_size[0] / 2 / pg.src_det_dist))
+        if cone > WIDE_CONE:
+            out.append(
+                Remark("Wide cone", f"At {cone:.0f}°, flat structures far from the middle slice will smear.")
+            )
+    return out
+
+
+def unseen(vg: VolumeGeometry, pg: Geometry, *, object_known: bool = False) -> list[Remark]:
+    """A remark on the parts of the volume that no view sees; without a known object also on those seen too seldom."""
+    found = visibility(vg, pg)
+    text = found.remark() if not object_known or found.unseen >= NOTABLE else None
+    return [Remark("Not measured", text)] if text else []
+
+
+def few_views(volume: Volume, pg: Scan) -> list[Remark]:
+    """A remark on the detail for which there are too few views (Crowther); none if they are enough for each voxel."""
+    found = covered(volume, pg)
+    sharp, finest = 0.5 / found.crowther, max(0.5 / found.nyquist, min(volume.geometry.voxel_size[1:]))
+    needed = math.ceil(pg.num_views * sharp / finest)
+    if needed <= NEARLY * pg.num_views or pg.num_views == 1:
+        return []
+    size = extent(volume).diameter or 2 * volume.geometry.radius
+    text = (
+        f"{pg.num_views} views show details above {sharp:.2g} mm of an object of {_mm(size)}; finer "
+        f"ones are lost in streaks (Crowther). For {finest:.2g} mm it takes about {needed} views."
+    )
+    return [Remark("Few views", text)]
+
+
+# ---- parts ------------------------------------------------------------------------------------------------
+
+
+def _plane(vg: VolumeGeometry) -> tuple[Tensor, Tensor]:
+    """Positions y and x [mm] of the voxel centres of a slice."""
+    y, x = torch.meshgrid(vg.axis(1), vg.axis(2), indexing="ij")
+    return y, x
+
+
+def _mm(length: float) -> str:
+    return f"{length:.0f} mm" if length >= 10 else f"{length:.2g} mm"
+
+
+def _whole_turn(pg: Scan) -> bool:
+    return pg.num_views > 1 and directions(pg.angles, 2 * math.pi).full
+
+
+def _at_one_height(pg: Scan) -> Scan:
+    """The views of a helix that see the middle of the volume, as views of a circle; other scans as they are."""
+    if not (isinstance(pg, ConeBeam) and pg.pitch):
+        return pg
+    height = np.abs(pg.views().source[:, 0])
+    seen = np.flatnonzero(height <= max(field_of_view(pg).height / 2, float(np.sort(height)[:2].max())))
+    angles = tuple(pg.angles[k] for k in seen)
+    return ConeBeam(
+        angles, pg.det_shape, pg.pixel_size, pg.src_orig_dist, pg.src_det_dist, pg.det_offset, pg.tilt
+    )
+
+
+def _limited(pg: Scan) -> Remark | None:
+    """A remark where the views do not span what a complete scan needs: half a turn and, for a cone, its fan angle."""
+    if _whole_turn(pg):
+        return None
+    scanned = directions(pg.angles, 2 * math.pi)
+    step, span = (scanned.step, float(scanned.lengths.sum())) if pg.num_views > 1 else (0.0, 0.0)
+    needed = math.pi if isinstance(pg, ParallelBeam) else math.pi + pg.fan_angle
+    if span >= needed - step - 1e-6:
+        return None
+    return Remark(
+        "Limited angle",
+        f"A complete scan of this kind needs {math.degrees(needed):.0f}°: edges along the missing directions will be "
+        "blurred.",
+    )
+
+
+def _wider(pg: Scan, reach: float) -> str:
+    """Advice on how the detector could see `reach` [mm] around the axis, other than what is set already."""
+    half, shift, pixel = pg.det_shape[1] * pg.pixel_size[1] / 2, abs(pg.det_offset[1]), pg.pixel_size[1]
+    needed = reach
+    if isinstance(pg, ConeBeam):
+        if reach >= pg.src_orig_dist:
+            return "Move the source further away."
+        needed = pg.src_det_dist * math.tan(math.asin(reach / pg.src_orig_dist))
+    turn = _whole_turn(pg)
+    columns = math.ceil(2 * (needed - shift if turn else needed + shift) / pixel)
+    ways = [f"widen the detector to {columns} columns"]
+    most = half * (1 - OVERLAP)
+    if shift and not turn and needed <= half + shift:
+        ways.append("scan a whole turn")
+    elif shift and not turn and needed <= half:
+        ways.append("centre it")
+    elif shift < most and needed <= half + most:
+        wanted = f"shift it across by {_mm(max(needed - half, 0.0) + pixel / 2)}"
+        ways.append(wanted if turn else f"{wanted} and scan a whole turn")
+    text = ", or ".join(ways)
+    return f"{text[0].upper()}{text[1:]}."

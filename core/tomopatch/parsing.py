@@ -1,0 +1,25 @@
+"""JSON from outside: from files, addresses and uploads. It ends in a value or in a ValueError."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+MAX_CHARACTERS = 8_000_000
+"""Longer texts are refused: the largest file that the app writes, an experiment, has a tenth of that."""
+
+
+def parse_json(text: str | bytes, *, most: int = MAX_CHARACTERS) -> Any:
+    """Parse a JSON text of at most `most` characters or bytes.
+
+    Raises
+    ------
+    ValueError
+        If it is longer, no JSON, or nested too deep for Python to parse.
+    """
+    if len(text) > most:
+        raise ValueError(f"the JSON has {len(text)} characters; at most {most} are read.")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deep; expected a few levels.") from None

@@ -1,0 +1,53 @@
+"""Endings of the `tomopatch` command that are no fault: Ctrl-C, and a reader of its output that has gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+STOPPED = "tomopatch: stopped; nothing more was written."
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Around slow imports: Ctrl-C ends the command with a sentence; any other program gets its KeyboardInterrupt."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if "tomopatch" not in (Path(sys.argv[0]).stem, Path(sys.argv[0]).parent.name):
+            raise
+        sys.stderr.write(f"{STOPPED}\n")
+        raise SystemExit(130) from None
+
+
+def output_is_closed() -> bool:
+    """Whether the reader of the output has gone, as `head` does after its last line."""
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # not a file
+            poll = select.poll()
+            poll.register(stream.fileno(), select.POLLOUT)
+            if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+                return True
+    return False
+
+
+def end_by_broken_pipe() -> int:
+    """End this process as a Unix program ends that writes into a closed pipe: by SIGPIPE, without a word.
+
+    Returns the exit code where there is no such signal.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):  # or the interpreter tries once more at its end, and complains
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+    return 1

@@ -1,0 +1,100 @@
+"""The pages draw nothing that takes more memory than one may take, whatever an address asks for."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from pages.ui.scanview.component import component
+from pages.ui.session import engine, shell
+from tests.pages.test_pages import texts
+from tomopatch.library import load_volume
+from tomopatch.phantoms.catalogue import PHANTOMS
+from tomopatch.runs import prepare
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.prior import DenoiseConfig
+from tomopatch.runs.resource_estimate import showing_refusal
+from tomopatch.store import phantom_cache
+
+LARGE = ScanConfig("phantom:shepp-logan", (128, 512, 512), num_views=8)
+PAGES = [shell.HOME, shell.ACQUIRE, shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF, shell.PRIOR, shell.RUNS]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Voxels of the largest volume that this process draws; with a limit of 1 GB."""
+    monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "1")
+    found = [0]
+
+    def record(spec, *, shape=None, **options):
+        found.append(math.prod(shape or (64, 128, 128)))
+        return load_volume(spec, shape=(4, 8, 8), **options)
+
+    for module in (engine, phantom_cache, prepare):
+        monkeypatch.setattr(module, "load_volume", record)
+    return found
+
+
+@pytest.mark.parametrize("name", PHANTOMS)
+def test_the_geometry_is_known_without_drawing(name, drawn):
+    grid = (6, 10, 14)
+    expected = load_volume(f"phantom:{name}", shape=grid).geometry
+    assert engine.geometry(ScanConfig(f"phantom:{name}", grid)) == expected
+    assert drawn == [0]
+
+
+def test_the_geometry_of_a_stored_volume_is_known_without_reading(monkeypatch):
+    digest = engine.store().add_volume(load_volume("phantom:spheres", shape=(8, 20, 24)))
+    grid = (5, 11, 12)
+    expected = engine.draft(f"volume:{digest}", grid).geometry
+    monkeypatch.setattr(engine.store(), "volume", lambda digest: pytest.fail("was read"))
+    assert engine.geometry(ScanConfig(f"volume:{digest}", grid)) == expected
+    assert engine.grid_of(ScanConfig(f"volume:{digest}")) == (8, 20, 24)
+
+
+def test_what_cannot_be_shown_is_refused_with_what_can(monkeypatch):
+    monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "1")
+    sentence = showing_refusal(LARGE, engine.store())
+    z, y, x = map(int, sentence.split("a grid of ")[1].split(" would")[0].split(" x "))
+    assert showing_refusal(replace(LARGE, grid=(z, y, x)), engine.store()) == ""
+    assert showing_refusal(replace(LARGE, grid=(z + 8, y + 32, x + 32)), engine.store())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_draws_what_an_address_asks_for_beyond_the_limit(visit, page, drawn):
+    refused = engine.queue().submit(RunConfig(LARGE, "tv"))
+    prior = engine.queue().submit(DenoiseConfig("phantom:thorax", (64, 512, 512), 0.1, 0))
+    assert engine.queue().progress(refused).status == engine.queue().progress(prior).status == "failed"
+    scan = json.dumps(LARGE.to_json())
+    for address in (
+        {"scan": scan},
+        {"run": refused},
+        {"scan": scan, "run": refused, "compare": refused, "sweep": '{"num_views":"4,8"}'},
+        {"prior": prior},
+    ):
+        app = visit(**address)
+        app.switch_page(page).run()
+        assert not app.exception
+    with pytest.raises(ValueError, match="Showing this volume needs about"):
+        engine.reference(LARGE).result(60)
+    assert max(drawn) <= 8 * 64 * 128 * 128
+
+
+@pytest.mark.parametrize("page", [shell.ACQUIRE, shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF])
+def test_the_page_says_what_would_fit(visit, page, drawn):
+    app = visit(scan=json.dumps(LARGE.to_json()))
+    app.switch_page(page).run()
+    assert not app.exception
+    told = texts(app) + " ".join(e.value for e in app.error)
+    assert "needs about" in told
+    assert "would fit" in told
+
+
+@pytest.mark.parametrize("det_shape", [(1, 20_000_000), (20_000_000, 1), (4000, 4000), (3, 700_000), (1, 5)])
+def test_the_picture_of_a_scan_has_few_rays_whatever_the_detector(det_shape):
+    scan = replace(LARGE, det_shape=det_shape, pixel_size=(0.1, 0.1), num_views=72)
+    views = scan.geometry(engine.geometry(scan)).views()
+    shown, joined = component._joined(views)
+    assert shown.num_views * math.prod(shown.det_shape) <= component.MAX_RAYS
+    assert joined == pytest.approx(math.prod(det_shape) / math.prod(shown.det_shape))

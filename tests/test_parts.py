@@ -1,0 +1,116 @@
+"""Files and folders that killed processes left half written are removed, and those of live processes never."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tomopatch.execution.queue import JobQueue
+from tomopatch.io.writing import fcntl
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.store.eviction import evict
+from tomopatch.store.store import RunStore
+
+pytestmark = pytest.mark.skipif(fcntl is None, reason="without file locks nothing is swept")
+
+SCAN = ScanConfig("phantom:spheres", (4, 16, 16), num_views=4, same_grid=True)
+
+WRITERS = {
+    "array": "write_array(store.run_folder(run_id) / 'volume.npy', Slow())",
+    "volume": "store.add_volume(load_volume('phantom:spheres', shape=(4, 8, 8)))",
+    "run": "store.create(RunConfig(SCAN, 'fbp'))",
+    "phantom": "store.phantom('phantom:spheres', (4, 8, 8))",
+    "checkpoint": "write_checkpoint(store.run_folder(run_id), Checkpoint('', {'x': Slow()}, [], 0))",
+}
+"""Each hangs in the middle of its writing, and says so."""
+
+SCRIPT = """
+import sys, time
+import numpy as np
+import tomopatch.store.store, tomopatch.store.checkpoint, tomopatch.io.writing
+from tomopatch.store.checkpoint import Checkpoint, write_checkpoint
+from tomopatch.store.store import RunStore
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.io.writing import write_array
+from tomopatch.library import load_volume
+SCAN = ScanConfig("phantom:spheres", (4, 16, 16), num_views=4, same_grid=True)
+def hang(*args, **options):
+    if hasattr(args[0], "write"):
+        args[0].write(b"half")
+        args[0].flush()
+    print("writing", flush=True)
+    time.sleep(1000)
+class Slow:
+    detach = cpu = lambda self: self
+    numpy = lambda self: np.zeros(3)
+store, run_id = RunStore(sys.argv[1]), sys.argv[2]
+np.save = np.savez = hang
+tomopatch.store.store.write_array = hang
+if "create" in sys.argv[3]:
+    import pathlib
+    pathlib.Path.write_text = hang
+exec(sys.argv[3])
+"""
+
+
+@pytest.fixture
+def store(tmp_path):
+    return RunStore(tmp_path / "store")
+
+
+def parts(store):
+    found = [*store.root.glob(".*"), *store.root.glob("*/.*"), *store.root.glob("*/*/.*")]
+    return sorted(str(p.relative_to(store.root)) for p in found)
+
+
+def aged(store):
+    """An hour passes for all parts."""
+    for name in parts(store):
+        os.utime(store.root / name, (time.time() - 3600,) * 2)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_part_stays_as_long_as_its_writer_lives_and_no_longer(store, writer):
+    run_id = store.create(RunConfig(SCAN, "sirt"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(store.root), run_id, WRITERS[writer]], stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout.readline() == b"writing\n"
+        (part,) = parts(store)
+        aged(store)
+        store.sweep()
+        assert parts(store) == [part]  # its writer lives
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    evict(store, 1e9)
+    assert parts(store) == []
+    assert [run.id for run in store.runs()] == [run_id]
+
+
+def test_a_server_sweeps_when_it_starts(store):
+    run_id = store.create(RunConfig(SCAN, "sirt"))
+    store.update(run_id, status="cancelled")
+    for folder in (".gone-0123abcd", ".new-volumes-0123abcd", ".new-runs-0123abcd"):
+        (store.root / folder).mkdir()
+        np.save(store.root / folder / "data.npy", np.zeros(1000))
+    (store.run_folder(run_id) / "history").mkdir()
+    for name in (".volume.npy.0123abcd", "history/.000-x.npy.0123abcd", "history/.index.json.0123abcd"):
+        (store.run_folder(run_id) / name).write_bytes(b"half")
+    kept = {
+        store.root / ".own",
+        store.run_folder(run_id) / ".hidden.txt",
+        store.root / ".new-volumes-89abcdef",
+    }
+    for path in kept:  # another's, and one that was only just begun
+        path.write_bytes(b"kept")
+    for path in {*store.root.rglob(".*"), *store.root.glob(".*")} - {store.root / ".new-volumes-89abcdef"}:
+        os.utime(path, (time.time() - 3600,) * 2)
+    JobQueue(store).close()
+    assert {*store.root.rglob(".*")} == kept
+    assert [run.id for run in store.runs()] == [run_id]
