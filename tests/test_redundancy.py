@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tomopatch import MU_WATER, ConeBeam, Measurement, ParallelBeam, Projector, VolumeGeometry, reconstruct
 from tomopatch import simulate as scan
-from tomopatch.geometry.coverage import coverage, directions
+from tomopatch.geometry.directions import directions
+from tomopatch.geometry.fourier_coverage import fourier_coverage
 from tomopatch.reconstruct.redundancy import angular_weights, redundancy_weights
 from tomopatch.volume import Volume
 
@@ -260,10 +261,10 @@ def test_arcs_hold_all_views_and_no_open_gap(degrees):
 
 
 def test_what_a_scan_measures_does_not_depend_on_the_order_of_its_views():
-    shares = [coverage(fan(d), 100.0).share for d in (SHORT, SHORT % 360, SHORT[::-1])]
+    shares = [fourier_coverage(fan(d), 100.0).share for d in (SHORT, SHORT % 360, SHORT[::-1])]
     np.testing.assert_allclose(shares[1], shares[0])
     np.testing.assert_allclose(shares[2], shares[0])
-    holes = coverage(parallel(np.delete(np.arange(180.0), np.arange(60, 80))), 100.0)
+    holes = fourier_coverage(parallel(np.delete(np.arange(180.0), np.arange(60, 80))), 100.0)
     assert math.degrees(holes.missing) == pytest.approx(20, abs=1.01)
 
 

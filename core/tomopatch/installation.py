@@ -1,4 +1,4 @@
-"""Where the app's files and the weights are: in a checkout, or inside an installed package."""
+"""Location of the app's files and the weights: in a checkout, or inside an installed package."""
 
 from pathlib import Path
 

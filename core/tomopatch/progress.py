@@ -62,7 +62,7 @@ class Step:
     std : Tensor (z, y, x) or None
         Expected error of the estimate per voxel [1/mm], where the method knows it.
     plan : object or None
-        What the method resolved its parameters to; see `tomopatch.reconstruct.plan.Plan`.
+        The resolved parameters of the method; see `tomopatch.reconstruct.plan.Plan`.
     """
 
     i: int

@@ -39,7 +39,7 @@ def output_is_closed() -> bool:
 
 
 def end_by_broken_pipe() -> int:
-    """End this process as a Unix program ends that writes into a closed pipe: by SIGPIPE, without a word.
+    """End this process by SIGPIPE, like any Unix program that writes to a closed pipe.
 
     Returns the exit code where there is no such signal.
     """

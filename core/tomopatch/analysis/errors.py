@@ -1,4 +1,4 @@
-"""What the error of a reconstruction is like: how it is spread, whether it was foreseen, how it is grained.
+"""Error statistics of a reconstruction: histogram, calibration of the predicted deviation, noise power spectrum.
 
 The error is that of the metrics: both volumes on one grid, clipped to [-1000, 1000] HU.
 """
@@ -27,7 +27,7 @@ def error(reference: Volume, test: Volume) -> Tensor:
 def histogram(error: Tensor, *, limit: float, num_bins: int) -> tuple[Tensor, Tensor]:
     """Centres [HU] of equal bins over [-limit, limit], and the share of voxels in each.
 
-    What lies beyond counts in the outermost bins: the shares sum to 1.
+    Values beyond the limit count in the outermost bins, so the shares sum to 1.
     """
     if not limit > 0 or num_bins < 2:
         raise ValueError(
@@ -42,7 +42,7 @@ def histogram(error: Tensor, *, limit: float, num_bins: int) -> tuple[Tensor, Te
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Voxels of like predicted deviation: its root mean square, and that of their error [HU]."""
+    """Voxels with similar predicted deviation: its root mean square, and that of their error [HU]."""
 
     predicted: float
     rms: float

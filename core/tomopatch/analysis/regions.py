@@ -12,7 +12,7 @@ from tomopatch.analysis.metrics import DATA_RANGE, HU_RANGE, contrast_to_noise, 
 from tomopatch.volume import Triple, Volume, VolumeGeometry, crop
 
 SHELL = (1.25, 2.0)
-"""Where the shell about a region begins and ends, in sizes of the region: the gap keeps its blurred edge out."""
+"""Inner and outer size of the shell around a region, relative to the region. The gap excludes the blurred edge."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a user should know about a scan before it is reconstructed: truncation, unseen parts, missing angles, few views."""
+"""Remarks on a scan geometry before reconstruction: truncation, unseen parts, missing angles, few views."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ import torch
 from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
-from tomopatch.geometry.coverage import NOTABLE, Coverage, coverage, directions, visibility
+from tomopatch.geometry.directions import directions
+from tomopatch.geometry.fourier_coverage import FourierCoverage, fourier_coverage
+from tomopatch.geometry.visibility import NOTABLE, visibility
 from tomopatch.volume import Volume, VolumeGeometry, mu_from_hu
 
 Scan = ParallelBeam | ConeBeam
 DENSE_HU = -500.0
-"""[HU] The object is what is denser than this, halfway between air and fat."""
+"""[HU] Denser voxels belong to the object. Halfway between air and fat."""
 WIDE_CONE = 20.0
-"""Degrees of the cone above which the outer slices of a circular scan visibly smear."""
+"""Cone angle [degrees] above which the outer slices of a circular scan visibly smear."""
 NEARLY = 1.25
-"""Where this many times the views would be enough, they count as enough: the limit is a rule of thumb."""
+"""The number of views counts as sufficient up to this factor: the limit is a rule of thumb."""
 OVERLAP = 0.05
-"""Share of half a detector that a shifted one keeps beyond the axis, so that opposite views overlap."""
+"""Share of half a detector that a shifted detector keeps beyond the axis, so that opposite views overlap."""
 
 
 class Remark(NamedTuple):
-    """A remark: its subject in a word or two, and a sentence or more."""
+    """A short subject and one or more sentences."""
 
     title: str
     text: str
@@ -42,7 +44,7 @@ class FieldOfView(NamedTuple):
 
 
 def field_of_view(pg: Scan) -> FieldOfView:
-    """What every ray direction reaches; over a whole turn a shifted detector sees its longer side."""
+    """Return the cylinder that every ray direction reaches. Over a whole turn, the longer side of a shifted detector counts."""
     half_v, half_u = (n * p / 2 for n, p in zip(pg.det_shape, pg.pixel_size, strict=True))
     shift = abs(pg.det_offset[1])
     reach = half_u + shift if _whole_turn(pg) else half_u - shift
@@ -60,7 +62,7 @@ class Extent(NamedTuple):
 
 
 def extent(volume: Volume) -> Extent:
-    """Size of the object (see DENSE_HU) by its voxel centres; (0, 0) for a volume of air."""
+    """Return the size of the object (see DENSE_HU), measured between voxel centres; (0, 0) for a volume of air."""
     dense = (volume.data > mu_from_hu(torch.tensor(DENSE_HU))).any(0)
     y, x = (a[dense] for a in _plane(volume.geometry))
     if not len(y):
@@ -71,22 +73,22 @@ def extent(volume: Volume) -> Extent:
     return Extent(float(widths.max()), float(torch.hypot(y, x).max()))
 
 
-def covered(volume: Volume, pg: Scan) -> Coverage:
-    """Frequencies that a scan of this volume's object measures, within the field of view.
+def covered(volume: Volume, pg: Scan) -> FourierCoverage:
+    """Return the frequencies that a scan of this volume's object measures within the field of view.
 
-    The diameter for Crowther's limit is the object's own, wherever it lies and however much of it is seen: rays
-    outside the field of view cross the object, too, and what they pass adds to the streaks within.
+    Crowther's limit uses the object's own diameter, even if the object is off centre or truncated: rays inside the
+    field of view also cross the parts outside, and these parts add to the streaks.
     """
     voxel = max(volume.geometry.voxel_size)
     found = extent(volume)
     diameter = found.diameter or 2 * volume.geometry.radius
     reach = found.reach or volume.geometry.radius
     seen = 2 * max(min(reach, field_of_view(pg).radius), voxel)
-    return coverage(_at_one_height(pg), max(diameter, voxel), seen)
+    return fourier_coverage(_at_one_height(pg), max(diameter, voxel), seen)
 
 
 def remarks(volume: Volume, pg: Scan) -> list[Remark]:
-    """Remarks on what will show in a reconstruction of this volume from this scan."""
+    """Return remarks on the artefacts to expect in a reconstruction of this volume."""
     out = []
     reach, fov = extent(volume).reach, field_of_view(pg)
     if fov.radius < reach - max(volume.geometry.voxel_size):
@@ -111,14 +113,17 @@ def remarks(volume: Volume, pg: Scan) -> list[Remark]:
 
 
 def unseen(vg: VolumeGeometry, pg: Geometry, *, object_known: bool = False) -> list[Remark]:
-    """A remark on the parts of the volume that no view sees; without a known object also on those seen too seldom."""
+    """Return a remark on the parts of the volume that no view sees.
+
+    Without a known object, parts that fewer than half of the views see count as well.
+    """
     found = visibility(vg, pg)
     text = found.remark() if not object_known or found.unseen >= NOTABLE else None
     return [Remark("Not measured", text)] if text else []
 
 
 def few_views(volume: Volume, pg: Scan) -> list[Remark]:
-    """A remark on the detail for which there are too few views (Crowther); none if they are enough for each voxel."""
+    """Return a remark on detail that needs more views (Crowther); none if the views suffice for each voxel."""
     found = covered(volume, pg)
     sharp, finest = 0.5 / found.crowther, max(0.5 / found.nyquist, min(volume.geometry.voxel_size[1:]))
     needed = math.ceil(pg.num_views * sharp / finest)
@@ -136,7 +141,7 @@ def few_views(volume: Volume, pg: Scan) -> list[Remark]:
 
 
 def _plane(vg: VolumeGeometry) -> tuple[Tensor, Tensor]:
-    """Positions y and x [mm] of the voxel centres of a slice."""
+    """Return the positions y and x [mm] of the voxel centres of a slice."""
     y, x = torch.meshgrid(vg.axis(1), vg.axis(2), indexing="ij")
     return y, x
 
@@ -150,7 +155,7 @@ def _whole_turn(pg: Scan) -> bool:
 
 
 def _at_one_height(pg: Scan) -> Scan:
-    """The views of a helix that see the middle of the volume, as views of a circle; other scans as they are."""
+    """Return the views of a helix that see the middle of the volume, as views of a circle; other geometries unchanged."""
     if not (isinstance(pg, ConeBeam) and pg.pitch):
         return pg
     height = np.abs(pg.views().source[:, 0])
@@ -162,7 +167,7 @@ def _at_one_height(pg: Scan) -> Scan:
 
 
 def _limited(pg: Scan) -> Remark | None:
-    """A remark where the views do not span what a complete scan needs: half a turn and, for a cone, its fan angle."""
+    """Return a remark if the views span less than a complete scan: half a turn, and for a cone the fan angle."""
     if _whole_turn(pg):
         return None
     scanned = directions(pg.angles, 2 * math.pi)
@@ -178,7 +183,7 @@ def _limited(pg: Scan) -> Remark | None:
 
 
 def _wider(pg: Scan, reach: float) -> str:
-    """Advice on how the detector could see `reach` [mm] around the axis, other than what is set already."""
+    """Return advice on how the detector could see `reach` [mm] around the axis, without settings that are already set."""
     half, shift, pixel = pg.det_shape[1] * pg.pixel_size[1] / 2, abs(pg.det_offset[1]), pg.pixel_size[1]
     needed = reach
     if isinstance(pg, ConeBeam):

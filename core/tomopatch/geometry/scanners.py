@@ -1,4 +1,4 @@
-"""Classes of real scanners, as starting points for a scan: with published distances, or with a word that they are not."""
+"""Presets of scanner classes. Each states whether its distances are published or typical."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Scanner:
     num_views : int
         Usual number of views. What counts as a full scan is `tomopatch.physics.measurement.full_scan_views`.
     source : str
-        Where the distances are published, or that they are of no single device.
+        Source of the distances, or a note that they describe no single device.
     """
 
     label: str

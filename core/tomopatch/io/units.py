@@ -89,7 +89,7 @@ def conclude(values: np.ndarray, *, declared: str = "", given: str | None = None
     declared : str
         The type that the file declares: DICOM's RescaleType; empty for formats without such a field.
     given : str or None
-        Units given by the user (see `known_units`), which are taken as they are; None = conclude.
+        Units given by the user (see `known_units`), used without a check; None = detect.
 
     Raises
     ------

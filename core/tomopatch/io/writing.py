@@ -26,7 +26,7 @@ PART = re.compile(r"\.(new-.+-|gone-|.+\.)[0-9a-f]{8}")
 RECENT = 60.0
 """Seconds for which a new part counts as in use: it exists for a moment before it is locked."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What the system says of a disk without room, and of a person's share that is used up."""
+"""Error numbers of a full disk and of an exhausted quota."""
 
 
 def write_beside(path: Path, data: bytes) -> None:
@@ -67,7 +67,7 @@ def errors_of_numpy() -> Iterator[None]:
 
 
 def disk_sentence(error: OSError) -> str:
-    """What is wrong with the disk, for people."""
+    """Return a sentence for users about a disk error."""
     if error.errno in FULL:
         return "The disk is full. What was stored before is whole; make room, by deleting runs for instance, and try again."
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):

@@ -79,7 +79,7 @@ def _span(axis, h, low, high):  # pragma: no cover - compiled
 
 @numba.njit(nogil=True, cache=CACHE, fastmath=True)
 def _chord(row, z, y, xs, h, i0, i1):  # pragma: no cover - compiled
-    """Of a line of voxels along x: those that an ellipsoid may touch, and of these the ones well inside it.
+    """Return the voxels of a line along x that an ellipsoid may touch, and those well inside it.
 
     |u|_p <= |u|_2 <= c |u|_p: a voxel further from the surface than half its own width, the bumps and the softness
     together lies within a smaller ellipsoid, or outside a larger one. Both meet the line in one stretch.
@@ -111,7 +111,7 @@ def _chord(row, z, y, xs, h, i0, i1):  # pragma: no cover - compiled
 
 @numba.njit(nogil=True, cache=CACHE, inline="always")
 def _room(row, h):  # pragma: no cover - compiled
-    """How far from its surface a primitive may still cover a voxel in part [mm]."""
+    """Largest distance from the surface [mm] at which a primitive may still partly cover a voxel."""
     return (h[0] + h[1] + h[2]) / 2 + 2 * row[BUMP] + row[SOFT] / 2
 
 

@@ -35,7 +35,7 @@ class Material(NamedTuple):
 
 
 class Lesion(NamedTuple):
-    """What was hidden where: centre (z, y, x) [mm], radius [mm], Hounsfield units."""
+    """A lesion: centre (z, y, x) [mm], radius [mm], Hounsfield units."""
 
     centre: tuple[float, float, float]
     radius: float

@@ -1,4 +1,4 @@
-"""What bodies are made of: Hounsfield units, coarse and fine texture."""
+"""Tissues: Hounsfield units, coarse and fine texture."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class PatchGrid:
     tile : (z, y, x)
         A tile's shape in voxels: 1 or a multiple of OFFSET_STEP along each axis.
     offset : (z, y, x)
-        Where the first tile starts; multiples of OFFSET_STEP.
+        First voxel of the first tile; multiples of OFFSET_STEP.
     """
 
     shape: Shape
@@ -124,7 +124,7 @@ class PatchGrid:
 
 
 def offset_steps(tile: Sequence[int]) -> Shape:
-    """Of what a tile's place (z, y, x) is a multiple."""
+    """Return the step (z, y, x) of tile offsets."""
     z, y, x = (min(p, OFFSET_STEP) for p in tile)
     return z, y, x
 

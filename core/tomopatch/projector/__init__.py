@@ -40,7 +40,7 @@ def _triton(vg: VolumeGeometry, views: Views) -> Backend:
 BACKENDS: dict[str, Callable[[VolumeGeometry, Views], Backend]] = {
     "joseph": JosephOperator,  # CPU
     "triton": _triton,  # CUDA, with what torch brings
-    "tomosipo": _tomosipo,  # CUDA, with packages of its own
+    "tomosipo": _tomosipo,  # CUDA, with its own packages
 }
 
 

@@ -65,7 +65,7 @@ def driving_axis(dz, dy, dx):
 
 @nb.njit(inline="always", **JIT)
 def in_plane(axis, oz, oy, ox, dz, dy, dx):
-    """Where the ray crosses plane 0 of its driving axis, and how it moves per plane: (p, dp, q, dq).
+    """Return the ray's position on plane 0 of its driving axis and its step per plane: (p, dp, q, dq).
 
     p runs along the slower of the two remaining axes in memory, q along the faster one.
     """

@@ -1,6 +1,6 @@
-"""Coarse to fine: iterations on a coarser grid, with a coarser detector, cost little and settle what is large.
+"""Coarse to fine: iterations on a coarser grid with a coarser detector are cheap and settle the large structures.
 
-Where angles are missing that is most of it: on the finest grid alone total variation takes thousands of iterations.
+This matters most for missing angles, where total variation takes thousands of iterations on the finest grid alone.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from tomopatch.reconstruct.iterative import tv
 from tomopatch.volume import Shape, VolumeGeometry
 
 LEAST = 32
-"""Grids are not made coarser than so many voxels across."""
+"""Smallest number of voxels across of a coarser grid."""
 
 LAM_POWER = -0.75
-"""The best weight of total variation goes with this power of the views' share of a full scan."""
+"""Exponent of the best weight of total variation as a function of the sampling ratio."""
 
 
 def on_grid(x: Tensor, shape: Shape) -> Tensor:

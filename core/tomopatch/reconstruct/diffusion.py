@@ -9,7 +9,7 @@ lower level. (DDS, Chung et al. 2024, with the prior of Yang et al. 2025)
 - *posterior* starts from white noise and draws fresh noise in every step (eta = 1, the ancestral chain). Different seeds
   give different volumes, which differ by what the scan leaves open.
 
-Where angles are missing, half the resolution is reconstructed first.
+If angles are missing, half the resolution is reconstructed first.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _initial(
 
 
 def _started(step: Step, done: int, effort: Effort, state: State, part: str) -> Step:
-    """A step of a part of the initial reconstruction, as one of all of it."""
+    """Return a step of one part, counted through the whole initial reconstruction."""
     finished = step.state is None or step.i == step.total
     return replace(
         step,

@@ -177,14 +177,14 @@ def tv(
 
 
 MISMATCH = 0.02
-"""Standard deviation of what voxels and thin rays get wrong of a line integral, relative to the mean one."""
+"""Standard deviation of the discretisation error of a line integral, relative to the mean line integral."""
 
 
 def relative_weights(y: Tensor, weights: Tensor | None) -> Tensor:
     """Inverse variances of the rays with mean 1: photon noise, and the difference between an object and its voxels.
 
-    Without the second, rays beside the patient, where photons abound, would count a hundred times as much as those
-    through the patient, although the grid describes them no better.
+    Without the second term, rays through air, with many photons, would weigh a hundred times as much as rays through
+    the object, although the grid describes them no better.
     """
     if weights is None:
         return torch.ones_like(y)

@@ -1,4 +1,4 @@
-"""Memory of a piece of work: its peak, about what that will be, and giving back what is left of it."""
+"""Memory of a reconstruction: peak, estimate beforehand, and release of freed memory to the system."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ COPIES = {
     "diffusion": (21.0, 8.0),  # its start
     "generate": (12.0, 0.0),
 }
-"""How many volumes and measurements a method holds at its peak, the projector's threads included; as measured."""
+"""Volumes and measurements that a method holds at its peak, measured with the projector's threads."""
 LEAST_MB = {"diffusion": 150.0, "generate": 150.0}
-"""What tiles take in the network, whatever the grid; and, for all others, what a small run takes."""
+"""[MB] Memory of the network's tiles, independent of the grid."""
 SMALL_MB = 4.0
+"""[MB] Memory of a small run of the other methods."""
 
 
 def estimated_mb(method: str, voxels: int, rays: int, *, samples: int = 1) -> float:
-    """About what `Result.peak_memory_mb` will be on the CPU, for a grid of so many voxels and a scan of so many rays.
+    """Estimate `Result.peak_memory_mb` on the CPU from the number of voxels and rays.
 
-    Meant for telling beforehand what will not fit: right to a half.
+    The estimate serves to refuse a run that will not fit. It is accurate within a factor of 1.5.
     """
     volumes, measurements = COPIES[method]
     if samples > 1:
@@ -37,15 +38,15 @@ def estimated_mb(method: str, voxels: int, rays: int, *, samples: int = 1) -> fl
 
 HEAPS = 2
 SHARED = 2**18
-"""Bytes above which an array gets pages of its own, which go back when it is freed."""
+"""[bytes] Larger arrays get their own pages, which return to the system when they are freed."""
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 
 
 def spare_memory() -> None:
-    """Have glibc keep little of what this process frees: for a server, whose short-lived threads hold large arrays.
+    """Make glibc return freed memory early. Meant for a server whose short-lived threads hold large arrays.
 
-    To be called before these begin. Otherwise each thread may open a heap, and arrays of up to 32 MB share these with
-    all that is small and stays. What it costs, new pages for each large array, is too much for a worker.
+    Call it before these threads start. Otherwise each thread may open a heap in which arrays of up to 32 MB lie among
+    small objects that stay. The cost, new pages for each large array, is too high for a worker.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")
@@ -54,7 +55,7 @@ def spare_memory() -> None:
 
 
 def give_back() -> None:
-    """Return to the system what this process has freed: glibc keeps it in heaps that grow with every odd size."""
+    """Return freed memory to the system. glibc otherwise keeps it in its heaps."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

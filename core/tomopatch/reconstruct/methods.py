@@ -104,7 +104,7 @@ class Result:
     std : Volume or None
         Expected error of each voxel, where the method estimates it.
     plan : Plan or None
-        What a reconstruction with a prior resolved to: grids, noise levels, conditions, clamped numbers.
+        Resolved settings of a reconstruction with a prior: grids, noise levels, conditions, clamped numbers.
     """
 
     volume: Volume
@@ -215,13 +215,11 @@ def available(geometry: Geometry) -> dict[str, Method]:
 
 
 def check_suited(names: Sequence[str], geometry: Geometry) -> None:
-    """Refuse methods that cannot reconstruct from this scan, in a sentence that names those that can."""
+    """Refuse methods that cannot reconstruct from this geometry; the message names those that can."""
     for name in names:
         reason = METHODS[name].unsuited(geometry)
         if reason is not None:
-            raise ValueError(
-                f"{reason} Of this scan these can reconstruct: {', '.join(available(geometry))}."
-            )
+            raise ValueError(f"{reason} These methods suit this scan: {', '.join(available(geometry))}.")
 
 
 def make_params(method: str, values: dict[str, Any] | None = None) -> Any:
@@ -250,7 +248,7 @@ def reconstruct(
     method : str
         A name in METHODS.
     A : Projector
-        Of the same scan as the measurement.
+        Its geometry must be that of the measurement.
     params : the method's params dataclass, or None
     prior : PatchPrior or None
         For methods that need one.

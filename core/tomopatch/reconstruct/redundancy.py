@@ -1,6 +1,6 @@
 """Weights of the analytic methods: the arc that each view stands for, and rays that are measured more than once.
 
-All weights follow from the set of directions on the circle (`tomopatch.geometry.coverage.directions`): the order of the views, whole
+All weights follow from the set of directions on the circle (`tomopatch.geometry.directions`): the order of the views, whole
 turns added to them, their sense of rotation, repeated views and gaps make no difference beyond what was measured.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.geometry.coverage import Directions, directions
+from tomopatch.geometry.directions import Directions, directions
 
 _LEAST = 1e-6  # of a ray at the very end of an arc: small, but it may be the only one
 
@@ -23,7 +23,7 @@ def angular_weights(angles: Sequence[float] | np.ndarray, period: float) -> np.n
     """Arc [rad] of each view in the integral over angles [rad], float64 (views,).
 
     Angles that are equal modulo `period` (pi for parallel rays, 2 pi for a cone) share their arc. What was not
-    scanned (see `tomopatch.geometry.coverage.directions`) belongs to no view. A single direction stands for the whole period.
+    scanned (see `tomopatch.geometry.directions`) belongs to no view. A single direction stands for the whole period.
     """
     return directions(angles, period).weights
 

@@ -165,7 +165,7 @@ def draw_samples(
     share = float(state.get("share", 1.0))
     stage = prepare(problem, x, generator=generator, coarse=coarse, share=share)
     num_steps = len(stage.plan.sigmas) - 1
-    # a given noise level is used as it is, and a lowered one is not lowered again
+    # neither a given noise level nor a lowered one is lowered again
     accepted = bool(options.mode != "restore" or options.sigma_max or state)
     mean, inner = Mean.of(state), state.get("sample")
     scale = float(torch.linalg.vector_norm(y)) or 1.0

@@ -37,7 +37,7 @@ def descend(
     """moved = clip(x - steps (gradient + D^T q)), which x is relaxed towards, and 2 moved - x.
 
     gradient : Tensor (z, y, x)
-        Of the data term; may be overwritten.
+        Gradient of the data term; may be overwritten.
     """
     low, high = -math.inf if low is None else low, math.inf if high is None else high
     if has_kernels(x):

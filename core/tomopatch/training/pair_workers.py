@@ -40,7 +40,7 @@ class PairWorkers:
     read_volumes : f() -> list of TrainingVolume
         Importable; called once in each process.
     folder : Path
-        Where the pairs are kept. `fresh` also returns those that exist already.
+        Folder of the pairs. `fresh` also returns pairs that exist already.
     priors : list of str or Path
         Each pair is made with the first of them that exists by then; without any it holds no iterates.
     seed : int

@@ -65,7 +65,7 @@ class TrainConfig:
 
     @property
     def trained(self) -> TrainedRanges:
-        """What a prior of this run is trained for."""
+        """Modes and ranges that a prior of this run is trained for."""
         data = self.data
         modes = MODES if self.network.conditional else ("restore", "unconditional")
         xy = (data.voxel_xy[0], max(data.voxel_xy[1], data.body_voxel[1] if data.body else 0.0))

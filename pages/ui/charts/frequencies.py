@@ -6,12 +6,12 @@ import math
 from typing import Any
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.geometry.coverage import Coverage
+from tomopatch.geometry.fourier_coverage import FourierCoverage
 
 Scan = ParallelBeam | ConeBeam
 
 
-def drawing(found: Coverage, pg: Scan) -> dict[str, Any]:
+def drawing(found: FourierCoverage, pg: Scan) -> dict[str, Any]:
     """What the browser needs to draw it."""
     fan = [0.0, 0.0]
     if isinstance(pg, ConeBeam):
@@ -25,7 +25,7 @@ def drawing(found: Coverage, pg: Scan) -> dict[str, Any]:
     }
 
 
-def told(found: Coverage, pg: Scan) -> str:
+def told(found: FourierCoverage, pg: Scan) -> str:
     """The picture in plain words."""
     parts = [
         "**Frequencies**: broad shades in the middle, the finest detail that the pixels resolve "

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.geometry.coverage import SECTORS, coverage, visibility
+from tomopatch.geometry.fourier_coverage import SECTORS, fourier_coverage
+from tomopatch.geometry.visibility import visibility
 from tomopatch.volume import VolumeGeometry
 
 VG = VolumeGeometry((8, 64, 64), (2.0, 1.5, 1.5))
@@ -14,7 +15,7 @@ D = 80.0
 def test_a_parallel_view_measures_the_line_along_its_detector():
     """A wave across x is seen by the detector whose columns run along x, and by no other."""
     pg = ParallelBeam.circular(VG, num_views=12)
-    found = coverage(pg, D)
+    found = fourier_coverage(pg, D)
     for k, theta in enumerate(found.directions):
         across = pg.views().det_u[k]
         along_line = np.array([0.0, math.sin(theta), math.cos(theta)])
@@ -26,12 +27,14 @@ def test_a_parallel_view_measures_the_line_along_its_detector():
 @pytest.mark.parametrize("degrees", [60, 90, 150, 180])
 def test_what_the_range_lacks_is_the_missing_wedge(degrees):
     pg = ParallelBeam.circular(VG, num_views=30, angle_range=math.radians(degrees))
-    assert math.degrees(coverage(pg, D).missing) == pytest.approx(180 - degrees, abs=1.01)
+    assert math.degrees(fourier_coverage(pg, D).missing) == pytest.approx(180 - degrees, abs=1.01)
 
 
 def test_the_first_view_turns_the_wedge():
     turned = [
-        coverage(ParallelBeam.circular(VG, num_views=30, angle_range=math.pi / 2, start=start), D).share
+        fourier_coverage(
+            ParallelBeam.circular(VG, num_views=30, angle_range=math.pi / 2, start=start), D
+        ).share
         for start in (0.0, math.radians(40))
     ]
     assert np.allclose(np.roll(turned[0], 40), turned[1])
@@ -39,11 +42,13 @@ def test_the_first_view_turns_the_wedge():
 
 def test_crowther_radius_is_one_over_size_and_angle():
     for n in (10, 40):
-        assert coverage(ParallelBeam.circular(VG, num_views=n), D).crowther == pytest.approx(
+        assert fourier_coverage(ParallelBeam.circular(VG, num_views=n), D).crowther == pytest.approx(
             n / (math.pi * D)
         )
     # over a whole turn opposite views of an even number share their lines, and of an odd number they do not
-    whole = [coverage(ParallelBeam.circular(VG, num_views=n, angle_range=2 * math.pi), D) for n in (20, 21)]
+    whole = [
+        fourier_coverage(ParallelBeam.circular(VG, num_views=n, angle_range=2 * math.pi), D) for n in (20, 21)
+    ]
     assert whole[0].crowther == pytest.approx(10 / (math.pi * D))
     assert whole[1].crowther == pytest.approx(21 / (math.pi * D))
 
@@ -57,8 +62,8 @@ def test_a_cone_from_far_away_is_a_parallel_beam():
             "det_shape": shape,
             "pixel_size": pixel,
         }
-        far = coverage(ConeBeam.circular(VG, src_orig_dist=1e6, src_det_dist=1e6, **scan), D)
-        flat = coverage(ParallelBeam.circular(VG, **scan), D)
+        far = fourier_coverage(ConeBeam.circular(VG, src_orig_dist=1e6, src_det_dist=1e6, **scan), D)
+        flat = fourier_coverage(ParallelBeam.circular(VG, **scan), D)
         assert np.abs(np.subtract(far.share, flat.share)).sum() < 1.5
         assert far.nyquist == pytest.approx(flat.nyquist)
 
@@ -66,12 +71,12 @@ def test_a_cone_from_far_away_is_a_parallel_beam():
 def test_a_fan_needs_half_a_turn_and_its_fan_angle():
     near = {"num_views": 90, "src_orig_dist": 150.0, "src_det_dist": 300.0}
     fan = 2 * math.asin(D / 2 / 150.0)
-    half = coverage(ConeBeam.circular(VG, angle_range=math.pi, **near), D)
-    short = coverage(ConeBeam.circular(VG, angle_range=math.pi + fan + 0.1, **near), D)
+    half = fourier_coverage(ConeBeam.circular(VG, angle_range=math.pi, **near), D)
+    short = fourier_coverage(ConeBeam.circular(VG, angle_range=math.pi + fan + 0.1, **near), D)
     assert min(half.share) > 0  # every direction by some rays,
     assert min(half.share) < 0.6  # but not all by all
     assert min(short.share) == 1
-    assert min(coverage(ConeBeam.circular(VG, **near), D).share) == 1
+    assert min(fourier_coverage(ConeBeam.circular(VG, **near), D).share) == 1
 
 
 @pytest.mark.parametrize("shift", [-30.0, 30.0])
@@ -86,7 +91,7 @@ def test_rays_of_the_geometry_lie_in_directions_that_count_as_measured(shift):
         det_offset=(0.0, shift),
         det_shape=(1, 60),
     )
-    views, share = pg.views(), coverage(pg, D).share
+    views, share = pg.views(), fourier_coverage(pg, D).share
     rng = np.random.default_rng(3)
     met = np.zeros(SECTORS, bool)
     for _ in range(3000):
@@ -106,7 +111,7 @@ def test_rays_of_the_geometry_lie_in_directions_that_count_as_measured(shift):
 
 def test_an_object_without_size_is_refused():
     with pytest.raises(ValueError, match="diameter"):
-        coverage(ParallelBeam.circular(VG, num_views=4), 0.0)
+        fourier_coverage(ParallelBeam.circular(VG, num_views=4), 0.0)
 
 
 # ---- which voxels the views see -------------------------------------------------------------------
