@@ -33,8 +33,9 @@ from tomopatch.quiet import quiet_imports as _quiet_imports
 with _quiet_imports():
     from tomopatch.analysis.metrics import Quality, quality
     from tomopatch.export import notebook as _notebook
-    from tomopatch.geometry.beams import ConeBeam, ParallelBeam, Views
+    from tomopatch.geometry.beams import ConeBeam, ParallelBeam
     from tomopatch.geometry.scanners import SCANNERS
+    from tomopatch.geometry.views import Views
     from tomopatch.io.nifti import write_nifti
     from tomopatch.library import load_volume
     from tomopatch.phantoms.catalogue import PHANTOMS, phantom

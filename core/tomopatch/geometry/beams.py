@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -80,7 +81,13 @@ class ParallelBeam:
 
     @classmethod
     def limited(
-        cls, vg: VolumeGeometry, *, num_views: int, angle_range: float, start: float | None = None, **detector
+        cls,
+        vg: VolumeGeometry,
+        *,
+        num_views: int,
+        angle_range: float,
+        start: float | None = None,
+        **detector: Any,
     ) -> ParallelBeam:
         """A limited angle: the views span `angle_range` < pi [rad], centred on `start` + half the range."""
         if not 0 < angle_range < math.pi:
@@ -180,7 +187,13 @@ class ConeBeam:
 
     @classmethod
     def limited(
-        cls, vg: VolumeGeometry, *, num_views: int, angle_range: float, start: float | None = None, **scanner
+        cls,
+        vg: VolumeGeometry,
+        *,
+        num_views: int,
+        angle_range: float,
+        start: float | None = None,
+        **scanner: Any,
     ) -> ConeBeam:
         """A limited angle: the views span `angle_range` < 2 pi [rad]."""
         if not 0 < angle_range < 2 * math.pi:
@@ -191,7 +204,7 @@ class ConeBeam:
         return cls.circular(vg, num_views=num_views, angle_range=angle_range, start=start, **scanner)
 
     @classmethod
-    def helical(cls, vg: VolumeGeometry, *, views_per_turn: int, pitch: float, **scanner) -> ConeBeam:
+    def helical(cls, vg: VolumeGeometry, *, views_per_turn: int, pitch: float, **scanner: Any) -> ConeBeam:
         """A helix that covers the volume from end to end, with half a turn more at each end."""
         vg = grid_of(vg)
         if not pitch > 0:
@@ -295,7 +308,10 @@ def _check_distances(src_orig_dist: float, src_det_dist: float, pitch: float) ->
         raise ValueError(f"pitch must be a length per turn in mm, got {pitch}.")
 
 
-def _bin(pg, factor: int):
+Beam = TypeVar("Beam", ParallelBeam, ConeBeam)
+
+
+def _bin(pg: Beam, factor: int) -> Beam:
     if int(factor) != factor or factor < 1:
         raise ValueError(f"binning factor must be a whole number of at least 1, got {factor}.")
     v, u = (max(1, n // factor) for n in pg.det_shape)

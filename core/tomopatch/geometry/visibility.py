@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tomopatch.geometry.beams import Geometry, Views
+from tomopatch.geometry.beams import Geometry
+from tomopatch.geometry.views import Views
 from tomopatch.volume import VolumeGeometry, grid_of
 
 

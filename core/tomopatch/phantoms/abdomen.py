@@ -148,7 +148,7 @@ def _bowel(scene: Scene, body: Body) -> None:
 def _hollow(
     scene: Scene,
     path: np.ndarray,
-    radius,
+    radius: float | np.ndarray,
     content: Material,
     *,
     wall: float,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tomopatch.geometry.beams import Views
+from tomopatch.geometry.views import Views
 from tomopatch.phantoms.anatomy import abdomen, thorax
 from tomopatch.phantoms.geometric import solids
 from tomopatch.phantoms.head import head

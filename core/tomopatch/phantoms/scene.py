@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class Scene:
         *,
         turn: Point = (0, 0, 0),
         power: float = 2.0,
-        **look,
+        **look: Any,
     ) -> None:
         """|x/a|^p + |y/b|^p + |z/c|^p <= 1; `turn` = degrees about the z, y and x axis; power >= 2."""
         frame = _frame(turn)
@@ -72,12 +72,14 @@ class Scene:
             raster.ELLIPSOID, (centre, frame, radii, ends), material, centre - reach, centre + reach, **look
         )
 
-    def box(self, centre: Point, half: Point, material: Material, **look) -> None:
+    def box(self, centre: Point, half: Point, material: Material, **look: Any) -> None:
         """Edges along the axes; `half` = half its edge lengths."""
         form = (centre, np.eye(3), half, (0, 0))
         self._add(raster.BOX, form, material, np.subtract(centre, half), np.add(centre, half), **look)
 
-    def cylinder(self, centre: Point, radius: float, half_height: float, material: Material, **look) -> None:
+    def cylinder(
+        self, centre: Point, radius: float, half_height: float, material: Material, **look: Any
+    ) -> None:
         """Upright, along z."""
         half = (half_height, radius, radius)
         form = (centre, np.eye(3), half, (0, 0))
@@ -91,7 +93,7 @@ class Scene:
         material: Material,
         *,
         flat: Point = (1, 1, 1),
-        **look,
+        **look: Any,
     ) -> None:
         """Round-ended rods from a (n, 3) to b (n, 3) with radii (n, 2) at the two ends.
 
@@ -103,20 +105,24 @@ class Scene:
         self._add(raster.CAPSULE, (a, np.diag(1 / stretch), b, radii), material, low, high, **look)
 
     def capsule(
-        self, a: Point, b: Point, radius: float | tuple[float, float], material: Material, **look
+        self, a: Point, b: Point, radius: float | tuple[float, float], material: Material, **look: Any
     ) -> None:
         """One rod; its radius may taper."""
         radii = np.broadcast_to(np.asarray(radius, dtype=float), (1, 2))
         self.rods(np.array([a]), np.array([b]), radii, material, **look)
 
     def tube(
-        self, points: np.ndarray, radius: float | Sequence[float] | np.ndarray, material: Material, **look
+        self,
+        points: np.ndarray,
+        radius: float | Sequence[float] | np.ndarray,
+        material: Material,
+        **look: Any,
     ) -> None:
         """Rods end to end along `points` (n, 3); one radius, or one for each point."""
         radii = np.broadcast_to(np.asarray(radius, dtype=float), len(points))
         self.rods(points[:-1], points[1:], np.stack([radii[:-1], radii[1:]], axis=1), material, **look)
 
-    def lesion(self, centre: Point, radius: float, material: Material, **look) -> None:
+    def lesion(self, centre: Point, radius: float, material: Material, **look: Any) -> None:
         """A ball that is remembered in `lesions`."""
         self.ellipsoid(centre, (radius, radius, radius), material, **look)
         z, y, x = (float(c) for c in centre)
@@ -142,7 +148,7 @@ class Scene:
     def _add(
         self,
         kind: int,
-        form: tuple,
+        form: tuple[Any, ...],
         material: Material,
         low: np.ndarray,
         high: np.ndarray,

@@ -6,7 +6,7 @@ import numpy as np
 
 from tomopatch.phantoms import tissue
 from tomopatch.phantoms.body import Body
-from tomopatch.phantoms.scene import Scene
+from tomopatch.phantoms.scene import Material, Scene
 from tomopatch.phantoms.trees import Point, curve
 
 _SPACING = 24.0  # mm from one vertebra to the next
@@ -53,7 +53,9 @@ def spine(scene: Scene, levels: np.ndarray, y: float, *, size: float) -> None:
     scene.tube(canal, 4.6 * size, tissue.NERVE, flat=(1, 0.85, 1.2))
 
 
-def _arch(scene: Scene, material, wall: float, z: float, back: float, side: int, large: float) -> None:
+def _arch(
+    scene: Scene, material: Material, wall: float, z: float, back: float, side: int, large: float
+) -> None:
     """One side of a vertebral arch: pedicle, lamina, transverse process."""
     pedicle = (z + 2, back - 3, 10 * side * large)
     corner = (z, back + 9 * large, 14 * side * large)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam, Views
-from tomopatch.geometry.views import difference, view_index
+from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
+from tomopatch.geometry.views import Views, difference, view_index
 from tomopatch.projector import Projector
 from tomopatch.volume import Volume, VolumeGeometry, as_tensor, finite
 
@@ -102,7 +103,7 @@ class Measurement:
             f"{float(self.projections.min()):.3g} to {float(self.projections.max()):.3g}, {dose})"
         )
 
-    def subset(self, angle_index) -> Measurement:
+    def subset(self, angle_index: Sequence[int] | slice) -> Measurement:
         """Only these views, in this order."""
         index = torch.from_numpy(view_index(angle_index, self.geometry.num_views))
         weights = None if self.weights is None else self.weights[:, index]

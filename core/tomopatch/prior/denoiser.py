@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ class PatchPrior:
     trained: TrainedRanges = field(default_factory=TrainedRanges)
     tile_batch: int = 0
     bf16: bool | None = None
-    info: dict = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
     num_passes: int = 0
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ def save_prior(
     model: Precond,
     *,
     trained: TrainedRanges | None = None,
-    info: dict | None = None,
+    info: dict[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write weights as safetensors, with config, trained ranges and `info` in the metadata; beside, then renamed."""

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam, Views
+from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
+from tomopatch.geometry.views import Views
 from tomopatch.notes import note
 from tomopatch.projector.joseph import JosephOperator
 from tomopatch.volume import Shape, VolumeGeometry, as_tensor, grid_of
@@ -161,7 +162,9 @@ class _Linear(torch.autograd.Function):
     """A linear map whose derivative is its transpose."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, forward: Callable, transpose: Callable) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, forward: Callable[[Tensor], Tensor], transpose: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         ctx.forward_map, ctx.transpose_map = forward, transpose
         return forward(x.detach().to(torch.float32)).to(x.device)
 

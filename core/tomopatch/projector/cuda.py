@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tomopatch.geometry.beams import Views
+from tomopatch.geometry.views import Views
 from tomopatch.volume import VolumeGeometry
 
 WIDTH = 32

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tomopatch.geometry.beams import Views
+from tomopatch.geometry.views import Views
 from tomopatch.kernels import run_chunks
 from tomopatch.projector import joseph_columns, joseph_general, joseph_parallel
 from tomopatch.projector.joseph_columns import PAD

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tomopatch.geometry.beams import Views
+from tomopatch.geometry.views import Views
 from tomopatch.projector.joseph import index_table
 from tomopatch.volume import VolumeGeometry
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tomopatch.geometry.beams import Views
+from tomopatch.geometry.views import Views
 from tomopatch.kernels import JIT, run_chunks
 from tomopatch.projector.joseph_general import f32
 from tomopatch.volume import VolumeGeometry

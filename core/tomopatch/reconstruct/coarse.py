@@ -12,7 +12,7 @@ from functools import partial
 from torch import Tensor
 from torch.nn import functional
 
-from tomopatch.geometry.beams import Views
+from tomopatch.geometry.views import Views
 from tomopatch.progress import State, Step
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.iterative import tv

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -58,7 +59,7 @@ class TrainConfig:
     compile: bool = False  # fuse the network's operations: takes a minute, pays in long runs on GPUs
 
     @classmethod
-    def from_json(cls, stored: dict) -> TrainConfig:
+    def from_json(cls, stored: dict[str, Any]) -> TrainConfig:
         ranges = {name: tuple(stored["data"][name]) for name in ("voxel_xy", "voxel_z", "body_voxel")}
         data = DataConfig(**{**stored["data"], **ranges})
         return cls(**{**stored, "network": NetworkConfig(**stored["network"]), "data": data})

@@ -10,7 +10,7 @@ import re
 import struct
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.datadict import keyword_for_tag
@@ -107,7 +107,7 @@ def damaged(file: File, error: Exception) -> ValueError:
     return ValueError(f"{file.name} has a header that cannot be read ({error}); it is damaged, get it again.")
 
 
-def read_file(stream: BinaryIO, **options) -> FileDataset:
+def read_file(stream: BinaryIO, **options: Any) -> FileDataset:
     """`pydicom.dcmread`, also of files without the preamble of 128 bytes or without a transfer syntax."""
     dataset = pydicom.dcmread(stream, force=True, **options)
     if "TransferSyntaxUID" not in dataset.file_meta:
@@ -196,7 +196,7 @@ def _distinct(headers: list[Header]) -> list[Header]:
 def _of_one_kind(headers: list[Header]) -> list[Header]:
     """The files of the most frequent kind: a series may hold a picture of the dose or a screenshot, too."""
 
-    def kind(header: Dataset) -> tuple:
+    def kind(header: Dataset) -> tuple[Any, ...]:
         colour = header.get("SamplesPerPixel") not in (None, "", 1)
         return str(header.get("Modality", "")), str(header.get("SOPClassUID", "")), colour
 
@@ -228,7 +228,7 @@ def _acquisitions(headers: list[Header]) -> list[list[Header]]:
     return [headers]
 
 
-def _place(header: Header) -> tuple | None:
+def _place(header: Header) -> tuple[Any, ...] | None:
     """Position of a slice [mm]; None if the header has none, as in multi-frame files."""
     try:
         return tuple(map(float, header[1].get("ImagePositionPatient")))
@@ -246,7 +246,7 @@ def _by_number(headers: list[Header]) -> list[list[Header]]:
 def _by_time(headers: list[Header]) -> list[list[Header]]:
     """In order of time; where a place comes again, later, the next acquisition begins."""
     parts: list[list[Header]] = [[]]
-    seen: set[tuple | None] = set()
+    seen: set[tuple[Any, ...] | None] = set()
     for header in sorted(headers, key=_time):
         if _place(header) in seen and _time(parts[-1][-1]) < _time(header):
             parts.append([])

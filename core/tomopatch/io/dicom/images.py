@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import pixel_array
 
 from tomopatch.io.dicom.headers import DAMAGE, MALFORMED, Header, damaged, read_file
 from tomopatch.io.dicom_writer import OURS
