@@ -16,8 +16,8 @@ Conventions
 - `sigma` is a diffusion noise level, in units of water's attenuation (1000 HU), and nothing else.
 - Between modules an array travels with its geometry, as `Volume` or `Measurement`.
 - Progress, randomness and device are passed in: `callback=`, `generator=`, and the tensors carry the device.
-- Importing the package sets the environment variable OMP_WAIT_POLICY to PASSIVE, if it is not set: threads that spin
-  while they wait make the projector two to four times slower.
+- Importing the package sets the environment variable OMP_WAIT_POLICY to PASSIVE, if it is not set: threads
+  that spin while they wait make the projector two to four times slower.
 - A callback gets a `Step` per iteration and may raise StopIteration: the method then returns what it has.
 """
 

@@ -20,7 +20,9 @@ def _nothing() -> None: ...
 
 
 def _can_cache() -> bool:
-    """Whether there is a folder for what was compiled: where none can be written, numba compiles nothing that is to be kept."""
+    """Whether there is a folder for what was compiled: where none can be written, numba compiles nothing that
+    is to be kept.
+    """
     try:
         njit(cache=True)(_nothing)
     except RuntimeError:

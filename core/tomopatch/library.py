@@ -28,8 +28,8 @@ def load_volume(
 ) -> Volume:
     """Load a volume from a file, a folder or a built-in phantom.
 
-    Not a resampler: a file keeps its own grid, so pass the result to `tomopatch.volume.resample`. Files are recognised by
-    their content, whatever their names.
+    Not a resampler: a file keeps its own grid, so pass the result to `tomopatch.volume.resample`. Files are
+    recognised by their content, whatever their names.
 
     Parameters
     ----------
@@ -38,7 +38,8 @@ def load_volume(
     shape : (z, y, x), optional
         Grid to draw a phantom on.
     units : "HU", "1/mm", "1/cm" or None
-        Units of the numbers in a file; None = Hounsfield units, if the numbers look like it (see `tomopatch.io.units`).
+        Units of the numbers in a file; None = Hounsfield units, if the numbers look like it (see
+        `tomopatch.io.units`).
     max_voxels : int or None
         Files with more are refused before they are decoded; None = MAX_VOXELS.
 
@@ -68,8 +69,8 @@ def load_volume(
 def kind_of(path: Path) -> str | None:
     """ "DICOM", "zip" or "NIfTI", by what the file holds; None for anything else.
 
-    A file whose name says what it is and whose content does not, because it is damaged, counts as what it says: its
-    reader knows what is wrong.
+    A file whose name says what it is and whose content does not, because it is damaged, counts as what it
+    says: its reader knows what is wrong.
     """
     name = path.name.lower()
     with path.open("rb") as file:

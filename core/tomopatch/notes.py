@@ -1,7 +1,7 @@
 """Notes for the user about what was repaired, left out or assumed while something was read.
 
-A note is a Python warning, unless the caller collects notes: the command prints them and keeps them with its result, and
-the app shows them on the page.
+A note is a Python warning, unless the caller collects notes: the command prints them and keeps them with its
+result, and the app shows them on the page.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ REDRAW = 0.2  # seconds between two states of a progress bar
 def notebook_progress(label: str) -> Callback | None:
     """A progress bar where there is a notebook to show it in; None elsewhere.
 
-    Plain HTML that is redrawn a few times a second: it needs no widgets, and a saved notebook keeps its last state.
+    Plain HTML that is redrawn a few times a second: it needs no widgets, and a saved notebook keeps its last
+    state.
     """
     shell = sys.modules.get("IPython")
     session = shell.get_ipython() if shell is not None else None

@@ -15,7 +15,9 @@ STOPPED = "tomopatch: stopped; nothing more was written."
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Around slow imports: Ctrl-C ends the command with a sentence; any other program gets its KeyboardInterrupt."""
+    """Around slow imports: Ctrl-C ends the command with a sentence; any other program gets its
+    KeyboardInterrupt.
+    """
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,5 @@
-"""Error statistics of a reconstruction: histogram, calibration of the predicted deviation, noise power spectrum.
+"""Error statistics of a reconstruction: histogram, calibration of the predicted deviation, noise power
+spectrum.
 
 The error is that of the metrics: both volumes on one grid, clipped to [-1000, 1000] HU.
 """
@@ -18,7 +19,8 @@ def error(reference: Volume, test: Volume) -> Tensor:
     """test - reference [HU], float64 (z, y, x)."""
     if reference.shape != test.shape:
         raise ValueError(
-            f"the reference has shape {reference.shape} but the volume {test.shape}; resample one to the other's grid."
+            f"the reference has shape {reference.shape} but the volume {test.shape}; resample one to the"
+            " other's grid."
         )
     a, b = (v.hu.cpu().double().clip(*HU_RANGE) for v in (reference, test))
     return b - a
@@ -52,8 +54,8 @@ class CalibrationBin:
 def calibration(error: Tensor, predicted: Tensor, *, num_bins: int = 12) -> list[CalibrationBin]:
     """Error against predicted deviation, in bins of equally many voxels, by rising prediction.
 
-    A deviation that tells the truth has rms = predicted in every bin. Voxels for which none is predicted (0, as
-    where nothing was scanned) do not count.
+    A deviation that tells the truth has rms = predicted in every bin. Voxels for which none is predicted (0,
+    as where nothing was scanned) do not count.
 
     Parameters
     ----------
@@ -62,7 +64,8 @@ def calibration(error: Tensor, predicted: Tensor, *, num_bins: int = 12) -> list
     """
     if error.shape != predicted.shape:
         raise ValueError(
-            f"the error has shape {tuple(error.shape)} but the deviation {tuple(predicted.shape)}; both need one grid."
+            f"the error has shape {tuple(error.shape)} but the deviation {tuple(predicted.shape)}; both need"
+            " one grid."
         )
     known = predicted > 0
     sigma, order = predicted[known].double().sort()

@@ -1,4 +1,6 @@
-"""Image quality, fixed so that numbers can be compared: on the reconstruction grid, clipped to [-1000, 1000] HU."""
+"""Image quality, fixed so that numbers can be compared: on the reconstruction grid, clipped to [-1000, 1000]
+HU.
+"""
 
 from __future__ import annotations
 
@@ -47,12 +49,14 @@ def quality(reference: Volume, test: Volume) -> Quality:
     for volume in (reference, test):
         if not isinstance(volume, Volume):
             raise TypeError(
-                f"quality compares two volumes, got {type(volume).__name__}; reference.with_data(...) makes one."
+                f"quality compares two volumes, got {type(volume).__name__}; reference.with_data(...) makes"
+                " one."
             )
         volume.check_finite("to be compared")
     if reference.shape != test.shape:
         raise ValueError(
-            f"the reference has shape {reference.shape} but the volume {test.shape}; resample one to the other's grid."
+            f"the reference has shape {reference.shape} but the volume {test.shape}; resample one to the"
+            " other's grid."
         )
     sizes = zip(reference.geometry.voxel_size, test.geometry.voxel_size, strict=True)
     if not all(math.isclose(a, b, rel_tol=1e-3) for a, b in sizes):
@@ -83,8 +87,8 @@ def ssim(reference: Any, test: Any, *, data_range: float, sigma: float = 1.5) ->
     """Structural similarity: mean over axial slices (..., y, x), Gaussian window (Wang et al. 2004).
 
     Arrays are torch or numpy, of one shape (z, y, x).
-    Windows of 3.5 sigma; those that reach over a slice's edge do not count, as in scikit-image. Slices smaller
-    than one window give NaN.
+    Windows of 3.5 sigma; those that reach over a slice's edge do not count, as in scikit-image. Slices
+    smaller than one window give NaN.
     """
     reference, test = _pair(reference, test)
     if reference.ndim != 3:

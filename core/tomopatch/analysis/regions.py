@@ -12,7 +12,9 @@ from tomopatch.analysis.metrics import DATA_RANGE, HU_RANGE, contrast_to_noise, 
 from tomopatch.volume import Triple, Volume, VolumeGeometry, crop
 
 SHELL = (1.25, 2.0)
-"""Inner and outer size of the shell around a region, relative to the region. The gap excludes the blurred edge."""
+"""Inner and outer size of the shell around a region, relative to the region. The gap excludes the blurred
+edge.
+"""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ class Region:
         shell = (far > SHELL[0] ** 2) & (far <= SHELL[1] ** 2)
         if not bool(inside.any()) or int(shell.sum()) < 2:
             raise ValueError(
-                f"a {self.kind} of {self.size:g} mm holds no voxel here, or nothing lies around it; a voxel is "
-                f"{' x '.join(f'{s:.3g}' for s in vg.voxel_size)} mm: choose another size."
+                f"a {self.kind} of {self.size:g} mm holds no voxel here, or nothing lies around it; a voxel"
+                f" is {' x '.join(f'{s:.3g}' for s in vg.voxel_size)} mm: choose another size."
             )
         return (slices[0], slices[1], slices[2]), inside, shell
 
@@ -94,10 +96,13 @@ class RegionQuality:
 
 
 def region_quality(reference: Volume, test: Volume, region: Region) -> RegionQuality:
-    """How `test` does within the region; PSNR as in `tomopatch.analysis.metrics.quality`, of these voxels alone."""
+    """How `test` does within the region; PSNR as in `tomopatch.analysis.metrics.quality`, of these voxels
+    alone.
+    """
     if reference.shape != test.shape:
         raise ValueError(
-            f"the reference has shape {reference.shape} but the volume {test.shape}; resample one to the other's grid."
+            f"the reference has shape {reference.shape} but the volume {test.shape}; resample one to the"
+            " other's grid."
         )
     cut, inside, shell = region.masks(test.geometry)
     truth, part = (crop(volume, cut).to("cpu") for volume in (reference, test))

@@ -166,8 +166,8 @@ class ConeBeam:
         _check_distances(src_orig_dist, src_det_dist, pitch)
         if src_orig_dist <= vg.radius:
             raise ValueError(
-                f"the source orbits inside the volume: src_orig_dist is {src_orig_dist:.4g} mm but the volume reaches "
-                f"{vg.radius:.4g} mm from the axis; move the source away or crop the volume."
+                f"the source orbits inside the volume: src_orig_dist is {src_orig_dist:.4g} mm but the volume"
+                f" reaches {vg.radius:.4g} mm from the axis; move the source away or crop the volume."
             )
         scale = src_det_dist / src_orig_dist
         pixel_size = (
@@ -251,7 +251,9 @@ Geometry = ParallelBeam | ConeBeam | Views
 
 
 def turns_to_cover(height: float, pitch: float) -> float:
-    """Turns of a helix over a volume of this height [mm] from end to end, with half a turn more at each end."""
+    """Turns of a helix over a volume of this height [mm] from end to end, with half a turn more at each
+    end.
+    """
     return height / abs(pitch) + 1
 
 
@@ -301,8 +303,8 @@ def _check_tilt(tilt: float) -> None:
 def _check_distances(src_orig_dist: float, src_det_dist: float, pitch: float) -> None:
     if not (finite(src_orig_dist) and finite(src_det_dist) and 0 < src_orig_dist <= src_det_dist <= FARTHEST):
         raise ValueError(
-            "the source must be nearer to the axis than to the detector (0 < src_orig_dist <= src_det_dist <= "
-            f"{FARTHEST:g}), got {src_orig_dist:.4g} and {src_det_dist:.4g} mm."
+            "the source must be nearer to the axis than to the detector (0 < src_orig_dist <= src_det_dist"
+            f" <= {FARTHEST:g}), got {src_orig_dist:.4g} and {src_det_dist:.4g} mm."
         )
     if not (finite(pitch) and abs(pitch) <= FARTHEST):
         raise ValueError(f"pitch must be a length per turn in mm, got {pitch}.")

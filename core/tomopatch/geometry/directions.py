@@ -8,28 +8,33 @@ from dataclasses import dataclass
 import numpy as np
 
 OPEN_GAP = 2.55
-"""A gap between views counts as not scanned above this multiple of the usual gap. One missing view is bridged by its
-neighbours (a gap of 2); two or more are not. The value is not round, so that no common scan lies exactly at the limit.
-Checked on full and short scans of 20 to 720 views."""
+"""A gap between views counts as not scanned above this multiple of the usual gap. One missing view is bridged
+by its neighbours (a gap of 2); two or more are not. The value is not round, so that no common scan lies
+exactly at the limit. Checked on full and short scans of 20 to 720 views.
+"""
 USUAL_GAP = 0.9
-"""The usual gap is this quantile of all gaps. For evenly spaced views with holes it is their step. It is also large
-enough for views at random angles, whose gaps differ."""
+"""The usual gap is this quantile of all gaps. For evenly spaced views with holes it is their step. It is also
+large enough for views at random angles, whose gaps differ.
+"""
 IRREGULAR = 1.5
-"""If the usual gap is this much larger than the median gap, the views are irregular. The multiple then grows with the
-ratio, so that chance gaps of random angles are bridged."""
+"""If the usual gap is this much larger than the median gap, the views are irregular. The multiple then grows
+with the ratio, so that chance gaps of random angles are bridged.
+"""
 _SAME = 1e-6  # rad; closer directions count as equal
 
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """The directions of a scan's views as a set on the circle: their order, full turns and sense of rotation do not matter.
+    """The directions of a scan's views as a set on the circle: their order, full turns and sense of rotation
+    do not matter.
 
     Attributes
     ----------
     period : float
         Angle [rad] after which directions repeat: pi for parallel rays, 2 pi for a cone.
     weights : float64 array (views,)
-        Arc [rad] that each view represents: half of both gaps to its neighbours. Equal directions share an arc.
+        Arc [rad] that each view represents: half of both gaps to its neighbours. Equal directions share an
+        arc.
     starts, lengths : float64 arrays (arcs,)
         The scanned arcs [rad]. Without an open gap: one arc of length `period`.
     step : float
@@ -59,8 +64,9 @@ class Directions:
 def directions(angles: Sequence[float] | np.ndarray, period: float) -> Directions:
     """Return the set of directions of views at `angles` [rad], modulo `period` [rad].
 
-    A gap far wider than the usual one (OPEN_GAP, IRREGULAR) was not scanned: the views at its ends count as if it were
-    as wide as the gap on their other side. Narrower gaps are bridged. A single direction represents the whole period.
+    A gap far wider than the usual one (OPEN_GAP, IRREGULAR) was not scanned: the views at its ends count as
+    if it were as wide as the gap on their other side. Narrower gaps are bridged. A single direction
+    represents the whole period.
     """
     turned = np.asarray(angles, float) % period
     order = np.argsort(turned, kind="stable")

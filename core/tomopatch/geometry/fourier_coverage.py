@@ -24,11 +24,12 @@ class FourierCoverage:
     Attributes
     ----------
     directions : tuple of float
-        The line through the origin that each view measures [rad], from the x axis towards y, in [0, pi). For a cone
-        beam this is the line of the central ray; the other rays differ from it by up to half the fan angle.
+        The line through the origin that each view measures [rad], from the x axis towards y, in [0, pi). For
+        a cone beam this is the line of the central ray; the other rays differ from it by up to half the fan
+        angle.
     share : tuple of float
-        For SECTORS directions over half a turn: the measured share of the parallel rays that cross the object in this
-        direction. 1 = all, 0 = the missing wedge.
+        For SECTORS directions over half a turn: the measured share of the parallel rays that cross the object
+        in this direction. 1 = all, 0 = the missing wedge.
     nyquist : float
         The highest frequency that the detector's columns resolve [1/mm], at the axis.
     crowther : float
@@ -52,8 +53,8 @@ def fourier_coverage(
 ) -> FourierCoverage:
     """Return the frequencies that a scan of an object of this diameter [mm] measures.
 
-    `seen` is the diameter [mm] of the circle about the axis whose rays count in `share`; None = that of the object,
-    which then lies on the axis.
+    `seen` is the diameter [mm] of the circle about the axis whose rays count in `share`; None = that of the
+    object, which then lies on the axis.
     """
     if not diameter > 0:
         raise ValueError(f"the object's diameter must be above 0 mm, got {diameter}.")
@@ -83,7 +84,8 @@ def _share(pg: ParallelBeam | ConeBeam, radius: float) -> np.ndarray:
     """For each sector the measured share of its parallel rays within `radius` [mm] of the axis.
 
     The ray at fan angle g of the view at angle a runs along the parallel direction a - g, at the distance
-    s = src_orig_dist sin(g) from the axis; the same ray seen from behind lies at a + pi and -s. (Kak & Slaney, 3.4)
+    s = src_orig_dist sin(g) from the axis; the same ray seen from behind lies at a + pi and -s. (Kak &
+    Slaney, 3.4)
     """
     theta = (np.arange(SECTORS) + 0.5)[:, None] * (math.pi / SECTORS)
     s = np.linspace(-1, 1, _OFFSETS)[None, :] * radius * (1 - 1e-6)

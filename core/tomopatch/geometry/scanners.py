@@ -20,7 +20,8 @@ class Scanner:
     beam : "parallel" or "cone"
     src_orig_dist, src_det_dist : float or None
     det_shape : (v, u) or None
-        Detector of the real device, binned to about 1 mm at the axis where it is finer; None = fitted to the volume.
+        Detector of the real device, binned to about 1 mm at the axis where it is finer; None = fitted to the
+        volume.
     pixel_size : (v, u) or None
     det_offset : (v, u)
     angle_range : float
@@ -90,8 +91,8 @@ SCANNERS: dict[str, Scanner] = {
         1085.6,
         2 * math.pi,
         984,
-        "Siemens SOMATOM Definition, 595 and 1085.6 mm: Moen et al. 2021, Low-dose CT image and projection dataset, "
-        "Med. Phys. 48(2). Its detector is curved, this one flat.",
+        "Siemens SOMATOM Definition, 595 and 1085.6 mm: Moen et al. 2021, Low-dose CT image and projection"
+        " dataset, Med. Phys. 48(2). Its detector is curved, this one flat.",
     ),
     "c-arm": Scanner(
         "Interventional C-arm",
@@ -100,8 +101,8 @@ SCANNERS: dict[str, Scanner] = {
         1200.0,
         math.radians(200),
         396,
-        "Siemens Artis zee, 785 and 1200 mm, 200 degrees, 30 x 40 cm panel: Strobel et al. 2009, 3D imaging with "
-        "flat-detector C-arm systems, in Multislice CT, Springer.",
+        "Siemens Artis zee, 785 and 1200 mm, 200 degrees, 30 x 40 cm panel: Strobel et al. 2009, 3D imaging"
+        " with flat-detector C-arm systems, in Multislice CT, Springer.",
         det_shape=(192, 248),
         pixel_size=(1.54, 1.54),
     ),
@@ -112,8 +113,8 @@ SCANNERS: dict[str, Scanner] = {
         1500.0,
         2 * math.pi,
         655,
-        "Varian On-Board Imager, 1000 and 1500 mm, 40 x 30 cm panel shifted by 148 mm: Song et al. 2008, A dose "
-        "comparison study between XVI and OBI CBCT systems, Med. Phys. 35(2).",
+        "Varian On-Board Imager, 1000 and 1500 mm, 40 x 30 cm panel shifted by 148 mm: Song et al. 2008, A"
+        " dose comparison study between XVI and OBI CBCT systems, Med. Phys. 35(2).",
         det_shape=(192, 256),
         pixel_size=(1.552, 1.552),
         det_offset=(0.0, 148.0),
@@ -125,8 +126,9 @@ SCANNERS: dict[str, Scanner] = {
         700.0,
         2 * math.pi,
         360,
-        "500 and 700 mm, 360 views over 360 degrees, as the dental scans in Liu et al. 2024, Geometry-aware attenuation "
-        "learning for sparse-view CBCT reconstruction, IEEE Trans. Med. Imaging, doi:10.1109/TMI.2024.3473970.",
+        "500 and 700 mm, 360 views over 360 degrees, as the dental scans in Liu et al. 2024, Geometry-aware"
+        " attenuation learning for sparse-view CBCT reconstruction, IEEE Trans. Med. Imaging,"
+        " doi:10.1109/TMI.2024.3473970.",
         object_size=220.0,
     ),
     "micro": Scanner(
@@ -147,6 +149,7 @@ SCANNERS: dict[str, Scanner] = {
         None,
         math.pi,
         1500,
-        "Parallel beam over 180 degrees, as at beamline 2-BM: De Carlo et al. 2018, TomoBank, Meas. Sci. Technol. 29(3).",
+        "Parallel beam over 180 degrees, as at beamline 2-BM: De Carlo et al. 2018, TomoBank, Meas. Sci."
+        " Technol. 29(3).",
     ),
 }

@@ -78,7 +78,9 @@ def frame(angles: Sequence[float], tilt: float) -> tuple[np.ndarray, np.ndarray,
 
 
 def difference(a: Views, b: Views) -> str | None:
-    """How two scans differ, as the end of a sentence; None = they are the same up to a thousandth of a pixel."""
+    """How two scans differ, as the end of a sentence; None = they are the same up to a thousandth of a
+    pixel.
+    """
     if a.cone != b.cone:
         return "one is a cone beam, the other parallel"
     if a.det_shape != b.det_shape:
@@ -128,16 +130,17 @@ def fitted_shape(
 ) -> tuple[int, int]:
     """Pixels (v, u) that cover a shadow of `size` [mm] although the detector is shifted by `offset` [mm].
 
-    Rows as high as a slice's shadow are made odd or even as the slices are: each slice then has a row at its height.
-    With a row more or less the outermost rows run along the very top and bottom of the volume, where a ray sees half
-    of each voxel. A single slice gets a single row: a fan beam.
+    Rows as high as a slice's shadow are made odd or even as the slices are: each slice then has a row at its
+    height. With a row more or less the outermost rows run along the very top and bottom of the volume, where
+    a ray sees half of each voxel. A single slice gets a single row: a fan beam.
 
     Parameters
     ----------
     size, pixel_size, offset : (v, u)
         [mm]
     slices : (count, height) or None
-        Slices of a volume that lies level with the rows, and the height of a slice's shadow [mm]; None = it does not.
+        Slices of a volume that lies level with the rows, and the height of a slice's shadow [mm]; None = it
+        does not.
     """
     if not is_pair(pixel_size) or not all(p > 0 for p in pixel_size):
         raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {pixel_size}.")
@@ -146,8 +149,9 @@ def fitted_shape(
     pixels = [(s + 2 * abs(o)) / p - 1e-9 for s, p, o in zip(size, pixel_size, offset, strict=True)]
     if not all(n < MAX_PIXELS for n in pixels):
         raise ValueError(
-            f"a detector with pixels of {tuple(pixel_size)} mm that is shifted by {tuple(offset)} mm would need more than "
-            f"{MAX_PIXELS:.0e} of them a side to cover the volume; use larger pixels or a smaller shift."
+            f"a detector with pixels of {tuple(pixel_size)} mm that is shifted by {tuple(offset)} mm would"
+            f" need more than {MAX_PIXELS:.0e} of them a side to cover the volume; use larger pixels or a"
+            " smaller shift."
         )
     v, u = (max(1, math.ceil(n)) for n in pixels)
     if slices is None or offset[0]:

@@ -20,8 +20,8 @@ class Visibility:
     unseen : float
         Share of the volume that lies in no view.
     truncated : float
-        Share that lies in some views but in fewer than half: the detector is too narrow or too low. Always 0 for a helix,
-        where each voxel leaves the beam again.
+        Share that lies in some views but in fewer than half: the detector is too narrow or too low. Always 0
+        for a helix, where each voxel leaves the beam again.
     """
 
     unseen: float
@@ -50,7 +50,8 @@ _MOST_VIEWS, _MOST_VIEWS_LEVEL = 360, 90  # spread evenly over the scan; fewer w
 def visibility(vg: VolumeGeometry, pg: Geometry) -> Visibility:
     """Find the parts of the volume's inscribed cylinder that fall onto the detector, and in how many views.
 
-    Tested on points up to 24 per axis and on up to 360 views of a helix, 90 of other scans: right to a few per cent.
+    Tested on points up to 24 per axis and on up to 360 views of a helix, 90 of other scans: right to a few
+    per cent.
     """
     views = pg if isinstance(pg, Views) else pg.views()
     points = _points(grid_of(vg))

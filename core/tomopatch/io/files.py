@@ -18,7 +18,9 @@ MAX_FILES = 20_000
 MAX_BYTES = 4 * 1024**3
 """Of one scan: all its files together, unpacked."""
 MAX_RATIO, RATIO_FROM = 200, 64 << 20
-"""An archive is refused if unpacking would enlarge it by more than this ratio and beyond this number of bytes."""
+"""An archive is refused if unpacking would enlarge it by more than this ratio and beyond this number of
+bytes.
+"""
 
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -44,7 +46,9 @@ class File(NamedTuple):
 
 @contextmanager
 def files_of(source: Source) -> Iterator[list[File]]:
-    """The files of a folder (with its subfolders), of a zip, of one file, or of paths and uploads in any order."""
+    """The files of a folder (with its subfolders), of a zip, of one file, or of paths and uploads in any
+    order.
+    """
     archives: list[zipfile.ZipFile] = []
     try:
         if isinstance(source, (str, Path)) or hasattr(source, "read"):

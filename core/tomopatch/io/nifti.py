@@ -42,10 +42,9 @@ def read_nifti(
     """Read a CT volume; its centre becomes `pos` (0, 0, 0).
 
     The affine gives the directions left, back and head; a grid that is turned by up to 20 degrees keeps its
-    voxels, a sheared one is refused. Padding: values below -1024 HU, which no tissue has, become -1000 (air), except
-    in files of `write_nifti`, which have none.
-    The memory used is what the file holds, never what its header merely declares. The file is read to its end, so
-    that the checksum of a compressed one is compared.
+    voxels, a sheared one is refused. Padding: values below -1024 HU, which no tissue has, become -1000 (air),
+    except in files of `write_nifti`, which have none. The memory used is what the file holds, never what its
+    header merely declares. The file is read to its end, so that the checksum of a compressed one is compared.
 
     Parameters
     ----------
@@ -136,8 +135,8 @@ def _check_ratio(header: nib.nifti1.Nifti1Header, shape: tuple[int, int, int], s
     declared = int(np.prod(shape, dtype=object)) * _dtype(header, name).itemsize
     if declared > RATIO_FROM and declared > MAX_RATIO * size:
         raise ValueError(
-            f"{name} would grow from {size / 1e6:.3g} to {declared / 1e6:.0f} MB when unpacked; expected less than "
-            f"{MAX_RATIO} times; it is no scan."
+            f"{name} would grow from {size / 1e6:.3g} to {declared / 1e6:.0f} MB when unpacked; expected less"
+            f" than {MAX_RATIO} times; it is no scan."
         )
 
 
@@ -176,8 +175,9 @@ def _header(stream: BinaryIO, name: str) -> nib.nifti1.Nifti1Header:
 def _repaired(header: nib.nifti1.Nifti1Header, name: str) -> nib.nifti1.Nifti1Header:
     """The header with what the standard says to take instead of values that it does not allow.
 
-    pixdim[0], the sense of the third axis, is 1 unless it is -1; voxel sizes are lengths, whatever their sign; an
-    unknown code of an orientation means that there is none. (nifti1.h, method 2 and 3; nibabel repairs the same.)
+    pixdim[0], the sense of the third axis, is 1 unless it is -1; voxel sizes are lengths, whatever their
+    sign; an unknown code of an orientation means that there is none. (nifti1.h, method 2 and 3; nibabel
+    repairs the same.)
     """
     repairs = []
     if int(header["qform_code"]) > 0 and header["pixdim"][0] not in (-1, 1):

@@ -23,13 +23,17 @@ OBLIQUE_WARN, OBLIQUE_LIMIT = 2.0, 20.0
 SHEAR_LIMIT = 0.5
 """Degrees by which the axes of a grid may miss the right angle; a tilted gantry misses by more."""
 EVEN, MISSING = 0.01, 1.55
-"""Slices are evenly spaced if they are so within this share; a gap of this many distances, alone among smaller ones, is
-a hole. No round number: scans with slices 2 and 3 mm apart exist."""
+"""Slices are evenly spaced if they are so within this share; a gap of this many distances, alone among
+smaller ones, is a hole. No round number: scans with slices 2 and 3 mm apart exist.
+"""
 DENSE = 1.35
-"""Above this ratio of the widest to the narrowest gap, slices are interpolated to the narrow one, not to the mean."""
+"""Above this ratio of the widest to the narrowest gap, slices are interpolated to the narrow one, not to the
+mean.
+"""
 SAME, ALIKE, SIDEWAYS = 0.02, 2e-3, 0.75
-"""Slices nearer than this share of the usual distance are at the same place; pixel spacings that differ by less than
-this share are one spacing; slices may lie sideways by this share of a pixel."""
+"""Slices nearer than this share of the usual distance are at the same place; pixel spacings that differ by
+less than this share are one spacing; slices may lie sideways by this share of a pixel.
+"""
 VOXEL_MM = (1e-6, 1e4)
 """The voxel sizes [mm] that a file may have: from a nanometre to ten metres."""
 AIR_HU, PADDING_HU = -1000.0, -1024.0
@@ -48,8 +52,8 @@ class Slice(NamedTuple):
 class Stack(NamedTuple):
     """Slices along their normal: `order` sorts them, `heights` [mm] are where they then lie.
 
-    `wanted` are the evenly spaced heights to interpolate to, None where the slices are even; `lies` says how the
-    indices (slice, row, column) of the result lie in the patient.
+    `wanted` are the evenly spaced heights to interpolate to, None where the slices are even; `lies` says how
+    the indices (slice, row, column) of the result lie in the patient.
     """
 
     order: np.ndarray
@@ -116,8 +120,9 @@ def _sorted(
         )
     for j, around in _holes(gaps):
         raise ValueError(
-            f"{what} has a hole of {gaps[j]:.4g} mm between {names[order[j]]} and {names[order[j + 1]]} "
-            f"where slices are {around:.4g} mm apart; about {max(1, round(gaps[j] / around) - 1)} missing, add them."
+            f"{what} has a hole of {gaps[j]:.4g} mm between {names[order[j]]} and {names[order[j + 1]]} where"
+            f" slices are {around:.4g} mm apart; about {max(1, round(gaps[j] / around) - 1)} missing, add"
+            " them."
         )
     step = (sorted_positions[-1] - sorted_positions[0]) / (len(order) - 1)
     along = sorted_positions[0] + np.outer((heights - heights[0]) / (step @ normal), step)
@@ -145,7 +150,9 @@ def _holes(gaps: np.ndarray) -> list[tuple[int, float]]:
 
 
 def spacings(heights: np.ndarray) -> str:
-    """The distances of slices at rising `heights` [mm], for a note: "3 and 6 mm apart" or "2.1 to 2.9 mm apart"."""
+    """The distances of slices at rising `heights` [mm], for a note: "3 and 6 mm apart" or "2.1 to 2.9 mm
+    apart".
+    """
     gaps = np.sort(np.diff(heights))
     steps = np.flatnonzero(np.diff(gaps) > EVEN * gaps[:-1])
     if len(steps) == 1:  # two spacings
@@ -154,7 +161,9 @@ def spacings(heights: np.ndarray) -> str:
 
 
 def even_heights(heights: np.ndarray) -> np.ndarray:
-    """Evenly spaced heights [mm] on the same span: as many, or as dense as the denser part where spacings differ."""
+    """Evenly spaced heights [mm] on the same span: as many, or as dense as the denser part where spacings
+    differ.
+    """
     gaps = np.diff(heights)
     span, count = heights[-1] - heights[0], len(heights)
     if gaps.max() > DENSE * gaps.min():

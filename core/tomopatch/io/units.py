@@ -1,7 +1,7 @@
 """Units of the numbers in a file: Hounsfield units, attenuation, or something else. Only this module decides.
 
-Readers call `conclude` with the numbers and with the type that the file declares, and convert with `to_hu`. The user
-can overrule the conclusion with `units=`.
+Readers call `conclude` with the numbers and with the type that the file declares, and convert with `to_hu`.
+The user can overrule the conclusion with `units=`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,22 @@ ALIASES = {"hu": "HU", "mu": "1/mm", "1/mm": "1/mm", "mm": "1/mm", "1/cm": "1/cm
 """Other ways to write them, in lower case."""
 
 SOFT_HU = 200.0
-"""Every CT of a body, a sample or a phantom has values beyond -200 HU (air, fat, lung) or 200 HU (bone, metal)."""
+"""Every CT of a body, a sample or a phantom has values beyond -200 HU (air, fat, lung) or 200 HU (bone,
+metal).
+"""
 LEAST_RANGE = 50.0
 """[HU] from the lowest to the highest value; a smaller range is not a picture in Hounsfield units."""
 LIMIT_HU = 1e5
 """Beyond this nothing is a Hounsfield unit: 16 bits end at 65,535, and gold is about 40,000 HU."""
 FARTHEST_HU = 1e7
-"""Not even the streaks of a reconstruction reach this; beyond it numbers are refused whatever the user says."""
+"""Not even the streaks of a reconstruction reach this; beyond it numbers are refused whatever the user says.
+"""
 GREY_BITS = (255, 65_535)
 """The highest grey values of pictures with 8 and 16 bits; a scan between 0 and these was rescaled."""
 MAX_PER_MM, MAX_PER_CM = 0.1, 0.999
-"""[1/mm], [1/cm] Bone has 0.05 /mm at 70 keV and titanium 0.25; above this the numbers are in 1/cm, or normalised."""
+"""[1/mm], [1/cm] Bone has 0.05 /mm at 70 keV and titanium 0.25; above this the numbers are in 1/cm, or
+normalised.
+"""
 HU_TYPES = ("", "HU", "HU_MOD", "US")
 """DICOM's RescaleType of Hounsfield units; US is 'unspecified', which scanners write for them."""
 
@@ -142,7 +147,9 @@ def _small(values: np.ndarray, low: float, high: float, span: str) -> Conclusion
 
 
 class UnitsError(ValueError):
-    """Numbers that were not recognised as Hounsfield units; `found` is the conclusion, for an app that offers a choice."""
+    """Numbers that were not recognised as Hounsfield units; `found` is the conclusion, for an app that offers
+    a choice.
+    """
 
     def __init__(self, name: str, found: Conclusion) -> None:
         super().__init__(_refusal(name, found))

@@ -57,7 +57,9 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 @contextmanager
 def errors_of_numpy() -> Iterator[None]:
-    """Of an array that did not go onto the disk as a whole numpy tells how much did, and not that the disk is full."""
+    """Of an array that did not go onto the disk as a whole numpy tells how much did, and not that the disk is
+    full.
+    """
     try:
         yield
     except OSError as error:
@@ -69,7 +71,10 @@ def errors_of_numpy() -> Iterator[None]:
 def disk_sentence(error: OSError) -> str:
     """Return a sentence for users about a disk error."""
     if error.errno in FULL:
-        return "The disk is full. What was stored before is whole; make room, by deleting runs for instance, and try again."
+        return (
+            "The disk is full. What was stored before is whole; make room, by deleting runs for instance, and"
+            " try again."
+        )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return (
             "The store cannot be written. Set TOMOPATCH_STORE to a folder of yours, or have this one opened."
@@ -92,7 +97,9 @@ def in_use(part: Path) -> Iterator[None]:
 
 
 def is_abandoned(part: Path) -> bool:
-    """Whether no process is writing this file or folder any more. Anything from the last minute counts as in use."""
+    """Whether no process is writing this file or folder any more. Anything from the last minute counts as in
+    use.
+    """
     try:
         if time.time() - part.stat().st_mtime < RECENT:
             return False

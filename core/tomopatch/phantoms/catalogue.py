@@ -56,7 +56,8 @@ def phantom(
     voxel_size : (z, y, x), optional
         [mm]; by default the phantom's own field of view divided by `shape`.
     seed : int
-        Chooses the anatomy of "thorax", "abdomen" and "head", and the random "solids"; the test objects have none.
+        Chooses the anatomy of "thorax", "abdomen" and "head", and the random "solids"; the test objects have
+        none.
     """
     vg = field_of_view(name).with_shape(shape) if voxel_size is None else VolumeGeometry(shape, voxel_size)
     return draw(name, vg, seed=seed)

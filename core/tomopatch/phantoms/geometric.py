@@ -1,4 +1,6 @@
-"""Random solids: a body of even regions with sharp edges, as machined parts and test objects are, and bodies are not."""
+"""Random solids: a body of even regions with sharp edges, as machined parts and test objects are, and bodies
+are not.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ _REACH = 108.0  # half of the widest body [mm]
 
 
 def solids(seed: int) -> Scene:
-    """A body, some in a shell, with twenty to eighty ellipsoids, boxes, cylinders and rods in it, wherever they come to lie."""
+    """A body, some in a shell, with twenty to eighty ellipsoids, boxes, cylinders and rods in it, wherever
+    they come to lie.
+    """
     scene = Scene(seed)
     rng = scene.rng
     half = np.array([rng.uniform(60, 140), *rng.uniform(55, _REACH, 2)])

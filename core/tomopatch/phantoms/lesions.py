@@ -16,7 +16,8 @@ AIRY = (-980.0, -650.0)
 
 
 def plant(volume: Volume, lesions: Sequence[Lesion]) -> Volume:
-    """The volume with these balls in it; a voxel at an edge gets the share that the ball covers, to first order.
+    """The volume with these balls in it; a voxel at an edge gets the share that the ball covers, to first
+    order.
 
     Raises
     ------
@@ -51,7 +52,8 @@ def _shown(place: Sequence[float]) -> str:
 def hiding_place(
     volume: Volume, radius: float, *, seed: int = 0, tissue: tuple[float, float] = AIRY
 ) -> Triple:
-    """A random place (z, y, x) [mm] where a ball of this radius [mm] lies in tissue of these HU; the same per seed.
+    """A random place (z, y, x) [mm] where a ball of this radius [mm] lies in tissue of these HU; the same per
+    seed.
 
     Raises
     ------

@@ -81,8 +81,9 @@ def _span(axis, h, low, high):  # pragma: no cover - compiled
 def _chord(row, z, y, xs, h, i0, i1):  # pragma: no cover - compiled
     """Return the voxels of a line along x that an ellipsoid may touch, and those well inside it.
 
-    |u|_p <= |u|_2 <= c |u|_p: a voxel further from the surface than half its own width, the bumps and the softness
-    together lies within a smaller ellipsoid, or outside a larger one. Both meet the line in one stretch.
+    |u|_p <= |u|_2 <= c |u|_p: a voxel further from the surface than half its own width, the bumps and the
+    softness together lies within a smaller ellipsoid, or outside a larger one. Both meet the line in one
+    stretch.
     """
     pz, py = z - row[CENTRE], y - row[CENTRE + 1]
     square, mixed, start = 0.0, 0.0, 0.0  # |u|_2^2 = square x^2 + 2 mixed x + start

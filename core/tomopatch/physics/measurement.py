@@ -17,7 +17,9 @@ from tomopatch.projector import Projector
 from tomopatch.volume import Volume, VolumeGeometry, as_tensor, finite
 
 FULL_DOSE_PHOTONS = 1e5
-"""Photons a ray that count as full dose: a routine diagnostic scan, as in the 2016 Low Dose CT Grand Challenge."""
+"""Photons a ray that count as full dose: a routine diagnostic scan, as in the 2016 Low Dose CT Grand
+Challenge.
+"""
 
 FEWEST, MOST = 1e-3, 1e12
 """Photons a ray that can be simulated: below nothing is measured, beyond float32 has no noise."""
@@ -63,8 +65,8 @@ class Measurement:
             data = as_tensor(getattr(self, name), name)
             if tuple(data.shape) != expected:
                 raise ValueError(
-                    f"{name} have shape {tuple(data.shape)} (v, angle, u) but the geometry asks for {expected}; "
-                    "subset the measurement and its geometry with the same angle_index."
+                    f"{name} have shape {tuple(data.shape)} (v, angle, u) but the geometry asks for"
+                    f" {expected}; subset the measurement and its geometry with the same angle_index."
                 )
             if not bool(torch.isfinite(data).all()):
                 raise ValueError(f"{name} hold NaN or infinity; mask or repair those pixels first.")
@@ -91,8 +93,8 @@ class Measurement:
         differs = difference(ours, theirs)
         if differs is not None:
             raise ValueError(
-                f"the measurement and the projector are of different scans: {differs}; make the projector with "
-                "the geometry of the measurement."
+                f"the measurement and the projector are of different scans: {differs}; make the projector"
+                " with the geometry of the measurement."
             )
 
     def __repr__(self) -> str:
@@ -125,10 +127,11 @@ def simulate(
     generator: torch.Generator | None = None,
     supersample: int | None = None,
 ) -> Measurement:
-    """Scan a volume: Beer's law, detector pixels of finite size, photon and electronic noise, and the logarithm.
+    """Scan a volume: Beer's law, detector pixels of finite size, photon and electronic noise, and the
+    logarithm.
 
-    The volume is projected on its own grid, whatever grid A reconstructs on: give the finest that there is, so
-    that a reconstruction does not profit from a simulation that made the same errors.
+    The volume is projected on its own grid, whatever grid A reconstructs on: give the finest that there is,
+    so that a reconstruction does not profit from a simulation that made the same errors.
 
     Parameters
     ----------
@@ -174,8 +177,9 @@ def simulate(
     counts = expected_counts(line_integrals, photon_count).to(generator.device)
     if not float(counts.max()) <= 1e3 * MOST:
         raise ValueError(
-            f"the volume's negative attenuation gives line integrals down to {float(line_integrals.min()):.3g}, more "
-            "light than was sent out; expected air (0 /mm, -1000 HU) or denser; clip the volume."
+            "the volume's negative attenuation gives line integrals down to"
+            f" {float(line_integrals.min()):.3g}, more light than was sent out; expected air (0 /mm, -1000"
+            " HU) or denser; clip the volume."
         )
     counts = torch.poisson(counts, generator=generator)
     if electronic_noise:
@@ -194,8 +198,8 @@ def from_counts(
 ) -> Measurement:
     """Line integrals and weights from photon counts (v, angle, u), a torch or numpy array.
 
-    The logarithm needs a floor: counts below half a photon are taken as half a photon. The weight is the inverse
-    variance of the logarithm to first order, counts^2 / (counts + electronic_noise^2).
+    The logarithm needs a floor: counts below half a photon are taken as half a photon. The weight is the
+    inverse variance of the logarithm to first order, counts^2 / (counts + electronic_noise^2).
     """
     if not (finite(photon_count) and photon_count > 0):
         raise ValueError(f"photon_count must be above 0 photons a ray, got {photon_count}.")
@@ -262,7 +266,9 @@ def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str
 
 
 def _rows_lie_in_slices(views: Views) -> bool:
-    """Whether all rays of a detector row stay at one height, the same in every view, to a billionth of a row."""
+    """Whether all rays of a detector row stay at one height, the same in every view, to a billionth of a
+    row.
+    """
     if views.cone:
         return False
     row = float(np.abs(views.det_v[:, 0]).max())

@@ -33,7 +33,8 @@ class Condition:
     Attributes
     ----------
     image : Tensor or None
-        The best image that is cheap to have: a total-variation reconstruction, or a coarser volume, upsampled.
+        The best image that is cheap to have: a total-variation reconstruction, or a coarser volume,
+        upsampled.
     error : float
         Its expected RMS error s, network units.
     least_squares : Tensor or None
@@ -60,7 +61,9 @@ class Condition:
         return replace(self, image=padded(self.image), least_squares=padded(self.least_squares))
 
     def numbers(self, n: int, sigma: Tensor, grid: PatchGrid, voxel_size: Triple) -> Numbers:
-        """The numbers of n patches of one volume: with noise level sigma (), cut by a tiling, voxels in mm."""
+        """The numbers of n patches of one volume: with noise level sigma (), cut by a tiling, voxels in
+        mm.
+        """
         error = 0.0 if self.image is None else self.error
         factor = context_noise_factor(grid.padded_shape, grid.tile)
         rows = (
@@ -72,7 +75,9 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Multiscale:
-    """A padded volume (z, y, x), its averages over cubes of 2 and 4 voxels, and its average on the tile's grid."""
+    """A padded volume (z, y, x), its averages over cubes of 2 and 4 voxels, and its average on the tile's
+    grid.
+    """
 
     padded: Tensor
     coarse: dict[int, Tensor]
@@ -91,7 +96,8 @@ class Multiscale:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """The input that all tiles of one pass share: the noisy volume and the conditioning images on the padded grid.
+    """The input that all tiles of one pass share: the noisy volume and the conditioning images on the padded
+    grid.
 
     `condition` and `least_squares` are None where the network has no channel for them.
     """
@@ -102,7 +108,9 @@ class Context:
 
     @classmethod
     def of(cls, noisy: Tensor, config: NetworkConfig, condition: Condition | None = None) -> Context:
-        """`noisy` and the images of `condition` lie on the padded grid. A missing image is replaced by the data's mean."""
+        """`noisy` and the images of `condition` lie on the padded grid. A missing image is replaced by the
+        data's mean.
+        """
         condition = condition or Condition()
         absent = torch.full_like(noisy, config.mean)
 

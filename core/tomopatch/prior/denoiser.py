@@ -26,7 +26,9 @@ AIR = 0.1
 
 
 class Denoiser(Protocol):
-    """D(x, sigma): the posterior mean of the clean volume (z, y, x) given x, which has white noise of deviation sigma."""
+    """D(x, sigma): the posterior mean of the clean volume (z, y, x) given x, which has white noise of
+    deviation sigma.
+    """
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor: ...
 
@@ -108,7 +110,8 @@ class PatchPrior:
         condition : Condition or None
             None = the unconditional prior.
         mask : bool Tensor (z, y, x) or None
-            True where the volume may differ from air. Tiles without such a voxel are set to 0 (air) instead of being computed.
+            True where the volume may differ from air. Tiles without such a voxel are set to 0 (air) instead
+            of being computed.
         generator : torch.Generator or None
             Draws the offset of the tiling; None = the torch default.
         grid : PatchGrid or None

@@ -28,11 +28,14 @@ PRETRAINED = app_folder() / "pretrained"
 DEFAULT = "base"
 """The prior that is used if none is named."""
 GENERATOR = "small"
-"""The prior that generates volumes and denoises on the page Prior: it is trained with and without conditions."""
+"""The prior that generates volumes and denoises on the page Prior: it is trained with and without conditions.
+"""
 BODY = "coarse"
 """The prior of the coarsest grid of a generation: on voxels of centimetres one tile holds a body."""
 NAME = re.compile(r"\w[\w-]{0,59}")
-"""Valid names of priors in `pretrained/`. A name is never a path: it may come from a link or from another user's file."""
+"""Valid names of priors in `pretrained/`. A name is never a path: it may come from a link or from another
+user's file.
+"""
 
 
 def save_prior(
@@ -43,7 +46,9 @@ def save_prior(
     info: dict[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write weights as safetensors, with config, trained ranges and `info` in the metadata; beside, then renamed."""
+    """Write weights as safetensors, with config, trained ranges and `info` in the metadata; beside, then
+    renamed.
+    """
     path = Path(path).expanduser()
     metadata = {
         "format": FORMAT,
@@ -60,7 +65,9 @@ def save_prior(
 
 
 def priors() -> list[str]:
-    """Names of the priors in `pretrained/` that reconstruct, the default first; users may add their own files."""
+    """Names of the priors in `pretrained/` that reconstruct, the default first; users may add their own
+    files.
+    """
     names = {path.stem for path in PRETRAINED.glob("*.safetensors") if NAME.fullmatch(path.stem)} - {BODY}
     return sorted(names, key=lambda name: (name != DEFAULT, name))
 
@@ -85,7 +92,9 @@ def trained_ranges(name_or_path: str | Path) -> TrainedRanges:
 
 
 def priors_for(mode: str) -> list[str]:
-    """Names of the priors in `pretrained/` that were trained for a mode, the default first; see `tomopatch.prior.ranges`."""
+    """Names of the priors in `pretrained/` that were trained for a mode, the default first; see
+    `tomopatch.prior.ranges`.
+    """
     found = []
     for name in priors():
         with contextlib.suppress(ValueError):  # a foreign file among a user's own
@@ -106,7 +115,8 @@ def prior_path(name_or_path: str | Path) -> Path:
 
 
 def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str | None = None) -> PatchPrior:
-    """A pretrained prior by its name in `pretrained/`, or one from a file; on the GPU if there is one and no other `device`.
+    """A pretrained prior by its name in `pretrained/`, or one from a file; on the GPU if there is one and no
+    other `device`.
 
     Raises
     ------
@@ -226,7 +236,8 @@ RENAMED = {
 def _from_format_2(metadata: dict[str, str]) -> dict[str, str]:
     """The metadata of a format-2 checkpoint in today's format; its weights keep their names.
 
-    Such checkpoints did not record their voxel sizes. They get the ranges that `tomopatch train` had as defaults.
+    Such checkpoints did not record their voxel sizes. They get the ranges that `tomopatch train` had as
+    defaults.
     """
     stored = _parsed(metadata["config"], "the prior")
     if not isinstance(stored, dict):

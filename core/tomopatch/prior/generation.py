@@ -43,8 +43,9 @@ def generate(
 ) -> Volume:
     """Generate a volume from noise, coarse to fine.
 
-    On the coarsest grid one tile holds the whole volume, so the network sees all of it at every noise level. Each finer
-    grid is sampled from noise with the coarser volume as its condition. (Ho et al. 2022, Cascaded diffusion models)
+    On the coarsest grid one tile holds the whole volume, so the network sees all of it at every noise level.
+    Each finer grid is sampled from noise with the coarser volume as its condition. (Ho et al. 2022, Cascaded
+    diffusion models)
 
     Parameters
     ----------
@@ -68,8 +69,8 @@ def generate(
     """
     if not {"unconditional", "posterior"} <= set(prior.trained.modes):
         raise ValueError(
-            f"{prior.info.get('name', 'this prior')} was trained for {', '.join(prior.trained.modes)}; generation needs "
-            "a prior trained with and without conditions, such as 'small'."
+            f"{prior.info.get('name', 'this prior')} was trained for {', '.join(prior.trained.modes)};"
+            " generation needs a prior trained with and without conditions, such as 'small'."
         )
     body = body or prior
     steps = _steps(prior, body, geometry, num_steps, seed, on_tiles, state)
@@ -140,7 +141,9 @@ def _shown(x: Tensor | None, geometry: VolumeGeometry) -> Tensor:
 
 
 def _coarse_to_fine(geometry: VolumeGeometry, most: int) -> list[VolumeGeometry]:
-    """The volume on coarser and coarser grids, down to one of at most `most` voxels a side; coarsest first."""
+    """The volume on coarser and coarser grids, down to one of at most `most` voxels a side; coarsest
+    first.
+    """
     grids = [geometry]
     while max(grids[0].shape) > most:
         coarser = grids[0].halved()
@@ -151,6 +154,8 @@ def _coarse_to_fine(geometry: VolumeGeometry, most: int) -> list[VolumeGeometry]
 
 
 def _shares(num_steps: int, stages: int) -> list[int]:
-    """Half of the steps, or more, for the first stage; the others have equal numbers, none if there are too few."""
+    """Half of the steps, or more, for the first stage; the others have equal numbers, none if there are too
+    few.
+    """
     later = [num_steps // 2 // max(1, stages - 1)] * (stages - 1)
     return [num_steps - sum(later), *later]

@@ -1,18 +1,21 @@
-"""The denoising network F: a 3D U-Net on patches that sees its neighbourhood, the whole volume and its position.
+"""The denoising network F: a 3D U-Net on patches that sees its neighbourhood, the whole volume and its
+position.
 
-Input channels, all on the patch's grid (z, y, x): the noisy patch and its neighbourhood averaged over 2 and 4 voxels; the
-same of the condition, where the network has one; the least-squares image; the whole noisy volume averaged to the
-patch's grid, and the whole condition; three coordinates; the patch smoothed by total variation at several strengths. The
-whole volume is the global context of Yang et al. 2025 (arXiv 2512.18161), the coordinates are its positions.
+Input channels, all on the patch's grid (z, y, x): the noisy patch and its neighbourhood averaged over 2 and 4
+voxels; the same of the condition, where the network has one; the least-squares image; the whole noisy volume
+averaged to the patch's grid, and the whole condition; three coordinates; the patch smoothed by total
+variation at several strengths. The whole volume is the global context of Yang et al. 2025 (arXiv 2512.18161),
+the coordinates are its positions.
 
-The condition is the best image of the object that is cheap to have: the total-variation reconstruction of a scan, or a
-coarser volume, upsampled. The least-squares image of the scan holds streaks and noise, but also what the
-regularised image has given up. (Jin et al. 2017, FBPConvNet, learn from such an image alone)
+The condition is the best image of the object that is cheap to have: the total-variation reconstruction of a
+scan, or a coarser volume, upsampled. The least-squares image of the scan holds streaks and noise, but also
+what the regularised image has given up. (Jin et al. 2017, FBPConvNet, learn from such an image alone)
 
-The network has three parts. The trunk, a U-Net behind a space-to-depth stem that moves 2 x 2 x 2 voxels into channels, has
-a large receptive field. Space-to-depth makes it blind to shifts by one voxel, so a few thin layers at full resolution,
-which share their weights over all voxels, compute the output from its features. A fresh network returns the mean of
-the smoothed patches, so it has to learn only what is better than total variation.
+The network has three parts. The trunk, a U-Net behind a space-to-depth stem that moves 2 x 2 x 2 voxels into
+channels, has a large receptive field. Space-to-depth makes it blind to shifts by one voxel, so a few thin
+layers at full resolution, which share their weights over all voxels, compute the output from its features. A
+fresh network returns the mean of the smoothed patches, so it has to learn only what is better than total
+variation.
 """
 
 from __future__ import annotations
@@ -48,7 +51,9 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "sigma_data": (1e-6, 1e6),
     "mean": (-1e6, 1e6),
 }
-"""Bounds of a config from a file: far beyond any network that was trained, and far below what fills a machine."""
+"""Bounds of a config from a file: far beyond any network that was trained, and far below what fills a
+machine.
+"""
 _MOST_LEVELS = 8
 
 
@@ -103,8 +108,8 @@ class NetworkConfig:
             )
         if self.patch_size % 2 ** len(self.channels):
             raise ValueError(
-                f"patch_size must be a multiple of {2 ** len(self.channels)} for {len(self.channels)} levels, "
-                f"got {self.patch_size}."
+                f"patch_size must be a multiple of {2 ** len(self.channels)} for {len(self.channels)} levels,"
+                f" got {self.patch_size}."
             )
 
     @property
@@ -183,9 +188,10 @@ PRESETS: dict[str, NetworkConfig] = {
 }
 
 
-# ---- magnitude-preserving layers (Karras et al. 2024, EDM2, config G) ---------------------------------------
-# Weights have a fixed norm and activations keep unit variance through every layer, so that high learning rates
-# do no harm: without this, activations grow from level to level until nothing but the direct paths learns.
+# ---- magnitude-preserving layers (Karras et al. 2024, EDM2, config G)
+# --------------------------------------- Weights have a fixed norm and activations keep unit variance through
+# every layer, so that high learning rates do no harm: without this, activations grow from level to level
+# until nothing but the direct paths learns.
 
 
 def normalize(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -205,7 +211,9 @@ def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 class MPConv(nn.Module):
-    """Convolution (or linear layer, without a kernel) with weights of unit norm per output and no bias. (EDM2, eq. 47)"""
+    """Convolution (or linear layer, without a kernel) with weights of unit norm per output and no bias.
+    (EDM2, eq. 47)
+    """
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: tuple[int, ...] = (), stride: Shape = (1, 1, 1)
@@ -225,7 +233,9 @@ class MPConv(nn.Module):
 
 @torch.no_grad()
 def renormalize(network: nn.Module) -> None:
-    """Give all weights unit scale again, after the optimiser moved them: its steps then stay comparable. (EDM2, sec. 2.3)"""
+    """Give all weights unit scale again, after the optimiser moved them: its steps then stay comparable.
+    (EDM2, sec. 2.3)
+    """
     for module in network.modules():
         if isinstance(module, MPConv):
             module.weight.copy_(normalize(module.weight, tuple(range(1, module.weight.ndim))))
@@ -295,7 +305,9 @@ class PatchUNet(nn.Module):
             self.direct_gain.bias.copy_(torch.tensor([0.0] + [1 / max(1, num_smooth)] * num_smooth))
 
     def embedding(self, numbers: Tensor) -> Tensor:
-        """Embedding (b, embed) of (log sigma, log sigma of the context, log voxel sizes, numbers of the condition)."""
+        """Embedding (b, embed) of (log sigma, log sigma of the context, log voxel sizes, numbers of the
+        condition).
+        """
         assert isinstance(self.frequencies, Tensor)
         waves = numbers[:, :1] / 4 * self.frequencies
         ones = torch.ones_like(numbers[:, :1])
@@ -342,8 +354,8 @@ class PatchUNet(nn.Module):
 def inherit(network: PatchUNet, other: PatchUNet) -> None:
     """Copy the weights of a network that may lack inputs which this one has.
 
-    New inputs are inactive at first, except for those of the condition: they start with the weights of the noisy
-    volume's channels, because both show the same object.
+    New inputs are inactive at first, except for those of the condition: they start with the weights of the
+    noisy volume's channels, because both show the same object.
     """
     own, theirs = network.config, other.config
     optional = ("neighbourhoods", "least_squares", "conditional")
@@ -352,8 +364,8 @@ def inherit(network: PatchUNet, other: PatchUNet) -> None:
         differ = (name for name in asdict(own) if getattr(theirs, name) != getattr(own, name))
         listed = "; ".join(f"{name} is {getattr(theirs, name)}, not {getattr(own, name)}" for name in differ)
         raise ValueError(
-            f"The prior to start from has another network ({listed}). Choose the network that it has, or train "
-            "without --start."
+            f"The prior to start from has another network ({listed}). Choose the network that it has, or"
+            " train without --start."
         )
     weights = dict(other.state_dict())
     for name, inputs in (("stem.weight", _stem_inputs), ("fine_in.weight", _fine_inputs)):
@@ -404,7 +416,9 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def space_to_depth(x: Tensor, factors: Shape) -> Tensor:
-    """(b, c, dz z, dy y, dx x) -> (b, c dz dy dx, z, y, x), in channels-last memory; channels in that order."""
+    """(b, c, dz z, dy y, dx x) -> (b, c dz dy dx, z, y, x), in channels-last memory; channels in that
+    order.
+    """
     b, c, *sizes = x.shape
     (nz, dz), (ny, dy), (nx, dx) = ((n // d, d) for n, d in zip(sizes, factors, strict=True))
     x = x.reshape(b, c, nz, dz, ny, dy, nx, dx).permute(0, 2, 4, 6, 1, 3, 5, 7)

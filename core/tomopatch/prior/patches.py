@@ -1,8 +1,8 @@
 """Cutting a volume into tiles and putting it together again.
 
-The volume is treated as a torus: a pass starts at a random offset, and tiles that leave at one end re-enter at the
-other. A pass therefore needs N/P tiles a side instead of N/P + 1, every voxel belongs to exactly one tile, and the
-seams move from pass to pass. The coordinates of a tile show the network where it wraps.
+The volume is treated as a torus: a pass starts at a random offset, and tiles that leave at one end re-enter
+at the other. A pass therefore needs N/P tiles a side instead of N/P + 1, every voxel belongs to exactly one
+tile, and the seams move from pass to pass. The coordinates of a tile show the network where it wraps.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from tomopatch.progress import Tiles
 from tomopatch.volume import Shape, area_average
 
 OFFSET_STEP = 4
-"""Offsets are multiples of it, so that a tile lies exactly on the grids of its neighbourhoods, coarser by two and four. Along
-an axis on which a tile has a single voxel any offset will do: such tiles have no neighbourhoods."""
+"""Offsets are multiples of it, so that a tile lies exactly on the grids of its neighbourhoods, coarser by two
+and four. Along an axis on which a tile has a single voxel any offset will do: such tiles have no
+neighbourhoods.
+"""
 
 Device = torch.device | str
 Starts = Sequence[Shape] | Tensor
@@ -161,7 +163,9 @@ def reflect_index(n: int, n_padded: int) -> Tensor:
 
 
 def coordinates(shape: Sequence[int], starts: Starts, tile: Sequence[int], device: Device = "cpu") -> Tensor:
-    """Position (n, 3, *tile) of the tiles' voxels: -1 and 1 are the ends of the padded volume of this shape."""
+    """Position (n, 3, *tile) of the tiles' voxels: -1 and 1 are the ends of the padded volume of this
+    shape.
+    """
     axes = [
         (index + 0.5) * (2 / n) - 1
         for index, n in zip(_voxels(shape, starts, tile, device), shape, strict=True)

@@ -1,4 +1,6 @@
-"""The denoiser of patches: the network F with EDM's preconditioning. Network space: see `tomopatch.prior.denoiser`."""
+"""The denoiser of patches: the network F with EDM's preconditioning. Network space: see
+`tomopatch.prior.denoiser`.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,14 @@ from tomopatch.prior.network import ABLATIONS, NetworkConfig, PatchUNet
 from tomopatch.prior.rof import rof
 
 LEAST_SQUARES_ERROR = 0.3
-"""Typical RMS error of a least-squares image, network space. The network sees the image divided by the root of the sum
-of squares of this and of the data's deviation."""
+"""Typical RMS error of a least-squares image, network space. The network sees the image divided by the root
+of the sum of squares of this and of the data's deviation.
+"""
 
 TYPICAL_ERROR, TYPICAL_RATIO = 0.08, 0.1
-"""A condition's error (network space) and a sampling ratio in the middle of the trained ranges: the network sees logarithms
-of the ratios to them."""
+"""A condition's error (network space) and a sampling ratio in the middle of the trained ranges: the network
+sees logarithms of the ratios to them.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +51,12 @@ class Precond(nn.Module):
     The clean value of a patch with a condition c of RMS error s is modelled as N(c, s^2), without one as
     N(mean, sigma_data^2). With m and s for either,
 
-        c_skip = s^2 / (sigma^2 + s^2),  c_out = sigma s / sqrt(sigma^2 + s^2),  c_in = 1 / sqrt(sigma^2 + s^2)
-        D = m + c_skip (x - m) + c_out F(c_in (x - m), c, ..., c_noise)
+        c_skip = s^2 / (sigma^2 + s^2),  c_out = sigma s / sqrt(sigma^2 + s^2),  c_in = 1 / sqrt(sigma^2 +
+        s^2) D = m + c_skip (x - m) + c_out F(c_in (x - m), c, ..., c_noise)
 
-    With F = 0 this is the exact posterior mean of the Gaussian model given x and c: c at high sigma, x at low sigma.
-    c_noise stands for the numbers that F is modulated by: log sigma, log s, log sampling ratio, log voxel size.
+    With F = 0 this is the exact posterior mean of the Gaussian model given x and c: c at high sigma, x at low
+    sigma. c_noise stands for the numbers that F is modulated by: log sigma, log s, log sampling ratio, log
+    voxel size.
     """
 
     smoothing: Callable[..., Tensor] = staticmethod(rof)  # replaced by a compiled one in compiled training
@@ -127,7 +132,8 @@ class Precond(nn.Module):
     ) -> Tensor:
         """For each smoothing strength the F for which D is the smoothed patch (b, n, z, y, x).
 
-        The combined image is smoothed at its own expected error: at high sigma the noisy patch alone shows nothing.
+        The combined image is smoothed at its own expected error: at high sigma the noisy patch alone shows
+        nothing.
         """
         strengths = self.config.smoothings
         if not strengths:

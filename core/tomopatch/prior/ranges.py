@@ -1,4 +1,6 @@
-"""The ranges that a prior was trained on. Outside of them a network extrapolates, so its numbers are clamped."""
+"""The ranges that a prior was trained on. Outside of them a network extrapolates, so its numbers are
+clamped.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,9 @@ from tomopatch.volume import Triple
 Range = tuple[float, float]
 
 MODES = ("restore", "posterior", "unconditional")
-"""Modes that a prior can be trained for: restoration from an initial reconstruction, conditional sampling from noise, sampling without
-a condition."""
+"""Modes that a prior can be trained for: restoration from an initial reconstruction, conditional sampling
+from noise, sampling without a condition.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ class TrainedRanges:
         return asdict(self)
 
     def clamp_voxels(self, voxel_size: Triple) -> tuple[Triple, tuple[str, ...]]:
-        """The voxel size (z, y, x) [mm] within the trained ranges, and a sentence per axis that was clamped."""
+        """The voxel size (z, y, x) [mm] within the trained ranges, and a sentence per axis that was
+        clamped.
+        """
         ranges = (self.voxel_z, self.voxel_xy, self.voxel_xy)
         z, y, x = (_clamp(v, r) for v, r in zip(voxel_size, ranges, strict=True))
         remarks = tuple(
@@ -63,13 +68,13 @@ class TrainedRanges:
         remarks = []
         if used != error:
             remarks.append(
-                f"The initial reconstruction's expected error of {1000 * error:.0f} HU lies outside the trained range; "
-                f"the prior uses {1000 * used:.0f} HU."
+                f"The initial reconstruction's expected error of {1000 * error:.0f} HU lies outside the"
+                f" trained range; the prior uses {1000 * used:.0f} HU."
             )
         if used_ratio != ratio and ratio < self.sampling_ratio[0]:
             remarks.append(
-                f"The prior was trained on sampling ratios from {self.sampling_ratio[0]:g}; it treats {ratio:.3g} as "
-                f"{used_ratio:.3g}."
+                f"The prior was trained on sampling ratios from {self.sampling_ratio[0]:g}; it treats"
+                f" {ratio:.3g} as {used_ratio:.3g}."
             )
         return used, used_ratio, tuple(remarks)
 

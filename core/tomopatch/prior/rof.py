@@ -1,7 +1,8 @@
-"""Total-variation denoising of patches: what is known of images without learning, for the network to start from.
+"""Total-variation denoising of patches: what is known of images without learning, for the network to start
+from.
 
-A network that must first learn that images have edges and smooth parts spends its first thousands of patches on
-that. So it is given the patch denoised by total variation, and learns what is better than that.
+A network that must first learn that images have edges and smooth parts spends its first thousands of patches
+on that. So it is given the patch denoised by total variation, and learns what is better than that.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from tomopatch.kernels import JIT, run_chunks
 def rof(noisy: Tensor, strength: Tensor, voxel_size: Tensor, *, num_iterations: int = 12) -> Tensor:
     """argmin_x 1/2 |x - noisy|^2 + strength TV(x), each patch for itself. (Rudin, Osher, Fatemi 1992)
 
-    The primal-dual iteration for strongly convex problems (Chambolle & Pock 2011, alg. 2), a few steps of it: in a
-    flat patch of unit noise a strength of about 0.6 leaves the least error.
+    The primal-dual iteration for strongly convex problems (Chambolle & Pock 2011, alg. 2), a few steps of it:
+    in a flat patch of unit noise a strength of about 0.6 leaves the least error.
 
     Parameters
     ----------
@@ -39,7 +40,9 @@ def rof(noisy: Tensor, strength: Tensor, voxel_size: Tensor, *, num_iterations: 
 
 
 def _steps(voxel_size: Tensor, num_iterations: int) -> tuple[Tensor, Tensor]:
-    """Weight of the differences along each axis (b, 3), and (b, iterations, 3): primal step, dual step, theta."""
+    """Weight of the differences along each axis (b, 3), and (b, iterations, 3): primal step, dual step,
+    theta.
+    """
     ratio = voxel_size.amin(1, keepdim=True) / voxel_size
     norm2 = 4 * ratio.square().sum(1)  # bound of |gradient|^2
     step, dual_step = 2 * norm2.rsqrt(), 0.5 * norm2.rsqrt()

@@ -39,8 +39,8 @@ def sample(
 ) -> Generator[Step, None, Tensor]:
     """Solve from x, which has noise of level sigmas[0], down to the last level.
 
-    Each step is one pass of the denoiser. Its `x` is the corrected estimate, `noisy` and `denoised` are the denoiser's input
-    and output.
+    Each step is one pass of the denoiser. Its `x` is the corrected estimate, `noisy` and `denoised` are the
+    denoiser's input and output.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ def sample(
     sigmas : list of float
         Falling noise levels. The last one is the end of the last step, usually 0.
     order : 1 or 2
-        1: Euler, which is DDIM. 2: DPM-Solver++(2M), which also uses the estimate of the step before. (Lu et al.
-        2022, alg. 2; in the form of k-diffusion, for sigma with alpha = 1)
+        1: Euler, which is DDIM. 2: DPM-Solver++(2M), which also uses the estimate of the step before. (Lu et
+        al. 2022, alg. 2; in the form of k-diffusion, for sigma with alpha = 1)
     eta : float, 0 to 1
-        DDIM's stochasticity: 0 is the deterministic flow, 1 the ancestral chain, which draws as much fresh noise as the
-        step allows. (Song et al. 2021, eq. 16)
+        DDIM's stochasticity: 0 is the deterministic flow, 1 the ancestral chain, which draws as much fresh
+        noise as the step allows. (Song et al. 2021, eq. 16)
     correct : f(denoised, sigma) -> denoised, or None
         Data consistency, applied to every estimate.
     generator : torch.Generator or None

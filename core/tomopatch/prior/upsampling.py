@@ -8,8 +8,9 @@ from torch.nn import functional
 from tomopatch.volume import Shape
 
 DETAIL_FACTOR = 3.0
-"""Error of an upsampled volume over its own detail, see `upsampling_error`: 3.0 +- 8 % over training volumes with voxels of 1.2
-to 14 mm."""
+"""Error of an upsampled volume over its own detail, see `upsampling_error`: 3.0 +- 8 % over training volumes
+with voxels of 1.2 to 14 mm.
+"""
 
 MIN_ERROR = 0.01
 """Network units: 10 HU, about the noise of the training volumes."""

@@ -70,7 +70,8 @@ class Projector:
         Or a volume, whose grid is taken.
     pg : ParallelBeam, ConeBeam or Views
     backend : "auto" or a name in BACKENDS
-        "joseph" computes on the CPU, "tomosipo" and "triton" on CUDA. Tensors of another device are taken there and back.
+        "joseph" computes on the CPU, "tomosipo" and "triton" on CUDA. Tensors of another device are taken
+        there and back.
 
     Both directions are differentiable. Outside the volume attenuation is zero.
     """

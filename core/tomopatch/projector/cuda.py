@@ -39,8 +39,8 @@ def unsuited(views: Views) -> str | None:
 class TomosipoOperator:
     """A and its transpose on CUDA tensors, float32, without copies.
 
-    Volume and detector are padded to widths that are multiples of 32 on the side where the geometry's centre can
-    move with them, and cropped again. For a cone beam ASTRA's backprojection is a close but not an exact
+    Volume and detector are padded to widths that are multiples of 32 on the side where the geometry's centre
+    can move with them, and cropped again. For a cone beam ASTRA's backprojection is a close but not an exact
     transpose: solvers that need an exact one differentiate `forward`.
     """
 

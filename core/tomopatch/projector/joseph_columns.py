@@ -1,9 +1,10 @@
 """Joseph's method where detector columns run along z: circular, limited and helical scans.
 
-All rays of one detector column then cross the voxel planes in the same (y, x) places and differ in z alone. So
-the interpolation in the plane is done once per column for a whole run of voxels along z, and what remains per
-ray is one linear interpolation along that run, which vectorises. Volumes are laid out (y, x, z), projections
-(view, u, v): z and v fastest. The volume has one voxel of zeros at both ends of z, so that no ray needs a test.
+All rays of one detector column then cross the voxel planes in the same (y, x) places and differ in z alone.
+So the interpolation in the plane is done once per column for a whole run of voxels along z, and what remains
+per ray is one linear interpolation along that run, which vectorises. Volumes are laid out (y, x, z),
+projections (view, u, v): z and v fastest. The volume has one voxel of zeros at both ends of z, so that no ray
+needs a test.
 
 For the table, the rules on threads and why samples at the very edge are left out see `joseph_general`.
 """
@@ -34,7 +35,9 @@ def _column(table, k, cone, u):
 
 @nb.njit(inline="always", **JIT)
 def _drive(oy, ox, dy, dx):
-    """Driven by x?; crossing of plane 0 and slope in the other axis; origin and direction along the driving one."""
+    """Driven by x?; crossing of plane 0 and slope in the other axis; origin and direction along the driving
+    one.
+    """
     if abs(dx) >= abs(dy):
         return True, oy - ox * dy / dx, dy / dx, ox, dx
     return False, ox - oy * dx / dy, dx / dy, oy, dy

@@ -1,13 +1,14 @@
 """Joseph's method for any ray: the path that needs no symmetry of the scan.
 
-A ray is sampled where it crosses the voxel planes of its driving axis, the one it runs most along, with bilinear
-interpolation in the plane, and each sample counts with the ray's length between two planes. (Joseph 1982, IEEE
-TMI 1(3), An improved algorithm for reprojecting rays through pixel images.) Outside the volume is zero.
+A ray is sampled where it crosses the voxel planes of its driving axis, the one it runs most along, with
+bilinear interpolation in the plane, and each sample counts with the ray's length between two planes. (Joseph
+1982, IEEE TMI 1(3), An improved algorithm for reprojecting rays through pixel images.) Outside the volume is
+zero.
 
 All kernels take the scan as a table (views, 12) in voxel index coordinates (z, y, x): source position, or ray
 direction of a parallel beam; centre of detector pixel (0, 0); step to the next row; step to the next column.
-They work on a range of views or of planes, so that threads never write to the same voxel: the adjoint is exact,
-free of races and the same in every run.
+They work on a range of views or of planes, so that threads never write to the same voxel: the adjoint is
+exact, free of races and the same in every run.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from tomopatch.kernels import JIT
 
 f32 = np.float32
 EDGE = 1e-8
-"""Samples that lie this near to where they would weigh nothing are left out: the position of a ray that grazes the
-edge rounds to either side of it, and beyond there is no voxel to read."""
+"""Samples that lie this near to where they would weigh nothing are left out: the position of a ray that
+grazes the edge rounds to either side of it, and beyond there is no voxel to read.
+"""
 
 
 @nb.njit(inline="always", **JIT)
@@ -107,7 +109,9 @@ def project(planes_z, planes_y, planes_x, out, table, voxel_size, cone, start, s
 
 @nb.njit(**JIT)
 def backproject(planes, axis, projections, table, voxel_size, cone, start, stop):
-    """Add to planes [start, stop) of `axis` what the rays that it drives carry: the transpose of `project`."""
+    """Add to planes [start, stop) of `axis` what the rays that it drives carry: the transpose of
+    `project`.
+    """
     num_v, num_views, num_u = projections.shape
     for k in range(num_views):
         for v in range(num_v):

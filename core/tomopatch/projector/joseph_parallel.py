@@ -19,7 +19,9 @@ from tomopatch.projector.joseph_general import f32, inside
 
 @nb.njit(inline="always", **JIT)
 def _drive(table, k, u, voxel_size):
-    """Driven by x?; crossing of plane 0 and slope in the other axis; length of the ray between planes [mm]."""
+    """Driven by x?; crossing of plane 0 and slope in the other axis; length of the ray between planes
+    [mm].
+    """
     oy = table[k, 4] + u * table[k, 10]
     ox = table[k, 5] + u * table[k, 11]
     dy = table[k, 1]

@@ -1,7 +1,8 @@
-"""The CUDA projector that needs nothing but torch: Joseph's method in Triton, which comes with torch on Linux.
+"""The CUDA projector that needs nothing but torch: Joseph's method in Triton, which comes with torch on
+Linux.
 
-The same discretisation as on the CPU (`joseph_general`), for any vector geometry, and its transpose with the same
-weights. The transpose adds atomically: two runs differ by the rounding of float32 sums in another order.
+The same discretisation as on the CPU (`joseph_general`), for any vector geometry, and its transpose with the
+same weights. The transpose adds atomically: two runs differ by the rounding of float32 sums in another order.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ WARPS = 4
 
 @functools.cache
 def why_not() -> str | None:
-    """Why this projector cannot run here, in a sentence; None = it can. Compiles a kernel of one line to know."""
+    """Why this projector cannot run here, in a sentence; None = it can. Compiles a kernel of one line to
+    know.
+    """
     if not torch.cuda.is_available():
         return "There is no CUDA device."
     if importlib.util.find_spec("triton") is None:

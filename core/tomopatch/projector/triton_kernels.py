@@ -1,12 +1,12 @@
 """Joseph's method in Triton: the discretisation of `joseph_general` on a GPU. Importing this imports triton.
 
-A program takes a block of neighbouring rays of one view and walks with them from plane to plane of their driving
-axis. Where a ray runs is worked out in float64; from plane to plane it is followed in float32, measured from the
-centre of the volume, which keeps it within some 1e-5 voxel on 512 planes.
+A program takes a block of neighbouring rays of one view and walks with them from plane to plane of their
+driving axis. Where a ray runs is worked out in float64; from plane to plane it is followed in float32,
+measured from the centre of the volume, which keeps it within some 1e-5 voxel on 512 planes.
 
-The volume comes twice: as (z, y, x), and for rays that run along x as (z, x, y), because neighbouring rays should read
-neighbouring memory. Programs are ordered so that all views of a few detector rows follow each other: their slices of
-the volume then stay in the cache.
+The volume comes twice: as (z, y, x), and for rays that run along x as (z, x, y), because neighbouring rays
+should read neighbouring memory. Programs are ordered so that all views of a few detector rows follow each
+other: their slices of the volume then stay in the cache.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ FAR = tl.constexpr(-1.0e6)
 
 @triton.jit
 def block_of_rays(num_rows, num_views, num_columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """This program's view, and row, column and mask of its rays; columns run fastest, then views, then rows."""
+    """This program's view, and row, column and mask of its rays; columns run fastest, then views, then
+    rows.
+    """
     program = tl.program_id(0)
     across = tl.cdiv(num_columns, COLUMNS)
     view = (program // across) % num_views
@@ -76,7 +78,8 @@ def plane_span(p, dp, num_p, num):
 def crossings(driven, o, d, op, dp, oq, dq, num, num_p, num_q):
     """How the rays cross the planes of their axis, and the planes that any of them meets within the volume.
 
-    p, q: crossing of plane num // 2, from (num_p // 2, num_q // 2); dp, dq: how it moves per plane; all float32.
+    p, q: crossing of plane num // 2, from (num_p // 2, num_q // 2); dp, dq: how it moves per plane; all
+    float32.
     """
     d = tl.where(driven, d, 1.0)
     dp, dq = dp / d, dq / d

@@ -32,8 +32,8 @@ FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 
 def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
     """Filtered backprojection of parallel projections over any range of angles. (Kak & Slaney, sec. 3.3)
 
-    Missing angles are taken as zero: a limited angle darkens and smears, it is not corrected. Of a detector that is
-    shifted sideways opposite views complete each other (see `redundancy_weights`).
+    Missing angles are taken as zero: a limited angle darkens and smears, it is not corrected. Of a detector
+    that is shifted sideways opposite views complete each other (see `redundancy_weights`).
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
 def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
     """Feldkamp-Davis-Kress for a circular cone-beam or fan-beam scan. (J. Opt. Soc. Am. A 1(6), 1984)
 
-    Rays that are measured twice share their weight smoothly (see `redundancy_weights`), which covers full, short
-    and limited scans and detectors shifted sideways.
+    Rays that are measured twice share their weight smoothly (see `redundancy_weights`), which covers full,
+    short and limited scans and detectors shifted sideways.
 
     Parameters
     ----------
@@ -109,7 +109,8 @@ def ramp_filter(y: Tensor, pixel_size: float, filter: str = "ram-lak") -> Tensor
 def _check_columns(pg: ParallelBeam | ConeBeam) -> None:
     if pg.det_shape[1] < 2:
         raise ValueError(
-            "the detector has a single column; FBP and FDK filter along the rows and need at least 2; use sirt, cgls or tv."
+            "the detector has a single column; FBP and FDK filter along the rows and need at least 2; use"
+            " sirt, cgls or tv."
         )
 
 

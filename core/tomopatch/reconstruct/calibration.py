@@ -1,9 +1,10 @@
 """The expected error of a reconstruction: the deviation of its samples, calibrated.
 
-Samples of one scan also agree where all of them are wrong, so their deviation is smaller than the error of their mean. Two
-other quantities predict the error without the truth: it is large at edges, and everywhere larger the less the scan
-measured. A calibration weights the three so that the errors of scans with known truth are most likely; it is stored in the
-prior's checkpoint, one for each mode. (After Kendall and Gal 2017, heteroscedastic likelihood.)
+Samples of one scan also agree where all of them are wrong, so their deviation is smaller than the error of
+their mean. Two other quantities predict the error without the truth: it is large at edges, and everywhere
+larger the less the scan measured. A calibration weights the three so that the errors of scans with known
+truth are most likely; it is stored in the prior's checkpoint, one for each mode. (After Kendall and Gal 2017,
+heteroscedastic likelihood.)
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _LEAST = 1e-3  # deviation: 1 HU
 class Calibration:
     """Variance of the error = spread * s^2 + edges * |grad x|^2 + level * L^2, the last not in air.
 
-    x, s : mean and deviation of the samples; L : RMS error expected of the initial reconstruction; network space,
-    differences per voxel. The default keeps the samples' deviation.
+    x, s : mean and deviation of the samples; L : RMS error expected of the initial reconstruction; network
+    space, differences per voxel. The default keeps the samples' deviation.
     """
 
     spread: float = 1.0
@@ -37,12 +38,15 @@ class Calibration:
         weights = tuple(asdict(self).values())
         if not all(isinstance(w, int | float) and math.isfinite(w) and w >= 0 for w in weights):
             raise ValueError(
-                f"a calibration needs three finite weights of at least 0, got {weights}; calibrate the prior again."
+                f"a calibration needs three finite weights of at least 0, got {weights}; calibrate the prior"
+                " again."
             )
 
     @classmethod
     def of(cls, info: dict[str, Any], mode: str) -> Calibration:
-        """The calibration of a mode that a prior's checkpoint holds; without one, the samples' deviation is kept."""
+        """The calibration of a mode that a prior's checkpoint holds; without one, the samples' deviation is
+        kept.
+        """
         stored = (info.get("calibrations") or {}).get(mode) or {}
         try:
             return cls(**stored)
@@ -59,7 +63,9 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A reconstruction with known truth, network space: mean and deviation of the samples, truth (z, y, x), expected error."""
+    """A reconstruction with known truth, network space: mean and deviation of the samples, truth (z, y, x),
+    expected error.
+    """
 
     mean: Tensor
     std: Tensor
@@ -92,7 +98,9 @@ def fit(cases: Sequence[Known], *, num_steps: int = 400) -> Calibration:
 
 
 def interval_coverage(cases: Sequence[Known], calibration: Calibration, *, reach: float = 1.0) -> float:
-    """Share of the voxels that are not air whose error is within `reach` deviations; 0.68 and 0.95 for 1 and 2, if normal."""
+    """Share of the voxels that are not air whose error is within `reach` deviations; 0.68 and 0.95 for 1 and
+    2, if normal.
+    """
     within = []
     for case in cases:
         body = case.mean > AIR

@@ -1,6 +1,8 @@
-"""Coarse to fine: iterations on a coarser grid with a coarser detector are cheap and settle the large structures.
+"""Coarse to fine: iterations on a coarser grid with a coarser detector are cheap and settle the large
+structures.
 
-This matters most for missing angles, where total variation takes thousands of iterations on the finest grid alone.
+This matters most for missing angles, where total variation takes thousands of iterations on the finest grid
+alone.
 """
 
 from __future__ import annotations
@@ -38,10 +40,11 @@ def on_grid_of(step: Step, shape: Shape) -> Tensor:
 def coarser(
     A: Projector, y: Tensor, weights: Tensor | None = None
 ) -> tuple[Projector, Tensor, Tensor | None] | None:
-    """Projector, line integrals and inverse variances at half the resolution, or None if A's grid is coarse enough.
+    """Projector, line integrals and inverse variances at half the resolution, or None if A's grid is coarse
+    enough.
 
-    Detector pixels are averaged along with the axes of the grid: rows with z, columns with x and y. The odd last
-    row or column is left out.
+    Detector pixels are averaged along with the axes of the grid: rows with z, columns with x and y. The odd
+    last row or column is left out.
     """
     vg = A.vg.halved()
     if max(vg.shape[1:]) < LEAST or vg.shape[1:] == A.vg.shape[1:]:
@@ -89,9 +92,11 @@ def tv_coarse_to_fine(
     x_init: Tensor | None = None,
     state: State | None = None,
 ) -> Iterator[Step]:
-    """`tv`, started from the result of as many iterations at half the resolution, which starts in the same way.
+    """`tv`, started from the result of as many iterations at half the resolution, which starts in the same
+    way.
 
-    Steps on coarser grids have the stage "start". Their estimates are interpolated to the finest grid, and they have no state.
+    Steps on coarser grids have the stage "start". Their estimates are interpolated to the finest grid, and
+    they have no state.
     """
     levels = [(A, y, weights)]
     if x_init is None and state is None:

@@ -19,8 +19,9 @@ from tomopatch.volume import MU_WATER
 class DataConsistency:
     """correct(denoised, sigma) for `sample`.
 
-    argmin_x |A x - y|^2 / variance + |x - denoised|^2 / error(sigma)^2 by conjugate gradients from the denoised estimate.
-    For Gaussian errors of both this is the posterior mean given the denoised estimate and the measurement.
+    argmin_x |A x - y|^2 / variance + |x - denoised|^2 / error(sigma)^2 by conjugate gradients from the
+    denoised estimate. For Gaussian errors of both this is the posterior mean given the denoised estimate and
+    the measurement.
 
     Parameters
     ----------
@@ -31,8 +32,8 @@ class DataConsistency:
     error : f(sigma) -> float
         Expected RMS error of the denoised estimate, network units.
     max_iterations, tolerance
-        Conjugate gradients end after `max_iterations`, or when the residual of the normal equations has fallen to
-        this share of the first one.
+        Conjugate gradients end after `max_iterations`, or when the residual of the normal equations has
+        fallen to this share of the first one.
 
     Attributes
     ----------
@@ -127,9 +128,11 @@ def photon_and_grid_variance(y: Tensor, weights: Tensor | None, mismatch: float)
 
 
 def fitted_variance(A: Projector, y: Tensor, weights: Tensor | None, x: Tensor) -> Tensor:
-    """Variance of the line integrals (v, angle, u) for which the misfit of a reconstruction x [1/mm] is as expected.
+    """Variance of the line integrals (v, angle, u) for which the misfit of a reconstruction x [1/mm] is as
+    expected.
 
-    It holds both photon noise and what the grid cannot represent. Its distribution over the rays is that of the weights.
+    It holds both photon noise and what the grid cannot represent. Its distribution over the rays is that of
+    the weights.
     """
     W = relative_weights(y, weights)
     misfit = float((W * (A(x) - y).square()).mean())

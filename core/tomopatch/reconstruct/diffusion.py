@@ -1,13 +1,13 @@
 """Reconstruction with a diffusion prior: where the sampler and the projector meet.
 
-Two modes share one denoiser D(x, sigma | c), conditioned on images of the scan, and one loop: the prior denoises the whole
-volume by tiles, conjugate gradients pull the estimate to the measurement, and noise is put back for the next,
-lower level. (DDS, Chung et al. 2024, with the prior of Yang et al. 2025)
+Two modes share one denoiser D(x, sigma | c), conditioned on images of the scan, and one loop: the prior
+denoises the whole volume by tiles, conjugate gradients pull the estimate to the measurement, and noise is put
+back for the next, lower level. (DDS, Chung et al. 2024, with the prior of Yang et al. 2025)
 
-- *restore* starts from the initial reconstruction and takes a few deterministic passes. Its error counts as the noise.
-  (Hu et al. 2024, A restoration network as an implicit prior)
-- *posterior* starts from white noise and draws fresh noise in every step (eta = 1, the ancestral chain). Different seeds
-  give different volumes, which differ by what the scan leaves open.
+- *restore* starts from the initial reconstruction and takes a few deterministic passes. Its error counts as
+  the noise. (Hu et al. 2024, A restoration network as an implicit prior)
+- *posterior* starts from white noise and draws fresh noise in every step (eta = 1, the ancestral chain).
+  Different seeds give different volumes, which differ by what the scan leaves open.
 
 If angles are missing, half the resolution is reconstructed first.
 """
@@ -48,8 +48,8 @@ def diffusion(
 ) -> Iterator[Step]:
     """Reconstruct with a diffusion prior.
 
-    The steps before sampling have the stage "start". Each later step is one pass of the prior; it carries the plan, and from
-    the second sample on the expected error.
+    The steps before sampling have the stage "start". Each later step is one pass of the prior; it carries the
+    plan, and from the second sample on the expected error.
 
     Parameters
     ----------
@@ -106,7 +106,8 @@ def _initial(
     coarse: Plan | None,
     state: State,
 ) -> Generator[Step, None, tuple[Tensor, Plan | None]]:
-    """The initial reconstruction, after half the resolution if there are several stages; all steps counted through.
+    """The initial reconstruction, after half the resolution if there are several stages; all steps counted
+    through.
 
     Returns the reconstruction (z, y, x) [1/mm] and the plan of the coarser grid.
     """
@@ -154,7 +155,9 @@ def _state(generator: torch.Generator, coarse: Plan | None) -> dict[str, object]
 
 
 def _iterations(vg: VolumeGeometry, iterations: int) -> int:
-    """Iterations of the initial reconstruction on a grid: on a large one fewer, since it starts from a coarser one."""
+    """Iterations of the initial reconstruction on a grid: on a large one fewer, since it starts from a
+    coarser one.
+    """
     return max(1, iterations // tuned.FINE_SHARE) if max(vg.shape[1:]) > tuned.COARSEST else iterations
 
 

@@ -36,7 +36,9 @@ class ScanFigures:
 
     @classmethod
     def of(cls, A: Projector, y: Tensor, weights: Tensor | None, x: Tensor) -> ScanFigures:
-        """The figures of the measurement y (v, angle, u) with inverse variances `weights`, reconstructed as x [1/mm]."""
+        """The figures of the measurement y (v, angle, u) with inverse variances `weights`, reconstructed as x
+        [1/mm].
+        """
         noise = 0.0
         if weights is not None:
             noise = float((1 / weights.mean()).sqrt() / y.mean().clamp(min=1e-6))
@@ -58,7 +60,9 @@ def angular_range(A: Projector) -> float:
 
 
 INTERCEPT, RATIO, RANGE, VOXEL, NOISE = -4.22, -0.38, -1.53, 0.42, 34.0
-"""Fitted to 91 simulated scans of training volumes. The logarithm of the error deviates from the model by 0.27."""
+"""Fitted to 91 simulated scans of training volumes. The logarithm of the error deviates from the model by
+0.27.
+"""
 
 
 def expected_error(figures: ScanFigures, voxel_size: Triple) -> float:

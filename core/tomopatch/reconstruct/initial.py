@@ -21,11 +21,13 @@ from tomopatch.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE, FLAT_SLOPE, W
 from tomopatch.volume import Triple
 
 Initializer = Callable[[Projector, Tensor, Tensor | None, int, Tensor | None, State | None], Iterator[Step]]
-"""f(A, y, weights, num_iterations, x_init, state) -> steps; the arguments are those of the iterative methods."""
+"""f(A, y, weights, num_iterations, x_init, state) -> steps; the arguments are those of the iterative methods.
+"""
 
 TV_WEIGHT, TV_RATIO = 5e-6, 0.1
-"""Weight of total variation [1/mm] at this sampling ratio. It is near the best weight from 8 to 60 views on a held-out
-chest CT (`popi_4dct_phase00`)."""
+"""Weight of total variation [1/mm] at this sampling ratio. It is near the best weight from 8 to 60 views on a
+held-out chest CT (`popi_4dct_phase00`).
+"""
 
 LEAST_SQUARES_ITERATIONS = 10
 
@@ -67,7 +69,9 @@ def _cgls(
     x_init: Tensor | None,
     state: State | None,
 ) -> Iterator[Step]:
-    """CGLS with a tenth of the iterations: it converges, and starts to fit the noise, about ten times faster."""
+    """CGLS with a tenth of the iterations: it converges, and starts to fit the noise, about ten times
+    faster.
+    """
     n = max(1, num_iterations // 10)
     return _nonnegative(cgls(A, y, weights=weights, num_iterations=n, x_init=x_init, state=state))
 
@@ -100,7 +104,9 @@ INITIALIZERS: dict[str, Initializer] = {"tv": _tv, "sirt": _sirt, "cgls": _cgls,
 
 
 def least_squares(A: Projector, y: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The least-squares image (z, y, x) [1/mm]: a few conjugate gradients without regularisation, for any geometry."""
+    """The least-squares image (z, y, x) [1/mm]: a few conjugate gradients without regularisation, for any
+    geometry.
+    """
     return last(cgls(A, y, weights=weights, num_iterations=LEAST_SQUARES_ITERATIONS)).x
 
 
@@ -108,7 +114,9 @@ def least_squares(A: Projector, y: Tensor, weights: Tensor | None = None) -> Ten
 
 
 def flat_fraction(x: Tensor, voxel_size: Triple) -> float:
-    """Fraction of the voxels of x (z, y, x), network space, that are not air and have no slope above FLAT_SLOPE."""
+    """Fraction of the voxels of x (z, y, x), network space, that are not air and have no slope above
+    FLAT_SLOPE.
+    """
     squared = torch.zeros_like(x)
     for axis, size in enumerate(voxel_size):
         ahead = (x.diff(dim=axis) / size).square()

@@ -1,7 +1,8 @@
 """Iterative reconstruction: SIRT, CGLS and total variation.
 
-All take and return attenuation mu [1/mm] on the projector's grid. `weights` are inverse variances of the rays, as
-photons leave them; see `relative_weights`. Each is a generator of steps; `state` is that of an earlier step.
+All take and return attenuation mu [1/mm] on the projector's grid. `weights` are inverse variances of the
+rays, as photons leave them; see `relative_weights`. Each is a generator of steps; `state` is that of an
+earlier step.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def sirt(
 ) -> Iterator[Step]:
     """Simultaneous iterative reconstruction: x <- clip(x + C A.T(R (y - A(x)))).
 
-    R and C are the inverse row and column sums of A, so no step size is needed. Rays or voxels that see nothing
-    get weight 0. (Kak & Slaney, sec. 7.4)
+    R and C are the inverse row and column sums of A, so no step size is needed. Rays or voxels that see
+    nothing get weight 0. (Kak & Slaney, sec. 7.4)
 
     Parameters
     ----------
@@ -116,11 +117,11 @@ def tv(
 ) -> Iterator[Step]:
     """Total variation in 3D: least squares that prefers piecewise constant volumes.
 
-    Minimises 1/(2 L) ||W^(1/2) (A x - y)||^2 + lam TV(x) over low <= x <= high, with L = max row sum times max
-    column sum of A (an upper bound of ||A||^2) and W scaled to mean 1, so that the same `lam` does about the same
-    for any number of views and any dose. TV is isotropic, per mm, on a voxel's smallest edge h: TV(x) =
-    h sum |grad x|. Diagonally preconditioned primal-dual iteration (Pock & Chambolle 2011, alg. 1, lemma 2 with
-    alpha = 1).
+    Minimises 1/(2 L) ||W^(1/2) (A x - y)||^2 + lam TV(x) over low <= x <= high, with L = max row sum times
+    max column sum of A (an upper bound of ||A||^2) and W scaled to mean 1, so that the same `lam` does about
+    the same for any number of views and any dose. TV is isotropic, per mm, on a voxel's smallest edge h:
+    TV(x) = h sum |grad x|. Diagonally preconditioned primal-dual iteration (Pock & Chambolle 2011, alg. 1,
+    lemma 2 with alpha = 1).
 
     Parameters
     ----------
@@ -146,8 +147,9 @@ def tv(
     W = relative_weights(y, weights)
     ratio = [min(A.vg.voxel_size) / s for s in A.vg.voxel_size]
 
-    # Row and column sums of root * A and of the gradient bound the steps; `balance` then weighs primal against
-    # dual ones. It changes the speed, not the limit: volumes vary by tenths of water, duals by about lam.
+    # Row and column sums of root * A and of the gradient bound the steps; `balance` then weighs primal
+    # against dual ones. It changes the speed, not the limit: volumes vary by tenths of water, duals by about
+    # lam.
     root = data_scale**0.5
     dual_step = 1 / (balance * root * row_sums).clamp(min=1e-9)
     primal_step = balance / (root * column_sums + 2 * sum(ratio))
@@ -181,10 +183,11 @@ MISMATCH = 0.02
 
 
 def relative_weights(y: Tensor, weights: Tensor | None) -> Tensor:
-    """Inverse variances of the rays with mean 1: photon noise, and the difference between an object and its voxels.
+    """Inverse variances of the rays with mean 1: photon noise, and the difference between an object and its
+    voxels.
 
-    Without the second term, rays through air, with many photons, would weigh a hundred times as much as rays through
-    the object, although the grid describes them no better.
+    Without the second term, rays through air, with many photons, would weigh a hundred times as much as rays
+    through the object, although the grid describes them no better.
     """
     if weights is None:
         return torch.ones_like(y)

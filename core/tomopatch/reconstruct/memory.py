@@ -45,8 +45,8 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 def spare_memory() -> None:
     """Make glibc return freed memory early. Meant for a server whose short-lived threads hold large arrays.
 
-    Call it before these threads start. Otherwise each thread may open a heap in which arrays of up to 32 MB lie among
-    small objects that stay. The cost, new pages for each large array, is too high for a worker.
+    Call it before these threads start. Otherwise each thread may open a heap in which arrays of up to 32 MB
+    lie among small objects that stay. The cost, new pages for each large array, is too high for a worker.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")

@@ -179,7 +179,8 @@ METHODS: dict[str, Method] = {
     ),
     "tv": Method(
         "TV",
-        "Total variation: prefers piecewise constant regions with sharp edges; removes streaks, flattens texture.",
+        "Total variation: prefers piecewise constant regions with sharp edges; removes streaks, flattens"
+        " texture.",
         lambda job: tv_coarse_to_fine(
             job.A,
             job.y,
@@ -241,7 +242,8 @@ def reconstruct(
     on_tiles: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Result:
-    """Reconstruct a measurement on A's grid. Computed where A computes; the result lies where the measurement does.
+    """Reconstruct a measurement on A's grid. Computed where A computes; the result lies where the measurement
+    does.
 
     Parameters
     ----------
@@ -253,8 +255,8 @@ def reconstruct(
     prior : PatchPrior or None
         For methods that need one.
     callback : f(Step) or None
-        Called after each iteration; raises StopIteration to stop and keep the iterate. None in a notebook shows a
-        progress bar.
+        Called after each iteration; raises StopIteration to stop and keep the iterate. None in a notebook
+        shows a progress bar.
     state : State or None
         That of a step of the same reconstruction: it continues after that step, to the same result.
     on_tiles : f(done, total) or None
@@ -317,8 +319,8 @@ def reconstruct(
     x, std = final.x, final.std
     if not bool(torch.isfinite(x).all()) or (std is not None and not bool(torch.isfinite(std).all())):
         raise ValueError(
-            f"{chosen.label} gave a volume that is not finite; expected finite attenuation; check the measurement for "
-            "values far beyond the others, or choose another method."
+            f"{chosen.label} gave a volume that is not finite; expected finite attenuation; check the"
+            " measurement for values far beyond the others, or choose another method."
         )
     x, std = x.detach().to(home).clone(), None if std is None else std.detach().to(home).clone()
     return Result(

@@ -12,7 +12,9 @@ from tomopatch.volume import finite
 
 
 def option(default: Any, label: str, help: str, **limits: Any) -> Any:
-    """A parameter: its default, and the label, help text and limits (low, high, step, choices and their names) of forms and flags."""
+    """A parameter: its default, and the label, help text and limits (low, high, step, choices and their
+    names) of forms and flags.
+    """
     return field(default=default, metadata={"label": label, "help": help, **limits})
 
 
@@ -64,22 +66,24 @@ class DiffusionParams:
     mode: str = option(
         "restore",
         "Mode",
-        "restore: a few passes from an initial reconstruction. posterior: sampling from noise, in more steps.",
+        "restore: a few passes from an initial reconstruction. posterior: sampling from noise, in more"
+        " steps.",
         choices=MODES,
         names={"restore": "Restore (fast)", "posterior": "Sample from noise"},
     )
     num_steps: int = option(
         0,
         "Steps",
-        "Passes of the prior over the volume, per sample; 0 = by the mode: 4 to restore, 20 to sample, 40 without a "
-        "condition.",
+        "Passes of the prior over the volume, per sample; 0 = by the mode: 4 to restore, 20 to sample, 40"
+        " without a condition.",
         low=0,
         high=200,
     )
     condition: str = option(
         "scan",
         "Condition",
-        "What the prior sees of the scan besides the noisy volume. none: nothing; the measurement alone ties it down.",
+        "What the prior sees of the scan besides the noisy volume. none: nothing; the measurement alone ties"
+        " it down.",
         choices=CONDITIONS,
         names={"scan": "Images of the scan", "none": "None"},
     )
@@ -121,8 +125,8 @@ class DiffusionParams:
     def __post_init__(self) -> None:
         if self.mode == "restore" and self.condition == "none":
             raise ValueError(
-                "the mode 'restore' needs the condition 'scan': without one there is nothing to restore; choose "
-                "the mode 'posterior'."
+                "the mode 'restore' needs the condition 'scan': without one there is nothing to restore;"
+                " choose the mode 'posterior'."
             )
 
     @property

@@ -82,7 +82,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Effort:
-    """The cost of a run, in iterations of the initial reconstruction: for one progress bar from its start to its end.
+    """The cost of a run, in iterations of the initial reconstruction: for one progress bar from its start to
+    its end.
 
     Attributes
     ----------
@@ -115,13 +116,15 @@ def check_trained(prior: PatchPrior, options: DiffusionParams) -> None:
     if options.trained_mode not in prior.trained.modes:
         name = prior.info.get("name", "this prior")
         raise ValueError(
-            f"{name} was trained for {', '.join(prior.trained.modes)}, not for {options.trained_mode}; choose another prior "
-            "or another mode."
+            f"{name} was trained for {', '.join(prior.trained.modes)}, not for {options.trained_mode}; choose"
+            " another prior or another mode."
         )
 
 
 def num_stages(A: Projector, options: DiffusionParams) -> int:
-    """Number of grids: enough to bring the coarsest below COARSEST voxels across, and two where angles are missing."""
+    """Number of grids: enough to bring the coarsest below COARSEST voxels across, and two where angles are
+    missing.
+    """
     if options.condition == "none":
         return 1
     halvings = max(0, math.ceil(math.log2(max(A.domain_shape[1:]) / tuned.COARSEST)))

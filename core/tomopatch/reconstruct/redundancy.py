@@ -1,7 +1,9 @@
-"""Weights of the analytic methods: the arc that each view stands for, and rays that are measured more than once.
+"""Weights of the analytic methods: the arc that each view stands for, and rays that are measured more than
+once.
 
-All weights follow from the set of directions on the circle (`tomopatch.geometry.directions`): the order of the views, whole
-turns added to them, their sense of rotation, repeated views and gaps make no difference beyond what was measured.
+All weights follow from the set of directions on the circle (`tomopatch.geometry.directions`): the order of
+the views, whole turns added to them, their sense of rotation, repeated views and gaps make no difference
+beyond what was measured.
 """
 
 from __future__ import annotations
@@ -22,19 +24,21 @@ _LEAST = 1e-6  # of a ray at the very end of an arc: small, but it may be the on
 def angular_weights(angles: Sequence[float] | np.ndarray, period: float) -> np.ndarray:
     """Arc [rad] of each view in the integral over angles [rad], float64 (views,).
 
-    Angles that are equal modulo `period` (pi for parallel rays, 2 pi for a cone) share their arc. What was not
-    scanned (see `tomopatch.geometry.directions`) belongs to no view. A single direction stands for the whole period.
+    Angles that are equal modulo `period` (pi for parallel rays, 2 pi for a cone) share their arc. What was
+    not scanned (see `tomopatch.geometry.directions`) belongs to no view. A single direction stands for the
+    whole period.
     """
     return directions(angles, period).weights
 
 
 def redundancy_weights(pg: ParallelBeam | ConeBeam) -> Tensor:
-    """Weights, float64 (angle, u), by which rays that are measured twice share; a ray measured once has weight 1.
+    """Weights, float64 (angle, u), by which rays that are measured twice share; a ray measured once has
+    weight 1.
 
-    m = c(ray) / (c(ray) + c(opposite ray)) with c falling smoothly to zero at the ends of the scanned arcs and of
-    the detector. (Noo, Defrise, Clackdoyle, Kudo 2002, Phys. Med. Biol. 47(14), eq. 32; for shifted detectors the
-    same idea along u, as Wang 2002, Med. Phys. 29(7).) For a full circle and a centred detector: 1/2. Parallel rays
-    are a fan of angle 0.
+    m = c(ray) / (c(ray) + c(opposite ray)) with c falling smoothly to zero at the ends of the scanned arcs
+    and of the detector. (Noo, Defrise, Clackdoyle, Kudo 2002, Phys. Med. Biol. 47(14), eq. 32; for shifted
+    detectors the same idea along u, as Wang 2002, Med. Phys. 29(7).) For a full circle and a centred
+    detector: 1/2. Parallel rays are a fan of angle 0.
     """
     _, u = detector_axes(pg)
     gamma = (torch.atan(u / pg.src_det_dist) if isinstance(pg, ConeBeam) else torch.zeros_like(u))[None, :]
@@ -49,9 +53,9 @@ def redundancy_weights(pg: ParallelBeam | ConeBeam) -> Tensor:
 def _scanned(beta: Tensor, views: Directions) -> Tensor:
     """1 within the scanned arcs, falling to 0 at their ends as sin^2; 0 outside.
 
-    The fall is as long as what the scan has beyond half a turn allows on either side, and at least two views. An arc
-    too short for it stays low, which leaves the rays to their opposites: a shorter fall would give sharp weights,
-    which the ramp filter turns into streaks.
+    The fall is as long as what the scan has beyond half a turn allows on either side, and at least two views.
+    An arc too short for it stays low, which leaves the rays to their opposites: a shorter fall would give
+    sharp weights, which the ramp filter turns into streaks.
     """
     if views.full:
         return torch.ones_like(beta)

@@ -1,4 +1,6 @@
-"""Sampling on one grid: the denoiser bound to a scan, the noise levels, data consistency, and the samples' statistics."""
+"""Sampling on one grid: the denoiser bound to a scan, the noise levels, data consistency, and the samples'
+statistics.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +62,11 @@ class Stage:
         return None if tiling is None else tiling.used(self.denoiser.mask)
 
     def accepted_share(self, first: Step) -> float:
-        """Share of the noise level to restore from, after the first step: below 1 if the scan took back most of the change.
+        """Share of the noise level to restore from, after the first step: below 1 if the scan took back most
+        of the change.
 
-        This is how an object unlike the training data shows: the prior changes what the measurement then restores.
+        This is how an object unlike the training data shows: the prior changes what the measurement then
+        restores.
         """
         assert self.initial is not None
         assert first.denoised is not None
@@ -72,7 +76,9 @@ class Stage:
         return 1 - min(1.0, max(0.0, excess)) * (1 - tuned.LEAST_SHARE)
 
     def deviation(self, mean: Mean) -> Tensor | None:
-        """Expected error of the samples' mean per voxel [1/mm]; None for a single sample. See `calibration`."""
+        """Expected error of the samples' mean per voxel [1/mm]; None for a single sample. See
+        `calibration`.
+        """
         if mean.count < 2:
             return None
         prior = self.denoiser.prior
@@ -93,8 +99,8 @@ def prepare(
 ) -> Stage:
     """Bind the denoiser to the scan and resolve the plan.
 
-    x : the initial reconstruction (z, y, x) [1/mm], None without a condition. coarse : the plan of the coarser grid.
-    share : of the usual noise level, in restoration.
+    x : the initial reconstruction (z, y, x) [1/mm], None without a condition. coarse : the plan of the
+    coarser grid. share : of the usual noise level, in restoration.
     """
     A, y, weights, prior, options = (
         problem.A, problem.y, problem.weights, problem.prior, problem.options
@@ -128,8 +134,8 @@ def prepare(
             start_noise = sigma_max / 3
         if share < 1:
             remarks.append(
-                "The scan took back most of what the prior changed: the object may be unlike the training data. "
-                f"Restoration started at {100 * share:.0f} % of the usual noise level."
+                "The scan took back most of what the prior changed: the object may be unlike the training"
+                f" data. Restoration started at {100 * share:.0f} % of the usual noise level."
             )
     else:
         sigma_max = options.sigma_max or tuned.POSTERIOR_SIGMA_MAX
@@ -156,10 +162,11 @@ def prepare(
 def draw_samples(
     problem: Problem, x: Tensor | None, coarse: Plan | None, generator: torch.Generator, state: State
 ) -> Iterator[Step]:
-    """Draw `options.num_samples` samples; each step is one pass, and its estimate is the mean of all samples so far.
+    """Draw `options.num_samples` samples; each step is one pass, and its estimate is the mean of all samples
+    so far.
 
-    x : the initial reconstruction (z, y, x) [1/mm], None without a condition. coarse : the plan of the coarser grid.
-    state : that of an earlier step, or empty; the generator must be in its state of that time.
+    x : the initial reconstruction (z, y, x) [1/mm], None without a condition. coarse : the plan of the
+    coarser grid. state : that of an earlier step, or empty; the generator must be in its state of that time.
     """
     options, y = problem.options, problem.y
     share = float(state.get("share", 1.0))
@@ -240,7 +247,9 @@ class Mean:
 
 
 def _not_air(initial: Tensor, reach: int = 2) -> Tensor:
-    """Voxels that may hold something: above AIR in the initial reconstruction, blurred, or within `reach` voxels."""
+    """Voxels that may hold something: above AIR in the initial reconstruction, blurred, or within `reach`
+    voxels.
+    """
     near = [min(reach, (n - 1) // 2) for n in initial.shape]  # pooling takes no window beyond the volume
     size = [2 * r + 1 for r in near]
     smooth = functional.avg_pool3d(initial[None, None], size, 1, near, count_include_pad=False)

@@ -1,7 +1,9 @@
-"""The two halves of a primal-dual iteration of total variation: the volume's step, and that of its gradient's dual.
+"""The two halves of a primal-dual iteration of total variation: the volume's step, and that of its gradient's
+dual.
 
-On a CPU each is one pass over the volume, which torch's operations would read and write some thirty times. Volumes are (z, y, x), the dual q (3, z, y, x). D is the forward difference along each axis
-times `ratio`, zero at the far ends. So is q there, for it begins as zero.
+On a CPU each is one pass over the volume, which torch's operations would read and write some thirty times.
+Volumes are (z, y, x), the dual q (3, z, y, x). D is the forward difference along each axis times `ratio`,
+zero at the far ends. So is q there, for it begins as zero.
 """
 
 from __future__ import annotations

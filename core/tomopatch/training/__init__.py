@@ -1,1 +1,3 @@
-"""Training the diffusion prior: simulated pairs, the patch source, the trainer, validation and calibration."""
+"""Training the diffusion prior: simulated pairs, the patch source, the trainer, validation and
+calibration.
+"""

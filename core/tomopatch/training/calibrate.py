@@ -32,12 +32,14 @@ def calibrate(
     seed: int = 0,
     report: Callable[[str], None] = lambda text: None,
 ) -> Calibration:
-    """Fit a prior's calibration of one mode to random scans of the volumes in a folder; `out` is the prior with it.
+    """Fit a prior's calibration of one mode to random scans of the volumes in a folder; `out` is the prior
+    with it.
 
     Parameters
     ----------
     folder, validation, cache : see `tomopatch.training.run.train`
-        The same number of scans of the held-out volumes measures how good the calibration is; they do not shape it.
+        The same number of scans of the held-out volumes measures how good the calibration is; they do not
+        shape it.
     prior : str
         Name or file.
     mode : "restore" or "posterior"

@@ -1,7 +1,7 @@
 """Processes that make simulated pairs during a training run.
 
-They keep CPUs busy while a GPU trains. Each pair is made with the last saved weights of the training itself, so the
-prior learns from the errors that it makes now. (Ross et al. 2011, DAgger)
+They keep CPUs busy while a GPU trains. Each pair is made with the last saved weights of the training itself,
+so the prior learns from the errors that it makes now. (Ross et al. 2011, DAgger)
 """
 
 from __future__ import annotations

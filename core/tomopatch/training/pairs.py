@@ -1,8 +1,8 @@
 """Simulated training pairs: a training volume and what a sparse scan of it gives.
 
-A pair holds the clean volume and the images that condition the denoiser on a scan: the total-variation reconstruction
-and the least-squares image. It may also hold iterates of the sampler, so that the restoration mode is trained on
-the errors of its own passes. (Ross et al. 2011, DAgger)
+A pair holds the clean volume and the images that condition the denoiser on a scan: the total-variation
+reconstruction and the least-squares image. It may also hold iterates of the sampler, so that the restoration
+mode is trained on the errors of its own passes. (Ross et al. 2011, DAgger)
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ MAX_VOXELS = 800_000
 
 MIN_SLICES = 16
 FINEST_VOXEL = 1.6
-"""Smallest in-plane voxel of a pair [mm]: the cost of a scan grows with the fourth power of the resolution."""
+"""Smallest in-plane voxel of a pair [mm]: the cost of a scan grows with the fourth power of the resolution.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class VoxelRanges:
 
 @dataclass(frozen=True, eq=False)
 class TrainingVolume:
-    """A training volume at its own resolution: HU as int16 (z, y, x), voxel size [mm], relative draw probability."""
+    """A training volume at its own resolution: HU as int16 (z, y, x), voxel size [mm], relative draw
+    probability.
+    """
 
     name: str
     hu: np.ndarray

@@ -54,8 +54,8 @@ def train(
     num_solids : int
         Random geometric phantoms to train on besides the folder's volumes.
     num_pairs : int
-        Simulated training pairs, kept in `out/pairs`. With any, VALIDATION_PAIRS of the held-out volumes are made as
-        well, in `out/validation`.
+        Simulated training pairs, kept in `out/pairs`. With any, VALIDATION_PAIRS of the held-out volumes are
+        made as well, in `out/validation`.
     pair_prior : str or None
         Name or file of a prior. The pairs then also hold iterates of the sampler with it.
     pair_workers : int

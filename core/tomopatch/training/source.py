@@ -3,13 +3,14 @@
 Four kinds of degraded volumes make a batch:
 
 - *posterior*: the volume of a simulated pair with white noise, conditioned on the scan's images;
-- *restore*: an iterate of the sampler on a simulated scan, conditioned on the scan's images. Its errors are streaks and
-  blobs, which white noise does not teach. (Hu et al. 2024, A restoration network as an implicit prior)
+- *restore*: an iterate of the sampler on a simulated scan, conditioned on the scan's images. Its errors are
+  streaks and blobs, which white noise does not teach. (Hu et al. 2024, A restoration network as an implicit
+  prior)
 - *upsample*: a volume with white noise, conditioned on the same volume at half the resolution, upsampled;
 - *unconditional*: a volume with white noise alone.
 
-The batch of step i depends on the seed, the pairs and i alone, so a resumed run sees exactly what an uninterrupted one
-would have seen.
+The batch of step i depends on the seed, the pairs and i alone, so a resumed run sees exactly what an
+uninterrupted one would have seen.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class _Degraded:
 class Batch:
     """Patches of one step.
 
-    inputs (b, c, *tile) and numbers are as `Precond.forward` takes them. clean (b, 1, *tile). weight (b,) is 1 / c_out^2
-    at the true noise level.
+    inputs (b, c, *tile) and numbers are as `Precond.forward` takes them. clean (b, 1, *tile). weight (b,) is
+    1 / c_out^2 at the true noise level.
     """
 
     inputs: Tensor
@@ -76,7 +77,9 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class _StoredPair:
-    """A pair's images on the training device, HU as int16. stages (k, z, y, x): the conditioning image, then the iterates."""
+    """A pair's images on the training device, HU as int16. stages (k, z, y, x): the conditioning image, then
+    the iterates.
+    """
 
     pair: Pair
     clean: Tensor
@@ -95,7 +98,8 @@ class PatchSource:
     network : NetworkConfig
         Determines the size of the patches and their channels.
     num_volumes, crops : int
-        A batch holds `crops` patches of each of `num_volumes` degraded volumes: crops of one volume are nearly free.
+        A batch holds `crops` patches of each of `num_volumes` degraded volumes: crops of one volume are
+        nearly free.
     pairs : simulated training pairs
     seed : int
     device : torch.device
@@ -171,7 +175,9 @@ class PatchSource:
         return torch.randn(x.shape, generator=generator, device=self.device)
 
     def _sigmas(self, rng: np.random.Generator) -> np.ndarray:
-        """One noise level per volume, stratified over the distribution, so that a small batch sees all of it."""
+        """One noise level per volume, stratified over the distribution, so that a small batch sees all of
+        it.
+        """
         config, n = self.config, self.num_volumes
         quantile = (rng.permutation(n) + rng.random(n)) / n
         wide = config.sigma_max ** rng.random(n)

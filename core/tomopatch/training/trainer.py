@@ -1,7 +1,7 @@
 """The trainer: EDM's denoising loss on patches (Karras et al. 2022), conditional and unconditional.
 
-It runs in one process or, started by torchrun, in several. Each then computes a share of every batch, so the loss curve
-is that of one process with the same global batch.
+It runs in one process or, started by torchrun, in several. Each then computes a share of every batch, so the
+loss curve is that of one process with the same global batch.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """Reported after each logged step: the mean training loss since the last one, and validation, if measured."""
+    """Reported after each logged step: the mean training loss since the last one, and validation, if
+    measured.
+    """
 
     step: int
     total: int
@@ -95,28 +97,31 @@ def edm_loss(model: Precond, batch: Batch) -> Tensor:
 
 
 def rate_factor(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, constant, falling with the inverse root of the step (EDM2, eq. 67), linear cool-down at the end."""
+    """Linear warm-up, constant, falling with the inverse root of the step (EDM2, eq. 67), linear cool-down at
+    the end.
+    """
     warm = min(1.0, (step + 1) / max(1, config.warmup))
     cool = min(1.0, max(0, config.num_steps - step) / max(1, config.cooldown))
     return warm * cool / max(1.0, step / config.constant_steps) ** 0.5
 
 
 class Trainer:
-    """A training run in a folder: weights, averaged weights, optimiser state and log; resumes where it stopped.
+    """A training run in a folder: weights, averaged weights, optimiser state and log; resumes where it
+    stopped.
 
     Parameters
     ----------
     folder : Path
-        `state.safetensors` (all that a resumed run needs), `prior.safetensors` (averaged weights), `log.jsonl`,
-        `config.json`.
+        `state.safetensors` (all that a resumed run needs), `prior.safetensors` (averaged weights),
+        `log.jsonl`, `config.json`.
     config : TrainConfig
     volumes, validation, pairs : see `tomopatch.training`
     device : torch.device
     start : Path or None
         A prior whose weights a new run starts from. It may lack inputs: see `inherit`.
     more_pairs : f() -> list of Pair
-        Called for further pairs every PAIRS_EVERY steps. With it a resumed run is no longer exactly what an uninterrupted one
-        would have been.
+        Called for further pairs every PAIRS_EVERY steps. With it a resumed run is no longer exactly what an
+        uninterrupted one would have been.
     """
 
     def __init__(
@@ -179,7 +184,9 @@ class Trainer:
         validate_every: int = 500,
         callback: Callable[[TrainStep], None] | None = None,
     ) -> None:
-        """Train until `num_steps` or for `minutes`, then save. StopIteration from the callback saves as well."""
+        """Train until `num_steps` or for `minutes`, then save. StopIteration from the callback saves as
+        well.
+        """
         started = since = time.perf_counter()
         losses: list[Tensor] = []
         for batch in self._batches():
@@ -254,7 +261,9 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Exponential average whose memory grows with the run: a quarter of the steps so far, limited by `ema`."""
+        """Exponential average whose memory grows with the run: a quarter of the steps so far, limited by
+        `ema`.
+        """
         share = 1 - min(self.config.ema, (1 + self.step) / (5 + self.step))
         for averaged, current in zip(self.average.parameters(), self.model.parameters(), strict=True):
             averaged.lerp_(current, share)
@@ -294,7 +303,8 @@ class Trainer:
                     self.optimizer.state[weight] = kept
         except (RuntimeError, KeyError, safetensors.SafetensorError) as error:
             raise ValueError(
-                f"{self.folder} holds a run of another network, or its {STATE} is damaged; choose an empty folder."
+                f"{self.folder} holds a run of another network, or its {STATE} is damaged; choose an empty"
+                " folder."
             ) from error
         self.step = int(state["step"])
 

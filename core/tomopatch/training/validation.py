@@ -56,7 +56,9 @@ class ValidationSet:
         grid: Shape = (64, 128, 128),
         patches: int = 8,
     ) -> ValidationSet:
-        """`patches` patches of each volume, resampled to `grid`, and half as many of each pair: those with a large deviation."""
+        """`patches` patches of each volume, resampled to `grid`, and half as many of each pair: those with a
+        large deviation.
+        """
         unconditional: dict[float, list[Batch]] = {sigma: [] for sigma in SIGMAS}
         for volume in volumes:
             coarse = resample(volume, grid)
@@ -99,7 +101,9 @@ class ValidationSet:
 
     @torch.no_grad()
     def picture(self, model: Precond, sigmas: Sequence[float] = (0.1, 0.3, 1.0)) -> Tensor:
-        """Middle slices of one patch per volume, network space: rows of (noisy, denoised, clean) per sigma."""
+        """Middle slices of one patch per volume, network space: rows of (noisy, denoised, clean) per
+        sigma.
+        """
         device = next(model.parameters()).device
         rows = []
         for volume in range(len(next(iter(self.unconditional.values())))):
@@ -118,7 +122,9 @@ def _noise(x: Tensor, seed: int) -> Tensor:
 
 
 def _remaining(model: Precond, batches: Sequence[Batch], start: Sequence[Batch]) -> float:
-    """Root mean square over the pairs of D's error over that of the initial reconstruction, the noisy patch of `start`."""
+    """Root mean square over the pairs of D's error over that of the initial reconstruction, the noisy patch
+    of `start`.
+    """
     shares = [
         _error(model, b) / (s.inputs[:, :1] - s.clean).square().mean()
         for b, s in zip(batches, start, strict=True)

@@ -89,7 +89,9 @@ class VolumePool:
         return data.round().to(torch.int16), voxel_size
 
     def _reduced(self, index: int, halvings: int) -> np.ndarray:
-        """A training volume with its in-plane resolution halved so often; kept, since most draws start from it."""
+        """A training volume with its in-plane resolution halved so often; kept, since most draws start from
+        it.
+        """
         if halvings == 0:
             return self.volumes[index].hu
         key = (index, halvings)

@@ -23,7 +23,9 @@ FIRST_SOLID = 1000
 def read_volumes(
     folder: Path, validation: Sequence[str], cache: Path | None, num_solids: int = 0
 ) -> tuple[list[TrainingVolume], list[TrainingVolume]]:
-    """All volumes of a folder as int16 HU: those to train on, with `num_solids` random phantoms, and those held out."""
+    """All volumes of a folder as int16 HU: those to train on, with `num_solids` random phantoms, and those
+    held out.
+    """
     if not folder.is_dir():
         raise ValueError(
             f"{folder} is not a folder; give one with a DICOM folder, zip or NIfTI file per volume."
@@ -44,7 +46,8 @@ def read_volumes(
         )
     if set(found) <= set(validation):
         raise ValueError(
-            f"{folder} holds no volume to train on; give a folder with a DICOM folder, zip or NIfTI file per volume."
+            f"{folder} holds no volume to train on; give a folder with a DICOM folder, zip or NIfTI file per"
+            " volume."
         )
     return (
         [v for n, v in found.items() if n not in validation] + random_solids(num_solids),
@@ -53,7 +56,9 @@ def read_volumes(
 
 
 def random_solids(count: int) -> list[TrainingVolume]:
-    """The phantom "solids" from seed FIRST_SOLID on, at 1.5 x 1.25 x 1.25 mm, each with a quarter of a body's weight."""
+    """The phantom "solids" from seed FIRST_SOLID on, at 1.5 x 1.25 x 1.25 mm, each with a quarter of a body's
+    weight.
+    """
     solids = []
     for seed in range(FIRST_SOLID, FIRST_SOLID + count):
         volume = phantom("solids", (200, 192, 192), seed=seed)
@@ -64,10 +69,11 @@ def random_solids(count: int) -> list[TrainingVolume]:
 
 
 def draw_weight(hu: np.ndarray) -> float:
-    """Relative draw probability of a volume: lower for noisy volumes, whose noise the prior would learn, and small ones.
+    """Relative draw probability of a volume: lower for noisy volumes, whose noise the prior would learn, and
+    small ones.
 
-    The noise is the median difference of neighbouring slices in soft tissue, as a standard deviation; 30 HU of it
-    halve the weight.
+    The noise is the median difference of neighbouring slices in soft tissue, as a standard deviation; 30 HU
+    of it halve the weight.
     """
     middle = hu[len(hu) // 4 : 3 * len(hu) // 4 + 2].astype(np.float32)
     soft = (np.abs(middle[:-1]) < 150) & (np.abs(middle[1:]) < 150)

@@ -15,7 +15,8 @@ Shape = tuple[int, int, int]
 
 
 def as_tensor(data: Any, what: str) -> Tensor:
-    """A float32 tensor of an array of numbers: torch or numpy, of any real type, or what numpy makes an array of.
+    """A float32 tensor of an array of numbers: torch or numpy, of any real type, or what numpy makes an array
+    of.
 
     A float32 tensor, or a float32 array that may be written to, is not copied.
 

@@ -85,7 +85,9 @@ class VolumeGeometry:
         return self.with_shape((z, y, x))
 
     def halved(self) -> VolumeGeometry:
-        """The same extent at half the resolution along the axes whose voxels are not much longer than the shortest ones."""
+        """The same extent at half the resolution along the axes whose voxels are not much longer than the
+        shortest ones.
+        """
         shortest = min(self.voxel_size)
         z, y, x = (
             -(-n // 2) if size < 1.5 * shortest else n

@@ -76,8 +76,8 @@ class Volume:
         bad = int((~torch.isfinite(self.data)).sum())
         if bad:
             raise ValueError(
-                f"the volume {self.name!r} has {bad} voxel{'s' * (bad > 1)} of NaN or infinity; expected finite values "
-                f"{purpose}; replace them (air is 0 /mm, -1000 HU)."
+                f"the volume {self.name!r} has {bad} voxel{'s' * (bad > 1)} of NaN or infinity; expected"
+                f" finite values {purpose}; replace them (air is 0 /mm, -1000 HU)."
             )
 
     @property

@@ -44,7 +44,8 @@ def read_dicom(
 
     Slices are sorted by position, never by name or number, and brought to our axes by permuting and flipping.
     Unevenly spaced slices are interpolated linearly to even spacing, with a warning. Pixels that are marked
-    as padding, and values below -1024 HU, become air (-1000); series of `write_dicom` have none of the latter.
+    as padding, and values below -1024 HU, become air (-1000); series of `write_dicom` have none of the
+    latter.
 
     Parameters
     ----------
@@ -53,8 +54,8 @@ def read_dicom(
     series_uid : str, optional
         One of `list_series`; the largest CT series unless given.
     units : "HU", "1/mm", "1/cm" or None
-        Units of the rescaled numbers; None = Hounsfield units, if the file says so or the numbers look like it (see
-        `tomopatch.io.units`).
+        Units of the rescaled numbers; None = Hounsfield units, if the file says so or the numbers look like
+        it (see `tomopatch.io.units`).
     max_voxels : int or None
         More are refused before a pixel is decoded; None = MAX_VOXELS.
 

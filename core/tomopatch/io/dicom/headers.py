@@ -1,7 +1,7 @@
 """Headers of DICOM files, and the grouping of files into series.
 
-One odd file does not decide about a series: copies, pictures of another kind and other acquisitions are set apart,
-with a note.
+One odd file does not decide about a series: copies, pictures of another kind and other acquisitions are set
+apart, with a note.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Series:
 
 
 def headers_by_series(files: list[File]) -> dict[str, list[Header]]:
-    """Headers of the image files by series or, where a series holds several, by acquisition; localizers left out.
+    """Headers of the image files by series or, where a series holds several, by acquisition; localizers left
+    out.
 
     The key is the series' UID; of an acquisition its number follows.
 
@@ -77,7 +78,8 @@ def headers_by_series(files: list[File]) -> dict[str, list[Header]]:
         got += [f"{localizers} localizer{'s' * (localizers != 1)}"] * (localizers > 0)
         got += [f"no images but {', '.join(sorted(others))}"] if others else []
         raise ValueError(
-            f"no CT images among {len(files)} file{'s' * (len(files) != 1)} ({'; '.join(got) or 'empty'}); expected a CT series."
+            f"no CT images among {len(files)} file{'s' * (len(files) != 1)} ({'; '.join(got) or 'empty'});"
+            " expected a CT series."
         )
     split: dict[str, list[Header]] = {}
     for uid, headers in series.items():
@@ -128,7 +130,9 @@ def is_dicom(head: bytes) -> bool:
 
 
 def _is_bare(head: bytes) -> bool:
-    """Whether these bytes begin a data set without a preamble: a tag of group 2 or 8, then a VR or a short length."""
+    """Whether these bytes begin a data set without a preamble: a tag of group 2 or 8, then a VR or a short
+    length.
+    """
     if len(head) < 8 or head[:2] not in (b"\x02\x00", b"\x08\x00") or head[3] != 0:
         return False
     return (head[4:6].isalpha() and head[4:6].isupper()) or head[6:8] == b"\x00\x00"
@@ -174,8 +178,8 @@ def _convert(file: File, header: Dataset) -> None:
             raw = getattr(stored, "value", b"")
             text = raw.decode("ascii", "replace") if isinstance(raw, bytes) else str(raw)
             raise ValueError(
-                f"{file.name} has the {keyword_for_tag(tag) or tag} {text.strip()[:40]!r}, which is not what DICOM "
-                "allows there (numbers have a decimal point); correct that tag."
+                f"{file.name} has the {keyword_for_tag(tag) or tag} {text.strip()[:40]!r}, which is not what"
+                " DICOM allows there (numbers have a decimal point); correct that tag."
             ) from error
 
 
@@ -217,7 +221,9 @@ def _left_out(count: int) -> str:
 
 
 def _acquisitions(headers: list[Header]) -> list[list[Header]]:
-    """Split a series so that no part has two slices at one position; the whole series if no split does that."""
+    """Split a series so that no part has two slices at one position; the whole series if no split does
+    that.
+    """
     most = max(Counter(map(_place, headers)).values())
     if most == 1 or any(_place(h) is None for h in headers):
         return [headers]

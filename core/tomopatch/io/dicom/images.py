@@ -102,7 +102,9 @@ def _images(file: File, header: Dataset) -> list[Image]:
 
 
 def _value(header: Dataset, groups: list[Dataset], sequence: str, keyword: str) -> object:
-    """A value from the frame's own group, the shared one, or the top of the header; None where it is in none."""
+    """A value from the frame's own group, the shared one, or the top of the header; None where it is in
+    none.
+    """
     places = [group[sequence][0] for group in groups if sequence in group] + [header]
     return next((p[keyword].value for p in places if keyword in p and p[keyword].value is not None), None)
 
@@ -155,8 +157,8 @@ def _values(image: Image, dataset: Dataset) -> np.ndarray:
         values = (raw * image.slope + image.intercept).astype(np.float32)
     if not np.isfinite(values).all():
         raise ValueError(
-            f"{name} has values beyond what a number can hold (RescaleSlope {image.slope:g}, RescaleIntercept "
-            f"{image.intercept:g}); correct these tags."
+            f"{name} has values beyond what a number can hold (RescaleSlope {image.slope:g}, RescaleIntercept"
+            f" {image.intercept:g}); correct these tags."
         )
     try:
         padding = dataset.get("PixelPaddingValue")
@@ -168,8 +170,8 @@ def _values(image: Image, dataset: Dataset) -> np.ndarray:
         )  # may be stored unsigned
     except DAMAGE as error:
         raise ValueError(
-            f"{name} has a PixelPaddingValue or PixelPaddingRangeLimit that is not one whole number ({error}); correct "
-            "that tag."
+            f"{name} has a PixelPaddingValue or PixelPaddingRangeLimit that is not one whole number"
+            f" ({error}); correct that tag."
         ) from error
     values[(raw >= low) & (raw <= high)] = np.nan
     return values
@@ -178,7 +180,9 @@ def _values(image: Image, dataset: Dataset) -> np.ndarray:
 def _hounsfield(
     values: np.ndarray, declared: list[str], what: str, units: str | None, ours: bool
 ) -> np.ndarray:
-    """Hounsfield units from rescaled numbers (changed in place), whose padding is NaN; padding becomes air."""
+    """Hounsfield units from rescaled numbers (changed in place), whose padding is NaN; padding becomes
+    air.
+    """
     if units is None and ours:
         units = "HU"
     if len(declared) > 1 and units is None:
