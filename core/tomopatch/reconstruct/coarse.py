@@ -108,8 +108,8 @@ def tv_coarse_to_fine(
         # with half the voxels across, the views are twice the share of a full scan
         lam_coarse = lam * 2 ** (LAM_POWER * depth)
         for step in tv(
-            A_coarse, y_coarse, lam=lam_coarse, num_iterations=num_iterations, weights=weights_coarse, low=low,
-            x_init=x_init,
+            A_coarse, y_coarse, lam=lam_coarse, num_iterations=num_iterations, weights=weights_coarse,
+            low=low, x_init=x_init,
         ):  # fmt: skip
             done += 1
             shown = partial(on_grid_of, step, A.domain_shape)

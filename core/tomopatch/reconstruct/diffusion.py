@@ -117,7 +117,8 @@ def _initial(
         grid = Projector(A.vg.halved(), A.pg, A.backend)
         steps = diffusion(
             grid, problem.y, problem.prior, options=replace(options, num_samples=1), weights=problem.weights,
-            initial_iterations=iterations, stages=stages - 1, on_tiles=problem.on_tiles, state=state.get("coarse"),
+            initial_iterations=iterations, stages=stages - 1, on_tiles=problem.on_tiles,
+            state=state.get("coarse"),
         )  # fmt: skip
         for step in steps:
             done += 1

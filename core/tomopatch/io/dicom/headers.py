@@ -23,8 +23,9 @@ from tomopatch.io.files import File
 from tomopatch.notes import note
 
 _TAGS = [
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Manufacturer", "ImageType", "SeriesNumber",
-    "SeriesDescription", "AcquisitionNumber", "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime",
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Manufacturer", "ImageType",
+    "SeriesNumber", "SeriesDescription", "AcquisitionNumber", "AcquisitionDateTime", "AcquisitionDate",
+    "AcquisitionTime",
     "Rows", "Columns", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
     "RescaleSlope", "RescaleIntercept", "RescaleType", "SamplesPerPixel", "PhotometricInterpretation",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
