@@ -79,11 +79,6 @@ class VolumeGeometry:
         z, y, x = (s / n for s, n in zip(self.size, shape, strict=True))
         return VolumeGeometry(shape, (z, y, x), self.pos)
 
-    def refine(self, factor: int) -> VolumeGeometry:
-        """The same extent with `factor` times as many voxels along each axis."""
-        z, y, x = (n * factor for n in self.shape)
-        return self.with_shape((z, y, x))
-
     def halved(self) -> VolumeGeometry:
         """The same extent at half the resolution along the axes whose voxels are not much longer than the
         shortest ones.
