@@ -150,7 +150,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, mon
 
     monkeypatch.setattr("tomopatch.cli.commands.source_volume", work)
     monkeypatch.setattr("tomopatch.cli.commands._prior", work)
-    monkeypatch.setattr("tomopatch.studies.sweep.carry_out", work)
+    monkeypatch.setattr("tomopatch.studies.sweep.run_sweep", work)
     monkeypatch.setattr("tomopatch.training.run.train", work)
     assert main([a.replace("FOLDER", str(tmp_path)) for a in arguments]) == 2
     assert "nothing can be written in /proc" in capsys.readouterr().err
@@ -274,7 +274,7 @@ def test_training_takes_any_field_of_its_data(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("data", "told"),
-    [("pool", "NAME=VALUE"), ("pool=many", "int"), ("voxels=3", "sigma_median"), ("voxel_xy=3", "there are")],
+    [("pool", "NAME=VALUE"), ("pool=many", "int"), ("voxels=3", "sigma_median"), ("voxel_xy=3", "known are")],
 )
 def test_what_is_no_field_of_its_data_is_refused(data, told, tmp_path, capsys):
     assert main(["train", str(tmp_path), "--out", str(tmp_path / "out"), "--data", data]) == 2

@@ -17,7 +17,7 @@ from tomopatch.prior.files import load_prior, save_prior
 from tomopatch.prior.precond import Precond
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.measurements import read_measurement, write_measurement
-from tomopatch.runs.prepare import scan_volume, source_volume
+from tomopatch.runs.prepare import simulate_scan, source_volume
 from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 
 GRID = ["phantom:spheres", "--grid", "4x16x16"]
@@ -125,7 +125,7 @@ def test_a_measurement_keeps_the_detector_that_it_was_made_with(tmp_path):
     scan = ScanConfig("phantom:spheres", (4, 16, 16), beam="cone", num_views=3, same_grid=True)
     volume = source_volume(scan)
     fitted = scan.geometry(volume.geometry).det_shape
-    wider = scan_volume(volume, replace(scan, det_shape=(fitted[0] + 2, fitted[1])))
+    wider = simulate_scan(volume, replace(scan, det_shape=(fitted[0] + 2, fitted[1])))
     write_measurement(tmp_path / "m.npz", scan, wider)
     A, measurement = read_measurement(tmp_path / "m.npz")
     assert A.pg.det_shape == (fitted[0] + 2, fitted[1])
@@ -206,9 +206,9 @@ def test_memory_is_estimated_before_the_work(tmp_path, capsys, monkeypatch, comm
         raise AssertionError("the work had begun")
 
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.45")
-    for name in ("source_volume", "scan_volume", "run_method", "_prior"):
+    for name in ("source_volume", "simulate_scan", "run_method", "_prior"):
         monkeypatch.setattr(f"tomopatch.cli.commands.{name}", work)
-    monkeypatch.setattr("tomopatch.studies.sweep.carry_out", work)
+    monkeypatch.setattr("tomopatch.studies.sweep.run_sweep", work)
     monkeypatch.setattr("tomopatch.prior.generation.generate", work)
     ending = {"simulate": ".npz", "reconstruct": ".nii", "sample": ".nii"}.get(command, "")
     rest = {

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from tomopatch.execution.execute import carry_out
+from tomopatch.execution.execute import execute
 from tomopatch.execution.queue import JobQueue, wait
 from tomopatch.io.writing import disk_sentence, write_array
 from tomopatch.library import load_volume
@@ -19,7 +19,9 @@ from tomopatch.store.eviction import thumbnail
 from tomopatch.store.store import DamagedRun, RunStore, StoreError
 
 SCAN = ScanConfig("phantom:spheres", (4, 16, 16), num_views=4, same_grid=True)
-MODULES = ("live", "history", "checkpoint", "store", "drawings", "upkeep")
+MODULES = (
+    "execution.monitor", "store.history", "store.checkpoint", "store.store", "store.phantom_cache", "store.eviction",
+)  # fmt: skip
 
 
 def config(n=3):
@@ -40,10 +42,10 @@ def one(store):
 
 
 def done(store, run_id):
-    """What is told of the run while it is carried out."""
-    told = []
-    carry_out(store, run_id, lambda **event: told.append(event), lambda: None)
-    return told
+    """Execute a run and return its events."""
+    events = []
+    execute(store, run_id, lambda **event: events.append(event), lambda: None)
+    return events
 
 
 def refuse(code):
@@ -57,13 +59,13 @@ def no_more_writing(monkeypatch, code, modules=MODULES):
     """Whatever writes files from these modules fails from now on."""
     for module in modules:
         for name in ("write_beside", "write_array", "write_arrays"):
-            monkeypatch.setattr(f"tomopatch.runs.{module}.{name}", refuse(code), raising=False)
+            monkeypatch.setattr(f"tomopatch.{module}.{name}", refuse(code), raising=False)
 
 
 def test_a_disk_without_room_for_pictures_does_not_stop_a_run(store, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_CHECKPOINT_SECONDS", "0")
     run_id = store.create(config())
-    no_more_writing(monkeypatch, errno.ENOSPC, ("live", "history", "checkpoint"))
+    no_more_writing(monkeypatch, errno.ENOSPC, ("execution.monitor", "store.history", "store.checkpoint"))
     assert done(store, run_id)[-1]["status"] == "done"
     assert store.result(run_id).volume.shape == (4, 16, 16)
 
@@ -153,7 +155,7 @@ def test_a_damaged_result_is_told_and_made_again(store, one, name, left):
 @pytest.mark.parametrize(
     "wrong",
     [{"metrics": {"psnr": 30.0}}, {"metrics": [1]}, {"metrics": {"psnr": [], "ssim": 1, "rmse_hu": 1}}, {"status": "?"},
-     {"status": []}, {"created": "now"}, {"created": None}, {"residuals": 7}, {"seconds": {}}, {"begun": [1]}],
+     {"status": []}, {"created": "now"}, {"created": None}, {"residuals": 7}, {"seconds": {}}, {"begun": [1]}, {"attempts": [1]}],
     ids=str,
 )  # fmt: skip
 def test_a_run_whose_state_makes_no_sense_hides_no_other(store, one, wrong):
@@ -228,7 +230,7 @@ def test_two_servers_on_one_store_do_a_run_once(store):
             assert wait(queue, run_id, timeout=300).status == "done"
         assert wait(second, other, timeout=300).status == "done"
         run = store.run(run_id)
-        assert (run.status, run.begun, run.lost) == ("done", 1, 0)
+        assert (run.status, run.attempts, run.lost) == ("done", 1, 0)
         assert len(run.residuals) == 2000
         assert first.submit(config(4)) == other  # each sees what the other has done
     finally:
@@ -268,7 +270,7 @@ def test_an_arithmetic_error_is_told_in_a_sentence_and_the_worker_lives(store, m
     def divide(*arguments):
         return 1 / 0
 
-    monkeypatch.setattr("tomopatch.execution.execute.work", divide)
+    monkeypatch.setattr("tomopatch.execution.execute.run_config", divide)
     last = done(store, run_id)[-1]
     assert last["status"] == store.run(run_id).status == "failed"
     assert "too large or too small to compute with (division by zero)" in last["message"]

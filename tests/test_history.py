@@ -10,8 +10,8 @@ from PIL import Image
 
 from tomopatch import MU_WATER
 from tomopatch.analysis.metrics import quality
-from tomopatch.execution.live import Live
-from tomopatch.export.animations import MOST_SLICES, gif_bytes, slices_gif_bytes
+from tomopatch.execution.monitor import RunMonitor
+from tomopatch.export.animations import MAX_SLICES, gif_bytes, slices_gif_bytes
 from tomopatch.progress import Step, Tiles
 from tomopatch.store.history import (
     FRAMES,
@@ -91,38 +91,38 @@ def test_figures_survive_the_disk(tmp_path):
     assert read_trace(tmp_path / "elsewhere") == ()
 
 
-def live(tmp_path, wish=lambda: None, reference=None):
-    told = []
-    one = Live(tmp_path, lambda **event: told.append(event), wish)
-    one.begin(reference=reference)
-    return one, told
+def monitor_of(tmp_path, requested=lambda: None, reference=None):
+    events = []
+    monitor = RunMonitor(tmp_path, lambda **event: events.append(event), requested)
+    monitor.begin(reference=reference)
+    return monitor, events
 
 
-def test_psnr_of_a_step_is_that_of_the_result(tmp_path, blobs, generator):
+def test_the_psnr_of_the_last_step_equals_that_of_the_result(tmp_path, blobs, generator):
     """The series must end in the number that the table shows."""
-    one, told = live(tmp_path, reference=blobs)
+    monitor, events = monitor_of(tmp_path, reference=blobs)
     noisy = blobs.data + 0.1 * MU_WATER * torch.randn(blobs.shape, generator=generator)
-    one(Step(1, 1, noisy))
+    monitor(Step(1, 1, noisy))
     expected = quality(blobs, Volume(noisy, blobs.geometry)).psnr
-    assert told[-1]["point"]["psnr"] == pytest.approx(expected, abs=1e-3)
-    assert read_history(tmp_path)[0].point.psnr == told[-1]["point"]["psnr"]
+    assert events[-1]["point"]["psnr"] == pytest.approx(expected, abs=1e-3)
+    assert read_history(tmp_path)[0].point.psnr == events[-1]["point"]["psnr"]
 
 
-def test_psnr_is_left_out_where_nothing_can_be_compared(tmp_path, blobs):
-    one, told = live(tmp_path)
-    one(Step(1, 2, blobs.data))
-    assert told[-1]["point"]["psnr"] is None
-    coarse, told = live(tmp_path, reference=blobs)
+def test_psnr_is_left_out_without_a_reference_on_the_same_grid(tmp_path, blobs):
+    monitor, events = monitor_of(tmp_path)
+    monitor(Step(1, 2, blobs.data))
+    assert events[-1]["point"]["psnr"] is None
+    coarse, events = monitor_of(tmp_path, reference=blobs)
     coarse(Step(1, 2, blobs.data[::2, ::2, ::2]))  # a stage on a coarser grid
-    assert told[-1]["point"]["psnr"] is None
+    assert events[-1]["point"]["psnr"] is None
 
 
-def test_a_wish_stops_the_run_after_keeping_the_step(tmp_path, blobs):
-    one, _ = live(tmp_path, wish=lambda: "finish")
+def test_a_stop_request_stops_the_run_after_storing_the_step(tmp_path, blobs):
+    monitor, _ = monitor_of(tmp_path, requested=lambda: "finish")
     with pytest.raises(StopIteration):
-        one(Step(7, 100, blobs.data))
+        monitor(Step(7, 100, blobs.data))
     assert [f.point.i for f in read_history(tmp_path)] == [7]
-    assert one.wish == "finish"
+    assert monitor.stop_request == "finish"
 
 
 # ---- animations ---------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def test_walks_stay_within_their_limits_and_show_all_volumes(count):
     data = slices_gif_bytes(volumes, vg, window=(-1000, 1000))
     picture = Image.open(io.BytesIO(data))
     assert picture.width <= 960
-    assert MOST_SLICES / 2 < picture.n_frames <= MOST_SLICES
+    assert MAX_SLICES / 2 < picture.n_frames <= MAX_SLICES
     white = next(panels(data)) > 250
     assert (white.mean(0) > 0.7).mean() > 0.95  # nearly every column of pixels belongs to a volume
 

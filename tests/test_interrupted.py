@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tomopatch import load_prior, reconstruct
-from tomopatch.execution.execute import MOST_LOST, carry_out
+from tomopatch.execution.execute import MAX_LOST_WORKERS, execute
 from tomopatch.execution.queue import JobQueue, wait
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.prepare import prepare
@@ -87,7 +87,7 @@ def test_a_killed_worker_costs_no_run_its_result(store):
                 assert now.status in ("queued", "running"), "over before it could be killed"
                 seen = now.points
                 time.sleep(0.001)
-            os.kill(queue._lanes["heavy"].process.pid, signal.SIGKILL)
+            os.kill(queue._queues["heavy"].process.pid, signal.SIGKILL)
             assert wait(queue, run_id, timeout=300).status == "done"
             assert store.run(run_id).lost == 1
             assert assert_same(store, run_id, config)[0] == seen[0], name  # it did not begin anew
@@ -142,13 +142,13 @@ def keep(store, run_id, steps):
             raise Died
 
     with pytest.raises(Died):
-        carry_out(store, run_id, lambda **event: None, ask)
+        execute(store, run_id, lambda **event: None, ask)
     assert store.run(run_id).status == "running"
 
 
 @pytest.fixture
 def every_step(store, monkeypatch):
-    monkeypatch.setattr("tomopatch.execution.live.KEEPING_SHARE", 1e9)
+    monkeypatch.setattr("tomopatch.execution.monitor.CHECKPOINT_SHARE", 1e9)
 
 
 def test_progress_between_losses_resets_their_count(store, every_step):
@@ -156,7 +156,7 @@ def test_progress_between_losses_resets_their_count(store, every_step):
     for steps in (4, 6, 8, 10, 12):
         keep(store, run_id, steps)
         assert store.run(run_id).lost == 1
-    carry_out(store, run_id, lambda **event: None, lambda: None)
+    execute(store, run_id, lambda **event: None, lambda: None)
     assert store.run(run_id).status == "done"
     assert_same(store, run_id, RUNS["tv"])
 
@@ -165,11 +165,11 @@ def test_a_run_that_loses_its_workers_keeps_its_checkpoint_and_is_resumed_when_a
     store, every_step
 ):
     run_id = kept_after(store, 5)
-    store.update(run_id, lost=MOST_LOST - 1, kept_steps=kept_steps(store.run_folder(run_id)))
+    store.update(run_id, lost=MAX_LOST_WORKERS - 1, kept_steps=kept_steps(store.run_folder(run_id)))
     told = []
-    carry_out(store, run_id, lambda **event: told.append(event), lambda: None)
+    execute(store, run_id, lambda **event: told.append(event), lambda: None)
     assert told[-1]["status"] == store.run(run_id).status == "failed"
-    assert "goes on after its 5 finished steps" in told[-1]["message"]
+    assert "continues after its 5 finished steps" in told[-1]["message"]
     assert kept_steps(store.run_folder(run_id)) == 5
     queue = JobQueue(store)
     try:
@@ -195,8 +195,8 @@ def test_lack_of_memory_or_disk_keeps_the_checkpoint_and_an_error_of_the_run_doe
             raise error
 
         with monkeypatch.context() as broken:
-            broken.setattr("tomopatch.execution.execute.work", fail)
-            carry_out(store, run_id, lambda **event: None, lambda: None)
+            broken.setattr("tomopatch.execution.execute.run_config", fail)
+            execute(store, run_id, lambda **event: None, lambda: None)
         assert store.run(run_id).status == "failed"
         assert has_checkpoint(store.run_folder(run_id)) == kept
         store.delete(run_id)

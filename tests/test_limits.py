@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tomopatch.execution.execute import carry_out
+from tomopatch.execution.execute import execute
 from tomopatch.execution.queue import JobQueue, wait
 from tomopatch.library import load_volume
 from tomopatch.phantoms.catalogue import PHANTOMS
 from tomopatch.reconstruct.memory import estimated_mb
 from tomopatch.runs.config import RunConfig, ScanConfig
-from tomopatch.runs.limits import ADMINISTRATOR, USUAL, limit
+from tomopatch.runs.limits import ADMINISTRATOR, DEFAULTS, limit
 from tomopatch.runs.prior import GenerateConfig
-from tomopatch.runs.resource_estimate import need, refusal
+from tomopatch.runs.resource_estimate import estimate, refusal
 from tomopatch.store.store import RunStore
 
 SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, same_grid=True)
@@ -39,7 +39,7 @@ class Tab:
 
 @pytest.fixture
 def queue(store):
-    queue = JobQueue(store, who=Tab())
+    queue = JobQueue(store, visitor=Tab())
     yield queue
     queue.close()
 
@@ -47,7 +47,7 @@ def queue(store):
 @pytest.mark.parametrize("name", PHANTOMS)
 def test_what_any_phantom_needs_is_known(store, name):
     scan = ScanConfig(f"phantom:{name}", (32, 64, 64), num_views=8)
-    found = need(RunConfig(scan, "sirt"), store)
+    found = estimate(RunConfig(scan, "sirt"), store)
     assert found.grid == (32, 64, 64)
     assert refusal(RunConfig(scan, "sirt"), store) == ""
 
@@ -61,11 +61,11 @@ def test_queue_and_sessions_have_their_limits(queue, monkeypatch):
     assert "You have 2 runs waiting" in queue.progress(third).message
     assert queue.store.run(third).message == queue.progress(third).message  # it can be read afterwards too
     assert queue.submit(RunConfig(SCAN, "sirt", LONG)) == ids[0]  # what is there already costs nothing
-    queue.who.name = "b"
+    queue.visitor.name = "b"
     ids.append(queue.submit(RunConfig(SCAN, "cgls", {"num_iterations": 99})))
     ids.append(queue.submit(RunConfig(SCAN, "cgls", {"num_iterations": 98})))
     assert {queue.progress(run_id).status for run_id in ids} <= {"queued", "running"}
-    queue.who.name = "c"
+    queue.visitor.name = "c"
     assert "queue is full: 4" in queue.progress(queue.submit(RunConfig(SCAN, "cgls"))).message
     queue.cancel(ids[1])
     assert queue.progress(queue.submit(RunConfig(SCAN, "cgls"))).status == "queued"
@@ -92,7 +92,7 @@ def test_a_run_whose_time_is_up_before_there_is_a_volume_says_so(store, monkeypa
     """Half a pass from noise is none."""
     monkeypatch.setenv("TOMOPATCH_RUN_MINUTES", "0.00001")
     run_id = store.create(GenerateConfig((16, 32, 32), (6.0, 8.0, 8.0), num_steps=4))
-    carry_out(store, run_id, lambda **event: None, lambda: None)
+    execute(store, run_id, lambda **event: None, lambda: None)
     run = store.run(run_id)
     assert run.status == "failed"
     assert "minutes that a run may take here, before there was a volume" in run.message
@@ -100,7 +100,7 @@ def test_a_run_whose_time_is_up_before_there_is_a_volume_says_so(store, monkeypa
 
 def test_what_does_not_fit_is_refused_with_what_would(store, queue, monkeypatch):
     large = RunConfig(ScanConfig("phantom:thorax", (256, 512, 512), num_views=60), "tv")
-    mb = need(large, store).mb
+    mb = estimate(large, store).mb
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", f"{mb / 1000 + 1}")
     assert refusal(large, store) == ""
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", f"{mb / 4000}")
@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_refused_with_what_would(store, queue, monkeypatch)
     assert f"about {mb / 1000:.1f} GB" in message
     z, y, x = (int(n) for n in message.split("a grid of ")[1].split(" would")[0].split(" x "))
     fitting = RunConfig(ScanConfig("phantom:thorax", (z, y, x), num_views=60), "tv")
-    assert need(fitting, store).mb <= mb / 4
+    assert estimate(fitting, store).mb <= mb / 4
     assert refusal(fitting, store) == ""
     assert max(z / 256, y / 512, x / 512) > 0.5  # and not needlessly small
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.1")
@@ -119,8 +119,8 @@ def test_what_does_not_fit_is_refused_with_what_would(store, queue, monkeypatch)
 def test_the_need_of_a_stored_volume_is_known_from_its_grid(store):
     digest = store.add_volume(load_volume("phantom:spheres", shape=(8, 32, 32)))
     own = RunConfig(ScanConfig(f"volume:{digest}", num_views=8), "sirt")
-    assert need(own, store).grid == (8, 32, 32)
-    assert need(RunConfig(ScanConfig("/somewhere.nii"), "sirt"), store) is None
+    assert estimate(own, store).grid == (8, 32, 32)
+    assert estimate(RunConfig(ScanConfig("/somewhere.nii"), "sirt"), store) is None
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "nan"])
@@ -184,5 +184,5 @@ def test_memory_is_foretold_to_a_half():
 
 def test_the_readme_lists_every_limit():
     readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    for name in (*(f"TOMOPATCH_{name}" for name in USUAL), ADMINISTRATOR):
+    for name in (*(f"TOMOPATCH_{name}" for name in DEFAULTS), ADMINISTRATOR):
         assert f"| `{name}` (" in readme, name

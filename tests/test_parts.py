@@ -83,7 +83,7 @@ def test_a_part_stays_as_long_as_its_writer_lives_and_no_longer(store, writer):
         assert process.stdout.readline() == b"writing\n"
         (part,) = parts(store)
         aged(store)
-        store.sweep()
+        store.remove_abandoned()
         assert parts(store) == [part]  # its writer lives
     finally:
         os.kill(process.pid, signal.SIGKILL)

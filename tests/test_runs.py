@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tomopatch import METHODS, quality, reconstruct
-from tomopatch.execution.execute import MOST_LOST
+from tomopatch.execution.execute import MAX_LOST_WORKERS
 from tomopatch.execution.queue import JobQueue, wait
 from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.measurements import read_measurement, write_measurement
 from tomopatch.runs.prepare import prepare
-from tomopatch.store.store import RunStore
+from tomopatch.store.store import RunStore, default_root
 from tomopatch.studies.compare import compare, write_comparison
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5)
@@ -145,7 +145,7 @@ def test_finish_keeps_the_iterate_cancel_drops_it_and_the_next_waits(queue, stor
     long = {"num_iterations": 2000}
     first = queue.submit(RunConfig(SCAN, "sirt", long))
     second = queue.submit(RunConfig(SCAN, "tv", long))
-    assert queue.progress(second).place == 1
+    assert queue.progress(second).position == 1
     while queue.progress(first).i < 3:
         pass
     preview = queue.preview(first)
@@ -180,16 +180,16 @@ def test_who_asks_for_a_run_that_is_being_cancelled_gets_one_of_their_own(queue)
 def test_a_run_that_kills_every_worker_fails_and_the_queue_goes_on(queue, store):
     first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1999}))
     second = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 3}))
-    for lost in range(MOST_LOST):
+    for lost in range(MAX_LOST_WORKERS):
         while queue.progress(first).status == "queued" or store.run(first).lost < lost:
             time.sleep(0.01)
-        while queue._lanes["heavy"].process.poll() is not None:  # the next worker has not been started yet
+        while queue._queues["heavy"].process.poll() is not None:  # the next worker has not been started yet
             time.sleep(0.01)
-        os.kill(queue._lanes["heavy"].process.pid, signal.SIGKILL)
+        os.kill(queue._queues["heavy"].process.pid, signal.SIGKILL)
     failed = wait(queue, first, timeout=60)
     assert failed.status == "failed"
     assert "killed" in failed.message
-    assert f"{MOST_LOST} times" in failed.message
+    assert f"{MAX_LOST_WORKERS} times" in failed.message
     assert wait(queue, second, timeout=120).status == "done"
 
 
@@ -254,15 +254,17 @@ def test_deleting_a_run_that_was_cancelled_in_the_queue_harms_nobody(queue, stor
 
 def test_patient_runs_give_way_and_are_all_done(queue, store):
     """A sweep's cells wait for whatever comes meanwhile, one at a time; a lost worker does not lose them."""
-    first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1996}), patient=True)
-    cells = [queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": n}), patient=True) for n in (3, 4, 5)]
-    assert queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 4}), patient=True) == cells[1]
+    first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1996}), background=True)
+    cells = [queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": n}), background=True) for n in (3, 4, 5)]
+    assert queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 4}), background=True) == cells[1]
     asked = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 6}))
-    assert queue.progress(asked).place < queue.progress(cells[0]).place < queue.progress(cells[2]).place
+    assert (
+        queue.progress(asked).position < queue.progress(cells[0]).position < queue.progress(cells[2]).position
+    )
     queue.cancel(cells[1])
     while queue.progress(first).status == "queued":
         time.sleep(0.01)
-    os.kill(queue._lanes["heavy"].process.pid, signal.SIGKILL)
+    os.kill(queue._queues["heavy"].process.pid, signal.SIGKILL)
     while store.run(first).lost == 0:
         time.sleep(0.01)
     queue.cancel(first)
@@ -292,10 +294,30 @@ def test_a_bad_limit_of_the_store_does_not_fail_a_run(store, monkeypatch):
 
 def test_of_runs_long_over_the_store_is_asked(queue, store, monkeypatch):
     """A server for a class does thousands: their figures do not stay in memory."""
-    monkeypatch.setattr("tomopatch.execution.queue.REMEMBERED", 1)
+    monkeypatch.setattr("tomopatch.execution.queue.MAX_REMEMBERED", 1)
     ids = [queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": n})) for n in (2, 3, 4)]
     before = [wait(queue, run_id, timeout=120) for run_id in ids]
     assert list(queue._progress) == ids[-1:]
     for run_id, n, was in zip(ids, (2, 3, 4), before, strict=True):
         now = queue.progress(run_id)
         assert (now.status, now.i) == (was.status, was.i) == ("done", n)
+
+
+def test_runs_in_stores_of_earlier_versions_are_read(store):
+    run_id = store.create(RunConfig(SCAN, "sirt"))
+    path = store.run_folder(run_id) / "state.json"
+    state = json.loads(path.read_text()) | {"patient": True, "begun": 2, "lost": 1, "kept_steps": 7}
+    path.write_text(json.dumps(state))
+    run = RunStore(store.root).run(run_id)
+    assert (run.background, run.attempts, run.lost, run.kept_steps) == (True, 2, 1, 7)
+    store.update(run_id, background=False, attempts=3)
+    run = RunStore(store.root).run(run_id)
+    assert (run.background, run.attempts) == (False, 3)
+
+
+def test_the_default_store_is_in_the_data_folder_and_an_existing_one_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "earlier"))
+    monkeypatch.setattr("platformdirs.user_data_path", lambda name, appauthor: tmp_path / "system" / name)
+    assert default_root() == tmp_path / "system" / "tomopatch"
+    (tmp_path / "earlier" / "tomopatch").mkdir(parents=True)
+    assert default_root() == tmp_path / "earlier" / "tomopatch"

@@ -16,9 +16,9 @@ from tomopatch.store.store import RunStore
 from tomopatch.studies.sweep import (
     MAX_CELLS,
     SweepConfig,
-    carry_out,
     look_up,
     read_values,
+    run_sweep,
     seconds_left,
     table,
 )
@@ -37,7 +37,7 @@ def store(tmp_path):
 
 def do(sweep, store, most=1000):
     """Carry a sweep out, or the first `most` states of it; returns the last."""
-    states = carry_out(sweep, store, prior=lambda: None, progress=lambda label: nullcontext())
+    states = run_sweep(sweep, store, prior=lambda: None, progress=lambda label: nullcontext())
     for cells in itertools.islice(states, most):
         last = list(cells)
     return last
@@ -62,7 +62,7 @@ def test_sweeps_survive_json():
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"methods": []}, "at least one"), ({"methods": ["fdk"]}, "FDK is not for"), ({"methods": ["magic"]}, "magic"),
+    [({"methods": []}, "at least one"), ({"methods": ["fdk"]}, "FDK cannot reconstruct"), ({"methods": ["magic"]}, "magic"),
      ({"num_views": [0]}, "number of views"), ({"photons": [-1]}, "photons"), ({"angle_range": ["x"]}, "angle range"),
      ({"num_views": list(range(1, MAX_CELLS))}, "fewer"), ({"num_views": 3}, "list"), ({"photons": [[1]]}, "plain values"), ({"volume": 3}, "volume")],
 )  # fmt: skip
@@ -86,7 +86,7 @@ def test_a_sweep_goes_on_where_it_stopped(store):
 
 
 def test_a_finished_cell_keeps_no_previews(store, monkeypatch):
-    monkeypatch.setattr("tomopatch.execution.live.PREVIEW_EVERY", 0.0)
+    monkeypatch.setattr("tomopatch.execution.monitor.PREVIEW_SECONDS", 0.0)
     do(SWEEP, store)
     assert list(store.root.glob("runs/*/live-*")) == []
     assert list(store.root.glob("runs/*/history/*"))  # how the volume came about stays
@@ -95,7 +95,7 @@ def test_a_finished_cell_keeps_no_previews(store, monkeypatch):
 @pytest.mark.parametrize("times", [1, 3])  # however often somebody presses Ctrl+C
 def test_a_cell_that_was_interrupted_goes_on_from_what_it_kept(store, monkeypatch, times):
     monkeypatch.setenv("TOMOPATCH_CHECKPOINT_SECONDS", "0")
-    monkeypatch.setattr("tomopatch.execution.live.KEEPING_SHARE", 1e9)  # after every step
+    monkeypatch.setattr("tomopatch.execution.monitor.CHECKPOINT_SHARE", 1e9)  # after every step
     sweep = SweepConfig(SCAN, ("sirt",), params={"sirt": {"num_iterations": 12}})
     seen = []
 
@@ -110,13 +110,13 @@ def test_a_cell_that_was_interrupted_goes_on_from_what_it_kept(store, monkeypatc
 
     for _ in range(times):
         with pytest.raises(KeyboardInterrupt):
-            list(carry_out(sweep, store, prior=lambda: None, progress=interrupted))
-    *_, cells = carry_out(sweep, store, prior=lambda: None, progress=interrupted)
+            list(run_sweep(sweep, store, prior=lambda: None, progress=interrupted))
+    *_, cells = run_sweep(sweep, store, prior=lambda: None, progress=interrupted)
     assert cells[0].done
     assert len(seen) < 12 + 2 * times, "the steps that were kept are not done again"
     whole = replace(sweep, params={"sirt": {"num_iterations": 12}})
     with TemporaryDirectory() as folder:
-        *_, alone = carry_out(
+        *_, alone = run_sweep(
             whole, RunStore(folder), prior=lambda: None, progress=lambda label: nullcontext()
         )
     assert cells[0].run.metrics == alone[0].run.metrics

@@ -18,7 +18,7 @@ from tomopatch.cli.main import main
 from tomopatch.reconstruct.memory import HEAPS, give_back
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.prepare import prepare
-from tomopatch.store.eviction import LIMIT, evict, kept, limit_bytes, thumbnail
+from tomopatch.store.eviction import LIMIT, evict, limit_bytes, stored_runs, thumbnail
 from tomopatch.store.store import RunStore
 from tomopatch.studies.provenance import reproduce
 
@@ -46,13 +46,13 @@ def test_room_is_made_by_what_was_unused_for_longest(store):
     store.update(pinned, pinned=True, created=0)
     time.sleep(0.02)
     store.result(used)  # looked at
-    size = {k.run.id: k.size for k in kept(store)}
+    size = {k.run.id: k.size for k in stored_runs(store)}
     assert size[oldest] > 8 * 32 * 32 * 4
     assert evict(store, sum(size.values())) == []  # it fits
     assert evict(store, sum(size.values()) - 1) == [oldest]
     assert evict(store, 1.5 * size[used] + size[pinned] + size[waiting]) == [newest]
     assert evict(store, 0) == [used]
-    assert {k.run.id for k in kept(store)} == {pinned, waiting}
+    assert {k.run.id for k in stored_runs(store)} == {pinned, waiting}
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", "nan"])
