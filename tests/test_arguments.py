@@ -1,4 +1,4 @@
-"""Arguments of the command: refused by the flag's name and unit if they are impossible or cannot act."""
+"""Arguments of the command: impossible values and flags without effect are refused by name."""
 
 import argparse
 import os
@@ -73,7 +73,7 @@ def test_a_measurement_takes_the_grid_and_refuses_another_scan():
         arguments.check_measured(parse("/a/m.npz", "--views", "20", "--photons", "1e4", "--grid", "8x16x16"))
     with pytest.raises(ValueError, match="--same-grid cannot change"):
         arguments.check_measured(parse("m.npz", "--same-grid"))
-    # typed as its default, it is typed all the same
+    # an explicit default value is refused, too
     with pytest.raises(ValueError, match="--geometry cannot change"):
         arguments.check_measured(parse("m.npz", "--geometry", "parallel"))
 

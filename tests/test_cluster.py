@@ -26,7 +26,7 @@ SWEEP = SweepConfig(
 
 @pytest.fixture
 def scheduler(tmp_path, monkeypatch):
-    """Its address; three workers of one thread each belong to it."""
+    """Address of a scheduler with three workers of one thread each."""
     monkeypatch.setenv("TOMOPATCH_CHECKPOINT_SECONDS", "0")
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     place = ["--scheduler-file", str(tmp_path / "scheduler.json"), "--no-dashboard"]
@@ -80,7 +80,7 @@ def test_a_sweep_of_forty_cells_survives_the_death_of_a_worker(scheduler, tmp_pa
         queue.close()
 
 
-def test_a_run_is_watched_finished_and_cancelled_there(scheduler, tmp_path):
+def test_runs_on_a_cluster_can_be_watched_finished_and_cancelled(scheduler, tmp_path):
     store = RunStore(tmp_path / "store")
     queue = JobQueue(store)
     try:
@@ -103,7 +103,7 @@ def test_a_run_is_watched_finished_and_cancelled_there(scheduler, tmp_path):
         queue.close()
 
 
-def test_a_scheduler_that_is_not_there_is_told(tmp_path, monkeypatch):
+def test_a_missing_scheduler_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_SCHEDULER", "nonsense://nowhere:1")
     with pytest.raises(ValueError, match="TOMOPATCH_SCHEDULER"):
         JobQueue(RunStore(tmp_path / "store"))

@@ -61,4 +61,4 @@ class Owners:
         """Return the reason why the visitor may not exempt runs from eviction; empty if they may."""
         if not shared() or self.administrator():
             return ""
-        return "On this server only an administrator can exempt runs from eviction."
+        return "On this server only an administrator can keep runs for good."

@@ -105,9 +105,9 @@ class RunStore:
                 "created": time.time(),
                 "schema": SCHEMA,
             }
-            with self._new("volumes", digest) as beside:
-                write_array(beside / "data.npy", data)
-                (beside / "info.json").write_text(json.dumps(info))
+            with self._new("volumes", digest) as temporary:
+                write_array(temporary / "data.npy", data)
+                (temporary / "info.json").write_text(json.dumps(info))
         return digest
 
     def _check_room(self, new_bytes: int) -> None:
@@ -156,9 +156,9 @@ class RunStore:
         """Create a queued run and return its id; `state` holds further fields of its state."""
         run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.method}-{secrets.token_hex(3)}"
         state |= {"status": "queued", "created": time.time(), "digest": config.digest(), "schema": SCHEMA}
-        with self._index.changing(run_id), self._new("runs", run_id) as beside:
-            (beside / "config.json").write_text(json.dumps(config.to_json()))
-            (beside / "state.json").write_text(json.dumps(state))
+        with self._index.changing(run_id), self._new("runs", run_id) as temporary:
+            (temporary / "config.json").write_text(json.dumps(config.to_json()))
+            (temporary / "state.json").write_text(json.dumps(state))
         return run_id
 
     def update(self, run_id: str, **changes: Any) -> None:
@@ -326,14 +326,14 @@ class RunStore:
     def _new(self, kind: str, name: str) -> Iterator[Path]:
         """Temporary folder that is renamed when it is complete, and removed after an error."""
         (self.root / kind).mkdir(parents=True, exist_ok=True)
-        beside = self.root / f".new-{kind}-{secrets.token_hex(4)}"
-        beside.mkdir()
+        temporary = self.root / f".new-{kind}-{secrets.token_hex(4)}"
+        temporary.mkdir()
         try:
-            with in_use(beside):
-                yield beside
-            _rename(beside, self.root / kind / name)
+            with in_use(temporary):
+                yield temporary
+            _rename(temporary, self.root / kind / name)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def default_root() -> Path:
@@ -348,9 +348,9 @@ def _shown_name(name: str, digest: str) -> str:
     return f"Upload {digest[:6]}" if shared() else name
 
 
-def _rename(beside: Path, folder: Path) -> None:
+def _rename(temporary: Path, folder: Path) -> None:
     try:
-        beside.rename(folder)
+        temporary.rename(folder)
     except OSError:  # another process stored the same at the same time
         if not folder.exists():
             raise
