@@ -1,11 +1,11 @@
-"""Arguments of the command: refused by the flag's name and unit if they are impossible or cannot act."""
+"""Arguments of the command: impossible values and flags without effect are refused by name."""
 
 import argparse
 import os
 
 import pytest
 
-from tomopatch.cli import arguments, flags
+from tomopatch.cli import arguments, flags, main
 
 
 def parse(*texts: str, many: bool = False, methods: bool = False) -> argparse.Namespace:
@@ -73,7 +73,7 @@ def test_a_measurement_takes_the_grid_and_refuses_another_scan():
         arguments.check_measured(parse("/a/m.npz", "--views", "20", "--photons", "1e4", "--grid", "8x16x16"))
     with pytest.raises(ValueError, match="--same-grid cannot change"):
         arguments.check_measured(parse("m.npz", "--same-grid"))
-    # typed as its default, it is typed all the same
+    # an explicit default value is refused, too
     with pytest.raises(ValueError, match="--geometry cannot change"):
         arguments.check_measured(parse("m.npz", "--geometry", "parallel"))
 
@@ -105,5 +105,11 @@ def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch):
 
 def test_a_sweep_needs_values():
     assert parse("x", "--views", "8, 20", many=True).views == [8, 20]
-    with pytest.raises(argparse.ArgumentError, match="one value or more"):
+    with pytest.raises(argparse.ArgumentError, match="one or more values"):
         parse("x", "--views", ",", many=True)
+
+
+@pytest.mark.parametrize("flag", ["--geometric-phantoms", "--solids"])
+def test_geometric_phantoms_have_their_earlier_flag_too(flag):
+    given = main._parser().parse_args(["train", "folder", "--out", "x", flag, "3"])
+    assert given.geometric_phantoms == 3

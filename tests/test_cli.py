@@ -120,7 +120,7 @@ def test_simulate_then_reconstruct(tmp_path, capsys):
         (["reconstruct", *PHANTOM, "--method", "fbp", "--num-iterations", "3", "--out", "OUT.nii"], "has no parameter"),
     ],
 )  # fmt: skip
-def test_bad_input_ends_with_2_a_sentence_and_nothing_written(tmp_path, capsys, arguments, words):
+def test_bad_input_ends_with_code_2_and_one_sentence(tmp_path, capsys, arguments, words):
     arguments = [a.replace("OUT", str(tmp_path / "out")) for a in arguments]
     assert main(arguments) == 2
     error = capsys.readouterr().err
@@ -142,15 +142,15 @@ def test_bad_input_ends_with_2_a_sentence_and_nothing_written(tmp_path, capsys, 
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_what_cannot_be_written_is_refused_before_the_work(tmp_path, capsys, monkeypatch, arguments):
-    """Even by root, whom permissions do not stop."""
+def test_unwritable_outputs_are_refused_before_the_work(tmp_path, capsys, monkeypatch, arguments):
+    """This holds for root, too, who may write everywhere else."""
 
     def work(*_: object, **__: object) -> None:
-        raise AssertionError("the work had begun")
+        raise AssertionError("the work began")
 
     monkeypatch.setattr("tomopatch.cli.commands.source_volume", work)
     monkeypatch.setattr("tomopatch.cli.commands._prior", work)
-    monkeypatch.setattr("tomopatch.studies.sweep.carry_out", work)
+    monkeypatch.setattr("tomopatch.studies.sweep.run_sweep", work)
     monkeypatch.setattr("tomopatch.training.run.train", work)
     assert main([a.replace("FOLDER", str(tmp_path)) for a in arguments]) == 2
     assert "nothing can be written in /proc" in capsys.readouterr().err
@@ -195,13 +195,13 @@ def test_training_needs_a_volume(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_folders_of_out_are_made(tmp_path):
+def test_output_folders_are_created(tmp_path):
     volume = tmp_path / "new" / "deep" / "v.nii.gz"
     assert main(["reconstruct", *PHANTOM, "--method", "fbp", "--out", str(volume)]) == 0
     assert volume.exists()
 
 
-def test_arguments_that_do_not_parse_end_with_2(capsys):
+def test_unparsable_arguments_end_with_code_2(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["compare", "phantom:thorax", "--grid", "64x64", "--out", "x"])
     assert ended.value.code == 2
@@ -218,7 +218,7 @@ def test_help_lists_the_commands(capsys):
     assert all(name in printed for name in ("simulate", "reconstruct", "compare", "bench", "app"))
 
 
-def test_bench_times_what_there_is(capsys):
+def test_bench_times_projectors_and_methods(capsys):
     main(["bench", "--grid", "4x16x16", "--views", "4", "--json"])
     rows = json.loads(capsys.readouterr().out)
     assert {(r["beam"], r["what"]) for r in rows} >= {
@@ -252,7 +252,7 @@ def test_bars_on_a_real_chest(tmp_path):
     assert m["tv"]["psnr"] >= m["sirt"]["psnr"] + 1
 
 
-def test_training_takes_any_field_of_its_data(tmp_path, monkeypatch):
+def test_training_accepts_every_field_of_its_data_config(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "tomopatch.training.run.train", lambda folder, out, config, **options: seen.append(config.data)
@@ -274,8 +274,8 @@ def test_training_takes_any_field_of_its_data(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("data", "told"),
-    [("pool", "NAME=VALUE"), ("pool=many", "int"), ("voxels=3", "sigma_median"), ("voxel_xy=3", "there are")],
+    [("pool", "NAME=VALUE"), ("pool=many", "int"), ("voxels=3", "sigma_median"), ("voxel_xy=3", "known are")],
 )
-def test_what_is_no_field_of_its_data_is_refused(data, told, tmp_path, capsys):
+def test_unknown_fields_of_the_data_config_are_refused(data, told, tmp_path, capsys):
     assert main(["train", str(tmp_path), "--out", str(tmp_path / "out"), "--data", data]) == 2
     assert told in capsys.readouterr().err

@@ -26,7 +26,7 @@ SWEEP = SweepConfig(
 
 @pytest.fixture
 def scheduler(tmp_path, monkeypatch):
-    """Its address; three workers of one thread each belong to it."""
+    """Address of a scheduler with three workers of one thread each."""
     monkeypatch.setenv("TOMOPATCH_CHECKPOINT_SECONDS", "0")
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     place = ["--scheduler-file", str(tmp_path / "scheduler.json"), "--no-dashboard"]
@@ -59,7 +59,7 @@ def test_a_sweep_of_forty_cells_survives_the_death_of_a_worker(scheduler, tmp_pa
     store = RunStore(tmp_path / "store")
     queue = JobQueue(store)
     try:
-        ids = [queue.submit(cell, patient=True) for cell in SWEEP.cells()]
+        ids = [queue.submit(cell, background=True) for cell in SWEEP.cells()]
         assert len(set(ids)) == 40
         begun = set()
         while len(begun) < 6:
@@ -73,14 +73,14 @@ def test_a_sweep_of_forty_cells_survives_the_death_of_a_worker(scheduler, tmp_pa
         runs = store.runs()
         assert len(runs) == 40  # nothing lost
         assert all(cell.done for cell in look_up(SWEEP, runs))
-        assert sum(r.begun for r in runs) == 40 + sum(r.lost for r in runs)  # nothing done twice
+        assert sum(r.attempts for r in runs) == 40 + sum(r.lost for r in runs)  # nothing done twice
         assert sum(r.lost for r in runs) <= 1
         assert [queue.submit(cell) for cell in SWEEP.cells()] == ids
     finally:
         queue.close()
 
 
-def test_a_run_is_watched_finished_and_cancelled_there(scheduler, tmp_path):
+def test_runs_on_a_cluster_can_be_watched_finished_and_cancelled(scheduler, tmp_path):
     store = RunStore(tmp_path / "store")
     queue = JobQueue(store)
     try:
@@ -88,7 +88,7 @@ def test_a_run_is_watched_finished_and_cancelled_there(scheduler, tmp_path):
         while min(queue.progress(i).i for i in ids[:3]) < 3:  # three at once
             time.sleep(0.05)
         assert queue.progress(ids[3]).status == "queued"
-        assert queue.progress(ids[3]).place == 1
+        assert queue.progress(ids[3]).position == 1
         assert queue.preview(ids[0])["x"].shape == (8, 32, 32)
         queue.cancel(ids[3])
         assert queue.progress(ids[3]).status == "cancelled"
@@ -98,12 +98,12 @@ def test_a_run_is_watched_finished_and_cancelled_there(scheduler, tmp_path):
         assert wait(queue, ids[0], timeout=300).status == "stopped"
         assert store.result(ids[0]).volume.shape == (8, 32, 32)
         assert {wait(queue, i, timeout=300).status for i in ids[1:3]} == {"cancelled"}
-        assert store.run(ids[3]).begun == 0
+        assert store.run(ids[3]).attempts == 0
     finally:
         queue.close()
 
 
-def test_a_scheduler_that_is_not_there_is_told(tmp_path, monkeypatch):
+def test_a_missing_scheduler_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_SCHEDULER", "nonsense://nowhere:1")
     with pytest.raises(ValueError, match="TOMOPATCH_SCHEDULER"):
         JobQueue(RunStore(tmp_path / "store"))

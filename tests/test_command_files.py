@@ -1,4 +1,4 @@
-"""The command on files: units, paths with ~, measurements, and remarks about what the scan does not see."""
+"""The command on files: units, paths with ~, measurements, and remarks about unseen parts of the volume."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from tomopatch.prior.files import load_prior, save_prior
 from tomopatch.prior.precond import Precond
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.measurements import read_measurement, write_measurement
-from tomopatch.runs.prepare import scan_volume, source_volume
+from tomopatch.runs.prepare import simulate_scan, source_volume
 from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 
 GRID = ["phantom:spheres", "--grid", "4x16x16"]
@@ -80,7 +80,7 @@ def test_a_measurement_is_reconstructed_on_the_grid_that_is_asked_for(tmp_path, 
     assert "--views cannot change m.npz" in capsys.readouterr().err
 
 
-def test_what_the_scan_does_not_see_is_said(tmp_path, capsys):
+def test_unseen_parts_of_the_volume_are_reported(tmp_path, capsys):
     scan = [
         "--geometry",
         "cone",
@@ -111,7 +111,7 @@ def test_a_prior_for_a_method_without_one_is_refused(tmp_path, capsys):
         ZeroDivisionError("division by zero"),
     ],
 )
-def test_memory_and_arithmetic_end_in_a_sentence(tmp_path, capsys, monkeypatch, error):
+def test_memory_and_arithmetic_errors_end_in_one_sentence(tmp_path, capsys, monkeypatch, error):
     def fail(*_):
         raise error
 
@@ -120,19 +120,19 @@ def test_memory_and_arithmetic_end_in_a_sentence(tmp_path, capsys, monkeypatch, 
     assert capsys.readouterr().err.count("tomopatch: ") == 1
 
 
-def test_a_measurement_keeps_the_detector_that_it_was_made_with(tmp_path):
-    """Two rows more than the detector that is fitted to this grid has today."""
+def test_a_measurement_keeps_its_detector(tmp_path):
+    """The stored detector has two rows more than the default one for this grid."""
     scan = ScanConfig("phantom:spheres", (4, 16, 16), beam="cone", num_views=3, same_grid=True)
     volume = source_volume(scan)
     fitted = scan.geometry(volume.geometry).det_shape
-    wider = scan_volume(volume, replace(scan, det_shape=(fitted[0] + 2, fitted[1])))
+    wider = simulate_scan(volume, replace(scan, det_shape=(fitted[0] + 2, fitted[1])))
     write_measurement(tmp_path / "m.npz", scan, wider)
     A, measurement = read_measurement(tmp_path / "m.npz")
     assert A.pg.det_shape == (fitted[0] + 2, fitted[1])
     assert torch.equal(measurement.projections, wider.measurement.projections)
 
 
-def test_a_comparison_leaves_no_volumes_of_an_earlier_one(tmp_path):
+def test_a_comparison_removes_the_volumes_of_an_earlier_one(tmp_path):
     out = tmp_path / "out"
     assert main(["compare", *GRID, "--methods", "fbp,sirt", "--out", str(out)]) == 0
     (out / "tv.nii.gz").write_bytes(b"mine, not listed")
@@ -144,7 +144,7 @@ def test_a_comparison_leaves_no_volumes_of_an_earlier_one(tmp_path):
     assert list(json.loads((out / "compare.json").read_text())["methods"]) == ["fbp"]
 
 
-def test_a_comparison_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch, capsys):
+def test_a_failed_comparison_keeps_the_earlier_one(tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     assert main(["compare", *GRID, "--methods", "fbp,sirt", "--out", str(out)]) == 0
     before = {p.name: p.read_bytes() for p in out.iterdir()}
@@ -200,15 +200,15 @@ def test_a_helix_takes_the_range_and_the_views_that_are_given(tmp_path, capsys):
 
 @pytest.mark.parametrize("command", ["simulate", "reconstruct", "compare", "sweep", "sample"])
 def test_memory_is_estimated_before_the_work(tmp_path, capsys, monkeypatch, command):
-    """For a phantom before it is drawn, for a file once it is read."""
+    """A phantom is checked before it is drawn, a file after it is read."""
 
     def work(*_: object, **__: object) -> None:
-        raise AssertionError("the work had begun")
+        raise AssertionError("the work began")
 
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.45")
-    for name in ("source_volume", "scan_volume", "run_method", "_prior"):
+    for name in ("source_volume", "simulate_scan", "run_method", "_prior"):
         monkeypatch.setattr(f"tomopatch.cli.commands.{name}", work)
-    monkeypatch.setattr("tomopatch.studies.sweep.carry_out", work)
+    monkeypatch.setattr("tomopatch.studies.sweep.run_sweep", work)
     monkeypatch.setattr("tomopatch.prior.generation.generate", work)
     ending = {"simulate": ".npz", "reconstruct": ".nii", "sample": ".nii"}.get(command, "")
     rest = {
@@ -285,8 +285,8 @@ def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, 
     ]
 
 
-def test_no_option_of_the_command_takes_a_path_as_it_is():
-    """Flags without a type that shows it are texts, and none of those is a path."""
+def test_every_path_option_expands_the_home_folder():
+    """Flags without a path type are plain texts and never paths."""
     texts = {"set", "methods", "validation", "data", "units", "id"}
     subparsers = next(a for a in _parser()._actions if a.choices and "compare" in a.choices)
     for name, sub in subparsers.choices.items():

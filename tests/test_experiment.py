@@ -1,4 +1,4 @@
-"""Experiments as files, and runs as notebooks that make them again."""
+"""Experiments as files, and runs as notebooks that repeat them."""
 
 import json
 import os
@@ -27,7 +27,7 @@ EXPERIMENT = Experiment(
 )
 
 
-def test_experiments_survive_their_file():
+def test_experiments_round_trip():
     again = Experiment.from_bytes(EXPERIMENT.to_bytes())
     assert again == EXPERIMENT
     assert [r.digest() for r in again.runs] == [r.digest() for r in EXPERIMENT.runs]
@@ -40,7 +40,7 @@ def test_experiments_survive_their_file():
      ({"scan": {"source": "phantom:thorax", "num_views": -1}}, "views"), ({"runs": [3]}, "JSON object"), ({"plane": "oblique"}, "plane"),
      ({"plane": ["axial"]}, "plane")],
 )  # fmt: skip
-def test_what_is_no_experiment_is_refused_in_a_sentence(change, word):
+def test_invalid_experiments_are_refused(change, word):
     stored = json.loads(EXPERIMENT.to_bytes()) | change
     with pytest.raises(ValueError, match=word):
         Experiment.from_bytes(json.dumps(stored).encode())
@@ -58,7 +58,7 @@ def test_other_files_are_refused(data):
 
 
 def executed(data: bytes, tmp_path: Path, store: Path) -> str:
-    """What the last cell of a notebook gives, its cells carried out one after the other in a fresh Python."""
+    """Execute the cells of a notebook in a new Python process; return the output of the last cell."""
     book = json.loads(data)
     assert (book["nbformat"], len({c["id"] for c in book["cells"]})) == (4, len(book["cells"]))
     code = [c["source"] for c in book["cells"] if c["cell_type"] == "code"]
@@ -73,7 +73,7 @@ def executed(data: bytes, tmp_path: Path, store: Path) -> str:
 
 @pytest.mark.parametrize("run", [EXPERIMENT.runs[0], RunConfig(SCAN, "diffusion", {"num_steps": 1, "warm_start": "fbp"}, "small")],
                          ids=lambda run: run.method)  # fmt: skip
-def test_a_notebook_makes_the_run_again(tmp_path, run):
+def test_a_notebook_repeats_the_run(tmp_path, run):
     prepared = prepare(SCAN)
     prior = load_prior(run.prior) if run.prior else None
     result = reconstruct(

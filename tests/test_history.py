@@ -1,4 +1,4 @@
-"""What a run leaves behind to be replayed, and the animation made of it."""
+"""History of a run for replays, and its animations."""
 
 import io
 import json
@@ -10,8 +10,8 @@ from PIL import Image
 
 from tomopatch import MU_WATER
 from tomopatch.analysis.metrics import quality
-from tomopatch.execution.live import Live
-from tomopatch.export.animations import MOST_SLICES, gif_bytes, slices_gif_bytes
+from tomopatch.execution.monitor import RunMonitor
+from tomopatch.export.animations import MAX_SLICES, gif_bytes, slices_gif_bytes
 from tomopatch.progress import Step, Tiles
 from tomopatch.store.history import (
     FRAMES,
@@ -29,7 +29,7 @@ from tomopatch.volume import Volume, VolumeGeometry
 
 
 def watched(tmp_path, total, stop_at=None, shape=(4, 6, 8), start=0):
-    """The history of a run of so many steps, each of which is a volume of its own number in HU."""
+    """Write the history of a run whose steps are constant volumes of their number in HU."""
     history = History(tmp_path)
     for stage, count in (("start", start), ("", total)):
         for i in range(1, count + 1):
@@ -42,7 +42,7 @@ def watched(tmp_path, total, stop_at=None, shape=(4, 6, 8), start=0):
 
 
 @pytest.mark.parametrize("total", [1, 2, 6, 20, 21, 100, 777])
-def test_first_last_and_evenly_spaced_steps_are_kept_and_not_more(tmp_path, total):
+def test_first_last_and_evenly_spaced_steps_are_stored(tmp_path, total):
     frames = watched(tmp_path, total)
     kept = [f.point.i for f in frames]
     assert kept[0] == 1
@@ -56,7 +56,7 @@ def test_first_last_and_evenly_spaced_steps_are_kept_and_not_more(tmp_path, tota
         assert frame.tiles == Tiles((2, 2, 2), ((0, 2, 4),))
 
 
-def test_a_start_is_kept_in_few_frames_before_the_steps(tmp_path):
+def test_an_initial_reconstruction_has_few_frames(tmp_path):
     stages = [f.point.stage for f in watched(tmp_path, 6, start=100)]
     assert stages == ["start"] * 5 + [""] * 6
 
@@ -76,7 +76,7 @@ def test_snapshots_are_reduced_in_proportion_and_the_history_is_bounded(tmp_path
     assert per_frame * sum(n + 2 for n in FRAMES.values()) <= MAX_BYTES
 
 
-def test_a_damaged_history_is_met_with_words(tmp_path):
+def test_a_damaged_history_is_reported(tmp_path):
     watched(tmp_path, 3)
     (tmp_path / "history" / "001-x.npy").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="damaged"):
@@ -91,38 +91,38 @@ def test_figures_survive_the_disk(tmp_path):
     assert read_trace(tmp_path / "elsewhere") == ()
 
 
-def live(tmp_path, wish=lambda: None, reference=None):
-    told = []
-    one = Live(tmp_path, lambda **event: told.append(event), wish)
-    one.begin(reference=reference)
-    return one, told
+def monitor_of(tmp_path, requested=lambda: None, reference=None):
+    events = []
+    monitor = RunMonitor(tmp_path, lambda **event: events.append(event), requested)
+    monitor.begin(reference=reference)
+    return monitor, events
 
 
-def test_psnr_of_a_step_is_that_of_the_result(tmp_path, blobs, generator):
-    """The series must end in the number that the table shows."""
-    one, told = live(tmp_path, reference=blobs)
+def test_the_psnr_of_the_last_step_equals_that_of_the_result(tmp_path, blobs, generator):
+    """The last value of the curve equals the value in the table."""
+    monitor, events = monitor_of(tmp_path, reference=blobs)
     noisy = blobs.data + 0.1 * MU_WATER * torch.randn(blobs.shape, generator=generator)
-    one(Step(1, 1, noisy))
+    monitor(Step(1, 1, noisy))
     expected = quality(blobs, Volume(noisy, blobs.geometry)).psnr
-    assert told[-1]["point"]["psnr"] == pytest.approx(expected, abs=1e-3)
-    assert read_history(tmp_path)[0].point.psnr == told[-1]["point"]["psnr"]
+    assert events[-1]["point"]["psnr"] == pytest.approx(expected, abs=1e-3)
+    assert read_history(tmp_path)[0].point.psnr == events[-1]["point"]["psnr"]
 
 
-def test_psnr_is_left_out_where_nothing_can_be_compared(tmp_path, blobs):
-    one, told = live(tmp_path)
-    one(Step(1, 2, blobs.data))
-    assert told[-1]["point"]["psnr"] is None
-    coarse, told = live(tmp_path, reference=blobs)
+def test_psnr_is_left_out_without_a_reference_on_the_same_grid(tmp_path, blobs):
+    monitor, events = monitor_of(tmp_path)
+    monitor(Step(1, 2, blobs.data))
+    assert events[-1]["point"]["psnr"] is None
+    coarse, events = monitor_of(tmp_path, reference=blobs)
     coarse(Step(1, 2, blobs.data[::2, ::2, ::2]))  # a stage on a coarser grid
-    assert told[-1]["point"]["psnr"] is None
+    assert events[-1]["point"]["psnr"] is None
 
 
-def test_a_wish_stops_the_run_after_keeping_the_step(tmp_path, blobs):
-    one, _ = live(tmp_path, wish=lambda: "finish")
+def test_a_stop_request_stops_the_run_after_storing_the_step(tmp_path, blobs):
+    monitor, _ = monitor_of(tmp_path, requested=lambda: "finish")
     with pytest.raises(StopIteration):
-        one(Step(7, 100, blobs.data))
+        monitor(Step(7, 100, blobs.data))
     assert [f.point.i for f in read_history(tmp_path)] == [7]
-    assert one.wish == "finish"
+    assert monitor.stop_request == "finish"
 
 
 # ---- animations ---------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_animation_shows_the_chosen_slice_with_the_head_up():
     assert np.argmax(bright) == 2  # the slab passes the chosen slice in the third frame
 
 
-def test_window_is_the_one_that_was_chosen():
+def test_animations_use_the_given_window():
     wide = list(panels(gif_bytes(frames(1), VG, parts=[("x", "")], cursor=(0, 0, 0), window=(-1000, 1800))))
     assert wide[0][30:-30, 20:-20].mean() == pytest.approx(127.5, abs=2)  # 400 HU is the middle
 
@@ -181,13 +181,13 @@ def test_animations_stay_within_their_limits(parts, planes):
     assert picture.n_frames == 3  # a part that a frame lacks stays black
 
 
-def test_nothing_to_animate_is_said():
+def test_an_animation_without_snapshots_is_refused():
     with pytest.raises(ValueError, match="no snapshots"):
         gif_bytes([], VG, parts=[("x", "SIRT")])
 
 
 def test_a_walk_goes_through_all_slices_of_the_volumes_side_by_side():
-    """Each slice of one volume is brighter than the last; of the other darker."""
+    """The slices of one volume become brighter, those of the other darker."""
     rise = np.linspace(-1000, 1000, VG.shape[1], dtype=np.float32)[None, :, None] * np.ones(
         (*VG.shape,), "f4"
     )
@@ -210,7 +210,7 @@ def test_walks_stay_within_their_limits_and_show_all_volumes(count):
     data = slices_gif_bytes(volumes, vg, window=(-1000, 1000))
     picture = Image.open(io.BytesIO(data))
     assert picture.width <= 960
-    assert MOST_SLICES / 2 < picture.n_frames <= MOST_SLICES
+    assert MAX_SLICES / 2 < picture.n_frames <= MAX_SLICES
     white = next(panels(data)) > 250
     assert (white.mean(0) > 0.7).mean() > 0.95  # nearly every column of pixels belongs to a volume
 

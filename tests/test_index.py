@@ -1,4 +1,4 @@
-"""The store's index: as quick as it is for, and never believed against the folders."""
+"""The store's index: fast, and always consistent with the folders."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def store(tmp_path):
 
 
 def states(store):
-    """What the folders say."""
+    """State of the store as read from its folders."""
     return {
         folder.name: json.loads((folder / "state.json").read_text())["status"]
         for folder in (store.root / "runs").iterdir()
@@ -36,7 +36,7 @@ def listed(store):
     return {run.id: run.status for run in store.all_runs()}
 
 
-def test_it_follows_every_change(store):
+def test_the_index_follows_every_change(store):
     other = RunStore(store.root)  # as in another process
     first, second = store.create(config(1)), other.create(config(2))
     assert listed(store) == listed(other) == {first: "queued", second: "queued"}
@@ -50,7 +50,7 @@ def test_it_follows_every_change(store):
 
 
 @pytest.mark.parametrize("harm", ["gone", "garbled", "cut", "older", "not a table"])
-def test_it_is_made_again_from_the_folders(store, harm):
+def test_the_index_is_rebuilt_from_the_folders(store, harm):
     ids = [store.create(config(n)) for n in range(1, 6)]
     store.update(ids[3], status="done", name="kept")
     before = listed(store)
@@ -73,7 +73,7 @@ def test_it_is_made_again_from_the_folders(store, harm):
     assert RunStore(store.root).find(config(1)) == ids[0]
 
 
-def test_folders_that_come_and_go_by_hand_are_noticed(store):
+def test_folders_added_or_removed_by_hand_are_noticed(store):
     ids = [store.create(config(n)) for n in (1, 2)]
     assert len(store.all_runs()) == 2
     shutil.copytree(store.run_folder(ids[0]), store.root / "runs" / "copied")
@@ -83,7 +83,7 @@ def test_folders_that_come_and_go_by_hand_are_noticed(store):
     assert store.find(config(1)) == "copied"
 
 
-def test_a_writer_that_dies_half_way_leaves_nothing_wrong(store):
+def test_a_writer_that_dies_leaves_no_wrong_entry(store):
     run_id = store.create(config(1))
     path = store.run_folder(run_id) / "state.json"
     changing = store._index.changing(run_id)
@@ -93,7 +93,7 @@ def test_a_writer_that_dies_half_way_leaves_nothing_wrong(store):
     assert RunStore(store.root).find(config(1)) == run_id
 
 
-def test_a_store_that_may_not_be_written_is_read(store, monkeypatch):
+def test_a_store_with_an_unusable_index_is_read(store, monkeypatch):
     ids = [store.create(config(n)) for n in (1, 2)]
     store.update(ids[0], status="done")
 
@@ -131,7 +131,7 @@ def test_several_processes_write_at_once(store):
 
 
 def test_listing_does_not_open_the_folders(store, monkeypatch):
-    """What costs time is opening files: with the index, none of the runs' is opened."""
+    """Opening files is slow; with the index, no file of a run is opened."""
     ids = [store.create(config(n)) for n in range(1, 40)]
     store.update(ids[5], status="done")
     before = listed(store)

@@ -1,4 +1,4 @@
-"""Runs whose worker or whose server is killed go on from their last kept step, to the same result."""
+"""Runs whose worker or server is killed resume from their checkpoint, with the same result."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tomopatch import load_prior, reconstruct
-from tomopatch.execution.execute import MOST_LOST, carry_out
+from tomopatch.execution.execute import MAX_LOST_WORKERS, execute
 from tomopatch.execution.queue import JobQueue, wait
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.prepare import prepare
@@ -24,7 +24,7 @@ RUNS = {
     "cgls": RunConfig(SCAN, "cgls", {"num_iterations": 200}),
     "tv": RunConfig(SCAN, "tv", {"num_iterations": 300}),
     "diffusion": RunConfig(SCAN, "diffusion", {"num_steps": 3, "initial": "cgls", "seed": 2}),
-    # of one step is the start, so that it is killed during the passes
+    # the initial reconstruction has one step, so that the run is killed during the passes
     "passes": RunConfig(SCAN, "diffusion", {"num_steps": 6, "initial": "fbp", "seed": 3}),
 }
 
@@ -51,7 +51,7 @@ def store(tmp_path, monkeypatch):
 
 
 def whole(config):
-    """The result of the same run in this process, by nobody interrupted."""
+    """Result of the same run in this process, without interruption."""
     prepared = prepare(config.scan)
     prior = load_prior() if config.method == "diffusion" else None
     return reconstruct(config.method, prepared.A, prepared.measurement, prior=prior, **config.params)
@@ -69,7 +69,7 @@ def assert_same(store, run_id, config):
         assert result.residuals == direct.residuals
     points = read_trace(store.run_folder(run_id))
     steps = [(p.stage, p.i) for p in points]
-    assert len(set(steps)) == len(steps)  # each step once, whoever did it
+    assert len(set(steps)) == len(steps)  # each step once
     assert [p.seconds for p in points] == sorted(p.seconds for p in points)
     frames = [(f.point.stage, f.point.i) for f in read_history(store.run_folder(run_id))]
     assert len(set(frames)) == len(frames)
@@ -77,7 +77,7 @@ def assert_same(store, run_id, config):
     return points
 
 
-def test_a_killed_worker_costs_no_run_its_result(store):
+def test_runs_of_a_killed_worker_still_finish(store):
     queue = JobQueue(store)
     try:
         for name, config in RUNS.items():
@@ -87,15 +87,15 @@ def test_a_killed_worker_costs_no_run_its_result(store):
                 assert now.status in ("queued", "running"), "over before it could be killed"
                 seen = now.points
                 time.sleep(0.001)
-            os.kill(queue._lanes["heavy"].process.pid, signal.SIGKILL)
+            os.kill(queue._queues["heavy"].process.pid, signal.SIGKILL)
             assert wait(queue, run_id, timeout=300).status == "done"
             assert store.run(run_id).lost == 1
-            assert assert_same(store, run_id, config)[0] == seen[0], name  # it did not begin anew
+            assert assert_same(store, run_id, config)[0] == seen[0], name  # it was resumed
     finally:
         queue.close()
 
 
-def test_runs_go_on_by_themselves_after_the_server_was_killed(store):
+def test_runs_are_resumed_after_the_server_was_killed(store):
     import json
 
     configs = [
@@ -119,36 +119,36 @@ def test_runs_go_on_by_themselves_after_the_server_was_killed(store):
             if run_id == first:
                 assert points[0] == kept.points[0]
         assert len(store.runs()) == 2
-        assert store.run(first).lost == 0  # it was not the run's fault
+        assert store.run(first).lost == 0  # the server died, not the worker
     finally:
         queue.close()
 
 
 def kept_after(store, steps, config=RUNS["tv"]):
-    """A run with so many steps in its checkpoint, whose worker is gone without a word."""
+    """Create a run with `steps` steps in its checkpoint, whose worker died."""
     run_id = store.create(config)
     keep(store, run_id, steps)
     return run_id
 
 
 def keep(store, run_id, steps):
-    """Have a worker go on with the run until so many steps are kept, and die there."""
+    """Execute the run until its checkpoint has `steps` steps, and die there."""
 
     class Died(BaseException):
         pass
 
-    def ask():
+    def requested():
         if kept_steps(store.run_folder(run_id)) >= steps:
             raise Died
 
     with pytest.raises(Died):
-        carry_out(store, run_id, lambda **event: None, ask)
+        execute(store, run_id, lambda **event: None, requested)
     assert store.run(run_id).status == "running"
 
 
 @pytest.fixture
 def every_step(store, monkeypatch):
-    monkeypatch.setattr("tomopatch.execution.live.KEEPING_SHARE", 1e9)
+    monkeypatch.setattr("tomopatch.execution.monitor.CHECKPOINT_SHARE", 1e9)
 
 
 def test_progress_between_losses_resets_their_count(store, every_step):
@@ -156,20 +156,18 @@ def test_progress_between_losses_resets_their_count(store, every_step):
     for steps in (4, 6, 8, 10, 12):
         keep(store, run_id, steps)
         assert store.run(run_id).lost == 1
-    carry_out(store, run_id, lambda **event: None, lambda: None)
+    execute(store, run_id, lambda **event: None, lambda: None)
     assert store.run(run_id).status == "done"
     assert_same(store, run_id, RUNS["tv"])
 
 
-def test_a_run_that_loses_its_workers_keeps_its_checkpoint_and_is_resumed_when_asked_for_again(
-    store, every_step
-):
+def test_a_run_that_lost_its_workers_is_resumed_when_submitted_again(store, every_step):
     run_id = kept_after(store, 5)
-    store.update(run_id, lost=MOST_LOST - 1, kept_steps=kept_steps(store.run_folder(run_id)))
-    told = []
-    carry_out(store, run_id, lambda **event: told.append(event), lambda: None)
-    assert told[-1]["status"] == store.run(run_id).status == "failed"
-    assert "goes on after its 5 finished steps" in told[-1]["message"]
+    store.update(run_id, lost=MAX_LOST_WORKERS - 1, kept_steps=kept_steps(store.run_folder(run_id)))
+    events = []
+    execute(store, run_id, lambda **event: events.append(event), lambda: None)
+    assert events[-1]["status"] == store.run(run_id).status == "failed"
+    assert "continues after its 5 finished steps" in events[-1]["message"]
     assert kept_steps(store.run_folder(run_id)) == 5
     queue = JobQueue(store)
     try:
@@ -181,9 +179,7 @@ def test_a_run_that_loses_its_workers_keeps_its_checkpoint_and_is_resumed_when_a
         queue.close()
 
 
-def test_lack_of_memory_or_disk_keeps_the_checkpoint_and_an_error_of_the_run_does_not(
-    store, every_step, monkeypatch
-):
+def test_only_lack_of_memory_or_disk_keeps_the_checkpoint(store, every_step, monkeypatch):
     for error, kept in (
         (MemoryError(), True),
         (OSError(28, "No space left on device"), True),
@@ -195,15 +191,15 @@ def test_lack_of_memory_or_disk_keeps_the_checkpoint_and_an_error_of_the_run_doe
             raise error
 
         with monkeypatch.context() as broken:
-            broken.setattr("tomopatch.execution.execute.work", fail)
-            carry_out(store, run_id, lambda **event: None, lambda: None)
+            broken.setattr("tomopatch.execution.execute.run_config", fail)
+            execute(store, run_id, lambda **event: None, lambda: None)
         assert store.run(run_id).status == "failed"
         assert has_checkpoint(store.run_folder(run_id)) == kept
         store.delete(run_id)
 
 
-def test_a_waiting_run_with_a_checkpoint_is_finished_with_what_it_has(store, every_step):
-    """A server that stops leaves runs with a checkpoint in the queue of the next one."""
+def test_a_waiting_run_with_a_checkpoint_can_be_finished(store, every_step):
+    """A stopped server leaves runs with a checkpoint in the queue of the next one."""
     run_id = kept_after(store, 3)
     cancelled = kept_after(store, 3, RUNS["sirt"])
     first = store.create(RunConfig(SCAN, "sirt", {"num_iterations": 2000}))

@@ -1,4 +1,4 @@
-"""What a server lets people do: each limit ends in a sentence, and the memory that is foretold is about what is needed."""
+"""Limits of a server: each one produces a message, and memory estimates are close to the measured memory."""
 
 import json
 import subprocess
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tomopatch.execution.execute import carry_out
+from tomopatch.execution.execute import execute
 from tomopatch.execution.queue import JobQueue, wait
 from tomopatch.library import load_volume
 from tomopatch.phantoms.catalogue import PHANTOMS
 from tomopatch.reconstruct.memory import estimated_mb
 from tomopatch.runs.config import RunConfig, ScanConfig
-from tomopatch.runs.limits import ADMINISTRATOR, USUAL, limit
+from tomopatch.runs.limits import ADMINISTRATOR, DEFAULTS, limit
 from tomopatch.runs.prior import GenerateConfig
-from tomopatch.runs.resource_estimate import need, refusal
+from tomopatch.runs.resource_estimate import estimate, refusal
 from tomopatch.store.store import RunStore
 
 SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, same_grid=True)
@@ -29,7 +29,7 @@ def store(tmp_path):
 
 
 class Tab:
-    """Whoever submits just now."""
+    """The current visitor."""
 
     name = "a"
 
@@ -39,20 +39,20 @@ class Tab:
 
 @pytest.fixture
 def queue(store):
-    queue = JobQueue(store, who=Tab())
+    queue = JobQueue(store, visitor=Tab())
     yield queue
     queue.close()
 
 
 @pytest.mark.parametrize("name", PHANTOMS)
-def test_what_any_phantom_needs_is_known(store, name):
+def test_resources_of_every_phantom_can_be_estimated(store, name):
     scan = ScanConfig(f"phantom:{name}", (32, 64, 64), num_views=8)
-    found = need(RunConfig(scan, "sirt"), store)
+    found = estimate(RunConfig(scan, "sirt"), store)
     assert found.grid == (32, 64, 64)
     assert refusal(RunConfig(scan, "sirt"), store) == ""
 
 
-def test_queue_and_sessions_have_their_limits(queue, monkeypatch):
+def test_queue_and_sessions_are_limited(queue, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_SESSION_RUNS", "2")
     monkeypatch.setenv("TOMOPATCH_QUEUE_LENGTH", "4")
     ids = [queue.submit(RunConfig(SCAN, "sirt", LONG)), queue.submit(RunConfig(SCAN, "tv", LONG))]
@@ -60,12 +60,12 @@ def test_queue_and_sessions_have_their_limits(queue, monkeypatch):
     assert queue.progress(third).status == "failed"
     assert "You have 2 runs waiting" in queue.progress(third).message
     assert queue.store.run(third).message == queue.progress(third).message  # it can be read afterwards too
-    assert queue.submit(RunConfig(SCAN, "sirt", LONG)) == ids[0]  # what is there already costs nothing
-    queue.who.name = "b"
+    assert queue.submit(RunConfig(SCAN, "sirt", LONG)) == ids[0]  # an existing run does not count
+    queue.visitor.name = "b"
     ids.append(queue.submit(RunConfig(SCAN, "cgls", {"num_iterations": 99})))
     ids.append(queue.submit(RunConfig(SCAN, "cgls", {"num_iterations": 98})))
     assert {queue.progress(run_id).status for run_id in ids} <= {"queued", "running"}
-    queue.who.name = "c"
+    queue.visitor.name = "c"
     assert "queue is full: 4" in queue.progress(queue.submit(RunConfig(SCAN, "cgls"))).message
     queue.cancel(ids[1])
     assert queue.progress(queue.submit(RunConfig(SCAN, "cgls"))).status == "queued"
@@ -73,7 +73,7 @@ def test_queue_and_sessions_have_their_limits(queue, monkeypatch):
         queue.cancel(run_id)
 
 
-def test_a_run_ends_with_what_it_has_when_its_time_is_up(store, monkeypatch):
+def test_a_timed_out_run_keeps_its_current_estimate(store, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_RUN_MINUTES", "0.002")
     queue = JobQueue(store)
     try:
@@ -88,19 +88,19 @@ def test_a_run_ends_with_what_it_has_when_its_time_is_up(store, monkeypatch):
         queue.close()
 
 
-def test_a_run_whose_time_is_up_before_there_is_a_volume_says_so(store, monkeypatch):
-    """Half a pass from noise is none."""
+def test_a_run_that_times_out_without_an_estimate_fails(store, monkeypatch):
+    """An interrupted first pass from noise has no estimate."""
     monkeypatch.setenv("TOMOPATCH_RUN_MINUTES", "0.00001")
     run_id = store.create(GenerateConfig((16, 32, 32), (6.0, 8.0, 8.0), num_steps=4))
-    carry_out(store, run_id, lambda **event: None, lambda: None)
+    execute(store, run_id, lambda **event: None, lambda: None)
     run = store.run(run_id)
     assert run.status == "failed"
     assert "minutes that a run may take here, before there was a volume" in run.message
 
 
-def test_what_does_not_fit_is_refused_with_what_would(store, queue, monkeypatch):
+def test_a_run_that_does_not_fit_is_refused_with_a_fitting_grid(store, queue, monkeypatch):
     large = RunConfig(ScanConfig("phantom:thorax", (256, 512, 512), num_views=60), "tv")
-    mb = need(large, store).mb
+    mb = estimate(large, store).mb
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", f"{mb / 1000 + 1}")
     assert refusal(large, store) == ""
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", f"{mb / 4000}")
@@ -109,22 +109,22 @@ def test_what_does_not_fit_is_refused_with_what_would(store, queue, monkeypatch)
     assert f"about {mb / 1000:.1f} GB" in message
     z, y, x = (int(n) for n in message.split("a grid of ")[1].split(" would")[0].split(" x "))
     fitting = RunConfig(ScanConfig("phantom:thorax", (z, y, x), num_views=60), "tv")
-    assert need(fitting, store).mb <= mb / 4
+    assert estimate(fitting, store).mb <= mb / 4
     assert refusal(fitting, store) == ""
-    assert max(z / 256, y / 512, x / 512) > 0.5  # and not needlessly small
+    assert max(z / 256, y / 512, x / 512) > 0.5  # not smaller than necessary
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.1")
     assert "smaller grid" in refusal(GenerateConfig((64, 128, 128)), store)
 
 
-def test_the_need_of_a_stored_volume_is_known_from_its_grid(store):
+def test_resources_of_a_stored_volume_are_estimated_from_its_grid(store):
     digest = store.add_volume(load_volume("phantom:spheres", shape=(8, 32, 32)))
     own = RunConfig(ScanConfig(f"volume:{digest}", num_views=8), "sirt")
-    assert need(own, store).grid == (8, 32, 32)
-    assert need(RunConfig(ScanConfig("/somewhere.nii"), "sirt"), store) is None
+    assert estimate(own, store).grid == (8, 32, 32)
+    assert estimate(RunConfig(ScanConfig("/somewhere.nii"), "sirt"), store) is None
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "nan"])
-def test_absurd_limits_are_told(queue, monkeypatch, text):
+def test_invalid_limits_are_reported(queue, monkeypatch, text):
     monkeypatch.setenv("TOMOPATCH_QUEUE_LENGTH", text)
     with pytest.raises(ValueError, match="TOMOPATCH_QUEUE_LENGTH must be a number"):
         limit("QUEUE_LENGTH")
@@ -166,8 +166,8 @@ PASS = {"num_steps": 1, "warm_start": "fbp", "mirror": False}
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="measures in forked processes")
-def test_memory_is_foretold_to_a_half():
-    """Megabytes of small runs are the libraries' more than the method's: 3 of them are let pass."""
+def test_memory_estimates_are_accurate_within_a_factor():
+    """The tolerance of 3 MB covers the libraries, which dominate in small runs."""
     cases = [(m, FEW, g, v) for m in ("sirt", "cgls", "tv") for g, v in GRIDS]
     cases += [(m, {}, g, v) for m in ("fbp", "fdk") for g, v in GRIDS]
     cases += [("diffusion", PASS, g, v) for g, v in GRIDS[:1]]
@@ -178,11 +178,11 @@ def test_memory_is_foretold_to_a_half():
     rows = [json.loads(line) for line in out.stdout.splitlines()]
     assert len(rows) == len(cases), time.monotonic() - started
     for method, voxels, rays, peak in rows:
-        foretold = estimated_mb(method, voxels, rays)
-        assert foretold / 1.5 - 3 <= peak <= 1.5 * foretold + 3, (method, voxels, rays, peak, foretold)
+        estimated = estimated_mb(method, voxels, rays)
+        assert estimated / 1.5 - 3 <= peak <= 1.5 * estimated + 3, (method, voxels, rays, peak, estimated)
 
 
 def test_the_readme_lists_every_limit():
     readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    for name in (*(f"TOMOPATCH_{name}" for name in USUAL), ADMINISTRATOR):
+    for name in (*(f"TOMOPATCH_{name}" for name in DEFAULTS), ADMINISTRATOR):
         assert f"| `{name}` (" in readme, name

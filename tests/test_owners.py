@@ -1,4 +1,4 @@
-"""On a shared server visitors change their own runs only, sweeps leave room for others, and no file name is shown."""
+"""Shared servers: visitors change their own runs only, sweeps leave room for others, file names are hidden."""
 
 import pytest
 
@@ -15,7 +15,7 @@ OTHER = RunConfig(SCAN, "tv", {"num_iterations": 1999})
 
 
 class Visits:
-    """Who visits just now."""
+    """The current visitor."""
 
     name, administrator = "a", False
 
@@ -29,7 +29,7 @@ def visit():
 def queue(tmp_path, visit, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_SHARED", "1")
     queue = JobQueue(
-        RunStore(tmp_path / "store"), who=lambda: visit.name, administrator=lambda: visit.administrator
+        RunStore(tmp_path / "store"), visitor=lambda: visit.name, administrator=lambda: visit.administrator
     )
     yield queue
     queue.close()
@@ -55,7 +55,7 @@ def test_only_the_owner_stops_renames_and_deletes_a_run(queue, visit):
     assert queue.store.runs() == []
 
 
-def test_an_administrator_changes_every_run_and_alone_pins(queue, visit):
+def test_only_an_administrator_changes_every_run_and_pins(queue, visit):
     run_id = queue.submit(LONG)
     assert "only an administrator" in queue.pin(
         run_id, True
@@ -68,7 +68,7 @@ def test_an_administrator_changes_every_run_and_alone_pins(queue, visit):
 
 
 @pytest.mark.parametrize("change", ["cancel", "finish", "delete"])
-def test_a_run_that_two_asked_for_goes_on_for_the_other(queue, visit, change):
+def test_a_run_of_two_visitors_continues_for_the_other(queue, visit, change):
     run_id = queue.submit(LONG)
     visit.name = "b"
     assert queue.submit(LONG) == run_id
@@ -86,7 +86,7 @@ def test_owners_are_known_after_a_restart_and_of_finished_runs(queue, visit):
     assert wait(queue, run_id, timeout=120).status == "done"
     visit.name = "b"
     assert "belongs to another" in queue.delete(run_id)
-    again = JobQueue(queue.store, who=lambda: visit.name)
+    again = JobQueue(queue.store, visitor=lambda: visit.name)
     try:
         assert "belongs to another" in again.delete(run_id)
         assert again.submit(short) == run_id  # b asks for it, too
@@ -98,7 +98,7 @@ def test_owners_are_known_after_a_restart_and_of_finished_runs(queue, visit):
         again.close()
 
 
-def test_on_ones_own_machine_everything_may_be_changed(queue, visit, monkeypatch):
+def test_on_a_personal_machine_everything_may_be_changed(queue, visit, monkeypatch):
     monkeypatch.delenv("TOMOPATCH_SHARED")
     run_id = queue.submit(LONG)
     visit.name = "b"
@@ -106,10 +106,10 @@ def test_on_ones_own_machine_everything_may_be_changed(queue, visit, monkeypatch
     assert queue.store.runs() == []
 
 
-def test_sweeps_leave_the_queue_to_others_and_have_one_of_their_own(queue, visit, monkeypatch):
+def test_sweeps_have_a_queue_limit_of_their_own(queue, visit, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_QUEUE_LENGTH", "3")
     cells = [
-        queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1000 + n}), patient=True) for n in range(4)
+        queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1000 + n}), background=True) for n in range(4)
     ]
     assert active(queue, *cells[:3])
     assert "queue of sweeps is full: 3 runs wait" in queue.progress(cells[3]).message
@@ -117,7 +117,7 @@ def test_sweeps_leave_the_queue_to_others_and_have_one_of_their_own(queue, visit
     asked = [queue.submit(RunConfig(SCAN, "tv", {"num_iterations": 1000 + n})) for n in range(4)]
     assert active(queue, *asked[:3])
     assert "queue is full: 3 runs wait" in queue.progress(asked[3]).message
-    assert queue.progress(asked[2]).place < queue.progress(cells[2]).place
+    assert queue.progress(asked[2]).position < queue.progress(cells[2]).position
     queue.cancel(asked[0])
     assert wait(queue, asked[0], timeout=60).status == "cancelled"
     assert active(queue, queue.submit(RunConfig(SCAN, "cgls")))

@@ -1,4 +1,4 @@
-"""Files and folders that killed processes left half written are removed, and those of live processes never."""
+"""Temporary files of killed processes are removed, and those of live processes are not."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.store.eviction import evict
 from tomopatch.store.store import RunStore
 
-pytestmark = pytest.mark.skipif(fcntl is None, reason="without file locks nothing is swept")
+pytestmark = pytest.mark.skipif(fcntl is None, reason="without file locks nothing is removed")
 
 SCAN = ScanConfig("phantom:spheres", (4, 16, 16), num_views=4, same_grid=True)
 
@@ -26,7 +26,7 @@ WRITERS = {
     "phantom": "store.phantom('phantom:spheres', (4, 8, 8))",
     "checkpoint": "write_checkpoint(store.run_folder(run_id), Checkpoint('', {'x': Slow()}, [], 0))",
 }
-"""Each hangs in the middle of its writing, and says so."""
+"""Writers that hang while they write, and report it."""
 
 SCRIPT = """
 import sys, time
@@ -68,13 +68,13 @@ def parts(store):
 
 
 def aged(store):
-    """An hour passes for all parts."""
+    """Make all temporary files an hour old."""
     for name in parts(store):
         os.utime(store.root / name, (time.time() - 3600,) * 2)
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_part_stays_as_long_as_its_writer_lives_and_no_longer(store, writer):
+def test_a_temporary_file_is_removed_once_its_writer_is_dead(store, writer):
     run_id = store.create(RunConfig(SCAN, "sirt"))
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(store.root), run_id, WRITERS[writer]], stdout=subprocess.PIPE
@@ -83,7 +83,7 @@ def test_a_part_stays_as_long_as_its_writer_lives_and_no_longer(store, writer):
         assert process.stdout.readline() == b"writing\n"
         (part,) = parts(store)
         aged(store)
-        store.sweep()
+        store.remove_abandoned()
         assert parts(store) == [part]  # its writer lives
     finally:
         os.kill(process.pid, signal.SIGKILL)
@@ -93,7 +93,7 @@ def test_a_part_stays_as_long_as_its_writer_lives_and_no_longer(store, writer):
     assert [run.id for run in store.runs()] == [run_id]
 
 
-def test_a_server_sweeps_when_it_starts(store):
+def test_a_server_removes_abandoned_files_when_it_starts(store):
     run_id = store.create(RunConfig(SCAN, "sirt"))
     store.update(run_id, status="cancelled")
     for folder in (".gone-0123abcd", ".new-volumes-0123abcd", ".new-runs-0123abcd"):
@@ -107,7 +107,7 @@ def test_a_server_sweeps_when_it_starts(store):
         store.run_folder(run_id) / ".hidden.txt",
         store.root / ".new-volumes-89abcdef",
     }
-    for path in kept:  # another's, and one that was only just begun
+    for path in kept:  # a file of another program, and one that was just begun
         path.write_bytes(b"kept")
     for path in {*store.root.rglob(".*"), *store.root.glob(".*")} - {store.root / ".new-volumes-89abcdef"}:
         os.utime(path, (time.time() - 3600,) * 2)

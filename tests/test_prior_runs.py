@@ -1,4 +1,4 @@
-"""Runs of the prior alone, and what every run leaves behind, through the queue and its worker."""
+"""Runs of the prior alone, and the stored files of every run, through the queue and its worker."""
 
 import json
 import math
@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tomopatch import load_prior, quality, reconstruct
-from tomopatch.execution.live import Live
+from tomopatch.execution.monitor import RunMonitor
 from tomopatch.execution.queue import JobQueue, Progress, wait
-from tomopatch.execution.runner import work
+from tomopatch.execution.runner import run_config
 from tomopatch.prior.files import BODY, GENERATOR
 from tomopatch.prior.generation import generate
 from tomopatch.prior.noise import add_noise, denoise
@@ -41,7 +41,7 @@ def test_every_kind_of_run_survives_json(config):
     assert again.digest() == config.digest()
 
 
-def test_runs_are_told_apart_by_every_setting():
+def test_every_setting_changes_the_digest():
     others = [
         GenerateConfig(GENERATED.grid, GENERATED.voxel_size, 3, seed=1),
         GenerateConfig(GENERATED.grid, (6.0, 8.0, 7.0), 3),
@@ -69,7 +69,7 @@ def test_runs_are_told_apart_by_every_setting():
         {"kind": "denoise", "source": "phantom:thorax", "without": ["everything"]},
     ],
 )
-def test_absurd_runs_are_refused(stored):
+def test_invalid_runs_are_refused(stored):
     with pytest.raises(ValueError, match=r"\w"):
         read_config(stored)
 
@@ -81,7 +81,7 @@ def test_runs_of_earlier_versions_are_read():
     assert without.without == ("neighbourhoods",)
 
 
-def test_a_queued_generation_is_what_a_direct_one_gives(queue):
+def test_a_queued_generation_equals_a_direct_one(queue):
     run_id = queue.submit(GENERATED)
     progress = wait(queue, run_id, timeout=180)
     assert progress.status == "done"
@@ -124,7 +124,7 @@ def test_a_queued_pass_denoises_and_is_measured(queue):
     assert metrics.rmse_hu < 0.7 * quality(clean, noisy).rmse_hu
 
 
-def test_a_run_takes_the_prior_that_it_names(queue):
+def test_a_run_uses_its_named_prior(queue):
     config = RunConfig(SCAN, "diffusion", {"num_steps": 1, "initial": "fbp"}, "small")
     run_id = queue.submit(config)
     assert wait(queue, run_id, timeout=180).status == "done"
@@ -189,68 +189,68 @@ def test_finishing_a_drawing_keeps_the_estimate_and_cancelling_drops_it(queue):
 
 
 def test_an_expected_scan_neither_holds_up_nor_harms_what_is_asked_for(queue):
-    queue.expect(SCAN)
-    queue.expect(ScanConfig("phantom:nobody"))
+    queue.prepare(SCAN)
+    queue.prepare(ScanConfig("phantom:nobody"))
     run_id = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 2}))
     assert wait(queue, run_id, timeout=60).status == "done"
-    queue.expect(ScanConfig("phantom:nobody"))  # with nothing else to do
+    queue.prepare(ScanConfig("phantom:nobody"))  # with nothing else to do
     run_id = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 3}))
     assert wait(queue, run_id, timeout=60).status == "done"
 
 
 def test_progress_within_a_pass_counts():
-    """A pass over a large volume takes long: the bar must not stand still meanwhile."""
-    first = Progress("running", part=(3, 4))
+    """A pass over a large volume takes long, so the progress bar must move within it."""
+    first = Progress("running", tiles_done=(3, 4))
     assert first.share == 0.75
     start = replace(first, points=(Point(100, 100, "start"),))
     assert start.share == 0.75  # the start is done; this is the first pass
     second = replace(start, points=(*start.points, Point(1, 4)))
     assert second.share == pytest.approx(1.75 / 4)
-    assert replace(second, part=None).share == 0.25
+    assert replace(second, tiles_done=None).share == 0.25
     assert Progress("queued").share == 0
 
 
 @pytest.mark.parametrize(("passes", "scan"), [(0, SCAN), (1, SCAN), (2, SCAN), (0, replace(SCAN, angle_range=90.0))],
                          ids=["first", "second", "third", "coarse"])  # fmt: skip
-@pytest.mark.parametrize("reason", ["cancel", "finish", "late"])
-def test_a_run_ends_within_a_pass_and_keeps_what_was_before(tmp_path, reason, passes, scan):
-    """A pass over a large volume takes minutes. Half of one is no estimate: that of the last is kept, or the start.
+@pytest.mark.parametrize("reason", ["cancel", "finish", "timeout"])
+def test_a_run_stopped_within_a_pass_keeps_the_previous_estimate(tmp_path, reason, passes, scan):
+    """An interrupted pass returns the estimate of the previous pass, or the initial reconstruction.
 
-    Where angles are missing, the first passes are on a coarser grid.
+    With missing angles, the first passes are on a coarser grid.
     """
     store = RunStore(tmp_path)
     config = RunConfig(scan, "diffusion", {"num_steps": 3, "warm_start": "sirt"})
     run_id = store.create(config)
 
-    class Asked(Live):
-        """Within the pass after so many."""
+    class StoppedMonitor(RunMonitor):
+        """Monitor with a stop request within the pass after `passes` passes."""
 
-        def within(self, done, total):
+        def on_tiles(self, done, total):
             if sum(not p.stage for p in self.points) == passes:
-                asked.append(reason)
-                self.most = -1.0 if reason == "late" else self.most
-            super().within(done, total)
+                requests.append(reason)
+                self.max_seconds = -1.0 if reason == "timeout" else self.max_seconds
+            super().on_tiles(done, total)
 
-    asked = []
-    live = Asked(
+    requests = []
+    monitor = StoppedMonitor(
         store.run_folder(run_id),
         lambda **event: None,
-        lambda: asked[-1] if asked and reason != "late" else None,
+        lambda: requests[-1] if requests and reason != "timeout" else None,
     )
-    done = work(config, store, live, lambda message: None, None, load_prior)
-    assert len(asked) == 1  # it ended with the batch after which it was asked
-    assert live.wish == ("cancel" if reason == "cancel" else "finish")
-    assert live.late == (reason == "late")
-    assert done.result.status == "stopped"
-    assert sum(not p.stage for p in live.points) == passes
+    output = run_config(config, store, monitor, lambda message: None, None, load_prior)
+    assert len(requests) == 1  # it ended with the batch of the request
+    assert monitor.stop_request == ("cancel" if reason == "cancel" else "finish")
+    assert monitor.timed_out == (reason == "timeout")
+    assert output.result.status == "stopped"
+    assert sum(not p.stage for p in monitor.points) == passes
     if reason == "cancel":
-        return  # a cancelled run leaves nothing
+        return  # a cancelled run has no result
     last = read_history(store.run_folder(run_id))[-1]
-    assert last.point == live.points[-1]
-    assert abs(last.volumes["x"] - done.result.volume.hu.numpy()).max() <= 0.5
+    assert last.point == monitor.points[-1]
+    assert abs(last.volumes["x"] - output.result.volume.hu.numpy()).max() <= 0.5
 
 
-def test_diffusion_tells_its_start_and_its_passes_with_their_quality(queue):
+def test_diffusion_reports_its_initial_reconstruction_and_its_passes_with_their_quality(queue):
     run_id = queue.submit(RunConfig(SCAN, "diffusion", {"num_steps": 2, "warm_start": "sirt"}))
     progress = wait(queue, run_id, timeout=180)
     assert progress.status == "done"
@@ -269,7 +269,7 @@ def test_diffusion_tells_its_start_and_its_passes_with_their_quality(queue):
     assert {tuple(f.volumes) for f in frames if not f.point.stage} == {("noisy", "denoised", "x")}
 
 
-def test_progress_within_a_pass_counts_where_passes_are_not_alike():
+def test_progress_within_a_pass_counts_for_passes_of_different_cost():
     done = tuple(Point(i, 4, work=work) for i, work in ((1, 0.1), (2, 0.3)))
-    shares = [Progress("running", points=done, part=part).share for part in (None, (1, 4), (4, 4))]
+    shares = [Progress("running", points=done, tiles_done=tiles).share for tiles in (None, (1, 4), (4, 4))]
     assert shares == pytest.approx([0.3, 0.35, 0.5])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.test_diffusion import CONDITIONAL
-from tomopatch.execution.execute import carry_out
+from tomopatch.execution.execute import execute
 from tomopatch.phantoms.catalogue import PHANTOMS
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.precond import Precond
@@ -95,7 +95,7 @@ def run(store, sources, case, seed=0):
     told = []
     torch.manual_seed(0)
     prior = PatchPrior(Precond(CONDITIONAL)) if METHODS[method].needs_prior else None
-    carry_out(store, run_id, lambda **event: told.append(event), lambda: None, lambda name: prior)
+    execute(store, run_id, lambda **event: told.append(event), lambda: None, lambda name: prior)
     state = store.run(run_id)
     if state.status == "done":
         volume = store.result(run_id).volume.data

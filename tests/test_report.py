@@ -41,7 +41,7 @@ class Tags(HTMLParser):
         self.seen.append((tag, dict(attrs)))
 
 
-def test_report_says_what_was_measured(pair):
+def test_the_report_contains_metrics_and_settings(pair):
     text = report_html("Thorax", {"Views": "20"}, pair[0], [entry(pair)], now=NOW).decode()
     q = quality(*pair)
     for said in (f"{q.psnr:.2f}", f"{q.ssim:.3f}", "50", "hann", "1.2"):

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tomopatch import METHODS, quality, reconstruct
-from tomopatch.execution.execute import MOST_LOST
+from tomopatch.execution.execute import MAX_LOST_WORKERS
 from tomopatch.execution.queue import JobQueue, wait
 from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.measurements import read_measurement, write_measurement
 from tomopatch.runs.prepare import prepare
-from tomopatch.store.store import RunStore
+from tomopatch.store.store import RunStore, default_root
 from tomopatch.studies.compare import compare, write_comparison
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5)
@@ -41,7 +41,7 @@ def test_configs_survive_json_and_have_a_digest():
     assert RunConfig(SCAN, "sirt").digest() == RunConfig(SCAN, "sirt", {"nonnegative": True}).digest()
 
 
-def test_the_prior_is_part_of_what_a_run_is_where_it_needs_one():
+def test_the_digest_contains_the_prior_of_methods_that_need_one():
     usual, small = RunConfig(SCAN, "diffusion"), RunConfig(SCAN, "diffusion", prior="small")
     assert usual == RunConfig(SCAN, "diffusion", prior="base")
     assert small.digest() != usual.digest()
@@ -56,7 +56,7 @@ def test_the_prior_is_part_of_what_a_run_is_where_it_needs_one():
     "prior", ["../small", "small.safetensors", "/etc/passwd", "a b", "x" * 70, 3, None, ["small"]]
 )
 def test_a_prior_is_a_name_and_not_a_file(prior):
-    """Configs come from addresses and files; none of them may make the server open a path."""
+    """Configs come from URLs and files and must not make the server open a path."""
     with pytest.raises(ValueError, match="a prior is named"):
         RunConfig.from_json({"scan": SCAN.to_json(), "method": "diffusion", "prior": prior})
 
@@ -67,12 +67,12 @@ def test_a_prior_is_a_name_and_not_a_file(prior):
      {"photons": 0}, {"photons": float("inf")}, {"seed": -1}, {"grid": (0, 4, 4)}, {"grid": (4096, 4096, 4096)},
      {"volume": "x"}, {"source": 3}, {"source": ""}],
 )  # fmt: skip
-def test_absurd_scans_are_refused(change):
+def test_invalid_scans_are_refused(change):
     with pytest.raises(ValueError, match=r"\w"):
         ScanConfig.from_json(SCAN.to_json() | change)
 
 
-def test_a_phantom_is_measured_on_twice_the_grid_unless_asked():
+def test_a_phantom_is_scanned_at_twice_the_grid_by_default():
     finer, same = prepare(SCAN), prepare(ScanConfig(**{**SCAN.__dict__, "same_grid": True}))
     assert finer.reference.shape == same.reference.shape == (8, 32, 32)
     assert not torch.equal(finer.measurement.projections, same.measurement.projections)
@@ -90,7 +90,7 @@ def test_measurement_files_round_trip(tmp_path):
         read_measurement(tmp_path / "bad.npz")
 
 
-def test_volumes_are_kept_once(store):
+def test_equal_volumes_are_stored_once(store):
     volume = prepare(SCAN).reference
     digest = store.add_volume(volume)
     assert store.add_volume(volume) == digest
@@ -110,7 +110,7 @@ def test_names_never_leave_the_store(store, name):
         store.volume(name)
 
 
-def test_results_are_there_after_a_restart(store):
+def test_results_can_be_read_after_a_restart(store):
     prepared = prepare(SCAN)
     result = reconstruct("sirt", prepared.A, prepared.measurement, num_iterations=4)
     config = RunConfig(SCAN, "sirt", {"num_iterations": 4})
@@ -128,7 +128,7 @@ def test_results_are_there_after_a_restart(store):
     assert {p.name.partition("-")[0] for p in store.root.iterdir()} == {"runs", "volumes", "index.sqlite"}
 
 
-def test_a_queued_run_gives_what_a_direct_one_gives(queue, store):
+def test_a_queued_run_equals_a_direct_one(queue, store):
     config = RunConfig(SCAN, "sirt", {"num_iterations": 5})
     run_id = queue.submit(config)
     progress = wait(queue, run_id, timeout=120)
@@ -141,11 +141,11 @@ def test_a_queued_run_gives_what_a_direct_one_gives(queue, store):
     assert queue.submit(config) == run_id  # the stored one, at once
 
 
-def test_finish_keeps_the_iterate_cancel_drops_it_and_the_next_waits(queue, store):
+def test_finish_keeps_the_iterate_and_cancel_drops_it(queue, store):
     long = {"num_iterations": 2000}
     first = queue.submit(RunConfig(SCAN, "sirt", long))
     second = queue.submit(RunConfig(SCAN, "tv", long))
-    assert queue.progress(second).place == 1
+    assert queue.progress(second).position == 1
     while queue.progress(first).i < 3:
         pass
     preview = queue.preview(first)
@@ -162,7 +162,7 @@ def test_finish_keeps_the_iterate_cancel_drops_it_and_the_next_waits(queue, stor
         store.result(second)
 
 
-def test_who_asks_for_a_run_that_is_being_cancelled_gets_one_of_their_own(queue):
+def test_a_run_submitted_during_its_cancellation_is_a_new_run(queue):
     config = RunConfig(SCAN, "sirt", {"num_iterations": 1500})
     first = queue.submit(config)
     while queue.progress(first).i < 3:
@@ -177,30 +177,30 @@ def test_who_asks_for_a_run_that_is_being_cancelled_gets_one_of_their_own(queue)
     assert wait(queue, second, timeout=60).status == "done"
 
 
-def test_a_run_that_kills_every_worker_fails_and_the_queue_goes_on(queue, store):
+def test_a_run_that_kills_every_worker_fails_and_the_queue_continues(queue, store):
     first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1999}))
     second = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 3}))
-    for lost in range(MOST_LOST):
+    for lost in range(MAX_LOST_WORKERS):
         while queue.progress(first).status == "queued" or store.run(first).lost < lost:
             time.sleep(0.01)
-        while queue._lanes["heavy"].process.poll() is not None:  # the next worker has not been started yet
+        while queue._queues["heavy"].process.poll() is not None:  # the next worker has not been started yet
             time.sleep(0.01)
-        os.kill(queue._lanes["heavy"].process.pid, signal.SIGKILL)
+        os.kill(queue._queues["heavy"].process.pid, signal.SIGKILL)
     failed = wait(queue, first, timeout=60)
     assert failed.status == "failed"
     assert "killed" in failed.message
-    assert f"{MOST_LOST} times" in failed.message
+    assert f"{MAX_LOST_WORKERS} times" in failed.message
     assert wait(queue, second, timeout=120).status == "done"
 
 
-def test_impossible_runs_fail_with_a_sentence(queue):
+def test_impossible_runs_fail_with_a_message(queue):
     run_id = queue.submit(RunConfig(ScanConfig("phantom:nobody", (8, 32, 32)), "sirt"))
     progress = wait(queue, run_id, timeout=120)
     assert progress.status == "failed"
     assert "nobody" in progress.message
 
 
-def test_comparison_is_written_whole(tmp_path):
+def test_a_comparison_is_written_completely(tmp_path):
     from contextlib import nullcontext
 
     prepared = prepare(SCAN)
@@ -223,7 +223,7 @@ def test_comparison_is_written_whole(tmp_path):
     torch.testing.assert_close(written.data, results["sirt"].volume.data, atol=2e-6, rtol=1e-5)
 
 
-def test_exports_open_elsewhere(tmp_path):
+def test_exported_files_can_be_read(tmp_path):
     volume = prepare(SCAN).reference
     (tmp_path / "v.nii.gz").write_bytes(nifti_bytes(volume))
     (tmp_path / "v.zip").write_bytes(dicom_zip_bytes(volume))
@@ -241,7 +241,7 @@ def test_exports_open_elsewhere(tmp_path):
     assert png_bytes([("reference", volume)]).startswith(b"\x89PNG")
 
 
-def test_deleting_a_run_that_was_cancelled_in_the_queue_harms_nobody(queue, store):
+def test_deleting_a_cancelled_run_does_not_affect_others(queue, store):
     first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1998}))
     second = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1997}))
     queue.cancel(second)
@@ -252,17 +252,19 @@ def test_deleting_a_run_that_was_cancelled_in_the_queue_harms_nobody(queue, stor
     assert wait(queue, third, timeout=60).status == "done"
 
 
-def test_patient_runs_give_way_and_are_all_done(queue, store):
-    """A sweep's cells wait for whatever comes meanwhile, one at a time; a lost worker does not lose them."""
-    first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1996}), patient=True)
-    cells = [queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": n}), patient=True) for n in (3, 4, 5)]
-    assert queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 4}), patient=True) == cells[1]
+def test_background_runs_give_way_and_all_finish(queue, store):
+    """Background runs wait for all other runs, and a lost worker does not lose them."""
+    first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1996}), background=True)
+    cells = [queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": n}), background=True) for n in (3, 4, 5)]
+    assert queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 4}), background=True) == cells[1]
     asked = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 6}))
-    assert queue.progress(asked).place < queue.progress(cells[0]).place < queue.progress(cells[2]).place
+    assert (
+        queue.progress(asked).position < queue.progress(cells[0]).position < queue.progress(cells[2]).position
+    )
     queue.cancel(cells[1])
     while queue.progress(first).status == "queued":
         time.sleep(0.01)
-    os.kill(queue._lanes["heavy"].process.pid, signal.SIGKILL)
+    os.kill(queue._queues["heavy"].process.pid, signal.SIGKILL)
     while store.run(first).lost == 0:
         time.sleep(0.01)
     queue.cancel(first)
@@ -276,8 +278,8 @@ def test_patient_runs_give_way_and_are_all_done(queue, store):
     assert started[0] < started[1]
 
 
-def test_a_bad_limit_of_the_store_does_not_fail_a_run(store, monkeypatch):
-    """Making room comes after the run: its result stands, whatever is wrong there."""
+def test_an_invalid_limit_of_the_store_does_not_fail_a_run(store, monkeypatch):
+    """Eviction follows the run and cannot fail it."""
     monkeypatch.setenv("TOMOPATCH_STORE_LIMIT_GB", "plenty")
     queue = JobQueue(store)
     try:
@@ -290,12 +292,32 @@ def test_a_bad_limit_of_the_store_does_not_fail_a_run(store, monkeypatch):
         queue.close()
 
 
-def test_of_runs_long_over_the_store_is_asked(queue, store, monkeypatch):
-    """A server for a class does thousands: their figures do not stay in memory."""
-    monkeypatch.setattr("tomopatch.execution.queue.REMEMBERED", 1)
+def test_progress_of_old_runs_is_read_from_the_store(queue, store, monkeypatch):
+    """A server executes thousands of runs, whose figures must not stay in memory."""
+    monkeypatch.setattr("tomopatch.execution.queue.MAX_REMEMBERED", 1)
     ids = [queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": n})) for n in (2, 3, 4)]
     before = [wait(queue, run_id, timeout=120) for run_id in ids]
     assert list(queue._progress) == ids[-1:]
     for run_id, n, was in zip(ids, (2, 3, 4), before, strict=True):
         now = queue.progress(run_id)
         assert (now.status, now.i) == (was.status, was.i) == ("done", n)
+
+
+def test_runs_in_stores_of_earlier_versions_are_read(store):
+    run_id = store.create(RunConfig(SCAN, "sirt"))
+    path = store.run_folder(run_id) / "state.json"
+    state = json.loads(path.read_text()) | {"patient": True, "begun": 2, "lost": 1, "kept_steps": 7}
+    path.write_text(json.dumps(state))
+    run = RunStore(store.root).run(run_id)
+    assert (run.background, run.attempts, run.lost, run.kept_steps) == (True, 2, 1, 7)
+    store.update(run_id, background=False, attempts=3)
+    run = RunStore(store.root).run(run_id)
+    assert (run.background, run.attempts) == (False, 3)
+
+
+def test_the_default_store_is_in_the_data_folder_and_an_existing_one_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "earlier"))
+    monkeypatch.setattr("platformdirs.user_data_path", lambda name, appauthor: tmp_path / "system" / name)
+    assert default_root() == tmp_path / "system" / "tomopatch"
+    (tmp_path / "earlier" / "tomopatch").mkdir(parents=True)
+    assert default_root() == tmp_path / "earlier" / "tomopatch"

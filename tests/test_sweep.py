@@ -1,4 +1,4 @@
-"""What if: the cells of a sweep, doing what is missing of them, and what comes of it."""
+"""Sweeps: their cells, running the missing ones, tables and plots."""
 
 import csv
 import io
@@ -16,9 +16,9 @@ from tomopatch.store.store import RunStore
 from tomopatch.studies.sweep import (
     MAX_CELLS,
     SweepConfig,
-    carry_out,
     look_up,
     read_values,
+    run_sweep,
     seconds_left,
     table,
 )
@@ -36,14 +36,14 @@ def store(tmp_path):
 
 
 def do(sweep, store, most=1000):
-    """Carry a sweep out, or the first `most` states of it; returns the last."""
-    states = carry_out(sweep, store, prior=lambda: None, progress=lambda label: nullcontext())
+    """Run a sweep, or its first `most` states; return the last state."""
+    states = run_sweep(sweep, store, prior=lambda: None, progress=lambda label: nullcontext())
     for cells in itertools.islice(states, most):
         last = list(cells)
     return last
 
 
-def test_cells_are_all_combinations_scan_after_scan():
+def test_cells_are_all_combinations_grouped_by_scan():
     cells = SWEEP.cells()
     assert len({c.digest() for c in cells}) == len(cells) == 8
     assert [c.method for c in cells[:2]] == ["fbp", "sirt"]
@@ -62,16 +62,16 @@ def test_sweeps_survive_json():
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"methods": []}, "at least one"), ({"methods": ["fdk"]}, "FDK is not for"), ({"methods": ["magic"]}, "magic"),
+    [({"methods": []}, "at least one"), ({"methods": ["fdk"]}, "FDK cannot reconstruct"), ({"methods": ["magic"]}, "magic"),
      ({"num_views": [0]}, "number of views"), ({"photons": [-1]}, "photons"), ({"angle_range": ["x"]}, "angle range"),
      ({"num_views": list(range(1, MAX_CELLS))}, "fewer"), ({"num_views": 3}, "list"), ({"photons": [[1]]}, "plain values"), ({"volume": 3}, "volume")],
 )  # fmt: skip
-def test_absurd_sweeps_are_refused(change, word):
+def test_invalid_sweeps_are_refused(change, word):
     with pytest.raises(ValueError, match=word):
         SweepConfig.from_json(SWEEP.to_json() | change)
 
 
-def test_a_sweep_goes_on_where_it_stopped(store):
+def test_a_sweep_resumes_where_it_stopped(store):
     done = do(SWEEP, store, most=4)  # the start and three cells
     assert [c.done for c in done] == [True] * 3 + [False] * 5
     half = store.create(SWEEP.cells()[3])  # and one that a killed process left behind
@@ -86,16 +86,16 @@ def test_a_sweep_goes_on_where_it_stopped(store):
 
 
 def test_a_finished_cell_keeps_no_previews(store, monkeypatch):
-    monkeypatch.setattr("tomopatch.execution.live.PREVIEW_EVERY", 0.0)
+    monkeypatch.setattr("tomopatch.execution.monitor.PREVIEW_SECONDS", 0.0)
     do(SWEEP, store)
     assert list(store.root.glob("runs/*/live-*")) == []
-    assert list(store.root.glob("runs/*/history/*"))  # how the volume came about stays
+    assert list(store.root.glob("runs/*/history/*"))  # the history stays
 
 
-@pytest.mark.parametrize("times", [1, 3])  # however often somebody presses Ctrl+C
-def test_a_cell_that_was_interrupted_goes_on_from_what_it_kept(store, monkeypatch, times):
+@pytest.mark.parametrize("times", [1, 3])  # number of times that the user presses Ctrl+C
+def test_an_interrupted_cell_resumes_from_its_checkpoint(store, monkeypatch, times):
     monkeypatch.setenv("TOMOPATCH_CHECKPOINT_SECONDS", "0")
-    monkeypatch.setattr("tomopatch.execution.live.KEEPING_SHARE", 1e9)  # after every step
+    monkeypatch.setattr("tomopatch.execution.monitor.CHECKPOINT_SHARE", 1e9)  # after every step
     sweep = SweepConfig(SCAN, ("sirt",), params={"sirt": {"num_iterations": 12}})
     seen = []
 
@@ -110,19 +110,19 @@ def test_a_cell_that_was_interrupted_goes_on_from_what_it_kept(store, monkeypatc
 
     for _ in range(times):
         with pytest.raises(KeyboardInterrupt):
-            list(carry_out(sweep, store, prior=lambda: None, progress=interrupted))
-    *_, cells = carry_out(sweep, store, prior=lambda: None, progress=interrupted)
+            list(run_sweep(sweep, store, prior=lambda: None, progress=interrupted))
+    *_, cells = run_sweep(sweep, store, prior=lambda: None, progress=interrupted)
     assert cells[0].done
     assert len(seen) < 12 + 2 * times, "the steps that were kept are not done again"
     whole = replace(sweep, params={"sirt": {"num_iterations": 12}})
     with TemporaryDirectory() as folder:
-        *_, alone = carry_out(
+        *_, alone = run_sweep(
             whole, RunStore(folder), prior=lambda: None, progress=lambda label: nullcontext()
         )
     assert cells[0].run.metrics == alone[0].run.metrics
 
 
-def test_a_wider_sweep_takes_over_what_it_shares(store):
+def test_a_wider_sweep_reuses_the_cells_of_a_narrower_one(store):
     do(SWEEP, store)
     wider = replace(SWEEP, num_views=(4, 8, 16))
     assert [c.done for c in look_up(wider, store.runs())].count(False) == 4
@@ -137,7 +137,7 @@ def test_more_views_and_photons_are_better_in_the_table(store):
     assert all(float(r["seconds"]) > 0 and r["status"] == "done" for r in rows)
 
 
-def test_a_cell_that_fails_says_why_and_the_next_is_tried(store):
+def test_a_failed_cell_has_a_message_and_the_next_one_runs(store):
     sweep = SweepConfig(replace(SCAN, source="phantom:nobody"), ("fbp",), num_views=(4, 8))
     cells = do(sweep, store)
     assert [c.run.status for c in cells] == ["failed", "failed"]
@@ -145,7 +145,7 @@ def test_a_cell_that_fails_says_why_and_the_next_is_tried(store):
     assert cells[0].row()["psnr"] is None
 
 
-def test_lines_join_what_differs_only_in_what_is_varied_most(store):
+def test_lines_join_cells_that_differ_only_in_x(store):
     cells = do(SWEEP, store)
     found = lines(SWEEP, cells, "num_views")
     assert set(found) == {
@@ -176,7 +176,7 @@ def test_the_command_writes_and_resumes(tmp_path, capsys):
     assert not (tmp_path / "other").exists()
 
 
-def test_what_people_type_is_read_or_refused_by_name():
+def test_typed_values_are_parsed_or_refused_by_name():
     assert read_values("num_views", "8, 20;60  90") == (8, 20, 60, 90)
     assert read_values("photons", "none, 1e4") == (None, 1e4)
     assert read_values("angle_range", " ") == ()
@@ -190,7 +190,7 @@ def test_what_people_type_is_read_or_refused_by_name():
             read_values(name, text)
 
 
-def test_the_time_left_is_told_by_runs_of_the_same_kind(store):
+def test_the_time_left_is_estimated_from_similar_runs(store):
     cells = look_up(SWEEP, [])
     assert seconds_left(cells, []) is None
     runs = [c.run for c in do(SWEEP, store)]

@@ -23,7 +23,7 @@ from tomopatch.phantoms.scene import Lesion
 from tomopatch.prior.files import DEFAULT, load_prior
 from tomopatch.reconstruct.methods import make_params, reconstruct
 from tomopatch.runs.config import ScanConfig
-from tomopatch.runs.prepare import Prepared, scan_volume
+from tomopatch.runs.prepare import Prepared, simulate_scan
 from tomopatch.volume import Triple, Volume, VolumeGeometry, resample
 
 GRID = (64, 128, 128)
@@ -60,7 +60,7 @@ def rows(
         for density in DENSITIES * EACH:
             planted.append(Lesion(apart(coarse, radius, planted, 1000 * len(planted)), radius, density))
     free = {radius: [hiding_place(coarse, radius, seed=seed) for seed in range(FREE)] for radius in RADII}
-    without, with_them = scan_volume(volume, scan), scan_volume(plant(volume, planted), scan)
+    without, with_them = simulate_scan(volume, scan), simulate_scan(plant(volume, planted), scan)
     vg, prior = without.reference.geometry, load_prior(prior_name)
 
     def made(prepared: Prepared, method: str) -> Tensor:

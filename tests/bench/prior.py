@@ -25,7 +25,7 @@ from tomopatch.prior.files import DEFAULT, load_prior
 from tomopatch.prior.network import ABLATIONS
 from tomopatch.reconstruct.methods import make_params, reconstruct
 from tomopatch.runs.config import ScanConfig
-from tomopatch.runs.prepare import scan_volume, source_volume
+from tomopatch.runs.prepare import simulate_scan, source_volume
 from tomopatch.volume import Shape
 
 VOLUMES = ("popi_4dct_phase00", "lidc_idri_0293", "lung_petct_dx_a0001")
@@ -64,7 +64,7 @@ def measure(
     """Total variation at its best weight, the prior, and the mean of its samples if there are several."""
     scan = ScanConfig(source=source, grid=grid, **SETTINGS[setting])
     volume = source_volume(scan)
-    prepared = scan_volume(volume, replace(scan, grid=(min(grid[0], volume.shape[0]), *grid[1:])))
+    prepared = simulate_scan(volume, replace(scan, grid=(min(grid[0], volume.shape[0]), *grid[1:])))
     tried = [("tv", "tv", {"lam": lam}) for lam in WEIGHTS] + [("diffusion", "diffusion", params)]
     if samples > 1:
         tried.append(("samples", "diffusion", params | {"num_samples": samples}))

@@ -26,7 +26,7 @@ from tomopatch.prior.files import load_prior
 from tomopatch.progress import Step
 from tomopatch.reconstruct.methods import make_params, reconstruct
 from tomopatch.runs.config import ScanConfig
-from tomopatch.runs.prepare import Prepared, scan_volume, source_volume
+from tomopatch.runs.prepare import Prepared, simulate_scan, source_volume
 from tomopatch.volume import Volume, hu_from_mu
 
 LONGEST = {"sirt": 400, "cgls": 80}
@@ -134,7 +134,7 @@ def main() -> None:
             if not missing:
                 continue
             grid = (min(GRID[0], volume.shape[0]), *GRID[1:])
-            prepared = scan_volume(volume, replace(whole, grid=grid, **SETTINGS[setting]))
+            prepared = simulate_scan(volume, replace(whole, grid=grid, **SETTINGS[setting]))
             for method in missing:
                 add(arguments.out, measure(name, setting, method, prepared))
     print_table(read(arguments.out))

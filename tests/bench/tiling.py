@@ -22,7 +22,7 @@ from tomopatch.prior.files import DEFAULT, load_prior
 from tomopatch.prior.patches import PatchGrid
 from tomopatch.reconstruct.methods import make_params, reconstruct
 from tomopatch.runs.config import ScanConfig
-from tomopatch.runs.prepare import scan_volume
+from tomopatch.runs.prepare import simulate_scan
 from tomopatch.volume import Shape
 
 GRID = (64, 128, 128)
@@ -48,7 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     prior = load_prior(arguments.prior)
     scan = ScanConfig(arguments.volume, grid=GRID, num_views=arguments.views)
-    prepared = scan_volume(load_volume(arguments.volume), scan)
+    prepared = simulate_scan(load_volume(arguments.volume), scan)
 
     def row(name: str, method: str, seed: int = 0) -> tuple[float, float]:
         chosen = {"num_steps": arguments.steps, "seed": seed} if method == "diffusion" else {}

@@ -14,7 +14,7 @@ from tomopatch.phantoms.catalogue import PHANTOMS
 from tomopatch.runs import prepare
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.prior import DenoiseConfig
-from tomopatch.runs.resource_estimate import showing_refusal
+from tomopatch.runs.resource_estimate import display_refusal
 from tomopatch.store import phantom_cache
 
 LARGE = ScanConfig("phantom:shepp-logan", (128, 512, 512), num_views=8)
@@ -55,10 +55,10 @@ def test_the_geometry_of_a_stored_volume_is_known_without_reading(monkeypatch):
 
 def test_what_cannot_be_shown_is_refused_with_what_can(monkeypatch):
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "1")
-    sentence = showing_refusal(LARGE, engine.store())
+    sentence = display_refusal(LARGE, engine.store())
     z, y, x = map(int, sentence.split("a grid of ")[1].split(" would")[0].split(" x "))
-    assert showing_refusal(replace(LARGE, grid=(z, y, x)), engine.store()) == ""
-    assert showing_refusal(replace(LARGE, grid=(z + 8, y + 32, x + 32)), engine.store())
+    assert display_refusal(replace(LARGE, grid=(z, y, x)), engine.store()) == ""
+    assert display_refusal(replace(LARGE, grid=(z + 8, y + 32, x + 32)), engine.store())
 
 
 @pytest.mark.parametrize("page", PAGES)

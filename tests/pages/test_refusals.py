@@ -56,7 +56,7 @@ def test_a_damaged_result_is_a_run_that_failed(visit, small_scan, page):
     app.switch_page(page).run()
     assert not app.exception
     if page in (routes.RECONSTRUCT, routes.COMPARE):
-        assert "damaged or gone" in texts([*app.error, *app.warning, *app.caption, *app.markdown])
+        assert "damaged or missing" in texts([*app.error, *app.warning, *app.caption, *app.markdown])
 
 
 def test_a_full_disk_is_told_instead_of_a_traceback(app, monkeypatch):

@@ -10,7 +10,7 @@ from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.prior import GenerateConfig
-from tomopatch.store.eviction import Kept
+from tomopatch.store.eviction import StoredRun
 
 
 @pytest.fixture
@@ -90,7 +90,9 @@ def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
 
 def test_many_runs_come_a_page_at_a_time_and_are_found_by_words(app, two, monkeypatch):
     run = engine.store().run(two[0])
-    many = [Kept(replace(run, id=f"run-{i}", name=f"Number {i}"), 1000, run.created - i) for i in range(250)]
+    many = [
+        StoredRun(replace(run, id=f"run-{i}", name=f"Number {i}"), 1000, run.created - i) for i in range(250)
+    ]
     monkeypatch.setattr(runs_view, "kept", lambda: many)
     monkeypatch.setattr(engine, "picture", lambda run_id: None)
 

@@ -1,4 +1,4 @@
-"""From what was typed for a command to what the engine takes; what is wrong is refused in a sentence, before any work."""
+"""Conversion of command-line arguments to configurations; invalid ones are refused before any work."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import VolumeGeometry
 
 CONE_ONLY = ("src_orig_dist", "src_det_dist", "pitch")
-"""Flags that say nothing of parallel rays."""
+"""Flags that have no meaning for a parallel beam."""
 
 
 def scan_config(arguments: argparse.Namespace) -> ScanConfig:
-    """The scan that was described; flags that cannot act or whose value is impossible are refused by their names."""
-    refuse_typed(arguments, CONE_ONLY if arguments.geometry == "parallel" else (), "needs --geometry cone")
+    """Return the scan config; refuse flags without effect and impossible values by the name of the flag."""
+    refuse_explicit(arguments, CONE_ONLY if arguments.geometry == "parallel" else (), "needs --geometry cone")
     if arguments.volume.startswith("phantom:"):
-        refuse_typed(arguments, ["units"], "cannot act on a phantom")
+        refuse_explicit(arguments, ["units"], "cannot act on a phantom")
     _check_scan(arguments)
     angle_range = arguments.range
     if angle_range is None:
@@ -49,12 +49,12 @@ def scan_config(arguments: argparse.Namespace) -> ScanConfig:
     )
 
 
-MOST_TURNS = 100
+MAX_TURNS = 100
 VIEWS_PER_TURN = 20
 
 
-def cover(scan: ScanConfig, arguments: argparse.Namespace, vg: VolumeGeometry) -> ScanConfig:
-    """Return the scan with as many turns of a helix as cover the volume, unless --range was typed.
+def with_covering_turns(scan: ScanConfig, arguments: argparse.Namespace, vg: VolumeGeometry) -> ScanConfig:
+    """Return a helical scan with enough turns to cover the volume, unless --range was given.
 
     Without --views it has VIEWS_PER_TURN views in each turn.
     """
@@ -62,43 +62,45 @@ def cover(scan: ScanConfig, arguments: argparse.Namespace, vg: VolumeGeometry) -
         return scan
     if arguments.range is None:
         turns = turns_to_cover(vg.size[0], scan.pitch)
-        if turns > MOST_TURNS:
+        if turns > MAX_TURNS:
             raise ValueError(
-                f"--pitch {scan.pitch:g} takes {turns:.0f} turns to cover the volume's {vg.size[0]:.4g} mm; at most "
-                f"{MOST_TURNS} are made: give a larger --pitch, or --range."
+                f"--pitch {scan.pitch:g} takes {turns:.0f} turns to cover the volume's {vg.size[0]:.4g} mm; "
+                f"at most {MAX_TURNS} are supported: give a larger --pitch, or --range."
             )
         scan = replace(scan, angle_range=360 * turns)
-    if "views" not in typed_flags(arguments):
+    if "views" not in explicit_flags(arguments):
         scan = replace(scan, num_views=max(1, math.ceil(VIEWS_PER_TURN * scan.angle_range / 360)))
     return scan
 
 
 MEASURED = ("grid", "seed")
-"""Flags of a scan that still act where it has been measured: the grid of the volume, and the seed of sampling."""
+"""Flags of a scan that also apply to a stored measurement: the grid of the volume, and the seed of
+sampling."""
 
 
 def check_measured(arguments: argparse.Namespace) -> None:
-    """Refuse the flags of a scan where the volume's place is taken by a measurement, which has its own."""
-    others = [dest for dest in typed_flags(arguments) if dest not in MEASURED]
-    refuse_typed(
+    """Refuse flags of a scan for a stored measurement, which contains its scan."""
+    others = [dest for dest in explicit_flags(arguments) if dest not in MEASURED]
+    refuse_explicit(
         arguments, others, f"cannot change {Path(arguments.volume).name}, which was measured already"
     )
 
 
-def typed_flags(arguments: argparse.Namespace) -> dict[str, str]:
-    """The flags of the scan that were typed: by their destination, as they were written."""
-    return getattr(arguments, "typed", {})
+def explicit_flags(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the scan's flags that were given explicitly: destination -> flag."""
+    return getattr(arguments, "explicit", {})
 
 
-def refuse_typed(arguments: argparse.Namespace, names: Iterable[str], why: str) -> None:
-    """Refuse these flags if they were typed."""
-    flags = [typed_flags(arguments)[name] for name in names if name in typed_flags(arguments)]
+def refuse_explicit(arguments: argparse.Namespace, names: Iterable[str], reason: str) -> None:
+    """Refuse these flags if they were given explicitly."""
+    explicit = explicit_flags(arguments)
+    flags = [explicit[name] for name in names if name in explicit]
     if flags:
-        raise ValueError(f"{', '.join(flags)} {why}; leave {'it' if len(flags) == 1 else 'them'} out.")
+        raise ValueError(f"{', '.join(flags)} {reason}; leave {'it' if len(flags) == 1 else 'them'} out.")
 
 
 def _check_scan(arguments: argparse.Namespace) -> None:
-    """Refuse impossible values with the flag that was typed and its unit."""
+    """Refuse impossible values with the name of the flag and its unit."""
     given = vars(arguments)
     if arguments.range is not None and not 0 < arguments.range <= 36_000:
         raise ValueError(f"--range must lie above 0 and at most at 36000 degrees, got {arguments.range:g}.")
@@ -106,8 +108,9 @@ def _check_scan(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--tilt must lie between -90 and 90 degrees, got {arguments.tilt:g}.")
     if not 0 < arguments.src_orig_dist <= arguments.src_det_dist < math.inf:
         raise ValueError(
-            "--src-orig-dist must lie above 0 and at most at --src-det-dist, the source's distances from axis and "
-            f"detector in mm; got {arguments.src_orig_dist:g} and {arguments.src_det_dist:g}."
+            "--src-orig-dist must lie above 0 and at most at --src-det-dist, "
+            "the source's distances from axis and detector in mm; "
+            f"got {arguments.src_orig_dist:g} and {arguments.src_det_dist:g}."
         )
     for name, kind in (("pixel_size", "lengths in mm"), ("det_shape", "counts")):
         values = given[name]
@@ -119,7 +122,7 @@ def _check_scan(arguments: argparse.Namespace) -> None:
 
 
 def chosen_methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """The methods named, and the parameters given for each, its seed among them."""
+    """Return the given methods, and the parameters of every method including its seed."""
     names = [n.strip() for n in arguments.methods.split(",") if n.strip()]
     unknown = [n for n in names if n not in METHODS]
     if unknown:
@@ -141,19 +144,20 @@ def chosen_methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str],
 
 
 def check_set(arguments: argparse.Namespace, methods: Sequence[str]) -> None:
-    """Refuse parameters of a method that is not among those that are run."""
+    """Refuse parameters of a method that does not run."""
     for text in arguments.set:
         method = text.partition(".")[0]
         if method not in methods:
             raise ValueError(
-                f"--set {text.partition('=')[0]} cannot act: {method} cannot reconstruct this scan; {', '.join(methods)} can."
+                f"--set {text.partition('=')[0]} cannot act: {method} cannot reconstruct this scan; "
+                f"{', '.join(methods)} can."
             )
 
 
 def check_training(arguments: argparse.Namespace) -> None:
-    """Refuse counts that mean nothing, and flags of training that cannot act."""
+    """Refuse impossible counts, and flags of training without effect."""
     for name, least in (("steps", 1), ("volumes", 1), ("crops", 1), ("validate_every", 1), ("cooldown", 0),
-                        ("solids", 0), ("pairs", 0), ("pair_workers", 0)):  # fmt: skip
+                        ("geometric_phantoms", 0), ("pairs", 0), ("pair_workers", 0)):  # fmt: skip
         value = getattr(arguments, name)
         if value < least:
             raise ValueError(f"--{name.replace('_', '-')} takes a count of at least {least}, got {value}.")
@@ -166,7 +170,7 @@ def check_training(arguments: argparse.Namespace) -> None:
 
 
 def check_file(path: Path, *endings: str) -> None:
-    """Refuse a file that could not be written, before hours of work are done for it."""
+    """Refuse an output file that cannot be written."""
     if not path.name.endswith(endings):
         raise ValueError(f"--out must end in {' or '.join(endings)}, got {path.name!r}.")
     if path.is_dir():
@@ -175,24 +179,26 @@ def check_file(path: Path, *endings: str) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """The same of a folder: it, or the one that it would be made in, must be there and take files.
+    """Refuse an output folder that does not exist and cannot be created, or that is not writable.
 
-    A file is written as a trial: permissions alone do not show read-only disks and folders such as /proc.
+    A temporary folder is created as a test: permissions do not show read-only disks and folders such as
+    /proc.
     """
-    there = next(p for p in (folder, *folder.parents) if p.exists())
-    if not there.is_dir():
-        raise ValueError(f"--out: {there} is a file; give a folder.")
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    if not existing.is_dir():
+        raise ValueError(f"--out: {existing} is a file; give a folder.")
     try:
-        with tempfile.TemporaryDirectory(prefix=".tomopatch-", dir=there):
+        with tempfile.TemporaryDirectory(prefix=".tomopatch-", dir=existing):
             pass
     except OSError as error:
         raise ValueError(
-            f"--out: nothing can be written in {there} ({error.strerror}); give a folder of yours."
+            f"--out: nothing can be written in {existing} ({error.strerror}); "
+            "give a folder that you can write."
         ) from None
 
 
 def named_values(texts: list[str], flag: str) -> dict[str, str]:
-    """From NAME=VALUE, given several times."""
+    """Parse repeated flags of the form NAME=VALUE."""
     pairs = [text.partition("=") for text in texts]
     for (name, equals, _), text in zip(pairs, texts, strict=True):
         if not (name and equals):
@@ -200,26 +206,31 @@ def named_values(texts: list[str], flag: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def typed(what: str, config: Any, given: dict[str, str]) -> dict[str, Any]:
-    """Values typed on a command line, as what the fields of this dataclass hold; `what` names it where one is refused."""
+def convert(label: str, config: Any, given: dict[str, str]) -> dict[str, Any]:
+    """Convert texts to the types of a dataclass's fields; `label` starts the message if one is refused."""
     known = {f.name: f for f in fields(config)}
-    made: dict[str, Any] = {}
+    converted: dict[str, Any] = {}
     for name, text in given.items():
         kind: Any = type(known[name].default) if name in known else str
         try:
             if kind is bool:
-                made[name] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-                    text.lower()
-                ]
+                converted[name] = {
+                    "true": True,
+                    "yes": True,
+                    "1": True,
+                    "false": False,
+                    "no": False,
+                    "0": False,
+                }[text.lower()]
             else:
-                made[name] = kind(text)
+                converted[name] = kind(text)
         except (ValueError, KeyError):
-            raise ValueError(f"{what}: {name} must be of type {kind.__name__}, got {text!r}.") from None
-    return made
+            raise ValueError(f"{label}: {name} must be of type {kind.__name__}, got {text!r}.") from None
+    return converted
 
 
 def method_params(method: str, given: dict[str, str], seed: int) -> dict[str, Any]:
-    """The parameters typed for a method, with the scan's seed, where it has one and none was given."""
-    params = typed(method, METHODS[method].params, given)
+    """Return a method's parameters; the scan's seed is the default of the method's seed."""
+    params = convert(method, METHODS[method].params, given)
     has_seed = any(f.name == "seed" for f in fields(METHODS[method].params))
     return {"seed": seed, **params} if has_seed else params

@@ -1,4 +1,4 @@
-"""What each command of `tomopatch` does with its arguments."""
+"""Implementations of the commands of `tomopatch`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tomopatch.cli.arguments import (
     check_set,
     check_training,
     chosen_methods,
-    cover,
+    convert,
+    explicit_flags,
     method_params,
     named_values,
     scan_config,
-    typed,
-    typed_flags,
+    with_covering_turns,
 )
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import few_views, remarks, unseen
@@ -46,7 +46,7 @@ from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb
 from tomopatch.runs.measurements import read_measurement, write_measurement
-from tomopatch.runs.prepare import Prepared, native_geometry, scan_volume, source_volume
+from tomopatch.runs.prepare import Prepared, native_geometry, simulate_scan, source_volume
 from tomopatch.store.history import Point
 from tomopatch.studies.compare import compare as compare_methods
 from tomopatch.studies.compare import format_table, write_comparison
@@ -61,8 +61,8 @@ def simulate(arguments: argparse.Namespace) -> None:
     scan = scan_config(arguments)
     check_file(arguments.out, ".npz")
     scan, volume = _source(arguments, scan)
-    prepared = scan_volume(volume, scan)
-    _remark(prepared)
+    prepared = simulate_scan(volume, scan)
+    _note_remarks(prepared)
     write_measurement(arguments.out, scan, prepared)
     v, n, u = prepared.A.range_shape
     if arguments.json:
@@ -95,11 +95,11 @@ def reconstruct(arguments: argparse.Namespace) -> None:
     else:
         scan = scan_config(arguments)
         scan, volume = _source(arguments, scan, [arguments.method], {arguments.method: asdict(params)})
-        prepared = scan_volume(volume, scan, methods=[arguments.method])
+        prepared = simulate_scan(volume, scan, methods=[arguments.method])
         A, measurement = prepared.A, prepared.measurement
-        _remark(prepared)
+        _note_remarks(prepared)
     prior = _prior(arguments.prior, params) if METHODS[arguments.method].needs_prior else None
-    with _bar(METHODS[arguments.method].label) as callback:
+    with _ProgressBar(METHODS[arguments.method].label) as callback:
         result = run_method(arguments.method, A, measurement, params=params, prior=prior, callback=callback)
     _write(arguments.out, result.volume)
     if arguments.json:
@@ -115,10 +115,10 @@ def compare(arguments: argparse.Namespace) -> None:
     check_set(arguments, names or suited(scan))
     check_folder(arguments.out)
     scan, volume = _source(arguments, scan, names or suited(scan), given)
-    prepared = scan_volume(volume, scan, methods=names)
-    _remark(prepared)
+    prepared = simulate_scan(volume, scan, methods=names)
+    _note_remarks(prepared)
     comparison = compare_methods(
-        prepared, names, params, prior=_shared_prior(arguments, params["diffusion"]), progress=_bar
+        prepared, names, params, prior=_shared_prior(arguments, params["diffusion"]), progress=_ProgressBar
     )
     report = write_comparison(arguments.out, scan, prepared, comparison, remarks=arguments.notes)
     print(json.dumps(report) if arguments.json else format_table(report))
@@ -126,14 +126,14 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def sweep(arguments: argparse.Namespace) -> None:
     from tomopatch.store.store import RunStore
-    from tomopatch.studies.sweep import SweepConfig, carry_out, format_cells, table
+    from tomopatch.studies.sweep import SweepConfig, format_cells, run_sweep, table
     from tomopatch.studies.sweep_plot import plot_png
 
     varied = {"num_views": "views", "angle_range": "range", "photons": "photons"}
     lists = {
-        name: getattr(arguments, flag) for name, flag in varied.items() if flag in typed_flags(arguments)
+        name: getattr(arguments, flag) for name, flag in varied.items() if flag in explicit_flags(arguments)
     }
-    for flag in varied.values():  # the scan's own, which the lists replace
+    for flag in varied.values():  # the scan's value is replaced by the list
         setattr(arguments, flag, next(iter(getattr(arguments, flag) or []), None))
     scan = scan_config(arguments)
     names, params = chosen_methods(arguments, scan.seed)
@@ -141,15 +141,15 @@ def sweep(arguments: argparse.Namespace) -> None:
     check_set(arguments, config.methods)
     check_folder(arguments.out)
     native = native_geometry(scan)
-    config = replace(config, scan=cover(scan, arguments, native))
+    config = replace(config, scan=with_covering_turns(scan, arguments, native))
     for cell in config.cells():
         memory_check.check_scan(cell.scan, [cell.method], {cell.method: cell.params}, native=native)
-    _remark_all({cell.scan for cell in config.cells()}, native)
+    _note_unseen({cell.scan for cell in config.cells()}, native)
     prior = _shared_prior(arguments, make_params("diffusion", params.get("diffusion")))
-    # runs are told apart by the weights that ship; those of other weights are kept elsewhere
-    kept = f"store-{prior().info['digest']}" if arguments.prior else "store"
-    store = RunStore(arguments.out / kept)
-    for cells in carry_out(config, store, prior=lambda name: prior(), progress=_bar):
+    # digests of runs contain the shipped weights only, so runs of other weights have a store of their own
+    folder = f"store-{prior().info['digest']}" if arguments.prior else "store"
+    store = RunStore(arguments.out / folder)
+    for cells in run_sweep(config, store, prior=lambda name: prior(), progress=_ProgressBar):
         report = {
             "config": config.to_json(),
             "remarks": arguments.notes,
@@ -168,7 +168,7 @@ def sample(arguments: argparse.Namespace) -> None:
     check_file(arguments.out, ".nii", ".nii.gz")
     geometry = VolumeGeometry(arguments.grid, tuple(arguments.voxel_size))
     memory_check.check_generated(arguments.grid)
-    with _bar("Sampling") as callback:
+    with _ProgressBar("Sampling") as callback:
         volume = generate(
             load_prior(arguments.prior),
             geometry,
@@ -207,7 +207,7 @@ def train(arguments: argparse.Namespace) -> None:
         arguments.out,
         config,
         validation=_names(arguments.validation),
-        num_solids=arguments.solids,
+        num_solids=arguments.geometric_phantoms,
         num_pairs=arguments.pairs,
         pair_prior=arguments.pair_prior,
         pair_workers=arguments.pair_workers,
@@ -244,11 +244,11 @@ def _data_config(arguments: argparse.Namespace) -> DataConfig:
     known = [f.name for f in fields(DataConfig) if not isinstance(f.default, tuple)]
     for name in given:
         if name not in known:
-            raise ValueError(f"--data: there is no {name!r}; there are {', '.join(known)}.")
+            raise ValueError(f"--data: unknown field {name!r}; known are {', '.join(known)}.")
     return DataConfig(
         voxel_xy=tuple(arguments.voxel_xy),
         voxel_z=tuple(arguments.voxel_z),
-        **typed("--data", DataConfig, given),
+        **convert("--data", DataConfig, given),
     )
 
 
@@ -264,7 +264,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.store is not None and not (arguments.store / "runs").is_dir():
         raise ValueError(f"--store {arguments.store} holds no runs; give the store of the app or of a sweep.")
     store = RunStore(arguments.store)
-    with _bar("Reproducing") as callback:
+    with _ProgressBar("Reproducing") as callback:
         found = run_again(store, arguments.id, prior=load_prior, callback=callback)
     print(json.dumps(found.to_json()) if arguments.json else found.sentence())
     return 0 if found.same else 1
@@ -294,28 +294,28 @@ def _source(
     methods: Sequence[str] = (),
     params: dict[str, dict[str, Any]] | None = None,
 ) -> tuple[ScanConfig, Volume]:
-    """The scan, with the turns of its helix, and the volume that is scanned; refused if they would not fit."""
-    if scan.source.startswith("phantom:"):  # before it is drawn
+    """Return the scan, with the turns of its helix, and its volume; check the memory first."""
+    if scan.source.startswith("phantom:"):  # checked before it is drawn
         native = native_geometry(scan)
-        scan = cover(scan, arguments, native)
+        scan = with_covering_turns(scan, arguments, native)
         memory_check.check_scan(scan, methods, params, native=native)
         return scan, source_volume(scan)
-    volume = source_volume(scan)  # no larger than fits
-    scan = cover(scan, arguments, volume.geometry)
+    volume = source_volume(scan)  # refused if it is too large
+    scan = with_covering_turns(scan, arguments, volume.geometry)
     memory_check.check_scan(scan, methods, params, native=volume.geometry)
     return scan, volume
 
 
-def _remark(prepared: Prepared) -> None:
-    """Note what the app remarks on such a scan."""
+def _note_remarks(prepared: Prepared) -> None:
+    """Print the remarks that the app shows for this scan."""
     pg = prepared.A.pg
     assert isinstance(pg, ParallelBeam | ConeBeam)
     for remark in (*remarks(prepared.reference, pg), *few_views(prepared.reference, pg)):
         note(str(remark))
 
 
-def _remark_all(scans: Iterable[ScanConfig], native: VolumeGeometry) -> None:
-    """Note the parts of the volume that some scan of a sweep does not see."""
+def _note_unseen(scans: Iterable[ScanConfig], native: VolumeGeometry) -> None:
+    """Print the parts of the volume that some scan of a sweep does not see."""
     for scan in scans:
         vg = native.with_shape(
             scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else native.shape)
@@ -330,14 +330,14 @@ def _write(path: Path, volume: Volume) -> None:
 
 
 def _prior(name: str | None, params: DiffusionParams) -> PatchPrior:
-    """The prior that is named, or the one for the mode."""
+    """Load the named prior, or the default one of the mode."""
     from tomopatch.prior.files import default_prior, load_prior
 
     return load_prior(name or default_prior(params.trained_mode))
 
 
 def _shared_prior(arguments: argparse.Namespace, params: DiffusionParams) -> Callable[[], PatchPrior]:
-    """The prior, read when it is first needed."""
+    """Return a function that loads the prior on first use."""
     return cache(lambda: _prior(arguments.prior, params))
 
 
@@ -352,8 +352,8 @@ def _summary(result: Result) -> dict[str, Any]:
     }
 
 
-class _bar:
-    """A progress bar on stderr, where that is a terminal: `with _bar("SIRT") as callback`."""
+class _ProgressBar:
+    """Progress bar on stderr if that is a terminal: `with _ProgressBar("SIRT") as callback`."""
 
     def __init__(self, label: str) -> None:
         self.bar = tqdm(desc=label, disable=not sys.stderr.isatty(), leave=False)

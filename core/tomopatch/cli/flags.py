@@ -1,4 +1,4 @@
-"""Groups of flags that several commands share, and how what is typed for them is read."""
+"""Flags that several commands share, and their parsers."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from tomopatch.reconstruct.methods import METHODS
 from tomopatch.training.data_config import DataConfig
 
 
-class Typed(argparse.Action):
-    """Stores a value, or True where a flag takes none, and notes in `namespace.typed` that the flag was typed.
+class StoreExplicit(argparse.Action):
+    """Store a value, or True for a flag without one, and record the flag in `namespace.explicit`.
 
-    A flag that cannot act can then be refused, whatever its default is.
+    An explicit flag without effect can then be refused, whatever its default is.
     """
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         setattr(namespace, self.dest, True if self.nargs == 0 else values)
-        namespace.typed = {**getattr(namespace, "typed", {}), self.dest: option_string or self.dest}
+        namespace.explicit = {**getattr(namespace, "explicit", {}), self.dest: option_string or self.dest}
 
 
 def path(text: str) -> Path:
-    """A path of the command line, with ~ as the home folder."""
+    """Parse a path, with ~ as the home folder."""
     return Path(text).expanduser()
 
 
 def add_methods(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "--methods", default="", help=f"comma-separated, of {', '.join(METHODS)} (default: all that fit)"
+        "--methods",
+        default="",
+        help=f"comma-separated list from {', '.join(METHODS)} (default: all that suit the scan)",
     )
     sub.add_argument(
         "--set", action="append", default=[], metavar="METHOD.NAME=VALUE", help="a method's parameter"
@@ -44,7 +46,7 @@ def add_methods(sub: argparse.ArgumentParser) -> None:
 
 
 def add_volumes(sub: argparse.ArgumentParser) -> None:
-    """Volumes to learn from, those to check with, and how they are resampled."""
+    """Add the flags of training volumes, validation volumes and voxel sizes."""
     sub.add_argument(
         "folder", type=path, metavar="FOLDER", help="DICOM folders, zips and NIfTI files, one volume each"
     )
@@ -64,12 +66,12 @@ def add_volumes(sub: argparse.ArgumentParser) -> None:
             help=f"range of {what} in mm",
         )
     sub.add_argument(
-        "--cache", type=path, metavar="DIR", help="keep decoded volumes here: the next start is quick"
+        "--cache", type=path, metavar="DIR", help="cache of decoded volumes, for a faster start the next time"
     )
 
 
 def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
-    """The arguments of a scan; `many`: what a sweep varies takes several values, separated by commas."""
+    """Add the flags of a scan; with `many`, the fields that a sweep varies take comma-separated lists."""
     many_words = " (several: 8,20,60)" if many else ""
 
     def kind(of: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -78,11 +80,11 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
     sub.add_argument("volume", type=os.path.expanduser, metavar="VOLUME", help=SOURCES)
     sub.add_argument(
         "--units",
-        action=Typed,
-        help="what the file's numbers are: HU, 1/mm (mu) or 1/cm (default: found out)",
+        action=StoreExplicit,
+        help="units of the values in the file: HU, 1/mm (mu) or 1/cm (default: detected)",
     )
     scan = sub.add_argument_group("scan")
-    flag = partial(scan.add_argument, action=Typed)
+    flag = partial(scan.add_argument, action=StoreExplicit)
     flag(
         "--grid",
         type=grid,
@@ -98,22 +100,27 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
     flag(
         "--range",
         type=kind(float),
-        help=f"angle range in degrees (default 180, cone 360, helix: the turns that cover the volume){many_words}",
+        help="angle range in degrees (default 180, cone 360, helix: turns that cover the volume)"
+        + many_words,
     )
     flag("--start", type=float, default=0.0, help="first angle in degrees")
     flag("--photons", type=kind(photons), help=f"photons a ray, or none for no noise (default){many_words}")
-    flag("--seed", type=int, default=0, help="of noise and sampling (default 0)")
+    flag("--seed", type=int, default=0, help="seed of noise and sampling (default 0)")
     flag("--src-orig-dist", type=float, default=800.0, help="cone: source to axis in mm (default 800)")
     flag("--src-det-dist", type=float, default=1200.0, help="cone: source to detector in mm (default 1200)")
     flag(
-        "--pixel-size", type=float, nargs=2, metavar=("V", "U"), help="detector pixel in mm (default: fitted)"
+        "--pixel-size",
+        type=float,
+        nargs=2,
+        metavar=("V", "U"),
+        help="detector pixel in mm (default: chosen to cover the volume)",
     )
     flag(
         "--det-shape",
         type=int,
         nargs=2,
         metavar=("V", "U"),
-        help="detector rows and columns (default: fitted)",
+        help="detector rows and columns (default: chosen to cover the volume)",
     )
     flag(
         "--det-offset",
@@ -134,7 +141,7 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
 
 
 def add_params(sub: argparse.ArgumentParser) -> None:
-    """A flag per parameter of any method, built from the params dataclasses."""
+    """Add one flag per method parameter, from the parameter dataclasses."""
     group = sub.add_argument_group("method parameters")
     seen: dict[str, list[str]] = {}
     for name, method in METHODS.items():
@@ -154,20 +161,20 @@ def grid(text: str) -> tuple[int, int, int]:
     try:
         z, y, x = (int(n) for n in text.lower().split("x"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"a grid is three counts like 64x128x128, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"expected three counts like 64x128x128, got {text!r}") from None
     return z, y, x
 
 
 def several(of: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """A list of such values."""
+    """Return a parser of comma-separated lists."""
 
     def read(text: str) -> list[Any]:
         values = [of(part.strip()) for part in text.split(",") if part.strip()]
         if not values:
-            raise argparse.ArgumentTypeError("give one value or more, separated by commas")
+            raise argparse.ArgumentTypeError("give one or more values, separated by commas")
         return values
 
-    read.__name__ = f"list of {of.__name__}"  # argparse names it where it refuses a text
+    read.__name__ = f"list of {of.__name__}"  # argparse uses the name in its error messages
     return read
 
 
@@ -177,4 +184,4 @@ def photons(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"photons are a number like 1e5, or none; got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"expected a number like 1e5, or none; got {text!r}") from None

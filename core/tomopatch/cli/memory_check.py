@@ -1,4 +1,4 @@
-"""The memory that a command will need, estimated before its work as the app does it, and refused in one sentence."""
+"""Memory check of a command before its work, with the estimate of the app."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tomopatch.volume import Shape, VolumeGeometry
 
 
 @dataclass(frozen=True)
-class _Known:
-    """Stands for the store in an estimate: the grid of the one volume that was read."""
+class _OneVolume:
+    """Replaces the store in an estimate: it knows the grid of one volume."""
 
     native: VolumeGeometry
 
@@ -33,41 +33,43 @@ def check_scan(
     *,
     native: VolumeGeometry,
 ) -> None:
-    """Refuse a scan, or its reconstruction with one of these methods, that would not fit into the memory.
+    """Refuse a scan, or its reconstruction with one of these methods, that does not fit into the memory.
 
-    `native` is the grid of the volume that is scanned.
+    `native` is the grid of the scanned volume.
 
     Raises
     ------
     ValueError
-        With the estimate, the limit and a grid that would fit; or if the scan is impossible.
+        With the estimate, the limit and a grid that would fit, or if the scan is impossible.
     """
     if not scan.source.startswith("phantom:"):
         scan = replace(scan, source="volume:known")
-    for name in methods or ["fbp" if scan.beam == "parallel" else "fdk"]:  # a simulation needs about as much
-        text = refusal(RunConfig(scan, name, dict((params or {}).get(name, {}))), _Known(native))
+    for name in methods or [
+        "fbp" if scan.beam == "parallel" else "fdk"
+    ]:  # a simulation needs about as much memory
+        text = refusal(RunConfig(scan, name, dict((params or {}).get(name, {}))), _OneVolume(native))
         if text:
-            what = METHODS[name].label if methods else "This scan"
-            raise ValueError(text.replace("This run", what, 1))
+            subject = METHODS[name].label if methods else "This scan"
+            raise ValueError(text.replace("This run", subject, 1))
 
 
 def check_measured(A: Projector, method: str, params: Mapping[str, Any]) -> None:
-    """Refuse to reconstruct a measurement that is there on a grid that would not fit."""
+    """Refuse the reconstruction of a stored measurement on a grid that does not fit."""
     voxels, rays = math.prod(A.domain_shape), math.prod(A.range_shape)
-    held = 4 * (voxels + 2 * rays) / 2**20
+    data = 4 * (voxels + 2 * rays) / 2**20
     samples = int(params.get("num_samples", 1))
-    _refuse(held + estimated_mb(method, voxels, rays, samples=samples), "choose a smaller --grid")
+    _refuse(data + estimated_mb(method, voxels, rays, samples=samples), "choose a smaller --grid")
 
 
 def check_generated(grid: Shape) -> None:
-    """Refuse to generate a volume that would not fit."""
+    """Refuse to generate a volume that does not fit."""
     _refuse(estimated_mb("generate", math.prod(grid), 0), "choose a smaller --grid")
 
 
 def _refuse(mb: float, advice: str) -> None:
-    given = memory_mb()
-    if PROCESS_MB + mb > given:
+    allowed = memory_mb()
+    if PROCESS_MB + mb > allowed:
         raise ValueError(
-            f"This run needs about {(PROCESS_MB + mb) / 1000:.1f} GB of memory, and one may take {given / 1000:.1f} GB "
-            f"here; {advice}."
+            f"This run needs about {(PROCESS_MB + mb) / 1000:.1f} GB of memory, "
+            f"and one may take {allowed / 1000:.1f} GB here; {advice}."
         )

@@ -1,1 +1,1 @@
-"""Execution of runs: the queue, its worker processes, and what they report."""
+"""Execution of runs: the queue, its worker processes, and their progress reports."""

@@ -1,4 +1,4 @@
-"""How far a run is, as pages and scripts see it."""
+"""Progress of a run, for pages and scripts."""
 
 from __future__ import annotations
 
@@ -10,60 +10,60 @@ from tomopatch.store.history import Point
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes
     ----------
     status : one of `tomopatch.runs.run.STATUSES`
-    place : int
-        Runs before this one; 0 = its turn.
+    position : int
+        Position in the queue, counted from 1; 0 = it does not wait.
     seconds, eta : float
-        Since it started, and until its stage is done; eta is NaN while unknown.
+        Time since its start, and time until its stage ends; eta is NaN while unknown.
     points : tuple of Point
         The figures of every step so far.
     tiles : Tiles or None
-        Those of the last pass of the prior.
-    part : (done, total) or None
-        Tiles of the pass at hand.
+        Tiles of the last pass of the prior.
+    tiles_done : (done, total) or None
+        Finished tiles of the current pass.
     message : str
-        What it is doing, or why it failed.
+        Current activity, or the reason of a failure.
     version : int
         Grows with each new preview.
     """
 
     status: str
-    place: int = 0
+    position: int = 0
     seconds: float = 0.0
     eta: float = float("nan")
     points: tuple[Point, ...] = ()
     tiles: Tiles | None = None
-    part: tuple[int, int] | None = None
+    tiles_done: tuple[int, int] | None = None
     message: str = ""
     version: int = 0
 
     @property
     def i(self) -> int:
-        """Iterations done of the stage at hand."""
+        """Finished iterations of the current stage."""
         return self.points[-1].i if self.points else 0
 
     @property
     def total(self) -> int:
-        """Iterations planned of it; 0 = not known yet."""
+        """Planned iterations of the current stage; 0 = not known yet."""
         return self.points[-1].total if self.points else 0
 
     @property
     def share(self) -> float:
-        """Share of the work that is done, 0 to 1: of the run, where its steps know it, else of the stage."""
-        done, of = self.part or (0, 1)
+        """Finished share of the work, 0 to 1: of the whole run if its steps know it, else of the stage."""
+        done, of = self.tiles_done or (0, 1)
         work = self.points[-1].work if self.points else None
-        if not self.total or (self.stage and self.part and work is None):
+        if not self.total or (self.stage and self.tiles_done and work is None):
             return done / of
-        if work is not None:  # the pass at hand counts as the last one did
+        if work is not None:  # the current pass is assumed to cost as much as the last one
             before = (self.points[-2].work if len(self.points) > 1 else None) or 0.0
             return min(1.0, work + (work - before) * (done / of))
         return min(1.0, (self.i + done / of) / self.total)
 
     @property
     def stage(self) -> str:
-        """See `tomopatch.progress.Step`."""
+        """Name of the current stage, see `tomopatch.progress.Step`."""
         return self.points[-1].stage if self.points else ""

@@ -1,4 +1,4 @@
-"""The queue of runs: what waits, what is at work, and how far it is."""
+"""The queue of runs of one server: waiting runs, running runs, and their progress."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from tomopatch.execution.cluster import ClusterLane
-from tomopatch.execution.execute import MOST_LOST, count_loss, lost_word, tidy
+from tomopatch.execution.cluster import ClusterQueue
+from tomopatch.execution.execute import (
+    MAX_LOST_WORKERS,
+    count_lost_worker,
+    lost_workers_message,
+    remove_leftovers,
+)
 from tomopatch.execution.progress import Progress
-from tomopatch.execution.worker_queue import Lane
+from tomopatch.execution.worker_queue import WorkerQueue
 from tomopatch.progress import Tiles
 from tomopatch.reconstruct.memory import give_back
 from tomopatch.runs.config import RunConfig, ScanConfig
@@ -30,22 +35,24 @@ from tomopatch.store.owners import Owners
 from tomopatch.store.store import RunStore, unfinished
 
 SCHEDULER = "TOMOPATCH_SCHEDULER"
-"""The environment variable with the address of a dask.distributed scheduler, whose workers do the heavy runs."""
+"""Environment variable with the address of a dask.distributed scheduler, whose workers execute the heavy
+runs."""
 FAST_METHODS = ("fbp", "fdk")
-REMEMBERED = 100
-"""So many runs that are over the queue has in memory; of those before them it asks the store."""
+MAX_REMEMBERED = 100
+"""Number of finished runs whose progress stays in memory. Progress of older runs is read from the store."""
 
 
 class JobQueue:
     """Runs of all sessions of one server, in the order of their submission.
 
-    The worker processes start at once, so that the first run need not wait for their imports. Runs that an earlier
-    server left queued or at work are taken up again.
+    The worker processes start at once, so that the first run does not wait for their imports. Runs that an
+    earlier server left queued or running are queued again.
 
     Parameters
     ----------
-    who : f() -> str
-        The visitor who asks; each may have so many runs at a time, and on a shared server change only their own.
+    visitor : f() -> str
+        Id of the visitor who asks. The number of runs per visitor is limited, and on a shared server visitors
+        change only their own runs.
     administrator : f() -> bool
         Whether the visitor may change all runs.
     """
@@ -54,131 +61,139 @@ class JobQueue:
         self,
         store: RunStore,
         *,
-        who: Callable[[], str] = lambda: "",
+        visitor: Callable[[], str] = lambda: "",
         administrator: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.store, self.who = store, who
-        self.owners = Owners(store, lambda: self.who(), administrator)
+        self.store, self.visitor = store, visitor
+        self.owners = Owners(store, visitor, administrator)
         scheduler = os.environ.get(SCHEDULER, "")
-        store.sweep()
-        self._asked: dict[str, str] = {}  # who asked first for the runs that are not over, sweeps apart
-        self._sweeps: set[str] = set()  # runs that are not over and give way to others
-        self._under_way: dict[str, str] = {}  # runs that wait or work, by the digest of their config
+        store.remove_abandoned()
+        self._submitted_by: dict[str, str] = {}  # visitor by active run, without background runs
+        self._background: set[str] = set()  # active background runs
+        self._active: dict[str, str] = {}  # active run by the digest of its config
         self._lock = threading.RLock()
         self._progress: dict[str, Progress] = {}
-        self._wishes: dict[str, str] = {}  # of the runs that a worker has been given
-        self._lanes: dict[str, Lane | ClusterLane] = {
-            name: Lane(name, store.root, self._hear, self._lost)
+        self._stop_requests: dict[str, str] = {}  # requests that were sent to a worker
+        self._queues: dict[str, WorkerQueue | ClusterQueue] = {
+            name: WorkerQueue(name, store.root, self._on_event, self._on_worker_exit)
             for name in ("heavy", "fast")[bool(scheduler) :]
         }
         if scheduler:
-            self._lanes["heavy"] = ClusterLane(scheduler, store, self._hear)
+            self._queues["heavy"] = ClusterQueue(scheduler, store, self._on_event)
         for run in unfinished(store):
-            with (
-                self._lock,
-                contextlib.suppress(OSError),
-            ):  # a store that may only be read is there to be looked at
+            with self._lock, contextlib.suppress(OSError):  # a read-only store can still be viewed
                 store.update(run.id, status="queued")
-                self._add(run.id, run.config, run.patient)
+                self._add(run.id, run.config, run.background)
         atexit.register(self.close)
 
-    def submit(self, config: Config, *, patient: bool = False) -> str:
-        """Queue a run and return its id; a finished run of the same config is returned as it is.
+    def submit(self, config: Config, *, background: bool = False) -> str:
+        """Queue a run and return its id; a finished or active run of the same config is returned instead.
 
-        A patient run, one of many that nobody waits for one by one, gives way to every other that comes meanwhile.
-        What is more than the limits of `tomopatch.runs.limits` allow fails at once, with a sentence.
+        A background run, such as one of a sweep, gives way to all other runs. A run beyond the limits of
+        `tomopatch.runs.limits` fails at once, with a message.
         """
         done = self.store.find(config)
         if done is not None:
             self.owners.join(done)
             return done
         with self._lock:
-            under_way = self._under_way.get(config.digest())
-            if under_way is not None and under_way not in self._wishes:
-                self.owners.join(under_way)
-                return under_way  # somebody asked for the very same a moment ago, and nobody to end it since
-            mine = {"owners": [self.who()], "patient": patient}
-            refused = self._refusal(config, patient)
-            run_id = (None if refused else self._resumable(config, mine)) or self.store.create(config, **mine)
+            active = self._active.get(config.digest())
+            if active is not None and active not in self._stop_requests:
+                self.owners.join(active)
+                return active
+            state = {"owners": [self.visitor()], "background": background}
+            refused = self._refusal(config, background)
+            run_id = (None if refused else self._resumable(config, state)) or self.store.create(
+                config, **state
+            )
             if refused:
                 self.store.update(run_id, status="failed", message=refused)
                 self._progress[run_id] = Progress("failed", message=refused)
                 return run_id
-            if not patient:
-                self._asked[run_id] = self.who()
-            self._add(run_id, config, patient)
+            if not background:
+                self._submitted_by[run_id] = self.visitor()
+            self._add(run_id, config, background)
         return run_id
 
     def _resumable(self, config: Config, changes: dict[str, Any]) -> str | None:
-        """A failed run of the same config whose checkpoint is still there, queued again; None if there is none."""
+        """Queue a failed run of the same config again if it has a checkpoint; return its id or None."""
         for run_id in self.store.runs_of(config, "failed"):
             if has_checkpoint(self.store.run_folder(run_id)):
                 self.store.update(run_id, status="queued", message="", lost=0, **changes)
                 return run_id
         return None
 
-    def _refusal(self, config: Config, patient: bool) -> str:
-        """Why this run cannot be taken now; empty if it can."""
-        under_way = [run_id for lane in self._lanes.values() for run_id in (*lane.runs, *lane.patient)]
-        waiting = sum((run_id in self._sweeps) == patient for run_id in under_way)
-        mine = sum(self._asked.get(run_id) == self.who() for run_id in under_way)
+    def _refusal(self, config: Config, background: bool) -> str:
+        """Reason why this run cannot be queued now; empty if it can."""
+        active = [run_id for queue in self._queues.values() for run_id in (*queue.runs, *queue.background)]
+        waiting = sum((run_id in self._background) == background for run_id in active)
+        own = sum(self._submitted_by.get(run_id) == self.visitor() for run_id in active)
         try:
             if waiting >= limit("QUEUE_LENGTH"):
-                sweeps = " of sweeps" if patient else ""
-                return f"The queue{sweeps} is full: {waiting} {'run waits' if waiting == 1 else 'runs wait'}. Try again when some of them are done."
-            if not patient and mine >= limit("SESSION_RUNS"):
-                return f"You have {mine} run{'s' * (mine > 1)} waiting, the most that one may have here. Cancel one, or wait."
+                sweeps = " of sweeps" if background else ""
+                runs = "run waits" if waiting == 1 else "runs wait"
+                return f"The queue{sweeps} is full: {waiting} {runs}. Try again when some of them are done."
+            if not background and own >= limit("SESSION_RUNS"):
+                runs = "run" if own == 1 else "runs"
+                return (
+                    f"You have {own} {runs} waiting, the most that one visitor may have. Cancel one, or wait."
+                )
             return refusal(config, self.store)
-        except ValueError as error:  # an impossible scan, or a bad limit
+        except ValueError as error:  # an impossible scan, or an invalid limit
             return str(error)
 
-    def _add(self, run_id: str, config: Config, patient: bool) -> None:
+    def _add(self, run_id: str, config: Config, background: bool) -> None:
         self._progress[run_id] = Progress("queued")
-        self._under_way[config.digest()] = run_id
-        if patient:
-            self._sweeps.add(run_id)
-            self._lanes["heavy"].add_patient(run_id)
+        self._active[config.digest()] = run_id
+        if background:
+            self._background.add(run_id)
+            self._queues["heavy"].add_background(run_id)
         else:
-            self._lanes["fast" if config.method in FAST_METHODS else "heavy"].add(run_id)
+            self._queues["fast" if config.method in FAST_METHODS else "heavy"].add(run_id)
 
-    def _forget(self, run_id: str) -> None:
-        """The run is over: it is nobody's, and the same may be asked for again."""
-        self._wishes.pop(run_id, None)
-        self._asked.pop(run_id, None)
-        self._sweeps.discard(run_id)
-        self._under_way = {digest: other for digest, other in self._under_way.items() if other != run_id}
+    def _release(self, run_id: str) -> None:
+        """Drop the records of a run that is over, so that its config can be submitted again."""
+        self._stop_requests.pop(run_id, None)
+        self._submitted_by.pop(run_id, None)
+        self._background.discard(run_id)
+        self._active = {digest: other for digest, other in self._active.items() if other != run_id}
 
-    def expect(self, scan: ScanConfig) -> None:
-        """A run of this scan may be submitted soon: an idle worker gets ready for it, if even the least run would fit."""
+    def prepare(self, scan: ScanConfig) -> None:
+        """Prepare a scan on an idle worker, because a run of it may follow; not if no run of it would fit."""
         try:
             if refusal(RunConfig(scan, FAST_METHODS[0]), self.store):
                 return
         except ValueError:
             return
         with self._lock:
-            self._lanes["heavy"].send({"expect": scan.to_json()})
+            self._queues["heavy"].send({"prepare": scan.to_json()})
 
     def progress(self, run_id: str) -> Progress:
-        """Where the run is now; of a run of an earlier server, what the store says."""
+        """Current progress of a run; for a run of an earlier server, the stored one."""
         with self._lock:
             known = self._progress.get(run_id)
-            if known is None:
-                run = self.store.run(run_id)
-                points = read_trace(self.store.run_folder(run_id))
-                return Progress(run.status, seconds=run.seconds, points=points, message=run.message)
-            places = [lane.place(run_id) for lane in self._lanes.values()]
-            place = max(places)
-            return replace(known, place=place)
+            if known is not None:
+                return replace(known, position=self._position(run_id))
+            run = self.store.run(run_id)
+            points = read_trace(self.store.run_folder(run_id))
+            return Progress(run.status, seconds=run.seconds, points=points, message=run.message)
+
+    def _position(self, run_id: str) -> int:
+        """Position among the waiting runs of its worker, counted from 1; 0 = it does not wait."""
+        for waiting in (queue.waiting for queue in self._queues.values()):
+            if run_id in waiting:
+                return waiting.index(run_id) + 1
+        return 0
 
     def forget(self, run_id: str) -> None:
-        """A run that is over was changed by another than this queue: from now on the store says how it is."""
+        """Drop the progress of a finished run that was changed in the store; it is then read from there."""
         with self._lock:
             self._progress.pop(run_id, None)
 
     def preview(self, run_id: str) -> dict[str, np.ndarray] | None:
-        """The current iterate "x", and of the diffusion sampler "noisy" and "denoised": int16 HU (z, y, x).
+        """Current iterate "x", and "noisy" and "denoised" of the diffusion sampler, as int16 HU (z, y, x).
 
-        Volumes of more than 2 million voxels come reduced. None before the first.
+        Volumes of more than 2 million voxels are reduced. None before the first preview.
         """
         folder = self.store.run_folder(run_id)
         found = {}
@@ -190,94 +205,95 @@ class JobQueue:
         return found or None
 
     def cancel(self, run_id: str) -> str:
-        """Stop a run and drop what it has; returns why this visitor may not do so, or nothing."""
+        """Stop a run and drop its estimate; return the reason if this visitor may not do so."""
         return self._stop("cancel", run_id)
 
     def finish(self, run_id: str) -> str:
-        """Stop a run and keep its current iterate; returns why this visitor may not do so, or nothing."""
+        """Stop a run and keep its current iterate; return the reason if this visitor may not do so."""
         return self._stop("finish", run_id)
 
     def delete(self, run_id: str) -> str:
-        """Remove a run, which is stopped first; returns why this visitor may not do so, or nothing."""
+        """Stop and remove a run; return the reason if this visitor may not do so."""
         refused = self.owners.leave(run_id)
         if not refused:
-            self._wish("cancel", run_id)
+            self._request_stop("cancel", run_id)
             self.store.delete(run_id)
         return refused
 
     def rename(self, run_id: str, name: str) -> str:
-        """Give a run a name; returns why this visitor may not do so, or nothing."""
+        """Give a run a name; return the reason if this visitor may not do so."""
         refused = self.owners.refusal(run_id)
         if not refused:
             self.store.update(run_id, name=name)
         return refused
 
     def pin(self, run_id: str, pinned: bool) -> str:
-        """Exempt a run from eviction, or no longer; returns why this visitor may not do so, or nothing."""
+        """Exempt a run from eviction, or end that; return the reason if this visitor may not do so."""
         refused = self.owners.refusal_to_pin()
         if not refused:
             self.store.update(run_id, pinned=pinned)
         return refused
 
-    def _stop(self, wish: str, run_id: str) -> str:
+    def close(self) -> None:
+        """End the workers; running runs are suspended and queued again by the next server."""
+        for queue in self._queues.values():
+            queue.begin_close()
+        for queue in self._queues.values():
+            queue.close()
+
+    def _stop(self, request: str, run_id: str) -> str:
         with self._lock:
-            if not any(run_id in (*lane.runs, *lane.patient) for lane in self._lanes.values()):
-                return ""  # over, or deleted: nothing is to be stopped
+            if not any(run_id in (*queue.runs, *queue.background) for queue in self._queues.values()):
+                return ""  # already over, or deleted
             refused = self.owners.leave(run_id)
             if not refused:
-                self._wish(wish, run_id)
+                self._request_stop(request, run_id)
             return refused
 
-    def close(self) -> None:
-        for lane in self._lanes.values():
-            lane.leave()
-        for lane in self._lanes.values():
-            lane.close()
-
-    def _wish(self, wish: str, run_id: str) -> None:
+    def _request_stop(self, request: str, run_id: str) -> None:
         with self._lock:
-            for lane in self._lanes.values():
-                waits = run_id in lane.waiting
-                if waits and wish == "finish" and has_checkpoint(self.store.run_folder(run_id)):
-                    self._wishes[run_id] = wish  # it has an earlier iterate, which its worker will keep
-                    lane.send({wish: run_id})
+            for queue in self._queues.values():
+                waits = run_id in queue.waiting
+                if waits and request == "finish" and has_checkpoint(self.store.run_folder(run_id)):
+                    self._stop_requests[run_id] = request  # its worker stores the estimate of the checkpoint
+                    queue.send({request: run_id})
                 elif waits:  # not begun: it ends here
-                    given = run_id in lane.runs
-                    lane.finished(run_id)
+                    sent = run_id in queue.runs
+                    queue.remove(run_id)
                     self.store.update(run_id, status="cancelled")
-                    tidy(self.store, run_id, "cancelled")
+                    remove_leftovers(self.store, run_id, "cancelled")
                     self._progress[run_id] = Progress("cancelled")
-                    self._forget(run_id)
-                    if given:  # the worker has it in its list and passes over it
-                        lane.send({"cancel": run_id})
-                elif run_id in lane.runs:
-                    self._wishes[run_id] = wish
-                    lane.send({wish: run_id})
+                    self._release(run_id)
+                    if sent:  # the worker has it in its list and skips it
+                        queue.send({"cancel": run_id})
+                elif run_id in queue.runs:
+                    self._stop_requests[run_id] = request
+                    queue.send({request: run_id})
 
-    def _hear(self, lane: Lane | ClusterLane, event: dict) -> None:
+    def _on_event(self, queue: WorkerQueue | ClusterQueue, event: dict) -> None:
         run_id = event.pop("run", None)
         if run_id is None:
             return
         with self._lock:
             known = self._progress.get(run_id, Progress("running"))
             if known.status not in ACTIVE and event.get("status") in ACTIVE:
-                return  # a word that came late
-            if "points" in event:  # it goes on after these
+                return  # a late event of a run that is over
+            if "points" in event:  # the run is resumed after these steps
                 event["points"] = tuple(Point(**p) for p in event.pop("points"))
             if "point" in event:
                 event = self._with_point(known, Point(**event.pop("point")), event)
             self._progress[run_id] = known = replace(known, **event)
             if known.status not in ACTIVE:
-                self._forget(run_id)
-                lane.finished(run_id)
+                self._release(run_id)
+                queue.remove(run_id)
                 over = [other for other, now in self._progress.items() if now.status not in ACTIVE]
-                for other in over[:-REMEMBERED]:
+                for other in over[:-MAX_REMEMBERED]:
                     del self._progress[other]
         if known.status not in ACTIVE:
-            give_back()  # the pictures of a run at work come and go in this process, too
+            give_back()  # this process loaded the previews of the run
 
     def _with_point(self, known: Progress, point: Point, event: dict) -> dict:
-        """The event with the run's figures so far, and the time left at the pace of this stage."""
+        """Return the event with the run's figures so far, and the time left at the pace of this stage."""
         began = next((p for p in reversed(known.points) if p.stage != point.stage), None)
         done, before = (point.i / point.total, 0.0) if point.work is None else (point.work, 0.0)
         if point.work is not None and began is not None:  # the work of the whole run
@@ -287,38 +303,39 @@ class JobQueue:
         if tiles is not None:
             event["tiles"] = Tiles(tuple(tiles["size"]), tuple(map(tuple, tiles["starts"])))
         eta = spent * (1 - done) / max(1e-9, done - before)
-        return event | {
-            "points": (*known.points, point), "seconds": point.seconds, "eta": eta, "part": None
-        }  # fmt: skip
+        points = (*known.points, point)
+        return event | {"points": points, "seconds": point.seconds, "eta": eta, "tiles_done": None}
 
-    def _lost(self, lane: Lane | ClusterLane, code: int) -> None:
-        """The worker died: a new one goes on with its runs, or all but the first, if that has lost another before."""
+    def _on_worker_exit(self, queue: WorkerQueue, code: int) -> None:
+        """Send the runs of a dead worker to a new one; the first only if it has not lost too many workers."""
         with self._lock:
-            runs, lane.runs = lane.runs, []
-            if runs and not self._once_more(runs[0], code):
+            runs, queue.runs = queue.runs, []
+            if runs and not self._try_again(runs[0], code):
                 runs = runs[1:]
             for run_id in runs:
-                lane.add(run_id)
-                if run_id in self._wishes:
-                    lane.send({self._wishes[run_id]: run_id})
-            lane.go_on()
+                queue.add(run_id)
+                if run_id in self._stop_requests:
+                    queue.send({self._stop_requests[run_id]: run_id})
+            queue.start_background()
 
-    def _once_more(self, run_id: str, code: int) -> bool:
-        """Whether the run that lost its worker is to go on; if not, it fails with a word."""
+    def _try_again(self, run_id: str, code: int) -> bool:
+        """Queue a run again that lost its worker; if it lost too many, fail it and return False."""
         try:
-            lost = count_loss(self.store, run_id)
+            lost = count_lost_worker(self.store, run_id)
             self.store.update(run_id, status="queued")
-        except (ValueError, OSError):  # deleted meanwhile, or nothing can be written
-            lost = MOST_LOST
-        if lost < MOST_LOST:
-            self._progress[run_id] = Progress("queued", message="The worker process ended; a new one goes on")
+        except (ValueError, OSError):  # deleted meanwhile, or the store cannot be written
+            lost = MAX_LOST_WORKERS
+        if lost < MAX_LOST_WORKERS:
+            self._progress[run_id] = Progress(
+                "queued", message="The worker process ended; a new one continues the run"
+            )
             return True
-        message = lost_word(self.store, run_id, lost, code)
+        message = lost_workers_message(self.store, run_id, lost, code)
         with contextlib.suppress(ValueError, OSError):
             self.store.update(run_id, status="failed", message=message)
         self._progress[run_id] = Progress("failed", message=message)
-        self._forget(run_id)
-        tidy(self.store, run_id, "failed", resumable=True)
+        self._release(run_id)
+        remove_leftovers(self.store, run_id, "failed", resumable=True)
         return False
 
 

@@ -1,4 +1,4 @@
-"""What a worker does for each kind of run."""
+"""The computation of each kind of run: reconstruct a scan, generate a volume, denoise a volume."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tomopatch.execution.live import Live
+from tomopatch.execution.monitor import RunMonitor
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import BODY, GENERATOR
 from tomopatch.prior.generation import generate
@@ -22,73 +22,77 @@ from tomopatch.volume import Volume, VolumeGeometry
 
 
 @dataclass(frozen=True, eq=False)
-class Done:
-    """What a run made, the volume that it is to be measured against, if there is one, and where it was made."""
+class Output:
+    """Result of a run, its reference volume if there is one, and the device that computed it."""
 
     result: Result
     reference: Volume | None = None
     device: str = "cpu"
 
 
-def work(
+def run_config(
     config: Config,
     store: RunStore,
-    live: Live,
-    tell: Callable[[str], None],
+    monitor: RunMonitor,
+    on_message: Callable[[str], None],
     resume: Checkpoint | None,
-    load: Callable[[str], PatchPrior],
-) -> Done:
-    """Carry out a run, or go on with it: `live` is told of every step, `tell` of what takes long before the first."""
+    load_prior: Callable[[str], PatchPrior],
+) -> Output:
+    """Run a config, or resume it from a checkpoint.
+
+    `monitor` receives every step, `on_message` the names of the slow stages before the first step.
+    """
     if isinstance(config, RunConfig):
-        return _reconstruct(config, store, live, tell, resume, load)
-    tell("Loading the prior")
-    prior = load(GENERATOR)
+        return _reconstruct(config, store, monitor, on_message, resume, load_prior)
+    on_message("Loading the prior")
+    prior = load_prior(GENERATOR)
     if isinstance(config, GenerateConfig):
-        return _generate(config, prior, load(BODY), live, tell, resume)
-    return _denoise(config, store, prior, live, tell)
+        return _generate(config, prior, load_prior(BODY), monitor, on_message, resume)
+    return _denoise(config, store, prior, monitor, on_message)
 
 
 def _reconstruct(
     config: RunConfig,
     store: RunStore,
-    live: Live,
-    tell: Callable[[str], None],
+    monitor: RunMonitor,
+    on_message: Callable[[str], None],
     resume: Checkpoint | None,
-    load: Callable[[str], PatchPrior],
-) -> Done:
-    tell("Scanning the volume")
+    load_prior: Callable[[str], PatchPrior],
+) -> Output:
+    on_message("Simulating the scan")
     prepared = prepare(config.scan, store)
     prior = None
     if config.prior:
-        tell("Loading the prior")
-        prior = load(config.prior)
-    tell("")
-    live.begin(reference=prepared.reference, resume=resume)
+        on_message("Loading the prior")
+        prior = load_prior(config.prior)
+    on_message("")
+    monitor.begin(reference=prepared.reference, resume=resume)
     result = reconstruct(
         config.method,
         prepared.A,
         prepared.measurement,
         params=make_params(config.method, config.params),
         prior=prior,
-        callback=live,
+        callback=monitor,
         state=None if resume is None else resume.state,
-        on_tiles=live.within,
+        on_tiles=monitor.on_tiles,
     )
-    if live.wish is not None:  # within a pass, too, of which the method's callback is not told
+    if monitor.stop_request is not None:  # the method does not see a stop within a pass of the prior
         result = replace(result, status="stopped")
-    return Done(result, prepared.reference, str(prepared.A.device))
+    return Output(result, prepared.reference, str(prepared.A.device))
 
 
 def _generate(
     config: GenerateConfig,
     prior: PatchPrior,
     body: PatchPrior,
-    live: Live,
-    tell: Callable[[str], None],
+    monitor: RunMonitor,
+    on_message: Callable[[str], None],
     resume: Checkpoint | None,
-) -> Done:
-    tell("")
-    live.begin(parts=("noisy", "x"), resume=resume)  # nothing bends the denoised estimate: it is x
+) -> Output:
+    on_message("")
+    # without a measurement the denoised volume is x itself
+    monitor.begin(parts=("noisy", "x"), resume=resume)
     with PeakMemory() as memory:
         volume = generate(
             prior,
@@ -96,40 +100,44 @@ def _generate(
             body=body,
             num_steps=config.num_steps,
             seed=config.seed,
-            on_tiles=live.within,
-            callback=live,
+            on_tiles=monitor.on_tiles,
+            callback=monitor,
             state=None if resume is None else resume.state,
         )
-    return _done(config, volume, live, memory, prior)
+    return _output(config, volume, monitor, memory, prior)
 
 
 def _denoise(
-    config: DenoiseConfig, store: RunStore, prior: PatchPrior, live: Live, tell: Callable[[str], None]
-) -> Done:
-    tell("Preparing the volume")
+    config: DenoiseConfig,
+    store: RunStore,
+    prior: PatchPrior,
+    monitor: RunMonitor,
+    on_message: Callable[[str], None],
+) -> Output:
+    on_message("Preparing the volume")
     clean = reference_volume(config.scan, store)
-    tell("")
-    live.begin()
+    on_message("")
+    monitor.begin()
     with PeakMemory() as memory:
         volume = denoise(
             prior.without(**dict.fromkeys(config.without, True)),
             add_noise(clean, config.sigma, seed=config.seed),
             config.sigma,
             seed=config.seed,
-            on_tiles=live.tick,
+            on_tiles=monitor.on_single_pass,
         )
-    return _done(config, volume, live, memory, prior, clean)
+    return _output(config, volume, monitor, memory, prior, clean)
 
 
-def _done(
+def _output(
     config: GenerateConfig | DenoiseConfig,
     volume: Volume,
-    live: Live,
+    monitor: RunMonitor,
     memory: PeakMemory,
     prior: PatchPrior,
     reference: Volume | None = None,
-) -> Done:
-    seconds = time.perf_counter() - live.started - live.spent
-    status = "done" if live.wish is None else "stopped"
+) -> Output:
+    seconds = time.perf_counter() - monitor.started - monitor.overhead
+    status = "done" if monitor.stop_request is None else "stopped"
     result = Result(volume, config.method, config.params, status, seconds, memory.peak_mb)
-    return Done(result, reference, str(prior.device))
+    return Output(result, reference, str(prior.device))

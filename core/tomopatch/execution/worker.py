@@ -1,9 +1,9 @@
-"""The worker process: takes runs one after the other and writes what they make into the store.
+"""The worker process: executes runs one after the other and writes their results into the store.
 
-It is a program of its own (`python -m tomopatch.execution.worker STORE`), so that heavy work neither slows the server
-down nor can take it with it. It reads JSON lines from stdin, {"run": ID}, {"cancel": ID}, {"finish": ID} or {"expect":
-SCAN}, and writes JSON lines to stdout: the progress of the run at hand. It ends when stdin does, with the server; a run
-at hand is then left where it can be gone on with.
+It is a separate program (`python -m tomopatch.execution.worker STORE`), so that heavy work neither slows
+the server down nor crashes it. It reads JSON lines from stdin: {"run": ID}, {"cancel": ID}, {"finish": ID} or
+{"prepare": SCAN}. It writes JSON lines to stdout: the progress of the current run. It ends when stdin does,
+that is, with the server, and suspends the current run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from tomopatch.execution.execute import TROUBLE, carry_out, end
+from tomopatch.execution.execute import EXPECTED_FAILURES, end_without_result, execute
 from tomopatch.reconstruct.memory import give_back
 from tomopatch.reconstruct.methods import make_params, reconstruct
 from tomopatch.runs.config import ScanConfig
@@ -31,13 +31,13 @@ from tomopatch.store.store import RunStore
 
 
 class Worker:
-    """Runs what it is told to, in order."""
+    """Executes runs in the order of their commands."""
 
     def __init__(self, store: RunStore) -> None:
         self.store = store
         self.waiting: deque[str] = deque()
-        self.expected: dict[str, Any] | None = None  # a scan that may be asked for next
-        self.wishes: dict[str, str] = {}  # run id -> "cancel" or "finish"
+        self.next_scan: dict[str, Any] | None = None  # to be prepared while the worker is idle
+        self.stop_requests: dict[str, str] = {}  # run id -> "cancel" or "finish"
         self.changed = threading.Condition()
         self.closed = False
 
@@ -48,55 +48,57 @@ class Worker:
             with self.changed:
                 if "run" in command:
                     self.waiting.append(command["run"])
-                self.expected = command.get("expect", self.expected)
-                for wish in ("cancel", "finish"):
-                    if wish in command:
-                        self.wishes[command[wish]] = wish
+                self.next_scan = command.get("prepare", self.next_scan)
+                for request in ("cancel", "finish"):
+                    if request in command:
+                        self.stop_requests[command[request]] = request
                 self.changed.notify()
         with self.changed:
             self.closed = True
-            self.wishes["*"] = "park"
             self.changed.notify()
 
     def serve(self) -> None:
+        """Execute runs, and prepare scans while idle, until stdin ends."""
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: self.waiting or self.expected or self.closed)
+                self.changed.wait_for(lambda: self.waiting or self.next_scan or self.closed)
                 if self.closed:
                     return
-                run_id, wish, scan = None, None, None
+                run_id, request, scan = None, None, None
                 if self.waiting:
                     run_id = self.waiting.popleft()
-                    wish = self.wishes.get(run_id)
+                    request = self.stop_requests.get(run_id)
                 else:
-                    scan, self.expected = self.expected, None
+                    scan, self.next_scan = self.next_scan, None
             if run_id is None:
                 self._prepare(scan or {})
-            elif wish == "cancel" or (wish == "finish" and not self._begun(run_id)):
-                end(self.store, run_id, say, "cancelled")
+            elif request == "cancel" or (request == "finish" and not self._has_estimate(run_id)):
+                end_without_result(self.store, run_id, emit, "cancelled")
             else:
                 self._run(run_id)
 
-    def _begun(self, run_id: str) -> bool:
-        """Whether there is something of the run to be kept."""
+    def _has_estimate(self, run_id: str) -> bool:
         with contextlib.suppress(ValueError):  # deleted meanwhile
             return has_checkpoint(self.store.run_folder(run_id))
         return False
 
     def _prepare(self, scan: dict[str, Any]) -> None:
-        """Get ready for a run of this scan; what is wrong with it, the run will say."""
-        with contextlib.suppress(*TROUBLE):
+        """Prepare a scan that may be run next. Errors are left to the run itself."""
+        with contextlib.suppress(*EXPECTED_FAILURES):
             shared_prior()
             prepare(ScanConfig.from_json(scan), self.store)
 
     def _run(self, run_id: str) -> None:
-        carry_out(self.store, run_id, say, lambda: self.wishes.get(run_id) or self.wishes.get("*"))
+        def requested() -> str | None:
+            return self.stop_requests.get(run_id) or ("suspend" if self.closed else None)
+
+        execute(self.store, run_id, emit, requested)
         make_room(self.store)
         give_back()
 
 
 def warm_up() -> Iterator[None]:
-    """Compile the projector's kernels, or load them from numba's cache, before somebody waits for them; bit by bit."""
+    """Compile the projector's kernels, or load them from numba's cache, piece by piece."""
     for beam, analytic in (("parallel", "fbp"), ("cone", "fdk")):
         yield
         prepared = prepare(ScanConfig("phantom:shepp-logan", (4, 16, 16), beam, num_views=4, same_grid=True))
@@ -106,8 +108,8 @@ def warm_up() -> Iterator[None]:
             yield
 
 
-def say(**event: Any) -> None:
-    # a broken pipe: the server is gone; that stdin ended with it is heard in a moment
+def emit(**event: Any) -> None:
+    # with a broken pipe the server is gone, and stdin ends in a moment
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(event), flush=True)
 
@@ -119,9 +121,9 @@ def main() -> None:
     worker = Worker(RunStore(sys.argv[1]))
     threading.Thread(target=worker.listen, daemon=True).start()
     for _ in warm_up():
-        if worker.waiting:  # for this run; it compiles what it needs itself
+        if worker.waiting:  # the run compiles the kernels that it needs
             break
-    say(status="ready")
+    emit(status="ready")
     worker.serve()
 
 

@@ -1,4 +1,4 @@
-"""Worker processes: one for heavy runs, one for those that answer at once."""
+"""Queue of one worker process on this machine."""
 
 from __future__ import annotations
 
@@ -13,59 +13,60 @@ from collections.abc import Callable
 from pathlib import Path
 
 NICENESS = {"fast": 5, "heavy": 15}
-"""The server answers first, then what is there at once, then the rest; while they load as well as afterwards."""
+"""Niceness of the worker processes. The server comes first, then fast runs, then heavy ones."""
 
 
-class Lane:
-    """One worker process, the runs that it has been given, and those that it gets when it has nothing else to do.
+class WorkerQueue:
+    """One worker process, the runs sent to it, and the background runs that it gets when it is idle.
 
     Parameters
     ----------
     name : a name in NICENESS
     store : Path
         The store's folder.
-    hear : f(lane, event)
-        Told what the worker says.
-    lost : f(lane, code)
-        Told that it died, and the code it ended with.
+    on_event : f(queue, event)
+        Receives the worker's events.
+    on_exit : f(queue, code)
+        Called with the exit code when the worker dies.
     """
 
     def __init__(
-        self, name: str, store: Path, hear: Callable[[Lane, dict], None], lost: Callable[[Lane, int], None]
+        self,
+        name: str,
+        store: Path,
+        on_event: Callable[[WorkerQueue, dict], None],
+        on_exit: Callable[[WorkerQueue, int], None],
     ) -> None:
-        self.name, self.store, self.hear, self.lost = name, store, hear, lost
+        self.name, self.store, self.on_event, self.on_exit = name, store, on_event, on_exit
         self.runs: list[str] = []
-        self.patient: list[str] = []
+        self.background: list[str] = []
         self.closing = self.ready = False
         self.process = self._start()
 
     @property
     def waiting(self) -> list[str]:
-        """Runs whose turn has not come."""
-        return [*self.runs[1:], *self.patient]
-
-    def place(self, run_id: str) -> int:
-        """How many runs come before this one; 0 = none, or it is not here."""
-        return self.waiting.index(run_id) + 1 if run_id in self.waiting else 0
+        """Runs that the worker has not begun."""
+        return [*self.runs[1:], *self.background]
 
     def add(self, run_id: str) -> None:
         self.runs.append(run_id)
         self.send({"run": run_id})
 
-    def add_patient(self, run_id: str) -> None:
-        self.patient.append(run_id)
-        self.go_on()
+    def add_background(self, run_id: str) -> None:
+        self.background.append(run_id)
+        self.start_background()
 
-    def finished(self, run_id: str) -> None:
-        for runs in (self.runs, self.patient):
+    def remove(self, run_id: str) -> None:
+        """Remove a run that is over."""
+        for runs in (self.runs, self.background):
             if run_id in runs:
                 runs.remove(run_id)
-        self.go_on()
+        self.start_background()
 
-    def go_on(self) -> None:
-        """With nothing else to do, the next of the patient runs."""
-        if not self.runs and self.patient:
-            self.add(self.patient.pop(0))
+    def start_background(self) -> None:
+        """Send the next background run if the worker is idle."""
+        if not self.runs and self.background:
+            self.add(self.background.pop(0))
 
     def send(self, command: dict) -> None:
         if self.process.poll() is not None:
@@ -75,10 +76,10 @@ class Lane:
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # it died this moment; its listener hears of it and hands the runs on
+            pass  # the worker just died; `on_exit` submits its runs again
 
-    def leave(self) -> None:
-        """Ask the worker to end; one that has begun nothing yet has nothing to put down and ends at once."""
+    def begin_close(self) -> None:
+        """Ask the worker to end. A worker that is still starting has nothing to save and is killed."""
         self.closing = True
         if not self.ready:
             self.process.kill()
@@ -87,7 +88,7 @@ class Lane:
                 self.process.stdin.close()
 
     def close(self) -> None:
-        self.leave()
+        self.begin_close()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -97,7 +98,7 @@ class Lane:
         self.ready = False
         root = Path(__file__).resolve().parents[2]
         environment = os.environ | {
-            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow the projector's down two to four times
+            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow the projector down two to four times
             "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
         }
         nice = shutil.which("nice")
@@ -117,11 +118,11 @@ class Lane:
             try:
                 event = json.loads(line)
             except ValueError:
-                continue  # a library's word on stdout
+                continue  # a library printed to stdout
             if event == {"status": "ready"}:
                 self.ready = True
             elif isinstance(event, dict):
-                self.hear(self, event)
+                self.on_event(self, event)
         code = process.wait()
         if not self.closing:
-            self.lost(self, code)
+            self.on_exit(self, code)

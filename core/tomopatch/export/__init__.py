@@ -1,1 +1,1 @@
-"""Runs and volumes for other programs and for people: files, pictures, animations, reports, notebooks."""
+"""Export of runs and volumes: files, pictures, animations, reports, notebooks."""

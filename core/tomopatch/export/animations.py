@@ -20,10 +20,11 @@ from tomopatch.volume import Triple, VolumeGeometry
 
 GIF_WIDTH = 960
 GIF_PANEL = 400
-"""Pixels: of the whole picture, and of the longer edge of one of its panels, at most."""
-MOST_SLICES = 96
-"""Of an animation; of more every second, third, ... is taken."""
-_LINE, _GAP, _STEP_MS, _END_MS, _SLICE_MS = 22, 4, 320, 2200, 110
+"""Maximum width of the picture, and of the longer edge of one panel [pixels]."""
+MAX_SLICES = 96
+"""Maximum number of slices in an animation; of more slices, only every second, third, ... is shown."""
+_LINE, _GAP = 22, 4  # pixels
+_STEP_MS, _END_MS, _SLICE_MS = 320, 2200, 110
 
 
 def gif_bytes(
@@ -35,22 +36,22 @@ def gif_bytes(
     cursor: Triple = (0.5, 0.5, 0.5),
     window: tuple[float, float] = WINDOW,
 ) -> bytes:
-    """An animation of a run: a picture for each snapshot, and a pause on the last.
+    """Return an animation of a run: a picture for each snapshot, and a pause on the last.
 
     Parameters
     ----------
     frames : sequence of Frame
     geometry : VolumeGeometry
-        The run's; only its extent counts.
+        Geometry of the run; only its extent is used.
     parts : sequence of (name, label)
-        The volumes shown: a column each for one plane, a row each for several.
+        Volumes to show: as columns for one plane, as rows for several.
     planes : names in PLANES
     cursor : fractions (z, y, x)
-        Where the slices are.
+        Position of the slices.
     window : (low, high) [HU]
     """
     if not frames:
-        raise ValueError("this run has no snapshots to make an animation of; run it again.")
+        raise ValueError("this run has no snapshots for an animation; run it again.")
     grid = [[(name, plane) for plane in planes] for name, _ in parts]
     titles = [[f"{label}, {plane}" for plane in planes] for _, label in parts]
     if len(planes) == 1:
@@ -72,18 +73,18 @@ def slices_gif_bytes(
     plane: str = "axial",
     window: tuple[float, float] = WINDOW,
 ) -> bytes:
-    """An animation through the slices of several volumes side by side, all in one window.
+    """Return an animation through the slices of several volumes side by side, all in one window.
 
     Parameters
     ----------
     volumes : (name, HU (z, y, x)), all of one shape
     geometry : VolumeGeometry
-        Only its extent counts.
+        Only its extent is used.
     plane : name in PLANES
     window : (low, high) [HU]
     """
     if not volumes:
-        raise ValueError("there is no volume to make an animation of; choose one or more.")
+        raise ValueError("there is no volume for an animation; choose one or more.")
     down, across = PLANES[plane]
     axis = 3 - down - across
     rows = 1 if len(volumes) <= 4 else 2
@@ -93,7 +94,7 @@ def slices_gif_bytes(
     height, width = (max(8, round(edge * scale)) for edge in mm)
     count, letter = volumes[0][1].shape[axis], "zyx"[axis]
     pictures = []
-    for k in range(0, count, math.ceil(count / MOST_SLICES)):
+    for k in range(0, count, math.ceil(count / MAX_SLICES)):
         z, y, x = ((k + 0.5) / count if a == axis else 0.5 for a in range(3))
         picture = Image.new("L", (columns * (width + _GAP) - _GAP, rows * (height + _LINE) + _LINE), 0)
         draw = ImageDraw.Draw(picture)
@@ -101,8 +102,8 @@ def slices_gif_bytes(
             left, top = i % columns * (width + _GAP), i // columns * (height + _LINE)
             picture.paste(_panel(hu, plane, (z, y, x), window, (width, height)), (left, top + _LINE))
             draw.text((left + 4, top + 3), _short(name, width - 8), 225, font=_font())
-        place = ((k + 0.5) / count - 0.5) * geometry.size[axis]
-        _foot(draw, picture, f"{plane}, {letter} = {place:+.0f} mm")
+        position = ((k + 0.5) / count - 0.5) * geometry.size[axis]
+        _footer(draw, picture, f"{plane}, {letter} = {position:+.0f} mm")
         pictures.append(picture)
     return _gif(pictures, [_SLICE_MS] * len(pictures))
 
@@ -122,12 +123,12 @@ def _panel(
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 
-def _foot(draw: ImageDraw.ImageDraw, picture: Image.Image, text: str) -> None:
+def _footer(draw: ImageDraw.ImageDraw, picture: Image.Image, text: str) -> None:
     draw.text((4, picture.height - _LINE + 3), f"{text}   not for diagnosis", 165, font=_font())
 
 
 def _short(name: str, width: float) -> str:
-    """The name, or as much of its beginning as there is room for."""
+    """The name, cut to the available width."""
     while len(name) > 2 and _font().getlength(name) > width:
         name = name.rstrip("…")[:-1] + "…"
     return name
@@ -155,12 +156,12 @@ def _picture(
                 picture.paste(panel, (x, j * row + _LINE))
             draw.text((x + 4, j * row + 3), name, 225, font=_font())
             x += across + _GAP
-    _foot(draw, picture, step_words(frame))
+    _footer(draw, picture, step_words(frame))
     return picture
 
 
 def step_words(frame: Frame) -> str:
-    """The figures of a snapshot in a line."""
+    """Return the figures of a snapshot as one line."""
     p = frame.point
     parts = [f"{'Initial reconstruction' if p.stage else 'Step'} {p.i} of {p.total}"]
     if p.sigma is not None:
@@ -172,5 +173,5 @@ def step_words(frame: Frame) -> str:
 
 @cache
 def _font() -> Any:
-    """The font that matplotlib brings: it has Greek letters, and is everywhere."""
+    """The font that comes with matplotlib: it has Greek letters and exists on every system."""
     return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 12)

@@ -1,4 +1,4 @@
-"""Volumes as files that other programs open."""
+"""Volumes as files for other programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tomopatch.volume import Volume
 
 
 def nifti_bytes(volume: Volume) -> bytes:
-    """A .nii.gz of the volume in HU."""
+    """Return the volume as .nii.gz in HU."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "volume.nii.gz"
         write_nifti(path, volume)
@@ -25,7 +25,7 @@ def nifti_bytes(volume: Volume) -> bytes:
 
 
 def npz_bytes(volume: Volume) -> bytes:
-    """A .npz for NumPy: `data` (attenuation [1/mm]), `hu`, both float32 (z, y, x), and `voxel_size` (z, y, x) [mm]."""
+    """Return a .npz with `data` (mu [1/mm]) and `hu`, float32 (z, y, x), and `voxel_size` (z, y, x) [mm]."""
     out = io.BytesIO()
     np.savez_compressed(
         out,
@@ -37,7 +37,7 @@ def npz_bytes(volume: Volume) -> bytes:
 
 
 def dicom_zip_bytes(volume: Volume) -> bytes:
-    """A zip with a DICOM CT series of the volume, marked derived, simulated and not for diagnosis."""
+    """Return a zip with a DICOM CT series, marked as derived, simulated and not for diagnosis."""
     out = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         series = Path(folder) / "series"
@@ -49,5 +49,5 @@ def dicom_zip_bytes(volume: Volume) -> bytes:
 
 
 def png_bytes(volumes: Sequence[tuple[str, Volume]], window: tuple[float, float] = WINDOW) -> bytes:
-    """A PNG with the three middle slices of each volume, in one window [HU]."""
+    """Return a PNG with the three middle slices of each volume, in one window [HU]."""
     return slices_png(volumes, window)

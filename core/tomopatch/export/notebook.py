@@ -1,4 +1,4 @@
-"""Volumes, geometries, projectors, measurements and results as HTML in a notebook."""
+"""HTML of volumes, geometries, projectors, measurements and results in a notebook."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tomopatch.volume import Volume, VolumeGeometry
 
 
 def register() -> None:
-    """Make a running IPython show these objects as HTML; does nothing outside IPython."""
+    """Register the HTML of these objects with a running IPython; do nothing outside IPython."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if shell is None or not hasattr(shell, "display_formatter"):
@@ -32,9 +32,9 @@ def register() -> None:
 
 
 @singledispatch
-def to_html(thing: object) -> str:
-    """HTML of a volume, a geometry, a projector, a measurement or a result: a table and a picture."""
-    raise TypeError(f"there is no HTML for {type(thing).__name__}.")
+def to_html(value: object) -> str:
+    """Return HTML of a volume, geometry, projector, measurement or result: a table and a picture."""
+    raise TypeError(f"there is no HTML for {type(value).__name__}.")
 
 
 @to_html.register
@@ -109,7 +109,7 @@ def _(pg: ParallelBeam | ConeBeam) -> str:
     if isinstance(pg, ConeBeam):
         rows["source to axis, to detector [mm]"] = f"{pg.src_orig_dist:g}, {pg.src_det_dist:g}"
         sources, starts = views.source, np.stack([views.source[0]] * 2)
-    else:  # the source is far away: its place stands for its direction
+    else:  # the source is infinitely far away: a point in its direction is drawn
         away = 1.5 * float(np.linalg.norm(ends[1] - ends[0]))
         sources, starts = -away * views.source, ends - away * views.source[0]
         ends = ends + away / 2 * views.source[0]

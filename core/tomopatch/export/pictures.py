@@ -1,4 +1,4 @@
-"""Slices of volumes as pictures: greys within a window, and differences in blue and red."""
+"""Pictures of slices: grey values within a window, and differences in blue and red."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from tomopatch.volume import Triple
 
 PLANES = {"axial": (1, 2), "coronal": (0, 2), "sagittal": (0, 1)}
-"""The axes of a plane's picture, down and across."""
+"""Volume axes of a plane's picture: down and across."""
 SIGNED = (
     (0.0, (0, 90, 170)),
     (0.25, (110, 175, 225)),
@@ -18,11 +18,11 @@ SIGNED = (
     (0.75, (240, 150, 115)),
     (1.0, (165, 25, 20)),
 )
-"""Colours of a difference on paper: white where there is none; blue and red are told apart by colour-blind eyes."""
+"""Colours of a difference on paper: white for zero. Colour-blind readers can distinguish blue and red."""
 
 
 def plane_slice(hu: np.ndarray, plane: str, cursor: Triple) -> np.ndarray:
-    """One slice of a volume (z, y, x) at these fractions, float32, the head up."""
+    """One slice of a volume (z, y, x) at the fractions `cursor`, float32, head up."""
     down, across = PLANES[plane]
     axis = 3 - down - across
     picture = hu.take(min(hu.shape[axis] - 1, int(cursor[axis] * hu.shape[axis])), axis).astype(np.float32)
@@ -30,21 +30,21 @@ def plane_slice(hu: np.ndarray, plane: str, cursor: Triple) -> np.ndarray:
 
 
 def grey(picture: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """8-bit greys of a slice [HU]: black at the window's low end and white at its high one."""
+    """8-bit grey values of a slice [HU]: black at the lower end of the window, white at the upper end."""
     low, high = window
     return ((picture - low) * (255 / max(high - low, 1e-6))).clip(0, 255).round().astype(np.uint8)
 
 
 def signed(difference: np.ndarray, limit: float) -> np.ndarray:
     """RGB (..., 3) of a difference [HU]: blue at -limit, white at 0, red at +limit."""
-    share = ((difference / limit + 1) / 2).clip(0, 1)
-    places = [place for place, _ in SIGNED]
-    channels = [np.interp(share, places, [colour[k] for _, colour in SIGNED]) for k in range(3)]
+    position = ((difference / limit + 1) / 2).clip(0, 1)
+    positions = [p for p, _ in SIGNED]
+    channels = [np.interp(position, positions, [colour[k] for _, colour in SIGNED]) for k in range(3)]
     return np.stack(channels, -1).round().astype(np.uint8)
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """The pixels, 8-bit grey or RGB, as a PNG."""
+    """Return pixels, 8-bit grey or RGB, as a PNG."""
     out = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(out, "PNG", optimize=True)
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""The middle slices of volumes as one PNG, for reports, comparisons and notebooks."""
+"""Middle slices of volumes as one PNG, for reports, comparisons and notebooks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tomopatch.volume import Volume
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WINDOW = (-1000.0, 400.0)  # HU
+WINDOW = (-1000.0, 400.0)
+"""Default window [HU]."""
 
 
 def middle_slices(volume: Volume) -> list[tuple[str, np.ndarray, float]]:
@@ -29,7 +30,7 @@ def middle_slices(volume: Volume) -> list[tuple[str, np.ndarray, float]]:
 
 
 def slices_png(volumes: Sequence[tuple[str, Volume]], window: tuple[float, float] = WINDOW) -> bytes:
-    """A PNG with the middle slices of each volume, a row each, in one window [HU]."""
+    """Return a PNG with one row of middle slices per volume, all in one window [HU]."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3 * len(volumes)), layout="constrained", facecolor="white")
@@ -40,14 +41,13 @@ def slices_png(volumes: Sequence[tuple[str, Volume]], window: tuple[float, float
             axis.imshow(picture, cmap="gray", vmin=window[0], vmax=window[1], aspect=aspect)
             axis.set_title(f"{name}, {plane}" if name else plane, fontsize=9)
             axis.set_axis_off()
-            axis.set_anchor("N")  # titles of a row at one height
-    return figure_png(
-        figure, dpi=min(200, max(80, across / 2.8))
-    )  # a slice is some 2.8 inches wide: a dot a voxel
+            axis.set_anchor("N")  # aligns the titles of a row
+    dots = across / 2.8  # about one dot per voxel: a slice is 2.8 inches wide
+    return figure_png(figure, dpi=min(200, max(80, dots)))
 
 
 def figure_png(figure: Figure, dpi: float = 80) -> bytes:
-    """The figure as a PNG file."""
+    """Return the figure as a PNG."""
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=dpi)
     return out.getvalue()

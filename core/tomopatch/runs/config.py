@@ -1,4 +1,4 @@
-"""What a run is: a scan of a volume and a method, as plain values with a JSON form and a digest."""
+"""Configuration of a run: a scan of a volume and a method, as plain values with a JSON form and a digest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_LESIONS = 20
 
 @dataclass(frozen=True)
 class ScanConfig:
-    """A simulated scan. Lengths in mm, angles in degrees: this is what people type.
+    """A simulated scan, in the units of forms and flags: lengths in mm, angles in degrees.
 
     Attributes
     ----------
@@ -34,23 +34,25 @@ class ScanConfig:
     grid : (z, y, x) or None
         Reconstruction grid; None = the volume's own (phantoms: 64 x 128 x 128).
     beam : "parallel" or "cone"
-    num_views, angle_range, start
+    num_views : int
+    angle_range, start : float
+        Range of the views, and angle of the first one.
     src_orig_dist, src_det_dist : float
-        Cone beam only.
+        Distances from the source to the axis and to the detector; cone beam only.
     pixel_size, det_shape : (v, u) or None
-        None = fitted to the volume.
+        None = chosen to cover the volume.
     det_offset, tilt, pitch
         See `tomopatch.geometry.beams`.
     photons : float or None
         Photons a ray; None = no noise.
     seed : int
-        Of the noise.
+        Seed of the noise.
     same_grid : bool
         Simulate on the reconstruction grid: the literature's easier protocol.
     lesions : tuple of (centre (z, y, x) [mm], radius [mm], HU)
-        Balls that are planted into the volume before it is scanned.
+        Balls that are inserted into the volume before the scan.
     units : "HU", "1/mm", "1/cm" or None
-        Units of the numbers in the source's file; None = concluded (see `tomopatch.io.units`).
+        Units of the values in the source file; None = detected (see `tomopatch.io.units`).
     """
 
     source: str
@@ -110,23 +112,23 @@ class ScanConfig:
             raise ValueError(f"lesions must be a list, got {str(self.lesions)[:80]!r}.")
         object.__setattr__(self, "lesions", tuple(map(_lesion, self.lesions)))
         if len(self.lesions) > MAX_LESIONS:
-            raise ValueError(f"at most {MAX_LESIONS} lesions can be planted, got {len(self.lesions)}.")
+            raise ValueError(f"at most {MAX_LESIONS} lesions can be inserted, got {len(self.lesions)}.")
         if self.grid is not None:
             if len(self.grid) != 3 or any(not isinstance(n, int) or n < 1 for n in self.grid):
                 raise ValueError(f"the grid must be three counts (z, y, x) of at least 1, got {self.grid}.")
             if math.prod(self.grid) > MAX_GRID_VOXELS:
                 raise ValueError(
-                    f"the grid {self.grid} has {min(math.prod(self.grid), 10**18) / 1e6:.0f} million voxels; at most "
-                    f"{MAX_GRID_VOXELS / 1e6:.0f} million are supported."
+                    f"the grid {self.grid} has {min(math.prod(self.grid), 10**18) / 1e6:.0f} million voxels; "
+                    f"at most {MAX_GRID_VOXELS / 1e6:.0f} million are supported."
                 )
 
     def geometry(self, vg: VolumeGeometry) -> ParallelBeam | ConeBeam:
-        """The scan of a volume on this grid.
+        """Return the geometry of this scan for a volume on the grid `vg`.
 
         Raises
         ------
         ValueError
-            If the combination is impossible, in a sentence.
+            If the combination is impossible.
         """
         common: dict[str, Any] = {
             "num_views": self.num_views,
@@ -155,20 +157,21 @@ class ScanConfig:
         rays = math.prod(pg.det_shape) * pg.num_views
         if rays > MAX_RAYS:
             raise ValueError(
-                f"the scan has {min(rays, 10**18) / 1e9:.1f} billion rays ({pg.num_views} views of {pg.det_shape[0]} x "
-                f"{pg.det_shape[1]} pixels); use fewer views or larger pixels."
+                f"the scan has {min(rays, 10**18) / 1e9:.1f} billion rays "
+                f"({pg.num_views} views of {pg.det_shape[0]} x {pg.det_shape[1]} pixels); "
+                "use fewer views or larger pixels."
             )
         return pg
 
     @property
     def object(self) -> tuple:
-        """What is scanned, whichever way: scans that agree in it can be compared."""
+        """Identity of the scanned object; reconstructions of the same object can be compared."""
         return self.source, self.same_grid, self.lesions, self.units
 
     def to_json(self) -> dict[str, Any]:
         stored = asdict(self)
         if not self.lesions:
-            del stored["lesions"]  # as before there were any: the digest of such a scan stays
+            del stored["lesions"]  # so that the digest equals that of versions without lesions
         if self.units is None:
             del stored["units"]
         return stored
@@ -188,8 +191,8 @@ class RunConfig:
     Attributes
     ----------
     prior : str
-        The name of one in `pretrained/`, for methods that need one; empty for the others. Whether it is there shows when
-        the run begins.
+        Name of a prior in `pretrained/`, for methods that need one; empty for the others. Its existence is
+        checked when the run begins.
     """
 
     scan: ScanConfig
@@ -198,7 +201,7 @@ class RunConfig:
     prior: str = ""
 
     def __post_init__(self) -> None:
-        # filled up with the defaults, so that a default spelled out is the same run
+        # with all defaults, so that a run with an explicit default value has the same digest
         object.__setattr__(
             self, "params", asdict(make_params(self.method, migrated(self.method, self.params)))
         )
@@ -207,7 +210,7 @@ class RunConfig:
         object.__setattr__(self, "prior", self._prior() if METHODS[self.method].needs_prior else "")
 
     def _prior(self) -> str:
-        """The prior that is named, or the one for the mode."""
+        """The given prior, or the default one of the mode."""
         params = make_params(self.method, self.params)
         return self.prior or (
             default_prior(params.trained_mode) if isinstance(params, DiffusionParams) else DEFAULT
@@ -215,7 +218,7 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         stored = {"scan": self.scan.to_json(), "method": self.method, "params": self.params}
-        if self.prior not in ("", DEFAULT):  # as before one could be chosen: the digest of such a run stays
+        if self.prior not in ("", DEFAULT):  # so that the digest equals that of versions without a choice
             stored["prior"] = self.prior
         return stored
 
@@ -232,7 +235,7 @@ class RunConfig:
 
 
 def _lesion(stored: Any) -> Lesion:
-    """A lesion from JSON's lists."""
+    """Return a lesion from its JSON form."""
     try:
         (z, y, x), radius, hu = stored
         if not all(map(_number, (z, y, x, radius, hu))):
@@ -244,7 +247,8 @@ def _lesion(stored: Any) -> Lesion:
         ) from None
     if not 0 < lesion.radius <= 200 or not -1024 <= lesion.hu <= 3071:
         raise ValueError(
-            f"a lesion must have a radius of up to 200 mm and -1024 to 3071 HU, got {lesion.radius:g} mm and {lesion.hu:g} HU."
+            "a lesion must have a radius of up to 200 mm and -1024 to 3071 HU, "
+            f"got {lesion.radius:g} mm and {lesion.hu:g} HU."
         )
     return lesion
 
@@ -254,22 +258,22 @@ def _number(value: Any) -> bool:
 
 
 def known_fields(cls: type, stored: Any) -> dict[str, Any]:
-    """The stored fields, if all of them are the class's and none is missing that has no default."""
+    """Return the stored fields; refuse unknown fields and missing ones without a default."""
     if not isinstance(stored, dict):
         raise ValueError(f"expected a JSON object for {cls.__name__}, got {type(stored).__name__}.")
     known = {f.name for f in fields(cls)}
     needed = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
     if needed - set(stored):
         raise ValueError(f"{cls.__name__} needs the field {sorted(needed - set(stored))[0]!r}.")
-    foreign = set(stored) - known
-    if foreign:
+    unknown = set(stored) - known
+    if unknown:
         raise ValueError(
-            f"{cls.__name__} has no field {sorted(foreign)[0]!r}; it has {', '.join(sorted(known))}."
+            f"{cls.__name__} has no field {sorted(unknown)[0]!r}; it has {', '.join(sorted(known))}."
         )
     return stored
 
 
 def digest_of(value: Any) -> str:
-    """The same for the same values."""
+    """Digest of JSON values."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What one server lets people do: numbers in the environment, with defaults for one's own machine.
+"""Limits of a server, from environment variables; the defaults suit a personal machine.
 
 The README lists them under "Sharing it".
 """
@@ -11,7 +11,7 @@ import os
 
 import psutil
 
-USUAL = {
+DEFAULTS = {
     "STORE_LIMIT_GB": 20.0,
     "QUEUE_LENGTH": 500.0,
     "SESSION_RUNS": 50.0,
@@ -22,16 +22,18 @@ USUAL = {
     "CHECKPOINT_SECONDS": 10.0,
     "MEMORY_GB": 0.0,
 }
-"""By the name of the environment variable TOMOPATCH_..."""
-MEMORY_SHARE = 0.8  # of the machine's memory, for one run, unless told otherwise
-UPLOAD_SHARE = 0.25  # of that, for the uploaded files of all visitors together, unless told otherwise
+"""Default values by the names of the environment variables, without the prefix TOMOPATCH_."""
+MEMORY_SHARE = 0.8
+"""Default share of the machine's memory that one run may take."""
+UPLOAD_SHARE = 0.25
+"""Default size of all uploaded files together, as a share of the memory limit of a run."""
 ADMINISTRATOR = "TOMOPATCH_ADMINISTRATOR"
-"""The environment variable with the administrator's password on a shared server."""
-SHORTEST_PASSWORD = 12
+"""Environment variable with the administrator's password on a shared server."""
+MIN_PASSWORD_LENGTH = 12
 
 
 def limit(name: str) -> float:
-    """The number in the environment variable TOMOPATCH_`name`, or the usual one.
+    """Return the number in the environment variable TOMOPATCH_`name`, or its default.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def limit(name: str) -> float:
     """
     text = os.environ.get(f"TOMOPATCH_{name}", "").strip()
     try:
-        value = float(text) if text else USUAL[name]
+        value = float(text) if text else DEFAULTS[name]
     except ValueError:
         value = math.nan
     if not value >= 0:
@@ -49,38 +51,37 @@ def limit(name: str) -> float:
 
 
 def memory_mb() -> float:
-    """What one run may need."""
-    given = 1000 * limit("MEMORY_GB")
-    return given or MEMORY_SHARE * psutil.virtual_memory().total / 2**20
+    """Memory limit of one run [MB]."""
+    return 1000 * limit("MEMORY_GB") or MEMORY_SHARE * psutil.virtual_memory().total / 2**20
 
 
 def upload_bytes() -> float:
-    """Size that the uploaded files of all visitors together may have in the server's memory."""
+    """Limit of the uploaded files of all visitors together, which are in the server's memory."""
     return 1e9 * limit("UPLOAD_GB") or UPLOAD_SHARE * 2**20 * memory_mb()
 
 
 def shared() -> bool:
-    """Whether visitors who do not know each other use this server (see `tomopatch.store.owners`)."""
+    """Whether unrelated visitors share this server (see `tomopatch.store.owners`)."""
     return limit("SHARED") > 0
 
 
 def is_administrators(password: str) -> bool:
-    """Whether this is the administrator's password; without one in the environment, or with a short one, nothing is."""
+    """Whether this is the administrator's password. If none is set, or a short one, no password is right."""
     expected = os.environ.get(ADMINISTRATOR, "")
-    return len(expected) >= SHORTEST_PASSWORD and hmac.compare_digest(expected.encode(), password.encode())
+    return len(expected) >= MIN_PASSWORD_LENGTH and hmac.compare_digest(expected.encode(), password.encode())
 
 
 def run_seconds() -> float:
-    """How long one run may work."""
+    """Time limit of one run."""
     return 60 * limit("RUN_MINUTES") or math.inf
 
 
 def read_only() -> bool:
-    """Whether nobody may bring volumes of their own."""
+    """Whether uploads are disabled."""
     return limit("READ_ONLY") > 0
 
 
 def check_uploads() -> None:
-    """Refuse what somebody brings, where that is not wanted."""
+    """Raise a ValueError if uploads are disabled."""
     if read_only():
-        raise ValueError("This server takes no uploads; choose one of the volumes that are here.")
+        raise ValueError("This server takes no uploads; choose one of its volumes.")

@@ -1,4 +1,4 @@
-"""Measurements as files: projections, weights and the scan that made them, in one .npz."""
+"""Measurements as files: projections, weights and the config of their scan, in one .npz."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _DAMAGED = (
     OverflowError,
     SyntaxError,  # of an array's header
 )
-"""What a spoilt .npz raises on its way through zipfile and numpy."""
+"""Exceptions that zipfile and numpy raise for a corrupted .npz."""
 
 
 def write_measurement(path: Path, scan: ScanConfig, prepared: Prepared) -> None:
-    """Write a measurement and the grid it is to be reconstructed on; beside, then renamed."""
+    """Write a measurement and its reconstruction grid, as a whole or not at all."""
     m = prepared.measurement
     arrays = {"projections": m.projections.cpu().numpy()}
     if m.weights is not None:
@@ -52,7 +52,7 @@ def write_measurement(path: Path, scan: ScanConfig, prepared: Prepared) -> None:
 
 
 def read_measurement(path: str | Path, *, max_mb: float | None = None) -> tuple[Projector, Measurement]:
-    """The projector and the measurement of a file that `write_measurement` wrote.
+    """Read a file of `write_measurement`; return the projector and the measurement.
 
     A file whose arrays take more than `max_mb` megabytes of memory is refused before they are read.
     """
@@ -63,17 +63,15 @@ def read_measurement(path: str | Path, *, max_mb: float | None = None) -> tuple[
         needed = _declared_mb(path)
         if max_mb is not None and needed > max_mb:
             raise _TooLarge(
-                f"{path} holds {needed / 1000:.1f} GB, and a run may take {max_mb / 1000:.1f} GB of memory here; make "
-                "one with fewer views or larger pixels."
+                f"{path} holds {needed / 1000:.1f} GB, and a run may take {max_mb / 1000:.1f} GB of memory "
+                "here; make one with fewer views or larger pixels."
             )
         with np.load(path, allow_pickle=False) as file:
             about = parse_json(file["about"].tobytes())
             projections = torch.from_numpy(file["projections"])
             weights = torch.from_numpy(file["weights"]) if "weights" in file else None
         scan, grid = ScanConfig.from_json(about["scan"]), VolumeGeometry(**about["grid"])
-        if (
-            scan.det_shape is None
-        ):  # the detector that was fitted then, which another version may fit otherwise
+        if scan.det_shape is None:  # keep the detector of the file; another version may choose another one
             v, _, u = projections.shape if projections.ndim == 3 else (0, 0, 0)
             scan = replace(scan, det_shape=(v, u))
         measurement = Measurement(projections, scan.geometry(grid), weights, scan.photons)
@@ -91,7 +89,7 @@ class _TooLarge(ValueError):
 
 
 def _declared_mb(path: Path) -> float:
-    """Megabytes of all arrays in an .npz; refused where a header declares other than its file holds."""
+    """Size of all arrays in an .npz [MB]; refuse an array whose header does not match its data."""
     total = 0
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -105,8 +103,6 @@ def _declared_mb(path: Path) -> float:
                 shape, _, dtype = read(file)
                 declared = math.prod(shape) * dtype.itemsize
                 if dtype.hasobject or declared != member.file_size - file.tell():
-                    raise ValueError(
-                        f"{member.filename} holds other than the {declared} bytes that it declares"
-                    )
+                    raise ValueError(f"{member.filename} does not hold the {declared} bytes that it declares")
             total += declared
     return total / 2**20

@@ -1,4 +1,4 @@
-"""From a scan's config to its volume, projector and measurement."""
+"""Preparation of a run: the volume, projector and measurement of a scan config."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tomopatch.volume import Shape, Volume, VolumeGeometry, resample
 
 
 class Volumes(Protocol):
-    """Where stored volumes come from by their digest, and phantoms that need not be drawn again."""
+    """Source of stored volumes by their digest, and of cached phantoms."""
 
     def volume(self, digest: str) -> Volume: ...
 
@@ -31,7 +31,7 @@ class Volumes(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A scan, carried out: the reference on the reconstruction grid, the projector and the measurement."""
+    """A simulated scan: the reference on the reconstruction grid, the projector and the measurement."""
 
     reference: Volume
     A: Projector
@@ -39,12 +39,11 @@ class Prepared:
 
 
 def source_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
-    """The volume that is scanned, with what is planted in it, at its own resolution; a phantom at twice the
-    reconstruction grid."""
-    return plant(_untouched(scan, store), scan.lesions)
+    """Return the scanned volume with its lesions, at its own resolution; a phantom at twice the grid."""
+    return plant(_without_lesions(scan, store), scan.lesions)
 
 
-def _untouched(scan: ScanConfig, store: Volumes | None) -> Volume:
+def _without_lesions(scan: ScanConfig, store: Volumes | None) -> Volume:
     if scan.source.startswith("phantom:"):
         grid = scan.grid or PHANTOM_GRID
         factor = 1 if scan.same_grid else 2
@@ -54,28 +53,28 @@ def _untouched(scan: ScanConfig, store: Volumes | None) -> Volume:
         return store.phantom(scan.source, (z, y, x))
     if scan.source.startswith("volume:"):
         if store is None:
-            raise ValueError(f"{scan.source!r} names a stored volume, but there is no store here.")
+            raise ValueError(f"{scan.source!r} names a stored volume, but no store was given.")
         return store.volume(scan.source.removeprefix("volume:"))
     return load_volume(scan.source, units=scan.units, max_voxels=voxels_within(memory_mb()))
 
 
 def native_geometry(scan: ScanConfig) -> VolumeGeometry:
-    """The grid of the volume that is scanned: of a phantom without drawing it, of a file by reading it, which is kept."""
+    """Return the grid of the scanned volume. A phantom is not drawn; a file is read and cached."""
     if scan.source.startswith("phantom:"):
         return field_of_view(phantom_of(scan.source)[0])
     return _source(scan, None).geometry
 
 
 def reference_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
-    """The volume on the reconstruction grid, which runs are measured against."""
+    """Return the volume on the reconstruction grid: the reference of all metrics."""
     volume = _source(scan, store)
     return resample(
         volume, scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else volume.shape)
     )
 
 
-def scan_volume(volume: Volume, scan: ScanConfig, *, methods: Sequence[str] = ()) -> Prepared:
-    """Simulate the scan of this volume; refused before the work if one of the methods could not use it."""
+def simulate_scan(volume: Volume, scan: ScanConfig, *, methods: Sequence[str] = ()) -> Prepared:
+    """Simulate the scan of a volume; refuse first if one of the methods does not suit the scan."""
     grid = scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else volume.shape)
     reference = resample(volume, grid)
     A = Projector(reference.geometry, scan.geometry(reference.geometry))
@@ -93,10 +92,10 @@ _prepared: OrderedDict[str, Prepared] = OrderedDict()
 
 
 def prepare(scan: ScanConfig, store: Volumes | None = None) -> Prepared:
-    """Load and scan; the last few scans are kept, so that every method gets the very same data."""
+    """Load the volume and simulate its scan, cached so that all methods get the same data."""
     key = scan.digest()
     if key not in _prepared:
-        _keep(_prepared, key, scan_volume(_source(scan, store), scan), 3)
+        _cache(_prepared, key, simulate_scan(_source(scan, store), scan), 3)
     _prepared.move_to_end(key)
     return _prepared[key]
 
@@ -105,14 +104,14 @@ _sources: OrderedDict[tuple, Volume] = OrderedDict()
 
 
 def _source(scan: ScanConfig, store: Volumes | None) -> Volume:
-    """`source_volume`, the last two kept: changing the scan must not read or draw the volume again."""
+    """Cached `source_volume`, for the last two volumes: changing the scan must not load the volume again."""
     key = (*scan.object, scan.grid if scan.source.startswith("phantom:") else None)
     if key not in _sources:
-        _keep(_sources, key, source_volume(scan, store), 2)
+        _cache(_sources, key, source_volume(scan, store), 2)
     return _sources[key]
 
 
-def _keep(cache: OrderedDict, key: Any, value: Any, most: int) -> None:
+def _cache(cache: OrderedDict, key: Any, value: Any, size: int) -> None:
     cache[key] = value
-    while len(cache) > most:
+    while len(cache) > size:
         cache.popitem(last=False)

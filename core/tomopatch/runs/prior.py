@@ -1,6 +1,6 @@
-"""Runs of the prior alone: generating a volume from noise, and denoising one.
+"""Configuration of runs of the prior alone: generate a volume from noise, or denoise a volume.
 
-They share queue and store with reconstructions. `method` and `params` distinguish them.
+They share queue and store with reconstructions, and have the attributes `method` and `params`, too.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from tomopatch.runs.weights import weights_digest
 from tomopatch.volume import Shape, Triple, VolumeGeometry
 
 INPUTS = ("context", "neighbourhoods", "coordinates")
-"""Inputs that show a tile the rest of the volume; each can be switched off."""
+"""Inputs that give a tile its context in the volume; each can be switched off."""
 MAX_VOXELS = 2**24
 
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    """A volume generated from noise. Voxel size in mm."""
+    """Unconditional sampling of a volume. Voxel size in mm."""
 
     method: ClassVar[str] = "generate"
     grid: Shape = (64, 128, 128)
@@ -56,12 +56,13 @@ class DenoiseConfig:
 
     Attributes
     ----------
-    source, grid
+    source : str
+    grid : (z, y, x)
         The volume, as in ScanConfig.
     sigma : float
         Noise level, network units (1000 HU).
     seed : int
-        Of the noise and of the tiling.
+        Seed of the noise and of the tiling.
     without : names in INPUTS
         Inputs that are switched off.
     """
@@ -112,14 +113,14 @@ KINDS: dict[str, Any] = {"generate": GenerateConfig, "draw": GenerateConfig, "de
 
 
 def read_config(stored: dict[str, Any]) -> Config:
-    """The config of a run from its JSON; reconstructions have no `kind`."""
+    """Return the config of a run from its JSON form; reconstructions have no `kind`."""
     kind = stored.get("kind")
     if kind is None:
         return RunConfig.from_json(stored)
     if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"unknown kind of run {kind!r}; known are {', '.join(KINDS)}.")
     values = {k: v for k, v in stored.items() if k != "kind"}
-    if isinstance(values.get("without"), (list, tuple)):  # as earlier versions named it
+    if isinstance(values.get("without"), (list, tuple)):  # the name in earlier versions
         values["without"] = ["neighbourhoods" if name == "surround" else name for name in values["without"]]
     return KINDS[kind](**known_fields(KINDS[kind], values))
 

@@ -1,4 +1,4 @@
-"""What a run will need, told before it begins; the volume itself is not loaded for that."""
+"""Resource estimate of a run: its memory, before it begins and without loading the volume."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from tomopatch.runs.prior import Config, DenoiseConfig
 from tomopatch.volume import Shape, VolumeGeometry
 
 PROCESS_MB = 400
-"""Of a worker with its libraries, before it has any data."""
+"""Memory of a worker process with its libraries, without data."""
 DRAWING_COPIES, READING_COPIES = 4.5, 2.0
-"""Arrays of float32 of its size at the peak while a phantom is drawn (2.8 to 4.4, measured on 96 x 192 x 192), and while
-a stored volume is read and averaged."""
-SHOWING_COPIES = 7.0
-"""Arrays of float32 of the reconstruction grid while a volume is shown: its draft, the reference, Hounsfield units, their
-rounded values, and what goes to the browser."""
-SHOWING_SHARE = 0.5
-"""Share of the memory limit that one volume may take in the server, which keeps others for the other visitors."""
+"""Peak memory, in float32 arrays of the volume's size, while a phantom is drawn (measured at 96 x 192 x 192:
+2.8 to 4.4), and while a stored volume is read and averaged."""
+DISPLAY_COPIES = 7.0
+"""Peak memory, in float32 arrays of the reconstruction grid, while a volume is displayed: the volume, the
+reference, Hounsfield units, their rounded values, and the message to the browser."""
+DISPLAY_SHARE = 0.5
+"""Share of the memory limit that displaying one volume may take, because the server holds those of other
+visitors, too."""
 
 
 class Geometries(Protocol):
@@ -32,111 +33,120 @@ class Geometries(Protocol):
 
 
 @dataclass(frozen=True)
-class Need:
-    """Of a run on a grid: megabytes at its peak."""
+class ResourceEstimate:
+    """Peak memory [MB] of a run on a grid."""
 
     grid: Shape
     mb: float
 
 
-def need(config: Config, store: Geometries) -> Need | None:
-    """None where the volume is neither a phantom nor in the store."""
+def estimate(config: Config, store: Geometries) -> ResourceEstimate | None:
+    """Return the resource estimate of a run; None if its volume is neither a phantom nor stored."""
     if not isinstance(config, RunConfig):
         scan = config.scan if isinstance(config, DenoiseConfig) else None
         source = 0 if scan is None else _source_voxels(scan, config.grid, store)
         mb = estimated_mb("generate", math.prod(config.grid), 0)
-        return Need(config.grid, PROCESS_MB + _mb(source) + mb)
+        return ResourceEstimate(config.grid, PROCESS_MB + _mb(source) + mb)
     native = native_geometry(config.scan.source, store)
-    grid = shown_grid(config.scan, store)
+    grid = reconstruction_grid(config.scan, store)
     if native is None or grid is None:
         return None
     return _on_grid(config, native, grid, store)
 
 
 def refusal(config: Config, store: Geometries) -> str:
-    """Why this run would not fit into the memory, and what would; empty if it fits.
+    """Return the reason why this run does not fit into the memory, with a grid that would; empty if it fits.
 
     Raises
     ------
     ValueError
         If the scan is impossible.
     """
-    wanted, given = need(config, store), memory_mb()
-    if wanted is None or wanted.mb <= given:
+    needed, allowed = estimate(config, store), memory_mb()
+    if needed is None or needed.mb <= allowed:
         return ""
-    word = f"This run needs about {_gb(wanted.mb)} of memory, and one may take {_gb(given)} here"
+    reason = f"This run needs about {_gb(needed.mb)} of memory, and one may take {_gb(allowed)} here"
     if not isinstance(config, RunConfig):
-        return f"{word}; choose a smaller grid."
-    fitting = _fitting(
-        wanted.grid, given, lambda grid: need(replace(config, scan=replace(config.scan, grid=grid)), store)
+        return f"{reason}; choose a smaller grid."
+    scan = config.scan
+    fitting = _fitting_grid(
+        needed.grid, allowed, lambda grid: estimate(replace(config, scan=replace(scan, grid=grid)), store)
     )
-    return f"{word}; {fitting or 'choose a smaller grid or fewer views'}."
+    return f"{reason}; {fitting or 'choose a smaller grid or fewer views'}."
 
 
-def showing_refusal(scan: ScanConfig, store: Geometries) -> str:
-    """Reason why the server does not draw this scan's volume and its reference, and what would fit; empty if it does.
+def display_refusal(scan: ScanConfig, store: Geometries) -> str:
+    """Return the reason why the server does not display this scan's volume; empty if it does.
 
     Raises
     ------
     ValueError
-        If there is no such phantom or volume.
+        If the phantom or volume does not exist.
     """
-    wanted, given = _showing(scan, store), SHOWING_SHARE * memory_mb()
-    if wanted is None or wanted.mb <= given:
+    needed, allowed = _display_estimate(scan, store), DISPLAY_SHARE * memory_mb()
+    if needed is None or needed.mb <= allowed:
         return ""
-    word = f"Showing this volume needs about {_gb(wanted.mb)} of memory, and one may take {_gb(given)} here"
-    fitting = _fitting(wanted.grid, given, lambda grid: _showing(replace(scan, grid=grid), store))
-    return f"{word}; {fitting or 'choose a smaller grid or another volume'}."
+    reason = (
+        f"Showing this volume needs about {_gb(needed.mb)} of memory, and one may take {_gb(allowed)} here"
+    )
+    fitting = _fitting_grid(
+        needed.grid, allowed, lambda grid: _display_estimate(replace(scan, grid=grid), store)
+    )
+    return f"{reason}; {fitting or 'choose a smaller grid or another volume'}."
 
 
-def check_shown(scan: ScanConfig, store: Geometries) -> None:
-    """Refuse with a ValueError to draw a volume in the server that takes too much memory."""
-    refused = showing_refusal(scan, store)
+def check_displayed(scan: ScanConfig, store: Geometries) -> None:
+    """Raise a ValueError if displaying this scan's volume takes too much memory."""
+    refused = display_refusal(scan, store)
     if refused:
         raise ValueError(refused)
 
 
-def _showing(scan: ScanConfig, store: Geometries) -> Need | None:
-    """What the server needs to show this scan's volume on its grid."""
-    grid = shown_grid(scan, store)
+def _display_estimate(scan: ScanConfig, store: Geometries) -> ResourceEstimate | None:
+    """Return the memory that the server needs to display this scan's volume."""
+    grid = reconstruction_grid(scan, store)
     if grid is None:
         return None
     source = _source_voxels(scan, grid, store)
-    return Need(grid, _mb(math.ceil(_source_copies(scan) * source + SHOWING_COPIES * math.prod(grid))))
+    return ResourceEstimate(
+        grid, _mb(math.ceil(_source_copies(scan) * source + DISPLAY_COPIES * math.prod(grid)))
+    )
 
 
-def shown_grid(scan: ScanConfig, store: Geometries) -> Shape | None:
-    """The reconstruction grid, without loading the volume; None where it is neither a phantom nor in the store."""
+def reconstruction_grid(scan: ScanConfig, store: Geometries) -> Shape | None:
+    """Return a scan's reconstruction grid; None if its volume is neither a phantom nor stored."""
     native = native_geometry(scan.source, store)
     if native is None:
         return None
     return scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else native.shape)
 
 
-def _fitting(grid: Shape, given: float, needed: Callable[[Shape], Need | None]) -> str:
-    """The largest grid of the same proportions that fits, in words; empty if none does."""
+def _fitting_grid(
+    grid: Shape, allowed: float, estimate_for: Callable[[Shape], ResourceEstimate | None]
+) -> str:
+    """Return a clause with the largest grid of the same proportions that fits; empty if none does."""
     while max(grid) > 8:
         z, y, x = (max(1, math.floor(n * 0.95)) for n in grid)
         grid = (z, y, x)
-        found = needed(grid)
-        if found is not None and found.mb <= given:
+        found = estimate_for(grid)
+        if found is not None and found.mb <= allowed:
             return f"a grid of {z} x {y} x {x} would fit"
     return ""
 
 
-def _on_grid(config: RunConfig, native: VolumeGeometry, grid: Shape, store: Geometries) -> Need:
+def _on_grid(config: RunConfig, native: VolumeGeometry, grid: Shape, store: Geometries) -> ResourceEstimate:
     scan, voxels = config.scan, math.prod(grid)
     pg = scan.geometry(native.with_shape(grid))
     rays = math.prod(pg.det_shape) * pg.num_views
-    held = _source_voxels(scan, grid, store) + voxels + 2 * rays  # source, reference, measurement and weights
+    data = _source_voxels(scan, grid, store) + voxels + 2 * rays  # source, reference, measurement and weights
     samples = int(config.params.get("num_samples", 1))
-    working = _mb(held) + estimated_mb(config.method, voxels, rays, samples=samples)
+    working = _mb(data) + estimated_mb(config.method, voxels, rays, samples=samples)
     preparing = _mb(math.ceil(_source_copies(scan) * _source_voxels(scan, grid, store)))
-    return Need(grid, PROCESS_MB + max(preparing, working))
+    return ResourceEstimate(grid, PROCESS_MB + max(preparing, working))
 
 
 def _source_voxels(scan: ScanConfig, grid: Shape, store: Geometries) -> int:
-    """Of the volume that is scanned; a phantom is drawn at twice the grid."""
+    """Number of voxels of the scanned volume; a phantom is drawn at twice the grid."""
     if scan.source.startswith("phantom:"):
         return math.prod(grid) * (1 if scan.same_grid else 8)
     native = native_geometry(scan.source, store)
@@ -148,7 +158,7 @@ def _source_copies(scan: ScanConfig) -> float:
 
 
 def native_geometry(source: str, store: Geometries) -> VolumeGeometry | None:
-    """Grid and extent of the volume that a scan names, without loading it; a phantom's is a single voxel."""
+    """Return the grid of a scan's source without loading it; a phantom's extent is a single voxel."""
     if source.startswith("phantom:"):
         return field_of_view(phantom_of(source)[0])
     if source.startswith("volume:"):

@@ -1,4 +1,4 @@
-"""A run as it is known: what it was asked for, how far it is, what came of it."""
+"""A run: its config, status and figures, as read from the store."""
 
 from __future__ import annotations
 
@@ -12,16 +12,36 @@ ACTIVE = ("queued", "running")
 FINISHED = ("done", "stopped")
 STATUSES = (*ACTIVE, *FINISHED, "cancelled", "failed")
 
+_RENAMED = {"patient": "background", "begun": "attempts"}
+"""Keys of a run's state in stores of earlier versions, and their names now."""
+
 C = TypeVar("C", bound=Config, covariant=True)
 
 
 @dataclass(frozen=True)
 class Run(Generic[C]):
-    """A run as the store knows it. `metrics` only where a reference was known; `message` says what went wrong.
+    """A stored run.
 
-    `name` is what somebody calls it; a pinned run is never removed to make room. `begun` counts the workers that
-    had it, `lost` those that died one after the other without progress, and `kept_steps` the steps in the checkpoint
-    when the last of them died; a patient run gives way to others. `owners` are the visitors who asked for it.
+    Attributes
+    ----------
+    metrics : Quality or None
+        None if there was no reference.
+    message : str
+        Reason of a failure.
+    name : str
+        Name given by a user.
+    pinned : bool
+        A pinned run is never evicted.
+    attempts : int
+        Number of workers that began or resumed it.
+    lost : int
+        Number of workers that died in a row without progress.
+    kept_steps : int
+        Steps in the checkpoint when the last of these workers died.
+    background : bool
+        A background run gives way to all others.
+    owners : tuple of str
+        Visitors who submitted it.
     """
 
     id: str
@@ -36,22 +56,23 @@ class Run(Generic[C]):
     device: str = "cpu"
     name: str = ""
     pinned: bool = False
-    begun: int = 0
+    attempts: int = 0
     lost: int = 0
     kept_steps: int = 0
-    patient: bool = False
+    background: bool = False
     owners: tuple[str, ...] = ()
 
 
 def read_run(run_id: str, state: dict[str, Any], config: dict[str, Any]) -> Run[Any]:
-    """The run that these files tell of.
+    """Return the run that these files describe.
 
     Raises
     ------
     ValueError
-        If its config is of another version, or the files do not say what they should.
+        If its config is of another version, or a file is damaged.
     """
     known = read_config(config)
+    state = {new: state[old] for old, new in _RENAMED.items() if old in state} | state
     try:
         metrics = state.get("metrics")
         if state["status"] not in STATUSES:
@@ -69,10 +90,10 @@ def read_run(run_id: str, state: dict[str, Any], config: dict[str, Any]) -> Run[
             device=str(state.get("device", "cpu")),
             name=str(state.get("name", "")),
             pinned=state.get("pinned") is True,
-            begun=int(state.get("begun", 0)),
+            attempts=int(state.get("attempts", 0)),
             lost=int(state.get("lost", 0)),
             kept_steps=int(state.get("kept_steps", 0)),
-            patient=state.get("patient") is True,
+            background=state.get("background") is True,
             owners=tuple(map(str, state.get("owners", ()))),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:

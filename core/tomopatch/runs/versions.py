@@ -1,4 +1,4 @@
-"""What makes results here."""
+"""Versions of the software that makes results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = ("tomopatch", "torch", "numpy", "numba", "scipy")
 
 
 def made_with(prior: str = DEFAULT) -> dict[str, str]:
-    """Versions, a prior's weights and machine, as they are now."""
+    """Current versions, machine, number of threads, and digest of a prior's weights."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What an interrupted run goes on from: the state after one of its steps, in one file, replaced as the run proceeds."""
+"""Checkpoint of a run: the state after one of its steps, in one file that later steps replace."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ _DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, RecursionError, z
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A step of a run.
+    """State of a run after one of its steps.
 
     Attributes
     ----------
     digest : str
-        Of the run's config, weights included: the state means nothing to another.
+        Digest of the run's config, weights included. Another config cannot use the state.
     state : State
-        See `tomopatch.progress.Step`; from a file tensors are on the CPU, and those without a dimension numbers.
+        See `tomopatch.progress.Step`. After reading, tensors are on the CPU, and those without dimensions are
+        numbers.
     points : list of Point
         The figures of all steps up to this one.
     frames : int
-        Snapshots that the history had by then.
+        Number of snapshots in the history at this step.
     """
 
     digest: str
@@ -60,7 +61,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
-    """The run's checkpoint; None, and the run begins anew, if there is none that fits or it is damaged."""
+    """Return the run's checkpoint; None if it is missing, damaged or of another config."""
     try:
         with np.load(folder / _FILE, allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
@@ -83,7 +84,7 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def kept_steps(folder: Path) -> int:
-    """Number of steps in the run's checkpoint, without its state; 0 if there is none or it is damaged."""
+    """Number of steps in the run's checkpoint; 0 if it is missing or damaged. The state is not read."""
     try:
         with np.load(folder / _FILE, allow_pickle=False) as file:
             return len(json.loads(file["about"].tobytes())["points"])
@@ -92,12 +93,12 @@ def kept_steps(folder: Path) -> int:
 
 
 def drop_checkpoint(folder: Path) -> None:
-    """The run is over, or begins anew."""
+    """Remove the run's checkpoint."""
     (folder / _FILE).unlink(missing_ok=True)
 
 
 def _flat(prefix: str, state: State) -> Iterator[tuple[str, Any]]:
-    """The leaves of a state, the names of their parts joined by slashes."""
+    """Leaves of a state, with paths of names joined by slashes."""
     for name, value in state.items():
         path = f"{prefix}/{name}"
         if isinstance(value, Mapping):
@@ -123,5 +124,5 @@ def _array(value: Tensor | float | int | str) -> np.ndarray:
 
 
 def _value(array: np.ndarray) -> Tensor | float | int | str:
-    """Arrays without dimensions as plain numbers or texts."""
+    """An array as a tensor; one without dimensions as a plain number or text."""
     return torch.from_numpy(array) if array.ndim else array.item()

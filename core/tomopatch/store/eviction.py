@@ -1,4 +1,4 @@
-"""Keeping a store in order: how large runs are, their pictures, and which go when there is no room."""
+"""Eviction of runs from a full store, sizes of runs, and their thumbnails."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 from PIL import Image
 
 from tomopatch.io.writing import write_beside
-from tomopatch.runs.limits import USUAL, limit
+from tomopatch.runs.limits import DEFAULTS, limit
 from tomopatch.runs.run import FINISHED, Run
 from tomopatch.store.store import RunStore
 from tomopatch.volume import MU_WATER
 
 LIMIT = "TOMOPATCH_STORE_LIMIT_GB"
-USUAL_LIMIT = USUAL["STORE_LIMIT_GB"]
-"""GB that runs may fill unless the environment variable LIMIT says otherwise."""
+DEFAULT_LIMIT = DEFAULTS["STORE_LIMIT_GB"]
+"""Size of all runs [GB], unless the environment variable LIMIT is set."""
 _THUMBNAIL = "thumbnail.png"
 _WIDTH = 96
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A run and what it takes: bytes on the disk, and when it was last made use of [s since 1970]."""
+class StoredRun:
+    """A run, its size on disk [bytes], and the time of its last use [s since 1970]."""
 
     run: Run
     size: int
@@ -33,7 +33,7 @@ class Kept:
 
 
 def limit_bytes() -> float:
-    """How much runs may fill.
+    """Return the size that all runs together may have.
 
     Raises
     ------
@@ -46,18 +46,18 @@ def limit_bytes() -> float:
     return gigabytes * 1e9
 
 
-def kept(store: RunStore) -> list[Kept]:
+def stored_runs(store: RunStore) -> list[StoredRun]:
     """All readable runs with their sizes, newest first."""
     found = []
     for run in store.all_runs():
         with contextlib.suppress(ValueError):  # deleted meanwhile
             size, used = size_on_disk(store.run_folder(run.id)), store.last_used(run.id)
-            found.append(Kept(run, size, max(run.created, used)))
+            found.append(StoredRun(run, size, max(run.created, used)))
     return found
 
 
 def size_on_disk(folder: Path) -> int:
-    """Bytes of the files in it; a run at work writes and renames some while they are counted."""
+    """Total size of the files in a folder [bytes]; files that disappear meanwhile do not count."""
     total = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):
@@ -65,34 +65,34 @@ def size_on_disk(folder: Path) -> int:
     return total
 
 
-def evict(store: RunStore, limit: float) -> list[str]:
-    """Delete finished runs, those unused for longest first, until the rest fits into `limit` bytes.
+def evict(store: RunStore, max_bytes: float) -> list[str]:
+    """Delete the least recently used runs until the rest fits into `max_bytes`; return their ids.
 
-    What killed processes left half written goes first. Pinned runs, and runs that are queued or at work, stay, whatever they take. Returns the ids of what went.
+    Abandoned files are removed first. Pinned, queued and running runs stay, whatever their size.
     """
-    store.sweep()
-    runs = kept(store)
-    total = sum(k.size for k in runs)
-    gone = []
-    for k in sorted(runs, key=lambda k: k.used):
-        if total <= limit:
+    store.remove_abandoned()
+    runs = stored_runs(store)
+    total = sum(stored.size for stored in runs)
+    evicted = []
+    for stored in sorted(runs, key=lambda stored: stored.used):
+        if total <= max_bytes:
             break
-        if k.run.pinned or k.run.status not in (*FINISHED, "cancelled", "failed"):
+        if stored.run.pinned or stored.run.status not in (*FINISHED, "cancelled", "failed"):
             continue
-        store.delete(k.run.id)
-        gone.append(k.run.id)
-        total -= k.size
-    return gone
+        store.delete(stored.run.id)
+        evicted.append(stored.run.id)
+        total -= stored.size
+    return evicted
 
 
 def make_room(store: RunStore) -> None:
-    """After a run: evict what is over the store's limit. A bad limit is told on Runs; the run itself is done."""
+    """Evict runs beyond the store's limit. The Runs page reports an invalid limit; it does not fail a run."""
     with contextlib.suppress(ValueError, OSError):
         evict(store, limit_bytes())
 
 
 def thumbnail(store: RunStore, run_id: str) -> bytes | None:
-    """A small PNG of the middle axial slice, -1000 to 400 HU; made once. None without a volume."""
+    """A small PNG of the middle axial slice, -1000 to 400 HU, stored on first use. None without a volume."""
     folder = store.run_folder(run_id)
     path: Path = folder / _THUMBNAIL
     if not path.exists():
@@ -101,7 +101,7 @@ def thumbnail(store: RunStore, run_id: str) -> bytes | None:
             return None
         try:
             mu = np.load(volume, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError):  # damaged: who opens it is told
+        except (ValueError, EOFError):  # damaged, which is reported when the result is opened
             return None
         hu = 1000 * (np.asarray(mu[len(mu) // 2]) / MU_WATER - 1)
         grey = ((hu + 1000) / 1400 * 255).clip(0, 255).astype(np.uint8)
@@ -109,7 +109,7 @@ def thumbnail(store: RunStore, run_id: str) -> bytes | None:
         picture.thumbnail((_WIDTH, _WIDTH))
         out = io.BytesIO()
         picture.save(out, format="png")
-        with contextlib.suppress(OSError):  # it is made again the next time
+        with contextlib.suppress(OSError):  # made again the next time
             write_beside(path, out.getvalue())
         return out.getvalue()
     return path.read_bytes()

@@ -1,4 +1,4 @@
-"""What a run went through: a figure for every step, and reduced volumes of some, to be replayed afterwards."""
+"""History of a run for replays: figures of every step, and reduced volumes of some steps."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from tomopatch.progress import Step, Tiles
 from tomopatch.volume import Shape, area_average, hu_from_mu
 
 FRAMES = {"start": 4, "": 20}
-"""Snapshots of each stage, besides its first and its last step."""
+"""Number of snapshots per stage, in addition to its first and last step."""
 SNAPSHOT_VOXELS = 48 * 96 * 96
 PARTS = ("noisy", "denoised", "x")
+"""Volumes of a step that a snapshot can hold."""
 MAX_BYTES = 2 * SNAPSHOT_VOXELS * sum((n + 2) * len(PARTS) for n in FRAMES.values())
-"""No history is larger."""
+"""Largest size of a history."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """What a step reached: its place in the run, and figures, where they are known."""
+    """Index of a step within the run, and its figures, if known."""
 
     i: int
     total: int
@@ -39,7 +40,7 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A snapshot: int16 HU (z, y, x) by the names in PARTS, and the tiles of the pass on the run's own grid."""
+    """A snapshot: int16 HU (z, y, x) by the names in PARTS, and the tiles of the pass on the run's grid."""
 
     point: Point
     volumes: dict[str, np.ndarray]
@@ -55,9 +56,9 @@ class History:
     folder : Path
         The run's folder.
     parts : names in PARTS
-        What is kept of a step.
+        Volumes of a step to store.
     count : int
-        Snapshots that are there already, of a run that goes on.
+        Number of snapshots to keep, for a resumed run.
     """
 
     folder: Path
@@ -69,11 +70,14 @@ class History:
         try:
             index = json.loads((self.folder / "history" / "index.json").read_text()) if self.count else []
         except (OSError, ValueError):
-            index = []  # the snapshots are for looking at: the run goes on without the earlier ones
+            index = []  # snapshots are only for viewing; the run continues without the earlier ones
         self._index = index[: self.count]
 
     def add(self, step: Step, point: Point, *, last: bool = False) -> bool:
-        """Keep the step if it is the first, the last or one of the evenly spaced ones of its stage; whether it was."""
+        """Store the step if it is the first, the last or one of the evenly spaced ones of its stage.
+
+        Return whether it was stored.
+        """
         stride = math.ceil(step.total / FRAMES.get(step.stage, FRAMES[""]))
         if not (last or step.i in (1, step.total) or step.i % stride == 0):
             return False
@@ -95,7 +99,7 @@ class History:
 
 
 def read_history(folder: Path) -> list[Frame]:
-    """The snapshots of a run in their order; empty where none were kept.
+    """Return the snapshots of a run in order; empty if there are none.
 
     Raises
     ------
@@ -115,7 +119,7 @@ def read_history(folder: Path) -> list[Frame]:
             }
             tiles = entry["tiles"]
             if tiles is not None:
-                edges = tiles["size"]  # a number where an earlier version kept it
+                edges = tiles["size"]  # a single number in stores of an earlier version
                 depth, height, width = edges if isinstance(edges, list) else [edges] * 3
                 tiles = Tiles(
                     (int(depth), int(height), int(width)),
@@ -128,30 +132,30 @@ def read_history(folder: Path) -> list[Frame]:
 
 
 def write_trace(folder: Path, points: list[Point]) -> None:
-    """Keep the figures of all steps."""
+    """Store the figures of all steps."""
     write_beside(folder / "trace.json", json.dumps([asdict(p) for p in points]).encode())
 
 
 def read_trace(folder: Path) -> tuple[Point, ...]:
-    """The figures of all steps; empty where none were kept."""
+    """Return the figures of all steps; empty if there are none."""
     try:
         return tuple(Point(**stored) for stored in json.loads((folder / "trace.json").read_text()))
     except (OSError, ValueError, TypeError):
         return ()
 
 
-def reduced(x: Tensor, most: int) -> np.ndarray:
-    """A volume mu (z, y, x) as int16 HU, averaged onto a coarser grid if it has more than `most` voxels."""
-    return int16_hu(area_average(x, reduced_shape((x.shape[0], x.shape[1], x.shape[2]), most)))
+def reduced(x: Tensor, max_voxels: int) -> np.ndarray:
+    """A volume mu (z, y, x) as int16 HU, averaged onto a coarser grid if it has more than `max_voxels`."""
+    return int16_hu(area_average(x, reduced_shape((x.shape[0], x.shape[1], x.shape[2]), max_voxels)))
 
 
-def reduced_shape(shape: Shape, most: int) -> Shape:
-    """The finest grid of the same proportions with at most so many voxels."""
-    scale = min(1.0, (most / math.prod(shape)) ** (1 / 3))
+def reduced_shape(shape: Shape, max_voxels: int) -> Shape:
+    """The finest grid of the same proportions with at most `max_voxels` voxels."""
+    scale = min(1.0, (max_voxels / math.prod(shape)) ** (1 / 3))
     z, y, x = (max(1, math.floor(n * scale + 1e-9)) for n in shape)
     return z, y, x
 
 
 def int16_hu(x: Tensor) -> np.ndarray:
-    """mu [1/mm] as whole HU."""
+    """A volume mu [1/mm] as whole HU."""
     return hu_from_mu(x).clamp(-32000, 32000).round().to(torch.int16).cpu().numpy()

@@ -1,8 +1,8 @@
-"""An index of a store's runs, so that listing them need not open every folder.
+"""Index of a store's runs, so that listing them does not open every folder.
 
-The folders are what counts: the index is made from them, again if it is missing, damaged or of another version, and it
-never has the last word. A run whose state is being changed is marked first and its folder asked until that is done, so a
-process that dies in between leaves nothing wrong behind.
+The index is a cache of the folders. It is built again if it is missing, damaged or of another version. Before
+the state of a run changes, the run is marked, and its folder is read until the mark is removed; a process
+that dies in between leaves no wrong entry behind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 VERSION = 1
-WAIT = 20.0  # seconds for another process to have written
+BUSY_TIMEOUT = 20.0  # seconds to wait for another process that writes
 _SCHEMA = f"""
     BEGIN IMMEDIATE;
     DROP TABLE IF EXISTS runs;
@@ -34,7 +34,7 @@ _PUT = """
 
 @dataclass(frozen=True)
 class Entry:
-    """A run as its folder has it: the texts of its state and its config, and the config's digest."""
+    """The texts of a run's state and config, and the config's digest."""
 
     id: str
     digest: str
@@ -43,17 +43,18 @@ class Entry:
 
 
 class RunIndex:
-    """The index of one store, for any number of threads and processes. Where it cannot be kept, as in a folder that may
-    not be written, the folders are read.
+    """The index of one store, for any number of threads and processes.
+
+    If the database cannot be written, as in a read-only store, the folders are read instead.
 
     Parameters
     ----------
     path : Path
-        The database; nothing else is in it.
+        The SQLite database.
     names : f() -> set of str
-        The runs that there are.
+        Ids of the existing runs.
     read : f(id) -> Entry or None
-        What the run's folder says; None where there is nothing to be read.
+        Reads a run's folder; None if it cannot be read.
     """
 
     def __init__(
@@ -80,12 +81,12 @@ class RunIndex:
                 )
                 return [entry for row in found if (entry := self._checked(row)) is not None]
         except sqlite3.Error:
-            pass  # damaged, or not to be had: `entries` knows what to do
+            pass  # damaged or unavailable, which `entries` handles
         return [entry for entry in self.entries() if entry.digest == digest]
 
     @contextmanager
     def changing(self, run_id: str) -> Iterator[None]:
-        """While this lasts, the run's folder is asked; afterwards the index has what it says then."""
+        """Mark the run during a change, so that its folder is read; update its entry afterwards."""
         with contextlib.suppress(sqlite3.Error):
             self._run("UPDATE runs SET changing = changing + 1 WHERE id = ?", run_id)
         yield
@@ -122,25 +123,25 @@ class RunIndex:
 
         self._with(write)
 
-    def _with(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+    def _with(self, execute: Callable[[sqlite3.Connection], Any]) -> Any:
         try:
-            return work(self._connection())
+            return execute(self._connection())
         except sqlite3.OperationalError:
-            raise  # not to be written, or busy for too long: it is not the file that is wrong
+            raise  # read-only or busy; the file itself is sound
         except sqlite3.DatabaseError:
             for ending in ("", "-wal", "-shm"):
                 self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
-            return work(self._connection())
+            return execute(self._connection())
 
     def _connection(self) -> sqlite3.Connection:
-        """This thread's, to the file that is there now."""
+        """Return this thread's connection to the current file."""
         known = getattr(self._threads, "known", None)
         if known is not None and known[1] == self._file():
             return known[0]
-        connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA cache_size = -64")  # kB; each thread has its own, and little use for it
+        connection.execute("PRAGMA cache_size = -64")  # kB; small, because each thread has its own
         if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
             connection.executescript(_SCHEMA)
         self._threads.known = (connection, self._file())

@@ -1,4 +1,4 @@
-"""Phantoms as files: a large one takes seconds to draw, so the server and its workers share one drawing."""
+"""Cache of phantoms as files, shared by the server and its workers. A large phantom takes seconds to draw."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from tomopatch.library import load_volume
 from tomopatch.volume import Shape, Volume, VolumeGeometry
 
 MAX_BYTES = 2**30
-"""Of all drawings together; the ones that were looked at longest ago go first."""
+"""Size of the whole cache. The phantoms that were used longest ago are removed first."""
 
 
-def drawn(folder: Path, spec: str, shape: Shape) -> Volume:
-    """The phantom `spec` on a grid: read from the folder, or drawn and left there for the next.
+def cached_phantom(folder: Path, spec: str, shape: Shape) -> Volume:
+    """Return the phantom `spec` on a grid, from the cache or drawn and cached.
 
-    Not for one that would fill the folder on its own: such a phantom is drawn each time.
+    A phantom that would fill a quarter of the cache is drawn each time.
     """
     if 4 * np.prod(shape, dtype=float) > MAX_BYTES / 4:
         return load_volume(spec, shape=shape)
     try:
-        return _kept(folder, spec, shape)
-    except OSError:  # a disk that is full or may only be read is no reason not to draw
+        return _cached(folder, spec, shape)
+    except OSError:  # a full or read-only disk does not prevent drawing
         return load_volume(spec, shape=shape)
 
 
-def _kept(folder: Path, spec: str, shape: Shape) -> Volume:
+def _cached(folder: Path, spec: str, shape: Shape) -> Volume:
     folder.mkdir(exist_ok=True)
     path = folder / f"{_digest(spec, shape)}.npz"
     with alone(path.with_suffix(".lock")):
@@ -41,7 +41,7 @@ def _kept(folder: Path, spec: str, shape: Shape) -> Volume:
             path.touch()
             return _read(path)
         volume = load_volume(spec, shape=shape)
-        _tidy(folder, MAX_BYTES - 4 * volume.data.numel())
+        _evict(folder, MAX_BYTES - 4 * volume.data.numel())
         about = json.dumps({"name": volume.name, **asdict(volume.geometry)}).encode()
         write_arrays(path, {"data": volume.data.numpy(), "about": np.frombuffer(about, np.uint8)})
         return volume
@@ -54,23 +54,23 @@ def _read(path: Path) -> Volume:
     return Volume(data, VolumeGeometry(about["shape"], about["voxel_size"], about["pos"]), about["name"])
 
 
-def _tidy(folder: Path, room: float) -> None:
-    """Remove what was used longest ago until the rest fits."""
+def _evict(folder: Path, max_bytes: float) -> None:
+    """Remove the phantoms that were used longest ago until the rest fits."""
     files = sorted(folder.glob("*.npz"), key=lambda p: -p.stat().st_mtime)
     used = 0
     for path in files:
         used += path.stat().st_size
-        if used > room:
+        if used > max_bytes:
             path.unlink(missing_ok=True)
             path.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _digest(spec: str, shape: Shape) -> str:
-    return hashlib.sha256(f"{_painters()} {spec} {tuple(shape)}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{_source_digest()} {spec} {tuple(shape)}".encode()).hexdigest()[:16]
 
 
 @cache
-def _painters() -> str:
-    """Of the code that draws: another version of it draws other phantoms."""
+def _source_digest() -> str:
+    """Digest of the drawing code: another version of it draws other phantoms."""
     files = sorted(Path(tomopatch.phantoms.__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

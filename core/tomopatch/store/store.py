@@ -1,4 +1,7 @@
-"""Runs and volumes on disk: a folder each, written beside and renamed, so that what is there is whole."""
+"""Runs and volumes on disk, one folder each.
+
+Files are written under a temporary name and renamed when complete.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 import torch
 
 from tomopatch.analysis.metrics import Quality
@@ -29,16 +33,16 @@ from tomopatch.runs.prior import Config
 from tomopatch.runs.run import ACTIVE, FINISHED, Run, read_run
 from tomopatch.runs.versions import made_with
 from tomopatch.store.index import Entry, RunIndex
-from tomopatch.store.phantom_cache import drawn
+from tomopatch.store.phantom_cache import cached_phantom
 from tomopatch.volume import Shape, Volume, VolumeGeometry
 
 
 class StoreError(OSError, ValueError):
-    """The store's folder cannot be used; what to do is in the sentence."""
+    """The store's folder cannot be used. The message says what to do."""
 
 
 class DamagedRun(ValueError):
-    """A result that was there cannot be read any more; the run is told to have failed, so that it can be made again."""
+    """A stored result cannot be read any more. Its run is marked as failed, so that it can be run again."""
 
 
 SCHEMA = 1
@@ -63,12 +67,12 @@ class RunStore:
     Parameters
     ----------
     root : Path or None
-        None = the folder in the environment variable TOMOPATCH_STORE, or the user's data folder.
+        None = the folder in the environment variable TOMOPATCH_STORE, or the default folder.
 
     Raises
     ------
     StoreError
-        If the folder is not there and cannot be made.
+        If the folder does not exist and cannot be created.
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
@@ -78,15 +82,16 @@ class RunStore:
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreError(
-                    f"the store {self.root} cannot be written ({error.strerror}); set TOMOPATCH_STORE to a folder of yours."
+                    f"the store {self.root} cannot be written ({error.strerror}); "
+                    "set TOMOPATCH_STORE to a folder that you can write."
                 ) from error
         self._index = RunIndex(self.root / "index.sqlite", self._names, self._entry)
-        self._read: dict[str, tuple[int, Run[Any]]] = {}  # what has been made of an entry with this hash
+        self._read: dict[str, tuple[int, Run[Any]]] = {}  # by id: hash of the entry, and the run read from it
 
     # ---- volumes
 
     def add_volume(self, volume: Volume) -> str:
-        """Keep a volume; returns its digest. The same voxels are kept once. Refused where uploads are."""
+        """Store a volume and return its digest. Equal volumes are stored once. A read-only server refuses."""
         check_uploads()
         data = volume.data.cpu().contiguous().numpy()
         digest = hashlib.sha256(data.tobytes() + repr(volume.geometry).encode()).hexdigest()[:16]
@@ -100,19 +105,20 @@ class RunStore:
                 "created": time.time(),
                 "schema": SCHEMA,
             }
-            with self._new("volumes", digest) as beside:
-                write_array(beside / "data.npy", data)
-                (beside / "info.json").write_text(json.dumps(info))
+            with self._new("volumes", digest) as temporary:
+                write_array(temporary / "data.npy", data)
+                (temporary / "info.json").write_text(json.dumps(info))
         return digest
 
-    def _check_room(self, more: int) -> None:
-        """On a shared server: refuse a volume if all volumes together would take more than runs may."""
-        most = 1e9 * limit("STORE_LIMIT_GB")
-        held = sum(path.stat().st_size for path in (self.root / "volumes").glob("*/data.npy"))
-        if held + more > most:
+    def _check_room(self, new_bytes: int) -> None:
+        """Refuse a volume on a shared server if all volumes together would exceed the limit of the runs."""
+        max_bytes = 1e9 * limit("STORE_LIMIT_GB")
+        stored = sum(path.stat().st_size for path in (self.root / "volumes").glob("*/data.npy"))
+        if stored + new_bytes > max_bytes:
             raise ValueError(
-                f"This server has no room for another volume of {more / 1e6:.0f} MB: those that are stored take "
-                f"{held / 1e9:.1f} of {most / 1e9:g} GB. Choose one of them, or ask whoever runs the server."
+                f"This server has no room for another volume of {new_bytes / 1e6:.0f} MB: "
+                f"the stored volumes take {stored / 1e9:.1f} of {max_bytes / 1e9:g} GB. "
+                "Choose one of them, or ask the administrator."
             )
 
     def volume(self, digest: str) -> Volume:
@@ -123,11 +129,11 @@ class RunStore:
         return Volume(data, geometry, _shown_name(info["name"], digest))
 
     def phantom(self, spec: str, shape: Shape) -> Volume:
-        """A phantom on a grid; drawn once for everybody who uses this store."""
-        return drawn(self.root / "phantoms", spec, shape)
+        """A phantom on a grid, from the cache that all users of this store share."""
+        return cached_phantom(self.root / "phantoms", spec, shape)
 
     def volume_geometry(self, digest: str) -> VolumeGeometry:
-        """Where the voxels of a stored volume are."""
+        """Geometry of a stored volume, without reading its voxels."""
         info = _read_json(self._folder("volumes", digest, "volume") / "info.json")
         if info is None:
             raise ValueError(f"the volume {digest} is damaged; upload it again.")
@@ -147,12 +153,12 @@ class RunStore:
     # ---- runs
 
     def create(self, config: Config, **state: Any) -> str:
-        """Create a queued run, with more fields of its state if they are given; return its id."""
+        """Create a queued run and return its id; `state` holds further fields of its state."""
         run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.method}-{secrets.token_hex(3)}"
         state |= {"status": "queued", "created": time.time(), "digest": config.digest(), "schema": SCHEMA}
-        with self._index.changing(run_id), self._new("runs", run_id) as beside:
-            (beside / "config.json").write_text(json.dumps(config.to_json()))
-            (beside / "state.json").write_text(json.dumps(state))
+        with self._index.changing(run_id), self._new("runs", run_id) as temporary:
+            (temporary / "config.json").write_text(json.dumps(config.to_json()))
+            (temporary / "state.json").write_text(json.dumps(state))
         return run_id
 
     def update(self, run_id: str, **changes: Any) -> None:
@@ -182,21 +188,21 @@ class RunStore:
         return [run for run in self.all_runs() if isinstance(run.config, RunConfig)]
 
     def all_runs(self) -> list[Run[Any]]:
-        """All readable runs, of the prior alone too, newest first."""
+        """All readable runs, including those of the prior alone, newest first."""
         entries, found = self._index.entries(), []
         for entry in entries:
-            with contextlib.suppress(ValueError):  # of another version; left alone
+            with contextlib.suppress(ValueError):  # of another version, which is ignored
                 found.append(self._run_of(entry))
         for gone in set(self._read) - {entry.id for entry in entries}:
             self._read.pop(gone, None)
         return sorted(found, key=lambda r: -r.created)
 
     def find(self, config: Config) -> str | None:
-        """A completed run of the same config."""
+        """Id of a completed run of the same config, or None."""
         return next(self.runs_of(config, "done"), None)
 
     def runs_of(self, config: Config, status: str) -> Iterator[str]:
-        """Ids of the runs of the same config that have this status, in no order."""
+        """Ids of the runs of the same config with this status, in no particular order."""
         for entry in self._index.find(config.digest()):
             if json.loads(entry.state).get("status") == status and (self.root / "runs" / entry.id).is_dir():
                 yield entry.id
@@ -204,7 +210,7 @@ class RunStore:
     def save_result(
         self, run_id: str, result: Result, metrics: Quality | None, device: str, message: str = ""
     ) -> None:
-        """Store what a run made, then say that it is finished."""
+        """Store the result of a run, then mark the run as finished."""
         folder = self._folder("runs", run_id, "run")
         for name, volume in (("volume", result.volume), ("std", result.std)):
             if volume is not None:
@@ -231,7 +237,7 @@ class RunStore:
         if run.status not in FINISHED:
             raise ValueError(f"the run {run_id} has no result: it is {run.status}.")
         folder = self._folder("runs", run_id, "run")
-        with contextlib.suppress(OSError):  # a store that may only be read
+        with contextlib.suppress(OSError):  # a read-only store
             (folder / _USED).touch()
 
         def load(name: str) -> Volume:
@@ -245,30 +251,30 @@ class RunStore:
             geometry = VolumeGeometry(**json.loads((folder / "geometry.json").read_text()))
             volume = load("volume")
             std = load("std") if (folder / "std.npy").exists() else None
-        except _DAMAGE as error:  # not what may pass, as a disk out of reach
-            sentence = "Its result is damaged or gone from the store; run it again."
+        except _DAMAGE as error:  # not other OSErrors: an unreachable disk may come back
+            message = "Its result is damaged or missing in the store; run it again."
             with contextlib.suppress(OSError, ValueError):
-                self.update(run_id, status="failed", message=sentence)
-            raise DamagedRun(f"the run {run_id} cannot be read. {sentence}") from error
+                self.update(run_id, status="failed", message=message)
+            raise DamagedRun(f"the run {run_id} cannot be read. {message}") from error
         return Result(
             volume, run.config.method, run.config.params, run.status, run.seconds, run.peak_memory_mb,
             run.residuals, std,
         )  # fmt: skip
 
     def last_used(self, run_id: str) -> float:
-        """When the result was last asked for [s since 1970]; 0 = never."""
+        """Time at which the result was last read [s since 1970]; 0 = never."""
         path = self._folder("runs", run_id, "run") / _USED
         return path.stat().st_mtime if path.exists() else 0.0
 
     def made_with(self, run_id: str) -> dict[str, str]:
-        """Versions, weights and machine that made the result; empty where it was not yet noted."""
+        """Versions, weights and machine that made the result; empty in stores of early versions."""
         state = _read_json(self._folder("runs", run_id, "run") / "state.json") or {}
         return {str(k): str(v) for k, v in state.get("made_with", {}).items()}
 
     def delete(self, run_id: str) -> None:
-        """Remove a run and what it made."""
+        """Remove a run and its files."""
         folder = self._folder("runs", run_id, "run")
-        gone = self.root / f".gone-{secrets.token_hex(4)}"  # first out of sight as a whole, then file by file
+        gone = self.root / f".gone-{secrets.token_hex(4)}"  # renamed first, so that it disappears at once
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
@@ -280,37 +286,37 @@ class RunStore:
     def _names(self) -> set[str]:
         try:
             return set(os.listdir(self.root / "runs"))
-        except FileNotFoundError:  # removed by hand; the next run makes it again
+        except FileNotFoundError:  # removed by hand; the next run creates it
             return set()
 
     def _entry(self, run_id: str) -> Entry | None:
-        """What the run's folder says of it."""
+        """Read the run's folder; None if its state or config cannot be read."""
         folder = self.root / "runs" / run_id
         state, config = _read_json(folder / "state.json"), _read_json(folder / "config.json")
         if state is None or config is None:
             return None
         return Entry(run_id, str(state.get("digest", "")), json.dumps(state), json.dumps(config))
 
-    def _folder(self, kind: str, name: str, what: str) -> Path:
+    def _folder(self, kind: str, name: str, noun: str) -> Path:
         if (
             not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", name)
             or not (self.root / kind / name).is_dir()
         ):
-            raise ValueError(f"there is no {what} {name[:80]!r} in the store; it may have been deleted.")
+            raise ValueError(f"there is no {noun} {name[:80]!r} in the store; it may have been deleted.")
         return self.root / kind / name
 
-    def sweep(self) -> int:
-        """Remove what killed processes left half written or half deleted; returns the number of bytes.
+    def remove_abandoned(self) -> int:
+        """Remove files that killed processes left half written or half deleted; return their size in bytes.
 
-        What a live process is writing stays (`tomopatch.io.writing.in_use`).
+        Files that a live process is writing stay (`tomopatch.io.writing.in_use`).
         """
-        parts = [
+        candidates = [
             self.root.glob(".*"),
             *(self.root.glob(f"{kind}/**/.*") for kind in ("runs", "volumes", "phantoms")),
         ]
         freed = 0
-        for part in [p for found in parts for p in found if PART.fullmatch(p.name)]:
-            with contextlib.suppress(OSError):  # removed meanwhile, or a store that may only be read
+        for part in [p for found in candidates for p in found if PART.fullmatch(p.name)]:
+            with contextlib.suppress(OSError):  # removed meanwhile, or a read-only store
                 if is_abandoned(part):
                     freed += sum(p.stat().st_size for p in [part, *part.rglob("*")] if p.is_file())
                     shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()
@@ -318,34 +324,34 @@ class RunStore:
 
     @contextmanager
     def _new(self, kind: str, name: str) -> Iterator[Path]:
-        """A folder to be filled, which takes its place when it is whole, and leaves nothing if it does not come to that."""
+        """Temporary folder that is renamed when it is complete, and removed after an error."""
         (self.root / kind).mkdir(parents=True, exist_ok=True)
-        beside = self.root / f".new-{kind}-{secrets.token_hex(4)}"
-        beside.mkdir()
+        temporary = self.root / f".new-{kind}-{secrets.token_hex(4)}"
+        temporary.mkdir()
         try:
-            with in_use(beside):
-                yield beside
-            _rename(beside, self.root / kind / name)
+            with in_use(temporary):
+                yield temporary
+            _rename(temporary, self.root / kind / name)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def default_root() -> Path:
-    """Where runs are kept unless told otherwise: the user's data folder."""
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", "~")) / "TomoPatch"
-    return Path(os.environ.get("XDG_DATA_HOME", "~/.local/share")) / "tomopatch"
+    """Return the default folder of the store, in the user's data folder of this system."""
+    # earlier versions used this folder on macOS, too
+    earlier = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "tomopatch"
+    return earlier if earlier.is_dir() else platformdirs.user_data_path("tomopatch", appauthor=False)
 
 
 def _shown_name(name: str, digest: str) -> str:
-    """Name of a stored volume. On a shared server it says nothing about the file: file names often name patients."""
+    """Display name of a stored volume. A shared server hides file names: they often contain patient names."""
     return f"Upload {digest[:6]}" if shared() else name
 
 
-def _rename(beside: Path, folder: Path) -> None:
+def _rename(temporary: Path, folder: Path) -> None:
     try:
-        beside.rename(folder)
-    except OSError:  # somebody else stored the same just now
+        temporary.rename(folder)
+    except OSError:  # another process stored the same at the same time
         if not folder.exists():
             raise
 
@@ -359,5 +365,5 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def unfinished(store: RunStore) -> Iterator[Run]:
-    """Runs that a stopped server left queued or running, oldest first."""
+    """Runs that are queued or running in the store, oldest first."""
     yield from (run for run in reversed(store.all_runs()) if run.status in ACTIVE)

@@ -12,7 +12,7 @@ from tomopatch.volume import Shape
 
 
 def bench(grid: Shape, num_views: int) -> list[dict[str, Any]]:
-    """Seconds of A, A.T and every method that needs no prior, for a parallel and a cone beam; best of three."""
+    """Time A, A.T (best of three) and every method without a prior, for a parallel and a cone beam [s]."""
     rows = []
     for beam, angle_range in (("parallel", 180.0), ("cone", 360.0)):
         scan = ScanConfig("phantom:thorax", grid, beam, num_views, angle_range, same_grid=True)
@@ -33,11 +33,11 @@ def format_bench(rows: list[dict[str, Any]]) -> str:
     return "\n".join([head, *(f"{r['beam']:<10}{r['what']:<10}{r['seconds']:>9.3f} s" for r in rows)])
 
 
-def _best(work: Any) -> float:
-    work()
+def _best(call: Any) -> float:
+    call()
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        work()
+        call()
         times.append(time.perf_counter() - started)
     return min(times)

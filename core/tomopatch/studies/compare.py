@@ -1,4 +1,4 @@
-"""Several methods on one measurement: their volumes, their errors, a table and a picture."""
+"""Comparison of several methods on one measurement: volumes, errors, a table and a picture."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def compare(
 ) -> dict[str, Result]:
     """Reconstruct with each method.
 
-    Without names, all methods that suit the scan run; a method whose prior cannot be loaded is left out with a warning.
+    Without names, all methods that suit the scan run; a method whose prior cannot be loaded is skipped with a
+    note.
 
     Raises
     ------
@@ -41,22 +42,22 @@ def compare(
     """
     check_suited(names, prepared.A.pg)
     results = {}
-    needed: dict[str, PatchPrior | None] = {}
+    priors: dict[str, PatchPrior | None] = {}
     for name in names or available(prepared.A.pg):
         try:
-            needed[name] = prior() if METHODS[name].needs_prior else None
+            priors[name] = prior() if METHODS[name].needs_prior else None
         except ValueError as error:
             if names:
                 raise
-            note(f"{METHODS[name].label} is left out: {error}")
-    for name, its_prior in needed.items():
+            note(f"{METHODS[name].label} is skipped: {error}")
+    for name, method_prior in priors.items():
         with progress(METHODS[name].label) as callback:
             results[name] = reconstruct(
                 name,
                 prepared.A,
                 prepared.measurement,
                 params=params[name],
-                prior=its_prior,
+                prior=method_prior,
                 callback=callback,
             )
     return results
@@ -70,10 +71,10 @@ def write_comparison(
     *,
     remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write compare.json, compare.png and a NIfTI per method; returns what compare.json holds.
+    """Write compare.json, compare.png and a NIfTI file per method; return the contents of compare.json.
 
-    They replace those of an earlier comparison, whose volumes of other methods are removed: what lies beside
-    compare.json belongs to it. Until all is written, the earlier comparison stays as it is.
+    They replace all files of an earlier comparison, including volumes of other methods, so that every volume
+    in the folder belongs to compare.json. The earlier comparison stays until all new files are written.
     """
     methods: dict[str, Any] = {}
     for name, result in results.items():
@@ -133,7 +134,8 @@ def format_table(report: dict[str, Any]) -> str:
     config = report["config"]
     grid = "x".join(map(str, config["grid"]))
     photons = "no noise" if config["photons"] is None else f"{config['photons']:.3g} photons"
-    head = f"{grid}, {config['beam']}, {config['num_views']} views over {config['angle_range']:g} degrees, {photons}, {config['device']}"
+    views = f"{config['num_views']} views over {config['angle_range']:g} degrees"
+    head = f"{grid}, {config['beam']}, {views}, {photons}, {config['device']}"
     lines = [head, f"{'method':<12}{'PSNR dB':>9}{'SSIM':>8}{'RMSE HU':>9}{'seconds':>9}{'MB':>7}  status"]
     for name, m in report["methods"].items():
         psnr, ssim = (math.nan if m[k] is None else m[k] for k in ("psnr", "ssim"))

@@ -1,4 +1,4 @@
-"""An experiment as a file: a scan, the runs that go with it, what a sweep varies. And a run as a notebook."""
+"""An experiment as a file: a scan, its runs and a sweep. Also a run as a notebook."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ MAX_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Experiment:
-    """What the app shows, without its volumes.
+    """The settings that the app shows, without volumes.
 
     Attributes
     ----------
     scan : ScanConfig
     runs : tuple of RunConfig
-        Those that are compared.
+        The compared runs.
     sweep : dict
-        What was typed on What if.
+        Contents of the form on the page What if.
     plane : str
-        In which the volumes are looked at.
+        Plane of the displayed slices.
     """
 
     scan: ScanConfig
@@ -39,7 +39,7 @@ class Experiment:
     def __post_init__(self) -> None:
         if len(self.runs) > MAX_RUNS:
             raise ValueError(f"an experiment may hold {MAX_RUNS} runs, got {len(self.runs)}.")
-        if self.plane not in tuple(PLANES):  # of a file: it may be anything
+        if self.plane not in tuple(PLANES):  # a file may hold any value here
             raise ValueError(
                 f"an experiment's plane is one of {', '.join(PLANES)}, got {str(self.plane)[:80]!r}."
             )
@@ -61,7 +61,7 @@ class Experiment:
         Raises
         ------
         ValueError
-            In a sentence, for anything else.
+            If the data is not an experiment.
         """
         if len(data) > MAX_BYTES:
             raise ValueError(f"an experiment has at most {MAX_BYTES} bytes, this file has {len(data)}.")
@@ -88,23 +88,25 @@ class Experiment:
 
 
 def notebook(run: RunConfig, *, name: str = "") -> bytes:
-    """A Jupyter notebook that makes the run again through the engine and measures it.
+    """Return a Jupyter notebook that repeats the run with the engine and computes its metrics.
 
     Parameters
     ----------
     name : str
-        What the volume is called; for the text alone.
+        Name of the volume, for the title.
     """
     stored = run.scan.source.startswith("volume:")
     where = (
-        "The volume is in the store of the machine that this was made on; elsewhere set `source` to a path of it."
+        "The volume is in the store of the machine that made this notebook. "
+        "Elsewhere, set `source` to its path."
         if stored
-        else "The volume is a phantom: the same everywhere."
+        else "The volume is a phantom, which is the same on every machine."
     )
     prior = f", prior=load_prior({run.prior!r})" if run.prior else ""
     cells = [
         ("markdown", f"# {METHODS[run.method].label}{' of ' + _plain(name) if name else ''}\n\n"
-                     "Made by TomoPatch. Simulated; not for diagnosis. Run it in TomoPatch's environment, from its folder.\n\n"
+                     "Made by TomoPatch. Simulated; not for diagnosis. "
+                     "Run it in TomoPatch's environment, from its folder.\n\n"
                      f"{where}"),
         ("code", "import json\n\n"
                  f"from tomopatch import {'load_prior, ' if run.prior else ''}quality, reconstruct\n"
@@ -118,9 +120,9 @@ def notebook(run: RunConfig, *, name: str = "") -> bytes:
                  "prepared.measurement"),
         ("markdown", "## The reconstruction"),
         ("code", f"params = make_params({run.method!r}, json.loads({json.dumps(json.dumps(run.params))}))\n"
-                 f"result = reconstruct({run.method!r}, prepared.A, prepared.measurement, params=params{prior})\n"
+                 f"result = reconstruct(\n    {run.method!r}, prepared.A, prepared.measurement, params=params{prior}\n)\n"
                  "result"),
-        ("markdown", "## How close it is to the volume that was scanned"),
+        ("markdown", "## Errors against the scanned volume"),
         ("code", "quality(prepared.reference, result.volume)"),
     ]  # fmt: skip
     return json.dumps(
@@ -140,5 +142,5 @@ def _cell(number: int, kind: str, text: str) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """A volume's name comes from a file: in a notebook it must not become markup."""
+    """A volume's name without markup; it may come from a file."""
     return "".join(c if c.isalnum() or c in " _-" else " " for c in text)[:80]

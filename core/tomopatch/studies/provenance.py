@@ -1,4 +1,4 @@
-"""Making a result again, to see whether it comes out the same."""
+"""Reproduction of a stored result."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tomopatch.store.store import RunStore
 from tomopatch.volume import MU_WATER
 
 SAME_HU = 0.5
-"""Results that differ by less everywhere are taken for the same: it is what a file in whole HU rounds away."""
+"""Largest difference of results that count as the same: the rounding error of files in whole HU."""
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """How a result that was made again compares with the kept one.
+    """Comparison of a reproduced result with the stored one.
 
     Attributes
     ----------
     equal : bool
-        Every voxel is the same number.
+        Whether every voxel has the same value.
     largest_hu, rms_hu : float
-        Differences [HU].
+        Largest and root-mean-square difference [HU].
     changed : dict
-        What made it then and now, where that differs.
+        Versions, weights and machine that differ: name -> (then, now).
     """
 
     equal: bool
@@ -50,24 +50,24 @@ class Reproduction:
         return asdict(self) | {"same": self.same}
 
     def sentence(self) -> str:
-        """What came of it, in words."""
+        """The comparison as a sentence."""
         if self.equal:
-            told = "The result is equal, voxel by voxel."
+            text = "The result is equal, voxel by voxel."
         else:
-            told = (
-                f"The result {'is the same within' if self.same else 'differs by up to'} {self.largest_hu:.2g} HU "
-                f"({self.rms_hu:.2g} HU root mean square)."
+            comparison = "is the same within" if self.same else "differs by up to"
+            text = (
+                f"The result {comparison} {self.largest_hu:.2g} HU ({self.rms_hu:.2g} HU root mean square)."
             )
         differs = ", ".join(
             f"{name} {then or '?'} then, {now or '?'} now" for name, (then, now) in self.changed.items()
         )
-        return f"{told} Made with other things: {differs}." if differs else told
+        return f"{text} Made with different software: {differs}." if differs else text
 
 
 def reproduce(
     store: RunStore, run_id: str, *, prior: Callable[[str], PatchPrior], callback: Callback | None = None
 ) -> Reproduction:
-    """Carry out a run of the store once more and compare; `prior` loads one by its name.
+    """Repeat a stored run and compare the results; `prior` loads a prior by its name.
 
     Raises
     ------
@@ -76,10 +76,10 @@ def reproduce(
     """
     run = store.run(run_id)
     if not isinstance(run.config, RunConfig):
-        raise ValueError(f"the run {run_id} is one of the prior alone; reconstructions can be reproduced.")
+        raise ValueError(f"the run {run_id} is not a reconstruction; only reconstructions can be reproduced.")
     if run.status != "done":
-        word = "was stopped early" if run.status in FINISHED else f"is {run.status}"
-        raise ValueError(f"the run {run_id} {word}; only a run that went to its end can be reproduced.")
+        state = "was stopped early" if run.status in FINISHED else f"is {run.status}"
+        raise ValueError(f"the run {run_id} {state}; only a completed run can be reproduced.")
     before = store.result(run_id).volume
     prepared = prepare(run.config.scan, store)
     result = reconstruct(

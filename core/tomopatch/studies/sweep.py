@@ -1,6 +1,6 @@
-"""What if: every combination of some numbers of views, angle ranges, doses and methods, cell by cell.
+"""Sweep: one run for every combination of numbers of views, angle ranges, doses and methods.
 
-A cell is a run like any other, so a sweep goes on where it stopped: what the store has is not done again.
+A cell of a sweep is an ordinary run, so a sweep resumes where it stopped: stored runs are not repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from statistics import median
 from types import NoneType
 from typing import Any
 
-from tomopatch.execution.execute import carry_out as carry_out_run
+from tomopatch.execution.execute import execute
 from tomopatch.io.writing import finite
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.reconstruct.methods import METHODS, available
@@ -27,23 +27,24 @@ from tomopatch.volume import VolumeGeometry
 
 MAX_CELLS = 400
 VARIED = {"num_views": "Views", "angle_range": "Angle range [degrees]", "photons": "Photons a ray"}
-"""What a sweep can vary of a scan, and what it is called on an axis."""
+"""Fields of a scan that a sweep can vary, and their axis labels."""
 MEASURED = {"psnr": "PSNR [dB]", "ssim": "SSIM", "rmse_hu": "RMSE [HU]", "seconds": "Time [s]"}
+"""Metrics of a cell, and their axis labels."""
 
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """Which cells there are: all combinations of the values given.
+    """Configuration of a sweep. Its cells are all combinations of the given values.
 
     Attributes
     ----------
     scan : ScanConfig
-        What is not varied.
+        The fields that are not varied.
     methods : names in METHODS
     num_views, angle_range, photons
-        The values of each; none = the scan's own. Degrees; None among the photons = no noise.
+        Values of each field; empty = the scan's value. Angles in degrees; None as a photon count = no noise.
     params : dict
-        Parameters by method, where they are not the defaults.
+        Parameters by method that differ from the defaults.
     """
 
     scan: ScanConfig
@@ -81,18 +82,18 @@ class SweepConfig:
                 raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}.")
             if method not in possible:
                 raise ValueError(
-                    f"{METHODS[method].label} is not for these scans; {', '.join(possible)} can reconstruct them."
+                    f"{METHODS[method].label} cannot reconstruct these scans; {', '.join(possible)} can."
                 )
-        self.cells()  # each must be a possible run
+        self.cells()  # raises if one of the runs is impossible
 
     @property
     def varied(self) -> list[str]:
-        """What has more than one value, the one with most of them first."""
+        """Fields with more than one value, the one with the most values first."""
         names = [name for name in VARIED if len(getattr(self, name)) > 1]
         return sorted(names, key=lambda name: -len(getattr(self, name)))
 
     def cells(self) -> list[RunConfig]:
-        """The runs, scan after scan, so that each scan is simulated once."""
+        """The runs, grouped by scan, so that each scan is simulated once."""
         values = [getattr(self, name) or (getattr(self.scan, name),) for name in VARIED]
         scans = [
             replace(self.scan, **dict(zip(VARIED, chosen, strict=True)))
@@ -116,13 +117,13 @@ class SweepConfig:
 
 
 def suited(scan: ScanConfig) -> list[str]:
-    """The methods that can reconstruct such scans: it hangs on the beam and the orbit, not on the volume."""
+    """Methods that can reconstruct such scans. This depends on the beam and the orbit, not on the volume."""
     return list(available(scan.geometry(VolumeGeometry((8, 8, 8), (1.0, 1.0, 1.0)))))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A run of a sweep: what it is, and what the store has of it, if anything."""
+    """A cell of a sweep: its config, and its stored run, if any."""
 
     config: RunConfig
     run: Run[RunConfig] | None
@@ -132,7 +133,7 @@ class Cell:
         return self.run is not None and self.run.status == "done"
 
     def row(self) -> dict[str, Any]:
-        """As a line of a table: method and scan, then what was measured; None where there is nothing yet."""
+        """The cell as a row of a table: method, scan and metrics; None for metrics that do not exist yet."""
         scan, run = self.config.scan, self.run
         row: dict[str, Any] = {"method": self.config.method}
         row |= {name: getattr(scan, name) for name in VARIED} | {"seed": scan.seed}
@@ -146,12 +147,12 @@ class Cell:
 
 
 def read_values(name: str, text: str) -> tuple[Any, ...]:
-    """What somebody typed for a name in VARIED: numbers with commas or blanks between; `none` = no noise.
+    """Parse the values of a field in VARIED: numbers separated by commas or blanks; `none` = no noise.
 
     Raises
     ------
     ValueError
-        In a sentence that names what is not a number.
+        If a value is not a number.
     """
     values: list[Any] = []
     for word in text.replace(",", " ").replace(";", " ").split():
@@ -168,7 +169,10 @@ def read_values(name: str, text: str) -> tuple[Any, ...]:
 
 
 def look_up(sweep: SweepConfig, runs: Iterable[Run[RunConfig]]) -> list[Cell]:
-    """The cells with the run of each among these, newest first: the finished one, else the newest."""
+    """Return the cells with their runs among `runs`, which are sorted newest first.
+
+    A cell gets its finished run, else the newest one.
+    """
     found: dict[str, Run[RunConfig]] = {}
     for run in runs:
         digest = run.config.digest()
@@ -178,7 +182,7 @@ def look_up(sweep: SweepConfig, runs: Iterable[Run[RunConfig]]) -> list[Cell]:
 
 
 def seconds_left(cells: list[Cell], runs: Iterable[Run[RunConfig]]) -> float | None:
-    """How long the missing cells will take, by runs of the same methods on the same grid; None without such."""
+    """Estimate the time of the missing cells from similar runs, or return None without such runs."""
     times: dict[tuple[str, Any], list[float]] = {}
     for run in runs:
         if run.status == "done":
@@ -189,60 +193,63 @@ def seconds_left(cells: list[Cell], runs: Iterable[Run[RunConfig]]) -> float | N
     return sum(median(times[key]) for key in missing)
 
 
-def carry_out(
+def run_sweep(
     sweep: SweepConfig,
     store: RunStore,
     *,
     prior: Callable[[str], PatchPrior],
     progress: Callable[[str], AbstractContextManager[Callable[[Point], None] | None]],
 ) -> Iterator[list[Cell]]:
-    """Do the cells that are missing, one after the other; yields all cells after each, and at once.
+    """Run the missing cells one after the other. Yield all cells at the start and after each run.
 
-    A cell that cannot be done, because the method does not suit the scan, fails with a sentence; the others go on. One that a
-    stopped process left half done goes on from the last step that it kept.
+    A failed cell stores its message, and the others continue. A cell that a stopped process left unfinished
+    resumes from its checkpoint.
 
     Parameters
     ----------
     store : RunStore
-        Of this sweep alone: half done runs of anything else are removed from it.
+        The store of this sweep alone. Unfinished runs of other sweeps are removed from it.
     prior : f(name) -> PatchPrior
         Called if a method needs one.
-    progress : f(label) -> context manager of f(Point), which is told of each step
+    progress : f(label) -> context manager of f(Point)
+        The function is called after each step.
     """
     cells = look_up(sweep, store.runs())
-    ours = {cell.run.id for cell in cells if cell.run is not None}
+    own = {cell.run.id for cell in cells if cell.run is not None}
     for run in unfinished(store):
-        if run.id not in ours:
+        if run.id not in own:
             store.delete(run.id)
     yield cells
     for i, cell in enumerate(cells):
         if cell.run is None or cell.run.status in ACTIVE:
             run_id = store.create(cell.config) if cell.run is None else cell.run.id
-            with progress(f"{METHODS[cell.config.method].label}, {cell.config.scan.num_views} views") as tell:
-                _carry_out(store, run_id, prior, tell)
+            with progress(
+                f"{METHODS[cell.config.method].label}, {cell.config.scan.num_views} views"
+            ) as on_point:
+                _execute(store, run_id, prior, on_point)
             cells[i] = Cell(cell.config, store.run(run_id))
             yield cells
 
 
-def _carry_out(
-    store: RunStore, run_id: str, prior: Callable[[str], PatchPrior], tell: Callable[[Point], None] | None
+def _execute(
+    store: RunStore, run_id: str, prior: Callable[[str], PatchPrior], on_point: Callable[[Point], None] | None
 ) -> None:
-    def say(point: dict[str, Any] | None = None, **event: Any) -> None:
-        if point is not None and tell is not None:
-            tell(Point(**point))
+    def emit(point: dict[str, Any] | None = None, **event: Any) -> None:
+        if point is not None and on_point is not None:
+            on_point(Point(**point))
 
     try:
-        carry_out_run(store, run_id, say, lambda: None, prior)
+        execute(store, run_id, emit, lambda: None, prior)
     except KeyboardInterrupt:
-        store.update(run_id, status="queued")  # it was not lost, it was told to stop
+        store.update(run_id, status="queued")  # not a lost worker: the user stopped the sweep
         raise
 
 
-# ---- what comes of it ---------------------------------------------------------------------------------
+# ---- output -------------------------------------------------------------------------------------------
 
 
 def table(cells: list[Cell]) -> str:
-    """All cells as CSV."""
+    """Return all cells as CSV."""
     out = io.StringIO()
     rows = [cell.row() for cell in cells]
     writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
@@ -252,9 +259,10 @@ def table(cells: list[Cell]) -> str:
 
 
 def format_cells(cells: list[Cell]) -> str:
-    """The table that the command prints."""
+    """Return the table that the command prints."""
     lines = [
-        f"{'method':<12}{'views':>6}{'range':>7}{'photons':>9}{'PSNR dB':>9}{'SSIM':>8}{'RMSE HU':>9}{'seconds':>9}  status"
+        f"{'method':<12}{'views':>6}{'range':>7}{'photons':>9}"
+        f"{'PSNR dB':>9}{'SSIM':>8}{'RMSE HU':>9}{'seconds':>9}  status"
     ]
     for cell in cells:
         row = cell.row()
@@ -265,8 +273,8 @@ def format_cells(cells: list[Cell]) -> str:
                 ("psnr", ".2f", 9), ("ssim", ".4f", 8), ("rmse_hu", ".1f", 9), ("seconds", ".2f", 9),
             )
         )  # fmt: skip
-        word = row["status"] if cell.run is None or not cell.run.message else f"failed: {cell.run.message}"
+        status = row["status"] if cell.run is None or not cell.run.message else f"failed: {cell.run.message}"
         lines.append(
-            f"{row['method']:<12}{row['num_views']:>6}{row['angle_range']:>7g}{photons:>9}{numbers}  {word}"
+            f"{row['method']:<12}{row['num_views']:>6}{row['angle_range']:>7g}{photons:>9}{numbers}  {status}"
         )
     return "\n".join(lines)

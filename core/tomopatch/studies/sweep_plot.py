@@ -1,4 +1,4 @@
-"""A sweep as lines: what was measured against what was varied."""
+"""Plots of a sweep: metrics against the varied fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tomopatch.studies.sweep import MEASURED, VARIED, Cell, SweepConfig
 
 
 def lines(sweep: SweepConfig, cells: list[Cell], x: str) -> dict[str, list[dict[str, Any]]]:
-    """The finished cells as one line per method and combination of everything but `x`, by its name; x rising.
+    """Group the finished cells into lines: one per method and combination of the other fields, sorted by `x`.
 
     Parameters
     ----------
@@ -25,16 +25,16 @@ def lines(sweep: SweepConfig, cells: list[Cell], x: str) -> dict[str, list[dict[
             continue
         parts = [METHODS[row["method"]].label, *(value_words(name, row[name]) for name in others)]
         found.setdefault(", ".join(parts), []).append(row)
-    return {name: sorted(rows, key=lambda row: place(row[x])) for name, rows in found.items()}
+    return {name: sorted(rows, key=lambda row: sort_key(row[x])) for name, rows in found.items()}
 
 
-def place(value: float | None) -> float:
-    """Where a value stands on its axis; no noise is as good as endless photons."""
+def sort_key(value: float | None) -> float:
+    """Sort key of a value on its axis; no noise corresponds to infinitely many photons."""
     return math.inf if value is None else value
 
 
 def value_words(name: str, value: float | None) -> str:
-    """20 views, 90°, 100 000 photons."""
+    """A value with its unit: 20 views, 90°, 100 000 photons."""
     if value is None:
         return "no noise"
     if name == "photons":
@@ -43,8 +43,8 @@ def value_words(name: str, value: float | None) -> str:
 
 
 def ticks(x: str, rows: list[dict[str, Any]]) -> list[str]:
-    """The values of x among these rows, rising, as an axis of categories shows them."""
-    values = sorted({row[x] for row in rows}, key=place)
+    """Labels of the values of x in these rows, sorted, for a category axis."""
+    values = sorted({row[x] for row in rows}, key=sort_key)
     return [tick(x, value) for value in values]
 
 
@@ -53,12 +53,12 @@ def tick(x: str, value: float | None) -> str:
 
 
 def _count(value: float) -> str:
-    """1e5 as 100 000, with a space that does not break."""
+    """Format 1e5 as 100 000, with narrow no-break spaces."""
     return f"{value:,.0f}".replace(",", "\u202f")
 
 
 def plot_png(sweep: SweepConfig, cells: list[Cell]) -> bytes:
-    """PSNR, SSIM and time over what was varied most, as a PNG."""
+    """Plot PSNR, SSIM and time over the field with the most values, as a PNG."""
     from matplotlib.figure import Figure
 
     x = (sweep.varied or ["num_views"])[0]

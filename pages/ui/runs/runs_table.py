@@ -11,7 +11,7 @@ import streamlit as st
 from pages.ui.session import engine, state, words
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.run import FINISHED, Run
-from tomopatch.store.eviction import Kept
+from tomopatch.store.eviction import StoredRun
 
 PAGE = 100  # runs; each brings its picture
 ROW = 64  # pixels; from 4 rem on text goes on in another line, so that a narrow window shows all columns
@@ -19,7 +19,7 @@ _HIGH = 10  # rows; what does not fit is scrolled
 _KINDS = {"generate": "Prior, generated", "denoise": "Prior, denoised"}
 
 
-def choose(runs: Sequence[Kept]) -> list[Run]:
+def choose(runs: Sequence[StoredRun]) -> list[Run]:
     """Show the runs; returns those that are ticked.
 
     A tick is the place of a row. Others make runs meanwhile, which move the rows: so it counts for the run that stood there
@@ -60,7 +60,7 @@ def called(run: Run) -> str:
     return run.name or _KINDS.get(run.config.method) or words.method_label(run.config.method)
 
 
-def _page(runs: Sequence[Kept], names: dict[str, str]) -> Sequence[Kept]:
+def _page(runs: Sequence[StoredRun], names: dict[str, str]) -> Sequence[StoredRun]:
     """Those that are looked for, so many as are quickly shown."""
     if len(runs) <= _HIGH:
         return runs
@@ -93,12 +93,12 @@ def _has(run: Run, wanted: Sequence[str], names: dict[str, str]) -> bool:
     return all(word in text for word in wanted)
 
 
-def _ticked(event: Any, runs: Sequence[Kept]) -> list[Run]:
+def _ticked(event: Any, runs: Sequence[StoredRun]) -> list[Run]:
     """The runs whose rows are chosen."""
     return [runs[i].run for i in event.selection.rows if i < len(runs)]
 
 
-def _row(k: Kept, names: dict[str, str]) -> dict[str, Any]:
+def _row(k: StoredRun, names: dict[str, str]) -> dict[str, Any]:
     run = k.run
     return {
         "Picture": engine.picture(run.id) if run.status in FINISHED else None,

@@ -13,7 +13,7 @@ from pages.ui.session import engine, routes, shell, state, words
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.limits import is_administrators, shared
 from tomopatch.runs.run import ACTIVE, Run
-from tomopatch.store.eviction import USUAL_LIMIT, Kept, limit_bytes, size_on_disk
+from tomopatch.store.eviction import DEFAULT_LIMIT, StoredRun, limit_bytes, size_on_disk
 
 MOST_NAME = 60
 WRONG_PASSWORD = 1.0
@@ -40,12 +40,12 @@ def view() -> None:
         st.warning(sentence)
 
 
-def kept() -> list[Kept]:
+def kept() -> list[StoredRun]:
     """All runs with their sizes; that of a run that is over does not change and is counted once."""
     found = []
     for run in engine.store().all_runs():
         size = _changing_size(run.id) if run.status in ACTIVE else _size_of(run.id, run.status)
-        found.append(Kept(run, size, run.created))
+        found.append(StoredRun(run, size, run.created))
     return found
 
 
@@ -61,13 +61,13 @@ def _size_of(run_id: str, status: str) -> int:
     return _changing_size(run_id)
 
 
-def _room(runs: Sequence[Kept]) -> None:
+def _room(runs: Sequence[StoredRun]) -> None:
     used = sum(k.size for k in runs)
     try:
         limit = limit_bytes()
     except ValueError as error:
         st.warning(words.plain(error))
-        limit = 1e9 * USUAL_LIMIT
+        limit = 1e9 * DEFAULT_LIMIT
     st.progress(
         min(1.0, used / limit),
         text=f"{len(runs)} run{'s' * (len(runs) != 1)}, {_size(used)} of {_size(limit)}. When it is full, those unused for longest go; kept ones "

@@ -49,7 +49,7 @@ def start(sweep: SweepConfig) -> None:
         help="Queue the runs that are missing. Whatever else is asked for goes first; you can leave the page meanwhile.",
     ):
         for cell in missing:
-            engine.queue().submit(cell.config, patient=True)
+            engine.queue().submit(cell.config, background=True)
         st.rerun()
 
 

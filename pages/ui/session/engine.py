@@ -31,7 +31,7 @@ from tomopatch.runs.config import PHANTOM_GRID, RunConfig, ScanConfig
 from tomopatch.runs.limits import memory_mb
 from tomopatch.runs.prepare import source_volume
 from tomopatch.runs.prior import DenoiseConfig, GenerateConfig
-from tomopatch.runs.resource_estimate import check_shown, native_geometry, shown_grid
+from tomopatch.runs.resource_estimate import check_displayed, native_geometry, reconstruction_grid
 from tomopatch.runs.run import FINISHED, Run
 from tomopatch.store.eviction import thumbnail
 from tomopatch.store.history import Frame, read_history
@@ -66,7 +66,7 @@ def room(share: float) -> int:
 def queue() -> JobQueue:
     """The queue that all sessions share; its workers warm up in the background."""
     spare_memory()
-    return JobQueue(RunStore(), who=visitor, administrator=state.administrator)
+    return JobQueue(RunStore(), visitor=visitor, administrator=state.administrator)
 
 
 def settle() -> None:
@@ -115,7 +115,7 @@ def store() -> RunStore:
 
 def grid_of(scan: ScanConfig) -> Shape:
     """The reconstruction grid (z, y, x)."""
-    grid = shown_grid(scan, store())
+    grid = reconstruction_grid(scan, store())
     assert grid is not None  # pages know phantoms and stored volumes only
     return grid
 
@@ -142,7 +142,7 @@ def draft(name: str, grid: Shape) -> Volume:
     ValueError
         If it takes more memory than one may take here.
     """
-    check_shown(ScanConfig(name, grid), store())
+    check_displayed(ScanConfig(name, grid), store())
     with st.spinner("Preparing the volume…"), _drawing:
         if name.startswith("phantom:"):
             return load_volume(name, shape=grid)
@@ -170,12 +170,12 @@ def reference(scan: ScanConfig) -> Future[Volume]:
 
 def check(scan: ScanConfig) -> None:
     """Refuse with a ValueError a scan whose volume takes more memory than one may take here."""
-    check_shown(scan, store())
+    check_displayed(scan, store())
 
 
 def _make_reference(scan: ScanConfig, keeper: RunStore) -> Volume:
     """The volume of a scan on its grid; a ValueError in place of one that takes too much memory."""
-    check_shown(scan, keeper)
+    check_displayed(scan, keeper)
     assert scan.grid is not None
     with _drawing:
         return resample(source_volume(scan, keeper), scan.grid)
@@ -195,7 +195,7 @@ def expect(scan: ScanConfig) -> None:
             return
         _expected = scan
     shared = queue()
-    reference(scan).add_done_callback(lambda done: None if done.exception() else shared.expect(scan))
+    reference(scan).add_done_callback(lambda done: None if done.exception() else shared.prepare(scan))
 
 
 def known_run(run_id: str | None, kind: Any = RunConfig) -> Run[Any] | None:

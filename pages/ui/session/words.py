@@ -224,10 +224,10 @@ def seconds(value: float) -> str:
 def progress_words(now: Progress) -> str:
     """One line about a run that is not finished."""
     if now.status == "queued":
-        return "Next in line" if now.place <= 1 else f"In the queue: {now.place} runs before this one"
+        return "Next in line" if now.position <= 1 else f"In the queue: {now.position} runs before this one"
     if now.message:
         return f"{now.message}…"
-    patch = f"patch {now.part[0]} of {now.part[1]}" if now.part else ""
+    patch = f"patch {now.tiles_done[0]} of {now.tiles_done[1]}" if now.tiles_done else ""
     if patch and (now.stage or not now.total):
         return f"First pass, {patch}"
     if not now.total:

@@ -4,21 +4,21 @@ import torch
 
 from tomopatch.library import load_volume
 from tomopatch.store import phantom_cache
-from tomopatch.store.phantom_cache import drawn
+from tomopatch.store.phantom_cache import cached_phantom
 
 SHAPE = (6, 12, 12)
 
 
-def test_a_drawing_is_the_phantom_itself_the_first_time_and_later(tmp_path):
+def test_a_cached_phantom_equals_a_fresh_one(tmp_path):
     fresh = load_volume("phantom:thorax:3", shape=SHAPE)
     for _ in range(2):
-        volume = drawn(tmp_path / "d", "phantom:thorax:3", SHAPE)
+        volume = cached_phantom(tmp_path / "d", "phantom:thorax:3", SHAPE)
         assert torch.equal(volume.data, fresh.data)
         assert volume.geometry == fresh.geometry
         assert volume.name == fresh.name
 
 
-def test_those_who_ask_at_once_get_one_drawing(tmp_path, monkeypatch):
+def test_simultaneous_requests_draw_a_phantom_once(tmp_path, monkeypatch):
     times = []
 
     def slow(spec, shape):
@@ -28,7 +28,8 @@ def test_those_who_ask_at_once_get_one_drawing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(phantom_cache, "load_volume", slow)
     askers = [
-        threading.Thread(target=drawn, args=(tmp_path / "d", "phantom:spheres", SHAPE)) for _ in range(4)
+        threading.Thread(target=cached_phantom, args=(tmp_path / "d", "phantom:spheres", SHAPE))
+        for _ in range(4)
     ]
     for asker in askers:
         asker.start()
@@ -37,21 +38,21 @@ def test_those_who_ask_at_once_get_one_drawing(tmp_path, monkeypatch):
     assert len(times) == 1
 
 
-def test_other_seeds_and_grids_are_other_drawings(tmp_path):
+def test_seeds_and_grids_are_cached_separately(tmp_path):
     folder = tmp_path / "d"
-    a = drawn(folder, "phantom:thorax:1", SHAPE)
-    assert not torch.equal(a.data, drawn(folder, "phantom:thorax:2", SHAPE).data)
-    assert drawn(folder, "phantom:thorax:1", (6, 12, 16)).shape == (6, 12, 16)
+    a = cached_phantom(folder, "phantom:thorax:1", SHAPE)
+    assert not torch.equal(a.data, cached_phantom(folder, "phantom:thorax:2", SHAPE).data)
+    assert cached_phantom(folder, "phantom:thorax:1", (6, 12, 16)).shape == (6, 12, 16)
 
 
-def test_the_folder_stays_within_its_bounds_and_keeps_what_is_used(tmp_path, monkeypatch):
+def test_the_cache_stays_within_its_size_and_keeps_recent_phantoms(tmp_path, monkeypatch):
     folder = tmp_path / "d"
-    drawn(folder, "phantom:thorax:0", SHAPE)
+    cached_phantom(folder, "phantom:thorax:0", SHAPE)
     size = next(folder.glob("*.npz")).stat().st_size
     monkeypatch.setattr(phantom_cache, "MAX_BYTES", 5 * size)
     for seed in range(9):
-        drawn(folder, f"phantom:thorax:{seed}", SHAPE)
-        drawn(folder, "phantom:thorax:0", SHAPE)
+        cached_phantom(folder, f"phantom:thorax:{seed}", SHAPE)
+        cached_phantom(folder, "phantom:thorax:0", SHAPE)
     assert sum(p.stat().st_size for p in folder.glob("*.npz")) <= 5 * size
     monkeypatch.setattr(phantom_cache, "load_volume", None)  # would fail if it were drawn again
-    drawn(folder, "phantom:thorax:0", SHAPE)
+    cached_phantom(folder, "phantom:thorax:0", SHAPE)

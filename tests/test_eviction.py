@@ -1,4 +1,4 @@
-"""Stores in order: sizes, room, pins, pictures; and results that are made again."""
+"""Eviction, pins and thumbnails of runs; reproduction of results; memory of the server."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from tomopatch.cli.main import main
 from tomopatch.reconstruct.memory import HEAPS, give_back
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.prepare import prepare
-from tomopatch.store.eviction import LIMIT, evict, kept, limit_bytes, thumbnail
+from tomopatch.store.eviction import LIMIT, evict, limit_bytes, stored_runs, thumbnail
 from tomopatch.store.store import RunStore
 from tomopatch.studies.provenance import reproduce
 
@@ -31,7 +31,7 @@ def store(tmp_path):
 
 
 def done(store, **changes):
-    """A finished run of its own."""
+    """Store a finished run."""
     config = RunConfig(replace(SCAN, **changes), "sirt", {"num_iterations": 3})
     prepared = prepare(config.scan)
     result = reconstruct("sirt", prepared.A, prepared.measurement, num_iterations=3)
@@ -40,29 +40,29 @@ def done(store, **changes):
     return run_id
 
 
-def test_room_is_made_by_what_was_unused_for_longest(store):
+def test_the_least_recently_used_runs_are_evicted(store):
     oldest, used, pinned, newest = (done(store, seed=s) for s in range(4))
     waiting = store.create(RunConfig(replace(SCAN, seed=9), "fbp"))
     store.update(pinned, pinned=True, created=0)
     time.sleep(0.02)
-    store.result(used)  # looked at
-    size = {k.run.id: k.size for k in kept(store)}
+    store.result(used)  # used
+    size = {k.run.id: k.size for k in stored_runs(store)}
     assert size[oldest] > 8 * 32 * 32 * 4
     assert evict(store, sum(size.values())) == []  # it fits
     assert evict(store, sum(size.values()) - 1) == [oldest]
     assert evict(store, 1.5 * size[used] + size[pinned] + size[waiting]) == [newest]
     assert evict(store, 0) == [used]
-    assert {k.run.id for k in kept(store)} == {pinned, waiting}
+    assert {k.run.id for k in stored_runs(store)} == {pinned, waiting}
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", "nan"])
-def test_an_absurd_limit_is_refused(monkeypatch, text):
+def test_an_invalid_limit_is_refused(monkeypatch, text):
     monkeypatch.setenv(LIMIT, text)
     with pytest.raises(ValueError, match="TOMOPATCH_STORE_LIMIT_GB must be a number"):
         limit_bytes()
 
 
-def test_names_and_pins_are_kept(store):
+def test_names_and_pins_are_stored(store):
     run_id = done(store)
     store.update(run_id, name="the <b>good</b> one", pinned=True)
     run = RunStore(store.root).run(run_id)
@@ -79,7 +79,7 @@ def test_thumbnails_show_the_middle_slice(store):
     assert thumbnail(store, store.create(RunConfig(SCAN, "fbp"))) is None
 
 
-def test_a_result_comes_out_the_same_again(store):
+def test_a_result_is_reproduced(store):
     run_id = done(store)
     found = reproduce(store, run_id, prior=lambda: None)
     assert found.equal
@@ -89,7 +89,7 @@ def test_a_result_comes_out_the_same_again(store):
     assert store.made_with(run_id)["torch"]
 
 
-def test_a_changed_result_and_changed_versions_are_told(store):
+def test_changed_results_and_versions_are_reported(store):
     run_id = done(store)
     volume = store.run_folder(run_id) / "volume.npy"
     data = np.load(volume)
@@ -105,7 +105,7 @@ def test_a_changed_result_and_changed_versions_are_told(store):
     assert "torch 1.0 then" in found.sentence()
 
 
-def test_only_whole_reconstructions_are_reproduced(store):
+def test_only_completed_reconstructions_are_reproduced(store):
     for status, word in (("queued", "is queued"), ("stopped", "stopped early")):
         run_id = done(store)
         store.update(run_id, status=status)
@@ -137,12 +137,12 @@ def test_the_command_reproduces_a_sweeps_runs(tmp_path, capsys):
 
 
 glibc_only = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="other C libraries keep nothing, or tell nobody"
+    platform.libc_ver()[0] != "glibc", reason="other C libraries do not report their heaps"
 )
 
 
 @glibc_only
-def test_what_was_freed_goes_back_to_the_system():
+def test_freed_memory_is_returned_to_the_system():
     process = psutil.Process()
     pieces = [np.ones(1000) for _ in range(20_000)]  # 160 MB, each too small for a mapping of its own
     keep = pieces[::100]  # between what is freed
@@ -186,7 +186,7 @@ libc.fflush(None)
 
 @glibc_only
 def test_a_server_keeps_few_heaps_and_no_large_arrays():
-    """By glibc's own account (`malloc_info`) and the system's; as it is by itself it does otherwise, so this can fail."""
+    """Measured by glibc (`malloc_info`) and by the system. Without the settings of the engine this fails."""
 
     def told(how):
         done = subprocess.run([sys.executable, "-c", THREADS_AND_ARRAYS, how], capture_output=True, text=True)
