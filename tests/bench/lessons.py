@@ -69,7 +69,7 @@ def first_picture(page: Any, step: Step) -> float:
 def all_there(page: Any, step: Step) -> float:
     """When nothing more is computed for it."""
     if step.page == routes.WHAT_IF:
-        page.get_by_text(re.compile("runs, all there")).wait_for()
+        page.get_by_text(re.compile(r"(\d+) of \1 done\.")).wait_for()
         page.get_by_role("button", name="Stop").wait_for(state="hidden")
     elif step.page == routes.COMPARE:
         page.get_by_text("All of these runs are done.").wait_for()

@@ -50,8 +50,8 @@ def test_demo_button_leads_to_a_comparison_that_fills_itself(page, begin):
     wait_for_pixels(page)
     page.get_by_text("Values along a line").wait_for()
     page.wait_for_function("() => location.search.includes('compare=')", polling=100)
-    panes = page.locator(".tv .pane .caption b").all_inner_texts()
-    assert panes == ["Reference", "FBP", "TV", "Diffusion"]
+    slice_viewer = page.locator(".tv .pane .caption b").all_inner_texts()
+    assert slice_viewer == ["Reference", "FBP", "TV", "Diffusion"]
     keep(page, f"demo-{begin}")
     cancel_all(page)
 

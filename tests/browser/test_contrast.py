@@ -5,12 +5,12 @@ from urllib.parse import quote
 
 import pytest
 
-from pages.ui.session.routes import TABLE
+from pages.ui.session.routes import TITLES
 from tests.browser.test_by_mouse import wait_for_pixels
 
 pytestmark = pytest.mark.browser
 SCAN = {"source": "phantom:thorax:0", "grid": [16, 48, 48], "photons": 1e5, "same_grid": True}
-PATHS = ["" if title == "Home" else title.lower().replace(" ", "_") for title in TABLE.values()]
+PATHS = ["" if title == "Home" else title.lower().replace(" ", "_") for title in TITLES.values()]
 # The colour of each text over the grounds of all that it lies in, with their opacities. Left out: what is switched off
 # (WCAG leaves it out), what is drawn on canvases, and the value over a slider's thumb, which does not lie on the thumb.
 FAINT = """() => {

@@ -57,7 +57,7 @@ def test_shadows_and_rays_are_those_of_the_geometry(browser, name):
     )
     found = page.evaluate(
         """([scan, points]) => points.map((q) => scan.views.map((view) => {
-            const s = shadow(scan, view, q);
+            const s = projectPoint(scan, view, q);
             return [s.row, s.column, ...rayTo(scan, view, s.row, s.column)];
         }))""",
         [scan, points],
@@ -115,7 +115,7 @@ def test_a_click_goes_from_the_sinogram_to_the_object_and_back(page):
     open_page(page, "Acquire")
     view = page.locator(".sv[data-view]")
     view.wait_for()
-    drag_to(page, page.locator(".sv .sino"), 0.4, 0.5)
+    drag_to(page, page.locator(".sv .sinogram"), 0.4, 0.5)
     page.locator(".sv:not([data-ray=''])").wait_for()
     assert numbers(view, "spot")[1] == pytest.approx(0.4, abs=0.01)
     ray = np.array(numbers(view, "ray")).reshape(2, 3)

@@ -40,7 +40,7 @@ def test_the_second_session_waits_its_turn_and_gets_it(browser, address):
     run_sirt(first)
     first.get_by_text(re.compile(r"Iteration \d+ of 2000")).wait_for()
     run_sirt(second)
-    second.get_by_text("Next in line").wait_for()
+    second.get_by_text("Next in the queue").wait_for()
     first.get_by_role("button", name="Cancel", exact=True).click()
     first.get_by_text("This run was cancelled").wait_for()
     second.get_by_text(re.compile(r"Iteration \d+ of 2000")).wait_for()

@@ -57,7 +57,7 @@ def test_nothing_moves_on_reconstruct(page, address, width, seed):
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("button", name="Finish now").wait_for()
-    page.get_by_label("Denoised, axial slice").wait_for()  # its place: not the picture yet
+    page.get_by_label("After the prior, axial slice").wait_for()  # its place: not the picture yet
     page.evaluate(WATCH)
     page.get_by_text(re.compile(r"Diffusion \(\d+ steps\): done")).wait_for(timeout=180_000)
     page.wait_for_timeout(1000)
@@ -135,7 +135,7 @@ def test_nothing_moves_on_what_if(page, address):
     page.get_by_text("Numbers").wait_for()  # the last of the page
     page.wait_for_timeout(1000)
     page.evaluate(WATCH)
-    page.get_by_text("4 runs, all there").wait_for(timeout=180_000)
+    page.get_by_text("4 of 4 done.").wait_for(timeout=180_000)
     page.wait_for_timeout(1000)
     keep(page, "steady-what-if")
     assert jumps(page) == {}

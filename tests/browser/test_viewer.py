@@ -9,13 +9,13 @@ pytestmark = pytest.mark.browser
 APP = """
 import numpy as np, streamlit as st
 from tomopatch.volume import VolumeGeometry
-from pages.ui.viewer.panes import Shown, viewer
+from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
 st.set_page_config(layout="wide")
 reference = np.full((32, 32, 32), -1000, "<i2")
 test, deviation = reference.copy(), np.zeros((32, 32, 32), "<i2")
 test[4:8, 8:12, 20:24] = 1000
 deviation[:, 20:28, 4:12] = 100
-viewer([Shown("Test", test), Shown("Deviation", deviation, kind="heat"), Shown("Reference", reference)],
+viewer([ViewerVolume("Test", test), ViewerVolume("Deviation", deviation, kind="heat"), ViewerVolume("Reference", reference)],
        VolumeGeometry((32, 32, 32)), key="v", layouts=("side", "planes", "difference", "flicker"), window="full", reference=2)
 """
 PIXEL = """(c, [u, v]) => {

@@ -27,7 +27,7 @@ def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
     page.get_by_text(
         re.compile(r"Initial reconstruction, iteration \d+ of")
     ).wait_for()  # not a blank page meanwhile
-    for name in ("Given", "Denoised", "Fitted to the scan"):
+    for name in ("Before", "After the prior", "After the scan"):
         page.get_by_label(f"{name}, axial slice").wait_for()
     view = drawn(page)
     tiles = page.get_by_role("button", name=re.compile("Tiles"))
@@ -35,7 +35,7 @@ def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
     tiles.click()
     assert tiles.get_attribute("aria-pressed") == "false"
     before = view.get_attribute("data-cursor")
-    page.get_by_label("Denoised, axial slice").press("PageUp")  # scrubbing while the run goes on
+    page.get_by_label("After the prior, axial slice").press("PageUp")  # scrubbing while the run goes on
     page.locator(f".tv:not([data-cursor='{before}'])").first.wait_for()
     chosen = view.get_attribute("data-cursor")
 

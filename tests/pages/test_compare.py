@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pages.ui.compare import comparison
-from pages.ui.session import engine, routes, state
+from pages.ui.session import engine, routes, state, volume_cache
 from tomopatch.analysis.errors import error
 from tomopatch.analysis.regions import Region, region_quality
 from tomopatch.execution.queue import wait
@@ -27,7 +27,7 @@ def small_scan(small_scan):
 def run_id(small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "fbp"))
     assert wait(engine.queue(), run_id, timeout=120).status == "done"
-    engine.reference(small_scan).result(60)
+    volume_cache.reference(small_scan).result(60)
     return run_id
 
 
@@ -56,9 +56,9 @@ def test_region_table_is_what_the_engine_measures(compare, small_scan, run_id):
     compare.segmented_control(key=state.field("region.kind")).set_value("box").run()
     assert not compare.exception
     table = compare.dataframe[1].value.set_index("Volume")
-    reference = engine.reference(small_scan).result()
+    reference = volume_cache.reference(small_scan).result()
     region = Region("box", (0.5, 0.5, 0.5), 60.0)
-    found = region_quality(reference, engine.result_volume(run_id), region)
+    found = region_quality(reference, volume_cache.result_volume(run_id), region)
     assert table["Mean"]["FBP"] == pytest.approx(found.mean)
     assert table["CNR"]["FBP"] == pytest.approx(found.contrast_to_noise)
     assert table["PSNR"]["FBP"] == pytest.approx(found.psnr)
@@ -84,7 +84,7 @@ def test_calibration_needs_a_deviation_which_is_also_shown(compare, small_scan, 
     assert any("two samples" in m.value for m in compare.markdown)
     other = engine.store().create(RunConfig(small_scan, "sirt", {"num_iterations": 2}))
     result = engine.store().result(run_id)
-    true = error(engine.reference(small_scan).result(), result.volume).abs() + 1
+    true = error(volume_cache.reference(small_scan).result(), result.volume).abs() + 1
     std = result.volume.with_data((true * MU_WATER / 1000).to(torch.float32))
     engine.store().save_result(other, replace(result, std=std), None, "cpu")
     shown = []
@@ -93,7 +93,7 @@ def test_calibration_needs_a_deviation_which_is_also_shown(compare, small_scan, 
     assert not compare.exception
     assert [(p.name, p.of) for p in shown if p.kind == "heat"] == [("SIRT, deviation", "SIRT")]
     assert len(compare.get("plotly_chart")) == 1
-    assert torch.allclose(engine.result_std_hu(other).double(), true, rtol=1e-4)
+    assert torch.allclose(volume_cache.result_std_hu(other).double(), true, rtol=1e-4)
 
 
 def test_the_gallery_puts_a_run_beside_the_others_and_takes_it_away(compare, small_scan, run_id):
@@ -130,7 +130,7 @@ def test_any_number_of_runs_is_compared_and_in_the_address(visit, small_scan, ru
 def test_what_is_kept_in_memory_is_bounded_by_its_size():
     made = []
 
-    @engine.kept(10_000, len)
+    @volume_cache.cache_by_size(10_000, len)
     def keep(name: str, size: int) -> bytes:
         made.append(name)
         return bytes(size)

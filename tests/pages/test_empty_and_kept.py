@@ -6,14 +6,15 @@ from dataclasses import replace
 import pytest
 
 from pages.ui.learn.lessons import LESSONS
-from pages.ui.scanview.component import component
-from pages.ui.session import engine, routes, state, words
+from pages.ui.scanview import component
+from pages.ui.session import engine, routes, state, volume_cache
+from pages.ui.texts import labels
 from tests.pages.test_pages import texts
 from tomopatch.phantoms.scene import Lesion
 from tomopatch.reconstruct.params import FILTERS
 from tomopatch.runs.config import RunConfig
 
-KEPT = "your scan stays as it was"
+KEPT = "your scan does not change"
 
 
 @pytest.mark.parametrize("page", [routes.RECONSTRUCT, routes.COMPARE, routes.WHAT_IF])
@@ -57,7 +58,7 @@ def test_a_planted_lesion_is_marked_in_the_scans_picture(visit, small_scan, monk
 def test_pictures_in_the_gallery_are_told_apart(visit, small_scan):
     runs = [RunConfig(replace(small_scan, seed=seed), "cgls", {"num_iterations": 3}) for seed in (901, 902)]
     ids = [engine.store().create(run) for run in runs]
-    volume = engine.reference(small_scan).result(60)
+    volume = volume_cache.reference(small_scan).result(60)
     from tomopatch.reconstruct.methods import Result
 
     for run_id in ids:
@@ -73,9 +74,9 @@ def test_pictures_in_the_gallery_are_told_apart(visit, small_scan):
 
 
 def test_choices_have_the_names_that_people_write():
-    assert {words.choice(name) for name in FILTERS} >= {"Ram-Lak", "Shepp-Logan", "Hann", "No filter"}
-    assert words.choice("tv") == "TV"
-    assert words.device("cuda:0") == "GPU"
+    assert {labels.choice_label(name) for name in FILTERS} >= {"Ram-Lak", "Shepp-Logan", "Hann", "No filter"}
+    assert labels.choice_label("tv") == "TV"
+    assert labels.device_label("cuda:0") == "GPU"
 
 
 def test_numbers_in_lessons_are_not_broken_over_lines():

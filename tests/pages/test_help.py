@@ -8,7 +8,7 @@ import pytest
 from pages.ui.compare import comparison
 from pages.ui.learn.lessons import LESSONS
 from pages.ui.runs import runs_table
-from pages.ui.session import engine, routes, state
+from pages.ui.session import engine, routes, state, volume_cache
 from tomopatch.execution.queue import wait
 from tomopatch.export.files import nifti_bytes
 from tomopatch.phantoms.catalogue import phantom
@@ -53,7 +53,7 @@ def done(small_scan):
     runs = [RunConfig(small_scan, "fbp"), RunConfig(small_scan, "sirt", {"num_iterations": 4})]
     ids = [engine.queue().submit(run) for run in runs]
     assert all(wait(engine.queue(), run_id, timeout=180).status == "done" for run_id in ids)
-    engine.reference(small_scan).result(60)
+    volume_cache.reference(small_scan).result(60)
     return ids
 
 
@@ -61,7 +61,7 @@ def address(scan, **more):
     return {"scan": json.dumps(scan.to_json()), **more}
 
 
-@pytest.mark.parametrize("page", list(routes.TABLE))
+@pytest.mark.parametrize("page", list(routes.TITLES))
 @pytest.mark.parametrize("beam", ["", "parallel", "cone"])
 def test_pages_without_and_with_a_scan(visit, small_scan, page, beam):
     app = visit(**(address(replace(small_scan, beam=beam)) if beam else {}))
@@ -105,7 +105,7 @@ def test_compare_with_all_that_it_unfolds(visit, small_scan, done):
     app.session_state["compare.gallery"] = True
     app.run()
     assert len([name for name, _ in controls(app) if name.startswith("download_button")]) >= 8
-    for look in comparison.LOOKS:
+    for look in comparison.ANALYSES:
         app.segmented_control(key=state.field("compare.look")).set_value(look).run()
         assert mute(app) == []
 

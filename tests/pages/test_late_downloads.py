@@ -5,14 +5,14 @@ from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.media_file_storage import MediaFileStorageError
 from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 
-from pages.ui.session import late_downloads
+from pages.ui.server import late_downloads
 
 SESSION = "dontcare"  # Streamlit's own name of the session outside of a page
 
 
 @pytest.fixture
 def manager(monkeypatch):
-    late_downloads.mend()
+    late_downloads.install()
     clock = [0.0]
     monkeypatch.setattr(late_downloads.time, "monotonic", lambda: clock[0])
     manager = MediaFileManager(MemoryMediaFileStorage("/media"))
@@ -80,7 +80,7 @@ def test_a_picture_goes_at_once(manager):
 
 
 def test_streamlit_needs_it(manager):
-    """If this fails, Streamlit does it itself now, and `pages.ui.session.late_downloads` can go."""
+    """If this fails, Streamlit does it itself now, and `pages.ui.server.late_downloads` can go."""
     shown = run_page(manager)
     run_page(manager)
     late_downloads._remove(manager)

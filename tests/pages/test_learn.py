@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import tomopatch
-from pages.ui.learn import challenge
+from pages.ui.learn import challenge, challenge_view
 from pages.ui.learn.challenge import Game
 from pages.ui.learn.lessons import LESSONS
-from pages.ui.session import engine, routes, shell, state
+from pages.ui.session import engine, routes, shell, state, volume_cache
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
 from tomopatch.geometry.remarks import field_of_view as fov_of_scan
@@ -38,7 +38,7 @@ def test_a_lesson_has_all_that_a_lesson_needs(name):
 def test_the_steps_can_be_done(name, k):
     """The scan is possible, its runs suit it and can be compared, and what is typed on What if is understood."""
     step = LESSONS[name].steps[k]
-    assert step.page in routes.TABLE
+    assert step.page in routes.TITLES
     vg = VolumeGeometry(step.scan.grid, (4.4, 3.2, 3.2))
     step.scan.geometry(vg)
     for run in step.runs:
@@ -80,7 +80,7 @@ def test_a_step_opens_the_app_in_its_state(visit, quick, name, k):
     assert app.session_state["_scan"] == step.scan
     assert app.session_state["_plane"] == step.plane
     assert quick[: len(step.runs)] == list(step.runs)
-    assert app.title[0].value == routes.TABLE[step.page]
+    assert app.title[0].value == routes.TITLES[step.page]
 
 
 def way_back(app):
@@ -194,32 +194,36 @@ def test_every_lesson_can_be_chosen_and_is_in_the_address(visit):
 @pytest.mark.parametrize("size", challenge.SIZES)
 def test_the_lesion_is_hidden_in_the_patient_and_can_be_found(size):
     game = Game(3, size)
-    lesion = challenge.hidden(game)
-    assert challenge.hidden(game) == lesion
-    assert challenge.hidden(replace(game, number=4)) != lesion
-    geometry = engine.draft(challenge._source(3), challenge.GRID).geometry
+    lesion = challenge.hidden_lesion(game)
+    assert challenge.hidden_lesion(game) == lesion
+    assert challenge.hidden_lesion(replace(game, number=4)) != lesion
+    geometry = volume_cache.preview_volume(challenge.source_of(3), challenge.GRID).geometry
     cursor = tuple(
         (c - p) / s + 0.5 for c, p, s in zip(lesion.centre, geometry.pos, geometry.size, strict=True)
     )
-    assert challenge.near(cursor, geometry, lesion)
+    assert challenge.is_near(cursor, geometry, lesion)
     away = (cursor[0], cursor[1], cursor[2] + (lesion.radius + 2 * geometry.voxel_size[2]) / geometry.size[2])
-    assert not challenge.near(away, geometry, lesion)
+    assert not challenge.is_near(away, geometry, lesion)
 
 
 def test_a_scan_is_paid_for_once_and_a_wrong_guess_too():
     game = Game(2)
     scan = challenge.ScanConfig(
-        challenge._source(2), challenge.GRID, num_views=20, photons=1e4, lesions=(challenge.hidden(game),)
+        challenge.source_of(2),
+        challenge.GRID,
+        num_views=20,
+        photons=1e4,
+        lesions=(challenge.hidden_lesion(game),),
     )
     store = engine.store()
     run, again = (store.run(store.create(RunConfig(scan, method))) for method in ("fbp", "sirt"))
     more = store.run(store.create(RunConfig(replace(scan, num_views=40), "fbp")))
-    once = challenge.spent(game, [run])
-    columns = scan.geometry(engine.geometry(scan)).det_shape[1]
+    once = challenge.dose(game, [run])
+    columns = scan.geometry(volume_cache.geometry(scan)).det_shape[1]
     assert once == pytest.approx(20 / (math.pi / 2 * columns) * 1e4 / 1e5, rel=0.01)  # of a full scan
-    assert challenge.spent(game, [run, again]) == once
-    assert challenge.spent(game, [run, more]) == pytest.approx(3 * once)
-    assert challenge.spent(replace(game, wrong=2), [run]) == pytest.approx(once + 2 * challenge.GUESS)
+    assert challenge.dose(game, [run, again]) == once
+    assert challenge.dose(game, [run, more]) == pytest.approx(3 * once)
+    assert challenge.dose(replace(game, wrong=2), [run]) == pytest.approx(once + 2 * challenge.GUESS_DOSE)
 
 
 def test_the_challenge_is_played_and_survives_a_reload(visit):
@@ -231,7 +235,7 @@ def test_the_challenge_is_played_and_survives_a_reload(visit):
     app.button(key="challenge_scan").click().run()
     assert not app.exception
     (run_id,) = app.session_state["_challenge"]["runs"]
-    assert engine.store().run(run_id).config.scan.lesions == (challenge.hidden(Game()),)
+    assert engine.store().run(run_id).config.scan.lesions == (challenge.hidden_lesion(Game()),)
     assert wait(engine.queue(), run_id, timeout=180).status == "done"
     kept = json.dumps(app.session_state["_challenge"])
     again = visit(lesson="challenge", challenge=kept).switch_page(routes.LEARN).run()
@@ -260,4 +264,4 @@ def test_every_control_says_what_it_does(visit):
     widgets = [*app.select_slider, *app.number_input, *app.button, *app.radio]
     assert len(widgets) >= 5
     assert all(w.help for w in widgets)
-    assert set(challenge.METHODS) <= set(METHODS)
+    assert set(challenge_view.METHODS) <= set(METHODS)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pages.ui.scanview.component import component
-from pages.ui.session import engine, shell
+from pages.ui.scanview import component
+from pages.ui.session import engine, routes, volume_cache
 from tests.pages.test_pages import texts
 from tomopatch.library import load_volume
 from tomopatch.phantoms.catalogue import PHANTOMS
@@ -18,7 +18,15 @@ from tomopatch.runs.resource_estimate import showing_refusal
 from tomopatch.store import phantom_cache
 
 LARGE = ScanConfig("phantom:shepp-logan", (128, 512, 512), num_views=8)
-PAGES = [shell.HOME, shell.ACQUIRE, shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF, shell.PRIOR, shell.RUNS]
+PAGES = [
+    routes.HOME,
+    routes.ACQUIRE,
+    routes.RECONSTRUCT,
+    routes.COMPARE,
+    routes.WHAT_IF,
+    routes.PRIOR,
+    routes.RUNS,
+]
 
 
 @pytest.fixture
@@ -31,7 +39,7 @@ def drawn(monkeypatch):
         found.append(math.prod(shape or (64, 128, 128)))
         return load_volume(spec, shape=(4, 8, 8), **options)
 
-    for module in (engine, phantom_cache, prepare):
+    for module in (volume_cache, phantom_cache, prepare):
         monkeypatch.setattr(module, "load_volume", record)
     return found
 
@@ -40,17 +48,17 @@ def drawn(monkeypatch):
 def test_the_geometry_is_known_without_drawing(name, drawn):
     grid = (6, 10, 14)
     expected = load_volume(f"phantom:{name}", shape=grid).geometry
-    assert engine.geometry(ScanConfig(f"phantom:{name}", grid)) == expected
+    assert volume_cache.geometry(ScanConfig(f"phantom:{name}", grid)) == expected
     assert drawn == [0]
 
 
 def test_the_geometry_of_a_stored_volume_is_known_without_reading(monkeypatch):
     digest = engine.store().add_volume(load_volume("phantom:spheres", shape=(8, 20, 24)))
     grid = (5, 11, 12)
-    expected = engine.draft(f"volume:{digest}", grid).geometry
+    expected = volume_cache.preview_volume(f"volume:{digest}", grid).geometry
     monkeypatch.setattr(engine.store(), "volume", lambda digest: pytest.fail("was read"))
-    assert engine.geometry(ScanConfig(f"volume:{digest}", grid)) == expected
-    assert engine.grid_of(ScanConfig(f"volume:{digest}")) == (8, 20, 24)
+    assert volume_cache.geometry(ScanConfig(f"volume:{digest}", grid)) == expected
+    assert volume_cache.grid_of(ScanConfig(f"volume:{digest}")) == (8, 20, 24)
 
 
 def test_what_cannot_be_shown_is_refused_with_what_can(monkeypatch):
@@ -77,11 +85,11 @@ def test_no_page_draws_what_an_address_asks_for_beyond_the_limit(visit, page, dr
         app.switch_page(page).run()
         assert not app.exception
     with pytest.raises(ValueError, match="Showing this volume needs about"):
-        engine.reference(LARGE).result(60)
+        volume_cache.reference(LARGE).result(60)
     assert max(drawn) <= 8 * 64 * 128 * 128
 
 
-@pytest.mark.parametrize("page", [shell.ACQUIRE, shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF])
+@pytest.mark.parametrize("page", [routes.ACQUIRE, routes.RECONSTRUCT, routes.COMPARE, routes.WHAT_IF])
 def test_the_page_says_what_would_fit(visit, page, drawn):
     app = visit(scan=json.dumps(LARGE.to_json()))
     app.switch_page(page).run()
@@ -94,7 +102,7 @@ def test_the_page_says_what_would_fit(visit, page, drawn):
 @pytest.mark.parametrize("det_shape", [(1, 20_000_000), (20_000_000, 1), (4000, 4000), (3, 700_000), (1, 5)])
 def test_the_picture_of_a_scan_has_few_rays_whatever_the_detector(det_shape):
     scan = replace(LARGE, det_shape=det_shape, pixel_size=(0.1, 0.1), num_views=72)
-    views = scan.geometry(engine.geometry(scan)).views()
-    shown, joined = component._joined(views)
+    views = scan.geometry(volume_cache.geometry(scan)).views()
+    shown, binned = component._bin_pixels(views)
     assert shown.num_views * math.prod(shown.det_shape) <= component.MAX_RAYS
-    assert joined == pytest.approx(math.prod(det_shape) / math.prod(shown.det_shape))
+    assert binned == pytest.approx(math.prod(det_shape) / math.prod(shown.det_shape))

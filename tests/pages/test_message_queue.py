@@ -4,14 +4,14 @@ import pytest
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 
-from pages.ui.session import message_queue
+from pages.ui.server import message_queue
 
 LIVE, PAGE = (0, 2, 0), (0, 3)
 
 
 @pytest.fixture
 def queue():
-    message_queue.mend()
+    message_queue.install()
     return ForwardMsgQueue()
 
 
@@ -90,7 +90,7 @@ def test_a_fragment_that_lies_elsewhere_after_the_page_ran_again(queue):
 
 
 def test_streamlit_needs_it(queue):
-    """If this fails, Streamlit does it itself now, and `pages.ui.session.message_queue` can go."""
+    """If this fails, Streamlit does it itself now, and `pages.ui.server.message_queue` can go."""
     run_page(queue)
     message_queue._clear(queue, True, ["live"])
     assert (*LIVE, 1) in paths(queue)

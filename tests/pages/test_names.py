@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pages.ui.learn.lessons import LESSONS
-from pages.ui.session.names import short_names
-from pages.ui.session.words import run_words
+from pages.ui.texts.labels import run_label
+from pages.ui.texts.run_names import short_names
 from tomopatch.runs.config import RunConfig, ScanConfig
 
 PARALLEL = ScanConfig("phantom:thorax:0", (64, 128, 128), num_views=60)
@@ -128,8 +128,7 @@ def test_runs_of_a_lesson_are_told_apart_without_numbers(name):
         assert not any(told.endswith(")") for told in short_names(step.runs))
 
 
-def test_the_current_scan_is_named_in_a_list_that_has_others_too():
+def test_run_labels_name_the_scan_only_where_it_differs_from_the_current_one():
     run = SimpleNamespace(config=RunConfig(PARALLEL, "sirt"))
-    assert run_words(run, PARALLEL) == run_words(run, PARALLEL, mixed=True).removesuffix(" · current scan")
-    other = replace(PARALLEL, num_views=20)
-    assert run_words(run, other) == run_words(run, other, mixed=True)  # told by what differs
+    assert "views" not in run_label(run, PARALLEL)
+    assert run_label(run, replace(PARALLEL, num_views=20)).endswith(" · 60 views, no noise")

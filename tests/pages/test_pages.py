@@ -19,7 +19,7 @@ def texts(app) -> str:
     return "\n".join(e.value for kind in kinds for e in kind)
 
 
-@pytest.mark.parametrize("page", list(routes.TABLE))
+@pytest.mark.parametrize("page", list(routes.TITLES))
 def test_every_page_opens_without_a_scan(app, page):
     app.switch_page(page).run()
     assert not app.exception
@@ -73,7 +73,7 @@ def test_an_address_that_names_a_run_alone_shows_it(visit, small_scan, page, nam
 def test_an_address_that_names_a_run_that_is_gone_says_so(visit):
     app = visit(run="no-such-run")
     assert "_scan" not in app.session_state
-    assert "not there" in app.toast[0].value
+    assert "not on this server" in app.toast[0].value
 
 
 def test_address_cannot_name_a_file_of_the_server(visit):
@@ -101,7 +101,7 @@ def test_unknown_run_and_deleted_volume_are_met_with_words(visit):
     app = visit(scan=json.dumps({"source": "volume:0123456789abcdef"}), run="no-such-run")
     app.switch_page(routes.RECONSTRUCT).run()
     assert "may have been deleted" in texts(app)
-    for page in routes.TABLE:
+    for page in routes.TITLES:
         app.switch_page(page).run()
         assert not app.exception
 

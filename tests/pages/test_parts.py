@@ -10,8 +10,8 @@ import torch
 
 from pages.ui.charts import figures, frequencies
 from pages.ui.charts.colours import REFERENCE, Line
-from pages.ui.session import words
-from pages.ui.viewer.panes import fit, pack
+from pages.ui.texts import messages
+from pages.ui.viewer.slice_viewer import fit, pack
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import covered, field_of_view, remarks
 from tomopatch.volume import Volume, VolumeGeometry
@@ -79,7 +79,7 @@ def test_profile_runs_through_the_crosshair_in_mm():
 
 
 def test_messages_use_the_pages_words():
-    told = words.plain(ValueError("src_orig_dist is 3 mm; use fewer num_views"))
+    told = messages.error_sentence(ValueError("src_orig_dist is 3 mm; use fewer num_views"))
     assert told == "The distance source to axis is 3 mm; use fewer the number of views"
 
 
@@ -94,10 +94,10 @@ def test_frequencies_are_told_as_they_are():
         "tilted": ParallelBeam.circular(vg, num_views=20, tilt=0.3),
         "cone": ConeBeam.circular(vg, num_views=20, src_orig_dist=200, src_det_dist=300),
     }.items():
-        told[name] = frequencies.told(covered(volume, pg), pg)
+        told[name] = frequencies.caption(covered(volume, pg), pg)
     assert "missing wedge, 60°" in told["limited"]
     assert all("wedge" not in told[name] for name in ("full", "dense", "tilted", "cone"))
-    assert "dense enough up to the rim" in told["dense"]
+    assert "all detail up to the rim" in told["dense"]
     assert "Crowther" in told["full"]
     assert "double cone" in told["tilted"]
     assert "fan beam" in told["cone"]
@@ -110,7 +110,7 @@ def test_the_bow_tie_of_a_shifted_fan_lies_where_its_rays_do():
         vg, num_views=9, src_orig_dist=200, src_det_dist=300, det_offset=(0.0, 30.0), det_shape=(8, 40)
     )
     found = covered(Volume.from_hu(torch.zeros(vg.shape), vg), pg)
-    low, high = frequencies.drawing(found, pg)["fan"]
+    low, high = frequencies.picture_data(found, pg)["fan"]
     views = pg.views()
     for k in range(pg.num_views):
         for edge, fan in ((-0.5, low), (0.5, high)):

@@ -6,7 +6,7 @@ import pytest
 
 from pages.ui.forms import prior_form
 from pages.ui.runs import prior_view
-from pages.ui.session import engine, routes, state
+from pages.ui.session import engine, routes, state, volume_cache
 from tests.pages.test_pages import texts
 from tomopatch.analysis.metrics import Quality
 from tomopatch.execution.queue import wait
@@ -88,24 +88,27 @@ def test_drawn_volume_is_marked_as_invented_and_survives_a_reload(shown):
 def test_denoised_volume_is_measured_beside_what_is_lost_without_an_input(shown):
     whole = finished(NOISY)
     without = finished(DenoiseConfig(NOISY.source, NOISY.grid, NOISY.sigma, without=("neighbourhoods",)))
-    engine.reference(NOISY.scan).result()
+    volume_cache.reference(NOISY.scan).result()
     app = shown(whole, without)
     assert not app.exception
     table = app.dataframe[0].value.set_index("Volume")
     assert list(table.index) == ["Noisy", "Denoised", "Without neighbourhood"]
     assert table["RMSE"]["Denoised"] < 0.7 * table["RMSE"]["Noisy"]
     lost = table["RMSE"]["Without neighbourhood"] - table["RMSE"]["Denoised"]
-    assert table["Lost"]["Without neighbourhood"] == f"{lost:+z.1f} HU".replace("-", "\u2212")
+    assert table["Increase"]["Without neighbourhood"] == f"{lost:+z.1f} HU".replace("-", "\u2212")
     assert app.select_slider(key=state.field("prior.sigma")).value == 0.3
     assert app.session_state[state.field("prior.without")] == ["neighbourhoods"]
 
 
 def test_a_loss_that_rounds_to_nothing_has_no_minus():
     whole = Quality(30.0, 0.9, 50.0)
-    assert prior_view._lost(whole, replace(whole, rmse_hu=49.99)) == "+0.0 HU"
-    assert prior_view._lost(whole, replace(whole, rmse_hu=48.0)) == "\u22122.0 HU"
+    assert prior_view._error_increase(whole, replace(whole, rmse_hu=49.99)) == "+0.0 HU"
+    assert prior_view._error_increase(whole, replace(whole, rmse_hu=48.0)) == "\u22122.0 HU"
     assert (
-        prior_view._lost(whole, whole) == prior_view._lost(None, whole) == prior_view._lost(whole, None) == ""
+        prior_view._error_increase(whole, whole)
+        == prior_view._error_increase(None, whole)
+        == prior_view._error_increase(whole, None)
+        == ""
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pages.ui.runs import runs_table
-from pages.ui.session import engine, routes, state
+from pages.ui.session import engine, routes, state, volume_cache
 from tests.small_files import edit, image, ramp
 from tomopatch.execution.queue import wait
 from tomopatch.io.dicom_writer import write_dicom
@@ -124,7 +124,7 @@ def test_what_if_says_a_refusal_once_for_all_runs(app, small_scan, monkeypatch, 
     assert not app.exception
     assert len(app.warning) == 1
     assert "and 8 more: no volume" in app.warning[0].value
-    assert "*Run* tries again" in app.warning[0].value
+    assert "Press *Run* to try" in app.warning[0].value
 
 
 def test_runs_tells_why_one_left_nothing(app, small_scan, monkeypatch):
@@ -154,7 +154,7 @@ def test_a_run_that_is_gone_is_told_beside_those_that_are_there(visit, small_sca
     app = visit(scan=json.dumps(small_scan.to_json()), compare=f"{done},20250101-000000-tv-abcdef")
     app.switch_page(routes.COMPARE).run()
     assert not app.exception
-    assert "not there" in texts(app.warning)
+    assert "not on this server" in texts(app.warning)
     assert list(app.dataframe[0].value["Method"]) == ["FBP"]
     app = visit(compare=done)
     app.switch_page(routes.COMPARE).run()
@@ -166,7 +166,7 @@ def test_an_address_of_gone_runs_alone_leads_to_the_runs_that_are_there(visit, p
     app = visit(run="20250101-000000-tv-abcdef")
     app.switch_page(page).run()
     assert not app.exception
-    assert "not there (any more)" in texts(app.markdown)
+    assert "not on this server" in texts(app.markdown)
 
 
 def test_a_volume_that_is_gone_is_told_where_another_is_chosen(visit, small_scan):
@@ -174,7 +174,7 @@ def test_a_volume_that_is_gone_is_told_where_another_is_chosen(visit, small_scan
     app = visit(scan=scan)
     app.switch_page(routes.COMPARE).run()
     assert not app.exception
-    assert "Choose another volume or scan on Acquire" in texts(app.markdown)
+    assert "Choose another volume or scan geometry on Acquire" in texts(app.markdown)
     app = visit(scan=scan)
     app.switch_page(routes.ACQUIRE).run()
     assert not app.exception
@@ -186,7 +186,7 @@ def test_a_store_that_cannot_be_used_is_told(app, page, monkeypatch):
     def refuse():
         raise StoreError("the store /x cannot be written; set TOMOPATCH_STORE to a folder of yours.")
 
-    monkeypatch.setattr(engine, "_expected", None)
+    monkeypatch.setattr(volume_cache, "_announced", None)
     monkeypatch.setattr(engine, "queue", refuse)
     app.switch_page(page).run()
     assert not app.exception
@@ -278,10 +278,10 @@ def test_a_dicom_series_in_another_type_of_values_is_loaded_in_the_units_that_ar
 
 
 def test_the_file_is_read_once_for_each_choice_of_units(upload, monkeypatch):
-    from pages.ui.forms import source_form
+    from pages.ui.forms import upload_form
 
-    calls, read = [], source_form.read_nifti
-    monkeypatch.setattr(source_form, "read_nifti", lambda *a, **k: calls.append(k["units"]) or read(*a, **k))
+    calls, read = [], upload_form.read_nifti
+    monkeypatch.setattr(upload_form, "read_nifti", lambda *a, **k: calls.append(k["units"]) or read(*a, **k))
     app = upload(nifti(SOFT))
     app.run()
     assert calls == [None]
@@ -353,7 +353,7 @@ def test_a_new_pitch_sets_the_turns_that_cover_the_volume(app):
     pitch[0].set_value(40.0).run()
     assert not app.exception
     scan = app.session_state["_scan"]
-    height = engine.geometry(scan).size[0]
+    height = volume_cache.geometry(scan).size[0]
     assert scan.angle_range == 360 * math.ceil(2 * (height / 40 + 1)) / 2
     assert "in no view" not in texts(app.warning)
     turns = [n for n in app.number_input if n.label == "Turns"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pages.ui.runs import runs_table, runs_view
-from pages.ui.session import engine, routes, state
+from pages.ui.session import engine, routes, state, volume_cache
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
 from tomopatch.runs.config import RunConfig
@@ -29,10 +29,10 @@ def chosen(monkeypatch, ids):
 
 
 def test_an_empty_store_says_where_to_begin(app, monkeypatch):
-    monkeypatch.setattr(runs_view, "kept", list)
+    monkeypatch.setattr(runs_view, "runs_with_sizes", list)
     app.switch_page(routes.RUNS).run()
     assert not app.exception
-    assert "Nothing was made here yet" in texts(app)
+    assert "There are no runs yet" in texts(app)
 
 
 def test_all_runs_are_in_the_table(app, two):
@@ -49,7 +49,7 @@ def test_sizes_and_pictures_are_read_once(app, two, monkeypatch):
     first = app.dataframe[0].value
     read = []  # a run of another test may be at work still: its size changes
     monkeypatch.setattr(runs_view, "size_on_disk", lambda folder: read.append(folder.name) or 1)
-    monkeypatch.setattr(engine, "thumbnail", lambda _, run_id: read.append(run_id))
+    monkeypatch.setattr(volume_cache, "thumbnail", lambda _, run_id: read.append(run_id))
     app.switch_page(routes.HOME).run()
     app.switch_page(routes.RUNS).run()
     again = app.dataframe[0].value
@@ -79,7 +79,7 @@ def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
     app.session_state["_inside"] = True
     app.button(key="runs_open").click().run()
     assert not app.exception
-    assert app.title[0].value == routes.TABLE[routes.COMPARE]
+    assert app.title[0].value == routes.TITLES[routes.COMPARE]
     assert set(app.session_state["_compared"]) == set(two)
     app.switch_page(routes.RUNS).run()
     app.session_state["_inside"] = True
@@ -91,8 +91,8 @@ def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
 def test_many_runs_come_a_page_at_a_time_and_are_found_by_words(app, two, monkeypatch):
     run = engine.store().run(two[0])
     many = [Kept(replace(run, id=f"run-{i}", name=f"Number {i}"), 1000, run.created - i) for i in range(250)]
-    monkeypatch.setattr(runs_view, "kept", lambda: many)
-    monkeypatch.setattr(engine, "picture", lambda run_id: None)
+    monkeypatch.setattr(runs_view, "runs_with_sizes", lambda: many)
+    monkeypatch.setattr(volume_cache, "thumbnail_url", lambda run_id: None)
 
     def shown():
         assert not app.exception
@@ -110,7 +110,7 @@ def test_many_runs_come_a_page_at_a_time_and_are_found_by_words(app, two, monkey
     app.session_state["_inside"] = True
     app.text_input(key=state.field("runs.find")).set_value("nothing of the kind").run()
     assert not app.dataframe
-    assert "No run has all of these words" in texts(app)
+    assert "No run matches all of these words" in texts(app)
 
 
 def test_only_runs_of_one_volume_are_compared(two, small_scan):

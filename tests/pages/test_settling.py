@@ -16,18 +16,18 @@ def thaw():
 
 
 def test_what_imports_made_is_out_of_the_collectors_way_and_nothing_else(monkeypatch):
-    engine.settle()
+    engine.freeze_imports()
     kept = [[k] for k in range(50)]
-    engine.settle()  # nothing was imported: nothing changes
+    engine.freeze_imports()  # nothing was imported: nothing changes
     assert all(any(o is x for x in gc.get_objects()) for o in kept)
     monkeypatch.setitem(sys.modules, "tomopatch_late", types.ModuleType("tomopatch_late"))
-    engine.settle()
+    engine.freeze_imports()
     seen = {id(o) for o in gc.get_objects()}
     assert not seen & {id(o) for o in kept}
 
 
 def test_garbage_is_still_collected_afterwards():
-    engine.settle()
+    engine.freeze_imports()
 
     class Node:
         pass

@@ -33,7 +33,7 @@ def test_an_experiment_is_opened_and_compared(app, experiment):
     app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
     app.button(key="open_experiment").click().run()
     assert not app.exception
-    assert app.title[0].value == routes.TABLE[routes.COMPARE]
+    assert app.title[0].value == routes.TITLES[routes.COMPARE]
     assert app.session_state["_scan"] == experiment.scan
     assert app.session_state["_sweep"] == experiment.sweep
     assert app.session_state["_plane"] == experiment.plane

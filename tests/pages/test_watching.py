@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pages.ui.charts import curves
-from pages.ui.session import engine, routes, state, words
-from pages.ui.viewer import panes
+from pages.ui.session import engine, routes, state, volume_cache
+from pages.ui.texts import labels
+from pages.ui.viewer import slice_viewer
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
 from tomopatch.progress import Tiles
@@ -58,8 +59,8 @@ def test_the_prior_can_be_chosen_and_is_named(shown, small_scan):
     wait(engine.queue(), run_id, timeout=120)
     run = engine.known_run(run_id)
     assert run.config == RunConfig(small_scan, "diffusion", prior="small")
-    assert "prior small" in words.run_words(run, small_scan)
-    assert words.settings(run.config)["Prior"] == "small"
+    assert "prior small" in labels.run_label(run, small_scan)
+    assert labels.all_settings(run.config)["Prior"] == "small"
     again = shown(run_id)  # whoever opens the run finds the form as it was
     assert again.selectbox(key=state.field("prior")).value == "small"
 
@@ -88,7 +89,7 @@ def test_finished_run_can_be_replayed_and_downloaded(shown, small_scan):
     app = shown(run_id)
     app.segmented_control(key=f"show.{run_id}").set_value("Replay").run()
     assert not app.exception
-    kept = len(engine.history(run_id))
+    kept = len(volume_cache.history(run_id))
     assert f"{kept} steps of the run were kept" in texts(app)
     assert app.selectbox(key=f"gif.planes.{run_id}").options[-1] == "Three planes"
 
@@ -105,7 +106,7 @@ def test_samples_leave_a_mean_and_a_deviation(shown, small_scan):
     params = {"num_steps": 2, "num_samples": 2, "warm_start": "noise"}
     run_id = engine.queue().submit(RunConfig(small_scan, "diffusion", params))
     assert wait(engine.queue(), run_id, timeout=180).status == "done"
-    std = engine.result_std(run_id)
+    std = volume_cache.result_std(run_id)
     exact = engine.store().result(run_id).std
     assert np.abs(std - exact.data.numpy() * 1000 / 0.0192).max() <= 0.51  # in HU, not shifted by 1000
     app = shown(run_id)
@@ -118,7 +119,7 @@ def test_failed_run_says_why(shown):
     wait(engine.queue(), run_id, timeout=120)
     app = shown(run_id)
     assert not app.exception
-    assert "left no volume" in texts(app)
+    assert "produced no volume" in texts(app)
     assert "nobody" in texts(app)
 
 
@@ -128,7 +129,9 @@ def test_failed_run_says_why(shown):
 def sent(monkeypatch, call):
     """The header and the voxels that a call sends to the browser."""
     kept = {}
-    monkeypatch.setattr(panes, "_component", lambda: lambda key, data, **callbacks: kept.update(data=data))
+    monkeypatch.setattr(
+        slice_viewer, "_component", lambda: lambda key, data, **callbacks: kept.update(data=data)
+    )
     call()
     data = kept["data"]
     length = int.from_bytes(data[:4], "little")
@@ -142,18 +145,20 @@ def test_replay_sends_every_volume_once_and_says_which_belong_to_a_moment(monkey
         return np.full(grid.shape, value, np.int16)
 
     scenes = [
-        panes.Scene("start", {"b": full(1)}),
-        panes.Scene("step", {"a": full(2), "b": full(3)}, Tiles((4, 4, 4), ((0, 2, 0),))),
+        slice_viewer.ReplayStep("start", {"b": full(1)}),
+        slice_viewer.ReplayStep("step", {"a": full(2), "b": full(3)}, Tiles((4, 4, 4), ((0, 2, 0),))),
     ]
-    fixed = [panes.Shown("Reference", full(9))]
-    head, voxels = sent(monkeypatch, lambda: panes.replay(scenes, ["a", "b"], grid, key="k", fixed=fixed))
+    fixed = [slice_viewer.ViewerVolume("Reference", full(9))]
+    head, voxels = sent(
+        monkeypatch, lambda: slice_viewer.replay(scenes, ["a", "b"], grid, key="k", fixed=fixed)
+    )
     volumes = voxels.reshape(head["count"], *head["shape"])
     assert head["names"] == ["a", "b", "Reference"]
-    shown = [[None if i < 0 else int(volumes[i].max()) for i in f["at"]] for f in head["frames"]]
+    shown = [[None if i < 0 else int(volumes[i].max()) for i in f["indices"]] for f in head["frames"]]
     assert shown == [[None, 1, 9], [2, 3, 9]]
     assert head["frames"][0]["tiles"] is None
     assert head["frames"][1]["tiles"] == {"size": [4, 4, 4], "starts": [[0, 2, 0]]}
-    assert head["passed"] == [True, True, False]  # no tiles over the reference
+    assert head["tiled"] == [True, True, False]  # no tiles over the reference
 
 
 def test_a_deviation_is_laid_over_the_volume_whose_it_is_and_over_all_if_none_is_named(monkeypatch):
@@ -161,9 +166,13 @@ def test_a_deviation_is_laid_over_the_volume_whose_it_is_and_over_all_if_none_is
     air = np.zeros(grid.shape, np.int16)
 
     def veils(*owners):
-        volumes = [panes.Shown("Reference", air), panes.Shown("A", air), panes.Shown("B", air)]
-        volumes += [panes.Shown(f"deviation {of}", air, kind="heat", of=of) for of in owners]
-        return sent(monkeypatch, lambda: panes.viewer(volumes, grid, key="k"))[0]["veils"]
+        volumes = [
+            slice_viewer.ViewerVolume("Reference", air),
+            slice_viewer.ViewerVolume("A", air),
+            slice_viewer.ViewerVolume("B", air),
+        ]
+        volumes += [slice_viewer.ViewerVolume(f"deviation {of}", air, kind="heat", of=of) for of in owners]
+        return sent(monkeypatch, lambda: slice_viewer.viewer(volumes, grid, key="k"))[0]["overlays"]
 
     assert veils("B") == [-1, -1, 3, -1]
     assert veils("B", "A") == [-1, 4, 3, -1, -1]
@@ -173,9 +182,9 @@ def test_a_deviation_is_laid_over_the_volume_whose_it_is_and_over_all_if_none_is
 
 def test_colours_of_a_deviation_end_at_a_round_number_above_most_of_it():
     hu = np.arange(1000, dtype=np.int16)
-    assert panes.heat_top(hu) == 1000
-    assert panes.heat_top(hu // 30) == 40
-    assert panes.heat_top(np.zeros(5, np.int16)) == 1
+    assert slice_viewer.heat_limit(hu) == 1000
+    assert slice_viewer.heat_limit(hu // 30) == 40
+    assert slice_viewer.heat_limit(np.zeros(5, np.int16)) == 1
 
 
 def test_iterations_of_a_start_lie_before_the_first_step():
@@ -191,9 +200,9 @@ def test_iterations_of_a_start_lie_before_the_first_step():
     for axis in (begun, drawn):
         assert axis.begin < -1.2
         assert 6 < axis.end < 6.5
-        assert [label for _, label in axis.ticks] == ["start", "1", "2", "3", "4", "5", "6"]
+        assert [label for _, label in axis.ticks] == ["initial", "1", "2", "3", "4", "5", "6"]
     assert {"0.1", "0.2", "0.5"} < {label for _, label in drawn.curves[1].y_ticks}
-    assert curves.shown([Point(1, 2, residual=0.5)]) == ["residual"]
+    assert curves.available([Point(1, 2, residual=0.5)]) == ["residual"]
 
 
 def test_curves_stay_within_their_frame_and_tell_round_numbers_whatever_the_values():

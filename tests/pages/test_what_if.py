@@ -76,7 +76,7 @@ def test_run_queues_the_missing_runs_and_what_is_done_is_a_point(what_if, small_
         num_views="3, 6", photons="none", methods="fbp,sirt"
     )  # another visitor with the same address
     assert not again.exception
-    assert "4 runs, all there" in texts(again)
+    assert "4 of 4 done." in texts(again)
     assert "Ready" not in texts(again)
     table = again.dataframe[0].value
     assert list(table.columns) == [
@@ -110,7 +110,7 @@ def test_stop_leaves_what_is_done(what_if, small_scan):
 
 def test_a_broken_address_is_said_and_harmless(visit, small_scan):
     app = visit(scan=json.dumps(small_scan.to_json()), sweep="{")
-    assert any("not understood" in t.value for t in app.toast)
+    assert any("not readable" in t.value for t in app.toast)
     app.switch_page(routes.WHAT_IF).run()
     assert not app.exception
     app = visit(

@@ -1,9 +1,9 @@
-"""A mend of Streamlit's keeping of downloads: a click that comes late finds its file.
+"""Correction to Streamlit's storage of downloads: a late click still finds its file.
 
-A download button names its file by an id that is new at every run of the page. Streamlit (1.67) drops what no page
-refers to whenever any session has run: the id of a button that the browser has not yet drawn anew, or whose page is just
-being run again, and a file that was made for a click but is not yet fetched. On a busy server the click then ended in
-"Deferred file … not found". Here both stay for a while.
+A download button refers to its file by an id that changes with every run of the page. After the run of any session,
+Streamlit (1.67) deletes all files to which no page refers. This includes the file of a button that the browser has not
+redrawn yet, and a file that was created for a click but not fetched yet. On a busy server such clicks ended in "Deferred
+file … not found". With this correction unreferenced downloads are kept for a grace period.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import time
 from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.media_file_storage import MediaFileKind
 
-GRACE = 60.0  # seconds that what is not referred to any more stays
+GRACE = 60.0  # seconds that an unreferenced download is kept
 
 _remove = MediaFileManager.remove_orphaned_files
 
 
-def mend() -> None:
-    """Once in a process is enough, more does no harm."""
+def install() -> None:
+    """Replace Streamlit's method; repeated calls do nothing."""
     MediaFileManager.remove_orphaned_files = remove_orphaned_files  # type: ignore[assignment, method-assign]
 
 
 def remove_orphaned_files(manager: MediaFileManager) -> None:
-    """Pictures of a page at once, downloads when nothing has referred to them for a while."""
+    """Delete unreferenced pictures at once and unreferenced downloads after the grace period."""
     now = time.monotonic()
     with manager._lock:
         used = {id for ids in manager._files_by_session_and_coord.values() for id in ids.values()}

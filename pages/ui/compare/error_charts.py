@@ -1,4 +1,4 @@
-"""The errors of finished runs on Compare: their spread, whether the deviation foresaw them, their grain."""
+"""Errors of finished runs on Compare: histogram, calibration of the deviation, and noise power spectrum."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor
 from pages.ui.charts import figures
 from pages.ui.charts.colours import Line
 from pages.ui.compare import error_figures
-from pages.ui.session import engine
+from pages.ui.session import volume_cache
 from tomopatch.analysis import errors
 from tomopatch.analysis.errors import CalibrationBin
 from tomopatch.runs.config import ScanConfig
 
-NUM_BINS = 81  # odd: the middle one lies about no error
+NUM_BINS = 81  # odd: the middle bin is centred on zero error
 Named = Sequence[tuple[str, Line, str]]
-"""(name, line, id) of the runs that are there."""
+"""Name, line and id of finished runs."""
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _extent(scan: ScanConfig, run_id: str) -> float:
-    """The error [HU] that one voxel in a thousand exceeds."""
+    """Return the absolute error [HU] that one voxel in a thousand exceeds."""
     size = _error(scan, run_id).abs().flatten()
     return float(size.kthvalue(max(1, math.ceil(0.999 * size.numel()))).values)
 
@@ -35,59 +35,60 @@ def _histogram(scan: ScanConfig, run_id: str, limit: float) -> tuple[Tensor, Ten
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _calibration(scan: ScanConfig, run_id: str) -> list[CalibrationBin]:
-    std = engine.result_std_hu(run_id)
+    std = volume_cache.result_std_hu(run_id)
     return [] if std is None else errors.calibration(_error(scan, run_id), std)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _spectrum(scan: ScanConfig, run_id: str) -> tuple[Tensor, Tensor]:
-    _, dy, dx = engine.geometry(scan).voxel_size
+    _, dy, dx = volume_cache.geometry(scan).voxel_size
     return errors.noise_power(_error(scan, run_id), (dy, dx))
 
 
 def _error(scan: ScanConfig, run_id: str) -> Tensor:
-    return errors.error(engine.reference(scan).result(), engine.result_volume(run_id))
+    return errors.error(volume_cache.reference(scan).result(), volume_cache.result_volume(run_id))
 
 
 def histogram(scan: ScanConfig, runs: Named) -> None:
-    """How many voxels are off by how much."""
+    """Show the share of voxels by error."""
     limit = max((_extent(scan, run_id) for *_, run_id in runs), default=1.0)
     limit = math.ceil(max(limit, 10.0) / 10) * 10
     found = [(name, line, *_histogram(scan, run_id, limit)) for name, line, run_id in runs]
     _chart(error_figures.histogram(found), "errors", "Share of voxels by their error")
     st.caption(
-        "Narrow is good; to the left of 0 the run is too dark, to the right too bright. Larger errors than shown "
-        "count at the ends."
+        "A narrow curve is good. Left of 0 the run is too dark, right of 0 too bright. Errors beyond the axis count at "
+        "its ends."
     )
 
 
 def calibration(scan: ScanConfig, runs: Named) -> None:
-    """Whether the deviation of a run's samples tells how wrong their mean is."""
+    """Show whether the deviation of a run's samples predicts the error of their mean."""
     found = [(name, line, _calibration(scan, run_id)) for name, line, run_id in runs]
     known = [(name, line, bins) for name, line, bins in found if bins]
     if not known:
         with st.container(height=figures.HEIGHT, border=True):
             st.markdown(
-                "**None of these runs predicts its own error.** Run diffusion with two samples or more on "
-                "Reconstruct: they differ where they are not sure."
+                "**None of these runs predicts its own error.** On Reconstruct, run diffusion with two samples or "
+                "more. The samples differ where the result is uncertain."
             )
         return
     _chart(error_figures.calibration(known), "calibration", "True error against predicted deviation")
     st.caption(
-        "On the dashed line a run is wrong by as much as it says. Above it, it is surer than it should be; below, "
-        "less sure than it could be."
+        "On the dashed line, predicted and true error agree. Above: overconfident. Below: overcautious."
     )
 
 
 def spectrum(scan: ScanConfig, runs: Named) -> None:
-    """How coarse or fine the error is."""
-    if min(engine.grid_of(scan)[1:]) < 4:
-        st.markdown("**A spectrum needs slices of 4 × 4 voxels or more.** Choose a finer grid on Acquire.")
+    """Show the noise power spectrum of the error."""
+    if min(volume_cache.grid_of(scan)[1:]) < 4:
+        st.markdown(
+            "**A spectrum needs slices of at least 4 × 4 voxels.** Choose a finer *Reconstruction grid* on Acquire."
+        )
         return
     found = [(name, line, *_spectrum(scan, run_id)) for name, line, run_id in runs]
     _chart(error_figures.spectrum(found), "spectrum", "Noise power spectrum of the error")
     st.caption(
-        "Noise power spectrum of the error in axial slices. Left: broad shades and streaks. Right: grain and "
+        "Noise power spectrum of the error in axial slices. Left: shading and broad streaks. Right: fine noise and "
         "blurred edges."
     )
 

@@ -1,4 +1,4 @@
-"""Handing an experiment on: as a file that the app opens again, and a run as a notebook."""
+"""Files of an experiment: JSON that the app opens again, and a notebook of a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from pages.ui.session import engine, routes, state, words
+from pages.ui.session import engine, routes, state
+from pages.ui.texts import labels, messages
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.limits import read_only
 from tomopatch.runs.run import Run
@@ -14,7 +15,7 @@ from tomopatch.studies.experiment import Experiment, notebook
 
 
 def downloads(scan: ScanConfig, runs: Sequence[Run]) -> None:
-    """The experiment, and the chosen run as a notebook."""
+    """Offer the experiment as JSON and the selected run as a notebook."""
     left, right, _ = st.columns(3)
     left.download_button(
         "Experiment (JSON)",
@@ -23,11 +24,11 @@ def downloads(scan: ScanConfig, runs: Sequence[Run]) -> None:
         "application/json",
         width="stretch",
         on_click="ignore",
-        help="The scan, these runs and What if, without volumes; Home opens it again, here or elsewhere.",
+        help="The scan, these runs and the values on What if, without volumes. Home opens it again.",
     )
     by_id = {run.id: run for run in runs}
     chosen = by_id.get(state.download() or "", runs[0])
-    name = words.source_words(scan.source, {v.digest: v.name for v in engine.store().volumes()})
+    name = labels.source_label(scan.source, {v.digest: v.name for v in engine.store().volumes()})
     right.download_button(
         "Notebook",
         lambda: notebook(chosen.config, name=name),
@@ -35,30 +36,30 @@ def downloads(scan: ScanConfig, runs: Sequence[Run]) -> None:
         "application/x-ipynb+json",
         width="stretch",
         on_click="ignore",
-        help=f"Makes {words.run_words(chosen, scan)} again, step by step, through the engine.",
+        help=f"Repeats {labels.run_label(chosen, scan)}, step by step, in Python.",
     )
 
 
 def upload() -> None:
-    """Open an experiment: its scan becomes the current one and its runs are compared."""
+    """Open an experiment: its scan becomes the current one, and Compare shows its runs."""
     if read_only():
-        st.info("**This server takes no uploads.** Open an experiment by its address instead.")
+        st.info("**This server accepts no uploads.** Open an experiment by its link instead.")
         return
     file = st.file_uploader(
         "Experiment",
         type="json",
         key=state.field("files.experiment"),
-        help="A .json of Compare's downloads. Runs that are not there any more are done again.",
+        help="A JSON file downloaded from Compare. Runs that no longer exist are computed again.",
     )
     if file is None:
         return
     try:
         experiment = Experiment.from_bytes(file.getvalue())
-        _known(experiment)
+        _check_volumes(experiment)
     except ValueError as error:
-        st.error(words.plain(error))
+        st.error(messages.error_sentence(error))
         return
-    if st.button("Open it", type="primary", key="open_experiment", help="The current scan is replaced."):
+    if st.button("Open it", type="primary", key="open_experiment", help="Replaces the current scan."):
         state.set_scan(experiment.scan)
         state.set_sweep(experiment.sweep)
         state.set_plane(experiment.plane)
@@ -68,8 +69,8 @@ def upload() -> None:
         st.switch_page(routes.COMPARE if queued else routes.ACQUIRE)
 
 
-def _known(experiment: Experiment) -> None:
-    """Refuse volumes that are not here: a file must not make the server open others."""
+def _check_volumes(experiment: Experiment) -> None:
+    """Refuse volumes that are not stored here: a file must not make the server open other files."""
     stored = {f"volume:{v.digest}" for v in engine.store().volumes()}
     for scan in (experiment.scan, *(run.scan for run in experiment.runs)):
         if scan.source not in stored and not scan.source.startswith("phantom:"):

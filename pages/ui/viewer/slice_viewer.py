@@ -1,4 +1,4 @@
-"""The slice viewer: linked planes of one or several volumes, drawn in the browser."""
+"""Slice viewer: linked planes of one or several volumes, drawn in the browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from pages.ui.session import state
+from pages.ui.session import address, state
 from tomopatch.progress import Tiles
 from tomopatch.volume import Shape, Triple, VolumeGeometry
 
@@ -25,31 +25,36 @@ WINDOWS: dict[str, tuple[int, int]] = {
     "brain": (40, 80),
     "full": (0, 2000),
 }
-"""Level and width [HU]."""
+"""Display windows: level and width [HU]."""
 
 
-def window_for(source: str) -> str:
-    """The preset to begin with, by the volume's name."""
+def default_window(source: str) -> str:
+    """Return the initial display window for a volume."""
     known = {"phantom:thorax": "lung", "phantom:abdomen": "soft tissue", "phantom:head": "full"}
     return next((window for name, window in known.items() if source.startswith(name)), "full")
 
 
 LAYOUTS = ("planes", "side", "changes", "difference", "swipe", "flicker")
 Change = tuple[int, int, str]
-"""A map of a step's change: indices of the volume after and before it, and a title."""
+"""Map of a step's change: indices of the volumes after and before it, and a title."""
 MAX_BYTES = 70_000_000
-"""Of all volumes of one viewer together: more takes too long to send, and beyond 200 MB is refused."""
+"""Limit for all volumes of one viewer: more takes too long to send, and Streamlit refuses more than 200 MB."""
 
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """A volume as the viewer takes it: int16 HU (z, y, x), with a name and a short note beside it.
+class ViewerVolume:
+    """Volume in the viewer: int16 HU (z, y, x), a name, and a short note.
 
-    kind: "volume" is shown in greys, "heat" (a deviation) in colours from 0 up.
-    of: the name of the volume whose deviation it is, over which it can be laid; of all if not given.
-    pending: it is not there yet; in its place stands its note, and no picture is made of these voxels.
+    Attributes
+    ----------
+    kind : str
+        "volume" is shown in greys, "heat" (a standard deviation) in colours from 0 up.
+    of : str
+        Name of the volume over which this deviation can be laid; any volume if empty.
+    pending : bool
+        The volume does not exist yet: its note is shown in its place, and its voxels are ignored.
     """
 
     name: str
@@ -61,16 +66,16 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the viewer is set to: the crosshair as fractions (z, y, x), and the window [HU]."""
+class ViewerState:
+    """Settings of the viewer: crosshair as fractions (z, y, x) and window (low, high) [HU]."""
 
     cursor: Triple
     window: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """A moment of a replay: int16 HU (z, y, x) by the names of the volumes, where there is one, and a title."""
+class ReplayStep:
+    """Step of a replay: a title and the existing volumes, int16 HU (z, y, x), by name."""
 
     title: str
     volumes: dict[str, np.ndarray]
@@ -78,7 +83,7 @@ class Scene:
 
 
 def viewer(
-    volumes: Sequence[Shown],
+    volumes: Sequence[ViewerVolume],
     geometry: VolumeGeometry,
     *,
     key: str,
@@ -87,97 +92,99 @@ def viewer(
     window: str = "soft tissue",
     reference: int = 0,
     height: int = 460,
-    steady: bool = False,
+    fixed_height: bool = False,
     report: bool = False,
     view: str = "",
     tiles: Tiles | None = None,
     region: tuple[str, float] | None = None,
     changes: Sequence[Change] = (),
-) -> Seen | None:
-    """Show volumes of one grid; returns what it was set to, once something was moved.
+) -> ViewerState | None:
+    """Show volumes of one grid and return the viewer's settings once the user has changed them.
 
-    Position, window and zoom live in the browser: they stay when the volumes are replaced. The plane of pictures side by
-    side is `state.plane`, which a person changes here.
+    The browser holds position, window and zoom, which therefore survive new volumes. The plane of pictures side by side is
+    `state.plane`, which the user changes here.
 
     Parameters
     ----------
-    volumes : sequence of Shown
-        All of one shape; `geometry` may be finer, only its extent counts.
+    volumes : sequence of ViewerVolume
+        Volumes of one shape. `geometry` may be finer; its extent alone is used.
     key : str
-        Of the element.
+        Key of the element.
     layouts : sequence of str
-        Those offered, of `LAYOUTS`; the first is shown unless `layout` names another.
+        Available layouts from `LAYOUTS`; the first is shown unless `layout` names another.
     reference : int
-        Index of the volume that differences are taken to.
+        Index of the volume that is subtracted in differences.
     height : int
-        At most so many pixels a picture.
-    steady : bool
-        All pictures together are always as high as that, however many there are: what follows stays in its place.
+        Maximum height of a picture in pixels.
+    fixed_height : bool
+        Give all pictures together this height whatever their number, so that the content below does not move.
     report : bool
         Send crosshair and window to the server when they change.
     view : str
-        Elements with the same name share position and window; the key unless given.
+        Viewers with the same name share position and window; the default is `key`.
     tiles : Tiles or None
-        Drawn over the slices of all but the reference, until the person hides them.
+        Tiles to outline on the slices of all volumes except the reference, until the user hides them.
     region : (kind, size [mm]) or None
-        Outlined about the crosshair; see `tomopatch.analysis.regions.Region`.
+        Region to outline around the crosshair; see `tomopatch.analysis.regions.Region`.
     changes : sequence of (after, before, title)
-        Maps that the layout "changes" shows beside the volumes.
+        Maps that the layout "changes" adds to the volumes.
     """
     head = {
         "names": [v.name for v in volumes],
         "notes": [v.note for v in volumes],
         "kinds": [v.kind for v in volumes],
         "pending": [v.pending for v in volumes],
-        "veils": [_veil(volumes, i, reference) for i in range(len(volumes))],
-        "heat": max((heat_top(v.hu) for v in volumes if v.kind == "heat" and not v.pending), default=1),
+        "overlays": [_overlay(volumes, i, reference) for i in range(len(volumes))],
+        "heat": max((heat_limit(v.hu) for v in volumes if v.kind == "heat" and not v.pending), default=1),
         "layouts": list(layouts),
         "layout": layout or layouts[0],
         "window": WINDOWS[window],
         "reference": reference,
         "height": height,
-        "steady": steady,
+        "fixedHeight": fixed_height,
         "report": report,
         "frames": [],
         "region": None if region is None else {"kind": region[0], "size": region[1]},
         "changes": list(changes),
-        "passed": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
+        "tiled": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
         "tiles": None if tiles is None else asdict(tiles),
     }
     return _mount([v.hu for v in volumes], geometry, head, key, view)
 
 
 def replay(
-    scenes: Sequence[Scene],
+    steps: Sequence[ReplayStep],
     names: Sequence[str],
     geometry: VolumeGeometry,
     *,
     key: str,
-    fixed: Sequence[Shown] = (),
+    fixed: Sequence[ViewerVolume] = (),
     window: str = "soft tissue",
     height: int = 460,
     view: str = "",
     changes: Sequence[Change] = (),
-) -> Seen | None:
-    """Show the moments of a run, which a slider in the browser goes through; like `viewer` else.
+) -> ViewerState | None:
+    """Show the steps of a run with a slider; other parameters as in `viewer`.
 
+    Parameters
+    ----------
     names : sequence of str
-        The volumes of a scene, in their order.
-    fixed : sequence of Shown
-        Volumes that stay the same; the first is what differences are taken to.
+        Names of the volumes of a step, in their order.
+    fixed : sequence of ViewerVolume
+        Volumes that are the same in all steps; differences are taken to the first.
     """
     arrays: list[np.ndarray] = []
     frames: list[dict[str, Any]] = []
-    for scene in scenes:
-        at: list[int] = []
+    for step in steps:
+        indices: list[int] = []
         for name in names:
-            at.append(len(arrays) if name in scene.volumes else -1)
-            arrays += [scene.volumes[name]] if name in scene.volumes else []
-        tiles = None if scene.tiles is None else asdict(scene.tiles)
-        frames.append({"title": scene.title, "at": at, "tiles": tiles})
+            indices.append(len(arrays) if name in step.volumes else -1)
+            arrays += [step.volumes[name]] if name in step.volumes else []
+        tiles = None if step.tiles is None else asdict(step.tiles)
+        frames.append({"title": step.title, "indices": indices, "tiles": tiles})
     last = [len(arrays) + i for i in range(len(fixed))]
     for frame in frames:
-        frame["at"] = [*frame["at"], *last]
+        frame["indices"] = [*frame["indices"], *last]
     labels = [*names, *(v.name for v in fixed)]
     layouts = [
         "side",
@@ -190,31 +197,31 @@ def replay(
         "notes": [""] * len(labels),
         "kinds": ["volume"] * len(labels),
         "pending": [False] * len(labels),
-        "veils": [-1] * len(labels),
+        "overlays": [-1] * len(labels),
         "heat": 1,
         "layouts": layouts,
         "layout": "side" if len(labels) > 1 else "planes",
         "window": WINDOWS[window],
         "reference": len(names) if fixed else 0,
         "height": height,
-        "steady": True,
+        "fixedHeight": True,
         "report": True,
         "frames": frames,
-        "passed": [i < len(names) for i in range(len(labels))],
+        "tiled": [i < len(names) for i in range(len(labels))],
         "changes": list(changes),
         "tiles": None,
     }
     return _mount([*arrays, *(v.hu for v in fixed)], geometry, head, key, view)
 
 
-def waiting(shape: Shape, name: str, note: str, **options: Any) -> Shown:
-    """The place of a volume that is not there yet, and why."""
-    return Shown(name, np.full(shape, -1000, "<i2"), note, pending=True, **options)
+def placeholder(shape: Shape, name: str, note: str, **options: Any) -> ViewerVolume:
+    """Return a pending volume whose note says what it waits for."""
+    return ViewerVolume(name, np.full(shape, -1000, "<i2"), note, pending=True, **options)
 
 
 def _mount(
     volumes: Sequence[np.ndarray], geometry: VolumeGeometry, head: dict[str, Any], key: str, view: str
-) -> Seen | None:
+) -> ViewerState | None:
     note, arrays = fit(volumes)
     shape = arrays[0].shape
     head |= {
@@ -229,7 +236,7 @@ def _mount(
         "range": 200,
         "note": note,
     }
-    pending = {i for i, waits in enumerate(head["pending"]) if waits}  # of which there is nothing to be sent
+    pending = {i for i, waits in enumerate(head["pending"]) if waits}  # their voxels are not sent
     mounted = _component()(
         key=key,
         data=pack(head, [a for i, a in enumerate(arrays) if i not in pending]),
@@ -240,34 +247,34 @@ def _mount(
     if not seen:
         return None
     z, y, x, level, width = (float(value) for value in seen)
-    return Seen((z, y, x), (level - width / 2, level + width / 2))
+    return ViewerState((z, y, x), (level - width / 2, level + width / 2))
 
 
 def _take_plane(key: str) -> None:
-    """The person chose a plane in this viewer."""
+    """Adopt the plane that the user chose in this viewer."""
     chosen = getattr(st.session_state.get(key), "plane", None)
     if chosen in state.PLANES:
         state.set_plane(chosen)
-        state.write_url()  # what follows may be a run of a fragment alone
+        address.write()  # a following run of a fragment alone would not write it
 
 
-def _veil(volumes: Sequence[Shown], i: int, reference: int) -> int:
-    """The index of the deviation that can be laid over volume `i`, or -1."""
+def _overlay(volumes: Sequence[ViewerVolume], i: int, reference: int) -> int:
+    """Return the index of the deviation that can be laid over volume `i`, or -1."""
     if i == reference or volumes[i].kind != "volume":
         return -1
-    mine = (k for k, v in enumerate(volumes) if v.kind == "heat" and v.of in ("", volumes[i].name))
-    return next(mine, -1)
+    matching = (k for k, v in enumerate(volumes) if v.kind == "heat" and v.of in ("", volumes[i].name))
+    return next(matching, -1)
 
 
-def heat_top(hu: np.ndarray) -> int:
-    """Where the colours of a deviation end: a round number that all but a hundredth of the voxels stay below."""
+def heat_limit(hu: np.ndarray) -> int:
+    """Return the upper end of a deviation's colour scale: its 99th percentile, rounded up."""
     top = max(1.0, float(np.percentile(hu, 99)))
     unit = 10 ** math.floor(math.log10(top))
     return int(math.ceil(top / unit) * unit)
 
 
 def fit(arrays: Sequence[np.ndarray], max_bytes: int = MAX_BYTES) -> tuple[str, list[np.ndarray]]:
-    """The arrays as int16, halved until they can be sent, and a word about it."""
+    """Return the arrays as int16, subsampled until they fit into `max_bytes`, and a note about it."""
     shapes = {a.shape for a in arrays}
     if len(shapes) != 1:
         raise ValueError(f"the viewer shows volumes of one grid, got {sorted(shapes)}; resample them to one.")
@@ -278,11 +285,14 @@ def fit(arrays: Sequence[np.ndarray], max_bytes: int = MAX_BYTES) -> tuple[str, 
         out = [np.ascontiguousarray(a[::factor, ::factor, ::factor], "<i2") for a in arrays]
     if factor == 1:
         return "", out
-    return f"Large volume: every {_ordinal(factor)} voxel is shown; downloads keep all of them.", out
+    return (
+        f"Large volume: the viewer shows every {_ordinal(factor)} voxel. Downloads contain all voxels.",
+        out,
+    )
 
 
 def pack(head: dict[str, Any], arrays: Sequence[np.ndarray]) -> bytes:
-    """Length of the header, the header (JSON, padded to an even length), then the voxels of each volume."""
+    """Pack the length of the header, the header (JSON, padded to a multiple of 4 bytes), and the voxels."""
     text = json.dumps(head).encode()
     text += b" " * (-len(text) % 4)
     return b"".join(
@@ -296,7 +306,7 @@ def _ordinal(n: int) -> str:
 
 @cache
 def _component() -> Any:
-    # the scripts are one module: a component takes a single text
+    # Streamlit accepts a single script, so the files form one module
     parts = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker")
     names = (*(f"viewer_{part}.js" for part in parts), "viewer.js")
     script = "\n".join((_HERE / name).read_text("utf-8") for name in names)

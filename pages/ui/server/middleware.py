@@ -1,7 +1,7 @@
 """Checks of the web server on every request: security headers, a cap on uploads, and the visitor's cookie.
 
-Streamlit has no options for these; it takes them as middleware (`streamlit.App`). The engine is imported only when an upload
-comes, so that the server starts at once.
+Streamlit has no options for these, but accepts middleware (`streamlit.App`). The engine is imported with the first upload
+only, so that the server starts at once.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import runtime
 
 VISITOR = "tomopatch_visitor"
-"""The cookie that tells one browser from another; it lasts longer than a session, and scripts of the page cannot read it."""
+"""Cookie that identifies a browser beyond one session; scripts of the page cannot read it."""
 YEAR = 365 * 24 * 3600  # seconds
 UPLOADS = "/_stcore/upload_file/"
 CLOSED = "/_stcore/metrics"
 SESSION_SHARE = 0.5
-"""Share of the memory for uploads that one session may take."""
+"""Share of the upload memory that one session may use."""
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
@@ -34,23 +34,23 @@ HEADERS = {
     "connect-src 'self' ws: wss: data: blob:; frame-ancestors 'self'; object-src 'none'; base-uri 'self'; "
     "form-action 'self'",
 }
-"""Headers of every answer. Streamlit's pages need inline scripts; nothing is loaded from or shown within other sites."""
-NO_UPLOADS = "This server takes no uploads."
-TOO_MUCH = "The server has no memory for this upload now. Try again later, or with a smaller file."
+"""Headers of every response. Streamlit needs inline scripts. Other sites can neither provide content nor embed the app."""
+NO_UPLOADS = "This server accepts no uploads."
+TOO_MUCH = "The server has no memory for this upload now. Try again later, or upload a smaller file."
 NO_LENGTH = "An upload must state its length."
 
 
 def middleware() -> list[Middleware]:
-    """The middleware of the app's server."""
+    """Return the middleware of the app's server."""
     return [Middleware(Guard)]
 
 
 class Guard:
-    """Middleware that checks each request before Streamlit sees it and completes its answer."""
+    """Middleware that checks each request before Streamlit sees it and adds headers to the response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.arriving: Counter[object] = Counter()  # bytes of the uploads that are not complete, by request
+        self.arriving: Counter[object] = Counter()  # bytes received by unfinished uploads, by request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,7 +66,7 @@ class Guard:
             await self.app(scope, receive, send)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass an upload on, as long as all uploads together stay within their share of the memory."""
+        """Forward an upload while all uploads together stay within their memory limit."""
         session = scope["path"].partition(UPLOADS)[2].partition("/")[0]
         length = Headers(scope=scope).get("content-length", "")
         cap = await run_in_threadpool(upload_cap)
@@ -97,7 +97,7 @@ class Guard:
             del self.arriving[request]
 
     def _fits(self, session: str, more: int, cap: float) -> bool:
-        """Whether there is room for so many more bytes; if need be, files of visitors who have left are dropped."""
+        """Whether `more` bytes fit. Files of visitors who have left are deleted if necessary."""
         if more + self.arriving.total() > cap:
             return False
         manager: Any = runtime.get_instance().uploaded_file_mgr
@@ -113,17 +113,17 @@ class Guard:
 
 
 def upload_cap() -> float:
-    """Bytes that all uploads together may take; 0 where there are none."""
-    from tomopatch.runs.limits import read_only, upload_bytes  # with it comes the whole engine
+    """Return the bytes that all uploads together may use; 0 where uploads are off."""
+    from tomopatch.runs.limits import read_only, upload_bytes  # imports the engine
 
     try:
         return 0.0 if read_only() else upload_bytes()
-    except ValueError:  # a limit that is no number: the pages say so
+    except ValueError:  # the limit is not a number; the pages report it
         return 0.0
 
 
 def _held(manager: Any) -> Counter[str]:
-    """Bytes of the uploaded files in memory, by session."""
+    """Return the bytes of uploaded files in memory, by session."""
     return Counter(
         {
             session: sum(len(f.data) for f in list(files.values()))
@@ -133,7 +133,7 @@ def _held(manager: Any) -> Counter[str]:
 
 
 def _with_headers(scope: Scope, send: Send) -> Send:
-    """Sender that adds the headers to every answer, and the visitor's cookie to the page where there is none yet."""
+    """Return a sender that adds the headers to every response, and the visitor's cookie to the first page."""
 
     async def completed(message: Message) -> None:
         if message["type"] == "http.response.start":
