@@ -34,7 +34,7 @@ def best(work: Callable[[], object]) -> float:
 
 
 class Rtk:
-    """RTK's Joseph projector for the same scan. Its y axis is our z; it turns the other way about it."""
+    """RTK's Joseph projector for the same scan. Its y axis is our z, and it rotates in the opposite direction."""
 
     def __init__(self, vg: VolumeGeometry, pg: ParallelBeam | ConeBeam, rtk, itk) -> None:
         self.rtk, self.itk, self.vg, self.pg = rtk, itk, vg, pg

@@ -1,6 +1,6 @@
-"""How fast the slice viewer is: `python -m tests.bench.viewer [z y x] [volumes]` prints milliseconds.
+"""Speed of the slice viewer: `python -m tests.bench.viewer [z y x] [volumes]` prints milliseconds.
 
-Needs playwright and Chromium. The volumes are noise: what they show does not matter to the time.
+Requires playwright and Chromium. The volumes contain noise, since their content does not affect the time.
 """
 
 import statistics

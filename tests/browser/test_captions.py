@@ -1,4 +1,4 @@
-"""The captions of pictures: beside each other however narrow it is, and whole on hover."""
+"""Captions of pictures do not overlap in narrow windows and are complete on hover."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def address(tmp_path_factory, browser):
 
 @pytest.mark.parametrize("layout", ["Side by side", "Difference", "Swipe"])
 @pytest.mark.parametrize("width", [900, 1280])
-def test_captions_stay_in_their_places_and_are_whole_on_hover(browser, address, width, layout):
+def test_captions_do_not_overlap_and_are_complete_on_hover(browser, address, width, layout):
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
     page.set_default_timeout(120_000)  # patient: the machine may be busy

@@ -1,4 +1,4 @@
-"""From a lesson to its picture, back, and to the challenge; all by mouse."""
+"""Lessons and the challenge by mouse."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.browser.visits import follow, press
 pytestmark = pytest.mark.browser
 
 
-def test_a_lesson_leads_to_its_pictures_and_back_to_the_challenge(page, address):
+def test_a_lesson_opens_its_pictures_and_leads_back_to_the_challenge(page, address):
     page.goto(f"{address}/learn")
     page.get_by_text("Why filtered").first.click()
     page.get_by_role("button", name="Compare with and without the filter").click()
@@ -41,7 +41,7 @@ def test_a_lesson_leads_to_its_pictures_and_back_to_the_challenge(page, address)
     assert page.get_by_test_id("stMetric").filter(has_text="Wrong guesses").inner_text().split()[-1] == "1"
 
 
-def test_the_lesson_on_cone_artefacts_shows_the_discs_from_the_side(page, address):
+def test_the_cone_lesson_shows_the_discs_from_the_side(page, address):
     def pressed(name):
         return page.locator(f"button[data-value={name}][aria-pressed=true]")
 

@@ -1,4 +1,4 @@
-"""Every control and picture of every page has a name that a screen reader can say, and the keyboard reaches it."""
+"""Names of all controls and pictures for screen readers, and keyboard focus."""
 
 import json
 from urllib.parse import quote
@@ -39,7 +39,7 @@ NAMELESS = """() => {
 
 @pytest.fixture(scope="module")
 def address_of_a_run(browser, address):
-    """What an address holds once FBP was run on a small scan."""
+    """Return the address after a run of FBP on a small scan."""
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(180_000)
@@ -57,7 +57,7 @@ def settled(page):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_control_has_a_name(page, address, address_of_a_run, path):
+def test_all_controls_have_names(page, address, address_of_a_run, path):
     page.goto(f"{address}/{path}?{address_of_a_run}")
     settled(page)
     if path in ("reconstruct", "compare"):
@@ -68,15 +68,15 @@ def test_every_control_has_a_name(page, address, address_of_a_run, path):
     assert page.evaluate(NAMELESS) == []
 
 
-def test_a_nameless_button_is_found(page):
-    """The list above is not empty because nothing is ever listed."""
+def test_a_nameless_element_is_detected(page):
+    """Check that the search finds anything at all."""
     page.evaluate(
         "() => document.querySelector('[data-testid=stMain]').append(document.createElement('canvas'))"
     )
     assert len(page.evaluate(NAMELESS)) == 1
 
 
-def test_the_keyboard_goes_through_the_viewer_in_the_order_of_the_screen(page, address, address_of_a_run):
+def test_the_keyboard_focus_follows_the_order_on_the_screen(page, address, address_of_a_run):
     page.goto(f"{address}/compare?{address_of_a_run}")
     settled(page)
     wait_for_pixels(page)
@@ -107,7 +107,7 @@ def test_the_keyboard_goes_through_the_viewer_in_the_order_of_the_screen(page, a
     assert tools == sorted(tools)
 
 
-def test_the_tools_of_the_viewer_say_what_they_are_good_for(page, address, address_of_a_run):
+def test_the_tools_of_the_viewer_have_tooltips(page, address, address_of_a_run):
     page.goto(f"{address}/compare?{address_of_a_run}")
     settled(page)
     wait_for_pixels(page)

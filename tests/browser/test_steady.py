@@ -1,4 +1,4 @@
-"""What is on the screen stays where it is while a run works, and when it is over."""
+"""Elements do not move on the screen while a run works or when it ends."""
 
 import json
 import re
@@ -42,7 +42,7 @@ WATCH = """() => {
 
 
 def jumps(page):
-    """Those that have moved by more than a pixel, which rounding may make."""
+    """Return the elements that have moved by more than a pixel."""
     moved = page.evaluate("moved")
     assert any(name.startswith(".foot") for name in moved)
     return {name: by for name, by in moved.items() if by > 1}
@@ -57,7 +57,7 @@ def test_nothing_moves_on_reconstruct(page, address, width, seed):
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("button", name="Finish now").wait_for()
-    page.get_by_label("After the prior, axial slice").wait_for()  # its place: not the picture yet
+    page.get_by_label("After the prior, axial slice").wait_for()  # its placeholder
     page.evaluate(WATCH)
     page.get_by_text(re.compile(r"Diffusion \(\d+ steps\): done")).wait_for(timeout=180_000)
     page.wait_for_timeout(1000)
@@ -141,8 +141,8 @@ def test_nothing_moves_on_what_if(page, address):
     assert jumps(page) == {}
 
 
-def test_what_is_not_there_yet_is_told_in_its_place(page, address):
-    """Also in Difference, which would else be that to nothing."""
+def test_pending_volumes_have_placeholders(page, address):
+    """Difference shows placeholders as well."""
     page.goto(f"{address}/reconstruct?scan={quote(json.dumps(SCAN | {'grid': [64, 128, 128], 'seed': 3}))}")
     page.get_by_text("SSIM").first.wait_for()
     page.get_by_role("radio", name="Diffusion").click()
@@ -167,7 +167,7 @@ def test_what_is_not_there_yet_is_told_in_its_place(page, address):
     page.get_by_role("button", name="Cancel Diffusion").click()
 
 
-def test_the_table_of_compare_has_its_place_before_it_is_drawn(page, address):
+def test_the_table_of_compare_has_a_reserved_place(page, address):
     page.goto(f"{address}/reconstruct?scan={quote(json.dumps(SCAN | {'seed': 7}))}")
     page.get_by_text("SSIM").first.wait_for()
     drawn = []  # what draws tables is loaded when first needed, here late

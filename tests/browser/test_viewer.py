@@ -1,4 +1,4 @@
-"""The slice viewer by mouse and key: projections, flicker, the deviation over the picture."""
+"""Slice viewer by mouse and keyboard: projections, flicker, overlay of the deviation."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def opened(browser, address):
 
 
 def act(page, name):
-    """Press a button of the viewer, and wait until it has drawn."""
+    """Press a button of the viewer and wait until it has drawn."""
     viewer = page.locator(".tv")
     before = viewer.get_attribute("data-frames")
     page.get_by_role("button", name=name).click()
@@ -58,7 +58,7 @@ def act(page, name):
     )
 
 
-def test_projection_shows_what_no_slice_at_hand_does(opened):
+def test_a_projection_shows_voxels_outside_the_current_slices(opened):
     page = opened()
     canvas, block = page.locator(".tv canvas").first, [22 / 32, 10 / 32]
     assert canvas.evaluate(PIXEL, block) == [0, 0, 0]
@@ -75,7 +75,7 @@ def test_projection_shows_what_no_slice_at_hand_does(opened):
     assert page.get_by_label("Window", exact=True).input_value() == "full"
 
 
-def test_deviation_over_the_picture_is_in_colour_where_it_is(opened):
+def test_the_deviation_overlay_is_coloured(opened):
     page = opened()
     canvas, spot = page.locator(".tv canvas").first, [8 / 32, 24 / 32]
     assert canvas.evaluate(PIXEL, spot) == [0, 0, 0]
@@ -107,7 +107,7 @@ def test_flicker_alternates_until_the_space_bar(opened):
     assert shown(page) == held
 
 
-def test_flicker_stands_still_for_who_wants_no_motion(opened):
+def test_flicker_respects_reduced_motion(opened):
     page = opened(reduced_motion="reduce")
     act(page, "Flicker")
     page.wait_for_timeout(1300)

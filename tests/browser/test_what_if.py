@@ -1,4 +1,4 @@
-"""What if by mouse: values typed, run, a point clicked, its volume shown; all there again after a reload."""
+"""What if by mouse: enter values, run, select a point, and reload."""
 
 import json
 import urllib.parse
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 SCAN = {"source": "phantom:spheres", "grid": [12, 32, 32], "same_grid": True}
 
 
-def test_a_sweep_is_run_and_its_points_are_clicked(page, address):
+def test_a_sweep_runs_and_its_points_can_be_selected(page, address):
     page.goto(f"{address}/what_if?" + urllib.parse.urlencode({"scan": json.dumps(SCAN)}))
     views = page.get_by_role("textbox", name="Views")
     views.fill("4, 8, 16")

@@ -1,4 +1,4 @@
-"""The pages draw nothing that takes more memory than one may take, whatever an address asks for."""
+"""Pages never exceed the memory limit, whatever the address contains."""
 
 import json
 import math
@@ -31,7 +31,7 @@ PAGES = [
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Voxels of the largest volume that this process draws; with a limit of 1 GB."""
+    """Record the sizes of computed volumes under a limit of 1 GB."""
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "1")
     found = [0]
 
@@ -45,14 +45,14 @@ def drawn(monkeypatch):
 
 
 @pytest.mark.parametrize("name", PHANTOMS)
-def test_the_geometry_is_known_without_drawing(name, drawn):
+def test_the_geometry_is_known_without_computing_a_volume(name, drawn):
     grid = (6, 10, 14)
     expected = load_volume(f"phantom:{name}", shape=grid).geometry
     assert volume_cache.geometry(ScanConfig(f"phantom:{name}", grid)) == expected
     assert drawn == [0]
 
 
-def test_the_geometry_of_a_stored_volume_is_known_without_reading(monkeypatch):
+def test_the_geometry_of_a_stored_volume_is_known_without_reading_it(monkeypatch):
     digest = engine.store().add_volume(load_volume("phantom:spheres", shape=(8, 20, 24)))
     grid = (5, 11, 12)
     expected = volume_cache.preview_volume(f"volume:{digest}", grid).geometry
@@ -61,7 +61,7 @@ def test_the_geometry_of_a_stored_volume_is_known_without_reading(monkeypatch):
     assert volume_cache.grid_of(ScanConfig(f"volume:{digest}")) == (8, 20, 24)
 
 
-def test_what_cannot_be_shown_is_refused_with_what_can(monkeypatch):
+def test_a_refusal_names_a_grid_that_fits(monkeypatch):
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "1")
     sentence = showing_refusal(LARGE, engine.store())
     z, y, x = map(int, sentence.split("a grid of ")[1].split(" would")[0].split(" x "))
@@ -70,7 +70,7 @@ def test_what_cannot_be_shown_is_refused_with_what_can(monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_no_page_draws_what_an_address_asks_for_beyond_the_limit(visit, page, drawn):
+def test_no_page_exceeds_the_memory_limit(visit, page, drawn):
     refused = engine.queue().submit(RunConfig(LARGE, "tv"))
     prior = engine.queue().submit(DenoiseConfig("phantom:thorax", (64, 512, 512), 0.1, 0))
     assert engine.queue().progress(refused).status == engine.queue().progress(prior).status == "failed"
@@ -90,7 +90,7 @@ def test_no_page_draws_what_an_address_asks_for_beyond_the_limit(visit, page, dr
 
 
 @pytest.mark.parametrize("page", [routes.ACQUIRE, routes.RECONSTRUCT, routes.COMPARE, routes.WHAT_IF])
-def test_the_page_says_what_would_fit(visit, page, drawn):
+def test_pages_name_a_grid_that_fits(visit, page, drawn):
     app = visit(scan=json.dumps(LARGE.to_json()))
     app.switch_page(page).run()
     assert not app.exception
@@ -100,7 +100,7 @@ def test_the_page_says_what_would_fit(visit, page, drawn):
 
 
 @pytest.mark.parametrize("det_shape", [(1, 20_000_000), (20_000_000, 1), (4000, 4000), (3, 700_000), (1, 5)])
-def test_the_picture_of_a_scan_has_few_rays_whatever_the_detector(det_shape):
+def test_the_scan_view_limits_the_number_of_rays(det_shape):
     scan = replace(LARGE, det_shape=det_shape, pixel_size=(0.1, 0.1), num_views=72)
     views = scan.geometry(volume_cache.geometry(scan)).views()
     shown, binned = component._bin_pixels(views)

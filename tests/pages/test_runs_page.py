@@ -1,4 +1,4 @@
-"""The Runs page: what was made here, opened, named, kept and deleted."""
+"""Runs: the table, and opening, naming, keeping and deleting runs."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from tomopatch.store.eviction import Kept
 
 @pytest.fixture
 def two(small_scan):
-    """Two finished runs of one volume."""
+    """Return two finished runs of one volume."""
     scan = replace(small_scan, num_views=11)
     ids = [engine.queue().submit(RunConfig(scan, method)) for method in ("fbp", "sirt")]
     for run_id in ids:
@@ -24,11 +24,11 @@ def two(small_scan):
 
 
 def chosen(monkeypatch, ids):
-    """As if these rows of the table were ticked, which a test without a browser cannot do."""
+    """Tick these rows, which AppTest does not support."""
     monkeypatch.setattr(runs_table, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id in ids])
 
 
-def test_an_empty_store_says_where_to_begin(app, monkeypatch):
+def test_an_empty_store_is_explained(app, monkeypatch):
     monkeypatch.setattr(runs_view, "runs_with_sizes", list)
     app.switch_page(routes.RUNS).run()
     assert not app.exception
@@ -47,7 +47,7 @@ def test_all_runs_are_in_the_table(app, two):
 def test_sizes_and_pictures_are_read_once(app, two, monkeypatch):
     app.switch_page(routes.RUNS).run()
     first = app.dataframe[0].value
-    read = []  # a run of another test may be at work still: its size changes
+    read = []  # the size of an unfinished run of another test can change
     monkeypatch.setattr(runs_view, "size_on_disk", lambda folder: read.append(folder.name) or 1)
     monkeypatch.setattr(volume_cache, "thumbnail", lambda _, run_id: read.append(run_id))
     app.switch_page(routes.HOME).run()
@@ -60,7 +60,7 @@ def test_sizes_and_pictures_are_read_once(app, two, monkeypatch):
     assert (first[mine]["Size"] > 0).all()
 
 
-def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
+def test_runs_can_be_compared_kept_named_and_deleted(app, two, monkeypatch):
     chosen(monkeypatch, two)
     app.switch_page(routes.RUNS).run()
     app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
@@ -88,7 +88,7 @@ def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
     assert not set(two) & {run.id for run in engine.store().runs()}
 
 
-def test_many_runs_come_a_page_at_a_time_and_are_found_by_words(app, two, monkeypatch):
+def test_many_runs_have_pages_and_a_search(app, two, monkeypatch):
     run = engine.store().run(two[0])
     many = [Kept(replace(run, id=f"run-{i}", name=f"Number {i}"), 1000, run.created - i) for i in range(250)]
     monkeypatch.setattr(runs_view, "runs_with_sizes", lambda: many)
@@ -106,14 +106,14 @@ def test_many_runs_come_a_page_at_a_time_and_are_found_by_words(app, two, monkey
     assert shown() == list(range(200, 250))
     app.session_state["_inside"] = True
     app.text_input(key=state.field("runs.find")).set_value("24 NUMBER fbp").run()
-    assert shown() == [24, 124, 224, *range(240, 250)]  # the words in any order, of one page
+    assert shown() == [24, 124, 224, *range(240, 250)]  # the words in any order
     app.session_state["_inside"] = True
     app.text_input(key=state.field("runs.find")).set_value("nothing of the kind").run()
     assert not app.dataframe
     assert "No run matches all of these words" in texts(app)
 
 
-def test_only_runs_of_one_volume_are_compared(two, small_scan):
+def test_only_runs_of_one_volume_can_be_compared(two, small_scan):
     store = engine.store()
     runs = [store.run(r) for r in two]
     assert runs_view._comparable(runs)
@@ -126,7 +126,7 @@ def test_only_runs_of_one_volume_are_compared(two, small_scan):
         store.delete(run.id)
 
 
-def test_on_a_shared_server_only_owners_and_administrators_change_runs(app, two, monkeypatch):
+def test_only_owners_and_administrators_change_runs_on_a_shared_server(app, two, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_SHARED", "1")
     monkeypatch.setenv("TOMOPATCH_ADMINISTRATOR", "correct horse")
     monkeypatch.setattr(runs_view, "WRONG_PASSWORD", 0.0)

@@ -1,4 +1,4 @@
-"""The Reconstruct page while a run works, when it is over, replayed, cancelled and gone wrong."""
+"""Reconstruct with active, finished, replayed, cancelled and failed runs, and the data of the viewer."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from tomopatch.volume import VolumeGeometry
 
 @pytest.fixture
 def shown(visit, small_scan):
-    """The page with this run in the address."""
+    """Open the page with this run in the address."""
 
     def start(run_id: str):
         app = visit(scan=json.dumps(small_scan.to_json()), run=run_id)
@@ -30,7 +30,7 @@ def shown(visit, small_scan):
     return start
 
 
-def test_running_diffusion_can_be_cancelled_or_finished_and_leaves_words(shown, small_scan):
+def test_an_active_diffusion_run_can_be_cancelled_or_finished(shown, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "diffusion", {"num_steps": 200}))
     while not engine.queue().progress(run_id).points:
         time.sleep(0.02)
@@ -46,7 +46,7 @@ def test_running_diffusion_can_be_cancelled_or_finished_and_leaves_words(shown, 
     assert "Run" in [b.label for b in app.button]
 
 
-def test_the_prior_can_be_chosen_and_is_named(shown, small_scan):
+def test_the_prior_can_be_chosen(shown, small_scan):
     app = shown("")
     app.pills(key=state.field("method")).set_value("diffusion").run()
     assert app.selectbox(key=state.field("prior")).value == "base"
@@ -61,11 +61,11 @@ def test_the_prior_can_be_chosen_and_is_named(shown, small_scan):
     assert run.config == RunConfig(small_scan, "diffusion", prior="small")
     assert "prior small" in labels.run_label(run, small_scan)
     assert labels.all_settings(run.config)["Prior"] == "small"
-    again = shown(run_id)  # whoever opens the run finds the form as it was
+    again = shown(run_id)  # opening the run restores the form
     assert again.selectbox(key=state.field("prior")).value == "small"
 
 
-def test_an_address_whose_prior_is_gone_falls_back_to_the_usual_one(shown, small_scan):
+def test_a_missing_prior_is_replaced_by_the_default(shown, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "diffusion", {"num_steps": 1}, "gone"))
     assert wait(engine.queue(), run_id, timeout=120).status == "failed"
     app = shown(run_id)
@@ -74,7 +74,7 @@ def test_an_address_whose_prior_is_gone_falls_back_to_the_usual_one(shown, small
     assert app.selectbox(key=state.field("prior")).value == "base"
 
 
-def test_the_form_stands_where_there_is_no_prior_to_choose(shown, monkeypatch, tmp_path):
+def test_the_form_works_without_any_prior(shown, monkeypatch, tmp_path):
     monkeypatch.setattr("tomopatch.prior.files.PRETRAINED", tmp_path)
     app = shown("")
     app.pills(key=state.field("method")).set_value("diffusion").run()
@@ -83,7 +83,7 @@ def test_the_form_stands_where_there_is_no_prior_to_choose(shown, monkeypatch, t
     assert app.button(key="start")
 
 
-def test_finished_run_can_be_replayed_and_downloaded(shown, small_scan):
+def test_a_finished_run_can_be_replayed_and_downloaded(shown, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "sirt", {"num_iterations": 30}))
     assert wait(engine.queue(), run_id, timeout=120).status == "done"
     app = shown(run_id)
@@ -94,7 +94,7 @@ def test_finished_run_can_be_replayed_and_downloaded(shown, small_scan):
     assert app.selectbox(key=f"gif.planes.{run_id}").options[-1] == "Three planes"
 
 
-def test_instant_methods_have_nothing_to_replay(shown, small_scan):
+def test_fast_methods_have_no_replay(shown, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "fbp"))
     assert wait(engine.queue(), run_id, timeout=120).status == "done"
     app = shown(run_id)
@@ -102,7 +102,7 @@ def test_instant_methods_have_nothing_to_replay(shown, small_scan):
     assert not [s for s in app.segmented_control if s.key == f"show.{run_id}"]
 
 
-def test_samples_leave_a_mean_and_a_deviation(shown, small_scan):
+def test_samples_produce_a_mean_and_a_deviation(shown, small_scan):
     params = {"num_steps": 2, "num_samples": 2, "warm_start": "noise"}
     run_id = engine.queue().submit(RunConfig(small_scan, "diffusion", params))
     assert wait(engine.queue(), run_id, timeout=180).status == "done"
@@ -114,7 +114,7 @@ def test_samples_leave_a_mean_and_a_deviation(shown, small_scan):
     assert "2 samples" in texts(app)
 
 
-def test_failed_run_says_why(shown):
+def test_a_failed_run_is_explained(shown):
     run_id = engine.queue().submit(RunConfig(ScanConfig("phantom:nobody", (8, 32, 32)), "sirt"))
     wait(engine.queue(), run_id, timeout=120)
     app = shown(run_id)
@@ -123,11 +123,11 @@ def test_failed_run_says_why(shown):
     assert "nobody" in texts(app)
 
 
-# ---- what the viewer is sent --------------------------------------------------------------------------
+# ---- data of the viewer --------------------------------------------------------------------------
 
 
 def sent(monkeypatch, call):
-    """The header and the voxels that a call sends to the browser."""
+    """Return the header and the voxels that a call sends to the browser."""
     kept = {}
     monkeypatch.setattr(
         slice_viewer, "_component", lambda: lambda key, data, **callbacks: kept.update(data=data)
@@ -138,7 +138,7 @@ def sent(monkeypatch, call):
     return json.loads(data[4 : 4 + length]), np.frombuffer(data, "<i2", offset=4 + length)
 
 
-def test_replay_sends_every_volume_once_and_says_which_belong_to_a_moment(monkeypatch):
+def test_a_replay_sends_each_volume_once_with_the_indices_of_each_step(monkeypatch):
     grid = VolumeGeometry((2, 4, 4))
 
     def full(value):
@@ -161,7 +161,7 @@ def test_replay_sends_every_volume_once_and_says_which_belong_to_a_moment(monkey
     assert head["tiled"] == [True, True, False]  # no tiles over the reference
 
 
-def test_a_deviation_is_laid_over_the_volume_whose_it_is_and_over_all_if_none_is_named(monkeypatch):
+def test_a_deviation_overlays_its_volume_or_all_volumes(monkeypatch):
     grid = VolumeGeometry((2, 4, 4))
     air = np.zeros(grid.shape, np.int16)
 
@@ -180,23 +180,23 @@ def test_a_deviation_is_laid_over_the_volume_whose_it_is_and_over_all_if_none_is
     assert veils() == [-1, -1, -1]
 
 
-def test_colours_of_a_deviation_end_at_a_round_number_above_most_of_it():
+def test_the_colour_scale_of_a_deviation_ends_at_a_round_number():
     hu = np.arange(1000, dtype=np.int16)
     assert slice_viewer.heat_limit(hu) == 1000
     assert slice_viewer.heat_limit(hu // 30) == 40
     assert slice_viewer.heat_limit(np.zeros(5, np.int16)) == 1
 
 
-def test_iterations_of_a_start_lie_before_the_first_step():
+def test_iterations_of_the_initial_reconstruction_precede_the_first_step():
     points = [
         Point(i, 100, "start", residual=0.5) for i in (50, 100, 60)
-    ]  # the last on another grid, counted anew
+    ]  # the last has another grid and a new count
     points += [Point(i, 6, residual=0.1, sigma=0.05, psnr=30.0) for i in range(1, 7)]
     drawn = curves.curves(points)
     assert [c.name for c in drawn.curves] == ["psnr", "residual", "sigma"]
     assert drawn.curves[1].x == pytest.approx([-0.8, -0.4, 0.0, 1, 2, 3, 4, 5, 6])
     assert drawn.curves[2].y[0] == 50.0  # HU
-    begun = curves.curves(points[:3], planned=6)  # as long as only the start is known
+    begun = curves.curves(points[:3], planned=6)  # while only the initial reconstruction is known
     for axis in (begun, drawn):
         assert axis.begin < -1.2
         assert 6 < axis.end < 6.5
@@ -205,7 +205,7 @@ def test_iterations_of_a_start_lie_before_the_first_step():
     assert curves.available([Point(1, 2, residual=0.5)]) == ["residual"]
 
 
-def test_curves_stay_within_their_frame_and_tell_round_numbers_whatever_the_values():
+def test_curves_stay_within_their_frame_and_have_round_ticks():
     cases = [[30.0], [0.0, 0.0], [-3.0, 41.7], [1e-3, 1.0], [0.0081, 0.0083], [5.0, 5.0, 5.0]]
     for values in cases:
         for name in ("psnr", "residual"):
@@ -213,13 +213,15 @@ def test_curves_stay_within_their_frame_and_tell_round_numbers_whatever_the_valu
             for curve in curves.curves(points).curves:
                 heights = curve.heights(curve.y)
                 assert all(0 < h < 1 for h in heights)
-                assert np.argsort(heights).tolist() == np.argsort(curve.y).tolist()  # higher is more
+                assert (
+                    np.argsort(heights).tolist() == np.argsort(curve.y).tolist()
+                )  # larger values are higher
                 told = [float(label) for _, label in curve.y_ticks]
                 assert told == pytest.approx([v for v, _ in curve.y_ticks], rel=1e-3)
                 assert any(0 <= h <= 1 for h in curve.heights([v for v, _ in curve.y_ticks])), values
 
 
-def test_each_point_of_a_short_run_can_be_read_and_of_a_long_one_the_last():
+def test_all_points_of_short_runs_and_the_last_of_long_runs_are_readable():
     short = [Point(i, 4, psnr=30.0 + i) for i in range(1, 5)]
     assert re.findall(r"<b>([^<]+)</b>", curves.html(curves.curves(short), "red")) == [
         "1: 31",

@@ -58,6 +58,8 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
         replayed = run_bars.run_bar(run.id, now, _title(run), _outcome(run, now), instant=_instant(run))
     future = volume_cache.reference(scan)
     reference = scan if future.done() and future.exception() is None else None
+    if now.status == "failed" and reference is None:
+        return  # the volume may not exist
     if replayed:
         names = run_volumes.preview_labels(run)
         replays.replay_view(

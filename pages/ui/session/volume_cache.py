@@ -109,8 +109,16 @@ def preview_volume(name: str, grid: Shape) -> Volume:
 
 
 def reference(scan: ScanConfig) -> Future[Volume]:
-    """Return the volume on the reconstruction grid, as metrics use it; it is computed in the background."""
-    key = (scan.object, grid_of(scan))
+    """Return the volume on the reconstruction grid, as metrics use it; it is computed in the background.
+
+    The future of an unknown volume has a ValueError as its exception.
+    """
+    try:
+        key = (scan.object, grid_of(scan))
+    except ValueError as error:
+        unknown: Future[Volume] = Future()
+        unknown.set_exception(error)
+        return unknown
     store = engine.store()
     with _lock:
         if key not in _references:

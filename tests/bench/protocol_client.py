@@ -1,8 +1,8 @@
-"""A visitor without a browser: speaks the app's own protocol, so that many of them cost what they cost the server.
+"""Client of the app's protocol without a browser, for load tests.
 
-What a browser does besides, drawing, it does on the visitor's machine: a page full of browsers on the server's cores measures
-the browsers. It answers as one does: runs fragments again when the server asks for it, tells which messages it keeps, and
-remembers what its controls are set to.
+Real browsers draw on the visitors' machines; on the server's cores they would dominate the measurement. The client behaves
+like a browser: it runs fragments again at the server's request, reports its cached messages, and keeps the values of
+controls.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-KEPT = 400  # messages that a browser keeps, about
+KEPT = 400  # approximate number of messages that a browser caches
 
 
 @contextmanager
-def said(what: str) -> Iterator[None]:
-    """What was waited for in vain."""
+def explained_timeout(what: str) -> Iterator[None]:
+    """Give a timeout this message."""
     try:
         yield
     except TimeoutError as error:
@@ -31,11 +31,11 @@ def said(what: str) -> Iterator[None]:
 
 
 class Visitor:
-    """One session with the app at this address.
+    """Session with the app at this address.
 
     Attributes
     ----------
-    elements : elements by their place on the page, as they came last
+    elements : current elements by their position on the page
     failed : list of str
         Exceptions that the page showed.
     """
@@ -49,22 +49,22 @@ class Visitor:
         self._socket: ClientConnection | None = None
         self.values: dict[str, tuple[str, Any]] = {}
         self._kept: deque[str] = deque(maxlen=KEPT)
-        self._timers: dict[str, asyncio.Task] = {}  # by the fragment that is run again and again
-        self._fresh: set[str] = set()  # those of the page's last run
+        self._timers: dict[str, asyncio.Task] = {}  # by the fragment that is run periodically
+        self._fresh: set[str] = set()  # fragments of the page's last run
         self._finished = asyncio.Event()
         self._changed = asyncio.Event()
 
     async def close(self) -> None:
-        """Leave: the session ends."""
+        """End the session."""
         self._stop_timers()
         if self._socket is not None:
             self._reader.cancel()
             await self._socket.close()
 
-    # ---- what a person does
+    # ---- actions of a user
 
     async def open(self, page: str, query: str = "", *, seconds: float = 60.0) -> None:
-        """A new session that begins with this page, as by a link."""
+        """Start a new session on this page, as a link does."""
         await self.close()
         self._socket = await connect(
             self.address,
@@ -84,17 +84,17 @@ class Visitor:
         await self.run(seconds=seconds)
 
     async def choose(self, label: str, value: str, *, seconds: float = 60.0) -> None:
-        """An option of the group of buttons with this label, as soon as it is there."""
+        """Choose an option of the button group with this label as soon as it is shown."""
         await self.until_shown("button_group", label, seconds)
         group = self.find("button_group", label)
         self.values[group.id] = ("string_array_value", [value])
         await self.run(seconds=seconds)
 
     async def press(self, label: str, *, seconds: float = 60.0) -> None:
-        await self.until_shown("button", label, seconds)  # the page may be drawn anew on its own account
+        await self.until_shown("button", label, seconds)  # the page may be redrawing itself
         await self.run(trigger=self.find("button", label).id, seconds=seconds)
 
-    # ---- what the page shows
+    # ---- content of the page
 
     def find(self, kind: str, label: str) -> Any:
         found = [
@@ -112,19 +112,19 @@ class Visitor:
         )
 
     async def until_shown(self, kind: str, label: str, seconds: float) -> None:
-        with said(f"no {kind} {label!r} after {seconds:g} s"):
+        with explained_timeout(f"no {kind} {label!r} after {seconds:g} s"):
             async with asyncio.timeout(seconds):
                 while not self.shows(kind, label):
                     self._changed.clear()
                     await self._changed.wait()
 
     async def run(self, *, trigger: str = "", seconds: float = 60.0) -> None:
-        """Run the page, and wait until all of it has come."""
+        """Run the page and wait until it is complete."""
         self._stop_timers()
         self._finished.clear()
         self.elements.clear()
         await self._send(trigger=trigger)
-        with said(f"the page did not end within {seconds:g} s"):
+        with explained_timeout(f"the page did not end within {seconds:g} s"):
             async with asyncio.timeout(seconds):
                 await self._finished.wait()
 
@@ -171,7 +171,7 @@ class Visitor:
                 task = self._poll(fragment, message.auto_rerun.interval)
                 self._timers[fragment] = asyncio.create_task(task)
         elif kind == "script_finished" and message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
-            self._stop_timers(keep=self._fresh)  # a page may have run on its own account
+            self._stop_timers(keep=self._fresh)  # the page may have run without a request
             self._fresh = set()
             self._finished.set()
 

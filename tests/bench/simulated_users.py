@@ -1,4 +1,4 @@
-"""The people of `tests.bench.load`: what each does, in a browser or without one."""
+"""Simulated users of `tests.bench.load`, with a browser or without one."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from tests.bench.wire import Visitor
+from tests.bench.protocol_client import Visitor
 
 SCAN = {"source": "phantom:thorax:0", "grid": [32, 96, 96], "photons": 1e5, "same_grid": True}
 PAGES = {
-    "Acquire": "Choose what is scanned and how",
+    "Acquire": "Choose a CT volume and design its scan",
     "Reconstruct": "Choose a method and watch",
-    "Runs": "All that was made here",
+    "Runs": "All runs on this server",
     "Learn": "Short lessons",
 }
 PATIENCE = 60  # s
 DIFFUSION_EVERY = 20  # s
-ARRIVAL = 2.0  # s from one session to the next; what opens a page in Chromium takes 4 s of a core
-PAUSE = 10.0  # s that a person looks at what there is, on average
+ARRIVAL = 2.0  # s between two arrivals; opening a page in Chromium takes 4 s of a core
+PAUSE = 10.0  # s between two actions of a user, on average
 
 
 @dataclass
 class Figures:
-    """Seconds by what was done, memory [MB] of server and workers and the machine's load over time [s], and what went wrong."""
+    """Results: seconds by action, (time [s], memory [MB] of server and of workers), load, and problems."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     memory: list[tuple[float, float, float]] = field(default_factory=list)
     load: list[float] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     def add(self, what: str, began: float) -> None:
         self.seconds.setdefault(what, []).append(time.perf_counter() - began)
 
 
-class Person(ABC):
-    """Half of them look, the others change the scan and wait for the FBP; the first queues diffusion, too."""
+class User(ABC):
+    """Simulated user: even numbers open pages, odd ones change the scan and wait for its FBP, 0 also queues diffusion."""
 
     kind = ""
     failures: tuple[type[Exception], ...] = ()
@@ -70,14 +70,14 @@ class Person(ABC):
                     await self.see_fbp()
                 else:
                     await self.look()
-                self.figures.wrong += [
+                self.figures.problems += [
                     f"{self.kind} {self.number}: {text}" for text in await self.exceptions()
                 ]
-            except self.failures as error:  # a press without an answer, a page that does not come
-                said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            except self.failures as error:  # a press without a response, or a page that does not open
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 left = (until - time.perf_counter()) / 60
-                self.figures.wrong.append(
-                    f"{self.kind} {self.number}, {left:.1f} minutes before the end: {said}"
+                self.figures.problems.append(
+                    f"{self.kind} {self.number}, {left:.1f} minutes before the end: {reason}"
                 )
                 opened = False
             await asyncio.sleep(self.pause * self.random.uniform(0.2, 1.8))
@@ -90,8 +90,8 @@ class Person(ABC):
         return f"scan={quote(json.dumps(SCAN | {'num_views': views, 'seed': self.seed}))}"
 
     async def see_fbp(self) -> None:
-        """A scan that nobody asked for yet, and the FBP of it."""
-        self.seed += 1  # of its noise
+        """Open a new scan and wait for its FBP."""
+        self.seed += 1  # new noise makes it a new scan
         began = time.perf_counter()
         await self.open(PATIENCE)
         await self.choose_fbp()
@@ -99,25 +99,25 @@ class Person(ABC):
 
     @abstractmethod
     async def open(self, patience: float) -> None:
-        """Reconstruct with the current scan, by a link."""
+        """Open Reconstruct with the current scan by a link."""
 
     @abstractmethod
     async def choose_fbp(self) -> None: ...
 
     @abstractmethod
     async def look(self) -> None:
-        """At another page."""
+        """Open another page and look at it."""
 
     @abstractmethod
     async def queue_diffusion(self) -> None: ...
 
     @abstractmethod
     async def exceptions(self) -> list[str]:
-        """That the page shows, or has shown."""
+        """Return the exceptions that the page has shown."""
 
 
-class InBrowser(Person):
-    """In a browser context of its own."""
+class BrowserUser(User):
+    """User in a separate browser context."""
 
     kind = "browser"
 
@@ -128,7 +128,7 @@ class InBrowser(Person):
         self.failures = (Error,)
         self.page = page
         page.set_default_timeout(1000 * PATIENCE)
-        page.on("pageerror", lambda error: figures.wrong.append(f"browser {number}: {error}"))
+        page.on("pageerror", lambda error: figures.problems.append(f"browser {number}: {error}"))
 
     async def open(self, patience: float) -> None:
         await self.page.goto(f"{self.address}/reconstruct?{self.query()}", timeout=1000 * patience)
@@ -167,10 +167,10 @@ class InBrowser(Person):
         return [f"an exception on {self.page.url[:80]}"] * shown
 
 
-class OnWire(Person):
-    """Without a browser, which would draw on the server's cores."""
+class ProtocolUser(User):
+    """User without a browser, which would use the server's cores."""
 
-    kind = "wire"
+    kind = "protocol"
 
     def __init__(self, number: int, address: str, figures: Figures, *times: float) -> None:
         super().__init__(number, address, figures, *times)

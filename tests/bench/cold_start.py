@@ -1,6 +1,6 @@
-"""How soon a cold server shows something: `python -m tests.bench.start [--fresh]` prints seconds.
+"""Start time of a server: `python -m tests.bench.cold_start [--fresh]` prints seconds.
 
-`--fresh`: with an empty cache of compiled kernels too, as on the very first start. Needs playwright and Chromium.
+`--fresh` also starts with an empty cache of compiled kernels, as on a first start. Requires playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.browser.server import FLAGS, chromium, serve
 
 AT_WORK = """(method) => new RegExp(`^${method}: |more to come`, 'm').test(
   document.querySelector('[data-testid=stMain]').innerText)"""
-"""Whether the line about what is at work names this method, or others wait behind it."""
+"""Whether the line about active runs names this method or mentions waiting runs."""
 
 
 def main() -> None:
@@ -30,21 +30,21 @@ def main() -> None:
         with serve(Path(folder)) as address:
             began = time.perf_counter()
 
-            def tell(what: str) -> None:
+            def report(what: str) -> None:
                 print(f"{time.perf_counter() - began:6.1f} s  {what}")
 
             page.goto(address)
             page.get_by_role("heading", level=1).wait_for()
-            tell("first heading")
+            report("first heading")
             began = time.perf_counter()
             page.get_by_role("button", name="Run the demo").click()
             page.get_by_role("heading", level=1, name="Compare").wait_for()
-            tell("demo: its page")
+            report("demo: its page")
             page.locator(".tv[data-frames]").wait_for()
             page.wait_for_function(AT_WORK, arg="FBP")
             for method in ("Diffusion", "TV"):
                 page.wait_for_function(f"(method) => !({AT_WORK})(method)", arg=method)
-                tell(f"demo: {method} done")
+                report(f"demo: {method} done")
         browser.close()
 
 

@@ -1,4 +1,4 @@
-"""Runs that stand beside each other are told apart by what differs between them, and by nothing else."""
+"""Names of runs side by side contain their differences and nothing else."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -34,23 +34,23 @@ OTHERS = {
     "units": ("1/cm", "units 1/cm"),
     "lesions": ((LESION,), "1 lesion"),
 }
-"""Another value of each setting, and what it is called."""
+"""Another value of each setting, and its text in a name."""
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_scan_is_told_by_the_one_setting_that_differs(name):
+def test_a_name_contains_the_only_different_setting(name):
     value, words = OTHERS[name]
     usual, other = short_names([RunConfig(CONE, "fdk"), RunConfig(replace(CONE, **{name: value}), "fdk")])
     assert other == f"FDK, {words}"
     assert usual != other
-    assert usual.count(",") == 1  # nothing else
+    assert usual.count(",") == 1  # no other setting
 
 
-def test_every_setting_of_a_scan_is_known_to_this_test():
+def test_all_settings_of_a_scan_are_covered():
     assert set(OTHERS) | {"beam"} == set(ScanConfig.__dataclass_fields__)
 
 
-def test_alike_scans_are_told_by_their_methods_alone_and_others_by_method_and_scan():
+def test_names_contain_the_scan_only_where_scans_differ():
     runs = [RunConfig(PARALLEL, "fbp"), RunConfig(PARALLEL, "tv")]
     assert short_names(runs) == ["FBP", "TV"]
     assert short_names([runs[0], replace(runs[1], scan=replace(PARALLEL, angle_range=90.0))]) == [
@@ -59,11 +59,11 @@ def test_alike_scans_are_told_by_their_methods_alone_and_others_by_method_and_sc
     ]
     assert short_names([RunConfig(PARALLEL, "sirt"), RunConfig(CONE, "sirt")]) == [
         "SIRT, parallel beam, 180°",
-        "SIRT, cone beam, 360°",  # and not how far away a parallel beam's source would be
+        "SIRT, cone beam, 360°",  # without the distances, which a parallel beam ignores
     ]
 
 
-def test_priors_are_told_between_runs_that_differ_in_them():
+def test_names_contain_the_prior_where_priors_differ():
     usual, small = RunConfig(PARALLEL, "diffusion"), RunConfig(PARALLEL, "diffusion", prior="small")
     assert short_names([usual, small, RunConfig(PARALLEL, "fbp")]) == [
         "Diffusion, prior base",
@@ -73,7 +73,7 @@ def test_priors_are_told_between_runs_that_differ_in_them():
     assert short_names([small, RunConfig(PARALLEL, "tv")]) == ["Diffusion", "TV"]
 
 
-def test_lesions_are_told_by_size_contrast_or_place():
+def test_names_contain_the_different_property_of_a_lesion():
     large, faint = (LESION[0], 9.0, 40.0), (LESION[0], 6.0, 10.0)
     moved = ((5.0, 0.0, 0.0), 6.0, 40.0)
 
@@ -86,7 +86,7 @@ def test_lesions_are_told_by_size_contrast_or_place():
     assert told(moved) == "FBP, lesion at 5, 0, 0 mm"
 
 
-def test_parameters_are_told_between_runs_of_one_method_and_the_very_same_are_numbered():
+def test_names_contain_different_parameters_and_number_equal_runs():
     runs = [
         RunConfig(PARALLEL, "fbp"),
         RunConfig(PARALLEL, "fbp", {"filter": "none"}),
@@ -111,19 +111,19 @@ CONFIGS = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(CONFIGS, min_size=1, max_size=7))
-def test_no_two_names_are_alike_and_what_all_have_is_not_mentioned(configs):
+def test_names_are_distinct_and_omit_common_settings(configs):
     names = short_names(configs)
     assert len(set(names)) == len(names)
     for name, (value, words) in OTHERS.items():
         has = [getattr(config.scan, name) == value for config in configs]
         if all(has):
             assert not any(f", {words}" in told for told in names)
-        elif name not in ("src_orig_dist", "src_det_dist", "pitch"):  # of a cone beam alone
+        elif name not in ("src_orig_dist", "src_det_dist", "pitch"):  # these apply to cone beams only
             assert [f", {words}" in told for told in names] == has
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_runs_of_a_lesson_are_told_apart_without_numbers(name):
+def test_runs_of_a_lesson_have_distinct_names_without_numbers(name):
     for step in LESSONS[name].steps:
         assert not any(told.endswith(")") for told in short_names(step.runs))
 

@@ -1,4 +1,4 @@
-"""The garbage collector, which Streamlit calls after each run of the script, passes over what imports made."""
+"""Streamlit's garbage collection after each run of the script skips objects of imported modules."""
 
 import gc
 import sys
@@ -15,10 +15,10 @@ def thaw():
     gc.unfreeze()
 
 
-def test_what_imports_made_is_out_of_the_collectors_way_and_nothing_else(monkeypatch):
+def test_only_objects_of_imports_are_excluded_from_collection(monkeypatch):
     engine.freeze_imports()
     kept = [[k] for k in range(50)]
-    engine.freeze_imports()  # nothing was imported: nothing changes
+    engine.freeze_imports()  # no new imports: no change
     assert all(any(o is x for x in gc.get_objects()) for o in kept)
     monkeypatch.setitem(sys.modules, "tomopatch_late", types.ModuleType("tomopatch_late"))
     engine.freeze_imports()
@@ -26,7 +26,7 @@ def test_what_imports_made_is_out_of_the_collectors_way_and_nothing_else(monkeyp
     assert not seen & {id(o) for o in kept}
 
 
-def test_garbage_is_still_collected_afterwards():
+def test_garbage_is_still_collected():
     engine.freeze_imports()
 
     class Node:
