@@ -45,7 +45,8 @@ with controls:
     except ValueError as error:
         with pictures:
             st.error(
-                f"**This volume cannot be shown.** {messages.error_sentence(error)} Choose another *Reconstruction grid*."
+                f"**This volume cannot be shown.** {messages.error_sentence(error)} Choose another "
+                "*Reconstruction grid*."
             )
         shell.stop_page()
     lesions = lesion_form.choose(volume)

@@ -21,7 +21,8 @@ if not runs:
 chosen = comparison.choose(scan, runs)
 if not chosen:
     shell.show_missing(
-        "**This scan has not been reconstructed yet.** Choose runs of other scans under *Runs*, or run a method.",
+        "**This scan has not been reconstructed yet.** Choose runs of other scans under *Runs*, or run a "
+        "method.",
         routes.RECONSTRUCT,
     )
 comparison.comparison(scan, chosen)

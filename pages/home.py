@@ -11,10 +11,10 @@ introduction, picture = st.columns([1, 1.1], gap="large", vertical_alignment="ce
 with introduction:
     st.title("What if the scanner took only 20 pictures?", anchor=False)
     st.markdown(
-        "A CT scanner takes about a thousand X-ray pictures (views) and computes a volume from them. Fewer views mean "
-        "less dose and less time, but the standard formula then fails. In TomoPatch you scan a phantom, or a CT "
-        "volume of your own, with as few views as you like, and reconstruct it with several methods. You can watch "
-        "them work and see what each gets right and wrong."
+        "A CT scanner takes about a thousand X-ray pictures (views) and computes a volume from them. Fewer "
+        "views mean less dose and less time, but the standard formula then fails. In TomoPatch you scan a "
+        "phantom, or a CT volume of your own, with as few views as you like, and reconstruct it with several "
+        "methods. You can watch them work and see what each gets right and wrong."
     )
     with st.container(gap="xsmall"):
         shell.demo_button("primary")
@@ -25,19 +25,20 @@ with picture, st.container(gap="xsmall"):
     st.image(
         str(Path(__file__).parent / "ui" / "home.png"),
         width="stretch",
-        alt="One axial slice of a chest four times: sharp; full of streaks; smooth; nearly as sharp as the first",
+        alt="One axial slice of a chest four times: sharp; full of streaks; smooth; nearly as sharp as the "
+        "first",
     )
     st.caption(
         "A slice of a chest phantom, and its reconstructions with three methods from the same 20 views."
     )
 
 DESCRIPTIONS = {
-    routes.ACQUIRE: "Choose a CT volume and a scanner, set views, angle range and dose, and watch the scan in 3D.",
-    routes.RECONSTRUCT: "Choose a method and follow it slice by slice; stop early and keep the current volume.",
-    routes.COMPARE: "Linked slices, differences, line profiles and metrics; download volumes, pictures and a report.",
+    routes.ACQUIRE: "Choose a CT volume, set scanner, views, angle range and dose, and watch the scan in 3D.",
+    routes.RECONSTRUCT: "Choose a method and follow it slice by slice; stop early with the current volume.",
+    routes.COMPARE: "Linked slices, differences, line profiles and metrics; downloads and a report.",
     routes.WHAT_IF: "Many scans of one volume: image quality against views, angle range or dose.",
-    routes.LEARN: "Nine short lessons that open the app step by step, and a challenge: find the lesion with the least dose.",
-    routes.PRIOR: "What the learned prior knows without any measurement: let it invent a volume or denoise one.",
+    routes.LEARN: "Nine short lessons, and a challenge: find the lesion with the least dose.",
+    routes.PRIOR: "What the diffusion prior has learned: let it invent a volume or denoise one.",
 }
 with st.container(key="cards", gap="small"):  # page.css gives all cards in a row the same height
     for row in (list(DESCRIPTIONS)[:3], list(DESCRIPTIONS)[3:]):

@@ -1,6 +1,7 @@
 """Start time of a server: `python -m tests.bench.cold_start [--fresh]` prints seconds.
 
-`--fresh` also starts with an empty cache of compiled kernels, as on a first start. Requires playwright and Chromium.
+`--fresh` also starts with an empty cache of compiled kernels, as on a first start. Requires playwright and
+Chromium.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Response time of the app, idle and during a run: `python -m tests.bench.controls [repeats]`.
 
-The time from a press to the frame with the response is measured in headless Chromium. Requires playwright and Chromium.
-Report the number of cores with the results, since run and browser share them.
+The time from a press to the frame with the response is measured in headless Chromium. Requires playwright and
+Chromium. Report the number of cores with the results, since run and browser share them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from tomopatch.reconstruct.methods import METHODS
 
 SCAN = {"source": "phantom:thorax:0", "grid": [64, 128, 128], "photons": 1e5, "same_grid": True}
 LOST = 30_000
-"""Milliseconds after which a press counts as lost. A shorter limit would attribute late responses to the next press."""
+"""Milliseconds after which a press counts as lost.
+
+A shorter limit would attribute late responses to the next press.
+"""
 WATCH = """(wanted) => {
   const main = () => document.querySelector('[data-testid=stMain]').textContent;
   const before = main().match(/Rays[^D]*/)?.[0];

@@ -2,9 +2,10 @@
 
     python -m tests.bench.gpu
 
-For each size and beam: milliseconds of A and A.T (median of repeats, first calls excluded),
-|<Ax, y> - <x, A.T y>| / (|Ax| |y|) for noise x, y, and the largest difference of Ax and A.T A x from those of the first
-projector, relative to the largest value. For the smooth x used here, the projectors differ by interpolation alone.
+For each size and beam: milliseconds of A and A.T (median of repeats, first calls excluded), |<Ax, y> - <x,
+A.T y>| / (|Ax| |y|) for noise x, y, and the largest difference of Ax and A.T A x from those of the first
+projector, relative to the largest value. For the smooth x used here, the projectors differ by interpolation
+alone.
 """
 
 from __future__ import annotations

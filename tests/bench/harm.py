@@ -1,12 +1,13 @@
 """Do-no-harm test: diffusion against its own initial reconstruction on objects that may not suit the prior.
 
-    python -m tests.bench.harm [--bodies FOLDER] [--objects FOLDER] [--prior NAME] [--mode restore|posterior] [--only NAME]
+    python -m tests.bench.harm [--bodies FOLDER] [--objects FOLDER] [--prior NAME] [--mode restore|posterior]
+    [--only NAME]
 
-Cases: held-out bodies; phantoms with and without noise; micro-CT volumes of a folder; one head phantom whose voxels are
-declared 0.02 to 20 mm large; 4 to 180 views. Grid 64 x 128 x 128 for bodies, 32 x 96 x 96 for the rest. Measurements are
-simulated at twice the grid's resolution, or at the volume's own. Diffusion must not be more than 0.1 dB worse; violations
-are marked. A star stands for each remark of the plan (a clamped number, a lowered noise level). The initial reconstruction
-is taken from the run itself.
+Cases: held-out bodies; phantoms with and without noise; micro-CT volumes of a folder; one head phantom whose
+voxels are declared 0.02 to 20 mm large; 4 to 180 views. Grid 64 x 128 x 128 for bodies, 32 x 96 x 96 for the
+rest. Measurements are simulated at twice the grid's resolution, or at the volume's own. Diffusion must not be
+more than 0.1 dB worse; violations are marked. A star stands for each remark of the plan (a clamped number, a
+lowered noise level). The initial reconstruction is taken from the run itself.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def case(name: str, volume: Volume, grid: Shape, **scan: object) -> Case:
     """Return a simulated scan of a volume that is reduced to at most twice the grid."""
     fine = tuple(min(n, 2 * m) for n, m in zip(volume.shape, grid, strict=True))
     volume = resample(volume, (fine[0], fine[1], fine[2]))
-    reference = resample(volume, tuple(min(n, m) for n, m in zip(volume.shape, grid, strict=True)))  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    reference = resample(volume, tuple(min(n, m) for n, m in zip(volume.shape, grid, strict=True)))
     config = ScanConfig("case", **scan)  # type: ignore[arg-type]
     A = Projector(reference.geometry, config.geometry(reference.geometry))
     generator = torch.Generator().manual_seed(0)

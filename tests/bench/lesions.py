@@ -1,15 +1,18 @@
 """Small lesions: remaining contrast, and detectability against lesion-free places.
 
-    python -m tests.bench.lesions VOLUME [--views 8,20,60] [--photons 1e5] [--methods tv,diffusion] [--prior FILE]
+    python -m tests.bench.lesions VOLUME [--views 8,20,60] [--photons 1e5] [--methods tv,diffusion] [--prior
+    FILE]
 
-Balls of several sizes and densities are planted into the lungs of one volume, which is scanned and reconstructed with and
-without them (64 x 128 x 128, parallel beam, simulated at the volume's own resolution). The statistic is the mean within a
-ball minus that of the surrounding shell.
+Balls of several sizes and densities are planted into the lungs of one volume, which is scanned and
+reconstructed with and without them (64 x 128 x 128, parallel beam, simulated at the volume's own resolution).
+The statistic is the mean within a ball minus that of the surrounding shell.
 
 - Contrast left: change of the statistic by the lesion, relative to the true change.
-- d': mean statistic of lesions minus that of lesion-free places of the same size, in standard deviations of the latter.
+- d': mean statistic of lesions minus that of lesion-free places of the same size, in standard deviations of
+  the latter.
   Above 3 a lesion is hard to miss, below 1 hard to see.
-- False: share of lesion-free places whose statistic exceeds half of a lesion's true value, as a reader might see them.
+- False: share of lesion-free places whose statistic exceeds half of a lesion's true value, as a reader might
+  see them.
 """
 
 from __future__ import annotations
@@ -109,7 +112,8 @@ def main() -> None:
             volume, scan, arguments.methods.split(","), arguments.prior
         ):
             print(
-                f"| {views} | {radius:g} | {density:g} | {method} | {left:.2f} | {visible:.1f} | {false:.2f} |",
+                f"| {views} | {radius:g} | {density:g} | {method} | {left:.2f} | {visible:.1f} | {false:.2f} "
+                "|",
                 flush=True,
             )
 

@@ -1,8 +1,8 @@
 """Duration of each step of the lessons: `python -m tests.bench.lessons [LESSON ...]`.
 
-The times from the press on a step's button to the first picture, and to the end of all computations, are measured in
-headless Chromium on the same cores. The store is empty at first. Each step begins after a pause for reading. Requires
-playwright and Chromium.
+The times from the press on a step's button to the first picture, and to the end of all computations, are
+measured in headless Chromium on the same cores. The store is empty at first. Each step begins after a pause
+for reading. Requires playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def main() -> None:
                 seen = first_picture(page, step) - began
                 done = all_there(page, step) - began
                 print(
-                    f"{name:12} {number}: first picture {seen:5.1f} s, all {done:5.1f} s, load {os.getloadavg()[0]:.1f}",
+                    f"{name:12} {number}: first picture {seen:5.1f} s, all {done:5.1f} s, load "
+                    f"{os.getloadavg()[0]:.1f}",
                     flush=True,
                 )
             page.context.close()

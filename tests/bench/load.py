@@ -1,11 +1,13 @@
-"""Load test: `python -m tests.bench.load [--sessions 20] [--browsers 20] [--minutes 10] [--pause 10] [--arrival 2]`.
+"""Load test: `python -m tests.bench.load [--sessions 20] [--browsers 20] [--minutes 10] [--pause 10]
+[--arrival 2]`.
 
-Half of the simulated users open pages and scroll through slices. The others change the scan (10 to 180 views) and wait
-for its FBP. Users pause between actions. The first user also queues diffusion runs, one after the other. Users in a browser
-run in headless Chromium, on the same cores as the server. The others speak the app's protocol without a browser.
+Half of the simulated users open pages and scroll through slices. The others change the scan (10 to 180 views)
+and wait for its FBP. Users pause between actions. The first user also queues diffusion runs, one after the
+other. Users in a browser run in headless Chromium, on the same cores as the server. The others speak the
+app's protocol without a browser.
 
-Prints the times of pages and FBPs, the load of the machine, the memory of server and workers over time with its growth in
-the second half, and all problems. Requires playwright and Chromium.
+Prints the times of pages and FBPs, the load of the machine, the memory of server and workers over time with
+its growth in the second half, and all problems. Requires playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -83,20 +85,23 @@ def main() -> None:
         )
         log = (Path(folder) / "log.txt").read_text()
     print(
-        f"{sessions} sessions, {browsers} in browsers, {arguments.minutes:g} minutes, pauses of {arguments.pause:g} s, {os.cpu_count()} cores, load "
+        f"{sessions} sessions, {browsers} in browsers, {arguments.minutes:g} minutes, pauses of "
+        f"{arguments.pause:g} s, {os.cpu_count()} cores, load "
         f"{statistics.mean(figures.load):.1f} on average, {before:.1f} before"
     )
     for what, seconds in figures.seconds.items():
         high = statistics.quantiles(seconds, n=20)[-1] if len(seconds) > 1 else seconds[0]
         print(
-            f"  {what:27} {len(seconds):4} times, median {statistics.median(seconds):5.2f} s, 95 % {high:5.2f} s"
+            f"  {what:27} {len(seconds):4} times, median {statistics.median(seconds):5.2f} s, 95 % "
+            f"{high:5.2f} s"
         )
     half = figures.memory[len(figures.memory) // 2 :]
     for k, who in ((1, "server"), (2, "workers")):
         sizes = [figures.memory[int(share * (len(figures.memory) - 1))][k] for share in (0.1, 0.5, 1.0)]
         slope = statistics.linear_regression([row[0] / 60 for row in half], [row[k] for row in half]).slope
         print(
-            f"  {who}: {sizes[0]:.0f}, {sizes[1]:.0f} and {sizes[2]:.0f} MB after 10, 50 and 100 %; in the second half "
+            f"  {who}: {sizes[0]:.0f}, {sizes[1]:.0f} and {sizes[2]:.0f} MB after 10, 50 and 100 %; in the "
+            "second half "
             f"{slope:+.1f} MB per minute"
         )
     print(f"  problems: {len(figures.problems)}; tracebacks in the server's log: {log.count('Traceback')}")

@@ -1,9 +1,10 @@
 """Memory and time of diffusion on a large grid, with a short initial reconstruction and few passes.
 
-    python -m tests.bench.memory [--grid 256x512x512] [--views 60] [--beam parallel] [--initial-iterations 3] [--steps 1]
+    python -m tests.bench.memory [--grid 256x512x512] [--views 60] [--beam parallel] [--initial-iterations 3]
+    [--steps 1]
 
-The object is the thorax phantom, evaluated on half the grid, interpolated, and scanned on the grid itself, since only the
-size matters. Prints a line for each step with the peak memory of the process so far.
+The object is the thorax phantom, evaluated on half the grid, interpolated, and scanned on the grid itself,
+since only the size matters. Prints a line for each step with the peak memory of the process so far.
 """
 
 from __future__ import annotations

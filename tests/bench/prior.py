@@ -1,12 +1,13 @@
 """Prior against total variation with its best weight, on held-out volumes: the tables of the model card.
 
     python -m tests.bench.prior FOLDER [--volumes NAME,phantom:NAME] [--settings NAME,NAME] [--prior FILE] \
-        [--without context|neighbourhoods|least_squares|coordinates] [--set NAME=VALUE] [--samples N] [--grid ZxYxX]
+        [--without context|neighbourhoods|least_squares|coordinates] [--set NAME=VALUE] [--samples N] [--grid
+        ZxYxX]
 
-The default grid is 64 x 128 x 128, with at most as many slices as the volume. Measurements are simulated at the volumes' own
-resolution. Total variation runs with several weights, and the one with the best PSNR is reported for each volume and
-setting. The prior runs with its defaults; with `--samples 4` the mean of four samples is reported as well. Volumes can also be
-phantoms (phantom:head), which differ from all training data.
+The default grid is 64 x 128 x 128, with at most as many slices as the volume. Measurements are simulated at
+the volumes' own resolution. Total variation runs with several weights, and the one with the best PSNR is
+reported for each volume and setting. The prior runs with its defaults; with `--samples 4` the mean of four
+samples is reported as well. Volumes can also be phantoms (phantom:head), which differ from all training data.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Row(NamedTuple):
 def measure(
     source: str, setting: str, prior: PatchPrior, params: dict[str, Any], grid: Shape = GRID, samples: int = 1
 ) -> dict[str, Row]:
-    """Return the results of total variation with its best weight, of the prior, and of the mean of its samples."""
+    """Return the results of total variation (best weight), of the prior, and of the mean of its samples."""
     scan = ScanConfig(source=source, grid=grid, **SETTINGS[setting])
     volume = source_volume(scan)
     prepared = scan_volume(volume, replace(scan, grid=(min(grid[0], volume.shape[0]), *grid[1:])))

@@ -2,8 +2,8 @@
 
     .venv/bin/pip install -e '.[bench]' && .venv/bin/python -m tests.bench.projectors
 
-Prints a row per volume and beam: seconds of both (best of `REPEATS`), their ratio, and the relative error of both
-against the exact line integrals of spheres.
+Prints a row per volume and beam: seconds of both (best of `REPEATS`), their ratio, and the relative error of
+both against the exact line integrals of spheres.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ def best(work: Callable[[], object]) -> float:
 
 
 class Rtk:
-    """RTK's Joseph projector for the same scan. Its y axis is our z, and it rotates in the opposite direction."""
+    """RTK's Joseph projector for the same scan.
+
+    Its y axis is our z, and it rotates in the opposite direction.
+    """
 
     def __init__(self, vg: VolumeGeometry, pg: ParallelBeam | ConeBeam, rtk, itk) -> None:
         self.rtk, self.itk, self.vg, self.pg = rtk, itk, vg, pg

@@ -1,8 +1,8 @@
 """Client of the app's protocol without a browser, for load tests.
 
-Real browsers draw on the visitors' machines; on the server's cores they would dominate the measurement. The client behaves
-like a browser: it runs fragments again at the server's request, reports its cached messages, and keeps the values of
-controls.
+Real browsers draw on the visitors' machines; on the server's cores they would dominate the measurement. The
+client behaves like a browser: it runs fragments again at the server's request, reports its cached messages,
+and keeps the values of controls.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
 """Every method on every protocol, as a table.
 
-    python -m tests.bench.protocols FOLDER --out FILE.csv [--methods fbp,sirt,cgls,tv,base,small] [--volumes NAME] [--settings NAME]
+    python -m tests.bench.protocols FOLDER --out FILE.csv [--methods fbp,sirt,cgls,tv,base,small] [--volumes
+    NAME] [--settings NAME]
 
-A method is the name of a classical method, or the name or file of a prior. Held-out volumes are reconstructed on
-64 x 128 x 128 voxels, with at most as many slices as the volume, from measurements simulated at the volumes' own resolution.
-Classical methods use their best setting for each scan (`chosen`): the iteration of SIRT and CGLS, the weight of total
-variation, and the filter of FBP or FDK with the best PSNR. Priors use their defaults. The time is that of the best run, for
-SIRT and CGLS up to the best iteration. Rows that the file contains already are kept, so that the same command continues an
-interrupted one. Prints the PSNR by method.
+A method is the name of a classical method, or the name or file of a prior. Held-out volumes are reconstructed
+on 64 x 128 x 128 voxels, with at most as many slices as the volume, from measurements simulated at the
+volumes' own resolution. Classical methods use their best setting for each scan (`chosen`): the iteration of
+SIRT and CGLS, the weight of total variation, and the filter of FBP or FDK with the best PSNR. Priors use
+their defaults. The time is that of the best run, for SIRT and CGLS up to the best iteration. Rows that the
+file contains already are kept, so that the same command continues an interrupted one. Prints the PSNR by
+method.
 """
 
 from __future__ import annotations
@@ -69,7 +71,10 @@ def runs(method: str, prepared: Prepared) -> Iterator[tuple[str, Volume, float]]
 
 
 class Best:
-    """Callback that keeps the iterate with the best PSNR and stops long after it; its own time is not counted."""
+    """Callback that keeps the iterate with the best PSNR and stops long after it.
+
+    Its own time is not counted.
+    """
 
     def __init__(self, reference: Volume) -> None:
         self.clean = reference.hu.clip(*HU_RANGE)

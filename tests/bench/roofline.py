@@ -2,10 +2,10 @@
 
     python -m tests.bench.roofline [--priors base,small] [--grid 64x128x128]
 
-Operations and minimum memory traffic of a tile are counted: weights once for a batch of tiles, inputs and outputs of each
-convolution once. Products of large matrices and a copy in memory measure the speed of the device. The floor is the longer of
-operations over speed and bytes over bandwidth. The measured time of a batch of tiles includes smoothing, cutting, and the
-network.
+Operations and minimum memory traffic of a tile are counted: weights once for a batch of tiles, inputs and
+outputs of each convolution once. Products of large matrices and a copy in memory measure the speed of the
+device. The floor is the longer of operations over speed and bytes over bandwidth. The measured time of a
+batch of tiles includes smoothing, cutting, and the network.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def seconds(f: Callable[[], object], device: torch.device) -> float:
 
 
 def speed(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
-    """Return operations per second in products of large matrices, and bytes per second of a copy (read and write)."""
+    """Return operations per second in matrix products, and bytes per second of a copy (read and write)."""
     n = 8192 if device.type == "cuda" else 2048
     a = torch.ones(n, n, device=device, dtype=dtype)
     block = torch.ones(2**28 if device.type == "cuda" else 2**26, device=device)
@@ -102,8 +102,10 @@ def row(name: str, device: torch.device, grid: tuple[int, int, int]) -> None:
             batch
         )
         print(
-            f"| `{name}` | {'bfloat16' if bf16 else 'float32'} | {operations / 1e9:.1f} GFLOP | {traffic / 1e6:.0f} MB "
-            f"| {rate / 1e9:.0f} GFLOP/s | {bandwidth / 1e9:.1f} GB/s | {1e3 * operations / rate:.1f} ms | {1e3 * traffic / bandwidth:.1f} ms "
+            f"| `{name}` | {'bfloat16' if bf16 else 'float32'} | {operations / 1e9:.1f} GFLOP | "
+            f"{traffic / 1e6:.0f} MB "
+            f"| {rate / 1e9:.0f} GFLOP/s | {bandwidth / 1e9:.1f} GB/s | {1e3 * operations / rate:.1f} ms | "
+            f"{1e3 * traffic / bandwidth:.1f} ms "
             f"| {1e3 * found:.1f} ms | {found / floor:.1f} | {tiles * floor:.1f} s | {tiles * found:.1f} s |",
             flush=True,
         )

@@ -1,10 +1,12 @@
 """Complete reconstructions with the prior at the sizes of the protocols: time of each stage, and memory.
 
-    python -m tests.bench.scale [--sizes S,M,L] [--beams parallel,cone] [--prior base] [--set NAME=VALUE] [--profile]
+    python -m tests.bench.scale [--sizes S,M,L] [--beams parallel,cone] [--prior base] [--set NAME=VALUE]
+    [--profile]
 
-S: 64x128x128, 20 views. M: 256^3, 8 views. L: 256x512x512, 60 views. The object is the thorax phantom, evaluated on a coarse
-grid, interpolated, and scanned on the grid itself, since only the size matters. Runs on the GPU if there is one. `--prior`
-names a file, a pretrained prior, or a preset with untrained weights, which take the same time.
+S: 64x128x128, 20 views. M: 256^3, 8 views. L: 256x512x512, 60 views. The object is the thorax phantom,
+evaluated on a coarse grid, interpolated, and scanned on the grid itself, since only the size matters. Runs on
+the GPU if there is one. `--prior` names a file, a pretrained prior, or a preset with untrained weights, which
+take the same time.
 """
 
 from __future__ import annotations

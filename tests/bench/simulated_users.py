@@ -40,7 +40,10 @@ class Figures:
 
 
 class User(ABC):
-    """Simulated user: even numbers open pages, odd ones change the scan and wait for its FBP, 0 also queues diffusion."""
+    """Simulated user.
+
+    Even numbers open pages, odd numbers change the scan and wait for its FBP, and 0 also queues diffusion.
+    """
 
     kind = ""
     failures: tuple[type[Exception], ...] = ()

@@ -2,10 +2,10 @@
 
     python -m tests.bench.tiling VOLUME [--views 20] [--steps 5] [--seeds 3] [--prior FILE]
 
-Prints the PSNR of the reconstruction (64 x 128 x 128, parallel beam, simulated at the volume's own resolution) and its seams:
-the mean jump of the error between neighbouring voxels across the borders of the fixed tiles, relative to that in their
-middles. Without seams this ratio is about 1; its value for total variation, which has no tiles, shows the influence of the
-object.
+Prints the PSNR of the reconstruction (64 x 128 x 128, parallel beam, simulated at the volume's own
+resolution) and its seams: the mean jump of the error between neighbouring voxels across the borders of the
+fixed tiles, relative to that in their middles. Without seams this ratio is about 1; its value for total
+variation, which has no tiles, shows the influence of the object.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GRID = (64, 128, 128)
 
 
 def seams(error: Tensor, tile: Shape) -> float:
-    """Return the mean jump of the error (z, y, x) across borders of tiles from 0, relative to that in their middles."""
+    """Return the mean jump of the error (z, y, x) across tile borders, relative to that in tile centres."""
     border, middle = [], []
     for axis, size in enumerate(tile):
         jumps = error.diff(dim=axis).abs().mean([a for a in range(3) if a != axis])  # from voxel k to k + 1

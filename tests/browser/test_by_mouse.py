@@ -12,7 +12,10 @@ pytestmark = pytest.mark.browser
 
 
 def drawn(page):
-    """Return the viewer once it has drawn. It is in a shadow root, which locators reach and scripts do not."""
+    """Return the viewer once it has drawn.
+
+    It is in a shadow root, which locators reach and scripts do not.
+    """
     view = page.locator(".tv[data-frames]").first
     view.wait_for()
     return view
@@ -23,11 +26,10 @@ def wait_for_pixels(page):
     page.locator(".tv canvas").first.evaluate(
         """async (c) => {
         for (const began = performance.now(); performance.now() - began < 170_000;) {  // patient, too
-          const d = c.getContext('2d').getImageData(c.width / 4, c.height / 4, c.width / 2, c.height / 2).data;
-          let low = 255, high = 0;
-          for (let i = 0; i < d.length; i += 4) { low = Math.min(low, d[i]); high = Math.max(high, d[i]); }
-          if (high - low > 60) return;
-          await new Promise((r) => setTimeout(r, 20));
+          const d = c.getContext('2d').getImageData(c.width / 4, c.height / 4, c.width / 2, c.height /
+          2).data; let low = 255, high = 0; for (let i = 0; i < d.length; i += 4) { low = Math.min(low, d[i]);
+          high = Math.max(high, d[i]); } if (high - low > 60) return; await new Promise((r) => setTimeout(r,
+          20));
         }
         throw new Error('the picture stays empty'); }"""
     )

@@ -11,8 +11,8 @@ from tests.browser.test_by_mouse import wait_for_pixels
 pytestmark = pytest.mark.browser
 SCAN = {"source": "phantom:thorax:0", "grid": [16, 48, 48], "photons": 1e5, "same_grid": True}
 PATHS = ["" if title == "Home" else title.lower().replace(" ", "_") for title in TITLES.values()]
-# The colour of each text over the grounds of all that it lies in, with their opacities. Left out: what is switched off
-# (WCAG leaves it out), what is drawn on canvases, and the value over a slider's thumb, which does not lie on the thumb.
+# The colour of each text over the backgrounds of its ancestors, with their opacities. Excluded: disabled controls
+# (as in WCAG), text on canvases, and the value over a slider's thumb, which is not on the thumb.
 FAINT = """() => {
   const parse = (c) => { const m = c.match(/[\\d.]+/g)?.map(Number) || [0, 0, 0, 0]; return c.startsWith('color(') ? [...m.slice(-4, -1)] : m.length < 4 ? [...m, 1] : m; };
   const over = (top, under) => [0, 1, 2].map((k) => top[k] * top[3] + under[k] * (1 - top[3]));

@@ -26,7 +26,7 @@ SCANS = {
 
 
 def spot(views, k, point):
-    """Return the projection of a point as (row, column) in pixels from the panel's centre, by linear algebra."""
+    """Return the projection of a point, (row, column) in pixels from the panel's centre."""
     start = views.source[k] if views.cone else np.asarray(point)
     ray = np.asarray(point) - views.source[k] if views.cone else views.source[k]
     # start + t ray = det_pos + row det_v + column det_u

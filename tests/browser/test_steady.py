@@ -16,7 +16,7 @@ SCAN = {
     "photons": 1e5,
     "same_grid": True,
 }
-# every tenth of a second, by how far headings, buttons, numbers, plots and the viewer's parts have moved up or down
+# vertical movements of headings, buttons, numbers, plots and parts of the viewer, every tenth of a second
 WATCH = """() => {
   const first = new Map();
   window.moved = {};
@@ -156,12 +156,12 @@ def test_pending_volumes_have_placeholders(page, address):
     pane.get_by_text("Diffusion − Reference").wait_for()
     note, shades = pane.evaluate(
         """(pane) => {
-          const c = pane.querySelector('canvas');
-          const pixels = c.getContext('2d').getImageData(0, 0, c.width, c.height / 3).data.buffer;
-          return [pane.querySelector('.caption').lastChild.textContent, new Set(new Uint32Array(pixels)).size];
+          const c = pane.querySelector('canvas'); const pixels = c.getContext('2d').getImageData(0, 0,
+          c.width, c.height / 3).data.buffer; return [pane.querySelector('.caption').lastChild.textContent,
+          new Set(new Uint32Array(pixels)).size];
         }"""
     )
-    # before its first iteration a run has nothing to show: black, and a word in the middle; then a note says what is shown
+    # before the first iteration the pictures show a message on black; later a note names the iteration
     assert (shades == 1) == (note == ""), (note, shades)
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel Diffusion").click()

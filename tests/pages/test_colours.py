@@ -1,4 +1,4 @@
-"""Colours of plots: distinct for all kinds of vision, visible on both backgrounds, and with one meaning each."""
+"""Colours of plots: distinct for all kinds of vision, visible on both backgrounds, with one meaning each."""
 
 import itertools
 import tomllib

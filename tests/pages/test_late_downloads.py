@@ -80,7 +80,7 @@ def test_unreferenced_pictures_are_deleted_at_once(manager):
 
 
 def test_streamlit_still_requires_the_correction(manager):
-    """If this fails, Streamlit no longer requires the correction, and `pages.ui.server.late_downloads` can go."""
+    """If this fails, Streamlit no longer requires `pages.ui.server.late_downloads`."""
     shown = run_page(manager)
     run_page(manager)
     late_downloads._remove(manager)

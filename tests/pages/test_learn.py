@@ -36,7 +36,7 @@ def test_lessons_are_complete(name):
 
 @pytest.mark.parametrize(("name", "k"), STEPS)
 def test_steps_are_valid(name, k):
-    """Check that the scan is possible, its runs are suitable and comparable, and the values on What if are valid."""
+    """Check that scan, runs and values on What if are valid, and that the runs can be compared."""
     step = LESSONS[name].steps[k]
     assert step.page in routes.TITLES
     vg = VolumeGeometry(step.scan.grid, (4.4, 3.2, 3.2))

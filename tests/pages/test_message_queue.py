@@ -90,7 +90,7 @@ def test_a_fragment_has_moved_after_a_page_run(queue):
 
 
 def test_streamlit_still_requires_the_correction(queue):
-    """If this fails, Streamlit no longer requires the correction, and `pages.ui.server.message_queue` can go."""
+    """If this fails, Streamlit no longer requires `pages.ui.server.message_queue`."""
     run_page(queue)
     message_queue._clear(queue, True, ["live"])
     assert (*LIVE, 1) in paths(queue)

@@ -9,7 +9,10 @@ from tomopatch.reconstruct.methods import METHODS
 
 REFERENCE = "#8a8f98"
 COLOURS = ("#0097e2", "#5a39ff", "#29a669", "#884a97", "#d37900", "#c41829", "#4a79ff")
-"""Distinct for colour-blind users, also from the reference; contrast of at least 3:1 on light and dark backgrounds."""
+"""Distinct for colour-blind users, also from the reference.
+
+Contrast of at least 3:1 on light and dark backgrounds.
+"""
 DASHES = ("solid", "dash", "dot", "longdashdot")
 """Dashes of further lines once all colours are in use."""
 
@@ -26,7 +29,7 @@ class Line(NamedTuple):
 
 
 def of_runs(methods: Sequence[str]) -> list[Line]:
-    """Return a line for each run: the colour of its method, or the next free line for further runs of a method."""
+    """Return a line for each run: that of its method, or the next free line for further runs of a method."""
     own = {method: Line(colour) for method, colour in zip(METHODS, COLOURS, strict=False)}
     lines = [Line(colour, dash) for dash in DASHES for colour in COLOURS]
     free = [line for line in lines if line not in {own.get(method) for method in methods}]

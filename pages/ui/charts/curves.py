@@ -1,7 +1,7 @@
 """Small curves of PSNR, residual and noise level over the steps of a run.
 
-They are redrawn every few seconds while a run works. A plotting library would block the browser for half a second before
-the first drawing and for a tenth of a second with each.
+They are redrawn every few seconds while a run works. A plotting library would block the browser for half a
+second before the first drawing and for a tenth of a second with each.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def available(points: Sequence[Point]) -> list[str]:
 def curves(points: Sequence[Point], planned: int = 1) -> Curves:
     """Return PSNR, residual and noise level after each step, where known, on an axis for the whole run.
 
-    All iterations of the initial reconstruction share a fixed part of the axis left of 0. `planned` is the number of
-    steps to expect while only the initial reconstruction is known.
+    All iterations of the initial reconstruction share a fixed part of the axis left of 0. `planned` is the
+    number of steps to expect while only the initial reconstruction is known.
     """
     end = max((p.total for p in points if not p.stage), default=planned)
     initial = [p for p in points if p.stage]  # on one grid or several, in sequence
@@ -116,7 +116,8 @@ def html(drawn: Curves, colour: str) -> str:
     """Return the curves as HTML."""
     last = ", ".join(f"{SERIES[c.name][0]} {c.y[-1]:.4g}" for c in drawn.curves)
     panels = "".join(_panel(c, drawn) for c in drawn.curves)
-    return f'<div class="curves" role="img" aria-label="Curves over the steps; last values: {last}" style="--line: {colour}">{panels}</div>'
+    label = f"Curves over the steps; last values: {last}"
+    return f'<div class="curves" role="img" aria-label="{label}" style="--line: {colour}">{panels}</div>'
 
 
 def _panel(curve: Curve, axis: Curves) -> str:
@@ -199,5 +200,6 @@ def _component() -> Any:
         "tomopatch_curves",
         html='<div class="place"></div>',
         css=(Path(__file__).parent / "curves.css").read_text("utf-8"),
-        js="export default ({ parentElement, data }) => { parentElement.querySelector('.place').innerHTML = data; };",
+        js="export default ({ parentElement, data }) => "
+        "{ parentElement.querySelector('.place').innerHTML = data; };",
     )

@@ -21,7 +21,8 @@ def picture_data(found: Coverage, pg: Scan) -> dict[str, Any]:
         "lines": [round(a, 4) for a in found.directions],
         "share": [round(s, 3) for s in found.share],
         "dense": min(1.0, found.crowther / found.nyquist),
-        "fan": fan,  # fan angles of the outer rays; a ray measures the direction at this angle before the view's line
+        # fan angles of the outer rays; a ray measures the direction at this angle before the view's line
+        "fan": fan,
     }
 
 
@@ -33,16 +34,16 @@ def caption(found: Coverage, pg: Scan) -> str:
     ]
     if isinstance(pg, ConeBeam):
         parts.append(
-            "The picture shows the middle plane, where the cone beam is a fan beam: the rays of a view spread by "
-            f"{math.degrees(pg.fan_angle):.0f}° and measure a bow tie of directions (yellow). Outside this plane a circular "
-            "orbit leaves further gaps."
+            "The picture shows the middle plane, where the cone beam is a fan beam: the rays of a view "
+            f"spread by {math.degrees(pg.fan_angle):.0f}° and measure a bow tie of directions (yellow). "
+            "Outside this plane a circular orbit leaves further gaps."
         )
     else:
         parts.append("Each view measures one line through the centre (central slice theorem).")
     if pg.tilt:
         parts.append(
-            "The beam is tilted: each view measures a tilted plane, which meets this one in the drawn line. A double cone "
-            "around the rotation axis is not measured."
+            "The beam is tilted: each view measures a tilted plane, which meets this one in the drawn line. "
+            "A double cone around the rotation axis is not measured."
         )
     if isinstance(pg, ConeBeam) and pg.pitch:
         parts.append("For the helix, the directions are drawn as if all views lay at one height.")
@@ -50,8 +51,8 @@ def caption(found: Coverage, pg: Scan) -> str:
         parts.append("There are enough views for all detail up to the rim.")
     else:
         parts.append(
-            f"Inside the dashed circle (Crowther; details above {0.5 / found.crowther:.2g} mm) there are enough views; "
-            "finer detail shows streaks."
+            f"Inside the dashed circle (Crowther; details above {0.5 / found.crowther:.2g} mm) there are "
+            "enough views; finer detail shows streaks."
         )
     missing, partly = math.degrees(found.missing), sum(0 < s < 1 for s in found.share)
     if missing >= 0.5:

@@ -67,7 +67,8 @@ def choose(scan: ScanConfig, runs: list[Run]) -> list[Run]:
         key=state.field("compare"),
         format_func=lambda r: labels.run_label(known[r], scan),
         on_change=lambda: state.set_compared(state.value("compare")),
-        help="All runs of this volume on this grid, also those of other scans. Leave empty for the newest of each method.",
+        help="All runs of this volume on this grid, also those of other scans. Leave empty for the newest of "
+        "each method.",
     )
     return [known[r] for r in chosen]
 

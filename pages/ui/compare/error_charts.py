@@ -56,8 +56,8 @@ def histogram(scan: ScanConfig, runs: Named) -> None:
     found = [(name, line, *_histogram(scan, run_id, limit)) for name, line, run_id in runs]
     _chart(error_figures.histogram(found), "errors", "Share of voxels by their error")
     st.caption(
-        "A narrow curve is good. Left of 0 the run is too dark, right of 0 too bright. Errors beyond the axis count at "
-        "its ends."
+        "A narrow curve is good. Left of 0 the run is too dark, right of 0 too bright. Errors beyond the "
+        "axis count at its ends."
     )
 
 
@@ -68,8 +68,8 @@ def calibration(scan: ScanConfig, runs: Named) -> None:
     if not known:
         with st.container(height=figures.HEIGHT, border=True):
             st.markdown(
-                "**None of these runs predicts its own error.** On Reconstruct, run diffusion with two samples or "
-                "more. The samples differ where the result is uncertain."
+                "**None of these runs predicts its own error.** On Reconstruct, run diffusion with two "
+                "samples or more. The samples differ where the result is uncertain."
             )
         return
     _chart(error_figures.calibration(known), "calibration", "True error against predicted deviation")
@@ -82,14 +82,15 @@ def spectrum(scan: ScanConfig, runs: Named) -> None:
     """Show the noise power spectrum of the error."""
     if min(volume_cache.grid_of(scan)[1:]) < 4:
         st.markdown(
-            "**A spectrum needs slices of at least 4 × 4 voxels.** Choose a finer *Reconstruction grid* on Acquire."
+            "**A spectrum needs slices of at least 4 × 4 voxels.** Choose a finer *Reconstruction grid* on "
+            "Acquire."
         )
         return
     found = [(name, line, *_spectrum(scan, run_id)) for name, line, run_id in runs]
     _chart(error_figures.spectrum(found), "spectrum", "Noise power spectrum of the error")
     st.caption(
-        "Noise power spectrum of the error in axial slices. Left: shading and broad streaks. Right: fine noise and "
-        "blurred edges."
+        "Noise power spectrum of the error in axial slices. Left: shading and broad streaks. Right: fine "
+        "noise and blurred edges."
     )
 
 

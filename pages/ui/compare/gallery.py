@@ -61,5 +61,6 @@ def _entry(run: Run, name: str, scan: ScanConfig, shown: bool, *, chosen: list[s
         on_click=state.set_compared,
         args=(others if shown else [*chosen, run.id],),
         width="stretch",
-        help=f"{'Remove from the comparison; the run is kept' if shown else 'Add to the comparison'}: {label}.",
+        help=f"{'Remove from the comparison; the run is kept' if shown else 'Add to the comparison'}: "
+        f"{label}.",
     )

@@ -80,8 +80,8 @@ def table(scan: ScanConfig, runs: Sequence[tuple[str, Line, str]], region: Regio
             "SD": column.NumberColumn(format="%.0f HU", help="Standard deviation of these voxels."),
             "CNR": column.NumberColumn(
                 format="%.2f",
-                help="Contrast-to-noise ratio: difference of the means of region and surrounding shell, over the "
-                "shell's standard deviation.",
+                help="Contrast-to-noise ratio: difference of the means of region and surrounding shell, over "
+                "the shell's standard deviation.",
             ),
             "PSNR": column.NumberColumn(
                 format="%.1f dB", help="Similarity to the reference within the region; higher is better."
@@ -89,8 +89,8 @@ def table(scan: ScanConfig, runs: Sequence[tuple[str, Line, str]], region: Regio
         },
     )
     st.caption(
-        f"{formatting.count(found[0][1].num_voxels)} voxels. The shell extends from {SHELL[0]:g} to {SHELL[1]:g} times "
-        "the size."
+        f"{formatting.count(found[0][1].num_voxels)} voxels. The shell extends from {SHELL[0]:g} to "
+        f"{SHELL[1]:g} times the size."
     )
 
 

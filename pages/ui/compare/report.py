@@ -41,7 +41,8 @@ def download(place: Any, scan: ScanConfig, runs: Sequence[Run]) -> None:
         "text/html",
         width="stretch",
         on_click="ignore",
-        help="One page to print or send: scan, settings, table, and slices at the crosshair with their differences.",
+        help="One page to print or send: scan, settings, table, and slices at the crosshair with their "
+        "differences.",
     )
 
 

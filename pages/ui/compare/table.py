@@ -52,8 +52,8 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: ScanConfig) -> None:
     scans = {run.config.scan for run in runs}
     summary = labels.scan_summary(*scans) if len(scans) == 1 else "different scans, as named"
     st.caption(
-        f"Grid {formatting.times(volume_cache.grid_of(scan))}; {summary}; computed on the {devices}. Metrics compare "
-        "with the reference between −1000 and 1000 HU."
+        f"Grid {formatting.times(volume_cache.grid_of(scan))}; {summary}; computed on the {devices}. Metrics "
+        "compare with the reference between −1000 and 1000 HU."
     )
     methods = (METHODS[name] for name in dict.fromkeys(run.config.method for run in runs))
     st.caption("  \n".join(f"**{method.label}.** {method.summary}" for method in methods))

@@ -112,7 +112,8 @@ def detector() -> None:
     fitted = st.checkbox(
         "Fit the detector to the volume",
         key=state.field("fitted"),
-        help="The detector covers the projection of the volume, with pixels of voxel size. Off: choose size and pixels below.",
+        help="The detector covers the projection of the volume, with pixels of voxel size. Off: choose size "
+        "and pixels below.",
     )
     columns = st.columns(2)
     for k, number in enumerate(PIXELS + SHIFT):
@@ -130,8 +131,8 @@ def orbit(cone: bool, height: float) -> None:
     st.checkbox(
         "Simulate on the reconstruction grid",
         key=state.field("same_grid"),
-        help="The easier protocol of many papers: simulation and reconstruction share their errors, which improves the "
-        "metrics. Off: the measurement is simulated from a finer volume.",
+        help="The easier protocol of many papers: simulation and reconstruction share errors, which "
+        "improves the metrics. Off: the measurement is simulated from a finer volume.",
     )
 
 

@@ -64,8 +64,8 @@ def choose_prior(method: str, params: dict[str, Any]) -> str:
         names,
         key=state.field(_PRIOR),
         format_func=labels.prior_label,
-        help="Trained network. *base* restores better, *small* takes half the time. Files in the folder `pretrained` "
-        "appear here.",
+        help="Trained network. *base* restores better, *small* takes half the time. Files in the folder "
+        "`pretrained` appear here.",
     )
 
 

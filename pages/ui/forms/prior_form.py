@@ -48,12 +48,13 @@ def choose_kind() -> str:
         key=state.field("prior.kind"),
         format_func=lambda k: KINDS[k],
         required=True,
-        help="*Generate* creates a volume from noise alone. *Denoise* adds noise to a volume of your choice and removes it.",
+        help="*Generate* creates a volume from noise alone. *Denoise* adds noise to a volume of your choice "
+        "and removes it.",
     )
     st.caption(
         {
-            "generate": "The prior turns noise into a volume, step by step: first on a coarse grid, then on finer ones. "
-            "The volume shows no real patient. This small model generates only rough bodies.",
+            "generate": "The prior turns noise into a volume, step by step: first on a coarse grid, then on "
+            "finer ones. The volume shows no real patient. This small model generates only rough bodies.",
             "denoise": "Noise is added to a volume, and the prior removes it in one pass. You can switch off "
             "information from outside each patch.",
         }[kind or "generate"]
@@ -69,7 +70,8 @@ def generate_configs() -> list[GenerateConfig]:
         key=state.field("prior.grid"),
         format_func=formatting.times,
         on_change=_fit_voxels,
-        help="Number of voxels (z × y × x). More voxels take longer. The voxel size is adjusted so that a body fits.",
+        help="Number of voxels (z × y × x). More voxels take longer. The voxel size is adjusted so that a "
+        "body fits.",
     )
     sizes = []
     st.markdown(":small[Voxel size in mm]")
@@ -82,7 +84,8 @@ def generate_configs() -> list[GenerateConfig]:
                 step=0.1,
                 format="%.1f",
                 key=state.field(f"prior.voxel.{axis}"),
-                help=f"Voxel size along {axis}. The prior was trained on voxels of 1.2 to 14 mm and bodies of 30 to 50 cm.",
+                help=f"Voxel size along {axis}. The prior was trained on voxels of 1.2 to 14 mm and bodies "
+                "of 30 to 50 cm.",
             )
         )
     extent = formatting.times(f"{n * s / 10:.0f}" for n, s in zip(grid, sizes, strict=True))
@@ -93,7 +96,8 @@ def generate_configs() -> list[GenerateConfig]:
         500,
         step=10,
         key=state.field("prior.steps"),
-        help="Passes of the prior over the volume, half of them on the coarsest grid. More steps are slower and cleaner.",
+        help="Passes of the prior over the volume, half of them on the coarsest grid. More steps are slower "
+        "and cleaner.",
     )
     seed = st.number_input(
         "Seed",
@@ -150,8 +154,8 @@ def denoise_configs() -> list[DenoiseConfig]:
         key=state.field("prior.without"),
         format_func=lambda i: INPUT_LABELS[i],
         selection_mode="multi",
-        help="Switch off information from outside each patch: the downsampled volume, its neighbourhood, or its position. "
-        "Each choice adds a pass.",
+        help="Switch off information from outside each patch: the downsampled volume, its neighbourhood, or "
+        "its position. Each choice adds a pass.",
     )
     grid = volume_cache.small_grid(source)
     configs = [DenoiseConfig(source, grid, float(sigma), int(seed))]

@@ -99,8 +99,8 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
         format="%g°",
         key=state.field("range"),
         disabled=helical,
-        help="Angle over which the views are spread. A parallel beam needs 180°, a cone beam 180° plus its fan angle. "
-        "With less, some edges vanish.",
+        help="Angle over which the views are spread. A parallel beam needs 180°, a cone beam 180° plus its "
+        "fan angle. Otherwise edges vanish.",
     )
     _dose()
     st.segmented_control(
@@ -110,7 +110,8 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
         key=state.field("beam"),
         required=True,
         on_change=_take_beam,
-        help="Parallel rays (textbooks, synchrotrons), or rays from a point source to a flat detector (hospitals).",
+        help="Parallel rays (textbooks, synchrotrons), or rays from a point source to a flat detector "
+        "(hospitals).",
     )
     cone = state.value("beam") == "cone"
     if cone:
@@ -124,7 +125,7 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
 
 
 def dose_help(pg: ParallelBeam | ConeBeam) -> str:
-    """What 100 % is for this detector."""
+    """Return the definition of 100 % for this detector."""
     views = full_scan_views(pg)
     return f"100 % is a full scan: {views} views (π/2 × detector columns) at 100 000 photons per ray."
 
@@ -152,8 +153,8 @@ def _dose() -> None:
         key=state.field("photons"),
         disabled=not noisy,
         format_func=formatting.count,
-        help="Photons per ray before the object. A routine diagnostic scan uses 100\u202f000. The dose is proportional to "
-        "photons and views.",
+        help="Photons per ray before the object. A routine diagnostic scan uses 100\u202f000. The dose is "
+        "proportional to photons and views.",
     )
 
 

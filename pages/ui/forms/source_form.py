@@ -69,7 +69,8 @@ def choose_source() -> str | None:
         9999,
         step=1,
         key=state.field("phantom_seed"),
-        help="Each number gives a different body, with other sizes, organs and lesions, or different geometric objects.",
+        help="Each number gives a different body, with other sizes, organs and lesions, or different "
+        "geometric objects.",
     )
     return f"phantom:{name}:{seed}"
 
@@ -103,7 +104,7 @@ def choose_grid(source: str) -> Shape:
         key=state.field("grid"),
         required=True,
         format_func=lambda k: f"{'Native' if shape(k) == native else k} · {formatting.times(shape(k))}",
-        help="Voxels (z × y × x) of the reconstruction. M takes four to eight times as long as S. The measurement is "
+        help="Number of voxels (z, y, x). M takes four to eight times as long as S. The measurement is "
         "simulated at the volume's resolution.",
     )
     return shape(label or "S")

@@ -38,7 +38,8 @@ def choose_upload() -> str | None:
         "DICOM files, a .zip of them, or a NIfTI file",
         key=state.field(f"files.{folder}"),
         accept_multiple_files="directory" if folder else True,
-        help="The files are sent to this server only. Of DICOM files it keeps the pixels and their positions alone.",
+        help="The files are sent to this server only. Of DICOM files it keeps the pixels and their positions "
+        "alone.",
     )
     if files:
         digest = _read(files, trim)
@@ -131,7 +132,8 @@ def _read(files: Sequence[Any], trim: bool) -> str | None:
         return None
     except ValueError as error:
         st.error(
-            f"**Nothing was loaded.** {messages.error_sentence(error)} Remove the file (×) and choose another."
+            f"**Nothing was loaded.** {messages.error_sentence(error)} Remove the file (×) and choose "
+            "another."
         )
         return None
 
@@ -146,7 +148,10 @@ def _volume(files: Sequence[Any], nifti: Sequence[Any], uid: str | None, units: 
 
 
 def _choose_units(refusal: str) -> str | None:
-    """Return the units that the user chose for these files; before a choice show the refusal and return None."""
+    """Return the units that the user chose for these files.
+
+    Before a choice show the refusal and return None.
+    """
     place = st.empty()
     units = st.selectbox(
         "Units of the file",
@@ -155,7 +160,8 @@ def _choose_units(refusal: str) -> str | None:
         placeholder="Choose the units",
         key=state.field("units"),
         format_func=lambda name: formatting.sentence(UNITS[name]),
-        help="The file does not state its units clearly. Its values are converted from the units you choose to Hounsfield units.",
+        help="The file does not state its units clearly. Its values are converted from the units you choose "
+        "to Hounsfield units.",
     )
     if units is None:
         place.error(f"**Nothing was loaded yet.** {refusal} Choose the *Units of the file*.")

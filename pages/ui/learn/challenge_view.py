@@ -33,8 +33,8 @@ def view() -> None:
     game = Game.stored()
     st.subheader("Find the lesion with the least dose", anchor=False)
     st.markdown(
-        "A round lesion hides in the lung of a digital patient. Scan with as little dose as possible, reconstruct, and "
-        "find it. Each scan adds to the dose, and so does each wrong guess."
+        "A round lesion hides in the lung of a digital patient. Scan with as little dose as possible, "
+        "reconstruct, and find it. Each scan adds to the dose, and so does each wrong guess."
     )
     _choose_game(game)
     game = Game.stored()
@@ -83,7 +83,8 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
     columns[2].metric("Wrong guesses", game.wrong, help=f"Each wrong guess costs {cost}.")
     if game.found:
         st.success(
-            f"**Found, with {dose} of the dose of a complete scan.** Try the next *Patient no.*, or a smaller *Lesion*."
+            f"**Found, with {dose} of the dose of a complete scan.** Try the next *Patient no.*, or a "
+            "smaller *Lesion*."
         )
     else:  # always one line, so that nothing below moves after a guess
         st.info(ANSWERS.get(game.answer, BEFORE_GUESS if runs else BEFORE_SCAN))
@@ -172,7 +173,8 @@ def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
         st.button(
             "It is here",
             key="challenge_guess",
-            on_click=challenge.guess,  # a callback runs even if the whole page runs next instead of this fragment
+            # a callback runs even if the whole page runs next instead of this fragment
+            on_click=challenge.guess,
             args=(game, geometry, viewed.cursor if viewed else (0.5, 0.5, 0.5)),
             disabled=current.pending,
             help="Guess that the lesion is at the crosshair. Click in a picture to move the crosshair.",

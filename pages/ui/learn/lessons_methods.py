@@ -18,18 +18,23 @@ ABOUT_METHODS: dict[str, Lesson] = {
     "iterative": Lesson(
         "What iterative methods add",
         5,
-        "An iterative method guesses a volume, projects it, compares with the measurement, corrects it, and repeats.",
+        "An iterative method guesses a volume, projects it, compares with the measurement, corrects it, and "
+        "repeats.",
         (
             compare(
-                "A scan with 20 views. FBP treats missing data as zero. SIRT corrects the volume until its projections fit, "
-                "and clips negative values to zero. CGLS needs fewer iterations, but does not clip. Total variation also "
-                "prefers piecewise constant volumes: uniform regions with sharp edges.",
+                "A scan with 20 views. FBP treats missing data as zero. SIRT corrects the volume until its "
+                "projections fit, and clips negative values to zero. CGLS needs fewer iterations, but does "
+                "not clip. Total variation also prefers piecewise constant volumes: uniform regions with "
+                "sharp edges.",
                 "Compare four methods",
-                *(run(THORAX, m, {"grid": LIGHT, "num_views": 20, "photons": 1e5}) for m in ("fbp", "sirt", "cgls", "tv")),
+                *(
+                    run(THORAX, m, {"grid": LIGHT, "num_views": 20, "photons": 1e5})
+                    for m in ("fbp", "sirt", "cgls", "tv")
+                ),
             ),
             Step(
-                "CGLS with 100 iterations on a noisy scan. Watch *PSNR*: it rises and then falls, while the residual always "
-                "falls. The first iterations fit the object, the later ones fit the noise.",
+                "CGLS with 100 iterations on a noisy scan. Watch *PSNR*: it rises and then falls, while the "
+                "residual always falls. The first iterations fit the object, the later ones fit the noise.",
                 "Watch CGLS fit the noise",
                 routes.RECONSTRUCT,
                 replace(THORAX, num_views=60, photons=1e4),
@@ -41,8 +46,8 @@ ABOUT_METHODS: dict[str, Lesson] = {
             "Press *Finish now* at the best PSNR. Without a reference, how would you know when to stop?",
         ),
         "If the residual is nearly zero, is the volume correct?",
-        "No. With few views, many volumes have the same projections. With noise, the correct one does not fit exactly. "
-        "A prior helps to choose: which of the volumes that fit is likely?",
+        "No. With few views, many volumes have the same projections. With noise, the correct one does not "
+        "fit exactly. A prior helps to choose: which of the volumes that fit is likely?",
     ),
     "prior": Lesson(
         "What a learned prior adds, and where it invents",
@@ -50,18 +55,19 @@ ABOUT_METHODS: dict[str, Lesson] = {
         "A network trained on CT volumes can tell likely volumes from unlikely ones. It can also be wrong.",
         (
             compare(
-                "20 views of a phantom that the prior has never seen. In each pass the prior removes structures that do not "
-                "look like CT, and the data-consistency step pulls the volume back to the measurement.",
+                "20 views of a phantom that the prior has never seen. In each pass the prior removes "
+                "structures that do not look like CT, and the data-consistency step pulls the volume back to "
+                "the measurement.",
                 "Compare total variation and diffusion",
                 run(THORAX, "fbp", TWENTY),
                 run(THORAX, "tv", TWENTY, num_iterations=150),
                 run(THORAX, "diffusion", TWENTY, num_steps=2),
             ),
             compare(
-                "Now a nodule of 12 mm is planted in the right lung (on the left of the picture), and there are only 8 views. "
-                "Turn the wheel a slice or two towards the head and find the nodule in the reference. Then look for it in the "
-                "reconstructions, and for similar spots that the reference does not have. (This step uses the small, faster "
-                "prior.)",
+                "Now a nodule of 12 mm is planted in the right lung (on the left of the picture), and there "
+                "are only 8 views. Turn the wheel a slice or two towards the head and find the nodule in the "
+                "reference. Then look for it in the reconstructions, and for similar spots that the "
+                "reference does not have. (This step uses the small, faster prior.)",
                 "Look for the nodule",
                 run(THORAX, "tv", EIGHT),
                 run(THORAX, "diffusion", EIGHT, prior="small", num_steps=3),
@@ -73,24 +79,27 @@ ABOUT_METHODS: dict[str, Lesson] = {
             "On Reconstruct, press *Watch it form* to sample this scan from pure noise.",
         ),
         "A diffusion reconstruction looks sharper than one with total variation. Is it more reliable?",
-        "Not for that reason alone. Sharpness can come from the measurement or from the prior, and the picture does not say "
-        "which. Before you trust a detail, check the residual, several samples, and methods with weaker assumptions.",
+        "Not for that reason alone. Sharpness can come from the measurement or from the prior, and the "
+        "picture does not say which. Before you trust a detail, check the residual, several samples, and "
+        "methods with weaker assumptions.",
     ),
     "uncertainty": Lesson(
         "How certain is the result?",
         5,
-        "Sample several volumes that fit the measurement and look like CT. Where they differ, the result is uncertain.",
+        "Sample several volumes that fit the measurement and look like CT. Where they differ, the result is "
+        "uncertain.",
         (
             Step(
-                "Four samples from 12 views with the small, faster prior. Their mean is the estimate. The map next to it is "
-                "their deviation, which is large at edges and where streaks cross.",
+                "Four samples from 12 views with the small, faster prior. Their mean is the estimate. The "
+                "map next to it is their deviation, which is large at edges and where streaks cross.",
                 "Compute four samples",
                 routes.RECONSTRUCT,
                 replace(THORAX, **TWELVE),
                 (run(THORAX, "diffusion", TWELVE, prior="small", num_steps=3, num_samples=4),),
             ),
             compare(
-                "Is the error large where the deviation is large? Choose *Difference* and compare the two maps.",
+                "Is the error large where the deviation is large? Choose *Difference* and compare the two "
+                "maps.",
                 "Compare with the reference",
                 run(THORAX, "diffusion", TWELVE, prior="small", num_steps=3, num_samples=4),
                 run(THORAX, "tv", TWELVE),
@@ -98,12 +107,13 @@ ABOUT_METHODS: dict[str, Lesson] = {
         ),
         (
             "Use 60 views. The deviation shrinks. Does the error shrink as much?",
-            "Choose *base* as the prior, which takes three times as long. Are the error and the deviation smaller?",
+            "Choose *base* as the prior, which takes three times as long. Are the error and the deviation "
+            "smaller?",
             "Look for a place with a small deviation and a large error. There the result is overconfident.",
         ),
         "Can the deviation be smaller than the error?",
-        "Yes. All samples share the errors of the prior and of the initial reconstruction, so they differ less from each "
-        "other than from the reference. The map is scaled to match real errors on test scans. It is therefore right on "
-        "average, but not in every place.",
+        "Yes. All samples share the errors of the prior and of the initial reconstruction, so they differ "
+        "less from each other than from the reference. The map is scaled to match real errors on test scans. "
+        "It is therefore right on average, but not in every place.",
     ),
 }  # fmt: skip

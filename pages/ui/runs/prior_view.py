@@ -25,7 +25,10 @@ HEIGHT = 430
 ONE_ROW, TWO_ROWS = 340, 560  # heights for three pictures and for more
 GENERATED = {"noisy": "Noisy", "x": "Current volume"}
 EXAMPLES = PRETRAINED / "generated.png"
-NOT_A_PATIENT = "**Not a patient, and not for diagnosis.** The prior invented this volume, including its anatomy and findings."
+NOT_A_PATIENT = (
+    "**Not a patient, and not for diagnosis.** The prior invented this volume, including its anatomy and "
+    "findings."
+)
 _KINDS = {"generate": GenerateConfig, "denoise": DenoiseConfig}
 
 
@@ -45,9 +48,10 @@ def show_ready(kind: str) -> None:
     with st.container(border=True, height=HEIGHT if kind == "denoise" else TWO_ROWS):
         st.markdown(
             {
-                "generate": "**Ready.** Press *Generate a volume* and watch it form from noise, slice by slice. The "
-                "picture shows an axial and a coronal slice of nine generated volumes.",
-                "denoise": "**Ready.** Press *Denoise* to see the noisy, the denoised and the clean volume side by side.",
+                "generate": "**Ready.** Press *Generate a volume* and watch it form from noise, slice by "
+                "slice. The picture shows an axial and a coronal slice of nine generated volumes.",
+                "denoise": "**Ready.** Press *Denoise* to see the noisy, the denoised and the clean volume "
+                "side by side.",
             }[kind]
         )
         if kind == "generate" and EXAMPLES.exists():
@@ -202,8 +206,9 @@ def _table(config: DenoiseConfig, runs: list[Run[DenoiseConfig]]) -> None:
         },
     )
     st.caption(
-        f"Grid {formatting.times(config.grid)}. Metrics compare with the clean volume between −1000 and 1000 HU; noise "
-        "beyond this range does not count. Not for diagnosis: the prior can add and remove structures."
+        f"Grid {formatting.times(config.grid)}. Metrics compare with the clean volume between −1000 and 1000 "
+        "HU; noise beyond this range does not count. Not for diagnosis: the prior can add and remove "
+        "structures."
     )
 
 

@@ -17,7 +17,10 @@ BAR = "run_bar"  # page.css fixes its height
 
 
 def run_bar(run_id: str, now: Progress, title: str, outcome: str, *, instant: bool = False) -> bool:
-    """Show a run's progress and buttons, or its outcome with a choice of the replay; return True for the replay."""
+    """Show a run's progress and buttons, or its outcome with a choice of the replay.
+
+    Return True for the replay.
+    """
     with st.container(key=BAR):  # fixed height: nothing below moves when the run ends
         if now.status in ACTIVE:
             _active_bar(run_id, now, title, instant)

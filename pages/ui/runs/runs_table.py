@@ -23,8 +23,8 @@ _KINDS = {"generate": "Prior, generated", "denoise": "Prior, denoised"}
 def choose(runs: Sequence[Kept]) -> list[Run]:
     """Show the runs and return those that are ticked.
 
-    Streamlit stores ticks by row. New runs of other visitors move the rows, so each list of runs is a separate table,
-    whose initial ticks are those of the same runs in the previous one.
+    Streamlit stores ticks by row. New runs of other visitors move the rows, so each list of runs is a
+    separate table, whose initial ticks are those of the same runs in the previous one.
     """
     ticked = state.ticked_runs()
     names = {v.digest: v.name for v in engine.store().volumes()}
@@ -90,7 +90,8 @@ def _page(runs: Sequence[Kept], names: dict[str, str]) -> Sequence[Kept]:
 
 
 def _matches(run: Run, wanted: Sequence[str], names: dict[str, str]) -> bool:
-    text = f"{run_name(run)} {labels.method_label(run.config.method)} {run.status} {_what(run, names)}".casefold()
+    method = labels.method_label(run.config.method)
+    text = f"{run_name(run)} {method} {run.status} {_what(run, names)}".casefold()
     return all(word in text for word in wanted)
 
 

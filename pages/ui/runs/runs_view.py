@@ -72,8 +72,8 @@ def _storage_bar(runs: Sequence[Kept]) -> None:
         limit = 1e9 * USUAL_LIMIT
     st.progress(
         min(1.0, used / limit),
-        text=f"{len(runs)} run{'s' * (len(runs) != 1)}, {_size(used)} of {_size(limit)}. When it is full, those unused for longest go; kept ones "
-        "stay.",
+        text=f"{len(runs)} run{'s' * (len(runs) != 1)}, {_size(used)} of {_size(limit)}. When it is full, "
+        "those unused for longest go; kept ones stay.",
     )
 
 

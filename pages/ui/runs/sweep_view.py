@@ -47,7 +47,8 @@ def start_button(sweep: SweepConfig) -> None:
         type="primary",
         key="sweep_start",
         width="stretch",
-        help="Queue the missing runs in the background, after all other runs. They continue when you leave the page.",
+        help="Queue the missing runs in the background, after all other runs. They continue when you leave "
+        "the page.",
     ):
         for cell in missing:
             engine.queue().submit(cell.config, patient=True)
@@ -148,8 +149,8 @@ def _axes(sweep: SweepConfig) -> tuple[str, str]:
             default="psnr",
             required=True,
             key="sweep_measure",
-            help="PSNR, SSIM: similarity to the reference; higher is better. RMSE: typical error of a voxel. Time: "
-            "computing time of the method.",
+            help="PSNR, SSIM: similarity to the reference; higher is better. RMSE: typical error of a voxel. "
+            "Time: computing time of the method.",
         )
     varied = sweep.varied or ["num_views"]
     x = varied[0]

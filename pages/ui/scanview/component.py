@@ -38,16 +38,21 @@ SCRIPTS = (
 _MAX_SHAPE = (48, 128, 128)
 """Largest numbers of slices, rows and columns of the object that are sent to the browser."""
 _HTML = """<div class="box"><div class="sv">
-<canvas class="space3d" tabindex="0" role="img" aria-label="Source, detector and object in space; arrow keys turn it"></canvas>
-<canvas class="slice" tabindex="0" role="img" aria-label="Slice of the object; arrow keys move the selected voxel, page up and down change the slice"></canvas>
-<canvas class="projection" tabindex="0" role="img" aria-label="Projection of this view; arrow keys choose the ray"></canvas>
-<canvas class="sinogram" tabindex="0" role="img" aria-label="Sinogram of the chosen detector row; arrow keys choose view and ray"></canvas>
+<canvas class="space3d" tabindex="0" role="img"
+ aria-label="Source, detector and object in space; arrow keys turn it"></canvas>
+<canvas class="slice" tabindex="0" role="img"
+ aria-label="Slice of the object; arrow keys move the voxel, page up and down change the slice"></canvas>
+<canvas class="projection" tabindex="0" role="img"
+ aria-label="Projection of this view; arrow keys choose the ray"></canvas>
+<canvas class="sinogram" tabindex="0" role="img"
+ aria-label="Sinogram of the chosen detector row; arrow keys choose view and ray"></canvas>
 <canvas class="frequencies" role="img" aria-label="Frequency coverage of the views, explained below"></canvas>
 <div class="controls"><button type="button" class="play" aria-label="Play or pause">▶</button>
-<input class="view" type="range" min="0" step="1" value="0" aria-label="View"><span class="view-label"></span></div>
-<div class="hint">Click the sinogram or the projection to see that ray in red. Click the object to see that point's curve in
-the sinogram (dotted: on another detector row). Wheel: another slice. Drag the 3D picture to turn it. Dashed: the field of
-view.</div>
+<input class="view" type="range" min="0" step="1" value="0" aria-label="View">
+<span class="view-label"></span></div>
+<div class="hint">Click the sinogram or the projection to see that ray in red. Click the object to see that
+point's curve in the sinogram (dotted: on another detector row). Wheel: another slice. Drag the 3D picture to
+turn it. Dashed: the field of view.</div>
 </div></div>"""
 
 
@@ -79,7 +84,7 @@ def _picture(
     truncated: bool,
     lesion: Triple | None,
 ) -> tuple[bytes, str]:
-    """Return the packed data (JSON header, object and projections as bytes) and the caption of the frequencies."""
+    """Return the packed data (JSON header, object, projections) and the caption of the frequencies."""
     index = np.unique(np.linspace(0, _pg.num_views - 1, min(MAX_VIEWS, _pg.num_views)).round().astype(int))
     views = _pg.views().subset(index.tolist())
     shown, binned = _bin_pixels(views)
@@ -134,7 +139,7 @@ def _subsample(hu: np.ndarray) -> np.ndarray:
 
 
 def _bin_pixels(views: Views) -> tuple[Views, float]:
-    """Return the views with detector pixels binned to at most `MAX_RAYS` rays, and the number of pixels per bin."""
+    """Return the views with pixels binned to at most `MAX_RAYS` rays, and the number of pixels per bin."""
     v, u = views.det_shape
     shape = v, u
     factor = 1

@@ -1,8 +1,9 @@
 """Correction to Streamlit's queue of messages to the browser.
 
-When a fragment runs again, the messages of its previous run are dropped from the queue. Streamlit (1.67) keeps messages
-that only refer to an element cached in the browser, because these do not name their fragment. On a busy server such a
-message could refer to a container that had been dropped, and the browser replaced the whole page with an error.
+When a fragment runs again, the messages of its previous run are dropped from the queue. Streamlit (1.67)
+keeps messages that only refer to an element cached in the browser, because these do not name their fragment.
+On a busy server such a message could refer to a container that had been dropped, and the browser replaced the
+whole page with an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks of the web server on every request: security headers, a cap on uploads, and the visitor's cookie.
 
-Streamlit has no options for these, but accepts middleware (`streamlit.App`). The engine is imported with the first upload
-only, so that the server starts at once.
+Streamlit has no options for these, but accepts middleware (`streamlit.App`). The engine is imported with the
+first upload only, so that the server starts at once.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; "
-    "connect-src 'self' ws: wss: data: blob:; frame-ancestors 'self'; object-src 'none'; base-uri 'self'; "
-    "form-action 'self'",
+    "Content-Security-Policy": "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src "
+    "'self' ws: wss: data: blob:; frame-ancestors 'self'; object-src 'none'; base-uri 'self'; form-action "
+    "'self'",
 }
-"""Headers of every response. Streamlit needs inline scripts. Other sites can neither provide content nor embed the app."""
+"""Headers of every response.
+
+Streamlit needs inline scripts. Other sites can neither provide content nor embed the app.
+"""
 NO_UPLOADS = "This server accepts no uploads."
 TOO_MUCH = "The server has no memory for this upload now. Try again later, or upload a smaller file."
 NO_LENGTH = "An upload must state its length."
@@ -145,7 +148,8 @@ def _with_headers(scope: Scope, send: Send) -> Send:
                 secure = "; Secure" if scope.get("scheme") == "https" else ""
                 headers.append(
                     "Set-Cookie",
-                    f"{VISITOR}={secrets.token_urlsafe(24)}; Path=/; HttpOnly; SameSite=Lax; Max-Age={YEAR}{secure}",
+                    f"{VISITOR}={secrets.token_urlsafe(24)}; Path=/; HttpOnly; SameSite=Lax; "
+                    f"Max-Age={YEAR}{secure}",
                 )
         await send(message)
 

@@ -33,8 +33,9 @@ def store() -> RunStore:
 def freeze_imports() -> None:
     """Exclude objects of newly imported modules from garbage collection.
 
-    Streamlit collects garbage after each run of the script. With the objects of the engine's libraries, a collection
-    takes 0.2 s in which no session gets an answer. Those of pandas, which is imported with the first table, take 20 ms.
+    Streamlit collects garbage after each run of the script. With the objects of the engine's libraries, a
+    collection takes 0.2 s in which no session gets an answer. Those of pandas, which is imported with the
+    first table, take 20 ms.
     """
     global _frozen_modules
     if len(sys.modules) != _frozen_modules:

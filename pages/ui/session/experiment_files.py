@@ -75,5 +75,6 @@ def _check_volumes(experiment: Experiment) -> None:
     for scan in (experiment.scan, *(run.scan for run in experiment.runs)):
         if scan.source not in stored and not scan.source.startswith("phantom:"):
             raise ValueError(
-                "the experiment's volume is not stored on this machine; upload it on Acquire first, then open this again."
+                "the experiment's volume is not stored on this machine; upload it on Acquire first, then "
+                "open this again."
             )

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 HEADING_DELAY = 0.03
 """Seconds between the heading of a newly opened page and its content.
 
-Without the delay the browser draws both at once, a tenth of a second later: the click seems to have no effect until then.
+Without the delay the browser draws both at once, a tenth of a second later: the click seems to have no effect
+until then.
 """
 
 
@@ -49,7 +50,10 @@ def run_page(page: Any) -> None:
 
 
 def _lesson_in_sidebar(title: str) -> None:
-    """Show the open step of a lesson. It is drawn before the page, so that it disappears from Learn at once."""
+    """Show the open step of a lesson.
+
+    It is drawn before the page, so that it disappears from Learn at once.
+    """
     with st.sidebar.container(key="way_back", gap="xsmall"):
         number = state.step()
         if number and title != routes.TITLES[routes.LEARN]:
@@ -156,8 +160,8 @@ def require_scan() -> ScanConfig:
         volume_cache.check_memory(scan)
     except ValueError as error:
         show_missing(
-            f"**This scan cannot be used.** {messages.error_sentence(error)} "
-            "Choose another volume or scan geometry on Acquire.",
+            f"**This scan cannot be used.** {messages.error_sentence(error)} Choose another volume or scan "
+            "geometry on Acquire.",
             routes.ACQUIRE,
         )
     return scan
@@ -172,8 +176,8 @@ def _sidebar() -> None:
         else:
             st.markdown("\n\n".join(_sidebar_lines(scan)))
         st.caption(
-            "**Not for diagnosis.** Measurements are simulated. Reconstructions can show structures that do not "
-            "exist and hide others. For teaching and research."
+            "**Not for diagnosis.** Measurements are simulated. Reconstructions can show structures that do "
+            "not exist and hide others. For teaching and research."
         )
 
 

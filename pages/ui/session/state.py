@@ -1,7 +1,7 @@
 """Choices of a session. This module alone names the keys of the session.
 
-The order is scan, run, comparison: a change clears the choices that depend on it. `pages.ui.session.address` writes all
-choices into the URL.
+The order is scan, run, comparison: a change clears the choices that depend on it. `pages.ui.session.address`
+writes all choices into the URL.
 """
 
 from __future__ import annotations
@@ -125,7 +125,10 @@ def set_prior_runs(chosen: Sequence[str]) -> None:
 
 
 def sweep() -> dict[str, str]:
-    """Return the texts of the fields on What if and the methods, separated by commas; empty before the first visit."""
+    """Return the texts of the fields on What if and the methods, separated by commas.
+
+    Empty before the first visit.
+    """
     return st.session_state.get(SWEEP, {})
 
 
@@ -166,7 +169,10 @@ def set_step(number: int | None) -> None:
 
 
 def challenge() -> dict[str, Any]:
-    """Return the state of the challenge as `pages.ui.learn.challenge` stores it; empty before the first game."""
+    """Return the state of the challenge as `pages.ui.learn.challenge` stores it.
+
+    Empty before the first game.
+    """
     return st.session_state.get(CHALLENGE, {})
 
 

@@ -41,7 +41,10 @@ _pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
 
 
 def cache_by_size(max_bytes: int, size: Callable[[Any], int]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Cache the most recently used results of a function within `max_bytes`; larger results are not cached."""
+    """Cache the most recently used results of a function within `max_bytes`.
+
+    Larger results are not cached.
+    """
     lock = threading.Condition()
     return cached(LRUCache(max_bytes, getsizeof=lambda found: size(found) + 1000), condition=lock)
 
@@ -94,7 +97,8 @@ def check_memory(scan: ScanConfig) -> None:
 
 @cache_by_size(memory_share(0.1), lambda volume: volume.data.nbytes)
 def preview_volume(name: str, grid: Shape) -> Volume:
-    """Return the volume on a grid for display. Phantoms are evaluated on this grid, which is faster than averaging.
+    """Return the volume on a grid for display. Phantoms are evaluated on this grid, which is faster than
+    averaging.
 
     Raises
     ------

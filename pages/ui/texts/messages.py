@@ -47,7 +47,8 @@ def failed_runs(failed: Sequence[tuple[str, str]]) -> list[str]:
     for name, reason in failed:
         by_reason.setdefault(reason, []).append(name)
     return [
-        f"**{'; '.join(names[:2])}{f' and {len(names) - 2} more' if len(names) > 2 else ''}: no volume.** {reason}"
+        f"**{'; '.join(names[:2])}{f' and {len(names) - 2} more' if len(names) > 2 else ''}: no volume.** "
+        f"{reason}"
         for reason, names in by_reason.items()
     ]
 

@@ -47,6 +47,10 @@ def _lesions(describe: Callable[[tuple], str]) -> Callable[[ScanConfig], str]:
     return lambda scan: "; ".join(map(describe, scan.lesions))
 
 
+def _mm(sizes: Sequence[float]) -> str:
+    return f"{formatting.times(f'{size:g}' for size in sizes)} mm"
+
+
 def _count(scan: ScanConfig) -> str:
     return f"{len(scan.lesions) or 'no'} lesion{'' if len(scan.lesions) == 1 else 's'}"
 
@@ -63,8 +67,8 @@ _SETTINGS: tuple[Callable[[ScanConfig], str], ...] = (
     _cone(lambda s: f"detector {s.src_det_dist:g} mm"),
     _cone(lambda s: f"pitch {s.pitch:g} mm" if s.pitch else "circle"),
     lambda s: f"{formatting.times(s.det_shape)} pixels" if s.det_shape else "fitted detector",
-    lambda s: f"pixels of {formatting.times(f'{p:g}' for p in s.pixel_size)} mm" if s.pixel_size else "fitted pixels",
-    lambda s: f"shift {formatting.times(f'{d:g}' for d in s.det_offset)} mm" if any(s.det_offset) else "no shift",
+    lambda s: f"pixels of {_mm(s.pixel_size)}" if s.pixel_size else "fitted pixels",
+    lambda s: f"shift {_mm(s.det_offset)}" if any(s.det_offset) else "no shift",
     lambda s: f"tilt {s.tilt:g}°",
     lambda s: f"noise no. {s.seed}",
     lambda s: "same grid" if s.same_grid else "finer grid",

@@ -38,7 +38,7 @@ LAYOUTS = ("planes", "side", "changes", "difference", "swipe", "flicker")
 Change = tuple[int, int, str]
 """Map of a step's change: indices of the volumes after and before it, and a title."""
 MAX_BYTES = 70_000_000
-"""Limit for all volumes of one viewer: more takes too long to send, and Streamlit refuses more than 200 MB."""
+"""Limit for all volumes of one viewer: more takes long to send, and Streamlit refuses over 200 MB."""
 
 _HERE = Path(__file__).parent
 
@@ -101,8 +101,8 @@ def viewer(
 ) -> ViewerState | None:
     """Show volumes of one grid and return the viewer's settings once the user has changed them.
 
-    The browser holds position, window and zoom, which therefore survive new volumes. The plane of pictures side by side is
-    `state.plane`, which the user changes here.
+    The browser holds position, window and zoom, which therefore survive new volumes. The plane of pictures
+    side by side is `state.plane`, which the user changes here.
 
     Parameters
     ----------
