@@ -38,7 +38,8 @@ def serve(folder: Path, script: Path = ROOT / "app.py") -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"TOMOPATCH_STORE": str(folder / "store"), "PYTHONPATH": str(ROOT)}
+    sources = os.pathsep.join(map(str, (ROOT / "core", ROOT)))
+    environment = os.environ | {"TOMOPATCH_STORE": str(folder / "store"), "PYTHONPATH": sources}
     options = ["--server.headless", "true", "--server.port", str(port), "--browser.gatherUsageStats", "false"]
     with (folder / "log.txt").open("w") as log:
         server = subprocess.Popen(
