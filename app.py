@@ -7,14 +7,15 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 if get_script_run_ctx(suppress_warning=True) is None:
-    from pages.ui.session import server
+    from pages.ui.server import middleware
 
-    app = st.App(__file__, middleware=server.middleware())
+    app = st.App(__file__, middleware=middleware.middleware())
 else:
-    from pages.ui.session import shell, state
+    from pages.ui.session import address, shell, state
 
     st.set_page_config("TomoPatch", page_icon="🩻", layout="wide")
     page = shell.navigation()
-    state.enter()
-    shell.show(page)
-    shell.close()
+    state.begin_script()
+    address.restore()
+    shell.run_page(page)
+    shell.finish_page()

@@ -1,1 +1,1 @@
-"""The pages of the app, one file each; what they are made of is in `pages.ui`."""
+"""Pages of the app, one file each; their parts are in `pages.ui`."""

@@ -1,4 +1,4 @@
-"""Home: what this is, one button that shows it, and the ways in."""
+"""Home: an introduction, the demo, and links to the pages."""
 
 from pathlib import Path
 
@@ -6,44 +6,49 @@ import streamlit as st
 
 from pages.ui.session import loading, routes, shell
 
-shell.guard()
-words, picture = st.columns([1, 1.1], gap="large", vertical_alignment="center")
-with words:
+shell.require_app()
+introduction, picture = st.columns([1, 1.1], gap="large", vertical_alignment="center")
+with introduction:
     st.title("What if the scanner took only 20 pictures?", anchor=False)
     st.markdown(
-        "A CT scanner takes about a thousand X-ray pictures (views) and computes a volume from them. Fewer views mean "
-        "less dose and less time, but the simple formula then fails. TomoPatch lets you scan a digital patient, or "
-        "a CT of your own, as sparsely as you like, reconstruct it with several methods, watch them work and see "
-        "what each of them gets right and wrong."
+        "A CT scanner takes about a thousand X-ray pictures (views) and computes a volume from them. Fewer "
+        "views mean less dose and less time, but the standard formula then fails. In TomoPatch you scan a "
+        "phantom, or a CT volume of your own, with as few views as you like, and reconstruct it with several "
+        "methods. You can watch them work and see what each gets right and wrong."
     )
     with st.container(gap="xsmall"):
         shell.demo_button("primary")
-        st.caption("A chest, 20 views, three methods side by side. The first picture comes within seconds.")
+        st.caption(
+            "A chest phantom, 20 views, three methods side by side. The first picture appears within seconds."
+        )
 with picture, st.container(gap="xsmall"):
     st.image(
         str(Path(__file__).parent / "ui" / "home.png"),
         width="stretch",
-        alt="The same axial slice of a chest four times: sharp; full of streaks; smooth; nearly as sharp as the first",
+        alt="One axial slice of a chest four times: sharp; full of streaks; smooth; nearly as sharp as the "
+        "first",
     )
-    st.caption("One slice of a digital patient, and what three methods make of the same 20 views of it.")
+    st.caption(
+        "A slice of a chest phantom, and its reconstructions with three methods from the same 20 views."
+    )
 
-WAYS = {
-    routes.ACQUIRE: "Choose a volume and a scanner; set views, angle range and dose, and watch the scan turn in 3D.",
-    routes.RECONSTRUCT: "Choose a method and follow it slice by slice; stop early and keep what is there.",
-    routes.COMPARE: "Linked slices, differences, line profiles and numbers; download what you made.",
-    routes.WHAT_IF: "Many scans of the same volume at once: quality against views, angle range or dose.",
-    routes.LEARN: "Nine short lessons that drive the app, and a challenge: find the lesion with the least dose.",
-    routes.PRIOR: "What the learned prior knows without any scan: let it draw a volume, or clean a noisy one.",
+DESCRIPTIONS = {
+    routes.ACQUIRE: "Choose a CT volume, set scanner, views, angle range and dose, and watch the scan in 3D.",
+    routes.RECONSTRUCT: "Choose a method and follow it slice by slice; stop early with the current volume.",
+    routes.COMPARE: "Linked slices, differences, line profiles and metrics; downloads and a report.",
+    routes.WHAT_IF: "Many scans of one volume: image quality against views, angle range or dose.",
+    routes.LEARN: "Nine short lessons, and a challenge: find the lesion with the least dose.",
+    routes.PRIOR: "What the diffusion prior has learned: let it invent a volume or denoise one.",
 }
-with st.container(key="cards", gap="small"):  # page.css gives the cards of a row one height
-    for row in (list(WAYS)[:3], list(WAYS)[3:]):
+with st.container(key="cards", gap="small"):  # page.css gives all cards in a row the same height
+    for row in (list(DESCRIPTIONS)[:3], list(DESCRIPTIONS)[3:]):
         for column, page in zip(st.columns(3), row, strict=True):
             with column, st.container(border=True, height="stretch", gap="xsmall"):
-                st.page_link(page, label=f"**{routes.TABLE[page]}**", icon=":material/arrow_forward:")
-                st.caption(WAYS[page])
+                st.page_link(page, label=f"**{routes.TITLES[page]}**", icon=":material/arrow_forward:")
+                st.caption(DESCRIPTIONS[page])
 
 with st.expander("Open an experiment that was saved on Compare"):
     loading.engine()
-    from pages.ui.session import share  # with it comes the whole engine: after the page is on the screen
+    from pages.ui.session import experiment_files  # imports the engine: after the page is drawn
 
-    share.upload()
+    experiment_files.upload()

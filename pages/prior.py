@@ -1,4 +1,4 @@
-"""Prior: what the diffusion prior knows without any scan."""
+"""Prior: the diffusion prior without any measurement."""
 
 import streamlit as st
 
@@ -6,9 +6,9 @@ from pages.ui.forms import prior_form
 from pages.ui.runs import prior_view
 from pages.ui.session import shell
 
-shell.guard()
+shell.require_app()
 shell.heading(
-    "Prior", "What the diffusion prior has learned about CT volumes: let it make one up, or let it clean one."
+    "Prior", "What the diffusion prior has learned about CT volumes: let it invent a volume or denoise one."
 )
 
 prior_form.fill()
@@ -17,15 +17,15 @@ with controls:
     kind = prior_form.choose_kind()
     configs = prior_form.generate_configs() if kind == "generate" else prior_form.denoise_configs()
     label = {"generate": "Generate a volume", "denoise": "Denoise"}[kind]
-    hint = "Queue this work. It goes on when you leave the page."
+    hint = "Add this run to the queue. It continues when you leave the page."
     if st.button(label, type="primary", key="prior_start", width="stretch", help=hint, disabled=not configs):
         prior_view.submit(configs)
 
 with pictures:
-    runs = prior_view.known(kind)
+    runs = prior_view.current_runs(kind)
     if not runs:
-        prior_view.ready(kind)
+        prior_view.show_ready(kind)
     elif kind == "generate":
-        prior_view.generating(runs[0])
+        prior_view.show_generation(runs[0])
     else:
-        prior_view.denoising(runs)
+        prior_view.show_denoising(runs)

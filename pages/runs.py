@@ -1,8 +1,8 @@
-"""Runs: everything that was made here."""
+"""Runs: all runs in the store."""
 
 from pages.ui.runs import runs_view
 from pages.ui.session import shell
 
-shell.guard()
-shell.heading("Runs", "All that was made here: open it, name it, keep it, or make room.")
+shell.require_app()
+shell.heading("Runs", "All runs on this server. Open, compare, name, keep or delete them.")
 runs_view.view()

@@ -1,4 +1,4 @@
-"""What if: the same object scanned in many ways, and what each method makes of it."""
+"""What if: one volume, many scans, and the quality of each reconstruction."""
 
 import streamlit as st
 
@@ -6,21 +6,21 @@ from pages.ui.forms import sweep_form
 from pages.ui.runs import sweep_view
 from pages.ui.session import shell
 
-shell.guard()
+shell.require_app()
 shell.heading(
     "What if",
-    "What if there were only 10 views, or a tenth of the dose? Scan the same volume in many ways and see.",
+    "What if there were only 10 views, or a tenth of the dose? Scan one volume in many ways and compare.",
 )
 
-scan = shell.needed_scan()
+scan = shell.require_scan()
 sweep_form.fill(scan)
 controls, pictures = st.columns([1, 3], gap="large")
 with controls:
     sweep = sweep_form.choose(scan)
     if sweep is not None:
-        sweep_view.start(sweep)
+        sweep_view.start_button(sweep)
 with pictures:
     if sweep is None:
-        sweep_view.nothing()
+        sweep_view.show_empty()
     else:
         sweep_view.view(sweep)

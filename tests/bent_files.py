@@ -1,4 +1,6 @@
-"""Odd values that a format allows, put into valid files: scales, lengths, types, counts, nesting, lying sizes."""
+"""Odd values that a format allows, put into valid files: scales, lengths, types, counts, nesting, lying
+sizes.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,60 @@ COUNTS = (0, 1, -1, 2, 7, 255, 32767, -32768, 1000)
 NIFTI_FLOATS = {"pixdim": range(76, 108, 4), "vox_offset": [108], "slope": [112], "intercept": [116],
                 "quaternion": range(256, 280, 4), "rows": range(280, 328, 4)}  # fmt: skip
 NIFTI_SHORTS = {"dim": range(40, 56, 2), "datatype": [70], "bitpix": [72], "qform": [252], "sform": [254]}
-WORDS = ("", "nan", "inf", "-inf", "1e300", "-1e300", "1e-300", "1,0", "0", "-1", "9" * 400, "1\\\\2", "x" * 300, "1.0.0",
-         "2147483648", "\\\\", "MGML", "HU", "1\\\\2\\\\3\\\\4", " 3 ", "é")  # fmt: skip
-TAGS = ("RescaleSlope", "RescaleIntercept", "RescaleType", "PixelSpacing", "ImagePositionPatient",
-        "ImageOrientationPatient", "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit",
-        "PixelRepresentation", "SamplesPerPixel", "PhotometricInterpretation", "Modality", "SOPInstanceUID",
-        "SOPClassUID", "SeriesInstanceUID", "AcquisitionNumber", "PixelPaddingValue", "PixelPaddingRangeLimit",
-        "ImageType", "SeriesNumber", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-        "AcquisitionTime", "SeriesDescription", "Manufacturer")  # fmt: skip
+WORDS = (
+    "",
+    "nan",
+    "inf",
+    "-inf",
+    "1e300",
+    "-1e300",
+    "1e-300",
+    "1,0",
+    "0",
+    "-1",
+    "9" * 400,
+    "1\\\\2",
+    "x" * 300,
+    "1.0.0",
+    "2147483648",
+    "\\\\",
+    "MGML",
+    "HU",
+    "1\\\\2\\\\3\\\\4",
+    " 3 ",
+    "é",
+)
+TAGS = (
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "PixelSpacing",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Modality",
+    "SOPInstanceUID",
+    "SOPClassUID",
+    "SeriesInstanceUID",
+    "AcquisitionNumber",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "ImageType",
+    "SeriesNumber",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "AcquisitionTime",
+    "SeriesDescription",
+    "Manufacturer",
+)
 
 
 def pick(values: Any, rng: Rng) -> Any:
@@ -71,7 +119,9 @@ def bend_nifti(data: bytes, rng: Rng) -> bytes:
 
 
 def bend_packed(data: bytes, rng: Rng) -> bytes:
-    """A compressed file: bent within, packed otherwise, cut, followed by something, or with a wrong checksum."""
+    """A compressed file: bent within, packed otherwise, cut, followed by something, or with a wrong
+    checksum.
+    """
     raw = gzip.decompress(data)
     kind = int(rng.integers(7))
     if kind == 0:
@@ -218,9 +268,42 @@ def bend_npz(data: bytes, rng: Rng) -> bytes:
     return out.getvalue()
 
 
-ODD: tuple[Any, ...] = (0, -1, 1, 2, 10**400, -(10**400), 2**63, 1e300, -1e300, 1e-300, 5e-324, float("nan"), float("inf"),
-       True, False, None, "", "x", "phantom:thorax:" + "9" * 50, "\ud800", "\0", [], {}, [1], [[[]]], [1, 2], [1, "a", None],
-       [10**400] * 3, [1e300] * 2, {"a": 1}, [[0, 0, 0], 5, 40], [[[0, 0, 0], 1e300, 40]], [True] * 3, "9" * 400)  # fmt: skip
+ODD: tuple[Any, ...] = (
+    0,
+    -1,
+    1,
+    2,
+    10**400,
+    -(10**400),
+    2**63,
+    1e300,
+    -1e300,
+    1e-300,
+    5e-324,
+    float("nan"),
+    float("inf"),
+    True,
+    False,
+    None,
+    "",
+    "x",
+    "phantom:thorax:" + "9" * 50,
+    "\ud800",
+    "\0",
+    [],
+    {},
+    [1],
+    [[[]]],
+    [1, 2],
+    [1, "a", None],
+    [10**400] * 3,
+    [1e300] * 2,
+    {"a": 1},
+    [[0, 0, 0], 5, 40],
+    [[[0, 0, 0], 1e300, 40]],
+    [True] * 3,
+    "9" * 400,
+)
 
 
 def bend_json(data: bytes, rng: Rng) -> bytes:

@@ -1,8 +1,10 @@
-"""Broken input for every reader: valid files, spoilt or bent at random; each ends in a result or in a ValueError.
+"""Broken input for every reader: valid files, spoilt or bent at random; each ends in a result or in a
+ValueError.
 
     python -m tests.fuzz [--cases 20000] [--seed 0] [--only NAME]
 
-Prints how many of each ended how, the slowest, and the memory. The suite runs a few hundred (`tests/test_fuzz.py`).
+Prints how many of each ended how, the slowest, and the memory. The suite runs a few hundred
+(`tests/test_fuzz.py`).
 """
 
 from __future__ import annotations
@@ -94,18 +96,35 @@ def readers(folder: Path) -> dict[str, Reader]:
     return {
         "dicom zip": Reader(archive.getvalue(), ".zip", read_dicom, bent_files.bend_zip),
         "dicom slice": Reader(
-            one, ".dcm", lambda path: read_dicom([("one.dcm", path.read_bytes()), ("two.dcm", two)]), bent_files.bend_dicom
+            one,
+            ".dcm",
+            lambda path: read_dicom([("one.dcm", path.read_bytes()), ("two.dcm", two)]),
+            bent_files.bend_dicom,
         ),
         "nifti": Reader((folder / "v.nii").read_bytes(), ".nii", read_nifti, bent_files.bend_nifti),
         "nifti gz": Reader((folder / "v.nii.gz").read_bytes(), ".nii.gz", read_nifti, bent_files.bend_packed),
         "measurement": Reader((folder / "m.npz").read_bytes(), ".npz", read_measurement, bent_files.bend_npz),
-        "weights": Reader((folder / "p.safetensors").read_bytes(), ".safetensors", load_prior, bent_files.bend_weights),
+        "weights": Reader(
+            (folder / "p.safetensors").read_bytes(), ".safetensors", load_prior, bent_files.bend_weights
+        ),
         "scan": Reader(text(lesion.to_json()), ".json", parsed(_used), bent_files.bend_json),
         "run": Reader(text(run.to_json()), ".json", parsed(read_config), bent_files.bend_json),
-        "prior run": Reader(text(GenerateConfig().to_json()), ".json", parsed(read_config), bent_files.bend_json),
-        "sweep": Reader(text(SweepConfig(SCAN, ("fbp",), num_views=(3, 4)).to_json()), ".json", parsed(SweepConfig.from_json), bent_files.bend_json),
-        "experiment": Reader(experiment.to_bytes(), ".json", lambda path: Experiment.from_bytes(path.read_bytes()), bent_files.bend_json),
-    }  # fmt: skip
+        "prior run": Reader(
+            text(GenerateConfig().to_json()), ".json", parsed(read_config), bent_files.bend_json
+        ),
+        "sweep": Reader(
+            text(SweepConfig(SCAN, ("fbp",), num_views=(3, 4)).to_json()),
+            ".json",
+            parsed(SweepConfig.from_json),
+            bent_files.bend_json,
+        ),
+        "experiment": Reader(
+            experiment.to_bytes(),
+            ".json",
+            lambda path: Experiment.from_bytes(path.read_bytes()),
+            bent_files.bend_json,
+        ),
+    }
 
 
 def _used(stored: dict) -> object:
@@ -171,7 +190,9 @@ def _replace_value(out: bytearray, at: int, rng: np.random.Generator) -> None:
 
 
 def run(cases: int, seed: int = 0, only: str | None = None) -> dict[str, Counter[str]]:
-    """Spoil and read so many files; how they ended, by reader. Anything but a result or a ValueError is raised."""
+    """Spoil and read so many files; how they ended, by reader. Anything but a result or a ValueError is
+    raised.
+    """
     ended: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")

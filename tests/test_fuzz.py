@@ -102,10 +102,27 @@ def test_odd_values_of_a_slice_are_refused_or_harmless(known, tmp_path, tag, val
 
 @pytest.mark.parametrize(
     "change",
-    [{"info": "5"}, {"info": '{"calibrations": 5}'}, {"info": DEEP}, {"trained": DEEP}, {"trained": "5"}, {"config": DEEP},
-     {"channels": [True, 12]}, {"fine_channels": -1}, {"blocks": [1, 100_000]}, {"fine_blocks": 10**6}, {"sigma_data": 0.0}, {"conditional": [1]}, {"channels": [[1]]}, {"channels": [HUGE]}, {"embed": "x"}, {"mean": HUGE}, {"format": "tomopatch-prior-2", "config": "5"}],
+    [
+        {"info": "5"},
+        {"info": '{"calibrations": 5}'},
+        {"info": DEEP},
+        {"trained": DEEP},
+        {"trained": "5"},
+        {"config": DEEP},
+        {"channels": [True, 12]},
+        {"fine_channels": -1},
+        {"blocks": [1, 100_000]},
+        {"fine_blocks": 10**6},
+        {"sigma_data": 0.0},
+        {"conditional": [1]},
+        {"channels": [[1]]},
+        {"channels": [HUGE]},
+        {"embed": "x"},
+        {"mean": HUGE},
+        {"format": "tomopatch-prior-2", "config": "5"},
+    ],
     ids=lambda change: " ".join(f"{k} {str(v)[:20]}" for k, v in change.items()),
-)  # fmt: skip
+)
 def test_odd_metadata_of_weights_are_refused(known, tmp_path, change):
     data = known["weights"].valid
     (length,) = struct.unpack_from("<Q", data)

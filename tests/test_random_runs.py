@@ -1,4 +1,6 @@
-"""Runs of random configurations, odd geometries above all: each ends in a finite result or in one sentence."""
+"""Runs of random configurations, odd geometries above all: each ends in a finite result or in one
+sentence.
+"""
 
 import re
 import warnings
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_diffusion import CONDITIONAL
+from tests.reconstruct.test_diffusion import CONDITIONAL
 from tomopatch.execution.execute import execute
 from tomopatch.phantoms.catalogue import PHANTOMS
 from tomopatch.prior.denoiser import PatchPrior
@@ -32,7 +34,16 @@ ODD = {
     "start": (0.0, 45.0, -90.0, 359.9, 1e6, -1e9),
     "src_orig_dist": (800.0, 1e4, 600.0, 250.0, 1.0, 0.0, -800.0, 1e9, 1e300),
     "src_det_dist": (1200.0, 1e4, 1000.0, 801.0, 1.0, 0.0, -1.0, 1e9, 1e300),
-    "pixel_size": (None, (1.0, 1.0), (20.0, 3.0), (1e-4, 1e-4), (500.0, 500.0), (1e9, 1e9), (0.0, 1.0), (-1.0, 1.0)),
+    "pixel_size": (
+        None,
+        (1.0, 1.0),
+        (20.0, 3.0),
+        (1e-4, 1e-4),
+        (500.0, 500.0),
+        (1e9, 1e9),
+        (0.0, 1.0),
+        (-1.0, 1.0),
+    ),
     "det_shape": (None, (1, 1), (1, 40), (40, 1), (2, 3), (17, 31), (0, 5)),
     "det_offset": ((0.0, 0.0), (0.0, 40.0), (30.0, -60.0), (0.0, 1e4), (1e9, 0.0), (1e300, 0.0)),
     "tilt": (0.0, 10.0, -45.0, 89.0, 90.0, 180.0, 400.0),
@@ -41,7 +52,7 @@ ODD = {
     "seed": (0, 1, 2**31 - 1),
     "same_grid": (True, False),
     "lesions": ((), (((0.0, 0.0, 0.0), 10.0, 3000.0),), (((1e6, 0.0, 0.0), 200.0, -1024.0),)),
-}  # fmt: skip
+}
 
 
 def random_scan(rng, sources):

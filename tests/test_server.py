@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 import psutil
 import pytest
 
-from pages.ui.session.server import HEADERS, VISITOR
+from pages.ui.server.middleware import HEADERS, VISITOR
 from tests.browser.server import serve
 
 

@@ -1,1 +1,1 @@
-"""What the pages are made of: state, controls, the viewer, live runs, figures."""
+"""Parts of the pages, grouped by purpose."""

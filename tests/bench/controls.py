@@ -1,7 +1,7 @@
-"""How soon the app answers, at rest and while a run works: `python -m tests.bench.controls [repeats]`.
+"""Response time of the app, idle and during a run: `python -m tests.bench.controls [repeats]`.
 
-From the press to the frame that shows the answer, timed in the page, in headless Chromium. Needs playwright and
-Chromium; say with the numbers how many cores the machine has, for the run and the browser share them.
+The time from a press to the frame with the response is measured in headless Chromium. Requires playwright and
+Chromium. Report the number of cores with the results, since run and browser share them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from tomopatch.reconstruct.methods import METHODS
 
 SCAN = {"source": "phantom:thorax:0", "grid": [64, 128, 128], "photons": 1e5, "same_grid": True}
 LOST = 30_000
-"""Milliseconds without an answer after which a press counts as lost. Long, for on a busy machine answers take seconds, and
-one that comes after the next press would be taken for that press's own."""
+"""Milliseconds after which a press counts as lost.
+
+A shorter limit would attribute late responses to the next press.
+"""
 WATCH = """(wanted) => {
   const main = () => document.querySelector('[data-testid=stMain]').textContent;
   const before = main().match(/Rays[^D]*/)?.[0];
-  const seen = () => wanted === 'other rays' ? main().match(/Rays[^D]*/)?.[0] !== before : main().includes(wanted);
+  const seen = () => wanted === 'other rays' ? main().match(/Rays[^D]*/)?.[0] !== before :
+    main().includes(wanted);
   let began = 0;
   for (const kind of ['pointerdown', 'keydown']) {
     addEventListener(kind, () => { began ||= performance.now(); }, { capture: true, once: true });
@@ -37,7 +40,8 @@ WATCH = """(wanted) => {
       if (began && performance.now() - began > LOST) return null;
       await new Promise((r) => setTimeout(r, 4));
     }
-    await Promise.race([new Promise(requestAnimationFrame), new Promise((r) => setTimeout(r, 1000))]);  // no frame is due
+    await Promise.race([new Promise(requestAnimationFrame), new Promise((r) => setTimeout(r, 1000))]);
+       // if no frame is due
     return performance.now() - began;
   })();
 }""".replace("LOST", str(LOST))
@@ -61,16 +65,16 @@ def main() -> None:
         print(f"{os.cpu_count()} cores; first heading after {time.perf_counter() - began:.1f} s")
         open_page(page, "Acquire")
         open_page(page, "Reconstruct")
-        print("at rest")
+        print("idle")
         measure(page, repeats)
         begin_run(page)
-        print("while a run works")
+        print("during a run")
         measure(page, repeats)
         browser.close()
 
 
 def begin_run(page: Any) -> None:
-    """A run that outlasts the measurement."""
+    """Start a run that is longer than the measurement."""
     press_method(page, "sirt")
     page.get_by_text(METHODS["sirt"].summary).wait_for()
     iterations = page.get_by_role("spinbutton", name="Iterations")
@@ -82,21 +86,23 @@ def begin_run(page: Any) -> None:
 
 
 def measure(page: Any, repeats: int) -> None:
-    """Print how long each control takes; begins and ends on Reconstruct."""
-    told("another method", [
+    """Print the response time of each control; begins and ends on Reconstruct."""
+    report("another method", [
         answer(page, lambda name=name: press_method(page, name), METHODS[name].summary)
         for _ in range(repeats) for name in ("cgls", "tv")
     ])  # fmt: skip
     there, back = [], []
     for _ in range(repeats):
-        there.append(answer(page, lambda: press_page(page, "Acquire"), "Choose what is scanned and how"))
+        there.append(
+            answer(page, lambda: press_page(page, "Acquire"), "Choose a CT volume and design its scan")
+        )
         back.append(answer(page, lambda: press_page(page, "Reconstruct"), "Choose a method and watch"))
-    told("another page", there + back)
+    report("another page", there + back)
     open_page(page, "Acquire")
     page.get_by_text("Field of view", exact=True).wait_for()
     views = page.get_by_role("slider", name="Views")
     keys = ["ArrowRight"] * repeats + ["ArrowLeft"] * repeats
-    told(
+    report(
         "number of views",
         [answer(page, lambda key=key: views.press(key), "other rays") for key in keys],
     )
@@ -104,8 +110,8 @@ def measure(page: Any, repeats: int) -> None:
 
 
 def answer(page: Any, press: Callable[[], object], wanted: str) -> float | None:
-    """Milliseconds from the press to the frame in which the wanted text is there; None if it is lost."""
-    page.wait_for_timeout(300)  # a person looks before pressing again; and polls are met at any phase
+    """Return the milliseconds from the press to the frame with the wanted text; None for a lost press."""
+    page.wait_for_timeout(300)  # users pause between presses; this also varies the phase of polls
     page.evaluate(WATCH, wanted)
     press()
     return page.evaluate("() => window.answered")
@@ -125,13 +131,13 @@ def open_page(page: Any, name: str) -> None:
     page.wait_for_timeout(1500)
 
 
-def told(name: str, answers: list[float | None]) -> None:
+def report(name: str, answers: list[float | None]) -> None:
     times = [a for a in answers if a is not None]
     if len(times) < 2:
-        print(f"  {name:20} {len(answers) - len(times)} of {len(answers)} presses without an answer")
+        print(f"  {name:20} {len(answers) - len(times)} of {len(answers)} presses without a response")
         return
     low, middle, high = (statistics.quantiles(times, n=20)[k] for k in (0, 9, 18))
-    lost = f"; {len(answers) - len(times)} without an answer" if len(times) < len(answers) else ""
+    lost = f"; {len(answers) - len(times)} without a response" if len(times) < len(answers) else ""
     print(
         f"  {name:20} median {middle:4.0f} ms, 5 and 95 %: {low:.0f} and {high:.0f}, "
         f"longest of {len(times)}: {max(times):.0f}{lost}"

@@ -1,10 +1,11 @@
-"""The CUDA projectors against each other: time, adjointness, agreement.
+"""Comparison of the CUDA projectors: time, adjointness, agreement.
 
     python -m tests.bench.gpu
 
-For each size and beam: milliseconds of A and A.T (median of repeats, first calls excluded),
-|<Ax, y> - <x, A.T y>| / (|Ax| |y|) for noise x, y, and the largest difference of Ax and A.T A x to the first projector's
-for a smooth x, where they may differ by their interpolation alone, relative to the largest value.
+For each size and beam: milliseconds of A and A.T (median of repeats, first calls excluded), |<Ax, y> - <x,
+A.T y>| / (|Ax| |y|) for noise x, y, and the largest difference of Ax and A.T A x from those of the first
+projector, relative to the largest value. For the smooth x used here, the projectors differ by interpolation
+alone.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def main() -> None:
         return
     print(torch.cuda.get_device_name())
     print(
-        f"{'':<3}{'beam':<10}{'backend':<10}{'A ms':>9}{'A.T ms':>9}{'adjoint':>10}{'Ax off':>10}{'ATAx off':>10}"
+        f"{'':<3}{'beam':<10}{'backend':<10}{'A ms':>9}{'A.T ms':>9}{'adjoint':>10}"
+        f"{'Ax off':>10}{'ATAx off':>10}"
     )
     for size, (shape, num_views) in SIZES.items():
         for beam, make in BEAMS.items():

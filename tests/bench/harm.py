@@ -1,11 +1,13 @@
-"""Do no harm: diffusion against its own initial reconstruction, where the prior may not fit.
+"""Do-no-harm test: diffusion against its own initial reconstruction on objects that may not suit the prior.
 
-    python -m tests.bench.harm [--bodies FOLDER] [--objects FOLDER] [--prior NAME] [--mode restore|posterior] [--only NAME]
+    python -m tests.bench.harm [--bodies FOLDER] [--objects FOLDER] [--prior NAME] [--mode restore|posterior]
+    [--only NAME]
 
-Cases: held-out bodies; phantoms with and without noise; micro-CT volumes of a folder; one head phantom whose voxels are
-declared 0.02 to 20 mm large; 4 to 180 views. Grid 64 x 128 x 128 for bodies, 32 x 96 x 96 for the rest. Scans are simulated
-at twice the grid's resolution, or at the volume's own. The rule is that diffusion is never more than 0.1 dB worse; what
-breaks it is marked, and a star stands for each remark of the plan (a clamped number, a lowered level). The initial reconstruction is taken from the run itself.
+Cases: held-out bodies; phantoms with and without noise; micro-CT volumes of a folder; one head phantom whose
+voxels are declared 0.02 to 20 mm large; 4 to 180 views. Grid 64 x 128 x 128 for bodies, 32 x 96 x 96 for the
+rest. Measurements are simulated at twice the grid's resolution, or at the volume's own. Diffusion must not be
+more than 0.1 dB worse; violations are marked. A star stands for each remark of the plan (a clamped number, a
+lowered noise level). The initial reconstruction is taken from the run itself.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ VIEWS = (4, 8, 20, 60, 180)
 
 @dataclass(frozen=True)
 class Case:
-    """A scan to reconstruct: its name, the reference on the grid, projector and measurement."""
+    """Test case: name, reference on the grid, projector and measurement."""
 
     name: str
     reference: Volume
@@ -47,10 +49,11 @@ class Case:
 
 
 def case(name: str, volume: Volume, grid: Shape, **scan: object) -> Case:
-    """Simulate a scan of a volume, reduced to twice the grid at most."""
+    """Return a simulated scan of a volume that is reduced to at most twice the grid."""
     fine = tuple(min(n, 2 * m) for n, m in zip(volume.shape, grid, strict=True))
     volume = resample(volume, (fine[0], fine[1], fine[2]))
-    reference = resample(volume, tuple(min(n, m) for n, m in zip(volume.shape, grid, strict=True)))  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    reference = resample(volume, tuple(min(n, m) for n, m in zip(volume.shape, grid, strict=True)))
     config = ScanConfig("case", **scan)  # type: ignore[arg-type]
     A = Projector(reference.geometry, config.geometry(reference.geometry))
     generator = torch.Generator().manual_seed(0)
@@ -58,7 +61,7 @@ def case(name: str, volume: Volume, grid: Shape, **scan: object) -> Case:
 
 
 def declared(volume: Volume, voxel: float) -> Volume:
-    """The same numbers with another voxel size in plane [mm], as in a file with a wrong or unusual header."""
+    """Return the same values with another voxel size in plane [mm], as from a file with an unusual header."""
     vg = volume.geometry
     z, y, x = (size * voxel / vg.voxel_size[2] for size in vg.voxel_size)
     return Volume(volume.data, VolumeGeometry(vg.shape, (z, y, x)), volume.name)
@@ -99,7 +102,7 @@ def cases(bodies: Path | None, objects: Path | None) -> Iterator[Case]:
 
 
 def measure(found: Case, prior: PatchPrior, mode: str) -> tuple[float, float, tuple[str, ...]]:
-    """PSNR of the initial reconstruction and of diffusion, and the remarks of the plan."""
+    """Return the PSNR of the initial reconstruction and of diffusion, and the remarks of the plan."""
     initial: list[torch.Tensor] = []
 
     def keep(step: Step) -> None:

@@ -1,9 +1,9 @@
-"""What each input of a prior is worth against white noise, on held-out volumes.
+"""Contribution of each input of a prior to denoising, on held-out volumes.
 
     python -m tests.bench.inputs FOLDER [--prior small] [--grid 8x16x16] [--sigma 3] [--draws 8] [--body]
 
-Prints the root mean square error of one pass (units of 1000 HU) with all inputs, and with one of them switched off. `--body`: of
-the volumes cropped to the body.
+Prints the root mean square error of one pass (units of 1000 HU) with all inputs, and without each of them.
+`--body` crops the volumes to the body.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tomopatch.volume import Volume, body_box, crop, resample
 
 
 def error(prior: PatchPrior, volumes: list[Volume], sigma: float, draws: int) -> float:
-    """Root mean square error of one pass over each volume, with so many draws of the noise."""
+    """Return the root mean square error of one pass over each volume and each of `draws` noises."""
     squares = []
     for volume in volumes:
         x = PatchPrior.to_network(volume.data)
@@ -50,7 +50,8 @@ def main() -> None:
     for off in (None, *INPUTS):
         chosen = prior if off is None else prior.without(**{off: True})
         print(
-            f"{f'without {off}' if off else 'all inputs':20} {error(chosen, volumes, arguments.sigma, arguments.draws):.3f}"
+            f"{f'without {off}' if off else 'all inputs':20} "
+            f"{error(chosen, volumes, arguments.sigma, arguments.draws):.3f}"
         )
 
 

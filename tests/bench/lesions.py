@@ -1,12 +1,18 @@
-"""What becomes of small lesions: how much of their contrast is left, and whether they can be told from what is always there.
+"""Small lesions: remaining contrast, and detectability against lesion-free places.
 
-    python -m tests.bench.lesions VOLUME [--views 8,20,60] [--photons 1e5] [--methods tv,diffusion] [--prior FILE]
+    python -m tests.bench.lesions VOLUME [--views 8,20,60] [--photons 1e5] [--methods tv,diffusion] [--prior
+    FILE]
 
-Balls of several sizes and densities are planted into the lungs of one volume; it is scanned and reconstructed with and without them
-(64 x 128 x 128, parallel beam, the scan simulated at the volume's own resolution). The statistic is the mean within a ball less that
-of the shell around it. Contrast left: its change by the lesion, over the true one. d': its mean over lesions less that over
-lesion-free places of like size, in standard deviations of the latter; above 3 a lesion is hard to miss, below 1 hard to see.
-False: lesion-free places whose statistic is above half of what the lesion's should be: what a reader would take for one.
+Balls of several sizes and densities are planted into the lungs of one volume, which is scanned and
+reconstructed with and without them (64 x 128 x 128, parallel beam, simulated at the volume's own resolution).
+The statistic is the mean within a ball minus that of the surrounding shell.
+
+- Contrast left: change of the statistic by the lesion, relative to the true change.
+- d': mean statistic of lesions minus that of lesion-free places of the same size, in standard deviations of
+  the latter.
+  Above 3 a lesion is hard to miss, below 1 hard to see.
+- False: share of lesion-free places whose statistic exceeds half of a lesion's true value, as a reader might
+  see them.
 """
 
 from __future__ import annotations
@@ -33,7 +39,7 @@ EACH, FREE = 3, 40  # lesions of a kind; places without one
 
 
 def apart(volume: Volume, radius: float, taken: Sequence[Lesion], seed: int) -> Triple:
-    """A place in the lungs that is well away from lesions that are there already."""
+    """Return a place in the lungs at a distance from the existing lesions."""
     for attempt in range(500):
         place = hiding_place(volume, radius, seed=seed + attempt)
         if all(_distance(place, there.centre) > 2 * (radius + there.radius) for there in taken):
@@ -42,7 +48,7 @@ def apart(volume: Volume, radius: float, taken: Sequence[Lesion], seed: int) -> 
 
 
 def statistic(hu: Tensor, vg: VolumeGeometry, centre: Triple, radius: float) -> float:
-    """Mean within the ball less that of the shell of twice its radius, HU."""
+    """Return the mean within the ball minus that of the shell up to twice its radius [HU]."""
     squares = [(vg.axis(i) - c) ** 2 for i, c in enumerate(centre)]
     distance = (squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :]).sqrt()
     reach = max(radius, float(distance.min()) + 1e-3)  # one voxel at least
@@ -53,10 +59,10 @@ def statistic(hu: Tensor, vg: VolumeGeometry, centre: Triple, radius: float) -> 
 def rows(
     volume: Volume, scan: ScanConfig, methods: Sequence[str], prior_name: str
 ) -> Iterator[tuple[float, float, str, float, float, float]]:
-    """Radius [mm], density [HU], method, contrast left, d', share of false places."""
-    coarse = resample(volume, GRID)  # room is looked for here: quicker
+    """Yield radius [mm], density [HU], method, contrast left, d', and share of false places."""
+    coarse = resample(volume, GRID)  # the search for places is faster on this grid
     planted: list[Lesion] = []
-    for radius in RADII[::-1]:  # large ones need room
+    for radius in RADII[::-1]:  # large lesions first: they need more space
         for density in DENSITIES * EACH:
             planted.append(Lesion(apart(coarse, radius, planted, 1000 * len(planted)), radius, density))
     free = {radius: [hiding_place(coarse, radius, seed=seed) for seed in range(FREE)] for radius in RADII}
@@ -106,7 +112,8 @@ def main() -> None:
             volume, scan, arguments.methods.split(","), arguments.prior
         ):
             print(
-                f"| {views} | {radius:g} | {density:g} | {method} | {left:.2f} | {visible:.1f} | {false:.2f} |",
+                f"| {views} | {radius:g} | {density:g} | {method} | {left:.2f} | {visible:.1f} | {false:.2f} "
+                "|",
                 flush=True,
             )
 

@@ -1,8 +1,8 @@
-"""How long each step of the lessons takes on this machine: `python -m tests.bench.lessons [LESSON ...]`.
+"""Duration of each step of the lessons: `python -m tests.bench.lessons [LESSON ...]`.
 
-By mouse in headless Chromium, which draws on the same cores: from the press on a step's button until its page shows the first
-picture, and until all that the step computes is there. The store is empty at first, and a lesson is read for a while before
-its first step, as by a person. Needs playwright and Chromium.
+The times from the press on a step's button to the first picture, and to the end of all computations, are
+measured in headless Chromium on the same cores. The store is empty at first. Each step begins after a pause
+for reading. Requires playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def main() -> None:
                 seen = first_picture(page, step) - began
                 done = all_there(page, step) - began
                 print(
-                    f"{name:12} {number}: first picture {seen:5.1f} s, all {done:5.1f} s, load {os.getloadavg()[0]:.1f}",
+                    f"{name:12} {number}: first picture {seen:5.1f} s, all {done:5.1f} s, load "
+                    f"{os.getloadavg()[0]:.1f}",
                     flush=True,
                 )
             page.context.close()
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 def first_picture(page: Any, step: Step) -> float:
-    """When something of the step is drawn; on What if, once its button there is pressed too."""
+    """Return the time of the first picture; on What if this presses *Run* first."""
     if step.page == routes.WHAT_IF:
         page.get_by_role("button", name="Run", exact=True).click()
         page.locator(".js-plotly-plot .points path").first.wait_for()
@@ -67,9 +68,9 @@ def first_picture(page: Any, step: Step) -> float:
 
 
 def all_there(page: Any, step: Step) -> float:
-    """When nothing more is computed for it."""
+    """Return the time at which all computations of the step are done."""
     if step.page == routes.WHAT_IF:
-        page.get_by_text(re.compile("runs, all there")).wait_for()
+        page.get_by_text(re.compile(r"(\d+) of \1 done\.")).wait_for()
         page.get_by_role("button", name="Stop").wait_for(state="hidden")
     elif step.page == routes.COMPARE:
         page.get_by_text("All of these runs are done.").wait_for()

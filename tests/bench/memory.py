@@ -1,9 +1,10 @@
-"""Memory and time of diffusion on a large grid, with few iterations of its start and few passes.
+"""Memory and time of diffusion on a large grid, with a short initial reconstruction and few passes.
 
-    python -m tests.bench.memory [--grid 256x512x512] [--views 60] [--beam parallel] [--initial-iterations 3] [--steps 1]
+    python -m tests.bench.memory [--grid 256x512x512] [--views 60] [--beam parallel] [--initial-iterations 3]
+    [--steps 1]
 
-The object is the thorax phantom drawn on half the grid and interpolated, scanned on the grid itself: only size counts here.
-Prints a line for each step with the peak memory of the process so far.
+The object is the thorax phantom, evaluated on half the grid, interpolated, and scanned on the grid itself,
+since only the size matters. Prints a line for each step with the peak memory of the process so far.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main() -> None:
     del volume, half
     started = time.perf_counter()
 
-    def tell(step: Step) -> None:
+    def report(step: Step) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         seconds = time.perf_counter() - started
         print(
@@ -58,7 +59,7 @@ def main() -> None:
             options=DiffusionParams(num_steps=arguments.steps),
             initial_iterations=arguments.initial_iterations,
         )
-        last(steps, tell)
+        last(steps, report)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""The prior against total variation at its best, on held-out volumes: the tables of the model card.
+"""Prior against total variation with its best weight, on held-out volumes: the tables of the model card.
 
     python -m tests.bench.prior FOLDER [--volumes NAME,phantom:NAME] [--settings NAME,NAME] [--prior FILE] \
-        [--without context|neighbourhoods|least_squares|coordinates] [--set NAME=VALUE] [--samples N] [--grid ZxYxX]
+        [--without context|neighbourhoods|least_squares|coordinates] [--set NAME=VALUE] [--samples N] [--grid
+        ZxYxX]
 
-Grid 64 x 128 x 128 if no other is asked for, of at most as many slices as the volume has; scans simulated from the volumes at
-their own resolution. Total variation is run at several
-weights and the one with the best PSNR is reported, per volume and setting; the prior runs with its defaults: once, and
-with `--samples 4` also four times, of which the mean is judged. Volumes may be phantoms, too (phantom:head), which are like
-nothing that it was trained on.
+The default grid is 64 x 128 x 128, with at most as many slices as the volume. Measurements are simulated at
+the volumes' own resolution. Total variation runs with several weights, and the one with the best PSNR is
+reported for each volume and setting. The prior runs with its defaults; with `--samples 4` the mean of four
+samples is reported as well. Volumes can also be phantoms (phantom:head), which differ from all training data.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ GRID = (64, 128, 128)
 
 
 class Row(NamedTuple):
-    """What one method made of one scan."""
+    """Result of one method on one scan."""
 
     psnr: float
     ssim: float
     seconds: float
     passes: int
-    """Of the network over the whole grid; 0 = it has none."""
+    """Passes of the network over the whole grid; 0 without a network."""
 
     def __str__(self) -> str:
         return f"{self.psnr:.2f} / {self.ssim:.3f}"
@@ -61,7 +61,7 @@ class Row(NamedTuple):
 def measure(
     source: str, setting: str, prior: PatchPrior, params: dict[str, Any], grid: Shape = GRID, samples: int = 1
 ) -> dict[str, Row]:
-    """Total variation at its best weight, the prior, and the mean of its samples if there are several."""
+    """Return the results of total variation (best weight), of the prior, and of the mean of its samples."""
     scan = ScanConfig(source=source, grid=grid, **SETTINGS[setting])
     volume = source_volume(scan)
     prepared = simulate_scan(volume, replace(scan, grid=(min(grid[0], volume.shape[0]), *grid[1:])))
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of diffusion"
     )
-    parser.add_argument("--samples", type=int, default=1, help="judge the mean of so many, too")
+    parser.add_argument("--samples", type=int, default=1, help="also report the mean of this many samples")
     parser.add_argument("--grid", default=GRID, type=shape_of, metavar="ZxYxX")
     arguments = parser.parse_args()
     prior = load_prior(arguments.prior)

@@ -2,8 +2,8 @@
 
     .venv/bin/pip install -e '.[bench]' && .venv/bin/python -m tests.bench.projectors
 
-Prints a row per volume and beam: seconds of both (best of `REPEATS`), their ratio, and the relative error of both
-against the exact line integrals of spheres.
+Prints a row per volume and beam: seconds of both (best of `REPEATS`), their ratio, and the relative error of
+both against the exact line integrals of spheres.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ def best(work: Callable[[], object]) -> float:
 
 
 class Rtk:
-    """RTK's Joseph projector for the same scan. Its y axis is our z; it turns the other way about it."""
+    """RTK's Joseph projector for the same scan.
+
+    Its y axis is our z, and it rotates in the opposite direction.
+    """
 
     def __init__(self, vg: VolumeGeometry, pg: ParallelBeam | ConeBeam, rtk, itk) -> None:
         self.rtk, self.itk, self.vg, self.pg = rtk, itk, vg, pg
@@ -92,7 +95,8 @@ def main() -> None:
     except ImportError:
         raise SystemExit("RTK is not installed: pip install -e '.[bench]'") from None
     print(
-        f"{'volume':<14}{'beam':<10}{'':<5}{'ours s':>9}{'RTK s':>9}{'ratio':>7}{'our error':>11}{'RTK error':>11}"
+        f"{'volume':<14}{'beam':<10}{'':<5}{'ours s':>9}{'RTK s':>9}{'ratio':>7}"
+        f"{'our error':>11}{'RTK error':>11}"
     )
     for shape in SHAPES:
         volume = phantom("spheres", shape)
@@ -113,7 +117,8 @@ def main() -> None:
             ]
             for what, ours, rtks in rows:
                 print(
-                    f"{name}{what:<5}{ours:>9.3f}{rtks:>9.3f}{rtks / ours:>7.1f}{errors[0]:>11.5f}{errors[1]:>11.5f}"
+                    f"{name}{what:<5}{ours:>9.3f}{rtks:>9.3f}{rtks / ours:>7.1f}"
+                    f"{errors[0]:>11.5f}{errors[1]:>11.5f}"
                 )
 
 

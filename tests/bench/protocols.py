@@ -1,12 +1,15 @@
 """Every method on every protocol, as a table.
 
-    python -m tests.bench.protocols FOLDER --out FILE.csv [--methods fbp,sirt,cgls,tv,base,small] [--volumes NAME] [--settings NAME]
+    python -m tests.bench.protocols FOLDER --out FILE.csv [--methods fbp,sirt,cgls,tv,base,small] [--volumes
+    NAME] [--settings NAME]
 
-A method is classical or a prior by its name or file. Held-out volumes on 64 x 128 x 128 voxels, of at most as many slices as
-the volume has, scans simulated at the volumes' own resolution. Each classical method at its best for each scan: SIRT and CGLS at
-the iteration, total variation at the weight with the best PSNR (`chosen`); FBP, or FDK of a cone beam, with the better of
-two filters; priors with their defaults. Seconds are of the run that won, of SIRT and CGLS until the iteration that did. Rows
-that the file holds already are left as they are, so that the same command goes on where it stopped. Printed: PSNR by method.
+A method is the name of a classical method, or the name or file of a prior. Held-out volumes are reconstructed
+on 64 x 128 x 128 voxels, with at most as many slices as the volume, from measurements simulated at the
+volumes' own resolution. Classical methods use their best setting for each scan (`chosen`): the iteration of
+SIRT and CGLS, the weight of total variation, and the filter of FBP or FDK with the best PSNR. Priors use
+their defaults. The time is that of the best run, for SIRT and CGLS up to the best iteration. Rows that the
+file contains already are kept, so that the same command continues an interrupted one. Prints the PSNR by
+method.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ class Row:
 
 
 def runs(method: str, prepared: Prepared) -> Iterator[tuple[str, Volume, float]]:
-    """What a method can make of a scan: what was chosen, the volume, and the seconds it took."""
+    """Yield the setting, the volume and the seconds of each run of a method on a scan."""
     A, measurement = prepared.A, prepared.measurement
     if method in LONGEST:
         best, most = Best(prepared.reference), {"num_iterations": LONGEST[method]}
@@ -68,7 +71,10 @@ def runs(method: str, prepared: Prepared) -> Iterator[tuple[str, Volume, float]]
 
 
 class Best:
-    """Callback that keeps the iterate with the best PSNR, and stops long past it; it does not count its own time."""
+    """Callback that keeps the iterate with the best PSNR and stops long after it.
+
+    Its own time is not counted.
+    """
 
     def __init__(self, reference: Volume) -> None:
         self.clean = reference.hu.clip(*HU_RANGE)
@@ -141,14 +147,14 @@ def main() -> None:
 
 
 def print_table(rows: list[Row]) -> None:
-    """PSNR, a column for each method and a line for each scan."""
+    """Print the PSNR, with a column for each method and a row for each scan."""
     methods = list(dict.fromkeys(row.method for row in rows))
     print("| volume | scan | " + " | ".join(methods) + " |")
     print("|---" * (2 + len(methods)) + "|")
     for volume, scan in dict.fromkeys((row.volume, row.scan) for row in rows):
         found = {row.method: row for row in rows if (row.volume, row.scan) == (volume, scan)}
-        told = [f"{found[m].psnr:.2f}" if m in found else "" for m in methods]
-        print(f"| `{volume}` | {scan} | " + " | ".join(told) + " |")
+        cells = [f"{found[m].psnr:.2f}" if m in found else "" for m in methods]
+        print(f"| `{volume}` | {scan} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""What a pass of the prior must cost on this device, and what it does cost.
+"""Minimum and actual cost of a pass of the prior on this device.
 
     python -m tests.bench.roofline [--priors base,small] [--grid 64x128x128]
 
-Operations of a tile are counted, the fewest bytes too: weights once for a batch of tiles, and each convolution's inputs and outputs once.
-The device's speed is measured by products of large matrices and by a copy in memory. The longer of operations over speed and
-bytes over bandwidth is the floor; beside it stands what a batch of tiles takes, all told: smoothing, cutting, and the network.
+Operations and minimum memory traffic of a tile are counted: weights once for a batch of tiles, inputs and
+outputs of each convolution once. Products of large matrices and a copy in memory measure the speed of the
+device. The floor is the longer of operations over speed and bytes over bandwidth. The measured time of a
+batch of tiles includes smoothing, cutting, and the network.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SECONDS = 1.0  # of one measurement, at least
 
 
 def seconds(f: Callable[[], object], device: torch.device) -> float:
-    """Of one call, the quickest of those that fit into `SECONDS`; the first is excluded."""
+    """Return the shortest time of a call within `SECONDS`; the first call is excluded."""
 
     def timed() -> float:
         began = time.perf_counter()
@@ -46,7 +47,7 @@ def seconds(f: Callable[[], object], device: torch.device) -> float:
 
 
 def speed(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
-    """Operations a second in products of large matrices, and bytes a second read and written by a copy."""
+    """Return operations per second in matrix products, and bytes per second of a copy (read and write)."""
     n = 8192 if device.type == "cuda" else 2048
     a = torch.ones(n, n, device=device, dtype=dtype)
     block = torch.ones(2**28 if device.type == "cuda" else 2**26, device=device)
@@ -58,7 +59,7 @@ def speed(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
 
 @contextmanager
 def touched(model: nn.Module) -> Iterator[list[int]]:
-    """Elements that the convolutions of the model read and write while this lasts."""
+    """Count the elements that the model's convolutions read and write in this context."""
     counts = [0]
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -75,7 +76,7 @@ def touched(model: nn.Module) -> Iterator[list[int]]:
 
 
 def numbers(n: int, device: torch.device) -> Numbers:
-    """Some numbers of n patches."""
+    """Return arbitrary scalar inputs for n patches."""
     ones = torch.ones(n, device=device)
     return Numbers(0.1 * ones, 0.1 * ones, 3 * torch.ones(n, 3, device=device), 0.1 * ones, 0.1 * ones)
 
@@ -85,7 +86,9 @@ def row(name: str, device: torch.device, grid: tuple[int, int, int]) -> None:
     tile, config = prior.config.tile, prior.config
     batch = torch.zeros(prior.tile_batch, config.num_inputs, *tile, device=device)
     tiles = len(PatchGrid(grid, tile))
-    dtypes = (False, True) if bf16_pays(device) else (False,)  # without instructions for it, it takes minutes
+    dtypes = (
+        (False, True) if bf16_pays(device) else (False,)
+    )  # minutes on devices without bfloat16 instructions
     for bf16 in dtypes:
         chosen = PatchPrior(prior.model, bf16=bf16, tile_batch=prior.tile_batch)
         with FlopCounterMode(display=False) as counter, touched(prior.model) as counts:
@@ -99,8 +102,10 @@ def row(name: str, device: torch.device, grid: tuple[int, int, int]) -> None:
             batch
         )
         print(
-            f"| `{name}` | {'bfloat16' if bf16 else 'float32'} | {operations / 1e9:.1f} GFLOP | {traffic / 1e6:.0f} MB "
-            f"| {rate / 1e9:.0f} GFLOP/s | {bandwidth / 1e9:.1f} GB/s | {1e3 * operations / rate:.1f} ms | {1e3 * traffic / bandwidth:.1f} ms "
+            f"| `{name}` | {'bfloat16' if bf16 else 'float32'} | {operations / 1e9:.1f} GFLOP | "
+            f"{traffic / 1e6:.0f} MB "
+            f"| {rate / 1e9:.0f} GFLOP/s | {bandwidth / 1e9:.1f} GB/s | {1e3 * operations / rate:.1f} ms | "
+            f"{1e3 * traffic / bandwidth:.1f} ms "
             f"| {1e3 * found:.1f} ms | {found / floor:.1f} | {tiles * floor:.1f} s | {tiles * found:.1f} s |",
             flush=True,
         )

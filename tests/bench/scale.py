@@ -1,10 +1,12 @@
-"""Whole reconstructions with the prior at the sizes of the protocols: seconds of its start and of its passes, and memory.
+"""Complete reconstructions with the prior at the sizes of the protocols: time of each stage, and memory.
 
-    python -m tests.bench.scale [--sizes S,M,L] [--beams parallel,cone] [--prior base] [--set NAME=VALUE] [--profile]
+    python -m tests.bench.scale [--sizes S,M,L] [--beams parallel,cone] [--prior base] [--set NAME=VALUE]
+    [--profile]
 
-S: 64x128x128, 20 views. M: 256^3, 8 views. L: 256x512x512, 60 views. The object is the thorax phantom drawn on a coarse grid
-and interpolated, scanned on the grid itself: only size counts here. Runs on the GPU if there is one. `--prior` names a
-file, a pretrained prior, or a preset of untrained weights, which are as quick.
+S: 64x128x128, 20 views. M: 256^3, 8 views. L: 256x512x512, 60 views. The object is the thorax phantom,
+evaluated on a coarse grid, interpolated, and scanned on the grid itself, since only the size matters. Runs on
+the GPU if there is one. `--prior` names a file, a pretrained prior, or a preset with untrained weights, which
+take the same time.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def main() -> None:
     parser.add_argument("--beams", default="parallel")
     parser.add_argument("--prior", default=DEFAULT)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of diffusion")
-    parser.add_argument("--profile", action="store_true", help="what the last one spends its time on")
+    parser.add_argument("--profile", action="store_true", help="profile of the last reconstruction")
     arguments = parser.parse_args()
     params = {name: json.loads(value) for name, value in (part.split("=", 1) for part in arguments.set)}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -68,7 +70,7 @@ def measure(size: str, beam: str, prior: PatchPrior, params: dict) -> str:
     stages: dict[str, float] = {}
     before = started = time.perf_counter()
 
-    def tell(step: Step) -> None:
+    def report(step: Step) -> None:
         nonlocal before
         now = time.perf_counter()
         name = step.stage or "passes"
@@ -76,7 +78,7 @@ def measure(size: str, beam: str, prior: PatchPrior, params: dict) -> str:
         before = now
 
     result = reconstruct(
-        "diffusion", A, measurement, params=make_params("diffusion", params), prior=prior, callback=tell
+        "diffusion", A, measurement, params=make_params("diffusion", params), prior=prior, callback=report
     )
     seconds = time.perf_counter() - started
     parts = ", ".join(f"{name} {spent:.1f} s" for name, spent in stages.items())

@@ -1,6 +1,6 @@
-"""How long a full store takes to list and to search: `python -m tests.bench.store [RUNS]`.
+"""Time to list and search a full store: `python -m tests.bench.store [RUNS]`.
 
-With the index, in a process that opens the store anew and again in the same one; and without it, from the runs' folders.
+Measured with the index, in a new process and again in the same one, and without it, from the runs' folders.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def main() -> None:
         for config in configs:
             first.update(first.create(config), status="done")
         store = RunStore(folder)
-        told(f"list {count} runs, store opened anew", store.all_runs)
-        told("list them again", store.all_runs)
-        told("find one", lambda: store.find(configs[count // 2]))
+        report(f"list {count} runs, store opened anew", store.all_runs)
+        report("list them again", store.all_runs)
+        report("find one", lambda: store.find(configs[count // 2]))
         folders = RunStore(folder)
-        told("list them from their folders", lambda: [folders.run(name) for name in folders._names()])
+        report("list them from their folders", lambda: [folders.run(name) for name in folders._names()])
 
 
-def told(what: str, work: Callable[[], object]) -> None:
+def report(what: str, work: Callable[[], object]) -> None:
     began = time.perf_counter()
     work()
     print(f"{what:40} {1000 * (time.perf_counter() - began):8.1f} ms")

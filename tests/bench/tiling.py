@@ -1,10 +1,11 @@
-"""Tiles that start elsewhere in each pass, against tiles that always lie in the same places.
+"""Randomly shifted tiles against fixed tiles.
 
     python -m tests.bench.tiling VOLUME [--views 20] [--steps 5] [--seeds 3] [--prior FILE]
 
-Prints the PSNR of the reconstruction (64 x 128 x 128, parallel beam, simulated at the volume's own resolution) and its seams: how much the error
-jumps from voxel to voxel across the borders of the fixed tiles, relative to its jumps in their middles. Without seams that is 1, give or
-take what the object has there; the start, which knows no tiles, tells how much that is.
+Prints the PSNR of the reconstruction (64 x 128 x 128, parallel beam, simulated at the volume's own
+resolution) and its seams: the mean jump of the error between neighbouring voxels across the borders of the
+fixed tiles, relative to that in their middles. Without seams this ratio is about 1; its value for total
+variation, which has no tiles, shows the influence of the object.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ GRID = (64, 128, 128)
 
 
 def seams(error: Tensor, tile: Shape) -> float:
-    """Mean jump of the error (z, y, x) across the borders of the tiles that begin at 0, over that across their middles."""
+    """Return the mean jump of the error (z, y, x) across tile borders, relative to that in tile centres."""
     border, middle = [], []
     for axis, size in enumerate(tile):
         jumps = error.diff(dim=axis).abs().mean([a for a in range(3) if a != axis])  # from voxel k to k + 1

@@ -1,6 +1,6 @@
-"""How fast the slice viewer is: `python -m tests.bench.viewer [z y x] [volumes]` prints milliseconds.
+"""Speed of the slice viewer: `python -m tests.bench.viewer [z y x] [volumes]` prints milliseconds.
 
-Needs playwright and Chromium. The volumes are noise: what they show does not matter to the time.
+Requires playwright and Chromium. The volumes contain noise, since their content does not affect the time.
 """
 
 import statistics
@@ -14,12 +14,14 @@ from tests.browser.server import FLAGS, chromium, serve
 APP = """
 import numpy as np, streamlit as st
 from tomopatch.volume import VolumeGeometry
-from pages.ui.viewer.panes import Shown, viewer
+from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
 st.set_page_config(layout="wide")
 shape = {shape}
 rng = np.random.default_rng(0)
-volumes = [Shown(f"volume {{k}}", rng.integers(-1000, 1000, shape).astype("<i2")) for k in range({count})]
-viewer(volumes, VolumeGeometry(shape, (2.0, 1.5, 1.5)), key="bench", layouts=("planes", "side", "difference", "swipe"))
+volumes = [ViewerVolume(f"volume {{k}}", rng.integers(-1000, 1000,
+  shape).astype("<i2")) for k in range({count})]
+viewer(volumes, VolumeGeometry(shape, (2.0, 1.5, 1.5)), key="bench", layouts=("planes", "side",
+  "difference", "swipe"))
 """
 MEASURE = """async (v) => {
   const canvas = v.querySelector('canvas'), own = [], frames = [];

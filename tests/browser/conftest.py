@@ -1,4 +1,4 @@
-"""The app in a real browser: a server on a free port with a store of its own, and Chromium."""
+"""Fixtures for a real browser: a server on a free port with a separate store, and Chromium."""
 
 import time
 
@@ -23,14 +23,14 @@ def browser():
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory, browser):
-    """Where the app answers."""
+    """Return the address of the app."""
     with serve(tmp_path_factory.mktemp("server")) as address:
         yield address
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """How a test ended, for the fixture that takes a picture where it failed."""
+    """Store the outcome of a test for the fixture that takes a picture of a failure."""
     report = yield
     if report.when == "call":
         item.failed = report.failed
@@ -39,7 +39,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture
 def page(browser, address, request):
-    """A fresh visitor on the first page; fails the test on a script error or a request to the outside."""
+    """Open the first page as a new visitor; fail on script errors and external requests."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
     page = context.new_page()
     log = Log(page)

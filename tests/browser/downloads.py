@@ -1,4 +1,4 @@
-"""Files that the app hands out, by mouse."""
+"""Downloads by mouse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.browser.visits import press
 
 
 def download(page: Any, button: str) -> Any:
-    """What the button gives; where the app says that it cannot, that sentence is the failure."""
+    """Return the download of a button; fail with the app's message if it reports an error."""
     files: list[Any] = []
     page.once("download", lambda file: files.append(file))  # a built-in is not taken
     press(page.get_by_role("button", name=button))

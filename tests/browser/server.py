@@ -1,4 +1,4 @@
-"""A server of the app, or of a script, on a free port; and which browser drives it."""
+"""Server of the app, or of a script, on a free port, and the installed browser."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ FLAGS = [
 
 
 def chromium() -> str | None:
-    """The path of the browser that is installed."""
+    """Return the path of the installed browser."""
     known = ("chromium", "chromium-browser", "google-chrome", "chrome")
     return next((path for path in map(shutil.which, known) if path), None)
 
 
 @contextmanager
 def serve(folder: Path, script: Path = ROOT / "app.py") -> Iterator[str]:
-    """The server's address while it runs; its store and its log are in the folder."""
+    """Start the server and yield its address; its store and log are in the folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"TOMOPATCH_STORE": str(folder / "store"), "PYTHONPATH": str(ROOT)}
+    sources = os.pathsep.join(map(str, (ROOT / "core", ROOT)))
+    environment = os.environ | {"TOMOPATCH_STORE": str(folder / "store"), "PYTHONPATH": sources}
     options = ["--server.headless", "true", "--server.port", str(port), "--browser.gatherUsageStats", "false"]
     with (folder / "log.txt").open("w") as log:
         server = subprocess.Popen(
@@ -54,7 +55,7 @@ def serve(folder: Path, script: Path = ROOT / "app.py") -> Iterator[str]:
 
 
 def _wait(url: str, server: subprocess.Popen, seconds: float = 60) -> None:
-    """Until the server answers; each refused attempt takes the quarter second that the answer may take."""
+    """Wait until the server responds, with four attempts per second."""
     pause = threading.Event()
     for _ in range(int(seconds / 0.25)):
         try:
@@ -68,7 +69,7 @@ def _wait(url: str, server: subprocess.Popen, seconds: float = 60) -> None:
 
 
 def serve_script(folder: Path, text: str) -> AbstractContextManager[str]:
-    """Streamlit with this script instead of the app."""
+    """Serve this script instead of the app."""
     script = folder / "script.py"
     script.write_text(text)
     return serve(folder, script)

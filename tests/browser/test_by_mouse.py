@@ -1,4 +1,4 @@
-"""The main job by mouse: demo, a scan of one's own, a run that is watched, reloaded, finished early, compared."""
+"""Main workflow by mouse: demo; own scan; a run that is watched, reloaded, finished early and compared."""
 
 import contextlib
 import re
@@ -12,22 +12,24 @@ pytestmark = pytest.mark.browser
 
 
 def drawn(page):
-    """The viewer, once it has drawn something. It lives in a shadow root, which locators reach and scripts do not."""
+    """Return the viewer once it has drawn.
+
+    It is in a shadow root, which locators reach and scripts do not.
+    """
     view = page.locator(".tv[data-frames]").first
     view.wait_for()
     return view
 
 
 def wait_for_pixels(page):
-    """Until the first picture is neither black nor one grey."""
+    """Wait until the first picture is neither black nor uniform."""
     page.locator(".tv canvas").first.evaluate(
         """async (c) => {
         for (const began = performance.now(); performance.now() - began < 170_000;) {  // patient, too
-          const d = c.getContext('2d').getImageData(c.width / 4, c.height / 4, c.width / 2, c.height / 2).data;
-          let low = 255, high = 0;
-          for (let i = 0; i < d.length; i += 4) { low = Math.min(low, d[i]); high = Math.max(high, d[i]); }
-          if (high - low > 60) return;
-          await new Promise((r) => setTimeout(r, 20));
+          const d = c.getContext('2d').getImageData(c.width / 4, c.height / 4, c.width / 2, c.height /
+          2).data; let low = 255, high = 0; for (let i = 0; i < d.length; i += 4) { low = Math.min(low, d[i]);
+          high = Math.max(high, d[i]); } if (high - low > 60) return; await new Promise((r) => setTimeout(r,
+          20));
         }
         throw new Error('the picture stays empty'); }"""
     )
@@ -39,8 +41,8 @@ def open_page(page, name):
 
 
 @pytest.mark.parametrize("begin", ["Home", "Compare"])
-def test_demo_button_leads_to_a_comparison_that_fills_itself(page, begin):
-    """Within two clicks, from Home or from a page that has nothing to show."""
+def test_the_demo_button_opens_a_comparison_that_completes_itself(page, begin):
+    """The demo takes at most two clicks, from Home or from a page without a scan."""
     if begin != "Home":
         open_page(page, begin)
         page.get_by_text("There is no scan yet").wait_for()
@@ -50,14 +52,14 @@ def test_demo_button_leads_to_a_comparison_that_fills_itself(page, begin):
     wait_for_pixels(page)
     page.get_by_text("Values along a line").wait_for()
     page.wait_for_function("() => location.search.includes('compare=')", polling=100)
-    panes = page.locator(".tv .pane .caption b").all_inner_texts()
-    assert panes == ["Reference", "FBP", "TV", "Diffusion"]
+    slice_viewer = page.locator(".tv .pane .caption b").all_inner_texts()
+    assert slice_viewer == ["Reference", "FBP", "TV", "Diffusion"]
     keep(page, f"demo-{begin}")
     cancel_all(page)
 
 
 def cancel_all(page):
-    """The heavy runs would keep the next test waiting. One may end by itself before it is reached."""
+    """Cancel slow runs, which would delay the next test; some may end before."""
     from playwright.sync_api import TimeoutError
 
     for name in ("Cancel TV", "Cancel Diffusion"):
@@ -68,7 +70,7 @@ def cancel_all(page):
             button.click(timeout=5_000)
 
 
-def test_own_scan_is_watched_reloaded_finished_early_and_compared(page):
+def test_a_scan_is_watched_reloaded_finished_early_and_compared(page):
     open_page(page, "Acquire")
     page.locator(".sv canvas").first.wait_for()
     page.get_by_text("Detector and orbit").click()
@@ -108,7 +110,7 @@ def test_own_scan_is_watched_reloaded_finished_early_and_compared(page):
     page.locator(".tv[data-layout=difference]").wait_for()
 
 
-def test_viewer_follows_wheel_keys_and_drag_at_once(page):
+def test_the_viewer_follows_wheel_keys_and_drag_at_once(page):
     open_page(page, "Acquire")
     page.get_by_text("Look at the volume").click()
     view = drawn(page)
@@ -154,7 +156,7 @@ def test_viewer_follows_wheel_keys_and_drag_at_once(page):
     assert took < 100  # loose: the machine may be busy; tests/bench/viewer.py measures
 
 
-def test_deep_link_opens_its_page(browser, address):
+def test_a_deep_link_opens_its_page(browser, address):
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(180_000)  # patient: the machine may be busy

@@ -1,4 +1,4 @@
-"""The captions of pictures: beside each other however narrow it is, and whole on hover."""
+"""Captions of pictures do not overlap in narrow windows and are complete on hover."""
 
 import pytest
 
@@ -6,18 +6,20 @@ from tests.browser.screenshots import keep
 from tests.browser.server import serve_script
 
 pytestmark = pytest.mark.browser
-NAMES = [f"Diffusion, {a}°, 10 000 photons a ray" for a in (180, 120, 90, 60)]
+NAMES = [f"Diffusion, {a}°, 10 000 photons per ray" for a in (180, 120, 90, 60)]
 APP = f"""
 import numpy as np, streamlit as st
 from tomopatch.volume import VolumeGeometry
-from pages.ui.viewer.panes import Shown, viewer
+from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
 st.set_page_config(layout="wide")
 volume = np.full((8, 32, 32), -1000, "<i2")
-viewer([Shown("Reference", volume), *(Shown(name, volume + 1500, "start, iteration 120") for name in {NAMES})],
+viewer([ViewerVolume("Reference", volume), *(ViewerVolume(name, volume + 1500,
+  "initial, iteration 120") for name in {NAMES})],
        VolumeGeometry((8, 32, 32)), key="v", layouts=("side", "difference", "swipe"), window="full")
 """
 BOXES = """() => {
-  const panes = [...document.querySelectorAll('*')].flatMap((n) => [...(n.shadowRoot?.querySelectorAll('.pane') || [])]);
+  const panes = [...document.querySelectorAll('*')].flatMap((n) =>
+    [...(n.shadowRoot?.querySelectorAll('.pane') || [])]);
   return panes.map((pane) => [pane, ...pane.querySelectorAll('b, .caption span, canvas')].map((n) => {
     const { left, right, top, bottom } = n.getBoundingClientRect();
     return { left, right, top, bottom, text: n.textContent, title: n.title };
@@ -33,7 +35,7 @@ def address(tmp_path_factory, browser):
 
 @pytest.mark.parametrize("layout", ["Side by side", "Difference", "Swipe"])
 @pytest.mark.parametrize("width", [900, 1280])
-def test_captions_stay_in_their_places_and_are_whole_on_hover(browser, address, width, layout):
+def test_captions_do_not_overlap_and_are_complete_on_hover(browser, address, width, layout):
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
     page.set_default_timeout(120_000)  # patient: the machine may be busy

@@ -1,4 +1,4 @@
-"""What the Compare page hands out is what it shows: NIfTI, DICOM, a picture and a report, opened again."""
+"""Downloads of Compare, opened again: NIfTI, DICOM, a picture and a report."""
 
 import json
 from urllib.parse import quote
@@ -38,7 +38,7 @@ def test_downloads_open_and_agree(browser, address, tmp_path):
 
 
 def _is_self_contained(browser, path):
-    """It opens from the disk with all of its pictures, asks for nothing, and fits a sheet of paper."""
+    """Check that the report opens from the disk without requests and fits a sheet of paper."""
     context = browser.new_context(viewport={"width": 900, "height": 1000})
     page = context.new_page()
     asked, said = [], []

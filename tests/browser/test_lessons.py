@@ -1,4 +1,4 @@
-"""From a lesson to its picture, back, and to the challenge; all by mouse."""
+"""Lessons and the challenge by mouse."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.browser.visits import follow, press
 pytestmark = pytest.mark.browser
 
 
-def test_a_lesson_leads_to_its_pictures_and_back_to_the_challenge(page, address):
+def test_a_lesson_opens_its_pictures_and_leads_back_to_the_challenge(page, address):
     page.goto(f"{address}/learn")
     page.get_by_text("Why filtered").first.click()
     page.get_by_role("button", name="Compare with and without the filter").click()
@@ -41,19 +41,19 @@ def test_a_lesson_leads_to_its_pictures_and_back_to_the_challenge(page, address)
     assert page.get_by_test_id("stMetric").filter(has_text="Wrong guesses").inner_text().split()[-1] == "1"
 
 
-def test_the_lesson_on_cone_artefacts_shows_the_discs_from_the_side(page, address):
+def test_the_cone_lesson_shows_the_discs_from_the_side(page, address):
     def pressed(name):
         return page.locator(f"button[data-value={name}][aria-pressed=true]")
 
     page.goto(f"{address}/learn?lesson=cone")
-    page.get_by_role("button", name="Compare FDK with the truth").click()
+    page.get_by_role("button", name="Compare FDK with the reference").click()
     pressed("coronal").wait_for()
     wait_for_pixels(page)
     keep(page, "lesson-cone")
     page.get_by_role("button", name="axial").click()  # by hand, and it stays
     page.wait_for_function("() => !location.search.includes('plane')", polling=100)
     pressed("axial").wait_for()
-    again = page.get_by_role("button", name="Compare FDK with the truth")
+    again = page.get_by_role("button", name="Compare FDK with the reference")
     follow(page.get_by_role("link", name="Back to the lesson"), again)
     again.click()
     pressed("coronal").wait_for()  # the lesson shows what it is about once more
@@ -66,6 +66,6 @@ def test_one_step_leads_to_the_next(page, address):
     page.goto(f"{address}/acquire?lesson=projections&step=1")
     page.get_by_role("button", name="Next step").click()
     page.get_by_text("step 2 of 2").wait_for()
-    page.get_by_role("heading", level=1, name=routes.TABLE[second.page]).wait_for()
+    page.get_by_role("heading", level=1, name=routes.TITLES[second.page]).wait_for()
     page.wait_for_function("() => location.search.includes('step=2')", polling=100)
     assert page.get_by_role("button", name="Next step").count() == 0

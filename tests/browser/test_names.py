@@ -1,33 +1,39 @@
-"""Every control and picture of every page has a name that a screen reader can say, and the keyboard reaches it."""
+"""Names of all controls and pictures for screen readers, and keyboard focus."""
 
 import json
 from urllib.parse import quote
 
 import pytest
 
-from pages.ui.session.routes import TABLE
+from pages.ui.session.routes import TITLES
 from tests.browser.test_by_mouse import wait_for_pixels
 
 pytestmark = pytest.mark.browser
 SCAN = {"source": "phantom:thorax:0", "grid": [16, 48, 48], "photons": 1e5, "same_grid": True}
-PATHS = ["" if title == "Home" else title.lower().replace(" ", "_") for title in TABLE.values()]
+PATHS = ["" if title == "Home" else title.lower().replace(" ", "_") for title in TITLES.values()]
 NAMELESS = """() => {
-  const wanted = 'button, a[href], input, select, textarea, canvas, img, [role=button], [role=slider], [role=radio], ' +
+  const wanted = 'button, a[href], input, select, textarea, canvas, img, ' +
+    '[role=button], [role=slider], [role=radio], ' +
     '[role=tab], [role=combobox], [role=switch], [role=img]';
-  const said = (root, ids) => ids.split(/\\s+/).map((id) => root.getElementById(id)?.textContent || '').join(' ');
+  const said = (root, ids) => ids.split(/\\s+/).map((id) => root.getElementById(id)?.textContent ||
+    '').join(' ');
   const name = (node) => {
     const root = node.getRootNode(), own = (a) => node.getAttribute(a) || '';
     const labels = [...(node.labels || [])].map((l) => l.textContent).join(' ');
     const text = node.matches('button, a, [role=button], [role=tab], [role=radio]') ? node.textContent : '';
-    const inside = [...node.querySelectorAll('[aria-label], [alt], title')].map((n) => n.getAttribute('aria-label') || n.textContent);
-    return [own('aria-label'), said(root, own('aria-labelledby')), labels, own('alt'), text, own('title'), ...inside].join('').trim();
+    const inside = [...node.querySelectorAll('[aria-label], [alt], title')].map((n) =>
+      n.getAttribute('aria-label') || n.textContent);
+    return [own('aria-label'), said(root, own('aria-labelledby')), labels, own('alt'), text, own('title'),
+      ...inside].join('').trim();
   };
-  const shown = (node) => node.checkVisibility({ visibilityProperty: true }) && !node.closest('[aria-hidden=true]');
+  const shown = (node) => node.checkVisibility({ visibilityProperty: true }) &&
+    !node.closest('[aria-hidden=true]');
   const skipped = '[data-testid=stDataFrame], [data-testid=stToolbar], [data-testid=stHeader], .modebar';
   const found = [];
   const walk = (root) => root.querySelectorAll('*').forEach((node) => {
     if (node.shadowRoot) walk(node.shadowRoot);
-    const plain = node.matches('input[type=hidden], input[type=file]') || node.tabIndex < 0 && node.matches('input');
+    const plain = node.matches('input[type=hidden], input[type=file]') || node.tabIndex < 0 &&
+      node.matches('input');
     if (node.matches(wanted) && !plain && shown(node) && !node.closest(skipped) && !name(node)) {
       found.push(node.outerHTML.slice(0, 240));
     }
@@ -39,7 +45,7 @@ NAMELESS = """() => {
 
 @pytest.fixture(scope="module")
 def address_of_a_run(browser, address):
-    """What an address holds once FBP was run on a small scan."""
+    """Return the address after a run of FBP on a small scan."""
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(180_000)
@@ -57,7 +63,7 @@ def settled(page):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_control_has_a_name(page, address, address_of_a_run, path):
+def test_all_controls_have_names(page, address, address_of_a_run, path):
     page.goto(f"{address}/{path}?{address_of_a_run}")
     settled(page)
     if path in ("reconstruct", "compare"):
@@ -68,15 +74,15 @@ def test_every_control_has_a_name(page, address, address_of_a_run, path):
     assert page.evaluate(NAMELESS) == []
 
 
-def test_a_nameless_button_is_found(page):
-    """The list above is not empty because nothing is ever listed."""
+def test_a_nameless_element_is_detected(page):
+    """Check that the search finds anything at all."""
     page.evaluate(
         "() => document.querySelector('[data-testid=stMain]').append(document.createElement('canvas'))"
     )
     assert len(page.evaluate(NAMELESS)) == 1
 
 
-def test_the_keyboard_goes_through_the_viewer_in_the_order_of_the_screen(page, address, address_of_a_run):
+def test_the_keyboard_focus_follows_the_order_on_the_screen(page, address, address_of_a_run):
     page.goto(f"{address}/compare?{address_of_a_run}")
     settled(page)
     wait_for_pixels(page)
@@ -89,7 +95,8 @@ def test_the_keyboard_goes_through_the_viewer_in_the_order_of_the_screen(page, a
           if (!node?.closest('.tv')) return null;
           const box = node.getBoundingClientRect(), top = node.closest('.tv').getBoundingClientRect().top;
           const row = Math.round(((box.top + box.bottom) / 2 - top) / 30); // focus may scroll the page
-          return [node.closest('.bar') ? 0 : 1, row, Math.round(box.left), node.getAttribute('aria-label') || node.textContent];
+          return [node.closest('.bar') ? 0 : 1, row, Math.round(box.left),
+            node.getAttribute('aria-label') || node.textContent];
         }""")
         if place is None:
             break
@@ -107,7 +114,7 @@ def test_the_keyboard_goes_through_the_viewer_in_the_order_of_the_screen(page, a
     assert tools == sorted(tools)
 
 
-def test_the_tools_of_the_viewer_say_what_they_are_good_for(page, address, address_of_a_run):
+def test_the_tools_of_the_viewer_have_tooltips(page, address, address_of_a_run):
     page.goto(f"{address}/compare?{address_of_a_run}")
     settled(page)
     wait_for_pixels(page)

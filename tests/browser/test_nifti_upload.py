@@ -1,4 +1,4 @@
-"""A NIfTI file of one's own, by mouse, whatever the order and direction in which its voxels are stored."""
+"""Upload of NIfTI files with different orders and directions of voxels, by mouse."""
 
 import re
 from urllib.parse import unquote
@@ -16,14 +16,14 @@ SHAPE = (20, 40, 48)
 
 @pytest.fixture
 def as_written(tmp_path):
-    """A chest as our exporter writes it: towards right, front and head."""
+    """Return a chest volume from the app's exporter: towards right, front and head."""
     (tmp_path / "ras").mkdir()
     return write_nifti(tmp_path / "ras" / "chest.nii.gz", phantom("thorax", SHAPE))
 
 
 @pytest.fixture
 def turned(tmp_path, as_written):
-    """The same voxels stored towards foot, left and front, slices first."""
+    """Return the same voxels stored towards foot, left and front, slices first."""
     image = nib.load(as_written)
     wanted = nib.orientations.axcodes2ornt(("I", "L", "A"))
     change = nib.orientations.ornt_transform(nib.io_orientation(image.affine), wanted)
@@ -36,7 +36,7 @@ def turned(tmp_path, as_written):
 
 
 def upload(page, path):
-    """Upload a file as it is; returns the digest of the volume that the scan then has."""
+    """Upload a file and return the digest of the scan's volume."""
     page.get_by_text("Upload", exact=True).click()
     page.get_by_text("Drop a CT here").wait_for()
     page.get_by_text("Crop to the body").click()
@@ -62,7 +62,7 @@ def test_a_nifti_file_is_scanned_reconstructed_and_compared(page, as_written):
 
 
 def test_a_turned_nifti_file_is_the_same_volume(page, address, as_written, turned):
-    """The address names a volume by what it holds: the same digest means the same voxels in the same places."""
+    """The digest in the address depends on the voxels and their positions alone."""
     digests = []
     for path in (as_written, turned):
         page.goto(address)
@@ -72,7 +72,7 @@ def test_a_turned_nifti_file_is_the_same_volume(page, address, as_written, turne
     assert digests[0] == digests[1]
 
 
-def test_a_mask_is_refused_in_a_sentence(page, tmp_path):
+def test_a_mask_is_refused_with_a_reason(page, tmp_path):
     path = tmp_path / "mask.nii"
     nib.save(nib.Nifti1Image((phantom("thorax", SHAPE).hu.numpy().T > 0).astype("uint8"), None), path)
     open_page(page, "Acquire")

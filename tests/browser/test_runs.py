@@ -1,4 +1,4 @@
-"""The table of runs, by mouse, while others make runs."""
+"""Table of runs by mouse, while other visitors start runs."""
 
 import json
 from urllib.parse import quote
@@ -16,7 +16,7 @@ def make_fbp(page, address, seed):
     page.get_by_text("SSIM").first.wait_for()
 
 
-def test_a_tick_stays_with_its_run_when_another_comes(page, address):
+def test_a_tick_stays_with_its_run_when_another_run_appears(page, address):
     for seed in (1, 2):
         make_fbp(page, address, seed)
     page.get_by_test_id("stSidebarNav").get_by_text("Runs", exact=True).click()

@@ -1,4 +1,4 @@
-"""Rays and shadows as the scan's picture draws them, against the geometry's own vectors; and clicked by mouse."""
+"""Rays and projected points of the scan view against the geometry's vectors, and clicks by mouse."""
 
 import json
 import struct
@@ -26,7 +26,7 @@ SCANS = {
 
 
 def spot(views, k, point):
-    """(row, column) in pixels from the panel's centre at which the shadow of a point falls, by linear algebra."""
+    """Return the projection of a point, (row, column) in pixels from the panel's centre."""
     start = views.source[k] if views.cone else np.asarray(point)
     ray = np.asarray(point) - views.source[k] if views.cone else views.source[k]
     # start + t ray = det_pos + row det_v + column det_u
@@ -37,7 +37,7 @@ def spot(views, k, point):
 
 
 @pytest.mark.parametrize("name", list(SCANS))
-def test_shadows_and_rays_are_those_of_the_geometry(browser, name):
+def test_projected_points_and_rays_match_the_geometry(browser, name):
     pg = SCANS[name]
     views, cone = pg.views(), isinstance(pg, ConeBeam)
     distance = 1.75 * VG.radius
@@ -50,14 +50,14 @@ def test_shadows_and_rays_are_those_of_the_geometry(browser, name):
     rng = np.random.default_rng(5)
     points = (
         (rng.uniform(-0.45, 0.45, (20, 3)) * VG.size + VG.pos).round(3).tolist()
-    )  # off the middle plane too
+    )  # also outside the middle plane
     page = browser.new_page()
     page.add_script_tag(
         content=(Path(pages.ui.scanview.__file__).parent / "scanview_rays.js").read_text("utf-8")
     )
     found = page.evaluate(
         """([scan, points]) => points.map((q) => scan.views.map((view) => {
-            const s = shadow(scan, view, q);
+            const s = projectPoint(scan, view, q);
             return [s.row, s.column, ...rayTo(scan, view, s.row, s.column)];
         }))""",
         [scan, points],
@@ -78,8 +78,8 @@ def test_shadows_and_rays_are_those_of_the_geometry(browser, name):
 
 
 @pytest.mark.parametrize("name", list(SCANS))
-def test_projections_that_are_sent_are_where_the_trace_runs(name):
-    """A ball is all that there is: its picture in each view lies about the shadow of its centre."""
+def test_sent_projections_match_the_trace(name):
+    """The projection of a single ball lies around the projection of its centre."""
     pg, centre = SCANS[name], (7.0, 12.0, -12.0)
     z, y, x = (VG.axis(k) - c for k, c in enumerate(centre))
     inside = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 < 7.0**2
@@ -111,11 +111,11 @@ def numbers(view, name):
     return [float(q) for q in view.get_attribute(f"data-{name}").split(",")]
 
 
-def test_a_click_goes_from_the_sinogram_to_the_object_and_back(page):
+def test_clicks_link_the_sinogram_and_the_object(page):
     open_page(page, "Acquire")
     view = page.locator(".sv[data-view]")
     view.wait_for()
-    drag_to(page, page.locator(".sv .sino"), 0.4, 0.5)
+    drag_to(page, page.locator(".sv .sinogram"), 0.4, 0.5)
     page.locator(".sv:not([data-ray=''])").wait_for()
     assert numbers(view, "spot")[1] == pytest.approx(0.4, abs=0.01)
     ray = np.array(numbers(view, "ray")).reshape(2, 3)

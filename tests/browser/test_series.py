@@ -1,4 +1,4 @@
-"""Series as people have them, by mouse: several in one upload, a whole folder, and broken ones, each with its sentence."""
+"""DICOM series by mouse: several in one upload, a whole folder, and damaged ones."""
 
 import pydicom
 import pytest
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def series(tmp_path):
-    """Paths of the slices of a small series."""
+    """Return the paths of the slices of a small series."""
     return sorted(write_dicom(tmp_path / "scan", phantom("abdomen", (8, 32, 32))).iterdir())
 
 
@@ -29,7 +29,7 @@ def edit(path, change):
     dataset.save_as(path)
 
 
-def test_one_of_several_series_is_chosen(page, tmp_path, series):
+def test_one_of_several_series_can_be_chosen(page, tmp_path, series):
     other = sorted(
         write_dicom(tmp_path / "other", phantom("head", (6, 32, 32)), description="Head").iterdir()
     )
@@ -43,7 +43,7 @@ def test_one_of_several_series_is_chosen(page, tmp_path, series):
     page.get_by_text("Native · 6 × ").wait_for()
 
 
-def test_a_whole_folder_is_taken(page, series):
+def test_a_whole_folder_can_be_uploaded(page, series):
     open_page(page, "Acquire")
     page.get_by_text("Upload", exact=True).click()
     page.get_by_text("Choose a whole folder").click()
@@ -96,7 +96,7 @@ def of_another_modality(series):
         (of_another_modality, "no CT series"),
     ],
 )
-def test_a_broken_series_is_refused_with_its_sentence(page, series, damage, words):
+def test_a_damaged_series_is_refused_with_its_reason(page, series, damage, words):
     damage(series)
     upload(page, [path for path in series if path.exists()])
     alert = page.get_by_test_id("stAlert").filter(has_text=words)

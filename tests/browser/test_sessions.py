@@ -1,4 +1,4 @@
-"""Two people on one server: they share the queue, see their place in it, and do not disturb one another."""
+"""Two visitors share the queue and see their position in it."""
 
 import json
 import re
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.browser
 
 
 def visit(browser, address, seed):
-    """A session of its own on Reconstruct, with a small scan."""
+    """Open Reconstruct in a new session with a small scan."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
     page = context.new_page()
     page.set_default_timeout(120_000)  # patient: the machine may be busy
@@ -35,12 +35,12 @@ def run_sirt(page):
     page.get_by_role("button", name="Run", exact=True).click()
 
 
-def test_the_second_session_waits_its_turn_and_gets_it(browser, address):
+def test_the_second_session_waits_for_the_first(browser, address):
     first, second = visit(browser, address, 1), visit(browser, address, 2)
     run_sirt(first)
     first.get_by_text(re.compile(r"Iteration \d+ of 2000")).wait_for()
     run_sirt(second)
-    second.get_by_text("Next in line").wait_for()
+    second.get_by_text("Next in the queue").wait_for()
     first.get_by_role("button", name="Cancel", exact=True).click()
     first.get_by_text("This run was cancelled").wait_for()
     second.get_by_text(re.compile(r"Iteration \d+ of 2000")).wait_for()

@@ -1,4 +1,4 @@
-"""What is on the screen stays where it is while a run works, and when it is over."""
+"""Elements do not move on the screen while a run works or when it ends."""
 
 import json
 import re
@@ -16,20 +16,24 @@ SCAN = {
     "photons": 1e5,
     "same_grid": True,
 }
-# every tenth of a second, by how far headings, buttons, numbers, plots and the viewer's parts have moved up or down
+# vertical movements of headings, buttons, numbers, plots and parts of the viewer, every tenth of a second
 WATCH = """() => {
   const first = new Map();
   window.moved = {};
   const look = () => {
     const scrolled = document.querySelector('[data-testid=stMain]').scrollTop, seen = [];
-    const add = (name, nodes) => nodes.forEach((n, i) => seen.push([`${name} ${i}`, n.getBoundingClientRect()]));
-    for (const id of ['h1', '[data-testid=stMetric]', '[data-testid=stPlotlyChart]', '[data-testid=stDataFrame]', '[data-testid=stWidgetLabel]']) {
+    const add = (name, nodes) => nodes.forEach((n, i) => seen.push([`${name} ${i}`,
+      n.getBoundingClientRect()]));
+    for (const id of ['h1', '[data-testid=stMetric]', '[data-testid=stPlotlyChart]',
+      '[data-testid=stDataFrame]', '[data-testid=stWidgetLabel]']) {
       add(id, [...document.querySelectorAll(`[data-testid=stMain] ${id}`)]);
     }
-    const drawn = (name) => [...document.querySelectorAll('[data-testid=stMain] *')].map((n) => n.shadowRoot?.querySelector(name)).filter(Boolean);
+    const drawn = (name) => [...document.querySelectorAll('[data-testid=stMain] *')].map((n) =>
+      n.shadowRoot?.querySelector(name)).filter(Boolean);
     const inside = drawn('.tv');
     add('.curves', drawn('.curves'));
-    for (const part of ['.bar', '.panes', '.foot']) add(part, inside.map((n) => n.querySelector(part)).filter(Boolean));
+    for (const part of ['.bar', '.panes', '.foot']) add(part, inside.map((n) =>
+      n.querySelector(part)).filter(Boolean));
     for (const [name, { top, height }] of seen) {
       if (!height) continue;
       if (!first.has(name)) first.set(name, top + scrolled);
@@ -42,7 +46,7 @@ WATCH = """() => {
 
 
 def jumps(page):
-    """Those that have moved by more than a pixel, which rounding may make."""
+    """Return the elements that have moved by more than a pixel."""
     moved = page.evaluate("moved")
     assert any(name.startswith(".foot") for name in moved)
     return {name: by for name, by in moved.items() if by > 1}
@@ -57,7 +61,7 @@ def test_nothing_moves_on_reconstruct(page, address, width, seed):
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("button", name="Finish now").wait_for()
-    page.get_by_label("Denoised, axial slice").wait_for()  # its place: not the picture yet
+    page.get_by_label("After the prior, axial slice").wait_for()  # its placeholder
     page.evaluate(WATCH)
     page.get_by_text(re.compile(r"Diffusion \(\d+ steps\): done")).wait_for(timeout=180_000)
     page.wait_for_timeout(1000)
@@ -135,14 +139,14 @@ def test_nothing_moves_on_what_if(page, address):
     page.get_by_text("Numbers").wait_for()  # the last of the page
     page.wait_for_timeout(1000)
     page.evaluate(WATCH)
-    page.get_by_text("4 runs, all there").wait_for(timeout=180_000)
+    page.get_by_text("4 of 4 done.").wait_for(timeout=180_000)
     page.wait_for_timeout(1000)
     keep(page, "steady-what-if")
     assert jumps(page) == {}
 
 
-def test_what_is_not_there_yet_is_told_in_its_place(page, address):
-    """Also in Difference, which would else be that to nothing."""
+def test_pending_volumes_have_placeholders(page, address):
+    """Difference shows placeholders as well."""
     page.goto(f"{address}/reconstruct?scan={quote(json.dumps(SCAN | {'grid': [64, 128, 128], 'seed': 3}))}")
     page.get_by_text("SSIM").first.wait_for()
     page.get_by_role("radio", name="Diffusion").click()
@@ -156,18 +160,18 @@ def test_what_is_not_there_yet_is_told_in_its_place(page, address):
     pane.get_by_text("Diffusion − Reference").wait_for()
     note, shades = pane.evaluate(
         """(pane) => {
-          const c = pane.querySelector('canvas');
-          const pixels = c.getContext('2d').getImageData(0, 0, c.width, c.height / 3).data.buffer;
-          return [pane.querySelector('.caption').lastChild.textContent, new Set(new Uint32Array(pixels)).size];
+          const c = pane.querySelector('canvas'); const pixels = c.getContext('2d').getImageData(0, 0,
+          c.width, c.height / 3).data.buffer; return [pane.querySelector('.caption').lastChild.textContent,
+          new Set(new Uint32Array(pixels)).size];
         }"""
     )
-    # before its first iteration a run has nothing to show: black, and a word in the middle; then a note says what is shown
+    # before the first iteration the pictures show a message on black; later a note names the iteration
     assert (shades == 1) == (note == ""), (note, shades)
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel Diffusion").click()
 
 
-def test_the_table_of_compare_has_its_place_before_it_is_drawn(page, address):
+def test_the_table_of_compare_has_a_reserved_place(page, address):
     page.goto(f"{address}/reconstruct?scan={quote(json.dumps(SCAN | {'seed': 7}))}")
     page.get_by_text("SSIM").first.wait_for()
     drawn = []  # what draws tables is loaded when first needed, here late

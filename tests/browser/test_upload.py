@@ -1,4 +1,4 @@
-"""A DICOM series of one's own, by mouse: written by our exporter, uploaded as loose slices, reconstructed, compared."""
+"""A DICOM series from the app's exporter, by mouse: uploaded as slices, reconstructed and compared."""
 
 import zipfile
 from io import BytesIO
@@ -13,7 +13,7 @@ from tomopatch.export.files import dicom_zip_bytes
 pytestmark = pytest.mark.browser
 
 
-def test_uploaded_dicom_series_is_scanned_and_reconstructed(page, tmp_path):
+def test_an_uploaded_dicom_series_is_scanned_and_reconstructed(page, tmp_path):
     archive = zipfile.ZipFile(BytesIO(dicom_zip_bytes(phantom("abdomen", (24, 64, 64)))))
     archive.extractall(tmp_path)
     slices = sorted(tmp_path.iterdir(), key=lambda p: p.name[::-1])  # in no useful order
@@ -38,7 +38,7 @@ def test_uploaded_dicom_series_is_scanned_and_reconstructed(page, tmp_path):
     keep(page, "upload-compared")
 
 
-def test_a_file_that_is_no_ct_is_refused_in_a_sentence(page, tmp_path):
+def test_a_file_without_a_ct_volume_is_refused_with_a_reason(page, tmp_path):
     (tmp_path / "notes.dcm").write_bytes(b"this is no DICOM file" * 50)
     open_page(page, "Acquire")
     page.get_by_text("Upload", exact=True).click()

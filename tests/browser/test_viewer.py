@@ -1,4 +1,4 @@
-"""The slice viewer by mouse and key: projections, flicker, the deviation over the picture."""
+"""Slice viewer by mouse and keyboard: projections, flicker, overlay of the deviation."""
 
 import pytest
 
@@ -9,17 +9,20 @@ pytestmark = pytest.mark.browser
 APP = """
 import numpy as np, streamlit as st
 from tomopatch.volume import VolumeGeometry
-from pages.ui.viewer.panes import Shown, viewer
+from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
 st.set_page_config(layout="wide")
 reference = np.full((32, 32, 32), -1000, "<i2")
 test, deviation = reference.copy(), np.zeros((32, 32, 32), "<i2")
 test[4:8, 8:12, 20:24] = 1000
 deviation[:, 20:28, 4:12] = 100
-viewer([Shown("Test", test), Shown("Deviation", deviation, kind="heat"), Shown("Reference", reference)],
-       VolumeGeometry((32, 32, 32)), key="v", layouts=("side", "planes", "difference", "flicker"), window="full", reference=2)
+viewer([ViewerVolume("Test", test), ViewerVolume("Deviation", deviation, kind="heat"),
+  ViewerVolume("Reference", reference)],
+       VolumeGeometry((32, 32, 32)), key="v", layouts=("side", "planes", "difference", "flicker"),
+         window="full", reference=2)
 """
 PIXEL = """(c, [u, v]) => {
-  const side = Math.min(c.width, c.height), x = c.width / 2 + (u - 0.5) * side, y = c.height / 2 + (v - 0.5) * side;
+  const side = Math.min(c.width, c.height), x = c.width / 2 + (u - 0.5) * side,
+    y = c.height / 2 + (v - 0.5) * side;
   return [...c.getContext('2d').getImageData(x, y, 1, 1).data].slice(0, 3);
 }"""
 
@@ -49,7 +52,7 @@ def opened(browser, address):
 
 
 def act(page, name):
-    """Press a button of the viewer, and wait until it has drawn."""
+    """Press a button of the viewer and wait until it has drawn."""
     viewer = page.locator(".tv")
     before = viewer.get_attribute("data-frames")
     page.get_by_role("button", name=name).click()
@@ -58,7 +61,7 @@ def act(page, name):
     )
 
 
-def test_projection_shows_what_no_slice_at_hand_does(opened):
+def test_a_projection_shows_voxels_outside_the_current_slices(opened):
     page = opened()
     canvas, block = page.locator(".tv canvas").first, [22 / 32, 10 / 32]
     assert canvas.evaluate(PIXEL, block) == [0, 0, 0]
@@ -75,7 +78,7 @@ def test_projection_shows_what_no_slice_at_hand_does(opened):
     assert page.get_by_label("Window", exact=True).input_value() == "full"
 
 
-def test_deviation_over_the_picture_is_in_colour_where_it_is(opened):
+def test_the_deviation_overlay_is_coloured(opened):
     page = opened()
     canvas, spot = page.locator(".tv canvas").first, [8 / 32, 24 / 32]
     assert canvas.evaluate(PIXEL, spot) == [0, 0, 0]
@@ -107,7 +110,7 @@ def test_flicker_alternates_until_the_space_bar(opened):
     assert shown(page) == held
 
 
-def test_flicker_stands_still_for_who_wants_no_motion(opened):
+def test_flicker_respects_reduced_motion(opened):
     page = opened(reduced_motion="reduce")
     act(page, "Flicker")
     page.wait_for_timeout(1300)

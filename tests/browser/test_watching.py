@@ -1,4 +1,4 @@
-"""Diffusion at work, by mouse: three linked views while it runs, the replay and the GIF afterwards."""
+"""A diffusion run by mouse: three linked pictures, replay and GIF."""
 
 import json
 import re
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 SCAN = {"source": "phantom:thorax:0", "grid": [32, 64, 64], "num_views": 20, "same_grid": True}
 
 
-def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
+def test_a_diffusion_run_is_watched_replayed_and_downloaded(page, address, tmp_path):
     page.goto(f"{address}/reconstruct?{urlencode({'scan': json.dumps(SCAN)})}")
     page.get_by_role("radio", name="Diffusion").click()
     steps = page.get_by_role("spinbutton", name="Steps")
@@ -27,7 +27,7 @@ def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
     page.get_by_text(
         re.compile(r"Initial reconstruction, iteration \d+ of")
     ).wait_for()  # not a blank page meanwhile
-    for name in ("Given", "Denoised", "Fitted to the scan"):
+    for name in ("Before", "After the prior", "After the scan"):
         page.get_by_label(f"{name}, axial slice").wait_for()
     view = drawn(page)
     tiles = page.get_by_role("button", name=re.compile("Tiles"))
@@ -35,7 +35,7 @@ def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
     tiles.click()
     assert tiles.get_attribute("aria-pressed") == "false"
     before = view.get_attribute("data-cursor")
-    page.get_by_label("Denoised, axial slice").press("PageUp")  # scrubbing while the run goes on
+    page.get_by_label("After the prior, axial slice").press("PageUp")  # another slice during the run
     page.locator(f".tv:not([data-cursor='{before}'])").first.wait_for()
     chosen = view.get_attribute("data-cursor")
 
@@ -43,7 +43,7 @@ def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
     slider = page.get_by_label("Replay", exact=True)
     slider.wait_for()
     view = drawn(page)
-    assert view.get_attribute("data-cursor") == chosen  # the slice outlives the run
+    assert view.get_attribute("data-cursor") == chosen  # the slice is kept after the run
     last = int(view.get_attribute("data-frame"))
     page.get_by_text(re.compile(r"Step 12 of 12")).wait_for()
     slider.press("ArrowLeft")
@@ -56,7 +56,7 @@ def test_diffusion_is_watched_replayed_and_downloaded(page, address, tmp_path):
     assert Image.open(tmp_path / "run.gif").n_frames > 12
 
 
-def test_on_a_telephone_the_pictures_stand_before_the_parameters(page, address):
+def test_on_a_phone_the_pictures_precede_the_parameters(page, address):
     page.set_viewport_size({"width": 420, "height": 900})
     page.goto(f"{address}/reconstruct?{urlencode({'scan': json.dumps(SCAN)})}")
     drawn(page)
@@ -74,7 +74,7 @@ def test_on_a_telephone_the_pictures_stand_before_the_parameters(page, address):
         assert box["x"] + box["width"] <= 420
 
 
-def test_a_prior_is_chosen_by_mouse_and_named(page, address):
+def test_a_prior_can_be_chosen(page, address):
     page.goto(f"{address}/reconstruct?{urlencode({'scan': json.dumps(SCAN)})}")
     page.get_by_role("radio", name="Diffusion").click()
     page.get_by_role("spinbutton", name="Samples").wait_for()  # the form that was asked for

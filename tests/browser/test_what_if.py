@@ -1,4 +1,4 @@
-"""What if by mouse: values typed, run, a point clicked, its volume shown; all there again after a reload."""
+"""What if by mouse: enter values, run, select a point, and reload."""
 
 import json
 import urllib.parse
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.browser
 SCAN = {"source": "phantom:spheres", "grid": [12, 32, 32], "same_grid": True}
 
 
-def test_a_sweep_is_run_and_its_points_are_clicked(page, address):
+def test_a_sweep_runs_and_its_points_can_be_selected(page, address):
     page.goto(f"{address}/what_if?" + urllib.parse.urlencode({"scan": json.dumps(SCAN)}))
     views = page.get_by_role("textbox", name="Views")
     views.fill("4, 8, 16")
     views.press("Enter")
     page.get_by_text("6 runs, 6 to do").wait_for()
     page.get_by_role("button", name="Run", exact=True).first.click()  # a redrawn one may stand beside it
-    page.get_by_text("6 runs, all there").wait_for()
+    page.get_by_text("6 of 6 done.").wait_for()
     page.get_by_role("button", name="Stop").wait_for(state="hidden")
     points = page.locator(".js-plotly-plot .points path")
     page.wait_for_function(
@@ -32,7 +32,7 @@ def test_a_sweep_is_run_and_its_points_are_clicked(page, address):
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         page.get_by_text(f"Below: {words}").wait_for()
     page.reload()
-    page.get_by_text("6 runs, all there").wait_for()
+    page.get_by_text("6 of 6 done.").wait_for()
     page.wait_for_function(
         "() => document.querySelectorAll('.js-plotly-plot .points path').length >= 6", polling=100
     )

@@ -1,4 +1,4 @@
-"""Presses of the mouse as people make them, and what the browser said to the server meanwhile."""
+"""Mouse actions as users make them, and a log of the browser's requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PRESSES, PATIENCE = 3, 60_000  # milliseconds
 
 
 def follow(link: Any, arrived: Any) -> None:
-    """Press a link until its page is there, as people do: where a page is just being drawn anew, a press may find no link."""
+    """Press a link until its page opens: a press may be lost while a page is being redrawn."""
     from playwright.sync_api import TimeoutError
 
     for _ in range(PRESSES - 1):
@@ -23,7 +23,7 @@ def follow(link: Any, arrived: Any) -> None:
 
 
 def press(button: Any) -> None:
-    """Press what stands still: in a part that is just opening it would have moved on before the mouse is up again."""
+    """Press a button once it no longer moves, e.g. in a section that is opening."""
     button.evaluate(
         """async (e) => {
         for (let last = null, still = 0; still < 10;) {
@@ -37,7 +37,7 @@ def press(button: Any) -> None:
 
 
 class Log:
-    """Which runs of which pages the browser asked for, and what its console said: shown where a test fails."""
+    """Requests and console messages of the browser, shown when a test fails."""
 
     KEPT = 60
 

@@ -1,6 +1,8 @@
-"""The CUDA projector in Triton against the CPU one, whose discretisation it shares. Skips where there is no CUDA device.
+"""The CUDA projector in Triton against the CPU one, whose discretisation it shares. Skips where there is no
+CUDA device.
 
-With TRITON_INTERPRET=1 in the environment the kernels are interpreted on the CPU instead: slow, no GPU needed.
+With TRITON_INTERPRET=1 in the environment the kernels are interpreted on the CPU instead: slow, no GPU
+needed.
 """
 
 import os
@@ -98,7 +100,9 @@ METHODS = {
 @pytest.mark.parametrize("make", [ParallelBeam, ConeBeam])
 @pytest.mark.parametrize("name", list(METHODS))
 def test_reconstructions_are_those_of_the_cpu(name, make, small):
-    """A few iterations carry the rounding of 1e-6 on and, in CGLS's quotients, enlarge it: 1e-4 of the largest value."""
+    """A few iterations carry the rounding of 1e-6 on and, in CGLS's quotients, enlarge it: 1e-4 of the
+    largest value.
+    """
     A, B = both(small.geometry, make.circular(small.geometry, num_views=12))
     y = A(small.data)
     on_cpu = METHODS[name](A, y)

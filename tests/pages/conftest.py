@@ -1,4 +1,4 @@
-"""Pages run through app.py, on a store of their own and small scans."""
+"""Fixtures that run pages through app.py with a separate store and small scans."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ SMALL = ScanConfig("phantom:spheres", grid=(12, 32, 32), num_views=8, photons=1e
 
 @pytest.fixture(scope="session", autouse=True)
 def own_store(tmp_path_factory):
-    """No test touches the user's runs; the workers end with the tests."""
+    """Use a temporary store, and stop its workers after the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TOMOPATCH_STORE", str(tmp_path_factory.mktemp("store")))
         from pages.ui.session import engine
@@ -26,7 +26,7 @@ def own_store(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def own_main():
-    """AppTest puts the app in the place of the main module, which processes that are spawned later would import."""
+    """Restore the main module, which AppTest replaces and spawned processes import."""
     main = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = main
@@ -39,7 +39,7 @@ def small_scan():
 
 @pytest.fixture
 def visit():
-    """Start the app as a browser does that opens it with these query parameters."""
+    """Open the app with these query parameters."""
     from streamlit.testing.v1 import AppTest
 
     def start(**parameters: str) -> AppTest:
@@ -53,5 +53,5 @@ def visit():
 
 @pytest.fixture
 def app(visit):
-    """The app on its first page."""
+    """Open the app on its first page."""
     return visit()

@@ -1,4 +1,4 @@
-"""The colours of plots: told apart by all eyes, seen on both grounds, and each of one meaning."""
+"""Colours of plots: distinct for all kinds of vision, visible on both backgrounds, with one meaning each."""
 
 import itertools
 import tomllib
@@ -32,20 +32,20 @@ def lab(rgb):
 
 
 def contrast(a, b):
-    """WCAG 2."""
+    """Return the contrast ratio of WCAG 2."""
     low, high = sorted(float(XYZ[1] @ linear(c)) for c in (a, b))
     return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("eye", EYES)
-def test_no_two_colours_look_alike(eye):
+def test_colours_are_distinct_for_all_kinds_of_vision(eye):
     seen = [lab(np.clip(np.array(EYES[eye]) @ linear(c), 0, 1)) for c in (*COLOURS, REFERENCE)]
     # a CIE76 difference of 2 is just noticed; of thin lines it takes several times as much
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 15
 
 
 @pytest.mark.parametrize("ground", ["light", "dark"])
-def test_lines_stand_out_and_words_can_be_read(ground):
+def test_lines_and_text_have_enough_contrast(ground):
     theme = THEME[ground]
     for colour in (*COLOURS, REFERENCE):
         assert contrast(colour, theme["backgroundColor"]) >= 3  # WCAG 1.4.11: what is not text
@@ -54,7 +54,7 @@ def test_lines_stand_out_and_words_can_be_read(ground):
             assert contrast(theme[words], theme[behind]) >= 4.5
 
 
-def test_a_method_has_its_colour_in_every_company():
+def test_a_method_has_the_same_colour_in_all_plots():
     assert len(COLOURS) > len(METHODS)
     alone = {method: of_runs([method])[0] for method in METHODS}
     assert len(set(alone.values())) == len(METHODS)
@@ -65,7 +65,7 @@ def test_a_method_has_its_colour_in_every_company():
 @pytest.mark.parametrize(
     "methods", [["fbp"] * 7, ["fbp", "fbp", "tv", "fbp", "sirt", "tv", "fbp"], list(METHODS)]
 )
-def test_a_few_runs_have_colours_of_their_own(methods):
+def test_few_runs_have_distinct_colours(methods):
     assert len({line.colour for line in of_runs(methods)}) == len(methods)
     assert {line.dash for line in of_runs(methods)} == {"solid"}
 
@@ -75,6 +75,6 @@ def test_more_runs_than_colours_differ_by_their_dashes(methods):
     assert len(set(of_runs(methods))) == len(methods)
 
 
-def test_more_lines_than_can_be_told_apart_begin_again():
+def test_lines_repeat_after_all_combinations():
     most = len(COLOURS) * len(DASHES)
     assert len(of_runs(["fbp"] * (most + 5))) == most + 5

@@ -1,4 +1,4 @@
-"""What Compare says beside the table: regions, errors, calibration, and its files."""
+"""Compare: regions, errors, calibration, gallery and address."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pages.ui.compare import comparison
-from pages.ui.session import engine, routes, state
+from pages.ui.session import engine, routes, state, volume_cache
 from tomopatch.analysis.errors import error
 from tomopatch.analysis.regions import Region, region_quality
 from tomopatch.execution.queue import wait
@@ -20,14 +20,14 @@ LOOK = state.field("compare.look")
 
 @pytest.fixture
 def small_scan(small_scan):
-    return replace(small_scan, num_views=11)  # no other test's
+    return replace(small_scan, num_views=11)  # used by no other test
 
 
 @pytest.fixture
 def run_id(small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "fbp"))
     assert wait(engine.queue(), run_id, timeout=120).status == "done"
-    engine.reference(small_scan).result(60)
+    volume_cache.reference(small_scan).result(60)
     return run_id
 
 
@@ -44,25 +44,25 @@ def look(app, name):
     assert not app.exception
 
 
-def test_the_methods_that_are_compared_are_explained_and_no_others(compare):
+def test_only_compared_methods_are_explained(compare):
     said = " ".join(caption.value for caption in compare.caption)
     assert METHODS["fbp"].summary in said
     assert METHODS["tv"].summary not in said
 
 
-def test_region_table_is_what_the_engine_measures(compare, small_scan, run_id):
+def test_region_table_matches_the_engine(compare, small_scan, run_id):
     look(compare, "Region")
     compare.number_input(key=state.field("region.size")).set_value(60.0).run()
     compare.segmented_control(key=state.field("region.kind")).set_value("box").run()
     assert not compare.exception
     table = compare.dataframe[1].value.set_index("Volume")
-    reference = engine.reference(small_scan).result()
+    reference = volume_cache.reference(small_scan).result()
     region = Region("box", (0.5, 0.5, 0.5), 60.0)
-    found = region_quality(reference, engine.result_volume(run_id), region)
+    found = region_quality(reference, volume_cache.result_volume(run_id), region)
     assert table["Mean"]["FBP"] == pytest.approx(found.mean)
     assert table["CNR"]["FBP"] == pytest.approx(found.contrast_to_noise)
     assert table["PSNR"]["FBP"] == pytest.approx(found.psnr)
-    assert np.isnan(table["PSNR"]["Reference"])  # of itself: nothing to tell
+    assert np.isnan(table["PSNR"]["Reference"])  # undefined for the reference itself
 
 
 def test_a_region_smaller_than_a_voxel_is_explained(compare):
@@ -73,18 +73,18 @@ def test_a_region_smaller_than_a_voxel_is_explained(compare):
 
 
 @pytest.mark.parametrize("name", ["Errors", "Noise"])
-def test_errors_are_drawn(compare, name):
+def test_error_charts_are_drawn(compare, name):
     look(compare, name)
     assert len(compare.get("plotly_chart")) == 1
 
 
-def test_calibration_needs_a_deviation_which_is_also_shown(compare, small_scan, run_id, monkeypatch):
+def test_calibration_requires_and_shows_a_deviation(compare, small_scan, run_id, monkeypatch):
     look(compare, "Calibration")
     assert not compare.get("plotly_chart")
     assert any("two samples" in m.value for m in compare.markdown)
     other = engine.store().create(RunConfig(small_scan, "sirt", {"num_iterations": 2}))
     result = engine.store().result(run_id)
-    true = error(engine.reference(small_scan).result(), result.volume).abs() + 1
+    true = error(volume_cache.reference(small_scan).result(), result.volume).abs() + 1
     std = result.volume.with_data((true * MU_WATER / 1000).to(torch.float32))
     engine.store().save_result(other, replace(result, std=std), None, "cpu")
     shown = []
@@ -93,10 +93,10 @@ def test_calibration_needs_a_deviation_which_is_also_shown(compare, small_scan, 
     assert not compare.exception
     assert [(p.name, p.of) for p in shown if p.kind == "heat"] == [("SIRT, deviation", "SIRT")]
     assert len(compare.get("plotly_chart")) == 1
-    assert torch.allclose(engine.result_std_hu(other).double(), true, rtol=1e-4)
+    assert torch.allclose(volume_cache.result_std_hu(other).double(), true, rtol=1e-4)
 
 
-def test_the_gallery_puts_a_run_beside_the_others_and_takes_it_away(compare, small_scan, run_id):
+def test_the_gallery_adds_and_removes_runs(compare, small_scan, run_id):
     other = engine.store().create(RunConfig(replace(small_scan, num_views=5), "fbp"))
     done = engine.store().result(run_id)
     engine.store().save_result(other, done, None, "cpu")
@@ -112,7 +112,7 @@ def test_the_gallery_puts_a_run_beside_the_others_and_takes_it_away(compare, sma
     assert compare.session_state["_compared"] == (run_id,)
 
 
-def test_any_number_of_runs_is_compared_and_in_the_address(visit, small_scan, run_id, monkeypatch):
+def test_many_runs_are_compared_and_stored_in_the_address(visit, small_scan, run_id, monkeypatch):
     done = engine.store().result(run_id)
     many = [engine.store().create(RunConfig(replace(small_scan, num_views=n), "fbp")) for n in range(20, 44)]
     for other in many:
@@ -127,10 +127,10 @@ def test_any_number_of_runs_is_compared_and_in_the_address(visit, small_scan, ru
     assert app.query_params["compare"] in (",".join(many), [",".join(many)])
 
 
-def test_what_is_kept_in_memory_is_bounded_by_its_size():
+def test_the_cache_is_bounded_by_size():
     made = []
 
-    @engine.kept(10_000, len)
+    @volume_cache.cache_by_size(10_000, len)
     def keep(name: str, size: int) -> bytes:
         made.append(name)
         return bytes(size)
@@ -145,7 +145,7 @@ def test_what_is_kept_in_memory_is_bounded_by_its_size():
         ("b", 3000),
     ]:
         assert len(keep(name, size)) == size
-    assert made == ["a", "b", "c", "b"]  # b had to go for c: a was asked for since
+    assert made == ["a", "b", "c", "b"]  # c replaced b, because a was used more recently
     assert len(keep("large", 20_000)) == 20_000
     assert keep("a", 3000)
-    assert made[-1] == "large"  # which drove nothing out
+    assert made[-1] == "large"  # the large result replaced nothing

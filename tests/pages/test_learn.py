@@ -1,4 +1,4 @@
-"""Learn: the lessons lead where they say, and the challenge is played to its end."""
+"""Learn: steps of the lessons, and the challenge."""
 
 import json
 import math
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import tomopatch
-from pages.ui.learn import challenge
+from pages.ui.learn import challenge, challenge_view
 from pages.ui.learn.challenge import Game
 from pages.ui.learn.lessons import LESSONS
-from pages.ui.session import engine, routes, shell, state
+from pages.ui.session import engine, routes, shell, state, volume_cache
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
 from tomopatch.geometry.remarks import field_of_view as fov_of_scan
@@ -26,7 +26,7 @@ STEPS = [(name, k) for name, lesson in LESSONS.items() for k in range(len(lesson
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_a_lesson_has_all_that_a_lesson_needs(name):
+def test_lessons_are_complete(name):
     lesson = LESSONS[name]
     assert lesson.steps
     assert len(lesson.tries) >= 2
@@ -35,10 +35,10 @@ def test_a_lesson_has_all_that_a_lesson_needs(name):
 
 
 @pytest.mark.parametrize(("name", "k"), STEPS)
-def test_the_steps_can_be_done(name, k):
-    """The scan is possible, its runs suit it and can be compared, and what is typed on What if is understood."""
+def test_steps_are_valid(name, k):
+    """Check that scan, runs and values on What if are valid, and that the runs can be compared."""
     step = LESSONS[name].steps[k]
-    assert step.page in routes.TABLE
+    assert step.page in routes.TITLES
     vg = VolumeGeometry(step.scan.grid, (4.4, 3.2, 3.2))
     step.scan.geometry(vg)
     for run in step.runs:
@@ -54,7 +54,7 @@ def test_the_steps_can_be_done(name, k):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """No run is carried out: only what was asked for counts."""
+    """Record submitted runs without executing them."""
     asked = []
     monkeypatch.setattr(
         engine.queue(), "submit", lambda config, **options: asked.append(config) or ran(config)
@@ -69,7 +69,7 @@ def ran(config):
 @pytest.mark.parametrize(
     ("name", "k"), [("projections", 0), ("views", 1), ("filter", 0), ("cone", 1), ("uncertainty", 0)]
 )
-def test_a_step_opens_the_app_in_its_state(visit, quick, name, k):
+def test_a_step_opens_its_page_with_its_state(visit, quick, name, k):
     app = visit(lesson=name).switch_page(routes.LEARN).run()
     assert not app.exception
     assert LESSONS[name].question in texts(app)
@@ -80,22 +80,22 @@ def test_a_step_opens_the_app_in_its_state(visit, quick, name, k):
     assert app.session_state["_scan"] == step.scan
     assert app.session_state["_plane"] == step.plane
     assert quick[: len(step.runs)] == list(step.runs)
-    assert app.title[0].value == routes.TABLE[step.page]
+    assert app.title[0].value == routes.TITLES[step.page]
 
 
 def way_back(app):
     return [link for link in app.sidebar.get("page_link") if "lesson" in link.proto.label]
 
 
-def test_the_way_back_is_there_once_a_step_was_opened_and_not_on_learn_itself(visit, quick):
+def test_the_sidebar_links_back_while_a_step_is_open_except_on_learn(visit, quick):
     app = visit().switch_page(routes.LEARN).run()
     app.switch_page(routes.ACQUIRE).run()
-    assert not way_back(app)  # a lesson was looked at, no more
+    assert not way_back(app)  # no step was opened
     app.switch_page(routes.LEARN).run()
     app.session_state["_inside"] = True
     app.button(key="step.projections.0").click().run()
-    assert app.session_state["_step"]  # AppTest shows the page that follows without its sidebar
-    app = visit(lesson="projections", step="1")  # a reload of it
+    assert app.session_state["_step"]  # AppTest shows the next page without its sidebar
+    app = visit(lesson="projections", step="1")  # a reload
     assert way_back(app.switch_page(routes.ACQUIRE).run())
     assert app.query_params["step"] in ("1", ["1"])
     assert not way_back(app.switch_page(routes.LEARN).run())
@@ -103,8 +103,8 @@ def test_the_way_back_is_there_once_a_step_was_opened_and_not_on_learn_itself(vi
 
 
 @pytest.mark.parametrize(("name", "k"), STEPS)
-def test_what_a_step_says_stands_beside_the_page_that_it_opens(visit, quick, name, k):
-    """So does what else to try: neither has to be kept in mind, nor looked up on Learn."""
+def test_the_sidebar_shows_the_text_of_the_open_step(visit, quick, name, k):
+    """The further experiments are shown as well."""
     app = visit(lesson=name, step=str(k + 1)).switch_page(routes.ACQUIRE).run()
     assert not app.exception
     said = [element.value for element in (*app.sidebar.caption, *app.sidebar.markdown)]
@@ -114,7 +114,7 @@ def test_what_a_step_says_stands_beside_the_page_that_it_opens(visit, quick, nam
     assert LESSONS[name].steps[k].text not in [element.value for element in app.sidebar.caption]
 
 
-def test_from_every_step_but_the_last_the_next_is_a_click_away(visit, quick):
+def test_all_steps_except_the_last_offer_the_next(visit, quick):
     for name, lesson in LESSONS.items():
         for number in range(1, len(lesson.steps) + 1):
             app = visit(lesson=name, step=str(number)).switch_page(routes.ACQUIRE).run()
@@ -123,28 +123,28 @@ def test_from_every_step_but_the_last_the_next_is_a_click_away(visit, quick):
 
 
 @pytest.mark.parametrize("step", ["0", "9", "-1", "two", "1.5", "²"])
-def test_a_step_that_a_lesson_does_not_have_is_not_told(visit, quick, step):
+def test_invalid_step_numbers_are_ignored(visit, quick, step):
     app = visit(lesson="projections", step=step).switch_page(routes.ACQUIRE).run()
     assert not app.exception
     assert not any(lesson.title in e.value for lesson in LESSONS.values() for e in app.sidebar.markdown)
 
 
-def test_the_nodule_lies_where_the_lesson_says():
-    """In the right lung, a slice or two above the middle one that Compare opens with."""
+def test_the_nodule_is_where_the_lesson_says():
+    """Check that it lies in the right lung, one or two slices above the initial slice on Compare."""
     step = LESSONS["prior"].steps[1]
     (lesion,) = step.scan.lesions
     vg = field_of_view("thorax").with_shape(step.scan.grid)
     z, _, x = lesion.centre
     assert 2 * lesion.radius == 12
     assert 0.5 < (z - vg.pos[0]) / vg.voxel_size[0] < 2.5
-    assert x < -30  # the viewer writes R where x is low
+    assert x < -30  # the viewer labels low x with R
 
 
-def test_a_shifted_detector_loses_the_balls_once_it_is_not_fitted_any_more():
-    """As the first lesson has it tried: a fitted one grows with its shift."""
+def test_a_shifted_unfitted_detector_truncates_the_balls():
+    """The first lesson suggests this; a fitted detector grows with its shift."""
     scan, vg = LESSONS["projections"].steps[0].scan, phantom("spheres", (8, 16, 16)).geometry
     ball, shift = SPHERES[0].radius, (0.0, 60.0)
-    own = {"det_shape": (128, 256), "pixel_size": (1.0, 1.0)}  # what the form holds then
+    own = {"det_shape": (128, 256), "pixel_size": (1.0, 1.0)}  # the values in the form
     sees = {
         name: fov_of_scan(replace(scan, **changed).geometry(vg)).radius
         for name, changed in {
@@ -159,8 +159,8 @@ def test_a_shifted_detector_loses_the_balls_once_it_is_not_fitted_any_more():
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_what_a_lesson_names_is_called_so_in_the_app(name):
-    """Names of controls and pictures stand in italics; a label goes on, if at all, with its unit."""
+def test_labels_in_lessons_exist_in_the_app(name):
+    """Check labels in italics, which may omit the unit."""
     lesson = LESSONS[name]
     said = " ".join([lesson.lead, lesson.answer, *(step.text for step in lesson.steps), *lesson.tries])
     here = Path(shell.__file__).parents[1]
@@ -174,12 +174,12 @@ def test_what_a_lesson_names_is_called_so_in_the_app(name):
         assert re.search(rf"""["'`>]{re.escape(called)}(?=["'`<, ])""", source), called
 
 
-def test_pictures_of_cone_artefacts_lie_along_the_axis():
-    """Across it discs look alike whatever became of their faces."""
+def test_the_cone_lesson_uses_coronal_slices():
+    """In axial slices, the artefacts at the faces of the discs are invisible."""
     assert all(step.plane == "coronal" for step in LESSONS["cone"].steps)
 
 
-def test_every_lesson_can_be_chosen_and_is_in_the_address(visit):
+def test_all_lessons_can_be_opened_and_are_stored_in_the_address(visit):
     app = visit().switch_page(routes.LEARN).run()
     for name, lesson in LESSONS.items():
         app.radio(key=state.field("lesson")).set_value(name).run()
@@ -192,37 +192,41 @@ def test_every_lesson_can_be_chosen_and_is_in_the_address(visit):
 
 
 @pytest.mark.parametrize("size", challenge.SIZES)
-def test_the_lesion_is_hidden_in_the_patient_and_can_be_found(size):
+def test_the_hidden_lesion_can_be_found(size):
     game = Game(3, size)
-    lesion = challenge.hidden(game)
-    assert challenge.hidden(game) == lesion
-    assert challenge.hidden(replace(game, number=4)) != lesion
-    geometry = engine.draft(challenge._source(3), challenge.GRID).geometry
+    lesion = challenge.hidden_lesion(game)
+    assert challenge.hidden_lesion(game) == lesion
+    assert challenge.hidden_lesion(replace(game, number=4)) != lesion
+    geometry = volume_cache.preview_volume(challenge.source_of(3), challenge.GRID).geometry
     cursor = tuple(
         (c - p) / s + 0.5 for c, p, s in zip(lesion.centre, geometry.pos, geometry.size, strict=True)
     )
-    assert challenge.near(cursor, geometry, lesion)
+    assert challenge.is_near(cursor, geometry, lesion)
     away = (cursor[0], cursor[1], cursor[2] + (lesion.radius + 2 * geometry.voxel_size[2]) / geometry.size[2])
-    assert not challenge.near(away, geometry, lesion)
+    assert not challenge.is_near(away, geometry, lesion)
 
 
-def test_a_scan_is_paid_for_once_and_a_wrong_guess_too():
+def test_dose_counts_each_scan_once_and_wrong_guesses():
     game = Game(2)
     scan = challenge.ScanConfig(
-        challenge._source(2), challenge.GRID, num_views=20, photons=1e4, lesions=(challenge.hidden(game),)
+        challenge.source_of(2),
+        challenge.GRID,
+        num_views=20,
+        photons=1e4,
+        lesions=(challenge.hidden_lesion(game),),
     )
     store = engine.store()
     run, again = (store.run(store.create(RunConfig(scan, method))) for method in ("fbp", "sirt"))
     more = store.run(store.create(RunConfig(replace(scan, num_views=40), "fbp")))
-    once = challenge.spent(game, [run])
-    columns = scan.geometry(engine.geometry(scan)).det_shape[1]
-    assert once == pytest.approx(20 / (math.pi / 2 * columns) * 1e4 / 1e5, rel=0.01)  # of a full scan
-    assert challenge.spent(game, [run, again]) == once
-    assert challenge.spent(game, [run, more]) == pytest.approx(3 * once)
-    assert challenge.spent(replace(game, wrong=2), [run]) == pytest.approx(once + 2 * challenge.GUESS)
+    once = challenge.dose(game, [run])
+    columns = scan.geometry(volume_cache.geometry(scan)).det_shape[1]
+    assert once == pytest.approx(20 / (math.pi / 2 * columns) * 1e4 / 1e5, rel=0.01)  # of a complete scan
+    assert challenge.dose(game, [run, again]) == once
+    assert challenge.dose(game, [run, more]) == pytest.approx(3 * once)
+    assert challenge.dose(replace(game, wrong=2), [run]) == pytest.approx(once + 2 * challenge.GUESS_DOSE)
 
 
-def test_the_challenge_is_played_and_survives_a_reload(visit):
+def test_the_challenge_can_be_played_and_reloaded(visit):
     app = visit(lesson="challenge").switch_page(routes.LEARN).run()
     assert not app.exception
     app.select_slider(key=state.field("challenge.views")).set_value(5)
@@ -231,14 +235,14 @@ def test_the_challenge_is_played_and_survives_a_reload(visit):
     app.button(key="challenge_scan").click().run()
     assert not app.exception
     (run_id,) = app.session_state["_challenge"]["runs"]
-    assert engine.store().run(run_id).config.scan.lesions == (challenge.hidden(Game()),)
+    assert engine.store().run(run_id).config.scan.lesions == (challenge.hidden_lesion(Game()),)
     assert wait(engine.queue(), run_id, timeout=180).status == "done"
     kept = json.dumps(app.session_state["_challenge"])
     again = visit(lesson="challenge", challenge=kept).switch_page(routes.LEARN).run()
     assert not again.exception
     assert {m.label: m.value for m in again.metric}["Scans"] == "1"
     again.session_state["_inside"] = True
-    again.button(key="challenge_guess").click().run()  # the middle of the chest is no lung
+    again.button(key="challenge_guess").click().run()  # the centre of the chest is not in a lung
     assert again.session_state["_challenge"]["wrong"] == 1
     won = visit(lesson="challenge", challenge=json.dumps(json.loads(kept) | {"found": True}))
     won.switch_page(routes.LEARN).run()
@@ -249,15 +253,15 @@ def test_the_challenge_is_played_and_survives_a_reload(visit):
     "text",
     ["{", "[]", '{"size": 3}', '{"runs": 7}', '{"number": "x"}', '{"number": 1e9}', '{"runs": ["../.."]}'],
 )
-def test_a_broken_challenge_begins_anew(visit, text):
+def test_an_unreadable_challenge_starts_a_new_game(visit, text):
     app = visit(lesson="challenge", challenge=text).switch_page(routes.LEARN).run()
     assert not app.exception
     assert {m.label: m.value for m in app.metric}["Wrong guesses"] == "0"
 
 
-def test_every_control_says_what_it_does(visit):
+def test_all_controls_have_help(visit):
     app = visit(lesson="challenge").switch_page(routes.LEARN).run()
     widgets = [*app.select_slider, *app.number_input, *app.button, *app.radio]
     assert len(widgets) >= 5
     assert all(w.help for w in widgets)
-    assert set(challenge.METHODS) <= set(METHODS)
+    assert set(challenge_view.METHODS) <= set(METHODS)

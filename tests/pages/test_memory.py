@@ -1,4 +1,4 @@
-"""The pages draw nothing that takes more memory than one may take, whatever an address asks for."""
+"""Pages never exceed the memory limit, whatever the address contains."""
 
 import json
 import math
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pages.ui.scanview.component import component
-from pages.ui.session import engine, shell
+from pages.ui.scanview import component
+from pages.ui.session import engine, routes, volume_cache
 from tests.pages.test_pages import texts
 from tomopatch.library import load_volume
 from tomopatch.phantoms.catalogue import PHANTOMS
@@ -18,12 +18,20 @@ from tomopatch.runs.resource_estimate import display_refusal
 from tomopatch.store import phantom_cache
 
 LARGE = ScanConfig("phantom:shepp-logan", (128, 512, 512), num_views=8)
-PAGES = [shell.HOME, shell.ACQUIRE, shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF, shell.PRIOR, shell.RUNS]
+PAGES = [
+    routes.HOME,
+    routes.ACQUIRE,
+    routes.RECONSTRUCT,
+    routes.COMPARE,
+    routes.WHAT_IF,
+    routes.PRIOR,
+    routes.RUNS,
+]
 
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Voxels of the largest volume that this process draws; with a limit of 1 GB."""
+    """Record the sizes of computed volumes under a limit of 1 GB."""
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "1")
     found = [0]
 
@@ -31,29 +39,29 @@ def drawn(monkeypatch):
         found.append(math.prod(shape or (64, 128, 128)))
         return load_volume(spec, shape=(4, 8, 8), **options)
 
-    for module in (engine, phantom_cache, prepare):
+    for module in (volume_cache, phantom_cache, prepare):
         monkeypatch.setattr(module, "load_volume", record)
     return found
 
 
 @pytest.mark.parametrize("name", PHANTOMS)
-def test_the_geometry_is_known_without_drawing(name, drawn):
+def test_the_geometry_is_known_without_computing_a_volume(name, drawn):
     grid = (6, 10, 14)
     expected = load_volume(f"phantom:{name}", shape=grid).geometry
-    assert engine.geometry(ScanConfig(f"phantom:{name}", grid)) == expected
+    assert volume_cache.geometry(ScanConfig(f"phantom:{name}", grid)) == expected
     assert drawn == [0]
 
 
-def test_the_geometry_of_a_stored_volume_is_known_without_reading(monkeypatch):
+def test_the_geometry_of_a_stored_volume_is_known_without_reading_it(monkeypatch):
     digest = engine.store().add_volume(load_volume("phantom:spheres", shape=(8, 20, 24)))
     grid = (5, 11, 12)
-    expected = engine.draft(f"volume:{digest}", grid).geometry
+    expected = volume_cache.preview_volume(f"volume:{digest}", grid).geometry
     monkeypatch.setattr(engine.store(), "volume", lambda digest: pytest.fail("was read"))
-    assert engine.geometry(ScanConfig(f"volume:{digest}", grid)) == expected
-    assert engine.grid_of(ScanConfig(f"volume:{digest}")) == (8, 20, 24)
+    assert volume_cache.geometry(ScanConfig(f"volume:{digest}", grid)) == expected
+    assert volume_cache.grid_of(ScanConfig(f"volume:{digest}")) == (8, 20, 24)
 
 
-def test_what_cannot_be_shown_is_refused_with_what_can(monkeypatch):
+def test_a_refusal_names_a_grid_that_fits(monkeypatch):
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "1")
     sentence = display_refusal(LARGE, engine.store())
     z, y, x = map(int, sentence.split("a grid of ")[1].split(" would")[0].split(" x "))
@@ -62,7 +70,7 @@ def test_what_cannot_be_shown_is_refused_with_what_can(monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_no_page_draws_what_an_address_asks_for_beyond_the_limit(visit, page, drawn):
+def test_no_page_exceeds_the_memory_limit(visit, page, drawn):
     refused = engine.queue().submit(RunConfig(LARGE, "tv"))
     prior = engine.queue().submit(DenoiseConfig("phantom:thorax", (64, 512, 512), 0.1, 0))
     assert engine.queue().progress(refused).status == engine.queue().progress(prior).status == "failed"
@@ -77,12 +85,12 @@ def test_no_page_draws_what_an_address_asks_for_beyond_the_limit(visit, page, dr
         app.switch_page(page).run()
         assert not app.exception
     with pytest.raises(ValueError, match="Showing this volume needs about"):
-        engine.reference(LARGE).result(60)
+        volume_cache.reference(LARGE).result(60)
     assert max(drawn) <= 8 * 64 * 128 * 128
 
 
-@pytest.mark.parametrize("page", [shell.ACQUIRE, shell.RECONSTRUCT, shell.COMPARE, shell.WHAT_IF])
-def test_the_page_says_what_would_fit(visit, page, drawn):
+@pytest.mark.parametrize("page", [routes.ACQUIRE, routes.RECONSTRUCT, routes.COMPARE, routes.WHAT_IF])
+def test_pages_name_a_grid_that_fits(visit, page, drawn):
     app = visit(scan=json.dumps(LARGE.to_json()))
     app.switch_page(page).run()
     assert not app.exception
@@ -92,9 +100,9 @@ def test_the_page_says_what_would_fit(visit, page, drawn):
 
 
 @pytest.mark.parametrize("det_shape", [(1, 20_000_000), (20_000_000, 1), (4000, 4000), (3, 700_000), (1, 5)])
-def test_the_picture_of_a_scan_has_few_rays_whatever_the_detector(det_shape):
+def test_the_scan_view_limits_the_number_of_rays(det_shape):
     scan = replace(LARGE, det_shape=det_shape, pixel_size=(0.1, 0.1), num_views=72)
-    views = scan.geometry(engine.geometry(scan)).views()
-    shown, joined = component._joined(views)
+    views = scan.geometry(volume_cache.geometry(scan)).views()
+    shown, binned = component._bin_pixels(views)
     assert shown.num_views * math.prod(shown.det_shape) <= component.MAX_RAYS
-    assert joined == pytest.approx(math.prod(det_shape) / math.prod(shown.det_shape))
+    assert binned == pytest.approx(math.prod(det_shape) / math.prod(shown.det_shape))

@@ -1,17 +1,17 @@
-"""The mended queue of messages to the browser never leaves an element without the container that it is drawn in."""
+"""The corrected message queue never sends an element without its container."""
 
 import pytest
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.forward_msg_queue import ForwardMsgQueue
 
-from pages.ui.session import message_queue
+from pages.ui.server import message_queue
 
 LIVE, PAGE = (0, 2, 0), (0, 3)
 
 
 @pytest.fixture
 def queue():
-    message_queue.mend()
+    message_queue.install()
     return ForwardMsgQueue()
 
 
@@ -31,7 +31,7 @@ def reference(path):
 
 
 def run_page(queue):
-    """A page with a fragment, whose last element the browser has kept, and with such an element of its own."""
+    """Run a page with a cached element within a fragment and another outside."""
     for msg in (block((0, 2)), block(LIVE, "live"), block((*LIVE, 0), "live"), reference((*LIVE, 1))):
         queue.enqueue(msg)
     queue.enqueue(reference(PAGE))
@@ -48,14 +48,14 @@ def paths(queue):
 
 
 def assert_containers_first(sent, there=()):
-    """Each element comes after the container that it is in, unless the browser has that already."""
+    """Check that each element follows its container, unless the browser has the container already."""
     known = {(0,), *there}
     for path in sent:
         assert path[:-1] in known, f"{path} before {path[:-1]}"
         known.add(path)
 
 
-def test_a_fragment_that_runs_again_before_anything_was_sent(queue):
+def test_a_fragment_reruns_before_anything_is_sent(queue):
     run_page(queue)
     run_fragment(queue)
     run_fragment(queue)
@@ -65,7 +65,7 @@ def test_a_fragment_that_runs_again_before_anything_was_sent(queue):
     assert PAGE in sent, "what is not of the fragment stays"
 
 
-def test_a_fragment_that_runs_again_when_half_was_sent(queue):
+def test_a_fragment_reruns_after_half_is_sent(queue):
     for msg in (block((0, 2)), block(LIVE, "live")):
         queue.enqueue(msg)
     there = paths(queue)
@@ -77,7 +77,7 @@ def test_a_fragment_that_runs_again_when_half_was_sent(queue):
     assert sent.count((*LIVE, 1)) == 1
 
 
-def test_a_fragment_that_lies_elsewhere_after_the_page_ran_again(queue):
+def test_a_fragment_has_moved_after_a_page_run(queue):
     run_page(queue)
     queue.clear(retain_lifecycle_msgs=True)
     place = (0, 4)
@@ -89,8 +89,8 @@ def test_a_fragment_that_lies_elsewhere_after_the_page_ran_again(queue):
     assert sent.count((0, 2)) == 1, "where the fragment was before something else may be"
 
 
-def test_streamlit_needs_it(queue):
-    """If this fails, Streamlit does it itself now, and `pages.ui.session.message_queue` can go."""
+def test_streamlit_still_requires_the_correction(queue):
+    """If this fails, Streamlit no longer requires `pages.ui.server.message_queue`."""
     run_page(queue)
     message_queue._clear(queue, True, ["live"])
     assert (*LIVE, 1) in paths(queue)

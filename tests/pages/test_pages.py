@@ -1,4 +1,4 @@
-"""Every page, empty and full; the whole way with FBP; the address as memory."""
+"""All pages with and without a scan, a complete FBP workflow, and the address."""
 
 import json
 
@@ -13,14 +13,14 @@ from tomopatch.runs.config import RunConfig, ScanConfig
 
 
 def texts(app) -> str:
-    """All that the page and the sidebar say."""
+    """Return all texts of the page and the sidebar."""
     places = (app.main, app.sidebar)
     kinds = [k for p in places for k in (p.markdown, p.caption, p.error, p.info, p.warning)]
     return "\n".join(e.value for kind in kinds for e in kind)
 
 
-@pytest.mark.parametrize("page", list(routes.TABLE))
-def test_every_page_opens_without_a_scan(app, page):
+@pytest.mark.parametrize("page", list(routes.TITLES))
+def test_all_pages_open_without_a_scan(app, page):
     app.switch_page(page).run()
     assert not app.exception
     assert app.title[0].value
@@ -28,12 +28,12 @@ def test_every_page_opens_without_a_scan(app, page):
 
 
 @pytest.mark.parametrize("page", [routes.RECONSTRUCT, routes.COMPARE])
-def test_a_page_without_its_input_says_where_to_get_it(app, page):
+def test_pages_without_input_explain_what_is_missing(app, page):
     app.switch_page(page).run()
     assert "yet" in texts(app)
 
 
-def test_scan_is_reconstructed_with_fbp_and_compared(app, small_scan):
+def test_a_scan_is_reconstructed_with_fbp_and_compared(app, small_scan):
     app.session_state["_scan"] = small_scan
     app.switch_page(routes.RECONSTRUCT).run()
     assert not app.exception
@@ -49,7 +49,7 @@ def test_scan_is_reconstructed_with_fbp_and_compared(app, small_scan):
     assert table["PSNR"][0] == pytest.approx(float(shown["PSNR"].split()[0]), abs=0.01)
 
 
-def test_run_survives_a_new_session_with_the_same_address(visit, small_scan):
+def test_a_link_restores_a_run_in_a_new_session(visit, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "sirt", {"num_iterations": 3}))
     assert wait(engine.queue(), run_id, timeout=120).status == "done"
     again = visit(scan=json.dumps(small_scan.to_json()), run=run_id)
@@ -61,7 +61,7 @@ def test_run_survives_a_new_session_with_the_same_address(visit, small_scan):
 
 
 @pytest.mark.parametrize(("page", "name"), [(routes.RECONSTRUCT, "run"), (routes.COMPARE, "compare")])
-def test_an_address_that_names_a_run_alone_shows_it(visit, small_scan, page, name):
+def test_an_address_with_a_run_alone_restores_its_scan(visit, small_scan, page, name):
     run_id = engine.store().create(RunConfig(small_scan, "sirt", {"num_iterations": 3}))
     app = visit(**{name: run_id})
     app.switch_page(page).run()
@@ -70,13 +70,13 @@ def test_an_address_that_names_a_run_alone_shows_it(visit, small_scan, page, nam
     assert "There is no scan yet" not in texts(app)
 
 
-def test_an_address_that_names_a_run_that_is_gone_says_so(visit):
+def test_a_missing_run_in_the_address_is_reported(visit):
     app = visit(run="no-such-run")
     assert "_scan" not in app.session_state
-    assert "not there" in app.toast[0].value
+    assert "not on this server" in app.toast[0].value
 
 
-def test_address_cannot_name_a_file_of_the_server(visit):
+def test_an_address_cannot_open_files_of_the_server(visit):
     app = visit(scan=json.dumps({"source": "/etc"}))
     assert not app.exception
     assert "_scan" not in app.session_state
@@ -84,29 +84,29 @@ def test_address_cannot_name_a_file_of_the_server(visit):
 
 
 @pytest.mark.parametrize(("text", "plane"), [("coronal", "coronal"), ("oblique", "axial")])
-def test_the_plane_is_in_the_address(visit, small_scan, text, plane):
+def test_the_plane_is_stored_in_the_address(visit, small_scan, text, plane):
     app = visit(plane=text, scan=json.dumps(small_scan.to_json()))
     assert not app.exception
     assert app.query_params.get("plane", ["axial"]) in (plane, [plane])
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"source": "phantom:thorax", "views": 3}', '{"source": 3}'])
-def test_broken_address_is_ignored(visit, text):
+def test_an_unreadable_address_is_ignored(visit, text):
     app = visit(scan=text)
     assert not app.exception
     assert "_scan" not in app.session_state
 
 
-def test_unknown_run_and_deleted_volume_are_met_with_words(visit):
+def test_unknown_runs_and_deleted_volumes_are_reported(visit):
     app = visit(scan=json.dumps({"source": "volume:0123456789abcdef"}), run="no-such-run")
     app.switch_page(routes.RECONSTRUCT).run()
     assert "may have been deleted" in texts(app)
-    for page in routes.TABLE:
+    for page in routes.TITLES:
         app.switch_page(page).run()
         assert not app.exception
 
 
-def test_impossible_scan_is_explained(app):
+def test_an_impossible_scan_is_explained(app):
     app.switch_page(routes.ACQUIRE).run()
     app.selectbox(key=state.field("scanner")).select("micro").run()
     assert not app.exception
@@ -114,7 +114,7 @@ def test_impossible_scan_is_explained(app):
     assert "src_orig_dist" not in texts(app)
 
 
-def test_the_scanner_that_is_named_is_the_one_whose_distances_the_scan_has(visit):
+def test_the_selected_scanner_has_the_distances_of_the_scan(visit):
     scan = {"source": "phantom:spheres", "grid": [16, 32, 32], "beam": "cone", "angle_range": 360.0}
     arm = SCANNERS["c-arm"]
     for distances, name in (
@@ -126,11 +126,11 @@ def test_the_scanner_that_is_named_is_the_one_whose_distances_the_scan_has(visit
         app = visit(scan=json.dumps(asked)).switch_page(routes.ACQUIRE).run()
         assert not app.exception
         assert app.selectbox(key=state.field("scanner")).value == name
-        told = "changed to 300 and 600 mm" in texts(app)
+        told = "the distances to 300 and 600 mm" in texts(app)
         assert told == (distances == (300.0, 600.0))
 
 
-def test_acquire_keeps_its_form_when_the_page_is_left(app):
+def test_acquire_keeps_its_form_on_other_pages(app):
     app.switch_page(routes.ACQUIRE).run()
     app.selectbox(key=state.field("phantom")).select("spheres").run()
     app.select_slider(key=state.field("views")).set_value(12).run()
@@ -142,11 +142,11 @@ def test_acquire_keeps_its_form_when_the_page_is_left(app):
     )
 
 
-def test_what_is_set_on_a_shelf_holds_when_the_shelf_is_closed_or_the_page_left(app):
+def test_settings_of_a_closed_section_are_kept(app):
     app.session_state["_scan"] = ScanConfig("phantom:spheres", grid=(16, 32, 32), num_views=12, beam="cone")
     app.switch_page(routes.ACQUIRE).run()
     pitch = state.field("pitch")
-    assert pitch not in {number.key for number in app.number_input}  # the browser has nothing to draw there
+    assert pitch not in {number.key for number in app.number_input}  # a closed section has no elements
     app.session_state["acquire.detector"] = True
     app.run()
     app.number_input(key=pitch).set_value(20.0).run()
@@ -161,7 +161,7 @@ def test_what_is_set_on_a_shelf_holds_when_the_shelf_is_closed_or_the_page_left(
     assert app.run().number_input(key=pitch).value == 20.0
 
 
-def test_reconstruct_keeps_its_form_when_the_page_is_left(app, small_scan):
+def test_reconstruct_keeps_its_form_on_other_pages(app, small_scan):
     app.session_state["_scan"] = small_scan
     app.switch_page(routes.RECONSTRUCT).run()
     app.pills(key=state.field("method")).set_value("tv").run()
@@ -172,7 +172,7 @@ def test_reconstruct_keeps_its_form_when_the_page_is_left(app, small_scan):
     assert app.number_input(key=state.field("tv.num_iterations")).value == 77
 
 
-def test_new_scan_clears_the_run_of_the_old_one(app, small_scan):
+def test_a_new_scan_clears_the_current_run(app, small_scan):
     app.session_state["_scan"] = small_scan
     app.session_state["_run"] = "a-run"
     app.switch_page(routes.ACQUIRE).run()
@@ -180,13 +180,13 @@ def test_new_scan_clears_the_run_of_the_old_one(app, small_scan):
     assert app.session_state["_run"] is None
 
 
-def test_methods_that_cannot_are_named_with_the_reason(app, small_scan):
+def test_unavailable_methods_are_named_with_the_reason(app, small_scan):
     app.session_state["_scan"] = small_scan
     app.switch_page(routes.RECONSTRUCT).run()
     assert "FDK needs a cone beam" in texts(app)
 
 
-def test_uploaded_volume_is_stored_and_scanned(app):
+def test_an_uploaded_volume_is_stored_and_scanned(app):
     volume = phantom("spheres", (12, 32, 32))
     app.switch_page(routes.ACQUIRE).run()
     app.segmented_control(key=state.field("kind")).set_value("upload").run()
@@ -203,7 +203,7 @@ def test_uploaded_volume_is_stored_and_scanned(app):
     assert app.session_state["_scan"].grid == volume.shape
 
 
-def test_upload_that_is_no_scan_is_explained(app):
+def test_an_upload_without_a_ct_volume_is_explained(app):
     app.switch_page(routes.ACQUIRE).run()
     app.segmented_control(key=state.field("kind")).set_value("upload").run()
     app.file_uploader(key=state.field("files.False")).set_value([("a.dcm", b"nothing", "")]).run()

@@ -1,4 +1,4 @@
-"""What the pages are made of, without a page."""
+"""Parts of the pages, tested without a page."""
 
 import json
 import math
@@ -10,14 +10,14 @@ import torch
 
 from pages.ui.charts import figures, frequencies
 from pages.ui.charts.colours import REFERENCE, Line
-from pages.ui.session import words
-from pages.ui.viewer.panes import fit, pack
+from pages.ui.texts import messages
+from pages.ui.viewer.slice_viewer import fit, pack
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import covered, field_of_view, remarks
 from tomopatch.volume import Volume, VolumeGeometry
 
 
-def test_packed_volume_is_read_back_at_the_place_the_viewer_reads():
+def test_a_packed_volume_can_be_unpacked():
     volume = np.arange(24, dtype="<i2").reshape(2, 3, 4) - 1000
     packed = pack({"shape": [2, 3, 4], "names": ["ä"]}, [volume, volume + 1])
     (length,) = struct.unpack_from("<I", packed)
@@ -29,7 +29,7 @@ def test_packed_volume_is_read_back_at_the_place_the_viewer_reads():
     assert np.array_equal(voxels[24:], volume.ravel() + 1)
 
 
-def test_large_volumes_are_thinned_with_a_word_and_small_ones_are_not():
+def test_large_volumes_are_subsampled_with_a_note():
     small = [np.zeros((4, 8, 8), "<i2")]
     assert fit(small)[0] == ""
     note, thinned = fit([np.zeros((40, 80, 80), "<i2")] * 2, max_bytes=200_000)
@@ -37,12 +37,12 @@ def test_large_volumes_are_thinned_with_a_word_and_small_ones_are_not():
     assert "every second voxel" in note
 
 
-def test_viewer_refuses_volumes_of_different_grids():
+def test_the_viewer_refuses_volumes_of_different_grids():
     with pytest.raises(ValueError, match="one grid"):
         fit([np.zeros((4, 8, 8), "<i2"), np.zeros((4, 8, 9), "<i2")])
 
 
-def test_field_of_view_of_a_cone_is_where_the_outer_ray_passes_the_axis():
+def test_the_outer_ray_of_a_cone_limits_the_field_of_view():
     vg = VolumeGeometry((8, 64, 64))
     pg = ConeBeam.circular(vg, num_views=36, src_orig_dist=300, src_det_dist=450)
     half = pg.det_shape[1] * pg.pixel_size[1] / 2
@@ -53,7 +53,7 @@ def test_field_of_view_of_a_cone_is_where_the_outer_ray_passes_the_axis():
     assert expected >= vg.radius - 1e-6
 
 
-def test_truncation_is_told_and_a_complete_scan_is_not_nagged_about():
+def test_truncation_is_remarked_and_a_complete_scan_is_not():
     vg = VolumeGeometry((8, 32, 32), (2.0, 2.0, 2.0))
     volume = Volume.from_hu(torch.zeros(vg.shape), vg)
     full = ParallelBeam.circular(vg, num_views=60)
@@ -62,14 +62,14 @@ def test_truncation_is_told_and_a_complete_scan_is_not_nagged_about():
     assert remarks(volume, cut)[0].title == "Truncated"
 
 
-def test_limited_angle_is_told():
+def test_a_limited_angle_is_remarked():
     vg = VolumeGeometry((8, 32, 32))
     volume = Volume.from_hu(torch.full(vg.shape, -1000.0), vg)
     limited = ParallelBeam.circular(vg, num_views=60, angle_range=math.radians(120))
     assert remarks(volume, limited)[0].title == "Limited angle"
 
 
-def test_profile_runs_through_the_crosshair_in_mm():
+def test_a_profile_passes_through_the_crosshair_in_mm():
     vg = VolumeGeometry((4, 6, 8), (3.0, 2.0, 1.0))
     hu = np.arange(4 * 6 * 8).reshape(4, 6, 8)
     line = figures.profiles([("reference", Line(REFERENCE), hu)], vg, (0.5, 0.99, 0.0), axis=2).data[0]
@@ -78,12 +78,12 @@ def test_profile_runs_through_the_crosshair_in_mm():
     assert line.x[-1] == pytest.approx(3.5)
 
 
-def test_messages_use_the_pages_words():
-    told = words.plain(ValueError("src_orig_dist is 3 mm; use fewer num_views"))
+def test_error_sentences_use_the_labels_of_the_app():
+    told = messages.error_sentence(ValueError("src_orig_dist is 3 mm; use fewer num_views"))
     assert told == "The distance source to axis is 3 mm; use fewer the number of views"
 
 
-def test_frequencies_are_told_as_they_are():
+def test_the_caption_of_the_frequencies_describes_the_scan():
     vg = VolumeGeometry((8, 64, 64))
     volume = Volume.from_hu(torch.zeros(vg.shape), vg)
     told = {}
@@ -94,23 +94,23 @@ def test_frequencies_are_told_as_they_are():
         "tilted": ParallelBeam.circular(vg, num_views=20, tilt=0.3),
         "cone": ConeBeam.circular(vg, num_views=20, src_orig_dist=200, src_det_dist=300),
     }.items():
-        told[name] = frequencies.told(covered(volume, pg), pg)
+        told[name] = frequencies.caption(covered(volume, pg), pg)
     assert "missing wedge, 60°" in told["limited"]
     assert all("wedge" not in told[name] for name in ("full", "dense", "tilted", "cone"))
-    assert "dense enough up to the rim" in told["dense"]
+    assert "all detail up to the rim" in told["dense"]
     assert "Crowther" in told["full"]
     assert "double cone" in told["tilted"]
     assert "fan beam" in told["cone"]
     assert "central slice" not in told["cone"]
 
 
-def test_the_bow_tie_of_a_shifted_fan_lies_where_its_rays_do():
+def test_the_bow_tie_of_a_shifted_fan_matches_its_rays():
     vg = VolumeGeometry((8, 64, 64))
     pg = ConeBeam.circular(
         vg, num_views=9, src_orig_dist=200, src_det_dist=300, det_offset=(0.0, 30.0), det_shape=(8, 40)
     )
     found = covered(Volume.from_hu(torch.zeros(vg.shape), vg), pg)
-    low, high = frequencies.drawing(found, pg)["fan"]
+    low, high = frequencies.picture_data(found, pg)["fan"]
     views = pg.views()
     for k in range(pg.num_views):
         for edge, fan in ((-0.5, low), (0.5, high)):

@@ -1,4 +1,4 @@
-"""The Prior page: empty, at work, done, cancelled, gone wrong; the address as memory."""
+"""Prior: empty, active, done, cancelled and failed runs, and the address."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 
 from pages.ui.forms import prior_form
 from pages.ui.runs import prior_view
-from pages.ui.session import engine, routes, state
+from pages.ui.session import engine, routes, state, volume_cache
 from tests.pages.test_pages import texts
 from tomopatch.analysis.metrics import Quality
 from tomopatch.execution.queue import wait
@@ -18,7 +18,7 @@ NOISY = DenoiseConfig("phantom:spheres", grid=(16, 32, 32), sigma=0.3)
 
 @pytest.fixture
 def shown(visit):
-    """The page with these runs in the address."""
+    """Open the page with these runs in the address."""
 
     def start(*runs: str):
         app = visit(prior=",".join(runs))
@@ -33,7 +33,7 @@ def finished(config) -> str:
     return run_id
 
 
-def test_empty_page_says_what_will_be_seen(app):
+def test_an_empty_page_shows_instructions(app):
     app.switch_page(routes.PRIOR).run()
     assert "Ready" in texts(app)
     app.segmented_control(key=state.field("prior.kind")).set_value("denoise").run()
@@ -41,7 +41,7 @@ def test_empty_page_says_what_will_be_seen(app):
     assert "Ready" in texts(app)
 
 
-def test_every_control_says_what_it_does(app):
+def test_all_controls_have_help(app):
     app.switch_page(routes.PRIOR).run()
     for kind in ("generate", "denoise"):
         app.segmented_control(key=state.field("prior.kind")).set_value(kind).run()
@@ -50,7 +50,7 @@ def test_every_control_says_what_it_does(app):
         assert all(w.help for w in widgets)
 
 
-def test_draw_button_queues_what_the_form_says(app):
+def test_the_button_queues_the_configuration_of_the_form(app):
     app.switch_page(routes.PRIOR).run()
     app.selectbox(key=state.field("prior.grid")).set_value((32, 64, 64)).run()
     app.number_input(key=state.field("prior.steps")).set_value(7).run()
@@ -68,7 +68,7 @@ def test_draw_button_queues_what_the_form_says(app):
 
 
 @pytest.mark.parametrize("grid", prior_form.GRIDS)
-def test_on_every_grid_a_body_has_room_and_voxels_are_of_a_size_that_the_prior_knows(app, grid):
+def test_bodies_fit_on_all_grids_with_voxel_sizes_of_the_training(app, grid):
     app.switch_page(routes.PRIOR).run()
     app.selectbox(key=state.field("prior.grid")).set_value(grid).run()
     sizes = [app.number_input(key=state.field(f"prior.voxel.{axis}")).value for axis in "zyx"]
@@ -77,7 +77,7 @@ def test_on_every_grid_a_body_has_room_and_voxels_are_of_a_size_that_the_prior_k
     assert all(300 <= n * size <= 500 for n, size in zip(grid[1:], sizes[1:], strict=True))  # mm, across
 
 
-def test_drawn_volume_is_marked_as_invented_and_survives_a_reload(shown):
+def test_a_generated_volume_is_marked_as_invented_and_survives_a_reload(shown):
     app = shown(finished(GENERATED))
     assert not app.exception
     assert "Not a patient, and not for diagnosis" in texts(app)
@@ -85,31 +85,34 @@ def test_drawn_volume_is_marked_as_invented_and_survives_a_reload(shown):
     assert app.number_input(key=state.field("prior.steps")).value == 3
 
 
-def test_denoised_volume_is_measured_beside_what_is_lost_without_an_input(shown):
+def test_the_table_shows_the_increase_of_the_error_without_an_input(shown):
     whole = finished(NOISY)
     without = finished(DenoiseConfig(NOISY.source, NOISY.grid, NOISY.sigma, without=("neighbourhoods",)))
-    engine.reference(NOISY.scan).result()
+    volume_cache.reference(NOISY.scan).result()
     app = shown(whole, without)
     assert not app.exception
     table = app.dataframe[0].value.set_index("Volume")
     assert list(table.index) == ["Noisy", "Denoised", "Without neighbourhood"]
     assert table["RMSE"]["Denoised"] < 0.7 * table["RMSE"]["Noisy"]
     lost = table["RMSE"]["Without neighbourhood"] - table["RMSE"]["Denoised"]
-    assert table["Lost"]["Without neighbourhood"] == f"{lost:+z.1f} HU".replace("-", "\u2212")
+    assert table["Increase"]["Without neighbourhood"] == f"{lost:+z.1f} HU".replace("-", "\u2212")
     assert app.select_slider(key=state.field("prior.sigma")).value == 0.3
     assert app.session_state[state.field("prior.without")] == ["neighbourhoods"]
 
 
-def test_a_loss_that_rounds_to_nothing_has_no_minus():
+def test_an_increase_that_rounds_to_zero_has_no_minus_sign():
     whole = Quality(30.0, 0.9, 50.0)
-    assert prior_view._lost(whole, replace(whole, rmse_hu=49.99)) == "+0.0 HU"
-    assert prior_view._lost(whole, replace(whole, rmse_hu=48.0)) == "\u22122.0 HU"
+    assert prior_view._error_increase(whole, replace(whole, rmse_hu=49.99)) == "+0.0 HU"
+    assert prior_view._error_increase(whole, replace(whole, rmse_hu=48.0)) == "\u22122.0 HU"
     assert (
-        prior_view._lost(whole, whole) == prior_view._lost(None, whole) == prior_view._lost(whole, None) == ""
+        prior_view._error_increase(whole, whole)
+        == prior_view._error_increase(None, whole)
+        == prior_view._error_increase(whole, None)
+        == ""
     )
 
 
-def test_a_pass_that_fails_is_explained(shown):
+def test_a_failed_pass_is_explained(shown):
     run_id = engine.queue().submit(DenoiseConfig("volume:0123456789abcdef", grid=(16, 32, 32)))
     assert wait(engine.queue(), run_id, timeout=180).status == "failed"
     app = shown(run_id)
@@ -117,7 +120,7 @@ def test_a_pass_that_fails_is_explained(shown):
     assert "deleted" in texts(app)
 
 
-def test_address_of_a_reconstruction_or_of_nothing_is_no_drawing(shown, small_scan):
+def test_prior_ignores_reconstructions_and_unknown_runs_in_the_address(shown, small_scan):
     from tomopatch.runs.config import RunConfig
 
     app = shown(finished(RunConfig(small_scan, "fbp")), "no-such-run", "../../etc")
@@ -125,7 +128,7 @@ def test_address_of_a_reconstruction_or_of_nothing_is_no_drawing(shown, small_sc
     assert "Ready" in texts(app)
 
 
-def test_drawing_is_no_reconstruction(visit, small_scan):
+def test_other_pages_ignore_generated_volumes(visit, small_scan):
     import json
 
     app = visit(scan=json.dumps(small_scan.to_json()), run=finished(GENERATED))

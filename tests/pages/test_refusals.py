@@ -1,4 +1,4 @@
-"""What a shared server does not allow is said on the page, in a sentence."""
+"""Refusals and errors are explained on the page."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pages.ui.runs import runs_table
-from pages.ui.session import engine, routes, state
+from pages.ui.session import engine, routes, state, volume_cache
 from tests.small_files import edit, image, ramp
 from tomopatch.execution.queue import wait
 from tomopatch.io.dicom_writer import write_dicom
@@ -24,7 +24,7 @@ def texts(elements):
     return " ".join(e.value for e in elements)
 
 
-def test_a_server_without_uploads_says_so(app, monkeypatch):
+def test_a_server_without_uploads_is_explained(app, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_READ_ONLY", "1")
     app.switch_page(routes.ACQUIRE).run()
     app.segmented_control(key=state.field("kind")).set_value("upload").run()
@@ -36,7 +36,7 @@ def test_a_server_without_uploads_says_so(app, monkeypatch):
     assert not app.file_uploader
 
 
-def test_a_run_that_does_not_fit_is_explained(visit, small_scan, monkeypatch):
+def test_a_run_beyond_the_memory_limit_is_explained(visit, small_scan, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.01")
     run_id = engine.queue().submit(RunConfig(small_scan, "tv", {"num_iterations": 77}))
     app = visit(run=run_id)
@@ -46,7 +46,7 @@ def test_a_run_that_does_not_fit_is_explained(visit, small_scan, monkeypatch):
 
 
 @pytest.mark.parametrize("page", [routes.RECONSTRUCT, routes.COMPARE, routes.WHAT_IF, routes.RUNS])
-def test_a_damaged_result_is_a_run_that_failed(visit, small_scan, page):
+def test_a_damaged_result_counts_as_a_failed_run(visit, small_scan, page):
     seed = [routes.RECONSTRUCT, routes.COMPARE, routes.WHAT_IF, routes.RUNS].index(page)
     scan = replace(small_scan, num_views=13, seed=seed)
     run_id = engine.queue().submit(RunConfig(scan, "sirt", {"num_iterations": 5}))
@@ -59,7 +59,7 @@ def test_a_damaged_result_is_a_run_that_failed(visit, small_scan, page):
         assert "damaged or missing" in texts([*app.error, *app.warning, *app.caption, *app.markdown])
 
 
-def test_a_full_disk_is_told_instead_of_a_traceback(app, monkeypatch):
+def test_a_full_disk_is_reported_without_a_traceback(app, monkeypatch):
     def refuse(*args):
         raise OSError(28, "No space left on device")
 
@@ -69,7 +69,7 @@ def test_a_full_disk_is_told_instead_of_a_traceback(app, monkeypatch):
     assert "disk is full" in texts(app.error)
 
 
-def test_compare_says_which_runs_left_nothing_and_why(visit, small_scan, monkeypatch):
+def test_compare_names_failed_runs_and_reasons(visit, small_scan, monkeypatch):
     done = engine.queue().submit(RunConfig(small_scan, "fbp"))
     assert wait(engine.queue(), done, timeout=120).status == "done"
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.01")
@@ -79,8 +79,8 @@ def test_compare_says_which_runs_left_nothing_and_why(visit, small_scan, monkeyp
     app = visit(scan=json.dumps(small_scan.to_json()), compare=",".join([done, *refused]))
     app.switch_page(routes.COMPARE).run()
     assert not app.exception
-    assert list(app.dataframe[0].value["Method"]) == ["FBP"]  # what is there is shown
-    (warning,) = app.warning  # one for both: the reason is the same
+    assert list(app.dataframe[0].value["Method"]) == ["FBP"]  # the finished run is shown
+    (warning,) = app.warning  # one warning for the common reason
     assert "TV; SIRT: no volume" in warning.value
     assert "of memory" in warning.value
 
@@ -93,7 +93,7 @@ def test_compare_says_which_runs_left_nothing_and_why(visit, small_scan, monkeyp
         ("SESSION_RUNS", "0", "waiting"),
     ],
 )
-def test_a_refusal_is_said_on_the_page_that_asked_and_the_form_stays(
+def test_a_refusal_is_shown_on_the_same_page_and_keeps_the_form(
     app, small_scan, monkeypatch, limit, value, words
 ):
     monkeypatch.setenv(f"TOMOPATCH_{limit}", value)
@@ -115,7 +115,7 @@ def test_a_refusal_is_said_on_the_page_that_asked_and_the_form_stays(
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MEMORY_GB", "0.01"), ("QUEUE_LENGTH", "0")])
-def test_what_if_says_a_refusal_once_for_all_runs(app, small_scan, monkeypatch, limit, value):
+def test_what_if_shows_a_refusal_once_for_all_runs(app, small_scan, monkeypatch, limit, value):
     monkeypatch.setenv(f"TOMOPATCH_{limit}", value)
     app.session_state["_scan"] = replace(small_scan, seed=4712)
     app.switch_page(routes.WHAT_IF).run()
@@ -124,10 +124,10 @@ def test_what_if_says_a_refusal_once_for_all_runs(app, small_scan, monkeypatch, 
     assert not app.exception
     assert len(app.warning) == 1
     assert "and 8 more: no volume" in app.warning[0].value
-    assert "*Run* tries again" in app.warning[0].value
+    assert "Press *Run* to try" in app.warning[0].value
 
 
-def test_runs_tells_why_one_left_nothing(app, small_scan, monkeypatch):
+def test_runs_explains_failed_runs(app, small_scan, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.01")
     refused = engine.queue().submit(RunConfig(small_scan, "cgls", {"num_iterations": 7}))
     monkeypatch.setattr(
@@ -138,7 +138,7 @@ def test_runs_tells_why_one_left_nothing(app, small_scan, monkeypatch):
     assert "of memory" in texts(app.warning)
 
 
-def test_without_uploads_the_scan_stays_and_stored_volumes_can_be_chosen(app, small_scan, monkeypatch):
+def test_without_uploads_stored_volumes_are_suggested_and_the_scan_is_kept(app, small_scan, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_READ_ONLY", "1")
     app.session_state["_scan"] = small_scan
     app.switch_page(routes.ACQUIRE).run()
@@ -148,13 +148,13 @@ def test_without_uploads_the_scan_stays_and_stored_volumes_can_be_chosen(app, sm
     assert app.session_state["_scan"] == kept
 
 
-def test_a_run_that_is_gone_is_told_beside_those_that_are_there(visit, small_scan):
+def test_missing_runs_are_reported_with_the_existing_ones(visit, small_scan):
     done = engine.queue().submit(RunConfig(small_scan, "fbp"))
     assert wait(engine.queue(), done, timeout=120).status == "done"
     app = visit(scan=json.dumps(small_scan.to_json()), compare=f"{done},20250101-000000-tv-abcdef")
     app.switch_page(routes.COMPARE).run()
     assert not app.exception
-    assert "not there" in texts(app.warning)
+    assert "not on this server" in texts(app.warning)
     assert list(app.dataframe[0].value["Method"]) == ["FBP"]
     app = visit(compare=done)
     app.switch_page(routes.COMPARE).run()
@@ -162,19 +162,19 @@ def test_a_run_that_is_gone_is_told_beside_those_that_are_there(visit, small_sca
 
 
 @pytest.mark.parametrize("page", [routes.COMPARE, routes.RECONSTRUCT, routes.WHAT_IF])
-def test_an_address_of_gone_runs_alone_leads_to_the_runs_that_are_there(visit, page):
+def test_an_address_with_missing_runs_alone_links_to_runs(visit, page):
     app = visit(run="20250101-000000-tv-abcdef")
     app.switch_page(page).run()
     assert not app.exception
-    assert "not there (any more)" in texts(app.markdown)
+    assert "not on this server" in texts(app.markdown)
 
 
-def test_a_volume_that_is_gone_is_told_where_another_is_chosen(visit, small_scan):
+def test_a_missing_volume_is_reported(visit, small_scan):
     scan = json.dumps(replace(small_scan, source="volume:0123456789abcdef").to_json())
     app = visit(scan=scan)
     app.switch_page(routes.COMPARE).run()
     assert not app.exception
-    assert "Choose another volume or scan on Acquire" in texts(app.markdown)
+    assert "Choose another volume or scan geometry on Acquire" in texts(app.markdown)
     app = visit(scan=scan)
     app.switch_page(routes.ACQUIRE).run()
     assert not app.exception
@@ -182,11 +182,11 @@ def test_a_volume_that_is_gone_is_told_where_another_is_chosen(visit, small_scan
 
 
 @pytest.mark.parametrize("page", [routes.HOME, routes.RUNS])  # that asks last for it, and at once
-def test_a_store_that_cannot_be_used_is_told(app, page, monkeypatch):
+def test_an_unusable_store_is_reported(app, page, monkeypatch):
     def refuse():
         raise StoreError("the store /x cannot be written; set TOMOPATCH_STORE to a folder of yours.")
 
-    monkeypatch.setattr(engine, "_expected", None)
+    monkeypatch.setattr(volume_cache, "_announced", None)
     monkeypatch.setattr(engine, "queue", refuse)
     app.switch_page(page).run()
     assert not app.exception
@@ -198,13 +198,13 @@ def test_a_store_that_cannot_be_used_is_told(app, page, monkeypatch):
 
 
 SOFT = np.linspace(-90, 110, 12 * 32 * 32, dtype=np.float32).reshape(12, 32, 32)
-"""Values of soft tissue alone: neither air nor bone shows that they are Hounsfield units."""
+"""Values of soft tissue alone; without air and bone their units are unclear."""
 MU = np.linspace(0.1, 0.9, SOFT.size, dtype=np.float32).reshape(SOFT.shape)
 """Attenuation in 1/cm, up to that of bone."""
 
 
 def nifti(values):
-    """A NIfTI file with these numbers (z, y, x)."""
+    """Return a NIfTI file with these values (z, y, x)."""
     made = image(Volume.from_hu(values, VolumeGeometry(values.shape, (2.0, 1.5, 1.5))))
     made = nib.Nifti1Image(np.ascontiguousarray(values.T), made.affine, made.header)
     return ("mine.nii", made.to_bytes(), "application/octet-stream")
@@ -212,7 +212,7 @@ def nifti(values):
 
 @pytest.fixture
 def upload(app):
-    """Upload files on Acquire; returns the app."""
+    """Upload files on Acquire and return the app."""
     app.switch_page(routes.ACQUIRE).run()
     app.segmented_control(key=state.field("kind")).set_value("upload").run()
     app.checkbox(key=state.field("crop")).uncheck().run()
@@ -243,12 +243,12 @@ def loaded_hu(app):
         (MU / 10, "1/mm", 1000 * (MU / 10 / MU_WATER - 1)),
     ],
 )
-def test_an_upload_in_unclear_units_is_loaded_in_those_that_are_chosen(upload, values, units, expected):
+def test_an_upload_with_unclear_units_is_loaded_in_the_chosen_units(upload, values, units, expected):
     app = upload(nifti(values))
     (error,) = app.error
     assert "mine.nii holds values from" in error.value
     assert "expected Hounsfield units" in error.value
-    assert "--units" not in error.value  # that is the command's
+    assert "--units" not in error.value  # an option of the command
     select = units_of(app)
     assert select.label == "Units of the file"
     assert select.value is None
@@ -264,7 +264,7 @@ def test_an_upload_in_unclear_units_is_loaded_in_those_that_are_chosen(upload, v
     np.testing.assert_allclose(loaded_hu(app), expected, atol=1e-2)
 
 
-def test_a_dicom_series_in_another_type_of_values_is_loaded_in_the_units_that_are_chosen(upload, tmp_path):
+def test_a_dicom_series_with_unknown_values_is_loaded_in_the_chosen_units(upload, tmp_path):
     def from_another_scanner(dataset):
         dataset.RescaleType, dataset.Manufacturer = "MGML", "Another"
 
@@ -277,11 +277,11 @@ def test_a_dicom_series_in_another_type_of_values_is_loaded_in_the_units_that_ar
     np.testing.assert_allclose(loaded_hu(app), ramp().hu.numpy(), atol=1e-2)
 
 
-def test_the_file_is_read_once_for_each_choice_of_units(upload, monkeypatch):
-    from pages.ui.forms import source_form
+def test_a_file_is_read_once_for_each_choice_of_units(upload, monkeypatch):
+    from pages.ui.forms import upload_form
 
-    calls, read = [], source_form.read_nifti
-    monkeypatch.setattr(source_form, "read_nifti", lambda *a, **k: calls.append(k["units"]) or read(*a, **k))
+    calls, read = [], upload_form.read_nifti
+    monkeypatch.setattr(upload_form, "read_nifti", lambda *a, **k: calls.append(k["units"]) or read(*a, **k))
     app = upload(nifti(SOFT))
     app.run()
     assert calls == [None]
@@ -290,7 +290,7 @@ def test_the_file_is_read_once_for_each_choice_of_units(upload, monkeypatch):
     assert calls == [None, "HU"]
 
 
-def test_units_that_cannot_be_are_refused_and_others_can_be_chosen(upload):
+def test_impossible_units_are_refused(upload):
     app = upload(nifti(SOFT * 500 + 5000))
     assert not [s for s in app.selectbox if s.label == "Units of the file"]  # -40,000 to 60,000: HU
     app = upload(nifti(SOFT * 1e4))
@@ -300,7 +300,7 @@ def test_units_that_cannot_be_are_refused_and_others_can_be_chosen(upload):
     np.testing.assert_allclose(loaded_hu(app)[SOFT > 0], SOFT[SOFT > 0] * 1e4, rtol=1e-4)
 
 
-def test_units_are_asked_again_for_another_file(upload):
+def test_another_file_asks_for_its_units(upload):
     app = upload(nifti(SOFT))
     units_of(app).set_value("HU").run()
     assert not app.error
@@ -309,7 +309,7 @@ def test_units_are_asked_again_for_another_file(upload):
     assert units_of(app).value is None
 
 
-def test_a_compressed_upload_that_expands_beyond_the_memory_limit_is_refused(upload, monkeypatch):
+def test_a_compressed_upload_beyond_the_memory_limit_is_refused(upload, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.02")
     name, data, kind = nifti(np.zeros((50, 200, 200), np.int16))
     packed = gzip.compress(data)
@@ -320,7 +320,7 @@ def test_a_compressed_upload_that_expands_beyond_the_memory_limit_is_refused(upl
     assert "crop or downsample it first." in error.value
 
 
-def test_of_two_nifti_files_the_user_chooses_one(upload):
+def test_the_user_chooses_one_of_two_nifti_files(upload):
     _, soft, kind = nifti(np.linspace(-1000, 1000, SOFT.size, dtype=np.float32).reshape(SOFT.shape))
     _, turned, _ = nifti(np.linspace(1000, -1000, SOFT.size, dtype=np.float32).reshape(SOFT.shape))
     app = upload(
@@ -345,7 +345,7 @@ def test_notes_of_the_reader_are_shown(upload):
     assert "mine.nii does not say how the patient lies" in texts(app.info)
 
 
-def test_a_new_pitch_sets_the_turns_that_cover_the_volume(app):
+def test_a_new_pitch_sets_enough_turns_to_cover_the_volume(app):
     app.session_state["_scan"] = ScanConfig("phantom:spheres", (12, 32, 32), beam="cone", num_views=60)
     app.session_state["acquire.detector"] = True
     app.switch_page(routes.ACQUIRE).run()
@@ -353,7 +353,7 @@ def test_a_new_pitch_sets_the_turns_that_cover_the_volume(app):
     pitch[0].set_value(40.0).run()
     assert not app.exception
     scan = app.session_state["_scan"]
-    height = engine.geometry(scan).size[0]
+    height = volume_cache.geometry(scan).size[0]
     assert scan.angle_range == 360 * math.ceil(2 * (height / 40 + 1)) / 2
     assert "in no view" not in texts(app.warning)
     turns = [n for n in app.number_input if n.label == "Turns"]
@@ -365,10 +365,17 @@ def test_a_new_pitch_sets_the_turns_that_cover_the_volume(app):
 @pytest.mark.parametrize("name", ["scan", "sweep", "challenge"])
 @pytest.mark.parametrize(
     "value",
-    ["[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000, '{"source":"phantom:thorax:0","pitch":' + "9" * 400 + "}",
-     '{"source":"phantom:thorax:0","lesions":5}', '{"source":"phantom:thorax:0","lesions":[[[0,0,0],"5",4]]}', "5", "[1]",
-     '{"number":[1]}'],
+    [
+        "[" * 5000 + "]" * 5000,
+        '{"a":' * 5000 + "1" + "}" * 5000,
+        '{"source":"phantom:thorax:0","pitch":' + "9" * 400 + "}",
+        '{"source":"phantom:thorax:0","lesions":5}',
+        '{"source":"phantom:thorax:0","lesions":[[[0,0,0],"5",4]]}',
+        "5",
+        "[1]",
+        '{"number":[1]}',
+    ],
     ids=lambda value: value[:40],
-)  # fmt: skip
-def test_an_address_with_odd_json_opens_the_app(visit, name, value):
+)
+def test_the_app_opens_with_unusual_json_in_the_address(visit, name, value):
     assert not visit(**{name: value}).exception

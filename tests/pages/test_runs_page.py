@@ -1,11 +1,11 @@
-"""The Runs page: what was made here, opened, named, kept and deleted."""
+"""Runs: the table, and opening, naming, keeping and deleting runs."""
 
 from dataclasses import replace
 
 import pytest
 
 from pages.ui.runs import runs_table, runs_view
-from pages.ui.session import engine, routes, state
+from pages.ui.session import engine, routes, state, volume_cache
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
 from tomopatch.runs.config import RunConfig
@@ -15,7 +15,7 @@ from tomopatch.store.eviction import StoredRun
 
 @pytest.fixture
 def two(small_scan):
-    """Two finished runs of one volume."""
+    """Return two finished runs of one volume."""
     scan = replace(small_scan, num_views=11)
     ids = [engine.queue().submit(RunConfig(scan, method)) for method in ("fbp", "sirt")]
     for run_id in ids:
@@ -24,15 +24,15 @@ def two(small_scan):
 
 
 def chosen(monkeypatch, ids):
-    """As if these rows of the table were ticked, which a test without a browser cannot do."""
+    """Tick these rows, which AppTest does not support."""
     monkeypatch.setattr(runs_table, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id in ids])
 
 
-def test_an_empty_store_says_where_to_begin(app, monkeypatch):
-    monkeypatch.setattr(runs_view, "kept", list)
+def test_an_empty_store_is_explained(app, monkeypatch):
+    monkeypatch.setattr(runs_view, "runs_with_sizes", list)
     app.switch_page(routes.RUNS).run()
     assert not app.exception
-    assert "Nothing was made here yet" in texts(app)
+    assert "There are no runs yet" in texts(app)
 
 
 def test_all_runs_are_in_the_table(app, two):
@@ -47,9 +47,9 @@ def test_all_runs_are_in_the_table(app, two):
 def test_sizes_and_pictures_are_read_once(app, two, monkeypatch):
     app.switch_page(routes.RUNS).run()
     first = app.dataframe[0].value
-    read = []  # a run of another test may be at work still: its size changes
+    read = []  # the size of an unfinished run of another test can change
     monkeypatch.setattr(runs_view, "size_on_disk", lambda folder: read.append(folder.name) or 1)
-    monkeypatch.setattr(engine, "thumbnail", lambda _, run_id: read.append(run_id))
+    monkeypatch.setattr(volume_cache, "thumbnail", lambda _, run_id: read.append(run_id))
     app.switch_page(routes.HOME).run()
     app.switch_page(routes.RUNS).run()
     again = app.dataframe[0].value
@@ -60,7 +60,7 @@ def test_sizes_and_pictures_are_read_once(app, two, monkeypatch):
     assert (first[mine]["Size"] > 0).all()
 
 
-def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
+def test_runs_can_be_compared_kept_named_and_deleted(app, two, monkeypatch):
     chosen(monkeypatch, two)
     app.switch_page(routes.RUNS).run()
     app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
@@ -79,7 +79,7 @@ def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
     app.session_state["_inside"] = True
     app.button(key="runs_open").click().run()
     assert not app.exception
-    assert app.title[0].value == routes.TABLE[routes.COMPARE]
+    assert app.title[0].value == routes.TITLES[routes.COMPARE]
     assert set(app.session_state["_compared"]) == set(two)
     app.switch_page(routes.RUNS).run()
     app.session_state["_inside"] = True
@@ -88,13 +88,13 @@ def test_runs_are_compared_kept_named_and_deleted(app, two, monkeypatch):
     assert not set(two) & {run.id for run in engine.store().runs()}
 
 
-def test_many_runs_come_a_page_at_a_time_and_are_found_by_words(app, two, monkeypatch):
+def test_many_runs_have_pages_and_a_search(app, two, monkeypatch):
     run = engine.store().run(two[0])
     many = [
         StoredRun(replace(run, id=f"run-{i}", name=f"Number {i}"), 1000, run.created - i) for i in range(250)
     ]
-    monkeypatch.setattr(runs_view, "kept", lambda: many)
-    monkeypatch.setattr(engine, "picture", lambda run_id: None)
+    monkeypatch.setattr(runs_view, "runs_with_sizes", lambda: many)
+    monkeypatch.setattr(volume_cache, "thumbnail_url", lambda run_id: None)
 
     def shown():
         assert not app.exception
@@ -108,14 +108,14 @@ def test_many_runs_come_a_page_at_a_time_and_are_found_by_words(app, two, monkey
     assert shown() == list(range(200, 250))
     app.session_state["_inside"] = True
     app.text_input(key=state.field("runs.find")).set_value("24 NUMBER fbp").run()
-    assert shown() == [24, 124, 224, *range(240, 250)]  # the words in any order, of one page
+    assert shown() == [24, 124, 224, *range(240, 250)]  # the words in any order
     app.session_state["_inside"] = True
     app.text_input(key=state.field("runs.find")).set_value("nothing of the kind").run()
     assert not app.dataframe
-    assert "No run has all of these words" in texts(app)
+    assert "No run matches all of these words" in texts(app)
 
 
-def test_only_runs_of_one_volume_are_compared(two, small_scan):
+def test_only_runs_of_one_volume_can_be_compared(two, small_scan):
     store = engine.store()
     runs = [store.run(r) for r in two]
     assert runs_view._comparable(runs)
@@ -128,7 +128,7 @@ def test_only_runs_of_one_volume_are_compared(two, small_scan):
         store.delete(run.id)
 
 
-def test_on_a_shared_server_only_owners_and_administrators_change_runs(app, two, monkeypatch):
+def test_only_owners_and_administrators_change_runs_on_a_shared_server(app, two, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_SHARED", "1")
     monkeypatch.setenv("TOMOPATCH_ADMINISTRATOR", "correct horse")
     monkeypatch.setattr(runs_view, "WRONG_PASSWORD", 0.0)

@@ -1,4 +1,4 @@
-"""Experiments leave the app and come back."""
+"""Experiments can be saved and opened again."""
 
 import json
 from dataclasses import replace
@@ -28,12 +28,12 @@ def opened(app, data: bytes):
     return app
 
 
-def test_an_experiment_is_opened_and_compared(app, experiment):
+def test_an_experiment_can_be_opened_and_compared(app, experiment):
     opened(app, experiment.to_bytes())
     app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
     app.button(key="open_experiment").click().run()
     assert not app.exception
-    assert app.title[0].value == routes.TABLE[routes.COMPARE]
+    assert app.title[0].value == routes.TITLES[routes.COMPARE]
     assert app.session_state["_scan"] == experiment.scan
     assert app.session_state["_sweep"] == experiment.sweep
     assert app.session_state["_plane"] == experiment.plane
@@ -44,10 +44,14 @@ def test_an_experiment_is_opened_and_compared(app, experiment):
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"format": "x"}, "not an experiment"), ({"scan": {"source": "/etc/passwd"}}, "not stored on this machine"),
-     ({"scan": {"source": "volume:0123456789abcdef"}}, "not stored on this machine"), ({"scan": {}}, "source")],
-)  # fmt: skip
-def test_what_cannot_be_opened_is_said(app, experiment, change, word):
+    [
+        ({"format": "x"}, "not an experiment"),
+        ({"scan": {"source": "/etc/passwd"}}, "not stored on this machine"),
+        ({"scan": {"source": "volume:0123456789abcdef"}}, "not stored on this machine"),
+        ({"scan": {}}, "source"),
+    ],
+)
+def test_unreadable_experiments_are_explained(app, experiment, change, word):
     opened(app, json.dumps(json.loads(experiment.to_bytes()) | change).encode())
     assert word in app.error[0].value
     assert "open_experiment" not in [b.key for b in app.button]

@@ -1,4 +1,4 @@
-"""The Reconstruct page while a run works, when it is over, replayed, cancelled and gone wrong."""
+"""Reconstruct with active, finished, replayed, cancelled and failed runs, and the data of the viewer."""
 
 import json
 import re
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pages.ui.charts import curves
-from pages.ui.session import engine, routes, state, words
-from pages.ui.viewer import panes
+from pages.ui.session import engine, routes, state, volume_cache
+from pages.ui.texts import labels
+from pages.ui.viewer import slice_viewer
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
 from tomopatch.progress import Tiles
@@ -20,7 +21,7 @@ from tomopatch.volume import VolumeGeometry
 
 @pytest.fixture
 def shown(visit, small_scan):
-    """The page with this run in the address."""
+    """Open the page with this run in the address."""
 
     def start(run_id: str):
         app = visit(scan=json.dumps(small_scan.to_json()), run=run_id)
@@ -29,7 +30,7 @@ def shown(visit, small_scan):
     return start
 
 
-def test_running_diffusion_can_be_cancelled_or_finished_and_leaves_words(shown, small_scan):
+def test_an_active_diffusion_run_can_be_cancelled_or_finished(shown, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "diffusion", {"num_steps": 200}))
     while not engine.queue().progress(run_id).points:
         time.sleep(0.02)
@@ -45,7 +46,7 @@ def test_running_diffusion_can_be_cancelled_or_finished_and_leaves_words(shown, 
     assert "Run" in [b.label for b in app.button]
 
 
-def test_the_prior_can_be_chosen_and_is_named(shown, small_scan):
+def test_the_prior_can_be_chosen(shown, small_scan):
     app = shown("")
     app.pills(key=state.field("method")).set_value("diffusion").run()
     assert app.selectbox(key=state.field("prior")).value == "base"
@@ -58,13 +59,13 @@ def test_the_prior_can_be_chosen_and_is_named(shown, small_scan):
     wait(engine.queue(), run_id, timeout=120)
     run = engine.known_run(run_id)
     assert run.config == RunConfig(small_scan, "diffusion", prior="small")
-    assert "prior small" in words.run_words(run, small_scan)
-    assert words.settings(run.config)["Prior"] == "small"
-    again = shown(run_id)  # whoever opens the run finds the form as it was
+    assert "prior small" in labels.run_label(run, small_scan)
+    assert labels.all_settings(run.config)["Prior"] == "small"
+    again = shown(run_id)  # opening the run restores the form
     assert again.selectbox(key=state.field("prior")).value == "small"
 
 
-def test_an_address_whose_prior_is_gone_falls_back_to_the_usual_one(shown, small_scan):
+def test_a_missing_prior_is_replaced_by_the_default(shown, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "diffusion", {"num_steps": 1}, "gone"))
     assert wait(engine.queue(), run_id, timeout=120).status == "failed"
     app = shown(run_id)
@@ -73,7 +74,7 @@ def test_an_address_whose_prior_is_gone_falls_back_to_the_usual_one(shown, small
     assert app.selectbox(key=state.field("prior")).value == "base"
 
 
-def test_the_form_stands_where_there_is_no_prior_to_choose(shown, monkeypatch, tmp_path):
+def test_the_form_works_without_any_prior(shown, monkeypatch, tmp_path):
     monkeypatch.setattr("tomopatch.prior.files.PRETRAINED", tmp_path)
     app = shown("")
     app.pills(key=state.field("method")).set_value("diffusion").run()
@@ -82,18 +83,18 @@ def test_the_form_stands_where_there_is_no_prior_to_choose(shown, monkeypatch, t
     assert app.button(key="start")
 
 
-def test_finished_run_can_be_replayed_and_downloaded(shown, small_scan):
+def test_a_finished_run_can_be_replayed_and_downloaded(shown, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "sirt", {"num_iterations": 30}))
     assert wait(engine.queue(), run_id, timeout=120).status == "done"
     app = shown(run_id)
     app.segmented_control(key=f"show.{run_id}").set_value("Replay").run()
     assert not app.exception
-    kept = len(engine.history(run_id))
+    kept = len(volume_cache.history(run_id))
     assert f"{kept} steps of the run were kept" in texts(app)
     assert app.selectbox(key=f"gif.planes.{run_id}").options[-1] == "Three planes"
 
 
-def test_instant_methods_have_nothing_to_replay(shown, small_scan):
+def test_fast_methods_have_no_replay(shown, small_scan):
     run_id = engine.queue().submit(RunConfig(small_scan, "fbp"))
     assert wait(engine.queue(), run_id, timeout=120).status == "done"
     app = shown(run_id)
@@ -101,11 +102,11 @@ def test_instant_methods_have_nothing_to_replay(shown, small_scan):
     assert not [s for s in app.segmented_control if s.key == f"show.{run_id}"]
 
 
-def test_samples_leave_a_mean_and_a_deviation(shown, small_scan):
+def test_samples_produce_a_mean_and_a_deviation(shown, small_scan):
     params = {"num_steps": 2, "num_samples": 2, "warm_start": "noise"}
     run_id = engine.queue().submit(RunConfig(small_scan, "diffusion", params))
     assert wait(engine.queue(), run_id, timeout=180).status == "done"
-    std = engine.result_std(run_id)
+    std = volume_cache.result_std(run_id)
     exact = engine.store().result(run_id).std
     assert np.abs(std - exact.data.numpy() * 1000 / 0.0192).max() <= 0.51  # in HU, not shifted by 1000
     app = shown(run_id)
@@ -113,57 +114,65 @@ def test_samples_leave_a_mean_and_a_deviation(shown, small_scan):
     assert "2 samples" in texts(app)
 
 
-def test_failed_run_says_why(shown):
+def test_a_failed_run_is_explained(shown):
     run_id = engine.queue().submit(RunConfig(ScanConfig("phantom:nobody", (8, 32, 32)), "sirt"))
     wait(engine.queue(), run_id, timeout=120)
     app = shown(run_id)
     assert not app.exception
-    assert "left no volume" in texts(app)
+    assert "produced no volume" in texts(app)
     assert "nobody" in texts(app)
 
 
-# ---- what the viewer is sent --------------------------------------------------------------------------
+# ---- data of the viewer --------------------------------------------------------------------------
 
 
 def sent(monkeypatch, call):
-    """The header and the voxels that a call sends to the browser."""
+    """Return the header and the voxels that a call sends to the browser."""
     kept = {}
-    monkeypatch.setattr(panes, "_component", lambda: lambda key, data, **callbacks: kept.update(data=data))
+    monkeypatch.setattr(
+        slice_viewer, "_component", lambda: lambda key, data, **callbacks: kept.update(data=data)
+    )
     call()
     data = kept["data"]
     length = int.from_bytes(data[:4], "little")
     return json.loads(data[4 : 4 + length]), np.frombuffer(data, "<i2", offset=4 + length)
 
 
-def test_replay_sends_every_volume_once_and_says_which_belong_to_a_moment(monkeypatch):
+def test_a_replay_sends_each_volume_once_with_the_indices_of_each_step(monkeypatch):
     grid = VolumeGeometry((2, 4, 4))
 
     def full(value):
         return np.full(grid.shape, value, np.int16)
 
     scenes = [
-        panes.Scene("start", {"b": full(1)}),
-        panes.Scene("step", {"a": full(2), "b": full(3)}, Tiles((4, 4, 4), ((0, 2, 0),))),
+        slice_viewer.ReplayStep("start", {"b": full(1)}),
+        slice_viewer.ReplayStep("step", {"a": full(2), "b": full(3)}, Tiles((4, 4, 4), ((0, 2, 0),))),
     ]
-    fixed = [panes.Shown("Reference", full(9))]
-    head, voxels = sent(monkeypatch, lambda: panes.replay(scenes, ["a", "b"], grid, key="k", fixed=fixed))
+    fixed = [slice_viewer.ViewerVolume("Reference", full(9))]
+    head, voxels = sent(
+        monkeypatch, lambda: slice_viewer.replay(scenes, ["a", "b"], grid, key="k", fixed=fixed)
+    )
     volumes = voxels.reshape(head["count"], *head["shape"])
     assert head["names"] == ["a", "b", "Reference"]
-    shown = [[None if i < 0 else int(volumes[i].max()) for i in f["at"]] for f in head["frames"]]
+    shown = [[None if i < 0 else int(volumes[i].max()) for i in f["indices"]] for f in head["frames"]]
     assert shown == [[None, 1, 9], [2, 3, 9]]
     assert head["frames"][0]["tiles"] is None
     assert head["frames"][1]["tiles"] == {"size": [4, 4, 4], "starts": [[0, 2, 0]]}
-    assert head["passed"] == [True, True, False]  # no tiles over the reference
+    assert head["tiled"] == [True, True, False]  # no tiles over the reference
 
 
-def test_a_deviation_is_laid_over_the_volume_whose_it_is_and_over_all_if_none_is_named(monkeypatch):
+def test_a_deviation_overlays_its_volume_or_all_volumes(monkeypatch):
     grid = VolumeGeometry((2, 4, 4))
     air = np.zeros(grid.shape, np.int16)
 
     def veils(*owners):
-        volumes = [panes.Shown("Reference", air), panes.Shown("A", air), panes.Shown("B", air)]
-        volumes += [panes.Shown(f"deviation {of}", air, kind="heat", of=of) for of in owners]
-        return sent(monkeypatch, lambda: panes.viewer(volumes, grid, key="k"))[0]["veils"]
+        volumes = [
+            slice_viewer.ViewerVolume("Reference", air),
+            slice_viewer.ViewerVolume("A", air),
+            slice_viewer.ViewerVolume("B", air),
+        ]
+        volumes += [slice_viewer.ViewerVolume(f"deviation {of}", air, kind="heat", of=of) for of in owners]
+        return sent(monkeypatch, lambda: slice_viewer.viewer(volumes, grid, key="k"))[0]["overlays"]
 
     assert veils("B") == [-1, -1, 3, -1]
     assert veils("B", "A") == [-1, 4, 3, -1, -1]
@@ -171,32 +180,32 @@ def test_a_deviation_is_laid_over_the_volume_whose_it_is_and_over_all_if_none_is
     assert veils() == [-1, -1, -1]
 
 
-def test_colours_of_a_deviation_end_at_a_round_number_above_most_of_it():
+def test_the_colour_scale_of_a_deviation_ends_at_a_round_number():
     hu = np.arange(1000, dtype=np.int16)
-    assert panes.heat_top(hu) == 1000
-    assert panes.heat_top(hu // 30) == 40
-    assert panes.heat_top(np.zeros(5, np.int16)) == 1
+    assert slice_viewer.heat_limit(hu) == 1000
+    assert slice_viewer.heat_limit(hu // 30) == 40
+    assert slice_viewer.heat_limit(np.zeros(5, np.int16)) == 1
 
 
-def test_iterations_of_a_start_lie_before_the_first_step():
+def test_iterations_of_the_initial_reconstruction_precede_the_first_step():
     points = [
         Point(i, 100, "start", residual=0.5) for i in (50, 100, 60)
-    ]  # the last on another grid, counted anew
+    ]  # the last has another grid and a new count
     points += [Point(i, 6, residual=0.1, sigma=0.05, psnr=30.0) for i in range(1, 7)]
     drawn = curves.curves(points)
     assert [c.name for c in drawn.curves] == ["psnr", "residual", "sigma"]
     assert drawn.curves[1].x == pytest.approx([-0.8, -0.4, 0.0, 1, 2, 3, 4, 5, 6])
     assert drawn.curves[2].y[0] == 50.0  # HU
-    begun = curves.curves(points[:3], planned=6)  # as long as only the start is known
+    begun = curves.curves(points[:3], planned=6)  # while only the initial reconstruction is known
     for axis in (begun, drawn):
         assert axis.begin < -1.2
         assert 6 < axis.end < 6.5
-        assert [label for _, label in axis.ticks] == ["start", "1", "2", "3", "4", "5", "6"]
+        assert [label for _, label in axis.ticks] == ["initial", "1", "2", "3", "4", "5", "6"]
     assert {"0.1", "0.2", "0.5"} < {label for _, label in drawn.curves[1].y_ticks}
-    assert curves.shown([Point(1, 2, residual=0.5)]) == ["residual"]
+    assert curves.available([Point(1, 2, residual=0.5)]) == ["residual"]
 
 
-def test_curves_stay_within_their_frame_and_tell_round_numbers_whatever_the_values():
+def test_curves_stay_within_their_frame_and_have_round_ticks():
     cases = [[30.0], [0.0, 0.0], [-3.0, 41.7], [1e-3, 1.0], [0.0081, 0.0083], [5.0, 5.0, 5.0]]
     for values in cases:
         for name in ("psnr", "residual"):
@@ -204,13 +213,15 @@ def test_curves_stay_within_their_frame_and_tell_round_numbers_whatever_the_valu
             for curve in curves.curves(points).curves:
                 heights = curve.heights(curve.y)
                 assert all(0 < h < 1 for h in heights)
-                assert np.argsort(heights).tolist() == np.argsort(curve.y).tolist()  # higher is more
+                assert (
+                    np.argsort(heights).tolist() == np.argsort(curve.y).tolist()
+                )  # larger values are higher
                 told = [float(label) for _, label in curve.y_ticks]
                 assert told == pytest.approx([v for v, _ in curve.y_ticks], rel=1e-3)
                 assert any(0 <= h <= 1 for h in curve.heights([v for v, _ in curve.y_ticks])), values
 
 
-def test_each_point_of_a_short_run_can_be_read_and_of_a_long_one_the_last():
+def test_all_points_of_short_runs_and_the_last_of_long_runs_are_readable():
     short = [Point(i, 4, psnr=30.0 + i) for i in range(1, 5)]
     assert re.findall(r"<b>([^<]+)</b>", curves.html(curves.curves(short), "red")) == [
         "1: 31",

@@ -1,4 +1,4 @@
-"""The What if page: empty, with values that cannot be used, queued, done; the address as memory."""
+"""What if: empty, invalid, queued and finished sweeps, and the address."""
 
 import json
 from dataclasses import replace
@@ -15,13 +15,13 @@ from tomopatch.studies.sweep import SweepConfig, look_up
 
 @pytest.fixture
 def small_scan(small_scan):
-    """With a seed that no other test has: nothing of it is in the store yet."""
+    """Return a scan with a seed that no other test uses, so that the store has no run of it."""
     return replace(small_scan, seed=4711)
 
 
 @pytest.fixture
 def what_if(visit, small_scan):
-    """The page with the small scan and this in the address."""
+    """Open the page with the small scan and these values in the address."""
 
     def start(**typed: str):
         parameters = {"scan": json.dumps(small_scan.to_json())}
@@ -36,13 +36,13 @@ def typed_into(app, name, text):
     return app.text_input(key=state.field(f"sweep.{name}")).set_value(text).run()
 
 
-def test_without_a_scan_it_says_where_to_get_one(app):
+def test_a_missing_scan_is_explained(app):
     app.switch_page(routes.WHAT_IF).run()
     assert not app.exception
     assert "no scan yet" in texts(app)
 
 
-def test_it_counts_what_is_to_be_done(what_if):
+def test_missing_runs_are_counted(what_if):
     app = what_if()
     assert "10 runs, 10 to do" in texts(app)  # five numbers of views, FBP and TV
     typed_into(app, "photons", "none, 1e4")
@@ -52,17 +52,21 @@ def test_it_counts_what_is_to_be_done(what_if):
 
 @pytest.mark.parametrize(
     ("name", "text", "word"),
-    [("num_views", "8, x", "Views: expected whole numbers"), ("photons", "-5", "Photons must lie above 0"),
-     ("angle_range", "0", "The angle range must lie above 0"), ("num_views", " ".join(map(str, range(1, 300))), "at most 400")],
-)  # fmt: skip
-def test_what_cannot_be_used_is_said(what_if, name, text, word):
+    [
+        ("num_views", "8, x", "Views: expected whole numbers"),
+        ("photons", "-5", "Photons must lie above 0"),
+        ("angle_range", "0", "The angle range must lie above 0"),
+        ("num_views", " ".join(map(str, range(1, 300))), "at most 400"),
+    ],
+)
+def test_invalid_values_are_explained(what_if, name, text, word):
     app = typed_into(what_if(), name, text)
     assert not app.exception
     assert word in texts(app)
     assert "as soon as" in texts(app)
 
 
-def test_run_queues_the_missing_runs_and_what_is_done_is_a_point(what_if, small_scan):
+def test_run_queues_the_missing_runs_and_finished_runs_are_points(what_if, small_scan):
     app = what_if(num_views="3, 6", photons="none", methods="fbp,sirt")
     assert "4 runs, 4 to do" in texts(app)
     app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
@@ -76,7 +80,7 @@ def test_run_queues_the_missing_runs_and_what_is_done_is_a_point(what_if, small_
         num_views="3, 6", photons="none", methods="fbp,sirt"
     )  # another visitor with the same address
     assert not again.exception
-    assert "4 runs, all there" in texts(again)
+    assert "4 of 4 done." in texts(again)
     assert "Ready" not in texts(again)
     table = again.dataframe[0].value
     assert list(table.columns) == [
@@ -86,7 +90,7 @@ def test_run_queues_the_missing_runs_and_what_is_done_is_a_point(what_if, small_
         "SSIM",
         "RMSE",
         "Time",
-    ]  # what is varied, in words
+    ]  # varied quantities with labels
     assert list(table["PSNR"]) == pytest.approx(
         [c.run.metrics.psnr for c in look_up(sweep, engine.store().runs())]
     )
@@ -94,10 +98,10 @@ def test_run_queues_the_missing_runs_and_what_is_done_is_a_point(what_if, small_
     assert "6 runs, 2 to do. About" in texts(wider)
 
 
-def test_stop_leaves_what_is_done(what_if, small_scan):
+def test_stop_keeps_finished_runs(what_if, small_scan):
     sweep = SweepConfig(small_scan, ("tv",), num_views=(4, 5, 7))
     for config in sweep.cells():
-        engine.queue().submit(config, patient=True)
+        engine.queue().submit(config, background=True)
     app = what_if(num_views="4, 5, 7", methods="tv")
     app.session_state["_inside"] = True
     app.button(key="sweep_stop").click().run()
@@ -108,9 +112,9 @@ def test_stop_leaves_what_is_done(what_if, small_scan):
     assert states[-1] == "cancelled"
 
 
-def test_a_broken_address_is_said_and_harmless(visit, small_scan):
+def test_an_unreadable_address_is_reported(visit, small_scan):
     app = visit(scan=json.dumps(small_scan.to_json()), sweep="{")
-    assert any("not understood" in t.value for t in app.toast)
+    assert any("not readable" in t.value for t in app.toast)
     app.switch_page(routes.WHAT_IF).run()
     assert not app.exception
     app = visit(
@@ -121,7 +125,7 @@ def test_a_broken_address_is_said_and_harmless(visit, small_scan):
     assert "expected whole numbers" in texts(app)
 
 
-def test_every_control_says_what_it_does(what_if):
+def test_all_controls_have_help(what_if):
     app = what_if()
     widgets = [*app.text_input, *app.button]
     assert len(widgets) >= 4
@@ -129,7 +133,7 @@ def test_every_control_says_what_it_does(what_if):
 
 
 @pytest.mark.parametrize(("x", "planned"), [("num_views", (5, 20, 80)), ("angle_range", (90.0, 180.0))])
-def test_the_axis_stands_from_the_first_point_on(x, planned):
+def test_the_axis_is_fixed_from_the_first_point_on(x, planned):
     row = {"method": "fbp", "run": "a", "psnr": 20.0, x: planned[0]}
     axis = figures.sweep({"FBP": [row]}, x, "psnr", planned=planned).layout.xaxis
     low, high = (10**end if axis.type == "log" else end for end in axis.range)
@@ -138,7 +142,7 @@ def test_the_axis_stands_from_the_first_point_on(x, planned):
     assert tuple(axis.tickvals) == planned
 
 
-def test_a_legend_of_many_lines_grows_away_from_the_curves():
+def test_a_long_legend_does_not_cover_the_curves():
     rows = {f"Line {k}": [{"method": "fbp", "run": str(k), "psnr": 20.0, "num_views": 5}] for k in range(9)}
     drawn = [
         figures.sweep(rows, "num_views", "psnr"),

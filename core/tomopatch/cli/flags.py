@@ -21,7 +21,13 @@ class StoreExplicit(argparse.Action):
     An explicit flag without effect can then be refused, whatever its default is.
     """
 
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         setattr(namespace, self.dest, True if self.nargs == 0 else values)
         namespace.explicit = {**getattr(namespace, "explicit", {}), self.dest: option_string or self.dest}
 

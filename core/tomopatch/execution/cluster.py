@@ -61,7 +61,9 @@ class ClusterQueue:
         If there is no such scheduler, or dask is not installed.
     """
 
-    def __init__(self, address: str, store: RunStore, on_event: Callable[[Any, dict], None]) -> None:
+    def __init__(
+        self, address: str, store: RunStore, on_event: Callable[[Any, dict[str, Any]], None]
+    ) -> None:
         try:
             from distributed import Client
         except ImportError as error:
@@ -107,7 +109,7 @@ class ClusterQueue:
     def start_background(self) -> None:
         """Do nothing: the scheduler starts background runs itself."""
 
-    def send(self, command: dict) -> None:
+    def send(self, command: dict[str, Any]) -> None:
         """Pass on a stop request; other commands have no meaning on a cluster."""
         for request in ("cancel", "finish"):
             if request in command:

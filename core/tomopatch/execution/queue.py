@@ -270,7 +270,7 @@ class JobQueue:
                     self._stop_requests[run_id] = request
                     queue.send({request: run_id})
 
-    def _on_event(self, queue: WorkerQueue | ClusterQueue, event: dict) -> None:
+    def _on_event(self, queue: WorkerQueue | ClusterQueue, event: dict[str, Any]) -> None:
         run_id = event.pop("run", None)
         if run_id is None:
             return
@@ -292,7 +292,7 @@ class JobQueue:
         if known.status not in ACTIVE:
             give_back()  # this process loaded the previews of the run
 
-    def _with_point(self, known: Progress, point: Point, event: dict) -> dict:
+    def _with_point(self, known: Progress, point: Point, event: dict[str, Any]) -> dict[str, Any]:
         """Return the event with the run's figures so far, and the time left at the pace of this stage."""
         began = next((p for p in reversed(known.points) if p.stage != point.stage), None)
         done, before = (point.i / point.total, 0.0) if point.work is None else (point.work, 0.0)

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 NICENESS = {"fast": 5, "heavy": 15}
 """Niceness of the worker processes. The server comes first, then fast runs, then heavy ones."""
@@ -34,7 +35,7 @@ class WorkerQueue:
         self,
         name: str,
         store: Path,
-        on_event: Callable[[WorkerQueue, dict], None],
+        on_event: Callable[[WorkerQueue, dict[str, Any]], None],
         on_exit: Callable[[WorkerQueue, int], None],
     ) -> None:
         self.name, self.store, self.on_event, self.on_exit = name, store, on_event, on_exit
@@ -68,7 +69,7 @@ class WorkerQueue:
         if not self.runs and self.background:
             self.add(self.background.pop(0))
 
-    def send(self, command: dict) -> None:
+    def send(self, command: dict[str, Any]) -> None:
         if self.process.poll() is not None:
             self.process = self._start()
         assert self.process.stdin is not None

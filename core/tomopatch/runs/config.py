@@ -164,7 +164,7 @@ class ScanConfig:
         return pg
 
     @property
-    def object(self) -> tuple:
+    def object(self) -> tuple[Any, ...]:
         """Identity of the scanned object; reconstructions of the same object can be compared."""
         return self.source, self.same_grid, self.lesions, self.units
 

@@ -100,7 +100,7 @@ def prepare(scan: ScanConfig, store: Volumes | None = None) -> Prepared:
     return _prepared[key]
 
 
-_sources: OrderedDict[tuple, Volume] = OrderedDict()
+_sources: OrderedDict[tuple[Any, ...], Volume] = OrderedDict()
 
 
 def _source(scan: ScanConfig, store: Volumes | None) -> Volume:
@@ -111,7 +111,7 @@ def _source(scan: ScanConfig, store: Volumes | None) -> Volume:
     return _sources[key]
 
 
-def _cache(cache: OrderedDict, key: Any, value: Any, size: int) -> None:
+def _cache(cache: OrderedDict[Any, Any], key: Any, value: Any, size: int) -> None:
     cache[key] = value
     while len(cache) > size:
         cache.popitem(last=False)

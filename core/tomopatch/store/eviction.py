@@ -6,6 +6,7 @@ import contextlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,7 +28,7 @@ _WIDTH = 96
 class StoredRun:
     """A run, its size on disk [bytes], and the time of its last use [s since 1970]."""
 
-    run: Run
+    run: Run[Any]
     size: int
     used: float
 

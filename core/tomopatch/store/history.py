@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ class History:
     folder: Path
     parts: tuple[str, ...] = PARTS
     count: int = 0
-    _index: list[dict] = field(init=False)
+    _index: list[dict[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
         try:

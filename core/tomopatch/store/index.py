@@ -103,7 +103,7 @@ class RunIndex:
             rows = self._run("SELECT id, digest, state, config, changing FROM runs")
         return [entry for row in rows if row[0] in names and (entry := self._checked(row)) is not None]
 
-    def _checked(self, row: tuple) -> Entry | None:
+    def _checked(self, row: tuple[Any, ...]) -> Entry | None:
         return self.read(row[0]) if row[4] else Entry(*row[:4])
 
     def _put(self, names: Iterable[str], *, done: int = 0) -> None:
@@ -112,10 +112,10 @@ class RunIndex:
 
     # ---- the database
 
-    def _run(self, sql: str, *values: object) -> list[tuple]:
+    def _run(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return self._with(lambda connection: connection.execute(sql, values).fetchall())
 
-    def _many(self, sql: str, rows: list) -> None:
+    def _many(self, sql: str, rows: list[Any]) -> None:
         def write(connection: sqlite3.Connection) -> None:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")

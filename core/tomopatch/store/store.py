@@ -364,6 +364,6 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return stored if isinstance(stored, dict) else None
 
 
-def unfinished(store: RunStore) -> Iterator[Run]:
+def unfinished(store: RunStore) -> Iterator[Run[Any]]:
     """Runs that are queued or running in the store, oldest first."""
     yield from (run for run in reversed(store.all_runs()) if run.status in ACTIVE)

@@ -104,27 +104,40 @@ def notebook(run: RunConfig, *, name: str = "") -> bytes:
     )
     prior = f", prior=load_prior({run.prior!r})" if run.prior else ""
     cells = [
-        ("markdown", f"# {METHODS[run.method].label}{' of ' + _plain(name) if name else ''}\n\n"
-                     "Made by TomoPatch. Simulated; not for diagnosis. "
-                     "Run it in TomoPatch's environment, from its folder.\n\n"
-                     f"{where}"),
-        ("code", "import json\n\n"
-                 f"from tomopatch import {'load_prior, ' if run.prior else ''}quality, reconstruct\n"
-                 "from tomopatch.reconstruct import make_params\n"
-                 "from tomopatch.runs.config import ScanConfig\n"
-                 "from tomopatch.runs.prepare import prepare\n"
-                 "from tomopatch.store.store import RunStore"),
+        (
+            "markdown",
+            f"# {METHODS[run.method].label}{' of ' + _plain(name) if name else ''}\n\n"
+            "Made by TomoPatch. Simulated; not for diagnosis. "
+            "Run it in TomoPatch's environment, from its folder.\n\n"
+            f"{where}",
+        ),
+        (
+            "code",
+            "import json\n\n"
+            f"from tomopatch import {'load_prior, ' if run.prior else ''}quality, reconstruct\n"
+            "from tomopatch.reconstruct import make_params\n"
+            "from tomopatch.runs.config import ScanConfig\n"
+            "from tomopatch.runs.prepare import prepare\n"
+            "from tomopatch.store.store import RunStore",
+        ),
         ("markdown", "## The scan"),
-        ("code", f"scan = ScanConfig.from_json(json.loads({json.dumps(json.dumps(run.scan.to_json()))}))\n"
-                 f"prepared = prepare(scan{', RunStore()' if stored else ''})\n"
-                 "prepared.measurement"),
+        (
+            "code",
+            f"scan = ScanConfig.from_json(json.loads({json.dumps(json.dumps(run.scan.to_json()))}))\n"
+            f"prepared = prepare(scan{', RunStore()' if stored else ''})\n"
+            "prepared.measurement",
+        ),
         ("markdown", "## The reconstruction"),
-        ("code", f"params = make_params({run.method!r}, json.loads({json.dumps(json.dumps(run.params))}))\n"
-                 f"result = reconstruct(\n    {run.method!r}, prepared.A, prepared.measurement, params=params{prior}\n)\n"
-                 "result"),
+        (
+            "code",
+            f"params = make_params({run.method!r}, json.loads({json.dumps(json.dumps(run.params))}))\n"
+            f"result = reconstruct(\n    {run.method!r}, prepared.A, prepared.measurement, "
+            f"params=params{prior}\n)\n"
+            "result",
+        ),
         ("markdown", "## Errors against the scanned volume"),
         ("code", "quality(prepared.reference, result.volume)"),
-    ]  # fmt: skip
+    ]
     return json.dumps(
         {
             "nbformat": 4,

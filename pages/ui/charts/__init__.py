@@ -1,1 +1,1 @@
-"""Curves and figures."""
+"""Colours, curves and figures."""

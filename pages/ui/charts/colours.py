@@ -1,4 +1,4 @@
-"""One line for one meaning: the reference, each method, and further runs of a method."""
+"""Colours and dashes of lines in plots: the reference, each method, and further runs of a method."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from tomopatch.reconstruct.methods import METHODS
 
 REFERENCE = "#8a8f98"
 COLOURS = ("#0097e2", "#5a39ff", "#29a669", "#884a97", "#d37900", "#c41829", "#4a79ff")
-"""Told apart by colour-blind eyes too, from the reference as well; 3:1 or more on light and on dark ground."""
+"""Distinct for colour-blind users, also from the reference.
+
+Contrast of at least 3:1 on light and dark backgrounds.
+"""
 DASHES = ("solid", "dash", "dot", "longdashdot")
-"""When all colours are taken, they come again in dashes."""
+"""Dashes of further lines once all colours are in use."""
 
 
 class Line(NamedTuple):
-    """How a run is drawn in plots."""
+    """Colour and dash of a run in plots."""
 
     colour: str
     dash: str = "solid"
 
     def drawn(self, width: float) -> dict[str, Any]:
-        """As plotly takes it."""
+        """Return the line as Plotly options."""
         return {"color": self.colour, "dash": self.dash, "width": width}
 
 
 def of_runs(methods: Sequence[str]) -> list[Line]:
-    """A line for each of these runs: its method's, or for a further one of that method the next that is free."""
+    """Return a line for each run: that of its method, or the next free line for further runs of a method."""
     own = {method: Line(colour) for method, colour in zip(METHODS, COLOURS, strict=False)}
     lines = [Line(colour, dash) for dash in DASHES for colour in COLOURS]
     free = [line for line in lines if line not in {own.get(method) for method in methods}]

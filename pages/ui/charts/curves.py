@@ -1,7 +1,7 @@
-"""The figures of a run's steps as small curves.
+"""Small curves of PSNR, residual and noise level over the steps of a run.
 
-They are drawn anew every few seconds while a run works. A plotting library takes the browser a tenth of a second each time
-and half a second before the first, in which no control answers.
+They are redrawn every few seconds while a run works. A plotting library would block the browser for half a
+second before the first drawing and for a tenth of a second with each.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ import streamlit as st
 from tomopatch.store.history import Point
 
 SERIES = {"psnr": ("PSNR [dB]", 1.0), "residual": ("Residual", 1.0), "sigma": ("Noise σ [HU]", 1000.0)}
-"""What each figure is called, and its factor."""
+"""Title and unit factor of each quantity."""
 MAX_DOTS = 30
-"""Points of a line that are marked one by one."""
+"""Largest number of points that are marked individually."""
 MAX_READ = 100
-"""Points of a line that tell their value under the pointer."""
+"""Largest number of points that show their value under the pointer."""
 
 Tick = tuple[float, str]
 
 
 class Curve(NamedTuple):
-    """One figure over the steps.
+    """One quantity over the steps.
 
     Attributes
     ----------
-    name : in SERIES
-    x : places on the axis of all curves; the iterations of a start lie left of 0
-    y : values, in the units of its title
+    name : key of SERIES
+    x : positions on the common axis; iterations of the initial reconstruction lie left of 0
+    y : values in the unit of the title
     y_ticks : values and their labels
     """
 
@@ -48,7 +48,7 @@ class Curve(NamedTuple):
         return self.name != "psnr"
 
     def heights(self, values: Sequence[float]) -> list[float]:
-        """Of values, from the lower edge (0) to the upper (1)."""
+        """Return the heights of values between the lower edge (0) and the upper edge (1)."""
         scale = math.log if self.is_log else float
         ends = [scale(v) for v in self.y]
         low, high = min(ends), max(ends)
@@ -57,59 +57,67 @@ class Curve(NamedTuple):
 
 
 class Curves(NamedTuple):
-    """The curves and their common axis: where it begins, where on it the start begins (0 = there is none), and where it ends."""
+    """Curves and their common axis.
+
+    Attributes
+    ----------
+    begin, end : limits of the axis
+    initial : position at which the initial reconstruction begins; 0 without one
+    ticks : positions on the axis and their labels
+    """
 
     curves: list[Curve]
     begin: float
-    start: float
+    initial: float
     end: float
     ticks: list[Tick]
 
     def share(self, x: float) -> float:
-        """A place on the axis, from the left edge (0) to the right (1)."""
+        """Return a position on the axis between the left edge (0) and the right edge (1)."""
         return (x - self.begin) / (self.end - self.begin)
 
 
-def shown(points: Sequence[Point]) -> list[str]:
-    """Which figures these steps have."""
+def available(points: Sequence[Point]) -> list[str]:
+    """Return the quantities that these steps have."""
     return [name for name in SERIES if any(_known(p, name) for p in points)]
 
 
 def curves(points: Sequence[Point], planned: int = 1) -> Curves:
-    """PSNR, residual and noise level after each step, where known; the axis is as long as the whole run.
+    """Return PSNR, residual and noise level after each step, where known, on an axis for the whole run.
 
-    The iterations of a start, however many, lie left of 0 on a ground of their own. As long as there are no others,
-    `planned` says how many steps will follow.
+    All iterations of the initial reconstruction share a fixed part of the axis left of 0. `planned` is the
+    number of steps to expect while only the initial reconstruction is known.
     """
     end = max((p.total for p in points if not p.stage), default=planned)
-    starts = [p for p in points if p.stage]  # of one grid or of several: one after the other
-    before = max(1.0, end / 5) if starts else 0.0
-    places = {id(p): float(p.i) for p in points} | {
-        id(p): (rank / len(starts) - 1) * before for rank, p in enumerate(starts, 1)
+    initial = [p for p in points if p.stage]  # on one grid or several, in sequence
+    before = max(1.0, end / 5) if initial else 0.0
+    positions = {id(p): float(p.i) for p in points} | {
+        id(p): (rank / len(initial) - 1) * before for rank, p in enumerate(initial, 1)
     }
     drawn = []
-    for name in shown(points):
+    for name in available(points):
         known = [p for p in points if _known(p, name)]
         y = [getattr(p, name) * SERIES[name][1] for p in known]
         ticks = _log_ticks(min(y), max(y)) if name != "psnr" else _ticks(min(y), max(y))
-        drawn.append(Curve(name, [places[id(p)] for p in known], y, ticks))
+        drawn.append(Curve(name, [positions[id(p)] for p in known], y, ticks))
     every = max(1, math.ceil(_round_step(end / 7)))
     x_ticks: list[Tick] = [(k, str(k)) for k in range(every, end + 1, every)]
     if before:
-        x_ticks.insert(0, (-before / 2, "start"))
+        x_ticks.insert(0, (-before / 2, "initial"))
     return Curves(drawn, -before - 0.02 * end, -before, end + 0.03 * max(end, 2), x_ticks)
 
 
 def curves_view(points: Sequence[Point], planned: int, colour: str, *, key: str) -> None:
-    """Draw the curves beside each other, in this colour."""
+    """Draw the curves side by side in this colour."""
     _component()(key=key, data=html(curves(points, planned), colour))
 
 
 def html(drawn: Curves, colour: str) -> str:
-    """The curves as they are put into the page."""
+    """Return the curves as HTML."""
     last = ", ".join(f"{SERIES[c.name][0]} {c.y[-1]:.4g}" for c in drawn.curves)
     panels = "".join(_panel(c, drawn) for c in drawn.curves)
-    return f'<div class="curves" role="img" aria-label="Over the steps, at last: {last}" style="--line: {colour}">{panels}</div>'
+    label = f"Curves over the steps; last values: {last}"
+    return f'<div class="curves" role="img" aria-label="{label}" style="--line: {colour}">{panels}</div>'
 
 
 def _panel(curve: Curve, axis: Curves) -> str:
@@ -127,7 +135,7 @@ def _panel(curve: Curve, axis: Curves) -> str:
         if len(up) <= MAX_DOTS
         else ""
     )
-    ground = 100 * axis.share(0.0) if axis.start < 0 else 0.0
+    ground = 100 * axis.share(0.0) if axis.initial < 0 else 0.0
     return (
         f"<figure><figcaption>{SERIES[curve.name][0]}</figcaption><div>"
         '<svg viewBox="0 0 100 100" preserveAspectRatio="none">'
@@ -143,12 +151,12 @@ def _panel(curve: Curve, axis: Curves) -> str:
 
 
 def _readings(curve: Curve, across: list[float]) -> Iterator[str]:
-    """A strip for each point, which tells its value as long as the pointer is in it."""
+    """Yield a strip for each point that shows its value under the pointer."""
     every = math.ceil(len(across) / MAX_READ)
-    chosen = list(range(len(across) - 1, -1, -every))[::-1]  # with the last
+    chosen = list(range(len(across) - 1, -1, -every))[::-1]  # includes the last point
     edges = [0.0, *((across[a] + across[b]) / 2 for a, b in pairwise(chosen)), 100.0]
     for k, (left, right) in zip(chosen, pairwise(edges), strict=True):
-        place = "start" if curve.x[k] <= 0 else f"{curve.x[k]:g}"
+        place = "initial" if curve.x[k] <= 0 else f"{curve.x[k]:g}"
         yield f'<i style="flex-grow: {right - left:.2f}"><b>{place}: {curve.y[k]:.4g}</b></i>'
 
 
@@ -161,13 +169,13 @@ def _known(point: Point, name: str) -> bool:
 
 
 def _round_step(least: float) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that is not less."""
+    """Return the smallest of 1, 2, 5 times a power of ten that is at least `least`."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= least * (1 - 1e-9))
 
 
 def _ticks(low: float, high: float) -> list[Tick]:
-    """About four round values."""
+    """Return about four round values."""
     step = _round_step(max(high - low, abs(high) * 0.01, 1e-6) / 4)
     return [
         (k * step, f"{k * step:.4g}") for k in range(math.ceil(low / step) - 1, math.floor(high / step) + 2)
@@ -175,7 +183,7 @@ def _ticks(low: float, high: float) -> list[Tick]:
 
 
 def _log_ticks(low: float, high: float) -> list[Tick]:
-    """Round values on a logarithmic axis."""
+    """Return round values on a logarithmic axis."""
     span = math.log10(high / low)
     if span < 0.15:
         return [(v, label) for v, label in _ticks(low, high) if v > 0]
@@ -192,5 +200,6 @@ def _component() -> Any:
         "tomopatch_curves",
         html='<div class="place"></div>',
         css=(Path(__file__).parent / "curves.css").read_text("utf-8"),
-        js="export default ({ parentElement, data }) => { parentElement.querySelector('.place').innerHTML = data; };",
+        js="export default ({ parentElement, data }) => "
+        "{ parentElement.querySelector('.place').innerHTML = data; };",
     )

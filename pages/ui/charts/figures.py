@@ -1,4 +1,4 @@
-"""Plots: what was measured of a sweep, and values along a line."""
+"""Plots of a sweep and of values along a line."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tomopatch.volume import VolumeGeometry
 AXES = {"across (x)": 2, "front to back (y)": 1, "feet to head (z)": 0}
 
 LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
-"""Above the curves: more lines of it take room from the plot instead of covering it."""
+"""Legend above the curves, where it does not cover them."""
 HEIGHT = 300
-"""Of a plot beside a table."""
+"""Height in pixels of a plot next to a table."""
 _QUIET = {"margin": {"l": 0, "r": 8, "t": 8, "b": 0}, "hovermode": "x unified", "showlegend": True}
 
 
 def height_with(count: int) -> int:
-    """Pixels of a plot with so many lines: as many as before for the curves, however long the legend is."""
+    """Return the height of a plot with `count` lines, so that the legend does not shrink the curves."""
     return HEIGHT + 20 * max(0, count // 2 - 3)
 
 
@@ -37,19 +37,19 @@ def sweep(
     height: int = 330,
     planned: Sequence[float | None] = (),
 ) -> go.Figure:
-    """What was measured against what was varied, a line each; the run that is looked at is ringed.
+    """Return a plot of a metric against the varied quantity, with the selected run ringed.
 
     Parameters
     ----------
     found : see `tomopatch.studies.sweep_plot.lines`
-    x, measure : names in VARIED and MEASURED
+    x, measure : keys of VARIED and MEASURED
     planned : sequence of float or None
-        All values of `x` that are asked for: their axis stands from the first point on.
+        All requested values of `x`; they fix the axis before all points exist.
     """
     figure = go.Figure()
     rows = [row for line in found.values() for row in line] + [{x: value} for value in planned]
-    told = colours.of_runs([line[0]["method"] for line in found.values()])
-    for (name, line), drawn in zip(found.items(), told, strict=True):
+    styles = colours.of_runs([line[0]["method"] for line in found.values()])
+    for (name, line), drawn in zip(found.items(), styles, strict=True):
         known = [row for row in line if row[measure] is not None]
         figure.add_scatter(
             x=[tick(x, row[x]) if x == "photons" else row[x] for row in known],
@@ -70,7 +70,7 @@ def sweep(
     figure.update_layout(height=height, legend=LEGEND, uirevision=f"{x} {measure}", **_QUIET)
     figure.update_layout(
         clickmode="event+select", dragmode="pan", hovermode="closest"
-    )  # a click means one point
+    )  # a click selects one point
     figure.update_xaxes(title=VARIED[x], zeroline=False)
     figure.update_yaxes(title=MEASURED[measure], zeroline=False)
     if x == "photons":
@@ -94,7 +94,7 @@ def profiles(
     cursor: tuple[float, float, float],
     axis: int,
 ) -> go.Figure:
-    """Values [HU] along an axis through the crosshair.
+    """Return a plot of values [HU] along an axis through the crosshair.
 
     Parameters
     ----------
@@ -121,5 +121,5 @@ def profiles(
     figure.update_xaxes(title="mm from the centre", zeroline=False, range=[-half, half])
     figure.update_yaxes(title="HU", zeroline=False)
     if not volumes:
-        figure.update_yaxes(range=[-1000, 1000])  # before there is anything
+        figure.update_yaxes(range=[-1000, 1000])  # while no volume exists
     return figure

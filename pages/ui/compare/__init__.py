@@ -1,1 +1,1 @@
-"""The parts of the page Compare."""
+"""Parts of Compare: pictures, metrics, analyses, gallery and downloads."""

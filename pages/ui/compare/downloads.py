@@ -1,13 +1,14 @@
-"""What Compare hands out: one of the volumes in several formats, a picture of all, a report."""
+"""Downloads of Compare: a volume in several formats, a picture and an animation of all, a report."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from pages.ui.compare import report
-from pages.ui.session import engine, state, words
-from pages.ui.session.names import short_names
-from pages.ui.viewer.panes import WINDOWS, window_for
+from pages.ui.session import state, volume_cache
+from pages.ui.texts import labels
+from pages.ui.texts.run_names import short_names
+from pages.ui.viewer.slice_viewer import WINDOWS, default_window
 from tomopatch.export.animations import slices_gif_bytes
 from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from tomopatch.export.pictures import PLANES
@@ -17,7 +18,7 @@ from tomopatch.volume import Volume
 
 
 def downloads(scan: ScanConfig, runs: list[Run]) -> None:
-    """Files of one of the volumes, and pictures of all."""
+    """Offer files of the selected volume, and pictures of all volumes."""
     ready = {run.id: run for run in runs if run.status in FINISHED}
     options = ["reference", *ready]
     left, right = st.columns([2, 1])
@@ -25,36 +26,40 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         "Volume to download",
         options,
         key=state.DOWNLOAD,
-        format_func=lambda r: "Reference" if r == "reference" else words.run_words(ready[r], scan),
-        help="As it is on the reconstruction grid, in HU: NIfTI, DICOM and NumPy.",
+        format_func=lambda r: "Reference" if r == "reference" else labels.run_label(ready[r], scan),
+        help="The volume in the files NIfTI, DICOM and NumPy: in HU, on the reconstruction grid.",
     )
     plane = right.selectbox(
         "Slices of the GIF",
         list(PLANES),
         key=state.field("compare.gif"),
         format_func=str.capitalize,
-        help="The animation goes through all slices of this plane, all volumes above side by side.",
+        help="The animation runs through all slices of this plane, with all volumes above side by side.",
     )
     names = short_names([run.config for run in runs])
     named_as = {run.id: name for run, name in zip(runs, names, strict=True)}
-    looked = state.looked()
+    view = state.compare_view()
     chosen = state.download() or "reference"
 
     def volume() -> Volume:
-        return engine.reference(scan).result() if chosen == "reference" else engine.result_volume(chosen)
+        return (
+            volume_cache.reference(scan).result()
+            if chosen == "reference"
+            else volume_cache.result_volume(chosen)
+        )
 
     def named() -> list[tuple[str, Volume]]:
-        found = [("Reference", engine.reference(scan).result())]
-        return found + [(named_as[run.id], engine.result_volume(run.id)) for run in ready.values()]
+        found = [("Reference", volume_cache.reference(scan).result())]
+        return found + [(named_as[run.id], volume_cache.result_volume(run.id)) for run in ready.values()]
 
     def window() -> tuple[float, float]:
-        level, width = WINDOWS[window_for(scan.source)]
-        low, high = looked.get("window", (level - width / 2, level + width / 2))
+        level, width = WINDOWS[default_window(scan.source)]
+        low, high = view.get("window", (level - width / 2, level + width / 2))
         return float(low), float(high)
 
     def animation() -> bytes:
-        volumes = [(name, engine.rounded(volume)) for name, volume in named()]
-        return slices_gif_bytes(volumes, engine.geometry(scan), plane=plane, window=window())
+        volumes = [(name, volume_cache.int16_hu(volume)) for name, volume in named()]
+        return slices_gif_bytes(volumes, volume_cache.geometry(scan), plane=plane, window=window())
 
     a, b, c = st.columns(3)
     a.download_button(
@@ -64,7 +69,7 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         "application/gzip",
         width="stretch",
         on_click="ignore",
-        help="One file, float32 HU; for 3D Slicer, ITK-SNAP and scripts.",
+        help="One file with float32 HU for 3D Slicer, ITK-SNAP and scripts.",
     )
     b.download_button(
         "DICOM (zip)",
@@ -73,7 +78,7 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         "application/zip",
         width="stretch",
         on_click="ignore",
-        help="A CT series marked as derived and simulated, not for diagnosis.",
+        help="A CT series, marked as derived, simulated and not for diagnosis.",
     )
     c.download_button(
         "NumPy (NPZ)",
@@ -82,7 +87,7 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         "application/octet-stream",
         width="stretch",
         on_click="ignore",
-        help="Attenuation and HU as arrays (z, y, x), and the voxel size in mm.",
+        help="Arrays (z, y, x) of attenuation and HU, and the voxel size in mm.",
     )
     a.download_button(
         "Picture (PNG)",
@@ -91,7 +96,7 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         "image/png",
         width="stretch",
         on_click="ignore",
-        help="The middle slices of all volumes above, in the window that is set there.",
+        help="The middle slices of all volumes above, with the window of the viewer.",
     )
     b.download_button(
         "Animation (GIF)",
@@ -100,6 +105,6 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         "image/gif",
         width="stretch",
         on_click="ignore",
-        help="Through the slices of all volumes above, side by side, in the window that is set there.",
+        help="The slices of all volumes above, side by side, with the window of the viewer.",
     )
     report.download(c, scan, list(ready.values()))

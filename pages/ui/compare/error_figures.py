@@ -1,4 +1,4 @@
-"""Plots of the error of runs: how it is spread, against its prediction, and how it is grained."""
+"""Plots of the errors of runs: histogram, calibration, and noise power spectrum."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ _LAYOUT: dict[str, Any] = {
     "legend": LEGEND,
 }
 _DECADES: dict[str, Any] = {"type": "log", "dtick": 1, "exponentformat": "power", "minor": {"ticks": ""}}
-"""A log axis with a word at each power of ten, and none between."""
+"""Logarithmic axis with a label at each power of ten and none in between."""
 
 
 def histogram(runs: Sequence[tuple[str, Line, Tensor, Tensor]]) -> go.Figure:
-    """Shares of voxels by error, a line each: (name, line, centres [HU], shares); rare errors show on the log axis."""
+    """Return a plot of the shares of voxels by error, with a logarithmic axis for rare errors.
+
+    runs : (name, line, bin centres [HU], shares)
+    """
     figure = go.Figure()
     for name, line, centres, shares in runs:
         figure.add_scatter(
             x=centres.tolist(),
-            y=[s or None for s in (100 * shares).tolist()],  # no voxel at all has no place on a log axis
+            y=[s or None for s in (100 * shares).tolist()],  # a logarithmic axis has no zero
             name=name,
             mode="lines",
             line={**line.drawn(1.8), "shape": "hvh"},
@@ -40,7 +43,10 @@ def histogram(runs: Sequence[tuple[str, Line, Tensor, Tensor]]) -> go.Figure:
 
 
 def calibration(runs: Sequence[tuple[str, Line, list[CalibrationBin]]]) -> go.Figure:
-    """True against predicted deviation: (name, line, bins); dashed where they agree."""
+    """Return a plot of true against predicted deviation, with a dashed line where they agree.
+
+    runs : (name, line, bins)
+    """
     figure = go.Figure()
     ends = [(b.predicted, b.rms) for _, _, bins in runs for b in bins]
     top = max((max(pair) for pair in ends), default=1.0)
@@ -71,7 +77,10 @@ def calibration(runs: Sequence[tuple[str, Line, list[CalibrationBin]]]) -> go.Fi
 
 
 def spectrum(runs: Sequence[tuple[str, Line, Tensor, Tensor]]) -> go.Figure:
-    """Power of the error by spatial frequency: (name, line, frequencies [1/mm], power [HU^2 mm^2])."""
+    """Return a plot of the noise power of the error.
+
+    runs : (name, line, frequencies [1/mm], power [HU^2 mm^2])
+    """
     figure = go.Figure()
     for name, line, frequency, power in runs:
         figure.add_scatter(
@@ -85,6 +94,6 @@ def spectrum(runs: Sequence[tuple[str, Line, Tensor, Tensor]]) -> go.Figure:
     figure.update_layout(
         hovermode="x unified", uirevision="spectrum", height=height_with(len(runs)), **_LAYOUT
     )
-    figure.update_xaxes(title="Waves per cm", zeroline=False, rangemode="tozero")
+    figure.update_xaxes(title="Cycles per cm", zeroline=False, rangemode="tozero")
     figure.update_yaxes(title="Power [HU² mm²]", **_DECADES)
     return figure

@@ -1,4 +1,4 @@
-"""All runs of a volume as small pictures, method by method; one click puts a run beside the others."""
+"""Gallery of all runs of a volume, by method; a click adds a run to the comparison."""
 
 from __future__ import annotations
 
@@ -7,46 +7,49 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from pages.ui.session import engine, state, words
-from pages.ui.session.names import short_names
+from pages.ui.session import state, volume_cache
+from pages.ui.texts import labels
+from pages.ui.texts.run_names import short_names
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.run import FINISHED, Run
 
-ACROSS = 6
-MOST = 12
-"""Pictures of one method: the newest."""
+COLUMNS = 6
+MAX_PER_METHOD = 12
+"""Largest number of pictures for a method; the newest are shown."""
 
 
 def gallery(scan: ScanConfig, runs: Sequence[Run], chosen: Sequence[Run]) -> None:
-    """The finished ones of these runs, newest first, method by method.
+    """Show the finished runs by method, newest first.
 
     Parameters
     ----------
     chosen : sequence of Run
-        Those that are compared.
+        Runs of the current comparison.
     """
-    shelf = st.expander("All runs of this volume, by method", key="compare.gallery", on_change="rerun")
-    if not shelf.open:
-        return  # many pictures: not before somebody looks
+    section = st.expander("All runs of this volume, by method", key="compare.gallery", on_change="rerun")
+    if not section.open:
+        return  # a closed section sends no pictures
     methods = dict.fromkeys(run.config.method for run in (*chosen, *runs))
     done = [run for run in runs if run.status in FINISHED]
-    newest = [run for method in methods for run in [r for r in done if r.config.method == method][:MOST]]
-    here = [run.id for run in chosen]
-    with shelf:
+    newest = [
+        run for method in methods for run in [r for r in done if r.config.method == method][:MAX_PER_METHOD]
+    ]
+    compared = [run.id for run in chosen]
+    with section:
         if len(newest) < len(done):
-            st.caption(f"The newest {MOST} of each method, of {len(done)} runs.")
+            st.caption(f"The newest {MAX_PER_METHOD} runs of each method; {len(done)} runs in all.")
         named = list(zip(newest, short_names([run.config for run in newest]), strict=True))
-        for first in range(0, len(named), ACROSS):
-            for place, (run, name) in zip(st.columns(ACROSS), named[first : first + ACROSS], strict=False):
+        for first in range(0, len(named), COLUMNS):
+            for place, (run, name) in zip(st.columns(COLUMNS), named[first : first + COLUMNS], strict=False):
                 with place:
-                    _one(run, name, scan, run.id in here, chosen=here)
+                    _entry(run, name, scan, run.id in compared, chosen=compared)
 
 
-def _one(run: Run, name: str, scan: ScanConfig, shown: bool, *, chosen: list[str]) -> None:
-    picture = engine.picture(run.id)
-    told = words.run_words(run, scan)
+def _entry(run: Run, name: str, scan: ScanConfig, shown: bool, *, chosen: list[str]) -> None:
+    picture = volume_cache.thumbnail_url(run.id)
+    label = labels.run_label(run, scan)
     if picture is not None:
-        alt = html.escape(f"Middle slice of {told}")
+        alt = html.escape(f"Middle slice of {label}")
         st.html(f'<img alt="{alt}" src="{picture}" style="width:100%;border-radius:6px">')
     psnr = f"{run.metrics.psnr:.1f} dB" if run.metrics else "–"
     st.caption(f"**{name}**  \n{psnr}")
@@ -58,5 +61,6 @@ def _one(run: Run, name: str, scan: ScanConfig, shown: bool, *, chosen: list[str
         on_click=state.set_compared,
         args=(others if shown else [*chosen, run.id],),
         width="stretch",
-        help=f"{'Take it out of the comparison; the run is kept' if shown else 'Put it beside the others'}: {told}.",
+        help=f"{'Remove from the comparison; the run is kept' if shown else 'Add to the comparison'}: "
+        f"{label}.",
     )

@@ -1,4 +1,4 @@
-"""A ball or a cube about the crosshair on Compare: its choice, and the numbers of each volume within it."""
+"""Region around the crosshair on Compare: its controls, and the metrics of each volume within it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from pages.ui.charts.colours import Line
-from pages.ui.session import engine, state, words
+from pages.ui.session import state, volume_cache
+from pages.ui.texts import formatting, messages
 from tomopatch.analysis.regions import SHELL, Region, region_quality
 from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import Triple, Volume, VolumeGeometry
@@ -19,9 +20,11 @@ _KIND, _SIZE = "region.kind", "region.size"
 
 
 def chosen(geometry: VolumeGeometry, cursor: Triple) -> Region:
-    """The region as the controls stand, which are drawn after the pictures that show it."""
-    state.fill({_KIND: "sphere", _SIZE: _fitting(geometry)})
-    return Region(state.value(_KIND) or "sphere", cursor, float(state.value(_SIZE) or _fitting(geometry)))
+    """Return the region of the controls, which are drawn below the pictures that show it."""
+    state.fill({_KIND: "sphere", _SIZE: _default_size(geometry)})
+    return Region(
+        state.value(_KIND) or "sphere", cursor, float(state.value(_SIZE) or _default_size(geometry))
+    )
 
 
 def controls() -> None:
@@ -32,7 +35,7 @@ def controls() -> None:
         format_func=KINDS.__getitem__,
         required=True,
         key=state.field(_KIND),
-        help="Click into a picture above to move it.",
+        help="Shape of the region. Click in a picture above to move it.",
     )
     size.number_input(
         "Size [mm]",
@@ -41,19 +44,19 @@ def controls() -> None:
         step=1.0,
         format="%.1f",
         key=state.field(_SIZE),
-        help="Diameter of the sphere, or edge of the box.",
+        help="Diameter of the sphere, or edge length of the box.",
     )
 
 
 def table(scan: ScanConfig, runs: Sequence[tuple[str, Line, str]], region: Region) -> None:
-    """Mean, deviation, contrast and likeness of the reference and of each run (name, line, id)."""
-    reference = engine.reference(scan).result()
+    """Show mean, standard deviation, CNR and PSNR of the reference and of each run (name, line, id)."""
+    reference = volume_cache.reference(scan).result()
     volumes: list[tuple[str, Volume]] = [("Reference", reference)]
-    volumes += [(name, engine.result_volume(run_id)) for name, _, run_id in runs]
+    volumes += [(name, volume_cache.result_volume(run_id)) for name, _, run_id in runs]
     try:
         found = [(name, region_quality(reference, volume, region)) for name, volume in volumes]
     except ValueError as error:
-        st.warning(words.plain(error))
+        st.warning(messages.error_sentence(error))
         return
     rows = [
         {
@@ -73,26 +76,26 @@ def table(scan: ScanConfig, runs: Sequence[tuple[str, Line, str]], region: Regio
         height="content",
         placeholder="–",
         column_config={
-            "Mean": column.NumberColumn(format="%.0f HU", help="Of the voxels in the region."),
+            "Mean": column.NumberColumn(format="%.0f HU", help="Mean of the voxels in the region."),
             "SD": column.NumberColumn(format="%.0f HU", help="Standard deviation of these voxels."),
             "CNR": column.NumberColumn(
                 format="%.2f",
-                help="Contrast to noise: how far the means of the region and of the shell around it are apart, "
-                "in standard deviations of the shell.",
+                help="Contrast-to-noise ratio: difference of the means of region and surrounding shell, over "
+                "the shell's standard deviation.",
             ),
             "PSNR": column.NumberColumn(
-                format="%.1f dB", help="Likeness to the reference within the region; higher is better."
+                format="%.1f dB", help="Similarity to the reference within the region; higher is better."
             ),
         },
     )
     st.caption(
-        f"{words.count(found[0][1].num_voxels)} voxels; the shell reaches from {SHELL[0]:g} to {SHELL[1]:g} times "
-        "the size."
+        f"{formatting.count(found[0][1].num_voxels)} voxels. The shell extends from {SHELL[0]:g} to "
+        f"{SHELL[1]:g} times the size."
     )
 
 
-def _fitting(geometry: VolumeGeometry) -> float:
-    """A round size of about a twelfth of the volume, and not below three voxels."""
-    wish = max(min(geometry.size[1:]) / 12, 3 * max(geometry.voxel_size))
-    unit = 10 ** math.floor(math.log10(wish))
-    return max(0.1, unit * max(step for step in (1, 2, 5) if step * unit <= wish))
+def _default_size(geometry: VolumeGeometry) -> float:
+    """Return a round size of about a twelfth of the volume and at least about three voxels."""
+    target = max(min(geometry.size[1:]) / 12, 3 * max(geometry.voxel_size))
+    unit = 10 ** math.floor(math.log10(target))
+    return max(0.1, unit * max(step for step in (1, 2, 5) if step * unit <= target))

@@ -1,4 +1,4 @@
-"""The comparison as an HTML file, in the words of the pages."""
+"""Comparison as an HTML report with the labels of the app."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pages.ui.session import engine, state, words
-from pages.ui.session.names import short_names
-from pages.ui.viewer.panes import WINDOWS, window_for
+from pages.ui.session import engine, state, volume_cache
+from pages.ui.texts import formatting, labels
+from pages.ui.texts.run_names import short_names
+from pages.ui.viewer.slice_viewer import WINDOWS, default_window
 from tomopatch.export.report import Entry, report_html
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.run import Run
 
 
 def download(place: Any, scan: ScanConfig, runs: Sequence[Run]) -> None:
-    """The button; the report is written when it is pressed."""
-    looked = state.looked()
+    """Show the download button; a click writes the report."""
+    view = state.compare_view()
     names = {v.digest: v.name for v in engine.store().volumes()} if scan.source.startswith("volume:") else {}
-    title = words.source_words(scan.source, names)
-    called = short_names([run.config for run in runs])
+    title = labels.source_label(scan.source, names)
+    short = short_names([run.config for run in runs])
 
     def report() -> bytes:
-        level, width = WINDOWS[window_for(scan.source)]
+        level, width = WINDOWS[default_window(scan.source)]
         return report_html(
             title,
             scan_rows(scan, title),
-            engine.reference(scan).result(),
-            [entry(run, name) for run, name in zip(runs, called, strict=True)],
+            volume_cache.reference(scan).result(),
+            [entry(run, name) for run, name in zip(runs, short, strict=True)],
             now=datetime.now().astimezone(),
-            cursor=looked.get("cursor", (0.5, 0.5, 0.5)),
-            window=looked.get("window", (level - width / 2, level + width / 2)),
+            cursor=view.get("cursor", (0.5, 0.5, 0.5)),
+            window=view.get("window", (level - width / 2, level + width / 2)),
         )
 
     place.download_button(
@@ -40,7 +41,7 @@ def download(place: Any, scan: ScanConfig, runs: Sequence[Run]) -> None:
         "text/html",
         width="stretch",
         on_click="ignore",
-        help="One page to print or to send: scan, settings, table, and the slices at the crosshair with their "
+        help="One page to print or send: scan, settings, table, and slices at the crosshair with their "
         "differences.",
     )
 
@@ -49,9 +50,9 @@ def entry(run: Run, name: str) -> Entry:
     ended = {"Ended": "early, on request"} if run.status == "stopped" else {}
     return Entry(
         name=name,
-        volume=engine.result_volume(run.id),
-        settings=words.settings(run.config) | ended,
-        scan=words.scan_words(run.config.scan),
+        volume=volume_cache.result_volume(run.id),
+        settings=labels.all_settings(run.config) | ended,
+        scan=labels.scan_summary(run.config.scan),
         metrics=run.metrics,
         seconds=run.seconds,
         device=run.device,
@@ -59,17 +60,17 @@ def entry(run: Run, name: str) -> Entry:
 
 
 def scan_rows(scan: ScanConfig, title: str) -> dict[str, str]:
-    """What was scanned, and how, a line each."""
-    vg = engine.geometry(scan)
+    """Return volume and scan geometry as rows of a table."""
+    vg = volume_cache.geometry(scan)
     pg = scan.geometry(vg)
     rows = {
         "Volume": title,
-        "Reconstruction grid (z, y, x)": f"{words.times(vg.shape)} voxels of "
-        f"{words.times(f'{s:.3g}' for s in vg.voxel_size)} mm",
-        "Scan": words.scan_words(scan),
+        "Reconstruction grid (z, y, x)": f"{formatting.times(vg.shape)} voxels of "
+        f"{formatting.times(f'{s:.3g}' for s in vg.voxel_size)} mm",
+        "Scan": labels.scan_summary(scan),
         "First view at": f"{scan.start:g}°",
-        "Detector (v, u)": f"{words.times(pg.det_shape)} pixels of "
-        f"{words.times(f'{s:.3g}' for s in pg.pixel_size)} mm",
+        "Detector (v, u)": f"{formatting.times(pg.det_shape)} pixels of "
+        f"{formatting.times(f'{s:.3g}' for s in pg.pixel_size)} mm",
     }
     if scan.beam == "cone":
         rows["Distances"] = (
@@ -78,9 +79,9 @@ def scan_rows(scan: ScanConfig, title: str) -> dict[str, str]:
     if scan.tilt:
         rows["Tilt"] = f"{scan.tilt:g}°"
     if scan.pitch:
-        rows["Pitch"] = f"{scan.pitch:g} mm a turn"
+        rows["Pitch"] = f"{scan.pitch:g} mm per turn"
     if any(scan.det_offset):
-        rows["Detector's shift (v, u)"] = f"{words.times(f'{s:g}' for s in scan.det_offset)} mm"
+        rows["Detector's shift (v, u)"] = f"{formatting.times(f'{s:g}' for s in scan.det_offset)} mm"
     rows["Simulated"] = (
         "on the reconstruction grid" if scan.same_grid else "at the volume's own resolution"
     ) + f"; seed {scan.seed}"

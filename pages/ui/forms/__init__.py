@@ -1,1 +1,1 @@
-"""Forms: volume, acquisition, lesions, methods."""
+"""Forms for volumes, scans, lesions, methods, sweeps and the prior."""

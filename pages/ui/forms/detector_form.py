@@ -1,4 +1,4 @@
-"""The less used controls of a scan: detector and orbit."""
+"""Form of detector and orbit, the less used settings of a scan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tomopatch.geometry.beams import turns_to_cover
 
 
 class Number(NamedTuple):
-    """A number of the scan: its field, what it is called, from where to where it goes, and what it means."""
+    """Numeric setting of the scan: field, label, limits, step and help."""
 
     name: str
     label: str
@@ -40,30 +40,46 @@ class Number(NamedTuple):
 
 
 PIXELS = (
-    Number("rows", "Rows", 1, 4096, 8, "Pixels along the axis."),
-    Number("columns", "Columns", 1, 4096, 8, "Pixels across the axis."),
-    Number("pixel_v", "Pixel height [mm]", 0.01, 50.0, 0.1, "At the detector, along the axis."),
-    Number("pixel_u", "Pixel width [mm]", 0.01, 50.0, 0.1, "At the detector, across the axis."),
+    Number("rows", "Rows", 1, 4096, 8, "Number of detector pixels along the rotation axis."),
+    Number("columns", "Columns", 1, 4096, 8, "Number of detector pixels across the rotation axis."),
+    Number(
+        "pixel_v",
+        "Pixel height [mm]",
+        0.01,
+        50.0,
+        0.1,
+        "Size of a pixel at the detector, along the rotation axis.",
+    ),
+    Number(
+        "pixel_u",
+        "Pixel width [mm]",
+        0.01,
+        50.0,
+        0.1,
+        "Size of a pixel at the detector, across the rotation axis.",
+    ),
 )
 SHIFT = (
-    Number("shift_v", "Shift along [mm]", -1000.0, 1000.0, 1.0, "The detector moved along the axis."),
+    Number(
+        "shift_v", "Shift along [mm]", -1000.0, 1000.0, 1.0, "Shift of the detector along the rotation axis."
+    ),
     Number(
         "shift_u",
         "Shift across [mm]",
         -1000.0,
         1000.0,
         1.0,
-        "A detector moved sideways sees a wider object over a whole turn (half fan).",
+        "Sideways shift of the detector. Over a full turn it widens the field of view (half fan).",
     ),
 )
-START = Number("start", "First view [°]", -360.0, 360.0, 5.0, "Angle of the first view.")
+START = Number("start", "First view [°]", -360.0, 360.0, 5.0, "Rotation angle of the first view.")
 TILT = Number(
     "tilt",
     "Tilt [°]",
     -60.0,
     60.0,
     1.0,
-    "The beam leaves the plane of rotation by this angle (laminography).",
+    "Angle between the beam and the plane of rotation (laminography).",
 )
 PITCH = Number(
     "pitch",
@@ -71,7 +87,7 @@ PITCH = Number(
     0.0,
     500.0,
     5.0,
-    "Of a helix: how far the table moves in one turn; 0 = a circle. Cone beam only.",
+    "Table travel per turn of a helical scan; 0 is a circular orbit. Cone beam only.",
 )
 TURNS = Number(
     "turns",
@@ -79,19 +95,25 @@ TURNS = Number(
     1.0,
     40.0,
     0.5,
-    "Of a helical scan; instead of the angle range. A new pitch sets as many as cover the volume.",
+    "Turns of a helical scan, instead of *Angle range*. A new pitch sets enough turns to cover the volume.",
 )
 SEED = Number(
-    "seed", "Noise seed", 0, 99999, 1, "Another number, other noise; the same number, the same noise."
+    "seed",
+    "Noise seed",
+    0,
+    99999,
+    1,
+    "Each number gives different noise; the same number always gives the same noise.",
 )
 
 
 def detector() -> None:
-    """Size, pixels and shift of the detector."""
+    """Draw the controls for size, pixels and shift of the detector."""
     fitted = st.checkbox(
         "Fit the detector to the volume",
         key=state.field("fitted"),
-        help="As large as the volume's shadow, with pixels as large as the voxels. Off: choose it yourself.",
+        help="The detector covers the projection of the volume, with pixels of voxel size. Off: choose size "
+        "and pixels below.",
     )
     columns = st.columns(2)
     for k, number in enumerate(PIXELS + SHIFT):
@@ -99,7 +121,7 @@ def detector() -> None:
 
 
 def orbit(cone: bool, height: float) -> None:
-    """First view, tilt, helix, and how the measurement of a volume of this height [mm] is simulated."""
+    """Draw the controls for first view, tilt, helix and simulation; `height` of the volume in mm."""
     left, right = st.columns(2)
     START.draw(left)
     TILT.draw(right)
@@ -109,13 +131,13 @@ def orbit(cone: bool, height: float) -> None:
     st.checkbox(
         "Simulate on the reconstruction grid",
         key=state.field("same_grid"),
-        help="The easier protocol of much of the literature: the scan makes the same errors as the reconstruction, "
-        "which flatters the numbers. Off: the scan is simulated from a finer volume.",
+        help="The easier protocol of many papers: simulation and reconstruction share errors, which "
+        "improves the metrics. Off: the measurement is simulated from a finer volume.",
     )
 
 
 def _cover(height: float) -> None:
-    """Set as many turns as cover the volume, in half turns, within what the form can hold."""
+    """Set enough turns to cover the volume, rounded up to half turns, within the limits of the form."""
     pitch = state.value("pitch", 0.0)
     if pitch > 0:
         turns = math.ceil(2 * turns_to_cover(height, pitch) - 1e-9) / 2

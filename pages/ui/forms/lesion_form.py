@@ -1,4 +1,4 @@
-"""Planting a lesion into the volume before it is scanned."""
+"""Form for a lesion that is planted into the volume before the scan."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tomopatch.phantoms.scene import Lesion
 from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import Volume
 
-USUAL = Lesion((0.0, 0.0, 0.0), 10.0, 40.0)
+DEFAULT = Lesion((0.0, 0.0, 0.0), 10.0, 40.0)
 _AXES = (("z", "feet to head"), ("y", "front to back"), ("x", "right to left"))
 
 
 def fill(scan: ScanConfig | None) -> None:
-    """Give the form the scan's lesions, where it has no values yet."""
+    """Set fields without a value to the scan's lesions."""
     lesions = scan.lesions if scan else ()
-    first = lesions[0] if lesions else USUAL
+    first = lesions[0] if lesions else DEFAULT
     state.fill(
         {
             "lesion": bool(lesions),
@@ -33,12 +33,12 @@ def fill(scan: ScanConfig | None) -> None:
 
 
 def choose(volume: Volume) -> tuple[Lesion, ...]:
-    """The controls and the lesions that they describe; `volume` is where one can be put."""
+    """Draw the controls and return their lesions, which lie within `volume`."""
     with st.expander("Plant a lesion", expanded=bool(state.value("lesion"))):
         wanted = st.toggle(
             "A lesion in the volume",
             key=state.field("lesion"),
-            help="A ball that is put into the volume before it is scanned: will the reconstruction show it?",
+            help="Add a ball to the volume before the scan. Does the reconstruction show it?",
         )
         if not wanted:
             return ()
@@ -46,7 +46,9 @@ def choose(volume: Volume) -> tuple[Lesion, ...]:
         st.markdown(":small[Centre in mm]")
         columns = st.columns(3)
         centre = []
-        for column, (axis, words), least, size in zip(columns, _AXES, low, volume.geometry.size, strict=True):
+        for column, (axis, direction), least, size in zip(
+            columns, _AXES, low, volume.geometry.size, strict=True
+        ):
             least, most = math.ceil(least), math.floor(least + size)
             kept = min(max(state.value(f"lesion.{axis}"), least), most)
             state.fill({f"lesion.{axis}": float(kept)}, overwrite=True)
@@ -58,7 +60,7 @@ def choose(volume: Volume) -> tuple[Lesion, ...]:
                     step=5.0,
                     format="%g",
                     key=state.field(f"lesion.{axis}"),
-                    help=f"Its centre, {words}; 0 is the middle.",
+                    help=f"Centre of the lesion, {direction}; 0 is the middle.",
                 )
             )
         left, right = st.columns(2)
@@ -69,7 +71,7 @@ def choose(volume: Volume) -> tuple[Lesion, ...]:
             step=1.0,
             format="%g",
             key=state.field("lesion.radius"),
-            help="Of the ball.",
+            help="Radius of the ball.",
         )
         hu = right.number_input(
             "Density [HU]",
@@ -78,26 +80,26 @@ def choose(volume: Volume) -> tuple[Lesion, ...]:
             step=10.0,
             format="%g",
             key=state.field("lesion.hu"),
-            help="What it is made of: water 0, soft tissue about 40, bone from 300 up, lung about -850.",
+            help="CT number of the lesion: water 0, soft tissue about 40, bone above 300, lung about −850.",
         )
         st.button(
             "Somewhere in a lung",
             key="lesion_place",
-            on_click=_elsewhere,
+            on_click=_place_in_lung,
             args=(volume, radius),
             width="stretch",
-            help="A random place that is filled with lung; press again for another.",
+            help="Move the lesion to a random position in a lung. Press again for another.",
         )
         first = Lesion((centre[0], centre[1], centre[2]), radius, hu)
         return (first, *state.value("lesion.others", ()))
 
 
-def _elsewhere(volume: Volume, radius: float) -> None:
-    draw = state.value("lesion.draw", 0) + 1
+def _place_in_lung(volume: Volume, radius: float) -> None:
+    attempt = state.value("lesion.draw", 0) + 1
     try:
-        place = hiding_place(volume, radius, seed=draw)
+        place = hiding_place(volume, radius, seed=attempt)
     except ValueError:
-        st.toast("There is no place like that in this volume; choose one by its coordinates.")
+        st.toast("This volume has no lung with room for the lesion. Enter its coordinates instead.")
         return
     values = {f"lesion.{axis}": float(round(c)) for (axis, _), c in zip(_AXES, place, strict=True)}
-    state.fill(values | {"lesion.draw": draw}, overwrite=True)
+    state.fill(values | {"lesion.draw": attempt}, overwrite=True)

@@ -1,4 +1,4 @@
-"""Choosing a method and its parameters; the form is built from the fields of its params dataclass."""
+"""Form of a method and its parameters, built from the fields of the parameter dataclass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from pages.ui.session import state, words
+from pages.ui.session import state
+from pages.ui.texts import labels
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.prior.files import priors_for
 from tomopatch.reconstruct.methods import METHODS, available, make_params
@@ -18,7 +19,7 @@ _PRIOR = "prior"
 
 
 def fill(config: RunConfig | None) -> None:
-    """Give the form the run's method and parameters, where it has no values yet."""
+    """Set fields without a value to the run's method and parameters."""
     if config is None:
         return
     state.fill({"method": config.method})
@@ -28,7 +29,7 @@ def fill(config: RunConfig | None) -> None:
 
 
 def choose(pg: ParallelBeam | ConeBeam) -> str:
-    """The chosen method; those that cannot reconstruct this scan are named with the reason."""
+    """Let the user choose a method; name unavailable methods with the reason."""
     offered = available(pg)
     if state.value("method") not in offered:
         state.fill({"method": next(iter(offered))}, overwrite=True)
@@ -39,7 +40,7 @@ def choose(pg: ParallelBeam | ConeBeam) -> str:
         key=state.field("method"),
         format_func=lambda n: METHODS[n].label,
         required=True,
-        help="How the volume is computed from the projections.",
+        help="Method that computes the volume from the projections.",
     )
     assert name is not None
     st.caption(METHODS[name].summary)
@@ -50,26 +51,26 @@ def choose(pg: ParallelBeam | ConeBeam) -> str:
 
 
 def choose_prior(method: str, params: dict[str, Any]) -> str:
-    """Name of the prior, among those trained for the mode; empty for methods without one."""
+    """Return the chosen prior among those trained for the mode; empty for methods without a prior."""
     if not METHODS[method].needs_prior:
         return ""
-    there = priors_for(make_params(method, params).trained_mode)
-    if not there:
+    names = priors_for(make_params(method, params).trained_mode)
+    if not names:
         return ""
-    if state.value(_PRIOR) not in there:
-        state.fill({_PRIOR: there[0]}, overwrite=True)
+    if state.value(_PRIOR) not in names:
+        state.fill({_PRIOR: names[0]}, overwrite=True)
     return st.selectbox(
         "Prior",
-        there,
+        names,
         key=state.field(_PRIOR),
-        format_func=words.prior_label,
-        help="The network that knows what CT looks like. *base* restores better, *small* takes half the time. Put the file of "
-        "your own prior into the folder `pretrained` to choose it here.",
+        format_func=labels.prior_label,
+        help="Trained network. *base* restores better, *small* takes half the time. Files in the folder "
+        "`pretrained` appear here.",
     )
 
 
 def choose_params(method: str) -> dict[str, Any]:
-    """Widgets for each parameter of the method, and their values."""
+    """Draw a widget for each parameter of the method and return their values."""
     values: dict[str, Any] = {}
     for parameter in fields(METHODS[method].params):
         key = _key(method, parameter.name)
@@ -81,14 +82,14 @@ def choose_params(method: str) -> dict[str, Any]:
 
 
 POSTERIOR_ONLY = ("condition", "eta")
-"""Parameters of diffusion without effect in the mode 'restore'."""
+"""Parameters of diffusion that have no effect in the mode 'restore'."""
 
 
 WATCH_IT_FORM = {"mode": "posterior", "condition": "scan", "num_steps": 20, "num_samples": 1}
 
 
 def presets(method: str) -> None:
-    """Buttons that set several parameters at once."""
+    """Draw buttons that set several parameters at once."""
     if METHODS[method].params is DiffusionParams:
         st.button(
             "Watch it form",
@@ -97,35 +98,35 @@ def presets(method: str) -> None:
             on_click=lambda: state.fill(
                 {_key(method, name): value for name, value in WATCH_IT_FORM.items()}, overwrite=True
             ),
-            help="Set the method to sample from noise in 20 steps. Press *Run* to watch the volume form.",
+            help="Choose sampling from noise in 20 steps. Then press *Run* to watch the volume form.",
         )
 
 
 def _widget(parameter: Field, key: str, disabled: bool = False) -> Any:
-    told, default = parameter.metadata, parameter.default
-    label, hint = told.get("label", parameter.name), told.get("help")
-    low, high = told.get("low"), told.get("high")
-    if "choices" in told:
-        names = told.get("names", {})
+    metadata, default = parameter.metadata, parameter.default
+    label, hint = metadata.get("label", parameter.name), metadata.get("help")
+    low, high = metadata.get("low"), metadata.get("high")
+    if "choices" in metadata:
+        names = metadata.get("names", {})
         return st.selectbox(
             label,
-            told["choices"],
+            metadata["choices"],
             key=key,
-            format_func=lambda value: names.get(value) or words.choice(value),
+            format_func=lambda value: names.get(value) or labels.choice_label(value),
             help=hint,
             disabled=disabled,
         )
     if isinstance(default, bool):
         return st.checkbox(label, key=key, help=hint, disabled=disabled)
     if isinstance(default, int):
-        step = told.get("step") or (10 if default >= 50 else 1)
+        step = metadata.get("step") or (10 if default >= 50 else 1)
         return int(
             st.number_input(
                 label, low, high, st.session_state[key], int(step), key=key, help=hint, disabled=disabled
             )
         )
     if isinstance(default, float):
-        step = told.get("step") or (abs(default) / 10 or 0.1)
+        step = metadata.get("step") or (abs(default) / 10 or 0.1)
         return float(
             st.number_input(
                 label,
@@ -146,7 +147,7 @@ def _key(method: str, name: str) -> str:
 
 
 def _digits(step: float) -> str:
-    """A format that shows a step of this size."""
+    """Return a number format with enough decimals for this step."""
     decimals = 0
     while decimals < 8 and abs(step * 10**decimals - round(step * 10**decimals)) > 1e-9:
         decimals += 1

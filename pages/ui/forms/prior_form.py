@@ -1,24 +1,25 @@
-"""The form of the page Prior: generate a volume, or denoise one, with or without some of the prior's inputs."""
+"""Form of Prior: generate a volume, or denoise one with or without some of the prior's inputs."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from pages.ui.session import engine, state, words
+from pages.ui.session import engine, state, volume_cache
+from pages.ui.texts import formatting, labels
 from tomopatch.runs.prior import INPUTS, DenoiseConfig, GenerateConfig
 from tomopatch.volume import Shape
 
 KINDS = {"generate": "Generate", "denoise": "Denoise"}
 GRIDS: tuple[Shape, ...] = ((32, 64, 64), (48, 96, 96), (64, 128, 128), (96, 192, 192))
 KNOWN_VOXELS = (2.0, 14.0)
-"""Voxel sizes [mm] for which the form keeps the extent of a body."""
+"""Range of voxel sizes [mm] within which the form keeps the extent of a body."""
 SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0)
 PHANTOMS = ("phantom:thorax:0", "phantom:abdomen:0", "phantom:head:0")
-INPUT_WORDS = {"context": "global context", "neighbourhoods": "neighbourhood", "coordinates": "coordinates"}
+INPUT_LABELS = {"context": "global context", "neighbourhoods": "neighbourhood", "coordinates": "coordinates"}
 
 
 def fill() -> None:
-    """Give the form the values of the runs that are shown, where it has none yet."""
+    """Set fields without a value to those of the displayed runs."""
     runs = [run for run in map(engine.known_prior_run, state.prior_runs()) if run is not None]
     config = runs[0].config if runs else None
     generate = config if isinstance(config, GenerateConfig) else GenerateConfig()
@@ -42,33 +43,35 @@ def fill() -> None:
 
 def choose_kind() -> str:
     kind = st.segmented_control(
-        "What to do",
+        "Task",
         list(KINDS),
         key=state.field("prior.kind"),
         format_func=lambda k: KINDS[k],
         required=True,
-        help="Generate: a volume from noise alone. Denoise: noise is added to a volume that you choose, and the prior removes it.",
+        help="*Generate* creates a volume from noise alone. *Denoise* adds noise to a volume of your choice "
+        "and removes it.",
     )
     st.caption(
         {
-            "generate": "The prior turns noise into a volume, step by step: first the whole body on a coarse grid, then "
-            "finer grids. No scan and no patient is behind it. Bodies are crude: the prior has seen few.",
-            "denoise": "Noise is added to a volume, and the prior removes it in one pass. You can switch off what each "
-            "patch sees of the rest of the volume.",
+            "generate": "The prior turns noise into a volume, step by step: first on a coarse grid, then on "
+            "finer ones. The volume shows no real patient. This small model generates only rough bodies.",
+            "denoise": "Noise is added to a volume, and the prior removes it in one pass. You can switch off "
+            "information from outside each patch.",
         }[kind or "generate"]
     )
     return kind or "generate"
 
 
 def generate_configs() -> list[GenerateConfig]:
-    """The volume to generate."""
+    """Draw the controls and return the configuration of the volume to generate."""
     grid = st.selectbox(
         "Grid",
         GRIDS,
         key=state.field("prior.grid"),
-        format_func=words.times,
+        format_func=formatting.times,
         on_change=_fit_voxels,
-        help="Voxels (z × y × x). The time grows with their number. Their size follows, so that a body fits.",
+        help="Number of voxels (z × y × x). More voxels take longer. The voxel size is adjusted so that a "
+        "body fits.",
     )
     sizes = []
     st.markdown(":small[Voxel size in mm]")
@@ -81,10 +84,11 @@ def generate_configs() -> list[GenerateConfig]:
                 step=0.1,
                 format="%.1f",
                 key=state.field(f"prior.voxel.{axis}"),
-                help=f"Size of a voxel along {axis}. The prior was trained on voxels of 1.2 to 14 mm and bodies of 30 to 50 cm.",
+                help=f"Voxel size along {axis}. The prior was trained on voxels of 1.2 to 14 mm and bodies "
+                "of 30 to 50 cm.",
             )
         )
-    extent = words.times(f"{n * s / 10:.0f}" for n, s in zip(grid, sizes, strict=True))
+    extent = formatting.times(f"{n * s / 10:.0f}" for n, s in zip(grid, sizes, strict=True))
     st.caption(f"The volume is {extent} cm (z × y × x).")
     steps = st.number_input(
         "Steps",
@@ -92,43 +96,49 @@ def generate_configs() -> list[GenerateConfig]:
         500,
         step=10,
         key=state.field("prior.steps"),
-        help="Passes of the prior over the volume, half of them on the coarsest grid. More are slower and cleaner.",
+        help="Passes of the prior over the volume, half of them on the coarsest grid. More steps are slower "
+        "and cleaner.",
     )
     seed = st.number_input(
-        "Seed", 0, 2**31 - 1, step=1, key=state.field("prior.seed"), help="Each number is another volume."
+        "Seed",
+        0,
+        2**31 - 1,
+        step=1,
+        key=state.field("prior.seed"),
+        help="Each number gives a different volume.",
     )
     return [GenerateConfig(grid, (sizes[0], sizes[1], sizes[2]), int(steps), int(seed))]
 
 
 def _fit_voxels() -> None:
-    """Keep the extent when the grid changes, as far as the voxels stay within KNOWN_VOXELS."""
-    usual = GenerateConfig()
-    for axis, n, extent in zip("zyx", state.value("prior.grid"), _extent(usual), strict=True):
+    """Keep the extent when the grid changes, as long as the voxel sizes stay within KNOWN_VOXELS."""
+    default = GenerateConfig()
+    for axis, n, extent in zip("zyx", state.value("prior.grid"), _extent(default), strict=True):
         size = min(max(extent / n, KNOWN_VOXELS[0]), KNOWN_VOXELS[1])
         state.fill({f"prior.voxel.{axis}": round(size, 1)}, overwrite=True)
 
 
 def _extent(config: GenerateConfig) -> list[float]:
-    """[mm] along z, y, x."""
+    """Return the extent [mm] along z, y, x."""
     return [n * s for n, s in zip(config.grid, config.voxel_size, strict=True)]
 
 
 def denoise_configs() -> list[DenoiseConfig]:
-    """One pass with all inputs, and one without each of the inputs chosen."""
+    """Draw the controls and return a pass with all inputs, and one without each selected input."""
     known = sources()
     source = st.selectbox(
         "Volume",
         list(known),
         key=state.field("prior.source"),
         format_func=lambda s: known[s],
-        help="The volume of the current scan, a digital patient, or a CT that was uploaded on Acquire.",
+        help="The volume of the current scan, a phantom, or a CT volume uploaded on Acquire.",
     )
     sigma = st.select_slider(
         "Noise",
         SIGMAS,
         key=state.field("prior.sigma"),
         format_func=lambda s: f"{1000 * s:.0f} HU",
-        help="Standard deviation of the noise that is added.",
+        help="Standard deviation of the added noise.",
     )
     seed = st.number_input(
         "Seed",
@@ -136,18 +146,18 @@ def denoise_configs() -> list[DenoiseConfig]:
         2**31 - 1,
         step=1,
         key=state.field("prior.noise_seed"),
-        help="Each number gives another noise.",
+        help="Each number gives different noise.",
     )
     off = st.pills(
         "Also without",
         INPUTS,
         key=state.field("prior.without"),
-        format_func=lambda i: INPUT_WORDS[i],
+        format_func=lambda i: INPUT_LABELS[i],
         selection_mode="multi",
-        help="Inputs of a patch: the whole volume in miniature (global context), its wider surroundings (neighbourhood), and "
-        "its position (coordinates). Each one chosen is switched off in a pass of its own.",
+        help="Switch off information from outside each patch: the downsampled volume, its neighbourhood, or "
+        "its position. Each choice adds a pass.",
     )
-    grid = engine.small_grid(source)
+    grid = volume_cache.small_grid(source)
     configs = [DenoiseConfig(source, grid, float(sigma), int(seed))]
     return configs + [
         DenoiseConfig(source, grid, float(sigma), int(seed), (name,)) for name in INPUTS if name in off
@@ -155,12 +165,12 @@ def denoise_configs() -> list[DenoiseConfig]:
 
 
 def sources() -> dict[str, str]:
-    """The volumes that can be denoised, and their names."""
+    """Return the names of the volumes that can be denoised."""
     scan = state.scan()
     stored = {v.digest: v.name for v in engine.store().volumes()}
     names = [*([scan.source] if scan else []), *PHANTOMS, *(f"volume:{digest}" for digest in stored)]
     return {
-        name: words.source_words(name, stored)
+        name: labels.source_label(name, stored)
         for name in dict.fromkeys(names)
         if not name.startswith("volume:") or name.removeprefix("volume:") in stored
     }

@@ -1,4 +1,4 @@
-"""Designing the scan: scanner, views, distances, detector, dose."""
+"""Form of the scan: scanner, views, angle range, dose, beam and distances."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import streamlit as st
 
 from pages.ui.forms import detector_form
 from pages.ui.forms.detector_form import Number
-from pages.ui.session import state, words
+from pages.ui.session import state
+from pages.ui.texts import formatting
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.scanners import SCANNERS, Scanner
 from tomopatch.physics.measurement import FULL_DOSE_PHOTONS, full_scan_views, relative_dose
@@ -25,7 +26,7 @@ DISTANCES = (
         10.0,
         5000.0,
         10.0,
-        "From the X-ray source to the axis of rotation.",
+        "Distance from the X-ray source to the rotation axis.",
     ),
     Number(
         "src_det",
@@ -33,13 +34,13 @@ DISTANCES = (
         20.0,
         10000.0,
         10.0,
-        "From the X-ray source to the detector. Their ratio is the magnification.",
+        "Distance from the X-ray source to the detector. The ratio of both distances is the magnification.",
     ),
 )
 
 
 def fill(scan: ScanConfig | None) -> None:
-    """Give the form the scan's values, where it has none yet."""
+    """Set fields without a value to those of the scan."""
     s = scan or ScanConfig("phantom:thorax:0", photons=1e5)
     pixel, shape = s.pixel_size or (1.0, 1.0), s.det_shape or (128, 256)
     turns = max(1.0, s.angle_range / 360) if s.pitch else 2.0
@@ -71,14 +72,14 @@ def fill(scan: ScanConfig | None) -> None:
 
 
 def design(source: str, grid: Shape, height: float) -> ScanConfig:
-    """The controls, and the scan that they describe, of a volume of this height [mm]."""
+    """Draw the controls and return their scan of a volume of this height [mm]."""
     st.selectbox(
         "Scanner",
         list(SCANNERS),
         key=state.field("scanner"),
         format_func=lambda k: SCANNERS[k].label,
         on_change=_take_preset,
-        help="Distances and detector of a class of real scanners. Everything below can be changed afterwards.",
+        help="Distances and detector of a class of real scanners. You can change all settings below.",
     )
     scanner = SCANNERS[state.value("scanner")]
     st.caption(f"{scanner.source} It usually takes {scanner.num_views} views.{_changed(scanner)}")
@@ -87,7 +88,7 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
         "Views",
         views,
         key=state.field("views"),
-        help="How many X-ray pictures are taken. Fewer views: less dose and time, more streaks.",
+        help="Number of X-ray pictures. Fewer views mean less dose and time, and more streaks.",
     )
     helical = state.value("beam") == "cone" and state.value("pitch", 0.0) > 0
     st.slider(
@@ -98,8 +99,8 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
         format="%g°",
         key=state.field("range"),
         disabled=helical,
-        help="Over how much of a turn the views are spread. 180° is complete for a parallel beam; a cone beam needs "
-        "180° and its fan angle. Less is a limited-angle scan: edges along the missing directions vanish.",
+        help="Angle over which the views are spread. A parallel beam needs 180°, a cone beam 180° plus its "
+        "fan angle. Otherwise edges vanish.",
     )
     _dose()
     st.segmented_control(
@@ -109,21 +110,22 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
         key=state.field("beam"),
         required=True,
         on_change=_take_beam,
-        help="Parallel rays (textbooks, synchrotrons), or a point source and a flat detector (hospitals).",
+        help="Parallel rays (textbooks, synchrotrons), or rays from a point source to a flat detector "
+        "(hospitals).",
     )
     cone = state.value("beam") == "cone"
     if cone:
         _distances()
-    shelf = st.expander("Detector and orbit", key="acquire.detector", on_change="rerun")
-    if shelf.open:  # a dozen controls out of sight would double what the browser has to do for each change
-        with shelf, st.container(key="pairs.detector"):
+    section = st.expander("Detector and orbit", key="acquire.detector", on_change="rerun")
+    if section.open:  # hidden controls would double the browser's work for each change
+        with section, st.container(key="pairs.detector"):
             detector_form.detector()
             detector_form.orbit(cone, height)
     return _scan(source, grid, cone, helical)
 
 
 def dose_help(pg: ParallelBeam | ConeBeam) -> str:
-    """What 100 % is for this detector."""
+    """Return the definition of 100 % for this detector."""
     views = full_scan_views(pg)
     return f"100 % is a full scan: {views} views (π/2 × detector columns) at 100 000 photons per ray."
 
@@ -143,22 +145,22 @@ def _dose() -> None:
     noisy = st.toggle(
         "Photon noise",
         key=state.field("noise"),
-        help="X-rays arrive as single photons: the fewer, the noisier. Off = a perfect, noiseless scan.",
+        help="X-rays arrive as single photons: fewer photons, more noise. Off: a measurement without noise.",
     )
     st.select_slider(
-        "Photons a ray",
+        "Photons per ray",
         sorted({*PHOTONS, state.value("photons")}),
         key=state.field("photons"),
         disabled=not noisy,
-        format_func=words.count,
-        help="Before the object, a logarithmic scale. 100 000 is a routine diagnostic scan; dose grows in proportion "
-        "to photons and views.",
+        format_func=formatting.count,
+        help="Photons per ray before the object. A routine diagnostic scan uses 100\u202f000. The dose is "
+        "proportional to photons and views.",
     )
 
 
 def _distances() -> None:
     with st.container(key="pairs.distances"):
-        columns = st.columns(2, vertical_alignment="bottom")  # a label may take two lines
+        columns = st.columns(2, vertical_alignment="bottom")  # a label can take two lines
     for column, number in zip(columns, DISTANCES, strict=True):
         number.draw(column)
 
@@ -186,7 +188,7 @@ def _scan(source: str, grid: Shape, cone: bool, helical: bool) -> ScanConfig:
 
 
 def _scanner_of(scan: ScanConfig) -> str:
-    """The scanner whose distances a scan has, or the one for its beam that is no device."""
+    """Return the scanner with the scan's distances, or the generic one for its beam."""
     distances = (scan.src_orig_dist, scan.src_det_dist)
     known = (
         name
@@ -197,15 +199,15 @@ def _scanner_of(scan: ScanConfig) -> str:
 
 
 def _changed(scanner: Scanner) -> str:
-    """Whether the distances below are others than the scanner's."""
+    """Return a note if the distances differ from the scanner's."""
     now = (state.value("src_orig"), state.value("src_det"))
     if state.value("beam") != "cone" or now == (scanner.src_orig_dist, scanner.src_det_dist):
         return ""
-    return f" Here they are changed to {now[0]:g} and {now[1]:g} mm."
+    return f" You have changed the distances to {now[0]:g} and {now[1]:g} mm."
 
 
 def _take_preset() -> None:
-    """Set the form to the chosen scanner; views and dose stay: they are what one plays with."""
+    """Set the form to the chosen scanner; views and dose keep their values."""
     s = SCANNERS[state.value("scanner")]
     values: dict[str, Any] = {
         "beam": s.beam,
@@ -225,7 +227,7 @@ def _take_preset() -> None:
 
 
 def _take_beam() -> None:
-    """Another beam is another scanner, and another range is complete for it."""
+    """Adapt scanner and a complete angle range to the chosen beam."""
     beam = state.value("beam")
     full = {"parallel": 180.0, "cone": 360.0}
     values: dict[str, Any] = {"scanner": beam}
@@ -235,5 +237,5 @@ def _take_beam() -> None:
 
 
 def _nearest(photons: float) -> float:
-    """The stop of the slider at this value, or the value as a stop of its own."""
+    """Return the slider's value equal to this one up to rounding, or else the value itself."""
     return next((p for p in PHOTONS if abs(p - photons) < 1e-9 * photons), photons)

@@ -1,4 +1,4 @@
-"""Choosing what a sweep varies, and with which methods."""
+"""Form of a sweep: varied quantities and methods."""
 
 from __future__ import annotations
 
@@ -6,39 +6,48 @@ from typing import Any
 
 import streamlit as st
 
-from pages.ui.session import engine, state, words
+from pages.ui.session import state, volume_cache
+from pages.ui.texts import formatting, messages
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import ScanConfig
 from tomopatch.studies.sweep import VARIED, SweepConfig, read_values, suited
 
 FIELDS = {
-    "num_views": ("Views", "5, 10, 20, 40, 80", "How many X-ray pictures, e.g. 8, 20, 60."),
-    "angle_range": ("Angle range", "", "Over how many degrees the views are spread, e.g. 90, 120, 180."),
-    "photons": ("Photons a ray", "", "The dose, e.g. 1e3, 1e4, 1e5, none. None is a scan without noise."),
+    "num_views": ("Views", "5, 10, 20, 40, 80", "Numbers of X-ray pictures, e.g. 8, 20, 60."),
+    "angle_range": (
+        "Angle range",
+        "",
+        "Angles in degrees over which the views are spread, e.g. 90, 120, 180.",
+    ),
+    "photons": (
+        "Photons per ray",
+        "",
+        "Dose levels, e.g. 1e3, 1e4, 1e5, none. *none* is a measurement without noise.",
+    ),
 }
-USUAL = ("fbp", "fdk", "tv")
+DEFAULT_METHODS = ("fbp", "fdk", "tv")
 
 
 def fill(scan: ScanConfig) -> None:
-    """Give the form the values of the address, or usual ones, where it has none yet."""
+    """Set fields without a value to those of the address, or to defaults."""
     typed = state.sweep()
     state.fill(
-        {_key(name): typed.get(name, "") if typed else usual for name, (_, usual, _) in FIELDS.items()}
+        {_key(name): typed.get(name, "") if typed else default for name, (_, default, _) in FIELDS.items()}
     )
     possible = suited(scan)
-    wanted = typed.get("methods", "").split(",") if typed else list(USUAL)
+    wanted = typed.get("methods", "").split(",") if typed else list(DEFAULT_METHODS)
     kept = [m for m in state.value("sweep.methods", wanted) if m in possible]
     state.fill({"sweep.methods": kept or possible[:1]}, overwrite=True)
 
 
 def choose(scan: ScanConfig) -> SweepConfig | None:
-    """The controls and the sweep that they describe; None, after a sentence, if there can be none."""
+    """Draw the controls and return their sweep; explain invalid values and return None."""
     for name, (label, _, help) in FIELDS.items():
         st.text_input(
             label,
             key=state.field(_key(name)),
-            help=f"{help} Several values with commas between; left empty: as in the scan.",
-            placeholder=f"as in the scan: {_own(scan, name)}",
+            help=f"{help} Separate several values by commas. Leave empty to use the value of the scan.",
+            placeholder=f"as in the scan: {_scan_value(scan, name)}",
         )
     methods = st.pills(
         "Methods",
@@ -46,7 +55,7 @@ def choose(scan: ScanConfig) -> SweepConfig | None:
         key=state.field("sweep.methods"),
         selection_mode="multi",
         format_func=lambda m: METHODS[m].label,
-        help="Each scan is reconstructed with each of them, with its usual settings.",
+        help="Each scan is reconstructed with each of these methods and its default settings.",
     )
     typed = {name: state.value(_key(name), "").strip() for name in VARIED}
     state.set_sweep({**typed, "methods": ",".join(methods)})
@@ -54,17 +63,17 @@ def choose(scan: ScanConfig) -> SweepConfig | None:
         lists: dict[str, Any] = {name: read_values(name, text) for name, text in typed.items()}
         sweep = SweepConfig(scan, tuple(methods), **lists)
         for config in sweep.cells():
-            config.scan.geometry(engine.geometry(scan))
+            config.scan.geometry(volume_cache.geometry(scan))
     except ValueError as error:
-        st.error(words.plain(error))
+        st.error(messages.error_sentence(error))
         return None
     return sweep
 
 
-def _own(scan: ScanConfig, name: str) -> str:
+def _scan_value(scan: ScanConfig, name: str) -> str:
     value = getattr(scan, name)
     if name == "photons":
-        return "no noise" if value is None else words.count(value)
+        return "no noise" if value is None else formatting.count(value)
     return f"{value:g}°" if name == "angle_range" else f"{value:g}"
 
 

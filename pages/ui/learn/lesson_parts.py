@@ -1,4 +1,4 @@
-"""What a lesson is made of, and what several of them scan."""
+"""Lessons and their steps, and the scans that several lessons share."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from tomopatch.runs.config import RunConfig, ScanConfig
 
 GRID = (64, 128, 128)
 LIGHT, MIDDLE, SMALL = (64, 96, 96), (48, 96, 96), (32, 96, 96)
-"""For what takes longer: a step of a lesson should be done within half a minute on a laptop (`tests.bench.lessons`)."""
+"""Grids of slower methods: a step should take at most half a minute on a laptop (`tests.bench.lessons`)."""
 THIN = (16, 64, 64)
-"""For curves, of which each point is a run."""
+"""Grid of curves, where each point is a run."""
 THORAX = ScanConfig("phantom:thorax:0", GRID, num_views=180)
 SPHERES = ScanConfig("phantom:spheres", GRID, num_views=180)
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something to look at: what for, and the app's state in which it can be seen.
+    """Step of a lesson: an explanation, and the state of the app that shows it.
 
     Attributes
     ----------
     text : str
+        Explanation.
     label : str
-        Of the button.
+        Label of the button that opens the step.
     page : str
-        Where the button leads.
+        Page that the button opens.
     scan : ScanConfig
-        The current scan there.
+        Current scan on that page.
     runs : tuple of RunConfig
-        Queued, and what Compare shows; on Reconstruct the first is the current run.
+        Runs to queue. Compare shows all of them, Reconstruct the first.
     sweep : dict
-        What is typed on What if; see `state.sweep`.
+        Values on What if; see `state.sweep`.
     plane : str
-        In which volumes stand side by side; see `state.plane`.
+        Plane of volumes side by side; see `state.plane`.
     """
 
     text: str
@@ -49,7 +50,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson: what it is about, its steps, what else to try, and a question with its answer."""
+    """Lesson: an introduction, steps, further experiments, and a question with its answer."""
 
     title: str
     minutes: int
@@ -61,12 +62,12 @@ class Lesson:
 
 
 def compare(text: str, label: str, *runs: RunConfig, plane: str = "axial") -> Step:
-    """A step that shows these runs side by side."""
+    """Return a step that shows these runs side by side."""
     return Step(text, label, routes.COMPARE, runs[0].scan, runs, plane=plane)
 
 
 def run(
     scan: ScanConfig, method: str, changes: dict[str, Any] | None = None, *, prior: str = "", **params: Any
 ) -> RunConfig:
-    """A run by this method, of the scan with some of its fields changed."""
+    """Return a run of this method on the scan with some fields changed."""
     return RunConfig(replace(scan, **(changes or {})), method, params, prior)

@@ -1,4 +1,4 @@
-"""A lesson on the page: its steps, what else to try, a question."""
+"""View of a lesson on Learn, and of its current step in the sidebar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHALLENGE = "challenge"
 
 
 def choose() -> str:
-    """The lesson, or the challenge; the one that was read last at first."""
+    """Let the user choose a lesson or the challenge; the last one is preselected."""
     names = [*LESSONS, CHALLENGE]
     known = state.lesson() if state.lesson() in names else names[0]
     state.fill({"lesson": known}, overwrite=state.value("lesson") not in names)
@@ -24,10 +24,10 @@ def choose() -> str:
         key=state.field("lesson"),
         format_func=lambda n: "Challenge: find the lesion" if n == CHALLENGE else LESSONS[n].title,
         captions=[f"{lesson.minutes} minutes" for lesson in LESSONS.values()] + ["with the least dose"],
-        help="In the order in which they build on each other; any can be read alone.",
+        help="Each lesson builds on the ones before, but you can also read it alone.",
     )
     state.set_lesson(name)
-    state.set_step(None)  # whoever is here has come back
+    state.set_step(None)  # the user has left the step
     return name
 
 
@@ -43,7 +43,7 @@ def lesson(name: str) -> None:
                 key=f"step.{name}.{k}",
                 type="primary" if k == 0 else "secondary",
                 icon=":material/arrow_forward:",
-                help="The current scan is replaced by this one; runs of other scans are kept.",
+                help="Replaces the current scan; runs of other scans are kept.",
             ):
                 go(step, k + 1)
     st.markdown("**Things to try**\n" + _list(chosen.tries))
@@ -53,7 +53,7 @@ def lesson(name: str) -> None:
 
 
 def go(step: Step, number: int) -> None:
-    """Put the app in the step's state and open its page."""
+    """Set the state of the step and open its page."""
     state.set_scan(step.scan)
     state.set_plane(step.plane)
     state.set_step(number)
@@ -67,8 +67,8 @@ def go(step: Step, number: int) -> None:
     st.switch_page(step.page)
 
 
-def beside(number: int) -> None:
-    """The way back to the lesson and on to its next step, and what its step says of the page that it opened."""
+def sidebar(number: int) -> None:
+    """Show the text of the current step, a link back to the lesson, and a button for the next step."""
     st.page_link(routes.LEARN, label="Back to the lesson", icon=":material/school:")
     lesson = LESSONS.get(state.lesson() or "")
     if lesson is not None and number <= len(lesson.steps):
@@ -81,7 +81,7 @@ def beside(number: int) -> None:
             "Next step",
             key="lesson.next",
             width="stretch",
-            help=f"{following[0].label}. The current scan is replaced; runs are kept.",
+            help=f"{following[0].label}. Replaces the current scan; runs are kept.",
         ):
             go(following[0], number + 1)
 

@@ -1,4 +1,4 @@
-"""The lessons: short texts whose steps open the app in a state where the thing can be seen."""
+"""All lessons: short texts whose steps open the right page with a prepared scan."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from pages.ui.learn.lessons_methods import ABOUT_METHODS
 from pages.ui.learn.lessons_scans import ABOUT_SCANS
 
 LESSONS: dict[str, Lesson] = ABOUT_SCANS | ABOUT_METHODS
-"""In the order in which they build on each other."""
+"""Lessons by name; each builds on the ones before."""

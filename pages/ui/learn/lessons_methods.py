@@ -1,4 +1,4 @@
-"""The lessons about methods: iteration, the learned prior, and how sure its volumes are."""
+"""Lessons about methods: iteration, the learned prior, and uncertainty."""
 
 from __future__ import annotations
 
@@ -18,91 +18,102 @@ ABOUT_METHODS: dict[str, Lesson] = {
     "iterative": Lesson(
         "What iterative methods add",
         5,
-        "Instead of a formula: guess a volume, project it, compare with the measurement, correct, again and again.",
+        "An iterative method guesses a volume, projects it, compares with the measurement, corrects it, and "
+        "repeats.",
         (
             compare(
-                "20 views. FBP takes what is missing for zero. SIRT corrects until the projections fit and allows nothing "
-                "below vacuum, CGLS needs fewer corrections but has no such limit, and total variation also asks for even "
-                "regions with sharp edges.",
+                "A scan with 20 views. FBP treats missing data as zero. SIRT corrects the volume until its "
+                "projections fit, and clips negative values to zero. CGLS needs fewer iterations, but does "
+                "not clip. Total variation also prefers piecewise constant volumes: uniform regions with "
+                "sharp edges.",
                 "Compare four methods",
-                *(run(THORAX, m, {"grid": LIGHT, "num_views": 20, "photons": 1e5}) for m in ("fbp", "sirt", "cgls", "tv")),
+                *(
+                    run(THORAX, m, {"grid": LIGHT, "num_views": 20, "photons": 1e5})
+                    for m in ("fbp", "sirt", "cgls", "tv")
+                ),
             ),
             Step(
-                "CGLS with 100 iterations on a noisy scan: watch *PSNR*. It rises, and then falls, while the residual only "
-                "ever falls: first the object is fitted, then the noise.",
-                "Watch CGLS go too far",
+                "CGLS with 100 iterations on a noisy scan. Watch *PSNR*: it rises and then falls, while the "
+                "residual always falls. The first iterations fit the object, the later ones fit the noise.",
+                "Watch CGLS fit the noise",
                 routes.RECONSTRUCT,
                 replace(THORAX, num_views=60, photons=1e4),
                 (run(THORAX, "cgls", {"num_views": 60, "photons": 1e4}, num_iterations=100),),
             ),
         ),
         (
-            "Raise *Smoothness* of total variation tenfold: what vanishes first?",
+            "Raise *Smoothness* of total variation tenfold. What vanishes first?",
             "Press *Finish now* at the best PSNR. Without a reference, how would you know when to stop?",
         ),
-        "If the residual is nearly zero, is the volume right?",
-        "No. With few views many volumes have the same projections, and with noise the right one does not fit exactly. "
-        "That is where a prior comes in: which of the volumes that fit is likely?",
+        "If the residual is nearly zero, is the volume correct?",
+        "No. With few views, many volumes have the same projections. With noise, the correct one does not "
+        "fit exactly. A prior helps to choose: which of the volumes that fit is likely?",
     ),
     "prior": Lesson(
         "What a learned prior adds, and where it invents",
         6,
-        "A network that has seen CT volumes can say which of the volumes that fit is likely. It can also be wrong.",
+        "A network trained on CT volumes can tell likely volumes from unlikely ones. It can also be wrong.",
         (
             compare(
-                "20 views of a digital patient that the prior has never seen. In each pass the prior removes what does not "
-                "look like CT, and the measurement pulls the volume back to what was measured.",
+                "20 views of a phantom that the prior has never seen. In each pass the prior removes "
+                "structures that do not look like CT, and the data-consistency step pulls the volume back to "
+                "the measurement.",
                 "Compare total variation and diffusion",
                 run(THORAX, "fbp", TWENTY),
                 run(THORAX, "tv", TWENTY, num_iterations=150),
                 run(THORAX, "diffusion", TWENTY, num_steps=2),
             ),
             compare(
-                "Now a nodule of 12 mm is planted in the right lung (left in the picture), and there are only 8 views. Turn "
-                "the wheel a slice or two towards the head and find it in the reference first, then look for it in the "
-                "others, and for spots that look like it and are not in the reference. (The small prior, for it is quicker.)",
+                "Now a nodule of 12 mm is planted in the right lung (on the left of the picture), and there "
+                "are only 8 views. Turn the wheel a slice or two towards the head and find the nodule in the "
+                "reference. Then look for it in the reconstructions, and for similar spots that the "
+                "reference does not have. (This step uses the small, faster prior.)",
                 "Look for the nodule",
                 run(THORAX, "tv", EIGHT),
                 run(THORAX, "diffusion", EIGHT, prior="small", num_steps=3),
             ),
         ),
         (
-            "On Acquire, make the nodule smaller or fainter until it is lost. With how many views does it come back?",
-            "On Prior, generate a volume from noise: all of it is invented.",
-            "On Reconstruct, press *Watch it form*: the same scan, sampled from pure noise.",
+            "On Acquire, make the nodule smaller or fainter until it is lost. How many views bring it back?",
+            "On Prior, generate a volume from noise. All of it is invented.",
+            "On Reconstruct, press *Watch it form* to sample this scan from pure noise.",
         ),
-        "A reconstruction by diffusion looks sharper than one by total variation. Is it more reliable?",
-        "Not by that alone. Sharpness can come from the measurement or from the prior, and the picture does not say which. "
-        "Compare with the residual, with several samples, and with fewer assumptions before believing a detail.",
+        "A diffusion reconstruction looks sharper than one with total variation. Is it more reliable?",
+        "Not for that reason alone. Sharpness can come from the measurement or from the prior, and the "
+        "picture does not say which. Before you trust a detail, check the residual, several samples, and "
+        "methods with weaker assumptions.",
     ),
     "uncertainty": Lesson(
-        "How sure is it?",
+        "How certain is the result?",
         5,
-        "Make several volumes that fit the scan and look like CT. Where they differ, the scan did not decide.",
+        "Sample several volumes that fit the measurement and look like CT. Where they differ, the result is "
+        "uncertain.",
         (
             Step(
-                "Four samples from 12 views, by the small prior, which is quicker. Their mean is the estimate, and the map "
-                "beside it is their deviation: it is large at edges and where streaks cross.",
-                "Draw four samples",
+                "Four samples from 12 views with the small, faster prior. Their mean is the estimate. The "
+                "map next to it is their deviation, which is large at edges and where streaks cross.",
+                "Compute four samples",
                 routes.RECONSTRUCT,
                 replace(THORAX, **TWELVE),
                 (run(THORAX, "diffusion", TWELVE, prior="small", num_steps=3, num_samples=4),),
             ),
             compare(
-                "Is the error large where the deviation is? Choose *Difference* and compare the two maps.",
-                "Compare with the truth",
+                "Is the error large where the deviation is large? Choose *Difference* and compare the two "
+                "maps.",
+                "Compare with the reference",
                 run(THORAX, "diffusion", TWELVE, prior="small", num_steps=3, num_samples=4),
                 run(THORAX, "tv", TWELVE),
             ),
         ),
         (
-            "Take 60 views: the deviation shrinks. Does the error shrink as much?",
-            "Choose *base* for the prior, which takes three times as long: is the estimate closer, and the deviation smaller?",
-            "Look for a place with a small deviation and a large error. There the prior is sure and wrong.",
+            "Use 60 views. The deviation shrinks. Does the error shrink as much?",
+            "Choose *base* as the prior, which takes three times as long. Are the error and the deviation "
+            "smaller?",
+            "Look for a place with a small deviation and a large error. There the result is overconfident.",
         ),
         "Can the deviation be smaller than the error?",
-        "Yes. All samples share what the prior believes and what the initial reconstruction got wrong, so they differ less "
-        "than they are wrong. The deviation that you see was calibrated on scans with known truth. That makes it right "
-        "on average, not in every place.",
+        "Yes. All samples share the errors of the prior and of the initial reconstruction, so they differ "
+        "less from each other than from the reference. The map is scaled to match real errors on test scans. "
+        "It is therefore right on average, but not in every place.",
     ),
 }  # fmt: skip

@@ -1,1 +1,1 @@
-"""Runs in the app: live views, tables, replays."""
+"""Views of runs: progress, volumes, replays, sweeps, and the table of all runs."""

@@ -1,4 +1,4 @@
-"""The whole way in one click: a scan and three reconstructions of it."""
+"""The demo: a scan and three reconstructions with one click."""
 
 from __future__ import annotations
 
@@ -6,34 +6,32 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui.session import loading, routes, state
+from pages.ui.session import engine, loading, routes, state, volume_cache
 
 if TYPE_CHECKING:
     from tomopatch.runs.config import ScanConfig
 
 METHODS = ("fbp", "tv", "diffusion")
-"""As they stand side by side."""
+"""Order in the comparison."""
 
 QUEUED = ("fbp", "diffusion", "tv")
-"""As they are computed: the contrast that the demo is about comes first."""
+"""Order of computation: FBP and diffusion, the main contrast, come first."""
 
 
 def prepare() -> None:
-    """Load the engine, start the workers and scan the demo's volume, all while the first page is read."""
-    from pages.ui.session import engine
+    """Load the engine, start the workers and prepare the demo's scan while the user reads the first page."""
 
-    engine.expect(_scan())
+    volume_cache.prepare_worker(_scan())
 
 
 def start() -> None:
-    """Queue the demo's runs and go to where they are compared."""
+    """Queue the demo's runs and open Compare."""
     loading.engine()
-    from pages.ui.session import engine
     from tomopatch.runs.config import RunConfig
 
     scan = _scan()
     state.set_scan(scan)
-    engine.reference(scan)
+    volume_cache.reference(scan)
     runs = {method: engine.queue().submit(RunConfig(scan, method)) for method in QUEUED}
     state.set_compared([runs[method] for method in METHODS])
     state.set_run(runs["diffusion"])
@@ -43,5 +41,5 @@ def start() -> None:
 def _scan() -> ScanConfig:
     from tomopatch.runs.config import ScanConfig
 
-    # as fine as lets all of it be done within a minute or two on two slow cores
+    # the finest grid with which the demo takes one to two minutes on two slow cores
     return ScanConfig("phantom:thorax:0", grid=(64, 96, 96), num_views=20, photons=1e5)

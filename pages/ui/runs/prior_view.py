@@ -1,4 +1,4 @@
-"""The prior at work: generating a volume, or denoising one."""
+"""Views of Prior: generation and denoising of a volume."""
 
 from __future__ import annotations
 
@@ -9,50 +9,54 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages.ui.forms.prior_form import INPUT_WORDS
-from pages.ui.runs import live, replays
-from pages.ui.session import engine, state, words
-from pages.ui.viewer.panes import Shown, viewer, waiting, window_for
+from pages.ui.forms.prior_form import INPUT_LABELS
+from pages.ui.runs import replays, run_bars, run_volumes
+from pages.ui.session import engine, state, volume_cache
+from pages.ui.texts import formatting, messages
+from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, placeholder, viewer
 from tomopatch.analysis.metrics import Quality
-from tomopatch.execution.queue import Progress
+from tomopatch.execution.progress import Progress
 from tomopatch.prior.files import PRETRAINED
 from tomopatch.runs.prior import Config, DenoiseConfig, GenerateConfig
 from tomopatch.runs.run import ACTIVE, FINISHED, Run
 from tomopatch.volume import VolumeGeometry
 
 HEIGHT = 430
-ONE_ROW, TWO_ROWS = 340, 560  # of three pictures, of more: large, with little black around them
-GENERATED = {"noisy": "Noisy", "x": "Formed so far"}
+ONE_ROW, TWO_ROWS = 340, 560  # heights for three pictures and for more
+GENERATED = {"noisy": "Noisy", "x": "Current volume"}
 EXAMPLES = PRETRAINED / "generated.png"
-NOT_A_PATIENT = "**Not a patient, and not for diagnosis.** The prior made this volume up: anatomy and findings in it are invented."
+NOT_A_PATIENT = (
+    "**Not a patient, and not for diagnosis.** The prior invented this volume, including its anatomy and "
+    "findings."
+)
 _KINDS = {"generate": GenerateConfig, "denoise": DenoiseConfig}
 
 
 def submit(configs: Sequence[Config]) -> None:
-    """Queue the work and make it what the page shows."""
+    """Queue the runs and show them on the page."""
     state.set_prior_runs([engine.queue().submit(config) for config in configs])
 
 
-def known(kind: str) -> list[Run[Any]]:
-    """The runs that the page shows, if they are of this kind."""
+def current_runs(kind: str) -> list[Run[Any]]:
+    """Return the runs of the page that are of this kind."""
     runs = [engine.known_prior_run(run_id) for run_id in state.prior_runs()]
     return [run for run in runs if run is not None and isinstance(run.config, _KINDS[kind])]
 
 
-def ready(kind: str) -> None:
-    """Before anything was asked for: what to press, and nine volumes that were generated before."""
+def show_ready(kind: str) -> None:
+    """Show instructions and, for generation, nine examples."""
     with st.container(border=True, height=HEIGHT if kind == "denoise" else TWO_ROWS):
         st.markdown(
             {
-                "generate": "**Ready.** Press *Generate a volume* and watch it form from noise, slice by slice. These nine "
-                "volumes were generated before: an axial and a coronal slice of each.",
-                "denoise": "**Ready.** Press *Denoise* to see the noisy volume, what the prior makes of it, and the "
-                "truth side by side.",
+                "generate": "**Ready.** Press *Generate a volume* and watch it form from noise, slice by "
+                "slice. The picture shows an axial and a coronal slice of nine generated volumes.",
+                "denoise": "**Ready.** Press *Denoise* to see the noisy, the denoised and the clean volume "
+                "side by side.",
             }[kind]
         )
         if kind == "generate" and EXAMPLES.exists():
             data = base64.b64encode(EXAMPLES.read_bytes()).decode()
-            alt = "Nine generated volumes, an axial and a coronal slice of each"
+            alt = "Axial and coronal slices of nine generated volumes"
             st.html(
                 f'<img alt="{alt}" src="data:image/png;base64,{data}" style="width:100%;border-radius:6px">'
             )
@@ -62,48 +66,50 @@ def ready(kind: str) -> None:
 # ---- generating ------------------------------------------------------------------------------------------
 
 
-def generating(run: Run[GenerateConfig]) -> None:
-    """The volume as it forms; redraws itself until it is done."""
+def show_generation(run: Run[GenerateConfig]) -> None:
+    """Show the volume and refresh it until it is done."""
     active = engine.progress(run).status in ACTIVE
-    st.fragment(_generating, run_every=live.POLL if active else None)(run, active)
+    st.fragment(_generation, run_every=run_bars.POLL if active else None)(run, active)
 
 
-def _generating(run: Run[GenerateConfig], was_active: bool) -> None:
+def _generation(run: Run[GenerateConfig], was_active: bool) -> None:
     now = engine.progress(run)
     if was_active and now.status not in ACTIVE:
         st.rerun()
     if now.status in ("failed", "cancelled"):
-        live.ended(now)
+        run_bars.show_no_result(now)
         return
     config = run.config
     geometry = VolumeGeometry(config.grid, config.voxel_size)
-    title = f"Volume no. {config.seed}, {words.times(config.grid)}"
-    outcome = f"generated in {words.seconds(run.seconds)} and {now.i} of {config.num_steps} steps."
-    replayed = live.bar(run.id, now, title, outcome)
+    title = f"Volume no. {config.seed}, {formatting.times(config.grid)}"
+    outcome = f"generated in {formatting.seconds(run.seconds)} and {now.i} of {config.num_steps} steps."
+    replayed = run_bars.run_bar(run.id, now, title, outcome)
     if replayed:
         replays.replay_view(run.id, GENERATED, geometry, "full", HEIGHT)
         st.caption(NOT_A_PATIENT)
         return
     if now.status in FINISHED:
-        parts = [Shown("Generated volume", engine.result_hu(run.id), "not a patient")]
+        parts = [ViewerVolume("Generated volume", volume_cache.result_hu(run.id), "not a patient")]
     else:
-        there = engine.queue().preview(run.id) or {}
-        shape = next((hu.shape for hu in there.values()), config.grid)
+        previews = engine.queue().preview(run.id) or {}
+        shape = next((hu.shape for hu in previews.values()), config.grid)
         parts = [
-            Shown(label, there[name]) if name in there else waiting(shape, label, "comes with the first step")
+            ViewerVolume(label, previews[name])
+            if name in previews
+            else placeholder(shape, label, "appears with the first step")
             for name, label in GENERATED.items()
         ]
     several = len(parts) > 1
     viewer(
         parts,
         geometry,
-        key="generating",  # one element throughout: another would be empty for a moment
+        key="generating",  # a new key would show an empty element for a moment
         view="live",
         layouts=("side", "planes", "swipe") if several else ("planes",),
         window="full",
         reference=-1,
         height=HEIGHT,
-        steady=True,
+        fixed_height=True,
         tiles=now.tiles if several else None,
     )
     st.caption(NOT_A_PATIENT)
@@ -112,117 +118,120 @@ def _generating(run: Run[GenerateConfig], was_active: bool) -> None:
 # ---- denoising ----------------------------------------------------------------------------------------
 
 
-def denoising(runs: list[Run[DenoiseConfig]]) -> None:
-    """The passes side by side; redraws itself until all are done."""
+def show_denoising(runs: list[Run[DenoiseConfig]]) -> None:
+    """Show the passes side by side and refresh them until all are done."""
     active = any(engine.progress(run).status in ACTIVE for run in runs)
-    active = active or not engine.reference(runs[0].config.scan).done()
-    st.fragment(_denoising, run_every=live.POLL if active else None)(runs, active)
+    active = active or not volume_cache.reference(runs[0].config.scan).done()
+    st.fragment(_denoising_view, run_every=run_bars.POLL if active else None)(runs, active)
 
 
-def _denoising(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
+def _denoising_view(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
     runs = [engine.known_prior_run(run.id) or run for run in runs]
-    future = engine.reference(runs[0].config.scan)
-    prepared = future.done()  # asked once: it may come while this is drawn
+    future = volume_cache.reference(runs[0].config.scan)
+    prepared = future.done()  # checked once: it can change while the page is drawn
     if was_active and prepared and not any(run.status in ACTIVE for run in runs):
         st.rerun()
     now = [engine.progress(run) for run in runs]
-    with st.container(key="run_bar.prior"):  # of one height, so that nothing below jumps when all are done
-        live.at_work([(r, _name(r), p) for r, p in zip(runs, now, strict=True) if p.status in ACTIVE], _tiles)
-    told = words.without_volume(
+    with st.container(key="run_bar.prior"):  # fixed height: nothing below moves when all are done
+        run_bars.active_runs_bar(
+            [(r, _name(r), p) for r, p in zip(runs, now, strict=True) if p.status in ACTIVE], _tiles
+        )
+    failures = messages.failed_runs(
         [(_name(r), p.message) for r, p in zip(runs, now, strict=True) if p.status == "failed"]
     )
-    for sentence in told:
+    for sentence in failures:
         st.error(sentence)
     config = runs[0].config
     try:
-        geometry = engine.geometry(config.scan)
+        geometry = volume_cache.geometry(config.scan)
     except ValueError:
-        return  # the volume is gone; the runs say so
+        return  # the volume was deleted; the messages of the runs say so
     if prepared and future.exception() is not None:
         return
     kept = [(r, p) for r, p in zip(runs, now, strict=True) if p.status in (*ACTIVE, *FINISHED)]
     if prepared:
-        parts = [Shown("Noisy", engine.noisy_hu(config.scan, config.sigma, config.seed))]
-        clean = Shown("Clean", engine.reference_hu(config.scan, config.grid))
+        parts = [ViewerVolume("Noisy", volume_cache.noisy_hu(config.scan, config.sigma, config.seed))]
+        clean = ViewerVolume("Clean", volume_cache.reference_hu(config.scan, config.grid))
     else:
-        parts = [waiting(config.grid, "Noisy", "being prepared")]
-        clean = waiting(config.grid, "Clean", "being prepared")
+        parts = [placeholder(config.grid, "Noisy", "being prepared")]
+        clean = placeholder(config.grid, "Clean", "being prepared")
     for run, progress in kept:
         if progress.status in FINISHED:
-            parts.append(Shown(_name(run), engine.result_hu(run.id), _note(run)))
+            parts.append(ViewerVolume(_name(run), volume_cache.result_hu(run.id), _note(run)))
         else:
-            parts.append(waiting(config.grid, _name(run), live.STILL[progress.status]))
+            parts.append(placeholder(config.grid, _name(run), run_volumes.PENDING[progress.status]))
     viewer(
         [*parts, clean],
         geometry,
         key="denoising",
         layouts=("side", "difference", "swipe", "flicker", "planes"),
-        window=window_for(config.source),
+        window=default_window(config.source),
         reference=len(parts),
         height=ONE_ROW if len(parts) < 3 else TWO_ROWS,
-        steady=True,
+        fixed_height=True,
     )
     if prepared:
         _table(config, [run for run, _ in kept])
 
 
 def _table(config: DenoiseConfig, runs: list[Run[DenoiseConfig]]) -> None:
-    """How far each volume is from the clean one."""
-    noisy = engine.noise_quality(config.scan, config.sigma, config.seed)
+    """Show the metrics of each volume against the clean one."""
+    noisy = volume_cache.noise_quality(config.scan, config.sigma, config.seed)
     rows: list[tuple[str, Any]] = [("Noisy", noisy), *((_name(run), run.metrics) for run in runs)]
-    whole = next((run.metrics for run in runs if not run.config.without), None)
+    complete = next((run.metrics for run in runs if not run.config.without), None)
     table = pd.DataFrame(
         {
             "Volume": [name for name, _ in rows],
             "RMSE": [m and m.rmse_hu for _, m in rows],
             "PSNR": [m and m.psnr for _, m in rows],
             "SSIM": [m and m.ssim for _, m in rows],
-            "Lost": ["", *(_lost(whole, run.metrics) for run in runs)],
+            "Increase": ["", *(_error_increase(complete, run.metrics) for run in runs)],
         }
     )
     column = st.column_config
     st.dataframe(
-        table if len(runs) > 1 else table.drop(columns="Lost"),
+        table if len(runs) > 1 else table.drop(columns="Increase"),
         hide_index=True,
         key="prior_numbers",
-        placeholder="–",  # of passes that are not done
+        placeholder="–",  # of unfinished passes
         column_config={
             "RMSE": column.NumberColumn(format="%.1f HU", help="Typical error of a voxel; lower is better."),
             "PSNR": column.NumberColumn(
-                format="%.2f dB", help="Likeness to the clean volume; higher is better."
+                format="%.2f dB", help="Similarity to the clean volume; higher is better."
             ),
             "SSIM": column.NumberColumn(
-                format="%.3f", help="Likeness of structures, at most 1; higher is better."
+                format="%.3f", help="Structural similarity to the clean volume, at most 1; higher is better."
             ),
-            "Lost": column.TextColumn(help="By how much the error grows when this is switched off."),
+            "Increase": column.TextColumn(help="Increase of RMSE when this input is switched off."),
         },
     )
     st.caption(
-        f"Grid {words.times(config.grid)}; measured against the clean volume between −1000 and 1000 HU, so noise "
-        "beyond that range does not count. What the prior adds or takes away is a guess: not for diagnosis."
+        f"Grid {formatting.times(config.grid)}. Metrics compare with the clean volume between −1000 and 1000 "
+        "HU; noise beyond this range does not count. Not for diagnosis: the prior can add and remove "
+        "structures."
     )
 
 
 def _name(run: Run[DenoiseConfig]) -> str:
     if not run.config.without:
         return "Denoised"
-    return "Without " + ", ".join(INPUT_WORDS[name] for name in run.config.without)
+    return "Without " + ", ".join(INPUT_LABELS[name] for name in run.config.without)
 
 
 def _note(run: Run[DenoiseConfig]) -> str:
     return "" if run.metrics is None else f"{run.metrics.psnr:.1f} dB"
 
 
-def _lost(whole: Quality | None, without: Quality | None) -> str:
-    """By how much the error is larger without; a little less than nothing is nothing."""
-    if whole is None or without in (None, whole):
+def _error_increase(complete: Quality | None, without: Quality | None) -> str:
+    """Return the increase of RMSE without an input, with no minus sign for values that round to zero."""
+    if complete is None or without in (None, complete):
         return ""
     assert without is not None
-    return f"{without.rmse_hu - whole.rmse_hu:+z.1f} HU".replace("-", "\u2212")
+    return f"{without.rmse_hu - complete.rmse_hu:+z.1f} HU".replace("-", "\u2212")
 
 
 def _tiles(now: Progress) -> str:
-    """How far a pass is."""
+    """Return the progress of a pass."""
     if now.status == "queued" or now.message or not now.total:
-        return words.progress_words(now)
+        return messages.progress_line(now)
     return f"patch {now.i} of {now.total}"

@@ -1,4 +1,4 @@
-"""All runs, the room that they take, and what can be done with those that are chosen."""
+"""Content of Runs: storage, table, and actions for ticked runs."""
 
 from __future__ import annotations
 
@@ -9,73 +9,75 @@ from functools import lru_cache
 import streamlit as st
 
 from pages.ui.runs import runs_table
-from pages.ui.session import engine, routes, shell, state, words
+from pages.ui.session import engine, routes, shell, state, visitor
+from pages.ui.texts import messages
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.limits import is_administrators, shared
 from tomopatch.runs.run import ACTIVE, Run
 from tomopatch.store.eviction import DEFAULT_LIMIT, StoredRun, limit_bytes, size_on_disk
 
-MOST_NAME = 60
+MAX_NAME_LENGTH = 60
 WRONG_PASSWORD = 1.0
-"""Seconds that a wrong password takes, so that guessing does not get far."""
+"""Seconds of delay after a wrong password, against guessing."""
 
 
 def view() -> None:
-    runs = kept()
+    """Show the whole page."""
+    runs = runs_with_sizes()
     if not runs:
-        shell.missing(
-            "**Nothing was made here yet.** Start with a scan, or run the demo.",
+        shell.show_missing(
+            "**There are no runs yet.** Design a scan on Acquire, or run the demo.",
             routes.ACQUIRE,
             with_demo=True,
         )
-    _room(runs)
+    _storage_bar(runs)
     _administrator()
     chosen = runs_table.choose(runs)
     if not chosen:
-        st.caption("Tick runs on the left to open, compare, name, keep or delete them.")
+        st.caption("Tick runs in the first column to open, compare, name, keep or delete them.")
         return
     _actions(chosen)
-    failed = [(runs_table.called(run), run.message) for run in chosen if run.status == "failed"]
-    for sentence in words.without_volume(failed):
+    failed = [(runs_table.run_name(run), run.message) for run in chosen if run.status == "failed"]
+    for sentence in messages.failed_runs(failed):
         st.warning(sentence)
 
 
-def kept() -> list[StoredRun]:
-    """All runs with their sizes; that of a run that is over does not change and is counted once."""
+def runs_with_sizes() -> list[StoredRun]:
+    """Return all runs with their sizes on disk; those of finished runs are cached."""
     found = []
     for run in engine.store().all_runs():
-        size = _changing_size(run.id) if run.status in ACTIVE else _size_of(run.id, run.status)
+        size = _current_size(run.id) if run.status in ACTIVE else _final_size(run.id, run.status)
         found.append(StoredRun(run, size, run.created))
     return found
 
 
-def _changing_size(run_id: str) -> int:
+def _current_size(run_id: str) -> int:
     try:
         return size_on_disk(engine.store().run_folder(run_id))
     except ValueError:  # deleted meanwhile
         return 0
 
 
-@lru_cache(maxsize=5000)  # Streamlit's cache takes longer to ask than a page of runs to draw
-def _size_of(run_id: str, status: str) -> int:
-    return _changing_size(run_id)
+@lru_cache(maxsize=5000)  # lookups in Streamlit's cache take longer than drawing a page of runs
+def _final_size(run_id: str, status: str) -> int:
+    return _current_size(run_id)
 
 
-def _room(runs: Sequence[StoredRun]) -> None:
+def _storage_bar(runs: Sequence[StoredRun]) -> None:
     used = sum(k.size for k in runs)
     try:
         limit = limit_bytes()
     except ValueError as error:
-        st.warning(words.plain(error))
+        st.warning(messages.error_sentence(error))
         limit = 1e9 * DEFAULT_LIMIT
     st.progress(
         min(1.0, used / limit),
-        text=f"{len(runs)} run{'s' * (len(runs) != 1)}, {_size(used)} of {_size(limit)}. When it is full, those unused for longest go; kept ones "
-        "stay.",
+        text=f"{len(runs)} run{'s' * (len(runs) != 1)}, {_size(used)} of {_size(limit)}. When it is full, "
+        "those unused for longest go; kept ones stay.",
     )
 
 
-# ---- what can be done -------------------------------------------------------------------------------------
+# ---- actions ------------------------------------------------------------------------------------------
 
 
 def _actions(runs: list[Run]) -> None:
@@ -88,7 +90,7 @@ def _actions(runs: list[Run]) -> None:
         key="runs_open",
         width="stretch",
         disabled=not _comparable(runs) and not one,
-        help="One run where it was made; several of the same volume side by side.",
+        help="Open one run on its page, or compare several runs of the same volume.",
     ):
         _open(runs, scans)
     everything = all(run.pinned for run in runs)
@@ -98,19 +100,19 @@ def _actions(runs: list[Run]) -> None:
         width="stretch",
         on_click=_pin,
         args=([run.id for run in runs], not everything),
-        help="A kept run is never removed to make room.",
+        help="A kept run is never deleted to free space.",
     )
-    with c.popover("Name", width="stretch", disabled=not one, help="What this run is called in the table."):
+    with c.popover("Name", width="stretch", disabled=not one, help="Name of this run in the table."):
         st.text_input(
             "Name",
             key=state.field(f"runs.name.{runs[0].id}"),
-            max_chars=MOST_NAME,
+            max_chars=MAX_NAME_LENGTH,
             value=runs[0].name,
             on_change=_rename,
             args=(runs[0].id,),
-            help="Left empty: the method's name.",
+            help="Leave empty to use the method's name.",
         )
-    with d.popover("Delete", width="stretch", help="Remove from the store what is ticked."):
+    with d.popover("Delete", width="stretch", help="Delete the ticked runs."):
         st.markdown(f"Delete {'this run' if one else several} for good?")
         st.button(
             "Delete for good",
@@ -118,7 +120,7 @@ def _actions(runs: list[Run]) -> None:
             type="primary",
             on_click=_delete,
             args=([run.id for run in runs],),
-            help="Runs that are at work are stopped first.",
+            help="Unfinished runs are stopped first.",
         )
 
 
@@ -145,32 +147,37 @@ def _open(runs: list[Run], scans: list[Run]) -> None:
 
 def _pin(run_ids: list[str], pinned: bool) -> None:
     refused = [engine.queue().pin(run_id, pinned) for run_id in run_ids]
-    engine.toast(next(filter(None, refused), ""))
+    engine.show_refusal(next(filter(None, refused), ""))
 
 
 def _rename(run_id: str) -> None:
-    engine.toast(engine.queue().rename(run_id, state.value(f"runs.name.{run_id}", "").strip()[:MOST_NAME]))
+    engine.show_refusal(
+        engine.queue().rename(run_id, state.value(f"runs.name.{run_id}", "").strip()[:MAX_NAME_LENGTH])
+    )
 
 
 def _delete(run_ids: list[str]) -> None:
     refused = [engine.queue().delete(run_id) for run_id in run_ids]
-    engine.toast(next(filter(None, refused), ""))
+    engine.show_refusal(next(filter(None, refused), ""))
     if not all(refused):
         st.toast("Deleted.")
 
 
 def _administrator() -> None:
-    """On a shared server: the password that makes this session an administrator's."""
-    if not shared() or state.administrator():
+    """On a shared server, offer the password that gives this session administrator rights."""
+    if not shared() or visitor.is_administrator():
         return
     with st.popover(
-        "Administrator", help="An administrator may stop, name, keep and delete the runs of all visitors."
+        "Administrator", help="Administrators can stop, name, keep and delete the runs of all visitors."
     ):
         password = st.text_input(
-            "Password", type="password", key="administrator", help="It is set where the server is started."
+            "Password",
+            type="password",
+            key="administrator",
+            help="Password that was set when the server was started.",
         )
         if password and is_administrators(password):
-            state.set_administrator()
+            visitor.set_administrator()
             st.rerun()
         elif password:
             time.sleep(WRONG_PASSWORD)

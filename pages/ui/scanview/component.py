@@ -1,4 +1,4 @@
-"""The scan as a moving picture: gantry, slice, projection, sinogram and frequencies, linked, drawn in the browser."""
+"""Scan view: linked gantry, slice, projection, sinogram and frequencies, drawn in the browser."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ import streamlit as st
 import torch
 
 from pages.ui.charts import frequencies
-from tomopatch.geometry.beams import ConeBeam, ParallelBeam, Views
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import covered, field_of_view
+from tomopatch.geometry.views import Views
 from tomopatch.physics.measurement import simulate
 from tomopatch.projector import Projector
 from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import Triple, Volume
 
 MAX_VIEWS = 72
-"""Views that are shown; a scan of more is thinned evenly."""
+"""Largest number of displayed views; longer scans are subsampled evenly."""
 MAX_RAYS = 2_500_000
-"""Beyond, detector pixels are joined for the picture."""
+"""Largest number of displayed rays; beyond it detector pixels are binned."""
 
 _HERE = Path(__file__).parent
 SCRIPTS = (
@@ -32,41 +33,46 @@ SCRIPTS = (
     "scanview_space.js",
     "scanview_pictures.js",
     "scanview_frequencies.js",
-    "scanview_steer.js",
+    "scanview_controls.js",
     "scanview.js",
 )
-_SHOWN = (48, 128, 128)
-"""Slices, rows and columns of the object that are sent to be clicked on, at most."""
+_MAX_SHAPE = (48, 128, 128)
+"""Largest numbers of slices, rows and columns of the object that are sent to the browser."""
 _HTML = """<div class="box"><div class="sv">
-<canvas class="space3d" tabindex="0" role="img" aria-label="Source, detector and object in space; arrow keys turn it"></canvas>
-<canvas class="slice" tabindex="0" role="img" aria-label="Slice of the object; arrow keys move the voxel that is traced, page up and down the slice"></canvas>
-<canvas class="shot" tabindex="0" role="img" aria-label="Projection of this view; arrow keys choose the ray"></canvas>
-<canvas class="sino" tabindex="0" role="img" aria-label="Sinogram of the chosen detector row; arrow keys choose view and ray"></canvas>
-<canvas class="frequencies" role="img" aria-label="Frequencies that the views measure, explained below"></canvas>
+<canvas class="space3d" tabindex="0" role="img"
+ aria-label="Source, detector and object in space; arrow keys turn it"></canvas>
+<canvas class="slice" tabindex="0" role="img"
+ aria-label="Slice of the object; arrow keys move the voxel, page up and down change the slice"></canvas>
+<canvas class="projection" tabindex="0" role="img"
+ aria-label="Projection of this view; arrow keys choose the ray"></canvas>
+<canvas class="sinogram" tabindex="0" role="img"
+ aria-label="Sinogram of the chosen detector row; arrow keys choose view and ray"></canvas>
+<canvas class="frequencies" role="img" aria-label="Frequency coverage of the views, explained below"></canvas>
 <div class="controls"><button type="button" class="play" aria-label="Play or pause">▶</button>
-<input class="view" type="range" min="0" step="1" value="0" aria-label="View"><span class="word"></span></div>
-<div class="hint">Click the sinogram or the projection: the ray that was measured there is drawn in red. Click the object: the
-trace of that voxel is drawn in the sinogram, dotted where its shadow falls into another row. Wheel: another slice. Drag the
-scene to turn it. Dashed: the field of view.</div>
+<input class="view" type="range" min="0" step="1" value="0" aria-label="View">
+<span class="view-label"></span></div>
+<div class="hint">Click the sinogram or the projection to see that ray in red. Click the object to see that
+point's curve in the sinogram (dotted: on another detector row). Wheel: another slice. Drag the 3D picture to
+turn it. Dashed: the field of view.</div>
 </div></div>"""
 
 
 def scan_view(
     scan: ScanConfig, volume: Volume, pg: ParallelBeam | ConeBeam, *, key: str, truncated: bool
 ) -> None:
-    """Draw the scan of a volume.
+    """Show the scan of a volume.
 
     Parameters
     ----------
     volume : Volume
-        On the reconstruction grid: it is scanned for the picture alone.
+        Volume on the reconstruction grid; its projections are simulated for this picture alone.
     truncated : bool
-        The field of view is drawn as a warning.
+        Draw the field of view in the colour of a warning.
     """
     lesion = scan.lesions[0].centre if scan.lesions else None
-    data, told = _picture(scan.digest(), volume, pg, scan.photons, scan.seed, truncated, lesion)
+    data, caption = _picture(scan.digest(), volume, pg, scan.photons, scan.seed, truncated, lesion)
     _component()(key=key, data=data)
-    st.caption(told)
+    st.caption(caption)
 
 
 @st.cache_data(max_entries=24, show_spinner="Scanning…")
@@ -79,15 +85,15 @@ def _picture(
     truncated: bool,
     lesion: Triple | None,
 ) -> tuple[bytes, str]:
-    """All that the picture needs (a JSON header, the object and the projections as bytes), and its frequencies in words."""
+    """Return the packed data (JSON header, object, projections) and the caption of the frequencies."""
     index = np.unique(np.linspace(0, _pg.num_views - 1, min(MAX_VIEWS, _pg.num_views)).round().astype(int))
     views = _pg.views().subset(index.tolist())
-    shown, joined = _joined(views)
+    shown, binned = _bin_pixels(views)
     measured = simulate(
         _volume,
         Projector(_volume.geometry, shown),
-        # pixels that are joined collect more photons
-        photon_count=None if photons is None else photons * joined,
+        # binned pixels collect more photons
+        photon_count=None if photons is None else photons * binned,
         generator=torch.Generator().manual_seed(seed),
         supersample=1,
     ).projections
@@ -110,27 +116,31 @@ def _picture(
         "numbers": (index + 1).tolist(),
         "degrees": [math.degrees(_pg.angles[k]) for k in index],
         "total": _pg.num_views,
-        "lesion": lesion,  # is marked once it is planted or moved
+        "lesion": lesion,  # selected when it is planted or moved
     }
     found = covered(_volume, _pg)
-    body = _bytes(_thinned(_volume.hu.numpy()), -900.0, 500.0)
-    head |= {"shape": grey.shape, "volumeShape": body.shape, "frequencies": frequencies.drawing(found, _pg)}
+    body = _bytes(_subsample(_volume.hu.numpy()), -900.0, 500.0)
+    head |= {
+        "shape": grey.shape,
+        "volumeShape": body.shape,
+        "frequencies": frequencies.picture_data(found, _pg),
+    }
     text = json.dumps(head).encode()
     packed = b"".join([struct.pack("<I", len(text)), text, body.tobytes(), grey.tobytes()])
-    return packed, frequencies.told(found, _pg)
+    return packed, frequencies.caption(found, _pg)
 
 
-def _thinned(hu: np.ndarray) -> np.ndarray:
-    """Evenly chosen slices, rows and columns, where there are more than can be told apart in a small picture."""
-    for axis, most in enumerate(_SHOWN):
+def _subsample(hu: np.ndarray) -> np.ndarray:
+    """Subsample slices, rows and columns evenly to at most `_MAX_SHAPE`."""
+    for axis, most in enumerate(_MAX_SHAPE):
         n = hu.shape[axis]
         if n > most:
             hu = hu.take(((np.arange(most) + 0.5) * n / most).astype(int), axis)
     return hu
 
 
-def _joined(views: Views) -> tuple[Views, float]:
-    """The views with detector pixels joined until there are few enough rays, and how many pixels became one."""
+def _bin_pixels(views: Views) -> tuple[Views, float]:
+    """Return the views with pixels binned to at most `MAX_RAYS` rays, and the number of pixels per bin."""
     v, u = views.det_shape
     shape = v, u
     factor = 1
@@ -139,13 +149,13 @@ def _joined(views: Views) -> tuple[Views, float]:
         shape = max(1, v // factor), max(1, u // factor)
     if factor == 1:
         return views, 1.0
-    # the same extent in fewer pixels
+    # same extent, fewer pixels
     steps = (views.det_v * (v / shape[0]), views.det_u * (u / shape[1]))
     return Views(views.cone, views.source, views.det_pos, *steps, shape), v / shape[0] * (u / shape[1])
 
 
 def _vectors(views: Views, k: int, cone: bool, distance: float) -> dict[str, list[float]]:
-    """Where things are in view k: source, panel centre, unit vectors; of a parallel beam at a fitting distance."""
+    """Return source, panel centre and unit vectors of view k; for a parallel beam at the given distance."""
     ray = (views.det_pos[k] - views.source[k]) if cone else views.source[k]
     ray = ray / np.linalg.norm(ray)
     parts = {
@@ -170,6 +180,6 @@ def _component() -> Any:
         "tomopatch_scan",
         html=_HTML,
         css=(_HERE / "scanview.css").read_text("utf-8"),
-        # the scripts are one module: a component takes a single text
+        # Streamlit accepts a single script, so the files form one module
         js="\n".join((_HERE / name).read_text("utf-8") for name in SCRIPTS),
     )

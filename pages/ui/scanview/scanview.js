@@ -1,11 +1,11 @@
-// The scan in motion: what is shown, and what the person does with it. The pictures are drawn in the files beside.
+// Scan view: its state and animation. The other files draw its pictures.
 
 const instances = new WeakMap();
-const remembered = new Map(); // view angles, speed and row by id: outlive new data
+const viewStates = new Map(); // view angles, view and row by id: survive new data
 
-const bound = (v, low, high) => Math.min(high, Math.max(low, v));
+const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 
-function read(bytes) {
+function unpackScan(bytes) {
   const start = bytes.byteOffset, length = new DataView(bytes.buffer, start, 4).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes.buffer, start + 4, length)));
   let offset = start + 4 + length;
@@ -19,117 +19,117 @@ class ScanView {
   constructor(root) {
     this.root = root;
     const q = (name) => root.querySelector(name);
-    [this.space, this.slice, this.shot, this.sino, this.plane] = ['.space3d', '.slice', '.shot', '.sino', '.frequencies'].map(q);
-    [this.button, this.slider, this.word] = ['.play', '.view', '.word'].map(q);
-    this.button.onclick = () => { this.s.playing = !this.s.playing; this.tick(); };
-    this.slider.oninput = () => { this.s.playing = false; this.s.view = Number(this.slider.value); this.tick(); };
-    steer(this);
-    new ResizeObserver(() => this.tick()).observe(root);
-    new IntersectionObserver(([seen]) => { this.seen = seen.isIntersecting; this.tick(); }).observe(root);
+    [this.space, this.slice, this.projectionCanvas, this.sinogramCanvas, this.frequencyCanvas] = ['.space3d', '.slice', '.projection', '.sinogram', '.frequencies'].map(q);
+    [this.button, this.slider, this.viewLabel] = ['.play', '.view', '.view-label'].map(q);
+    this.button.onclick = () => { this.s.playing = !this.s.playing; this.scheduleDraw(); };
+    this.slider.oninput = () => { this.s.playing = false; this.s.view = Number(this.slider.value); this.scheduleDraw(); };
+    addControls(this);
+    new ResizeObserver(() => this.scheduleDraw()).observe(root);
+    new IntersectionObserver(([seen]) => { this.seen = seen.isIntersecting; this.scheduleDraw(); }).observe(root);
   }
 
   show(scan) {
-    if (!remembered.has(scan.id)) {
-      remembered.set(scan.id, { yaw: -0.62, pitch: 0.52, view: 0, row: 0.5, column: 0.5, z: 0, ray: false, voxel: null, playing: !matchMedia('(prefers-reduced-motion: reduce)').matches });
+    if (!viewStates.has(scan.id)) {
+      viewStates.set(scan.id, { yaw: -0.62, pitch: 0.52, view: 0, row: 0.5, column: 0.5, z: 0, ray: false, voxel: null, playing: !matchMedia('(prefers-reduced-motion: reduce)').matches });
     }
-    this.s = remembered.get(scan.id);
+    this.s = viewStates.get(scan.id);
     this.scan = scan;
-    this.s.view = bound(this.s.view, 0, scan.shape[1] - 1);
+    this.s.view = clamp(this.s.view, 0, scan.shape[1] - 1);
     this.s.z = this.height(this.s.z);
     const planted = String(scan.lesion || '');
     if (planted !== (this.s.planted || '')) {
       this.s.planted = planted;
       if (planted) this.s.voxel = scan.lesion;
     }
-    if (this.s.voxel) this.mark(this.s.voxel);
-    this.shots = new Map();
+    if (this.s.voxel) this.selectVoxel(this.s.voxel);
+    this.projections = new Map();
     this.slices = new Map();
     this.slider.max = scan.shape[1] - 1;
     this.sinogram = null;
-    this.far = Math.max(...scan.views.flatMap((p) => [Math.hypot(...p.source), ...corners(scan, p).map((c) => Math.hypot(...c))]));
-    this.tick();
+    this.extent = Math.max(...scan.views.flatMap((p) => [Math.hypot(...p.source), ...corners(scan, p).map((c) => Math.hypot(...c))]));
+    this.scheduleDraw();
   }
 
-  /** The height of the slice of the object that lies there. */
+  /** Return the centre height of the slice at z. */
   height(z) {
     const thick = this.scan.size[0] / this.scan.volumeShape[0], low = this.scan.low[0];
-    return low + (bound(Math.floor((z - low) / thick), 0, this.scan.volumeShape[0] - 1) + 0.5) * thick;
+    return low + (clamp(Math.floor((z - low) / thick), 0, this.scan.volumeShape[0] - 1) + 0.5) * thick;
   }
 
-  // ---- what is marked: a measured point, whose ray is shown, or a voxel, whose trace is
+  // ---- selection: a detector point with its ray, or a voxel with its trace in the sinogram
 
-  /** Mark a point of the detector. */
-  point(row, column) {
-    Object.assign(this.s, { row: bound(row, 0, 0.9999), column: bound(column, 0, 0.9999), ray: true, voxel: null });
+  /** Select a point of the detector. */
+  selectRay(row, column) {
+    Object.assign(this.s, { row: clamp(row, 0, 0.9999), column: clamp(column, 0, 0.9999), ray: true, voxel: null });
     this.s.z = this.height(heightAtAxis(this.ray()));
-    this.tick();
+    this.scheduleDraw();
   }
 
-  /** Mark a voxel; the sinogram shows the row into which its shadow falls now. */
-  mark([z, y, x]) {
-    const { low, size } = this.scan, inside = (v, k) => bound(v, low[k], low[k] + size[k] * 0.9999);
+  /** Select a voxel; the sinogram shows the detector row to which it projects in this view. */
+  selectVoxel([z, y, x]) {
+    const { low, size } = this.scan, inside = (v, k) => clamp(v, low[k], low[k] + size[k] * 0.9999);
     this.s.voxel = [this.height(z), inside(y, 1), inside(x, 2)];
     this.s.z = this.s.voxel[0];
     this.s.ray = false;
-    this.s.row = bound(this.spot().row, 0, 0.9999);
-    this.tick();
+    this.s.row = clamp(this.detectorPoint().row, 0, 0.9999);
+    this.scheduleDraw();
   }
 
-  /** Where on the detector the marked thing is in this view: row and column, or null. */
-  spot() {
-    if (this.s.voxel) return shadow(this.scan, this.scan.views[this.s.view], this.s.voxel);
+  /** Return the selection's position on the detector in this view: row and column, or null. */
+  detectorPoint() {
+    if (this.s.voxel) return projectPoint(this.scan, this.scan.views[this.s.view], this.s.voxel);
     return this.s.ray ? { row: this.s.row, column: this.s.column } : null;
   }
 
-  /** The ray through it in this view, or null. */
+  /** Return the selected ray in this view, or null. */
   ray() {
-    const spot = this.spot();
-    return spot && rayTo(this.scan, this.scan.views[this.s.view], spot.row, spot.column);
+    const point = this.detectorPoint();
+    return point && rayTo(this.scan, this.scan.views[this.s.view], point.row, point.column);
   }
 
   // ---- pictures
 
-  shotOf(k) {
-    if (!this.shots.has(k)) {
+  projectionImage(k) {
+    if (!this.projections.has(k)) {
       const [v, n, u] = this.scan.shape, g = this.scan.grey;
-      this.shots.set(k, picture(u, v, (i, j) => shade(g[((v - 1 - j) * n + k) * u + i]))); // rows run to the head
+      this.projections.set(k, makeImage(u, v, (i, j) => shade(g[((v - 1 - j) * n + k) * u + i]))); // rows run to the head
     }
-    return this.shots.get(k);
+    return this.projections.get(k);
   }
 
-  sliceOf(z) {
-    const [Z, Y, X] = this.scan.volumeShape, k = bound(Math.floor((z - this.scan.low[0]) / this.scan.size[0] * Z), 0, Z - 1);
+  sliceImage(z) {
+    const [Z, Y, X] = this.scan.volumeShape, k = clamp(Math.floor((z - this.scan.low[0]) / this.scan.size[0] * Z), 0, Z - 1);
     if (!this.slices.has(k)) {
-      this.slices.set(k, picture(X, Y, (i, j) => { const g = this.scan.volume[(k * Y + j) * X + i]; return shade(g, g < 8 ? 0 : 235); }));
+      this.slices.set(k, makeImage(X, Y, (i, j) => { const g = this.scan.volume[(k * Y + j) * X + i]; return shade(g, g < 8 ? 0 : 235); }));
     }
     return this.slices.get(k);
   }
 
-  tick() {
-    if (!this.frame) this.frame = requestAnimationFrame((now) => { this.frame = 0; this.step(now); });
+  scheduleDraw() {
+    if (!this.frame) this.frame = requestAnimationFrame((now) => { this.frame = 0; this.animate(now); });
   }
 
-  step(now) {
+  animate(now) {
     if (!this.root.isConnected || !this.scan) return;
     const { s, scan } = this, n = scan.shape[1], began = performance.now();
     if (s.playing && this.seen) {
-      const pace = bound(6000 / n, 40, 400); // a turn in about six seconds
+      const pace = clamp(6000 / n, 40, 400); // a turn in about six seconds
       if (!this.last || now - this.last > pace - 8) { this.last = now; s.view = (s.view + 1) % n; }
       clearTimeout(this.next);
-      this.next = setTimeout(() => this.tick(), pace - (now - this.last)); // nothing to do at every frame between
+      this.next = setTimeout(() => this.scheduleDraw(), pace - (now - this.last)); // not at every frame in between
     }
     const key = [s.playing, s.view, s.yaw, s.pitch, s.row, s.column, s.z, s.ray, s.voxel, this.root.clientWidth].join();
     if (key !== this.drawn || !this.sinogram) {
       this.drawn = key;
-      for (const [node, draw] of [[this.space, drawSpace], [this.slice, drawSlice], [this.shot, drawShot], [this.sino, drawSino], [this.plane, drawFrequencies]]) draw(this, this.canvas(node));
+      for (const [node, draw] of [[this.space, drawSpace], [this.slice, drawSlice], [this.projectionCanvas, drawProjection], [this.sinogramCanvas, drawSinogram], [this.frequencyCanvas, drawFrequencies]]) draw(this, this.canvas(node));
       this.write(this.space.getContext('2d'), this.ratio, scan.title, 10, 10);
       this.slider.value = s.view;
       this.button.textContent = s.playing ? '❚❚' : '▶';
-      this.word.textContent = `View ${scan.numbers[s.view]} of ${scan.total} · ${scan.degrees[s.view].toFixed(1)}°`;
-      const spot = this.spot();
+      this.viewLabel.textContent = `View ${scan.numbers[s.view]} of ${scan.total} · ${scan.degrees[s.view].toFixed(1)}°`;
+      const point = this.detectorPoint();
       Object.assign(this.root.dataset, {
         ms: (performance.now() - began).toFixed(2), view: s.view, z: s.z, voxel: s.voxel ? s.voxel.join() : '',
-        spot: spot ? `${spot.row},${spot.column}` : '', ray: spot ? this.ray().flat().join() : '',
+        spot: point ? `${point.row},${point.column}` : '', ray: point ? this.ray().flat().join() : '',
       });
     }
   }
@@ -154,5 +154,5 @@ export default function (component) {
   const { data, parentElement } = component, root = parentElement.querySelector('.sv');
   if (!root || !data) return;
   if (!instances.has(root)) instances.set(root, new ScanView(root));
-  instances.get(root).show(read(data));
+  instances.get(root).show(unpackScan(data));
 }

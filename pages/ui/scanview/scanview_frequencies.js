@@ -1,4 +1,4 @@
-// The frequency plane (fx, fy) of the middle slice: the lines that the views measure, and what no view measures.
+// Frequency plane (fx, fy) of the middle slice: the lines that the views measure, and the missing wedge.
 
 function drawFrequencies(sv, { c, w, h, ratio }) {
   const { lines, share, dense, fan } = sv.scan.frequencies, p = sv.scan.views[sv.s.view];

@@ -1,6 +1,6 @@
-// The flat pictures of a scan: a slice of the object, the projection of a view, the sinogram of a detector row.
+// 2D pictures of a scan: slice of the object, projection of a view, sinogram of a detector row.
 
-function picture(width, height, value) {
+function makeImage(width, height, value) {
   const canvas = document.createElement('canvas');
   canvas.width = width; canvas.height = height;
   const c = canvas.getContext('2d'), image = c.createImageData(width, height), words = new Uint32Array(image.data.buffer);
@@ -10,8 +10,8 @@ function picture(width, height, value) {
 }
 const shade = (g, a = 255) => ((a << 24) | (g << 16) | (g << 8) | g) >>> 0;
 
-/** The largest box of these proportions in the middle of a canvas. */
-function fitted(w, h, width, height) {
+/** Return the largest centred box with these proportions on a canvas. */
+function fittedBox(w, h, width, height) {
   const scale = Math.min(w / width, h / height), W = width * scale, H = height * scale;
   return { x: (w - W) / 2, y: (h - H) / 2, W, H };
 }
@@ -19,11 +19,11 @@ function fitted(w, h, width, height) {
 function dotAt(c, x, y, ratio) { c.fillStyle = MARK; c.beginPath(); c.arc(x, y, 4 * ratio, 0, 7); c.fill(); }
 
 function drawSlice(sv, { c, w, h, ratio }) {
-  const { scan, s } = sv, [, Y, X] = scan.size, box = fitted(w, h, X, Y);
+  const { scan, s } = sv, [, Y, X] = scan.size, box = fittedBox(w, h, X, Y);
   sv.sliceBox = { ...box, ratio };
   const to = ([, y, x]) => [box.x + (x - scan.low[2]) / X * box.W, box.y + (y - scan.low[1]) / Y * box.H];
   c.imageSmoothingEnabled = true;
-  c.drawImage(sv.sliceOf(s.z), box.x, box.y, box.W, box.H);
+  c.drawImage(sv.sliceImage(s.z), box.x, box.y, box.W, box.H);
   const ray = sv.ray(), stroke = (part, alpha) => {
     c.globalAlpha = alpha; c.strokeStyle = MARK; c.lineWidth = 2 * ratio;
     c.beginPath(); c.moveTo(...to(part[0])); c.lineTo(...to(part[1])); c.stroke();
@@ -46,25 +46,25 @@ function drawSlice(sv, { c, w, h, ratio }) {
   c.shadowBlur = 0;
 }
 
-function drawShot(sv, { c, w, h, ratio }) {
-  const [v, u] = sv.scan.panel, { x, y, W, H } = fitted(w, h, u, v), spot = sv.spot();
-  sv.shotBox = { x, y, W, H, ratio };
+function drawProjection(sv, { c, w, h, ratio }) {
+  const [v, u] = sv.scan.panel, { x, y, W, H } = fittedBox(w, h, u, v), point = sv.detectorPoint();
+  sv.projectionBox = { x, y, W, H, ratio };
   c.imageSmoothingEnabled = true;
-  c.drawImage(sv.shotOf(sv.s.view), x, y, W, H);
+  c.drawImage(sv.projectionImage(sv.s.view), x, y, W, H);
   const row = y + (1 - sv.s.row) * H;
   c.strokeStyle = `rgba(${PANEL}, .9)`; c.lineWidth = ratio;
   c.beginPath(); c.moveTo(x, row); c.lineTo(x + W, row); c.stroke();
-  if (spot) dotAt(c, x + spot.column * W, y + (1 - spot.row) * H, ratio);
+  if (point) dotAt(c, x + point.column * W, y + (1 - point.row) * H, ratio);
   c.shadowColor = '#000'; c.shadowBlur = 4 * ratio;
   sv.write(c, ratio, 'Projection', 8, 7);
   c.shadowBlur = 0;
 }
 
-function drawSino(sv, { c, w, h, ratio }) {
-  const { scan, s } = sv, [v, n, u] = scan.shape, row = bound(Math.floor(s.row * v), 0, v - 1), spot = sv.spot();
+function drawSinogram(sv, { c, w, h, ratio }) {
+  const { scan, s } = sv, [v, n, u] = scan.shape, row = clamp(Math.floor(s.row * v), 0, v - 1), point = sv.detectorPoint();
   if (!sv.sinogram || sv.sinogramRow !== row) {
     sv.sinogramRow = row;
-    sv.sinogram = picture(u, n, (i, j) => shade(scan.grey[(row * n + j) * u + i]));
+    sv.sinogram = makeImage(u, n, (i, j) => shade(scan.grey[(row * n + j) * u + i]));
   }
   c.imageSmoothingEnabled = false;
   c.drawImage(sv.sinogram, 0, 0, w, h);
@@ -72,16 +72,16 @@ function drawSino(sv, { c, w, h, ratio }) {
   c.strokeStyle = `rgba(${RAY}, .95)`; c.lineWidth = 1.4 * ratio;
   c.beginPath(); c.moveTo(0, y); c.lineTo(w, y); c.stroke();
   if (s.voxel) drawTrace(sv, c, w, h, ratio, row);
-  if (spot) dotAt(c, spot.column * w, y, ratio);
+  if (point) dotAt(c, point.column * w, y, ratio);
   c.shadowColor = '#000'; c.shadowBlur = 4 * ratio;
   sv.write(c, ratio, 'Sinogram', 8, 7);
   c.shadowBlur = 0;
 }
 
-/** The voxel's trace, view by view: solid where its shadow falls into the row that is shown, dotted elsewhere. */
+/** Draw the voxel's trace through all views: solid where it projects to the displayed row, dotted elsewhere. */
 function drawTrace(sv, c, w, h, ratio, row) {
   const { scan, s } = sv, [v, n] = scan.shape;
-  const trace = scan.views.map((p) => shadow(scan, p, s.voxel));
+  const trace = scan.views.map((p) => projectPoint(scan, p, s.voxel));
   c.strokeStyle = MARK; c.lineWidth = 2 * ratio;
   const here = (q) => Math.abs(q.row * v - row - 0.5) <= 0.75;
   for (const solid of [true, false]) {

@@ -1,4 +1,4 @@
-// The scan in space. An orthographic projection keeps pictures affine, so that slices and shots can be drawn in space.
+// 3D picture of the scan. The orthographic projection is affine, so that slices and projections can be drawn as textures.
 
 const RAY = '255, 207, 92', PANEL = '94, 214, 255', MARK = '#ff5d73';
 
@@ -6,17 +6,17 @@ function corners(scan, p) {
   return [[0, 0], [0, 1], [1, 1], [1, 0]].map(([row, column]) => onPanel(scan, p, row, column));
 }
 
-/** Source, detector, object and rays of the view at hand on a canvas context of w x h pixels. */
+/** Draw source, detector, object and rays of the current view on a canvas of w x h pixels. */
 function drawSpace(sv, { c, w, h, ratio }) {
   const { yaw, pitch, view } = sv.s, scan = sv.scan, p = scan.views[view];
   const cy = Math.cos(yaw), sy = Math.sin(yaw), cp = Math.cos(pitch), sp = Math.sin(pitch);
-  const flat = sv.far * 2.08, scale = Math.min(w / flat, h / (flat * Math.max(0.45, sp + 0.28)));
+  const flat = sv.extent * 2.08, scale = Math.min(w / flat, h / (flat * Math.max(0.45, sp + 0.28)));
   const to = ([z, y, x]) => {
     const a = cy * x + sy * y, b = -sy * x + cy * y; // b points away from the eye
     return [w / 2 + a * scale, h / 2 - (cp * z + sp * b) * scale, sp * -z + cp * b];
   };
   const path = (points, close = true) => { c.beginPath(); points.forEach((q, i) => { const [X, Y] = to(q); if (i) c.lineTo(X, Y); else c.moveTo(X, Y); }); if (close) c.closePath(); };
-  const texture = (image, corner, right, down) => { // corner of the picture in space, and its two edges
+  const texture = (image, corner, right, down) => { // corner of the picture and its two edges in space
     const [x0, y0] = to(corner), [x1, y1] = to(along(corner, right, 1)), [x2, y2] = to(along(corner, down, 1));
     c.setTransform((x1 - x0) / image.width, (y1 - y0) / image.width, (x2 - x0) / image.height, (y2 - y0) / image.height, x0, y0);
     c.drawImage(image, 0, 0);
@@ -36,7 +36,7 @@ function drawSpace(sv, { c, w, h, ratio }) {
   };
   const panel = () => {
     const edge = corners(scan, p), [v, u] = scan.panel;
-    texture(sv.shotOf(view), edge[3], p.across.map((q) => q * u), p.up.map((q) => -q * v));
+    texture(sv.projectionImage(view), edge[3], p.across.map((q) => q * u), p.up.map((q) => -q * v));
     path(edge); c.strokeStyle = `rgba(${PANEL}, .95)`; c.lineWidth = 1.6 * ratio; c.stroke();
   };
   const object = () => {
@@ -44,7 +44,7 @@ function drawSpace(sv, { c, w, h, ratio }) {
     const box = (height) => [[height, y, x], [height, y, x + X], [height, y + Y, x + X], [height, y + Y, x]];
     c.strokeStyle = 'rgba(200, 212, 224, .4)'; c.lineWidth = ratio;
     path(box(z)); c.stroke();
-    texture(sv.sliceOf(sv.s.z), [sv.s.z, y, x], [0, 0, X], [0, Y, 0]);
+    texture(sv.sliceImage(sv.s.z), [sv.s.z, y, x], [0, 0, X], [0, Y, 0]);
     path(box(z + Z)); c.stroke();
     box(z).forEach((q, i) => { path([q, box(z + Z)[i]], false); c.stroke(); });
     const [r, height] = scan.fov, half = Math.min(height / 2, Z / 2);

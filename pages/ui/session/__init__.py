@@ -1,1 +1,1 @@
-"""The session: state, server resources, page frame and texts."""
+"""Session state, address, page frame, and the shared engine."""

@@ -1,13 +1,14 @@
-"""The engine is imported once, by one thread: pages that import it at the same time would find half of it."""
+"""Import of the engine by a single thread: concurrent imports would see partly initialised modules."""
 
 from __future__ import annotations
 
 import threading
 
-_alone = threading.Lock()
+_lock = threading.Lock()
 
 
 def engine() -> None:
-    """Import it, or wait until another session has; takes seconds the first time and nothing later."""
-    with _alone:
-        import pages.ui.session.engine  # noqa: F401
+    """Import the engine, or wait until another session has; takes seconds the first time only."""
+    with _lock:
+        import pages.ui.session.engine
+        import pages.ui.session.volume_cache  # noqa: F401

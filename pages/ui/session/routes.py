@@ -1,11 +1,11 @@
-"""The pages: their files and titles."""
+"""Files and titles of the pages."""
 
 HOME, ACQUIRE = "pages/home.py", "pages/acquire.py"
 RECONSTRUCT, COMPARE = "pages/reconstruct.py", "pages/compare.py"
 WHAT_IF, PRIOR, LEARN = "pages/what_if.py", "pages/prior.py", "pages/learn.py"
 RUNS = "pages/runs.py"
 
-TABLE = {
+TITLES = {
     HOME: "Home",
     ACQUIRE: "Acquire",
     RECONSTRUCT: "Reconstruct",
@@ -15,4 +15,4 @@ TABLE = {
     LEARN: "Learn",
     RUNS: "Runs",
 }
-"""Titles by file, in the order of the menu; a new page is one more line."""
+"""Titles by file, in the order of the menu."""

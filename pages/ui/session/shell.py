@@ -1,6 +1,6 @@
-"""What every page shares: the page table, the sidebar, headings, and what to say where something is missing.
+"""Frame of every page: navigation, heading, sidebar and empty states.
 
-The engine takes seconds to load. It is imported within functions here, so that the first page is on the screen first.
+The engine takes seconds to import. Functions here import it late, so that the first page appears before.
 """
 
 from __future__ import annotations
@@ -12,194 +12,207 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from pages.ui.session import late_downloads, loading, message_queue, routes, state
+from pages.ui.server import late_downloads, message_queue
+from pages.ui.session import address, loading, routes, state
 
 if TYPE_CHECKING:
     from tomopatch.runs.config import ScanConfig
 
-FIRST_FRAME = 0.03
-"""Seconds between the heading of another page and the rest, for which the browser takes a tenth of a second: by then it has
-drawn the heading, and who pressed sees at once that it was heard."""
+HEADING_DELAY = 0.03
+"""Seconds between the heading of a newly opened page and its content.
+
+Without the delay the browser draws both at once, a tenth of a second later: the click seems to have no effect
+until then.
+"""
 
 
 def navigation() -> Any:
-    """The chosen page. The app's looks come first: a page must not move once it is drawn."""
-    message_queue.mend()
-    late_downloads.mend()
+    """Return the chosen page. Styles are set first, so that nothing moves once it is drawn."""
+    message_queue.install()
+    late_downloads.install()
     here = Path(__file__).parent
     st.html(f"<style>{(here / 'page.css').read_text('utf-8')}</style>")
     st.logo(str(here / "logo.svg"), size="large")
     return st.navigation(
-        [st.Page(path, title=title, default=path == routes.HOME) for path, title in routes.TABLE.items()]
+        [st.Page(path, title=title, default=path == routes.HOME) for path, title in routes.TITLES.items()]
     )
 
 
-def show(page: Any) -> None:
-    """Run the page; what is wrong with the disk is said in a sentence."""
-    if page.title != routes.TABLE[routes.HOME]:
+def run_page(page: Any) -> None:
+    """Run the page and report errors of the disk in a sentence."""
+    if page.title != routes.TITLES[routes.HOME]:
         loading.engine()
-    _way_back(page.title)
+    _lesson_in_sidebar(page.title)
     try:
         page.run()
     except OSError as error:
-        _disk_trouble(error)
+        _show_disk_error(error)
 
 
-def _way_back(title: str) -> None:
-    """The step of a lesson that is looked at; before the page, so that on Learn it is gone at once, however long that takes."""
+def _lesson_in_sidebar(title: str) -> None:
+    """Show the open step of a lesson.
+
+    It is drawn before the page, so that it disappears from Learn at once.
+    """
     with st.sidebar.container(key="way_back", gap="xsmall"):
         number = state.step()
-        if number and title != routes.TABLE[routes.LEARN]:
+        if number and title != routes.TITLES[routes.LEARN]:
             from pages.ui.learn import lesson_view
 
-            lesson_view.beside(number)
+            lesson_view.sidebar(number)
 
 
-def _disk_trouble(error: OSError) -> None:
-    """What is wrong with the disk; without a store there is nothing else to be shown."""
-    from pages.ui.session import words
+def _show_disk_error(error: OSError) -> None:
+    """Report an error of the disk; without a usable store the page ends here."""
+    from pages.ui.texts import formatting
     from tomopatch.io.writing import disk_sentence
     from tomopatch.store.store import StoreError
 
-    st.error(words.sentence(disk_sentence(error)))
+    st.error(formatting.sentence(disk_sentence(error)))
     if isinstance(error, StoreError):
-        state.leave()
+        state.end_script()
         st.stop()
 
 
-def guard() -> None:
-    """First line of every page: a deep link may run the page alone, without app.py; start over through it.
+def require_app() -> None:
+    """Start over through app.py if a deep link runs the page alone. This is the first line of every page.
 
-    Streamlit takes a `pages` folder beside the app for pages of its own until `st.navigation` was called once.
+    Streamlit runs files of a `pages` folder as pages of their own until `st.navigation` has been called once.
     """
-    if state.inside():
+    if state.in_app():
         return
     try:
         navigation()
     except StreamlitAPIException:
-        return  # the page was started as a script of its own
+        return  # the page runs as a separate script
     st.rerun()
 
 
 def heading(title: str, lead: str) -> None:
-    """The page's title and, in a sentence, what it is for."""
+    """Show the page's title and its purpose in one sentence."""
     st.title(title, anchor=False)
     st.caption(lead)
-    if state.turned_to(title):
-        time.sleep(FIRST_FRAME)
+    if state.page_changed(title):
+        time.sleep(HEADING_DELAY)
 
 
-def missing(text: str, page: str, *, with_demo: bool = False) -> NoReturn:
-    """An empty state: what is missing and where to get it, or the demo, which brings all of it. Ends the page."""
+def show_missing(text: str, page: str, *, with_demo: bool = False) -> NoReturn:
+    """Show what is missing, a link to the page that provides it, and optionally the demo; end the page."""
     with st.container(border=True, gap="small"):
         st.markdown(text)
-        st.page_link(page, label=f"Go to {routes.TABLE[page]}", icon=":material/arrow_forward:")
+        st.page_link(page, label=f"Go to {routes.TITLES[page]}", icon=":material/arrow_forward:")
         if with_demo:
             demo_button("secondary")
-    stop()
+    stop_page()
 
 
 def demo_button(type: Literal["primary", "secondary"]) -> None:
-    """The button that does the whole way in one click."""
+    """Show the button that runs the demo."""
     from pages.ui.runs import demo
 
-    hint = "Scans a chest from 20 directions and reconstructs it three ways, side by side."
+    hint = "Scan a chest phantom from 20 directions and reconstruct it with three methods, side by side."
     if st.button("Run the demo", type=type, key=f"demo.{type}", help=hint):
         demo.start()
 
 
-def close() -> None:
-    """What follows each page: the address and the sidebar tell what it has chosen."""
-    state.write_url()
+def finish_page() -> None:
+    """Write the address and draw the sidebar after a page."""
+    address.write()
     try:
         _sidebar()
-        state.leave()
+        state.end_script()
         from pages.ui.runs import demo
-        from pages.ui.session import engine  # last: all of the page is there by now
+        from pages.ui.session import engine  # the whole page is drawn by now
 
         if state.scan() is None:
             demo.prepare()
-        engine.settle()
+        engine.freeze_imports()
     except OSError as error:
-        _disk_trouble(error)
+        _show_disk_error(error)
 
 
-def stop() -> NoReturn:
-    """End the page here; after `st.stop` nothing more could be drawn."""
-    close()
+def stop_page() -> NoReturn:
+    """End the page here; `st.stop` alone would leave out the sidebar."""
+    finish_page()
     st.stop()
 
 
-def needed_scan() -> ScanConfig:
-    """The current scan and that its volume is there; else the page ends with a word."""
-    from pages.ui.session import engine, words
+def require_scan() -> ScanConfig:
+    """Return the current scan if its volume exists; otherwise explain and end the page."""
+    from pages.ui.session import volume_cache
+    from pages.ui.texts import messages
 
     scan = state.scan()
-    if scan is None and (state.run_id() or state.compared()):
-        missing(f"{words.gone(1)} Choose another on Runs, or design a scan on Acquire.", routes.RUNS)
+    named = len({run for run in (state.run_id(), *state.compared()) if run})
+    if scan is None and named:
+        show_missing(
+            f"{messages.missing_runs(named)} Choose another on Runs, or design a scan on Acquire.",
+            routes.RUNS,
+        )
     if scan is None:
-        missing(
-            "**There is no scan yet.** Design one first, or run the demo.", routes.ACQUIRE, with_demo=True
+        show_missing(
+            "**There is no scan yet.** Design one on Acquire, or run the demo.",
+            routes.ACQUIRE,
+            with_demo=True,
         )
     try:
-        scan.geometry(engine.geometry(scan))
-        engine.check(scan)
+        scan.geometry(volume_cache.geometry(scan))
+        volume_cache.check_memory(scan)
     except ValueError as error:
-        missing(
-            f"**This scan cannot be used.** {words.plain(error)} Choose another volume or scan on Acquire.",
+        show_missing(
+            f"**This scan cannot be used.** {messages.error_sentence(error)} Choose another volume or scan "
+            "geometry on Acquire.",
             routes.ACQUIRE,
         )
     return scan
 
 
 def _sidebar() -> None:
-    """The current volume, scan and run, on every page."""
+    """Show the current volume, scan and run."""
     with st.sidebar, st.container(gap="xsmall"):
         scan = state.scan()
         if scan is None:
-            st.caption("No scan yet. Start the demo on Home, or design a scan on Acquire.")
+            st.caption("No scan yet. Run the demo on Home, or design a scan on Acquire.")
         else:
-            from pages.ui.session import engine, words
-
-            names = (
-                {v.digest: v.name for v in engine.store().volumes()}
-                if scan.source.startswith("volume:")
-                else {}
-            )
-            volume = words.source_words(scan.source, names)
-            lines = [
-                _line("Volume", _escape(volume) + (f", {words.times(scan.grid)}" if scan.grid else "")),
-                _line("Scan", _sentence(words.scan_words(scan))),
-            ]
-            run = engine.known_run(state.run_id())
-            if run is not None:
-                done = (
-                    f"{run.metrics.psnr:.1f} dB, {words.seconds(run.seconds)}"
-                    if run.metrics
-                    else _state(run.status)
-                )
-                lines.append(_line("Run", f"{words.method_label(run.config.method)}, {done}"))
-            st.markdown("\n\n".join(lines))
+            st.markdown("\n\n".join(_sidebar_lines(scan)))
         st.caption(
-            "**Not for diagnosis.** Scans here are simulated; reconstructions can show what is not there "
-            "and hide "
-            "what is. For teaching and research."
+            "**Not for diagnosis.** Measurements are simulated. Reconstructions can show structures that do "
+            "not exist and hide others. For teaching and research."
         )
 
 
-def _state(status: str) -> str:
-    """The sidebar is not redrawn while a run works: it does not say what will have changed in a moment."""
+def _sidebar_lines(scan: ScanConfig) -> list[str]:
+    from pages.ui.session import engine
+    from pages.ui.texts import formatting, labels
+
+    stored = scan.source.startswith("volume:")
+    names = {v.digest: v.name for v in engine.store().volumes()} if stored else {}
+    volume = labels.source_label(scan.source, names)
+    grid = f", {formatting.times(scan.grid)}" if scan.grid else ""
+    lines = [
+        _line("Volume", _escape(volume) + grid),
+        _line("Scan", formatting.sentence(labels.scan_summary(scan))),
+    ]
+    run = engine.known_run(state.run_id())
+    if run is not None:
+        done = (
+            f"{run.metrics.psnr:.1f} dB, {formatting.seconds(run.seconds)}"
+            if run.metrics
+            else _status(run.status)
+        )
+        lines.append(_line("Run", f"{labels.method_label(run.config.method)}, {done}"))
+    return lines
+
+
+def _status(status: str) -> str:
+    """Return a status that stays true while the run works: the sidebar is not redrawn meanwhile."""
     return "in progress" if status in ("queued", "running") else status
 
 
-def _line(what: str, text: str) -> str:
-    return f":gray[:small[{what}]]  \n:small[{text}]"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _line(label: str, text: str) -> str:
+    return f":gray[:small[{label}]]  \n:small[{text}]"
 
 
 def _escape(text: str) -> str:
-    """A volume's name comes from a file: it must not become markup."""
+    """Escape a volume's name, which comes from a file and must not become markup."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:" else c for c in text)

@@ -1,12 +1,12 @@
-// The slice viewer: state, tool bar and gestures. Everything moves in the browser; the server sends volumes once.
+// Slice viewer: state, toolbar and layout. All interaction happens in the browser; the server sends each volume once.
 
-const kept = new Map(); // view state by viewer id: outlives new data, reruns and page changes
-const alive = new WeakMap(); // the viewer on each mounted element
+const viewStates = new Map(); // view state by viewer id: survives new data, reruns and page changes
+const mounted = new WeakMap(); // viewer by mounted element
 
 const RANGES = [50, 100, 200, 400, 1000];
 const CHOICES = {
-  Window: 'Window: which HU are shown from black to white; keys 1 to 5, or right-drag in a picture',
-  Scale: 'Scale: the difference at which the colours end',
+  Window: 'Window: the HU range from black to white. Keys 1 to 5, or drag with the right button',
+  Scale: 'Scale: the largest difference on the colour scale',
 };
 
 class Viewer {
@@ -22,14 +22,14 @@ class Viewer {
     this.grey = new Lookup(GREY);
     this.signed = new Lookup(SIGNED);
     this.heat = new Lookup(HEAT);
-    this.veil = new Lookup(VEIL);
+    this.overlayLookup = new Lookup(OVERLAY);
     this.frames = 0;
     new ResizeObserver(() => this.redraw()).observe(root);
-    this.tones();
+    this.updateAccent();
   }
 
-  // The accent may be light or dark: the words on it take the colour that can be read.
-  tones() {
+  // The accent colour may be light or dark; the text on it is dark or white accordingly.
+  updateAccent() {
     const probe = make('i', { style: 'color: var(--st-primary-color)' });
     this.root.append(probe);
     const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g).map(Number);
@@ -40,34 +40,34 @@ class Viewer {
   show(scene, send) {
     this.scene = scene;
     this.send = send;
-    if (!kept.has(scene.id)) {
-      kept.set(scene.id, {
-        cursor: scene.cursor || [0.5, 0.5, 0.5], centre: [0.5, 0.5, 0.5], zoom: 1, cut: 0.5, smooth: true, crosshair: true,
+    if (!viewStates.has(scene.id)) {
+      viewStates.set(scene.id, {
+        cursor: scene.cursor || [0.5, 0.5, 0.5], centre: [0.5, 0.5, 0.5], zoom: 1, divider: 0.5, smooth: true, crosshair: true,
         level: scene.window[0], width: scene.window[1], layouts: {}, range: scene.range,
-        volume: 0, other: 1, hover: null, tiles: true, deep: false, aside: scene.windows.bone, veil: false,
+        volume: 0, other: 1, hover: null, tiles: true, mip: false, otherWindow: scene.windows.bone, showOverlay: false,
       });
     }
-    this.view = kept.get(scene.id);
-    if (this.view.told !== scene.plane) this.view.plane = this.view.told = scene.plane; // it was chosen elsewhere
-    this.view.hoverHere = (pane) => pane === this.hovered;
-    this.tones();
+    this.view = viewStates.get(scene.id);
+    if (this.view.serverPlane !== scene.plane) this.view.plane = this.view.serverPlane = scene.plane; // chosen in another viewer
+    this.view.isHovered = (pane) => pane === this.hovered;
+    this.updateAccent();
     this.replay.show(scene, this.view);
     this.arrange();
   }
 
   get layout() {
-    const wish = this.view.layouts[this.scene.key] || this.scene.layout;
-    return this.scene.layouts.includes(wish) ? wish : this.scene.layouts[0];
+    const requested = this.view.layouts[this.scene.key] || this.scene.layout;
+    return this.scene.layouts.includes(requested) ? requested : this.scene.layouts[0];
   }
   pick(i) { return clamp(i, 0, this.scene.names.length - 1); }
 
   arrange() {
-    const specs = panesOf(this), count = specs.length;
+    const specs = paneSpecs(this), count = specs.length;
     const { names, layouts, note, frames, tiles } = this.scene;
-    const print = JSON.stringify([this.layout, names, layouts, note, count, frames.length, Boolean(tiles)]);
-    const rebuilt = print !== this.print;
+    const signature = JSON.stringify([this.layout, names, layouts, note, count, frames.length, Boolean(tiles)]);
+    const rebuilt = signature !== this.signature;
     if (rebuilt) {
-      this.print = print;
+      this.signature = signature;
       this.buildBar();
       this.buildFoot();
       this.replay.build();
@@ -75,20 +75,20 @@ class Viewer {
       this.panes = specs.map((_, i) => this.buildPane(i));
     }
     this.current = specs;
-    this.flicker.tend();
-    this.mark();
-    this.settle();
-    if (rebuilt) this.draw(); // at once: canvases have a height of their own until they are drawn
+    this.flicker.update();
+    this.updateButtons();
+    this.keepBarHeight();
+    if (rebuilt) this.draw(); // at once: undrawn canvases have another height
     else this.redraw();
   }
 
-  // ---- tool bar
+  // ---- toolbar
 
-  /** Of pictures that keep their height the bar does not lose a line that it had, be it of another layout or of the run at work. */
-  settle() {
+  /** With fixed height, the toolbar never becomes lower, so that the pictures below it do not move. */
+  keepBarHeight() {
     const { bar, root, scene, view } = this, width = root.clientWidth;
     bar.style.minHeight = '';
-    if (!scene.steady || !width) return;
+    if (!scene.fixedHeight || !width) return;
     if (view.barWidth !== width) Object.assign(view, { barWidth: width, barHeight: 0 });
     view.barHeight = Math.max(view.barHeight, bar.offsetHeight);
     bar.style.minHeight = `${view.barHeight}px`;
@@ -99,20 +99,20 @@ class Viewer {
     for (const [value, text, title = ''] of options) {
       node.append(make('button', { type: 'button', text, title, 'data-value': value, onclick: () => { set(value); this.arrange(); } }));
     }
-    this.marks.push(() => node.childNodes.forEach((b) => b.setAttribute('aria-pressed', String(b.dataset.value === get()))));
+    this.buttonUpdates.push(() => node.childNodes.forEach((b) => b.setAttribute('aria-pressed', String(b.dataset.value === get()))));
     return node;
   }
 
   choice(label, options, get, set) {
     const select = make('select', { 'aria-label': label, title: CHOICES[label] || label, onchange: () => { set(select.value); this.arrange(); } });
     for (const [value, text] of options) select.append(make('option', { value, text }));
-    this.marks.push(() => { select.value = String(get()); });
+    this.buttonUpdates.push(() => { select.value = String(get()); });
     return make('label', {}, ...(label === 'Window' ? [] : [make('span', { text: label })]), select);
   }
 
   buildBar() {
     const { scene } = this, v = this.view, layout = this.layout;
-    this.marks = [];
+    this.buttonUpdates = [];
     const single = (name, title, act) => {
       const button = make('button', { type: 'button', class: 'icon', title, 'aria-label': title, onclick: act });
       icon(button, name);
@@ -127,13 +127,13 @@ class Viewer {
       parts.push(this.choice('Right', volumes, () => this.pick(v.other), (i) => { v.other = Number(i); }));
     }
     if (layout === 'flicker') {
-      parts.push(this.choice(`${scene.names[scene.reference]} and`, volumes.filter((_, i) => i !== scene.reference), () => beside(this), (i) => { v.volume = Number(i); }));
-      parts.push(make('span', { class: 'group' }, single('pause', 'Hold the flicker, or go on (space bar)', () => this.flicker.toggle())));
+      parts.push(this.choice(`${scene.names[scene.reference]} and`, volumes.filter((_, i) => i !== scene.reference), () => flickerVolume(this), (i) => { v.volume = Number(i); }));
+      parts.push(make('span', { class: 'group' }, single('pause', 'Pause or continue (space bar)', () => this.flicker.toggle())));
     }
     if (layout !== 'difference') {
-      const deep = make('button', { type: 'button', text: 'MIP', title: 'Maximum intensity projection: the brightest voxel along each line of sight', onclick: () => this.project(!v.deep) });
-      this.marks.push(() => deep.setAttribute('aria-pressed', String(v.deep)));
-      parts.push(make('span', { class: 'group' }, deep));
+      const mip = make('button', { type: 'button', text: 'MIP', title: 'Maximum intensity projection: the brightest voxel along each line of sight', onclick: () => this.project(!v.mip) });
+      this.buttonUpdates.push(() => mip.setAttribute('aria-pressed', String(v.mip)));
+      parts.push(make('span', { class: 'group' }, mip));
     }
     if (layout === 'difference' || layout === 'changes') {
       parts.push(this.choice('Scale', RANGES.map((r) => [String(r), `±${r} HU`]), () => v.range, (r) => { v.range = Number(r); }));
@@ -149,20 +149,20 @@ class Viewer {
     const tools = make('span', { class: 'group', role: 'group', 'aria-label': 'Tools' });
     tools.append(single('play', 'Play through the slices', (e) => this.play(e.currentTarget)));
     const cross = single('cross', 'Crosshair: show or hide', () => { v.crosshair = !v.crosshair; this.arrange(); });
-    this.marks.push(() => cross.setAttribute('aria-pressed', String(v.crosshair)));
+    this.buttonUpdates.push(() => cross.setAttribute('aria-pressed', String(v.crosshair)));
     tools.append(cross);
     if (scene.tiles || scene.frames.some((f) => f.tiles)) {
-      const button = single('tiles', 'Tiles of the pass: show or hide', () => { v.tiles = !v.tiles; this.arrange(); });
-      this.marks.push(() => button.setAttribute('aria-pressed', String(v.tiles)));
+      const button = single('tiles', 'Tiles of this pass: show or hide', () => { v.tiles = !v.tiles; this.arrange(); });
+      this.buttonUpdates.push(() => button.setAttribute('aria-pressed', String(v.tiles)));
       tools.append(button);
     }
     if (scene.kinds.includes('heat') && layout !== 'difference' && layout !== 'swipe') {
-      const button = single('veil', 'Deviation over the picture: show or hide', () => { v.veil = !v.veil; this.arrange(); });
-      this.marks.push(() => button.setAttribute('aria-pressed', String(v.veil)));
+      const button = single('overlay', 'Deviation as an overlay: show or hide', () => { v.showOverlay = !v.showOverlay; this.arrange(); });
+      this.buttonUpdates.push(() => button.setAttribute('aria-pressed', String(v.showOverlay)));
       tools.append(button);
     }
-    tools.append(single('reset', 'Back to the start: zoom, position, window', () => {
-      Object.assign(v, { zoom: 1, centre: [0.5, 0.5, 0.5], cursor: [0.5, 0.5, 0.5], cut: 0.5, deep: false, aside: scene.windows.bone, level: scene.window[0], width: scene.window[1] });
+    tools.append(single('reset', 'Reset zoom, position and window', () => {
+      Object.assign(v, { zoom: 1, centre: [0.5, 0.5, 0.5], cursor: [0.5, 0.5, 0.5], divider: 0.5, mip: false, otherWindow: scene.windows.bone, level: scene.window[0], width: scene.window[1] });
       this.arrange();
     }));
     tools.append(single('full', 'Full screen', () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen())));
@@ -170,16 +170,16 @@ class Viewer {
     this.bar.replaceChildren(...parts);
   }
 
-  /** Projections have a window of their own: what is bright in one of lungs is all that they show. */
-  project(deep) {
+  /** Switch maximum intensity projection on or off. Projections have a separate window, since they show bright voxels only. */
+  project(mip) {
     const v = this.view;
-    if (deep !== v.deep) [v.level, v.width, v.aside] = [...v.aside, [v.level, v.width]];
-    v.deep = deep;
+    if (mip !== v.mip) [v.level, v.width, v.otherWindow] = [...v.otherWindow, [v.level, v.width]];
+    v.mip = mip;
     this.arrange();
     this.moved();
   }
 
-  mark() { this.marks.forEach((m) => m()); }
+  updateButtons() { this.buttonUpdates.forEach((m) => m()); }
 
   play(button) {
     if (this.timer) { clearInterval(this.timer); this.timer = 0; icon(button, 'play'); return; }
@@ -187,17 +187,17 @@ class Viewer {
     this.timer = setInterval(() => {
       if (!this.root.isConnected) { clearInterval(this.timer); this.timer = 0; return; }
       const axis = PLANES[this.current[0].plane].across, n = this.scene.shape[axis];
-      this.view.cursor[axis] = ((at(this.view.cursor[axis], n) + 1) % n + 0.5) / n;
+      this.view.cursor[axis] = ((indexAt(this.view.cursor[axis], n) + 1) % n + 0.5) / n;
       this.redraw();
     }, 90);
   }
 
   buildFoot() {
     this.ramp = make('canvas', { width: 160, height: 1, role: 'img' });
-    this.low = make('span'); this.high = make('span'); this.where = make('span', { class: 'where' });
-    const hint = 'wheel, arrows: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: hold' : '');
+    this.low = make('span'); this.high = make('span'); this.position = make('span', { class: 'where' });
+    const hint = 'wheel, arrows: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: pause' : '');
     this.foot.replaceChildren(
-      make('span', { class: 'scale' }, this.low, this.ramp, this.high), this.where,
+      make('span', { class: 'scale' }, this.low, this.ramp, this.high), this.position,
       make('span', { class: 'note', text: this.scene.note || '' }), make('span', { class: 'space' }),
       make('span', { class: 'hint', text: hint }),
     );
@@ -207,7 +207,7 @@ class Viewer {
 
   buildPane(i) {
     const canvas = make('canvas', { tabindex: '0', role: 'img' });
-    const slider = make('input', { type: 'range', min: 0, step: 1, 'aria-label': 'Slice', oninput: () => this.goto(i, Number(slider.value)) });
+    const slider = make('input', { type: 'range', min: 0, step: 1, 'aria-label': 'Slice', oninput: () => this.goToSlice(i, Number(slider.value)) });
     const name = make('b'), note = make('span');
     this.grid.append(make('div', { class: 'pane' }, make('div', { class: 'caption' }, name, note), canvas, slider));
     const pane = new Pane(canvas);
@@ -218,7 +218,7 @@ class Viewer {
     return pane;
   }
 
-  goto(i, k) {
+  goToSlice(i, k) {
     const axis = PLANES[this.current[i].plane].across, n = this.scene.shape[axis];
     this.view.cursor[axis] = (clamp(k, 0, n - 1) + 0.5) / n;
     this.moved();
@@ -226,14 +226,14 @@ class Viewer {
 
   step(i, by) {
     const axis = PLANES[this.current[i].plane].across;
-    this.goto(i, at(this.view.cursor[axis], this.scene.shape[axis]) + by);
+    this.goToSlice(i, indexAt(this.view.cursor[axis], this.scene.shape[axis]) + by);
   }
 
   moved() {
     this.redraw();
     if (!this.scene.report) return;
-    clearTimeout(this.telling);
-    this.telling = setTimeout(() => {
+    clearTimeout(this.reportTimer);
+    this.reportTimer = setTimeout(() => {
       const v = this.view;
       this.send('view', [...v.cursor.map((f) => Math.round(f * 1e4) / 1e4), v.level, v.width]);
     }, 300);
@@ -246,27 +246,27 @@ class Viewer {
   draw() {
     if (!this.root.isConnected || !this.scene) return;
     const began = performance.now(), { scene, view } = this, specs = this.current;
-    if (view.barWidth !== this.root.clientWidth) this.settle(); // the window has another width
-    scene.grey = this.grey.set(view.level - view.width / 2, view.level + view.width / 2);
-    scene.hot = this.heat.set(0, scene.heat);
-    scene.veil = this.veil.set(0, scene.heat);
-    scene.signed = this.signed.set(-view.range, view.range);
+    if (view.barWidth !== this.root.clientWidth) this.keepBarHeight(); // the width has changed
+    scene.greyTable = this.grey.set(view.level - view.width / 2, view.level + view.width / 2);
+    scene.heatTable = this.heat.set(0, scene.heat);
+    scene.overlayTable = this.overlayLookup.set(0, scene.heat);
+    scene.signedTable = this.signed.set(-view.range, view.range);
     const full = document.fullscreenElement === this.root.getRootNode().host || this.root.matches(':fullscreen');
     const mm = scene.shape.map((n, a) => n * scene.spacing[a]);
     const tall = Math.min(1.15, Math.max(...Object.values(PLANES).map((p) => mm[p.v] / mm[p.u])));
-    const { columns, across, height } = (scene.steady && !full ? steady : flowing)(this, tall, full);
+    const { columns, across, height } = (scene.fixedHeight && !full ? fixedLayout : flowingLayout)(this, tall, full);
     this.grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
-    const deep = view.deep && this.layout !== 'difference';
+    const mip = view.mip && this.layout !== 'difference';
     this.panes.forEach((pane, i) => {
       const spec = specs[i], axis = PLANES[spec.plane].across;
       pane.canvas.style.height = `${height}px`;
       const note = spec.kind === 'swipe' ? scene.names[spec.other] : scene.pending[spec.volume] ? '' : spec.kind === 'heat' ? `0 … ${scene.heat} HU` : spec.note || '';
       for (const [node, text] of [[pane.name, spec.title], [pane.note, note]]) node.textContent = node.title = text;
       pane.note.className = spec.kind === 'swipe' ? 'name' : '';
-      pane.canvas.setAttribute('aria-label', `${spec.title}, ${spec.plane} ${deep ? 'maximum intensity projection' : 'slice'}`);
+      pane.canvas.setAttribute('aria-label', `${spec.title}, ${spec.plane} ${mip ? 'maximum intensity projection' : 'slice'}`);
       pane.slider.setAttribute('aria-label', `Slice of ${spec.title}`);
       pane.slider.max = scene.shape[axis] - 1;
-      pane.slider.value = at(view.cursor[axis], scene.shape[axis]);
+      pane.slider.value = indexAt(view.cursor[axis], scene.shape[axis]);
       pane.resize(across, height, Math.min(2, devicePixelRatio || 1));
       pane.draw(scene, view, spec);
     });
@@ -289,7 +289,7 @@ class Viewer {
     this.ramp.setAttribute('aria-label', `Colours from ${this.low.textContent} to ${this.high.textContent}`);
     const f = view.hover || view.cursor;
     const [z, y, x] = f.map((q, a) => minus(Math.round((q - 0.5) * mm[a])));
-    this.where.textContent = `x ${x} · y ${y} · z ${z} mm`;
+    this.position.textContent = `x ${x} · y ${y} · z ${z} mm`;
   }
 }
 
@@ -297,6 +297,6 @@ export default function (component) {
   const { data, parentElement, setStateValue } = component;
   const root = parentElement.querySelector('.tv');
   if (!root || !data) return;
-  if (!alive.has(root)) alive.set(root, new Viewer(root));
-  alive.get(root).show(unpack(data), setStateValue);
+  if (!mounted.has(root)) mounted.set(root, new Viewer(root));
+  mounted.get(root).show(unpack(data), setStateValue);
 }

@@ -1,4 +1,4 @@
-// What the server sends, as `viewer.pack` writes it: a header, then the voxels of each volume that is there.
+// Data from the server, as `slice_viewer.pack` writes it: a header, then the voxels of each existing volume.
 
 function unpack(bytes) {
   const start = bytes.byteOffset, length = new DataView(bytes.buffer, start, 4).getUint32(0, true);
@@ -6,9 +6,9 @@ function unpack(bytes) {
   const count = head.shape[0] * head.shape[1] * head.shape[2];
   const first = start + 4 + length, copy = first % 2 ? bytes.buffer.slice(first) : bytes.buffer;
   const offset = first % 2 ? 0 : first;
-  let there = 0;
+  let stored = 0;
   head.all = Array.from({ length: head.count }, (_, i) => (
-    head.pending[i] ? new Int16Array(count).fill(-1000) : new Int16Array(copy, offset + 2 * count * there++, count)));
+    head.pending[i] ? new Int16Array(count).fill(-1000) : new Int16Array(copy, offset + 2 * count * stored++, count)));
   head.volumes = head.all.slice(0, head.names.length);
   return head;
 }

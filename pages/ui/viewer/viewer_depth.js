@@ -1,9 +1,9 @@
-// Maximum intensity projections: the largest value along each line of sight, through the whole volume.
+// Maximum intensity projections: the largest value along each line of sight.
 
-const projections = new WeakMap(); // by volume: a new volume is a new array, and takes its own with it when it goes
+const projections = new WeakMap(); // by volume; entries disappear with their volume
 
-/** The projections of a volume by plane, as pictures are drawn: rows from the top, the head up. */
-function projected(volume, [nz, ny, nx]) {
+/** Return the projections of a volume by plane: rows from the top, the head up. */
+function projectionsOf(volume, [nz, ny, nx]) {
   if (projections.has(volume)) return projections.get(volume);
   const empty = (n) => new Int16Array(n).fill(-32768);
   const axial = empty(ny * nx), coronal = empty(nz * nx), sagittal = empty(nz * ny);
@@ -32,8 +32,8 @@ function paintProjection(out, pixels, width, table, from, to) {
   }
 }
 
-/** The projection's value at fractions (z, y, x). */
-function projectedAt(volume, shape, name, f) {
-  const plane = PLANES[name], [w, h] = [shape[plane.u], shape[plane.v]], j = at(f[plane.v], h);
-  return projected(volume, shape)[name][(plane.flip ? h - 1 - j : j) * w + at(f[plane.u], w)];
+/** Return the projection's value at fractions (z, y, x). */
+function projectionAt(volume, shape, name, f) {
+  const plane = PLANES[name], [w, h] = [shape[plane.u], shape[plane.v]], j = indexAt(f[plane.v], h);
+  return projectionsOf(volume, shape)[name][(plane.flip ? h - 1 - j : j) * w + indexAt(f[plane.u], w)];
 }

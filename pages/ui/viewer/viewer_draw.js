@@ -1,22 +1,22 @@
-// Drawing of the slice viewer: colours, planes, panes. Nothing here knows of Streamlit or of events.
+// Drawing of the slice viewer: colours, planes, panes; independent of Streamlit and of events.
 
 // ---- colours ---------------------------------------------------------------------------------
 
 const GREY = [[0, 0, 0, 0], [1, 255, 255, 255]];
-// Dark in the middle, so that "no difference" is quiet on the black ground; blue and red stay apart for
-// colour-blind eyes (after Crameri's "berlin").
+// Dark in the middle, so that zero difference is black; blue and red are distinct for colour-blind users (after
+// Crameri's "berlin").
 const SIGNED = [
   [0, 158, 198, 255], [0.22, 62, 140, 214], [0.42, 18, 48, 84], [0.5, 10, 10, 12],
   [0.58, 84, 30, 14], [0.78, 214, 92, 62], [1, 255, 196, 178],
 ];
-// For deviations: black where there is none, then violet to yellow, with rising brightness (after matplotlib's "inferno").
+// Deviations: black at zero, then violet to yellow with increasing brightness (after matplotlib's "inferno").
 const HEAT = [
   [0, 0, 0, 4], [0.2, 51, 10, 95], [0.4, 136, 34, 106], [0.6, 212, 72, 66], [0.8, 251, 155, 6], [1, 252, 255, 164],
 ];
 
-// Deviations over a picture: the same colours, through which the picture shows where there is little.
-const VEIL = HEAT.map((stop) => [...stop]);
-VEIL.opacity = (t) => Math.round(235 * Math.sqrt(t));
+// Deviations as an overlay: the same colours, transparent where the deviation is small.
+const OVERLAY = HEAT.map((stop) => [...stop]);
+OVERLAY.opacity = (t) => Math.round(235 * Math.sqrt(t));
 
 function colourAt(map, t) {
   let k = 1;
@@ -26,7 +26,7 @@ function colourAt(map, t) {
 }
 
 const packed = new Map();
-/** 256 colours of a map as little-endian RGBA words. */
+/** Return 256 colours of a map as little-endian RGBA values. */
 function palette(map) {
   if (!packed.has(map)) {
     packed.set(map, Uint32Array.from({ length: 256 }, (_, i) => {
@@ -55,14 +55,14 @@ class Lookup {
 
 // ---- planes ----------------------------------------------------------------------------------
 
-// u and v are the picture's axes, as indices into (z, y, x); v runs to the head in two planes, so it is flipped.
+// u and v are the picture's axes, as indices into (z, y, x). In two planes v points to the head and is flipped.
 const PLANES = {
   axial: { u: 2, v: 1, across: 0, flip: false, letters: ['A', 'P', 'R', 'L'] }, // top, bottom, left, right
   coronal: { u: 2, v: 0, across: 1, flip: true, letters: ['H', 'F', 'R', 'L'] },
   sagittal: { u: 1, v: 0, across: 2, flip: true, letters: ['H', 'F', 'A', 'P'] },
 };
 
-const at = (f, n) => Math.min(n - 1, Math.max(0, Math.floor(f * n)));
+const indexAt = (f, n) => Math.min(n - 1, Math.max(0, Math.floor(f * n)));
 
 /** Write the colours of one slice; with `other`, of the difference of two volumes. */
 function paintSlice(out, plane, shape, k, table, volume, other, from, to) {
@@ -86,16 +86,16 @@ function paintSlice(out, plane, shape, k, table, volume, other, from, to) {
 
 // ---- tiles -----------------------------------------------------------------------------------
 
-/** The parts [from, to) within 0..n of a tile that starts at s on a ring of `around` voxels. */
+/** Return the intervals [from, to) within 0..n of a tile that starts at s on a periodic grid of `around` voxels. */
 function pieces(s, size, around, n) {
   const first = s % around, over = first + size - around;
   const parts = over > 0 ? [[first, around], [0, over]] : [[first, first + size]];
   return parts.map(([a, b]) => [a, Math.min(b, n)]).filter(([a, b]) => a < b);
 }
 
-/** Outlines of the tiles that the pass computed, where they cross this slice. */
+/** Draw outlines of the tiles of this pass where they cross the slice. */
 function drawTiles(c, scene, view, plane, r, R) {
-  const { size, starts } = scene.tiles, grid = scene.grid, k = at(view.cursor[plane.across], grid[plane.across]);
+  const { size, starts } = scene.tiles, grid = scene.grid, k = indexAt(view.cursor[plane.across], grid[plane.across]);
   const ring = grid.map((n, axis) => Math.ceil(n / size[axis]) * size[axis]), nu = grid[plane.u], nv = grid[plane.v];
   c.strokeStyle = 'rgba(255, 190, 84, .6)';
   c.lineWidth = Math.max(1, R * 0.75);
@@ -115,7 +115,7 @@ function drawTiles(c, scene, view, plane, r, R) {
 
 // ---- one picture -----------------------------------------------------------------------------
 
-/** A canvas that shows one plane of one volume, of a difference, or of two volumes side by side of a divider. */
+/** Canvas with one plane of a volume, of a difference, or of two volumes on both sides of a divider. */
 class Pane {
   constructor(canvas) {
     this.canvas = canvas;
@@ -129,7 +129,7 @@ class Pane {
     this.ratio = ratio;
   }
 
-  /** Fractions (u, v) of the picture at a position on the screen, v in the direction of the axis. */
+  /** Return fractions (u, v) of the picture at a screen position, with v along the volume's axis. */
   locate(clientX, clientY) {
     const box = this.canvas.getBoundingClientRect();
     const px = (clientX - box.left) / box.width * this.canvas.width;
@@ -143,23 +143,23 @@ class Pane {
     this.plane = spec.plane;
     const pending = [spec.volume, spec.other].find((i) => scene.pending[i]);
     if (pending !== undefined) {
-      const two = spec.other !== undefined; // the caption names a picture of one volume
-      return this.wait(two ? `${scene.names[pending]}: ${scene.notes[pending]}` : scene.notes[pending]);
+      const two = spec.other !== undefined; // the caption names a single volume
+      return this.drawMessage(two ? `${scene.names[pending]}: ${scene.notes[pending]}` : scene.notes[pending]);
     }
-    const w = shape[plane.u], h = shape[plane.v], k = at(view.cursor[plane.across], shape[plane.across]);
+    const w = shape[plane.u], h = shape[plane.v], k = indexAt(view.cursor[plane.across], shape[plane.across]);
     if (this.slice.width !== w || this.slice.height !== h || !this.image) {
       this.slice.width = w; this.slice.height = h;
       this.context = this.slice.getContext('2d');
       this.image = this.context.createImageData(w, h);
       this.words = new Uint32Array(this.image.data.buffer);
     }
-    const shade = (i) => (scene.kinds[i] === 'heat' ? scene.hot : scene.grey);
-    const deep = view.deep && spec.kind !== 'difference'; // the largest differences are not the difference of the largest
-    const paint = (table, a, b, from, to) => (deep ? paintProjection(this.words, projected(a, shape)[spec.plane], w, table, from, to)
+    const shade = (i) => (scene.kinds[i] === 'heat' ? scene.heatTable : scene.greyTable);
+    const mip = view.mip && spec.kind !== 'difference'; // the maximum of a difference is not the difference of maxima
+    const paint = (table, a, b, from, to) => (mip ? paintProjection(this.words, projectionsOf(a, shape)[spec.plane], w, table, from, to)
       : paintSlice(this.words, spec.plane, shape, k, table, a, b, from, to));
-    if (spec.kind === 'difference') paint(scene.signed, volumes[spec.volume], volumes[spec.other], 0, w);
+    if (spec.kind === 'difference') paint(scene.signedTable, volumes[spec.volume], volumes[spec.other], 0, w);
     else if (spec.kind === 'swipe') {
-      const cut = Math.round(view.cut * w);
+      const cut = Math.round(view.divider * w);
       paint(shade(spec.volume), volumes[spec.volume], null, 0, cut);
       paint(shade(spec.other), volumes[spec.other], null, cut, w);
     } else paint(shade(spec.volume), volumes[spec.volume], null, 0, w);
@@ -176,17 +176,16 @@ class Pane {
     c.imageSmoothingEnabled = view.smooth;
     c.imageSmoothingQuality = 'medium';
     c.drawImage(this.slice, r.x, r.y, r.w, r.h);
-    if (spec.veil >= 0) {
-      paint(scene.veil, volumes[spec.veil], null, 0, w);
+    if (spec.overlay >= 0) {
+      paint(scene.overlayTable, volumes[spec.overlay], null, 0, w);
       this.context.putImageData(this.image, 0, 0);
       c.drawImage(this.slice, r.x, r.y, r.w, r.h);
     }
     this.decorate(c, scene, view, spec, plane, scale);
   }
 
-  /** In place of a picture of which something is not there yet. */
-  /** A word in the middle, in two lines where it is long. */
-  wait(text) {
+  /** Draw a message in place of a missing picture, on two lines where it is long. */
+  drawMessage(text) {
     const c = this.canvas.getContext('2d', { alpha: false }), { width, height } = this.canvas;
     c.fillStyle = '#000';
     c.fillRect(0, 0, width, height);
@@ -202,10 +201,10 @@ class Pane {
 
   decorate(c, scene, view, spec, plane, scale) {
     const R = this.ratio, W = this.canvas.width, H = this.canvas.height, r = this.rect, m = 7 * R;
-    const spot = (f) => [r.x + f[plane.u] * r.w, r.y + (plane.flip ? 1 - f[plane.v] : f[plane.v]) * r.h];
-    if (scene.tiles && view.tiles && scene.passed[spec.volume]) drawTiles(c, scene, view, plane, r, R);
+    const toCanvas = (f) => [r.x + f[plane.u] * r.w, r.y + (plane.flip ? 1 - f[plane.v] : f[plane.v]) * r.h];
+    if (scene.tiles && view.tiles && scene.tiled[spec.volume]) drawTiles(c, scene, view, plane, r, R);
     if (scene.region) {
-      const [x, y] = spot(view.cursor), half = scene.region.size / 2 * scale; // it lies about the crosshair: alike in all planes
+      const [x, y] = toCanvas(view.cursor), half = scene.region.size / 2 * scale; // centred on the crosshair in all planes
       c.strokeStyle = 'rgba(255, 214, 102, .95)';
       c.lineWidth = 1.4 * R;
       c.beginPath();
@@ -214,7 +213,7 @@ class Pane {
       c.stroke();
     }
     if (view.crosshair) {
-      const [x, y] = spot(view.cursor).map((q) => Math.round(q) + 0.5), gap = 9 * R;
+      const [x, y] = toCanvas(view.cursor).map((q) => Math.round(q) + 0.5), gap = 9 * R;
       c.strokeStyle = 'rgba(94, 214, 255, .62)';
       c.lineWidth = Math.max(1, R * 0.75);
       c.beginPath();
@@ -222,24 +221,24 @@ class Pane {
       c.moveTo(x, 0); c.lineTo(x, y - gap); c.moveTo(x, y + gap); c.lineTo(x, H);
       c.stroke();
     }
-    if (view.hover && !view.hoverHere(this)) {
-      const [x, y] = spot(view.hover);
+    if (view.hover && !view.isHovered(this)) {
+      const [x, y] = toCanvas(view.hover);
       c.strokeStyle = 'rgba(255, 214, 102, .95)';
       c.lineWidth = 1.2 * R;
       c.beginPath(); c.arc(x, y, 3.5 * R, 0, 7); c.stroke();
     }
     if (spec.kind === 'swipe') {
-      const x = r.x + view.cut * r.w;
+      const x = r.x + view.divider * r.w;
       c.fillStyle = 'rgba(255, 214, 102, .95)';
       c.fillRect(x - R, 0, 2 * R, H);
       c.beginPath(); c.arc(x, H / 2, 9 * R, 0, 7); c.fill();
       c.fillStyle = '#000'; c.font = `${12 * R}px sans-serif`; c.textAlign = 'center'; c.textBaseline = 'middle';
       c.fillText('⇔', x, H / 2);
     }
-    const wide = (text) => { c.font = `${11.5 * R}px system-ui, sans-serif`; return c.measureText(text).width; };
+    const textWidth = (text) => { c.font = `${11.5 * R}px system-ui, sans-serif`; return c.measureText(text).width; };
     const write = (text, x, y, align, base, colour = 'rgba(255,255,255,.85)') => {
-      const w = wide(text), h = 14 * R, left = x - w * { left: 0, center: 0.5, right: 1 }[align];
-      c.fillStyle = 'rgba(0,0,0,.68)'; // words can be read on whatever the picture shows
+      const w = textWidth(text), h = 14 * R, left = x - w * { left: 0, center: 0.5, right: 1 }[align];
+      c.fillStyle = 'rgba(0,0,0,.68)'; // a dark ground keeps the text readable
       c.fillRect(left - 2 * R, y - h * { top: 0.1, middle: 0.5, bottom: 0.95 }[base], w + 4 * R, h);
       c.fillStyle = colour; c.textAlign = align; c.textBaseline = base;
       c.fillText(text, x, y);
@@ -247,23 +246,23 @@ class Pane {
     const [top, bottom, left, right] = plane.letters;
     write(top, W / 2, m, 'center', 'top');
     write(left, m, H / 2, 'left', 'middle'); write(right, W - m, H / 2, 'right', 'middle');
-    // value at the pointer, else at the crosshair
+    // value at the pointer, or at the crosshair
     const f = view.hover || view.cursor, [nz, ny, nx] = scene.shape;
-    const q = (at(f[0], nz) * ny + at(f[1], ny)) * nx + at(f[2], nx), signed = (v) => `${v > 0 ? '+' : ''}${v}`;
-    const read = (i) => (view.deep && spec.kind !== 'difference' ? projectedAt(scene.volumes[i], scene.shape, spec.plane, f) : scene.volumes[i][q]);
+    const q = (indexAt(f[0], nz) * ny + indexAt(f[1], ny)) * nx + indexAt(f[2], nx), signed = (v) => `${v > 0 ? '+' : ''}${v}`;
+    const read = (i) => (view.mip && spec.kind !== 'difference' ? projectionAt(scene.volumes[i], scene.shape, spec.plane, f) : scene.volumes[i][q]);
     const a = read(spec.volume);
     const value = spec.kind === 'difference' ? `${signed(a - read(spec.other))} HU`
       : spec.kind === 'swipe' ? `${a} | ${read(spec.other)} HU`
-      : spec.veil >= 0 ? `${a} ± ${read(spec.veil)} HU` : `${a} HU`;
-    const told = value.replaceAll('-', '−');
-    write(told, m, H - m, 'left', 'bottom', view.hover ? '#ffd666' : '#8be0ff');
-    // scale bar: the round length nearest to a fifth of the width
+      : spec.overlay >= 0 ? `${a} ± ${read(spec.overlay)} HU` : `${a} HU`;
+    const readout = value.replaceAll('-', '−');
+    write(readout, m, H - m, 'left', 'bottom', view.hover ? '#ffd666' : '#8be0ff');
+    // scale bar: the round length closest to a fifth of the width
     const lengths = [1, 2, 5, 10, 20, 50, 100, 200, 500], want = W / 5 / scale;
     const mm = lengths.reduce((best, l) => (Math.abs(l - want) < Math.abs(best - want) ? l : best));
     const x1 = W - m, x0 = x1 - mm * scale, y = H - m - 2 * R;
     c.strokeStyle = 'rgba(255,255,255,.85)'; c.lineWidth = 1.5 * R;
     c.beginPath(); c.moveTo(x0, y - 4 * R); c.lineTo(x0, y); c.lineTo(x1, y); c.lineTo(x1, y - 4 * R); c.stroke();
     write(mm >= 10 ? `${mm / 10} cm` : `${mm} mm`, x1, y - 6 * R, 'right', 'bottom');
-    if (m + wide(told) < W / 2 - 12 * R && x0 > W / 2 + 12 * R) write(bottom, W / 2, H - m, 'center', 'bottom');
+    if (m + textWidth(readout) < W / 2 - 12 * R && x0 > W / 2 + 12 * R) write(bottom, W / 2, H - m, 'center', 'bottom');
   }
 }

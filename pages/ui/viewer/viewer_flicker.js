@@ -1,6 +1,6 @@
-// The layout that alternates a volume and the reference in one place: the eye finds what differs.
+// Layout that alternates a volume and the reference in one place, which makes differences visible.
 
-const FLICKER_MS = 500; // below three changes a second, which nobody's eyes should have to bear
+const FLICKER_MS = 500; // two changes per second: three or more can be harmful
 
 class Flicker {
   constructor(viewer) {
@@ -10,11 +10,11 @@ class Flicker {
     const still = matchMedia('(prefers-reduced-motion: reduce)');
     this.still = still.matches;
     this.paused = this.still;
-    still.addEventListener('change', () => { this.still = this.paused = still.matches; this.tend(); });
+    still.addEventListener('change', () => { this.still = this.paused = still.matches; this.update(); });
   }
 
-  /** Runs while its layout is chosen, unless it was paused. */
-  tend() {
+  /** Run while the layout is active and not paused. */
+  update() {
     const on = this.viewer.layout === 'flicker' && !this.paused;
     if (on && !this.timer) this.timer = setInterval(() => (this.viewer.root.isConnected ? this.swap() : this.stop()), FLICKER_MS);
     else if (!on) this.stop();
@@ -24,7 +24,7 @@ class Flicker {
 
   stop() { clearInterval(this.timer); this.timer = 0; }
 
-  /** Pause or go on; for who wants no motion, the other picture. */
+  /** Pause or continue; with reduced motion, show the other picture. */
   toggle() {
     if (this.still) { this.swap(); return; }
     this.paused = !this.paused;

@@ -1,42 +1,42 @@
-// The layouts: which volumes and planes stand side by side.
+// Layouts: volumes and planes of the panes, and their sizes.
 
-/** What each is called, and what it is good for. */
+/** Label and tooltip of each layout. */
 const LAYOUTS = {
   planes: ['Planes', 'One volume in three planes'],
   side: ['Side by side', 'The same slice of all volumes'],
-  changes: ['Changes', 'One step: what went in and came out, and what changed on the way: red is brighter, blue darker'],
+  changes: ['Changes', 'Volumes before and after a step, and their differences: red is brighter, blue darker'],
   difference: ['Difference', 'Each volume minus the reference: red is too bright, blue too dark'],
   swipe: ['Swipe', 'Two volumes in one picture: drag the line between them'],
-  flicker: ['Flicker', 'A volume and the reference in turn: the eye finds what differs'],
+  flicker: ['Flicker', 'A volume and the reference in turn, which makes differences visible'],
 };
 
-/** The volume that is shown in turn with the reference. */
-function beside({ scene, view }) {
-  const { names, reference } = scene, wish = clamp(view.volume, 0, names.length - 1);
-  return wish !== reference ? wish : Math.max(0, names.findIndex((_, i) => i !== reference));
+/** Return the index of the volume that alternates with the reference. */
+function flickerVolume({ scene, view }) {
+  const { names, reference } = scene, requested = clamp(view.volume, 0, names.length - 1);
+  return requested !== reference ? requested : Math.max(0, names.findIndex((_, i) => i !== reference));
 }
 
-/** What each pane shows, of the chosen layout. */
-function panesOf(viewer) {
+/** Return the content of each pane in the chosen layout. */
+function paneSpecs(viewer) {
   const { scene, view } = viewer, all = scene.names.map((_, i) => i);
   const volume = viewer.pick(view.volume), other = viewer.pick(view.other);
-  const veil = (i) => (view.veil ? scene.veils[i] : -1);
-  const one = (i) => ({ kind: scene.kinds[i], plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i], veil: veil(i) });
+  const overlay = (i) => (view.showOverlay ? scene.overlays[i] : -1);
+  const one = (i) => ({ kind: scene.kinds[i], plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i], overlay: overlay(i) });
   switch (viewer.layout) {
     case 'planes':
-      return Object.keys(PLANES).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: `${scene.names[volume]}, ${plane}`, veil: veil(volume) }));
+      return Object.keys(PLANES).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: `${scene.names[volume]}, ${plane}`, overlay: overlay(volume) }));
     case 'side': return all.map(one);
-    case 'difference': // deviations beside them: are the errors where they were foreseen?
+    case 'difference': // deviations are shown as they are, for comparison with the errors
       return all.filter((i) => i !== scene.reference).map((i) => (scene.kinds[i] === 'heat' ? one(i) : {
-        ...one(i), veil: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`,
+        ...one(i), overlay: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`,
       }));
     case 'changes': {
-      const last = all.filter((i) => i === scene.reference && !scene.changes.some((c) => c.includes(i))); // it stands at the end
-      const maps = scene.changes.map(([volume, other, title]) => ({ ...one(volume), veil: -1, kind: 'difference', other, title, note: '' }));
+      const last = all.filter((i) => i === scene.reference && !scene.changes.some((c) => c.includes(i))); // the reference comes last
+      const maps = scene.changes.map(([volume, other, title]) => ({ ...one(volume), overlay: -1, kind: 'difference', other, title, note: '' }));
       return [...all.filter((i) => !last.includes(i)).map(one), ...maps, ...last.map(one)];
     }
     case 'flicker': {
-      const i = viewer.flicker.second ? scene.reference : beside(viewer);
+      const i = viewer.flicker.second ? scene.reference : flickerVolume(viewer);
       return ['axial', 'coronal'].map((plane) => ({ ...one(i), plane }));
     }
     default:
@@ -47,8 +47,8 @@ function panesOf(viewer) {
 const GAP = 6; // between panes
 const AROUND = 45; // pixels of a pane's caption and slider
 
-/** Columns, and the size of a picture: as many side by side as there is room for, up to four, and six where there are many. */
-function flowing({ root, scene, layout, current }, tall, full) {
+/** Return columns and picture size: as many columns as fit, up to four, or six for more than eight pictures. */
+function flowingLayout({ root, scene, layout, current }, tall, full) {
   const width = root.clientWidth, count = current.length;
   const most = layout === 'swipe' || layout === 'flicker' ? 2 : count > 8 ? 6 : 4;
   const fit = Math.max(1, Math.min(most, Math.floor(width / clamp(width / 3.9, 135, 200))));
@@ -57,8 +57,8 @@ function flowing({ root, scene, layout, current }, tall, full) {
   return { columns, across, height: Math.round(Math.min(cap, across * tall)) };
 }
 
-/** The same, where all panes together are of one height: in so many columns that the pictures are largest. */
-function steady({ root, scene, current }, tall) {
+/** Return columns and picture size for a fixed total height: the number of columns that makes the pictures largest. */
+function fixedLayout({ root, scene, current }, tall) {
   const width = root.clientWidth, count = current.length;
   const ways = current.map((_, k) => {
     const columns = k + 1, rows = Math.ceil(count / columns);

@@ -1,4 +1,4 @@
-// What the slice viewer's tool bars are made of.
+// Elements and icons of the slice viewer's toolbar.
 
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -11,11 +11,11 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
-// Drawn, not written: fonts differ in which symbols they have.
+// Icons are drawn, since not all fonts contain the symbols.
 const ICONS = {
   play: 'M5 3l9 6-9 6z', pause: 'M5 3h3v12H5zM11 3h3v12h-3z', cross: 'M8.2 2h1.6v5h-1.6zM8.2 11h1.6v5h-1.6zM2 8.2h5v1.6H2zM11 8.2h5v1.6h-5z',
   tiles: 'M2 2h14v14H2zM3.5 3.5v4.8h4.8V3.5zM9.7 3.5v4.8h4.8V3.5zM3.5 9.7v4.8h4.8V9.7zM9.7 9.7v4.8h4.8V9.7z',
-  veil: 'M9 1.5C6.4 5 4 8 4 11a5 5 0 0 0 10 0c0-3-2.4-6-5-9.5zM9 4.6V14.4A3.4 3.4 0 0 1 5.6 11C5.6 9.2 7 7.2 9 4.6z',
+  overlay: 'M9 1.5C6.4 5 4 8 4 11a5 5 0 0 0 10 0c0-3-2.4-6-5-9.5zM9 4.6V14.4A3.4 3.4 0 0 1 5.6 11C5.6 9.2 7 7.2 9 4.6z',
   reset: 'M9 3V.6L5 4l4 3.4V5a4.6 4.6 0 1 1-4.6 4.6H2.6A6.4 6.4 0 1 0 9 3z',
   full: 'M2 2h5v1.8H3.8V7H2zM11 2h5v5h-1.8V3.8H11zM2 11h1.8v3.2H7V16H2zM14.2 11H16v5h-5v-1.8h3.2z',
 };

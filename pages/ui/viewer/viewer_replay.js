@@ -1,4 +1,4 @@
-// The replay: a slider through the moments of a run, all of which are in the browser already.
+// Replay: a slider through the steps of a run, which the browser holds already.
 
 const FRAME_MS = 320;
 
@@ -9,11 +9,11 @@ class Replay {
     this.timer = 0;
   }
 
-  /** Another scene: it begins where the person was, or at its last moment. */
+  /** Show another scene at the current step, or at the last step of another run. */
   show(scene, view) {
     this.frames = scene.frames;
     if (!this.frames.length) return;
-    if (view.replayed !== scene.key) view.frame = Infinity; // of another run
+    if (view.replayed !== scene.key) view.frame = Infinity; // another run
     view.replayed = scene.key;
     this.set(Math.min(view.frame, this.frames.length - 1));
   }
@@ -26,23 +26,23 @@ class Replay {
     this.button = make('button', { type: 'button', class: 'icon', title: label, 'aria-label': label, onclick: () => (this.timer ? this.stop() : this.run()) });
     icon(this.button, 'play');
     this.slider = make('input', { type: 'range', min: 0, max: this.frames.length - 1, step: 1, 'aria-label': 'Replay', oninput: () => this.go(Number(this.slider.value)) });
-    this.told = make('span', { class: 'told' });
-    this.root.append(this.button, this.slider, this.told);
+    this.title = make('span', { class: 'title' });
+    this.root.append(this.button, this.slider, this.title);
     this.set(this.viewer.view.frame);
   }
 
-  /** The scene shows this moment's volumes; air where it has none yet. */
+  /** Show the volumes of this step; missing ones are pending. */
   set(k) {
     const { scene, view } = this.viewer, frame = this.frames[k];
     view.frame = k;
     scene.air ||= new Int16Array(scene.shape[0] * scene.shape[1] * scene.shape[2]).fill(-1000);
-    scene.volumes = frame.at.map((i) => (i < 0 ? scene.air : scene.all[i]));
-    scene.notes = frame.at.map((i) => (i < 0 ? 'not at this step' : ''));
-    scene.pending = frame.at.map((i) => i < 0);
+    scene.volumes = frame.indices.map((i) => (i < 0 ? scene.air : scene.all[i]));
+    scene.notes = frame.indices.map((i) => (i < 0 ? 'not at this step' : ''));
+    scene.pending = frame.indices.map((i) => i < 0);
     scene.tiles = frame.tiles;
     if (!this.slider) return;
     this.slider.value = k;
-    this.told.textContent = frame.title;
+    this.title.textContent = frame.title;
   }
 
   go(k) { this.set(k); this.viewer.arrange(); }

@@ -1,0 +1,187 @@
+"""The challenge on Learn: controls, score and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from pages.ui.learn import challenge
+from pages.ui.learn.challenge import GRID, GUESS_DOSE, SIZES, Game
+from pages.ui.runs import run_bars, run_volumes
+from pages.ui.session import engine, state, volume_cache
+from pages.ui.texts import formatting, labels, messages
+from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
+from tomopatch.physics.measurement import relative_dose
+from tomopatch.runs.config import RunConfig
+from tomopatch.runs.run import ACTIVE, FINISHED, Run
+
+VIEWS = (5, 8, 12, 20, 30, 45, 60, 90, 120)
+PHOTONS = (500.0, 1e3, 3e3, 1e4, 3e4, 1e5)
+METHODS = ("fbp", "sirt", "tv", "diffusion")
+HEIGHT = 400  # of the pictures
+BEFORE_SCAN = "Choose few *Views* and few *Photons per ray*, and press *Scan*."
+BEFORE_GUESS = "Move the crosshair to the lesion and press *It is here*."
+ANSWERS = {
+    "wrong": "Wrong. Look again, or scan again.",
+    "other": "This is a lesion of the patient, but not the hidden one. Look again, or scan again.",
+}
+
+
+def view() -> None:
+    """Show the whole challenge."""
+    game = Game.stored()
+    st.subheader("Find the lesion with the least dose", anchor=False)
+    st.markdown(
+        "A round lesion hides in the lung of a digital patient. Scan with as little dose as possible, "
+        "reconstruct, and find it. Each scan adds to the dose, and so does each wrong guess."
+    )
+    _choose_game(game)
+    game = Game.stored()
+    runs = [run for run in map(engine.known_run, game.runs) if run is not None]
+    _score(game, runs)
+    if not game.found:
+        _scan_form(game)
+    if runs:
+        _reconstructions(game, runs)
+
+
+def _choose_game(game: Game) -> None:
+    state.fill({"challenge.number": game.number, "challenge.size": game.size})
+    left, right, _ = st.columns([1, 1.8, 1], vertical_alignment="bottom")
+    number = left.number_input(
+        "Patient no.",
+        1,
+        999,
+        step=1,
+        key=state.field("challenge.number"),
+        help="Each number is a different digital patient.",
+    )
+    size = right.segmented_control(
+        "Lesion",
+        list(SIZES),
+        key=state.field("challenge.size"),
+        format_func=lambda s: f"{2 * SIZES[s]:.0f} mm",
+        required=True,
+        help="Diameter of the lesion. A smaller lesion needs more views.",
+    )
+    if (number, size) != (game.number, game.size):
+        Game(int(number), size or "medium").store()
+
+
+def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
+    dose = formatting.percent(challenge.dose(game, runs))
+    pg = challenge.geometry_of(
+        challenge.scan_of(game, 1, PHOTONS[0])
+    )  # the detector does not depend on the views
+    columns = st.columns(3)
+    columns[0].metric("Dose so far", dose, help=labels.dose_help(pg))
+    columns[1].metric(
+        "Scans", len({run.config.scan for run in runs}), help="Another method on the same scan costs nothing."
+    )
+    cost = formatting.percent(GUESS_DOSE)
+    columns[2].metric("Wrong guesses", game.wrong, help=f"Each wrong guess costs {cost}.")
+    if game.found:
+        st.success(
+            f"**Found, with {dose} of the dose of a complete scan.** Try the next *Patient no.*, or a "
+            "smaller *Lesion*."
+        )
+    else:  # always one line, so that nothing below moves after a guess
+        st.info(ANSWERS.get(game.answer, BEFORE_GUESS if runs else BEFORE_SCAN))
+
+
+def _scan_form(game: Game) -> None:
+    state.fill({"challenge.views": 12, "challenge.photons": 1e4, "challenge.method": "tv"})
+    a, b = st.columns(2)
+    c, d = st.columns([2.6, 1], vertical_alignment="bottom")
+    views = a.select_slider(
+        "Views", VIEWS, key=state.field("challenge.views"), help="More views mean more dose."
+    )
+    photons = b.select_slider(
+        "Photons per ray",
+        PHOTONS,
+        key=state.field("challenge.photons"),
+        format_func=formatting.count,
+        help="More photons mean less noise and more dose.",
+    )
+    method = c.segmented_control(
+        "Method",
+        METHODS,
+        key=state.field("challenge.method"),
+        format_func=labels.method_label,
+        required=True,
+        help="Another method on an existing scan costs no dose.",
+    )
+    scan = challenge.scan_of(game, views, photons)
+    cost = formatting.percent(relative_dose(challenge.geometry_of(scan), photons))
+    if d.button("Scan", type="primary", key="challenge_scan", width="stretch", help=f"Costs {cost}."):
+        run_id = engine.queue().submit(RunConfig(scan, method or "tv"))
+        replace(game, runs=tuple(dict.fromkeys((*game.runs, run_id)))).store()
+        st.rerun()
+
+
+def _reconstructions(game: Game, runs: list[Run[RunConfig]]) -> None:
+    names = {run.id: _name(run) for run in runs}
+    if state.value("challenge.run") not in names or state.value("challenge.count") != len(runs):
+        state.fill({"challenge.run": runs[-1].id, "challenge.count": len(runs)}, overwrite=True)
+    st.pills(
+        "Reconstructions",
+        list(names),
+        key=state.field("challenge.run"),
+        format_func=lambda r: names[r],
+        required=True,
+        help="All your reconstructions of this patient.",
+    )
+    run = next(r for r in runs if r.id == (state.value("challenge.run") or runs[-1].id))
+    active = engine.progress(run).status in ACTIVE
+    st.fragment(_pictures, run_every=run_bars.POLL if active else None)(game, run, active)
+
+
+def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
+    now = engine.progress(run)
+    if Game.stored() != game or (was_active and now.status not in ACTIVE):
+        st.rerun()  # of the whole page, after a guess or at the end of the run
+    if now.status in ("failed", "cancelled"):
+        run_bars.show_no_result(now)
+        return
+    with st.container(key="run_bar.challenge"):  # fixed height: nothing below moves when the run ends
+        if now.status in ACTIVE:
+            st.progress(now.share, text=messages.progress_line(now))
+        else:
+            st.caption(f"{_name(run)}: done in {formatting.seconds(run.seconds)}.")
+    current = run_volumes.current_volume(run, now)
+    scan, label = run.config.scan, labels.method_label(run.config.method)
+    if current is None:
+        current = placeholder(GRID, label, "appears with the first iteration")
+    volumes = [replace(current, name=label, note="" if now.status in FINISHED else current.note)]
+    if game.found:
+        volumes.append(ViewerVolume("Reference", volume_cache.reference_hu(scan, current.hu.shape)))
+    geometry = volume_cache.geometry(scan)
+    viewed = viewer(
+        volumes,
+        geometry,
+        key="challenge",
+        layouts=("planes", "side") if game.found else ("planes",),
+        layout="side" if game.found else None,
+        window="lung",
+        reference=len(volumes) - 1,
+        height=HEIGHT,
+        fixed_height=True,
+        report=True,
+    )
+    if not game.found:
+        st.button(
+            "It is here",
+            key="challenge_guess",
+            # a callback runs even if the whole page runs next instead of this fragment
+            on_click=challenge.guess,
+            args=(game, geometry, viewed.cursor if viewed else (0.5, 0.5, 0.5)),
+            disabled=current.pending,
+            help="Guess that the lesion is at the crosshair. Click in a picture to move the crosshair.",
+        )
+
+
+def _name(run: Run[RunConfig]) -> str:
+    scan = run.config.scan
+    method = labels.method_label(run.config.method)
+    return f"{method}, {scan.num_views} views, {formatting.count(scan.photons or 0)} photons"

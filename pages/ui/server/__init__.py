@@ -1,0 +1,1 @@
+"""The web server: checks of every request, and corrections to Streamlit."""

@@ -1,0 +1,80 @@
+"""Files of an experiment: JSON that the app opens again, and a notebook of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pages.ui.session import engine, routes, state
+from pages.ui.texts import labels, messages
+from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.limits import read_only
+from tomopatch.runs.run import Run
+from tomopatch.studies.experiment import Experiment, notebook
+
+
+def downloads(scan: ScanConfig, runs: Sequence[Run]) -> None:
+    """Offer the experiment as JSON and the selected run as a notebook."""
+    left, right, _ = st.columns(3)
+    left.download_button(
+        "Experiment (JSON)",
+        lambda: Experiment(scan, tuple(run.config for run in runs), state.sweep(), state.plane()).to_bytes(),
+        "tomopatch-experiment.json",
+        "application/json",
+        width="stretch",
+        on_click="ignore",
+        help="The scan, these runs and the values on What if, without volumes. Home opens it again.",
+    )
+    by_id = {run.id: run for run in runs}
+    chosen = by_id.get(state.download() or "", runs[0])
+    name = labels.source_label(scan.source, {v.digest: v.name for v in engine.store().volumes()})
+    right.download_button(
+        "Notebook",
+        lambda: notebook(chosen.config, name=name),
+        f"tomopatch-{chosen.config.method}.ipynb",
+        "application/x-ipynb+json",
+        width="stretch",
+        on_click="ignore",
+        help=f"Repeats {labels.run_label(chosen, scan)}, step by step, in Python.",
+    )
+
+
+def upload() -> None:
+    """Open an experiment: its scan becomes the current one, and Compare shows its runs."""
+    if read_only():
+        st.info("**This server accepts no uploads.** Open an experiment by its link instead.")
+        return
+    file = st.file_uploader(
+        "Experiment",
+        type="json",
+        key=state.field("files.experiment"),
+        help="A JSON file downloaded from Compare. Runs that no longer exist are computed again.",
+    )
+    if file is None:
+        return
+    try:
+        experiment = Experiment.from_bytes(file.getvalue())
+        _check_volumes(experiment)
+    except ValueError as error:
+        st.error(messages.error_sentence(error))
+        return
+    if st.button("Open it", type="primary", key="open_experiment", help="Replaces the current scan."):
+        state.set_scan(experiment.scan)
+        state.set_sweep(experiment.sweep)
+        state.set_plane(experiment.plane)
+        queued = [engine.queue().submit(run) for run in experiment.runs]
+        state.set_compared(queued)
+        state.set_run(queued[0] if queued else None)
+        st.switch_page(routes.COMPARE if queued else routes.ACQUIRE)
+
+
+def _check_volumes(experiment: Experiment) -> None:
+    """Refuse volumes that are not stored here: a file must not make the server open other files."""
+    stored = {f"volume:{v.digest}" for v in engine.store().volumes()}
+    for scan in (experiment.scan, *(run.scan for run in experiment.runs)):
+        if scan.source not in stored and not scan.source.startswith("phantom:"):
+            raise ValueError(
+                "the experiment's volume is not stored on this machine; upload it on Acquire first, then "
+                "open this again."
+            )

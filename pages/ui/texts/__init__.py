@@ -1,0 +1,1 @@
+"""Texts that several pages share: numbers, labels, messages and short names of runs."""

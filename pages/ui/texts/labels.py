@@ -1,0 +1,177 @@
+"""Labels of volumes, scan geometries, methods, settings and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from pages.ui.texts.formatting import count, plural, sentence
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.physics.measurement import full_scan_views, relative_dose
+from tomopatch.prior.files import DEFAULT
+from tomopatch.reconstruct.methods import METHODS, make_params
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.run import Run
+
+PHANTOM_LABELS = {
+    "thorax": "Thorax",
+    "abdomen": "Abdomen",
+    "head": "Head",
+    "solids": "Random geometric phantoms",
+    "shepp-logan": "Shepp-Logan (3D)",
+    "spheres": "Spheres",
+    "defrise": "Defrise discs",
+    "bars": "Bar pattern",
+}
+PHANTOM_NAMES = PHANTOM_LABELS | {"solids": "Random geometric"}
+"""Names that precede the word phantom."""
+FILTERS = {
+    "ram-lak": "Ram-Lak",
+    "shepp-logan": "Shepp-Logan",
+    "cosine": "cosine",
+    "hamming": "Hamming",
+    "hann": "Hann",
+    "none": "no filter",
+}
+PRIORS = {"base": "base (best quality)", "small": "small (faster)"}
+METRIC_HELP = {
+    "PSNR": "Similarity to the reference; higher is better.",
+    "SSIM": "Structural similarity to the reference, at most 1; higher is better.",
+    "RMSE": "Typical error of a voxel; lower is better.",
+    "Time": "Computing time of the method alone.",
+}
+"""Help of the numbers of a run, the same on all pages."""
+_ALWAYS_SHOWN = ("num_iterations", "num_steps", "filter")
+
+
+# ---- volumes and scan geometries ----------------------------------------------------------------------
+
+
+def phantom_label(name: str) -> str:
+    return PHANTOM_LABELS.get(name, name.replace("-", " ").capitalize())
+
+
+def source_label(source: str, volumes: dict[str, str] | None = None) -> str:
+    """Return the name of a CT volume; `volumes` maps digests of stored volumes to their names."""
+    kind, _, rest = source.partition(":")
+    if kind == "phantom":
+        name, _, seed = rest.partition(":")
+        number = f" no. {seed}" if seed not in ("", "0") else ""
+        return f"{PHANTOM_NAMES.get(name, phantom_label(name))} phantom{number}"
+    if kind == "volume":
+        return (volumes or {}).get(rest, "Stored volume")
+    return source
+
+
+def photons_label(photons: float | None) -> str:
+    return "no noise" if photons is None else f"{count(photons)} photons per ray"
+
+
+def scan_summary(scan: ScanConfig) -> str:
+    """Return beam, views, angle range, photons and lesions in one line."""
+    beam = {"parallel": "parallel beam", "cone": "cone beam"}[scan.beam]
+    if scan.pitch:
+        beam = "helical cone beam"
+    planted = f", {plural(len(scan.lesions), 'lesion')} planted" if scan.lesions else ""
+    views = plural(scan.num_views, "view")
+    return f"{beam}, {views} over {scan.angle_range:g}°, {photons_label(scan.photons)}{planted}"
+
+
+def dose_share(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:
+    """Return the dose as a share of that of a complete scan."""
+    if photons is None:
+        return "–"
+    share = relative_dose(pg, photons)
+    return f"{share:.2g} ×" if share >= 10 else f"{share:.0%}" if share >= 0.1 else f"{share:.2%}"
+
+
+def dose_help(pg: ParallelBeam | ConeBeam) -> str:
+    """Return the definition of 100 % for this detector."""
+    views = full_scan_views(pg)
+    return (
+        f"100 % is a complete scan: {views} views (π/2 × detector columns) at 100\u202f000 photons per ray."
+    )
+
+
+# ---- methods and their settings -----------------------------------------------------------------------
+
+
+def method_label(method: str) -> str:
+    return METHODS[method].label if method in METHODS else method
+
+
+def prior_label(name: str) -> str:
+    return PRIORS.get(name, name)
+
+
+def choice_label(value: str) -> str:
+    """Return the label of a method's option: a filter, a method, or the option itself."""
+    return METHODS[value].label if value in METHODS else sentence(FILTERS.get(value, value))
+
+
+def setting_label(method: str, name: str, value: Any) -> str:
+    """Return one setting and its value in a few words."""
+    counted = {"num_iterations": "iteration", "num_steps": "step", "num_samples": "sample"}
+    if name in counted:
+        return plural(value, counted[name])
+    if name == "filter":
+        return FILTERS.get(str(value), str(value))
+    label = _field_label(method, name)
+    names = _metadata(method, name).get("names", {})
+    if value in names:
+        return str(names[value]).lower() if name == "mode" else f"{label}: {names[value].lower()}"
+    if isinstance(value, bool):
+        return f"{label}: {'yes' if value else 'no'}"
+    return f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}"
+
+
+def settings_summary(config: RunConfig) -> str:
+    """Return the main settings of a run and all that differ from their defaults."""
+    method, params = config.method, config.params
+    defaults = {f.name: f.default for f in fields(METHODS[method].params)} if method in METHODS else {}
+    shown = [name for name, value in params.items() if name in _ALWAYS_SHOWN or value != defaults.get(name)]
+    prior = [f"prior {config.prior}"] if config.prior not in ("", DEFAULT) else []
+    params = dict(params)
+    if not params.get("num_steps", 1):
+        params["num_steps"] = make_params(method, params).planned_steps
+    return ", ".join([setting_label(method, name, params[name]) for name in shown] + prior)
+
+
+def all_settings(config: RunConfig) -> dict[str, str]:
+    """Return all settings of a run's method by their labels in the form."""
+    named: dict[str, Any] = {"Prior": config.prior} if config.prior else {}
+    named |= {_field_label(config.method, name).capitalize(): value for name, value in config.params.items()}
+    return {
+        name: ("yes" if value else "no") if isinstance(value, bool) else str(value)
+        for name, value in named.items()
+    }
+
+
+def _field_label(method: str, name: str) -> str:
+    return str(_metadata(method, name).get("label", name)).lower()
+
+
+def _metadata(method: str, name: str) -> Mapping[str, Any]:
+    """Return label, help and limits of a parameter; empty for an unknown one."""
+    known = {f.name: f for f in fields(METHODS[method].params)} if method in METHODS else {}
+    return known[name].metadata if name in known else {}
+
+
+# ---- runs ---------------------------------------------------------------------------------------------
+
+
+def run_label(run: Run, scan: ScanConfig) -> str:
+    """Return a run's method and settings, and its scan geometry where that differs from `scan`."""
+    other, extra = run.config.scan, settings_summary(run.config)
+    parts = [f"{method_label(run.config.method)} ({extra})" if extra else method_label(run.config.method)]
+    if other != scan:
+        same = replace(other, num_views=scan.num_views, photons=scan.photons) == scan
+        views = plural(other.num_views, "view")
+        parts.append(f"{views}, {photons_label(other.photons)}" if same else scan_summary(other))
+    return " · ".join(parts)
+
+
+def device_label(name: str) -> str:
+    """Return CPU or GPU for a device such as cpu or cuda:0."""
+    return {"cpu": "CPU", "cuda": "GPU"}.get(name.partition(":")[0], name)

@@ -1,0 +1,76 @@
+"""Sentences about errors, missing runs and progress."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from pages.ui.texts.formatting import plural, seconds, sentence
+from tomopatch.execution.progress import Progress
+
+_FIELD_LABELS = {
+    " (0 < src_orig_dist <= src_det_dist),": ":",
+    "src_orig_dist": "the distance source to axis",
+    "src_det_dist": "the distance source to detector",
+    "angle_range": "the angle range",
+    "num_views": "the number of views",
+    "pixel_size": "the pixel size",
+    "det_shape": "the detector's rows and columns",
+    "det_offset": "the detector's shift",
+}
+"""Replacements for the names of parameters in messages of the engine."""
+
+
+def error_sentence(error: Exception) -> str:
+    """Return the engine's message as a sentence with the labels of the app."""
+    text = re.sub(
+        r"there is no volume '\w*' in the store; it may have",
+        "its volume is not stored here; it may have",
+        str(error),
+    )
+    for name, label in _FIELD_LABELS.items():
+        text = text.replace(name, label)
+    return sentence(text)
+
+
+def missing_runs(number: int) -> str:
+    """Return a sentence about runs that a link names and the store does not have."""
+    if number == 1:
+        return "**This link points to a run that is not on this server.**"
+    return f"**This link points to {number} runs that are not on this server.**"
+
+
+def failed_runs(failed: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a sentence for each reason why runs, given as (name, reason), produced no volume."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in failed:
+        by_reason.setdefault(reason, []).append(name)
+    return [
+        f"**{'; '.join(names[:2])}{f' and {len(names) - 2} more' if len(names) > 2 else ''}: no volume.** "
+        f"{reason}"
+        for reason, names in by_reason.items()
+    ]
+
+
+def progress_line(now: Progress) -> str:
+    """Return one line about an unfinished run."""
+    if now.status == "queued":
+        return (
+            "Next in the queue"
+            if now.position <= 1
+            else f"In the queue: {plural(now.position, 'run')} before this one"
+        )
+    if now.message:
+        return f"{now.message}…"
+    patch = f"patch {now.tiles_done[0]} of {now.tiles_done[1]}" if now.tiles_done else ""
+    if patch and (now.stage or not now.total):
+        return f"First pass, {patch}"
+    if not now.total:
+        return "Starting…"
+    left = f", about {seconds(now.eta)} left" if math.isfinite(now.eta) else ""
+    if now.stage:
+        return f"Initial reconstruction, iteration {now.i} of {now.total}"
+    if patch:
+        return f"Iteration {now.i + 1} of {now.total}, {patch}{left}"
+    return f"Iteration {now.i} of {now.total}, {seconds(now.seconds)}{left}"

@@ -1,0 +1,318 @@
+"""Slice viewer: linked planes of one or several volumes, drawn in the browser."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from pages.ui.session import address, state
+from tomopatch.progress import Tiles
+from tomopatch.volume import Shape, Triple, VolumeGeometry
+
+WINDOWS: dict[str, tuple[int, int]] = {
+    "lung": (-600, 1500),
+    "soft tissue": (40, 400),
+    "bone": (400, 1800),
+    "brain": (40, 80),
+    "full": (0, 2000),
+}
+"""Display windows: level and width [HU]."""
+
+
+def default_window(source: str) -> str:
+    """Return the initial display window for a volume."""
+    known = {"phantom:thorax": "lung", "phantom:abdomen": "soft tissue", "phantom:head": "full"}
+    return next((window for name, window in known.items() if source.startswith(name)), "full")
+
+
+LAYOUTS = ("planes", "side", "changes", "difference", "swipe", "flicker")
+Change = tuple[int, int, str]
+"""Map of a step's change: indices of the volumes after and before it, and a title."""
+MAX_BYTES = 70_000_000
+"""Limit for all volumes of one viewer: more takes long to send, and Streamlit refuses over 200 MB."""
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, eq=False)
+class ViewerVolume:
+    """Volume in the viewer: int16 HU (z, y, x), a name, and a short note.
+
+    Attributes
+    ----------
+    kind : str
+        "volume" is shown in greys, "heat" (a standard deviation) in colours from 0 up.
+    of : str
+        Name of the volume over which this deviation can be laid; any volume if empty.
+    pending : bool
+        The volume does not exist yet: its note is shown in its place, and its voxels are ignored.
+    """
+
+    name: str
+    hu: np.ndarray
+    note: str = ""
+    kind: str = "volume"
+    of: str = ""
+    pending: bool = False
+
+
+@dataclass(frozen=True)
+class ViewerState:
+    """Settings of the viewer: crosshair as fractions (z, y, x) and window (low, high) [HU]."""
+
+    cursor: Triple
+    window: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayStep:
+    """Step of a replay: a title and the existing volumes, int16 HU (z, y, x), by name."""
+
+    title: str
+    volumes: dict[str, np.ndarray]
+    tiles: Tiles | None = None
+
+
+def viewer(
+    volumes: Sequence[ViewerVolume],
+    geometry: VolumeGeometry,
+    *,
+    key: str,
+    layouts: Sequence[str] = ("planes",),
+    layout: str | None = None,
+    window: str = "soft tissue",
+    reference: int = 0,
+    height: int = 460,
+    fixed_height: bool = False,
+    report: bool = False,
+    view: str = "",
+    tiles: Tiles | None = None,
+    region: tuple[str, float] | None = None,
+    changes: Sequence[Change] = (),
+) -> ViewerState | None:
+    """Show volumes of one grid and return the viewer's settings once the user has changed them.
+
+    The browser holds position, window and zoom, which therefore survive new volumes. The plane of pictures
+    side by side is `state.plane`, which the user changes here.
+
+    Parameters
+    ----------
+    volumes : sequence of ViewerVolume
+        Volumes of one shape. `geometry` may be finer; its extent alone is used.
+    key : str
+        Key of the element.
+    layouts : sequence of str
+        Available layouts from `LAYOUTS`; the first is shown unless `layout` names another.
+    reference : int
+        Index of the volume that is subtracted in differences.
+    height : int
+        Maximum height of a picture in pixels.
+    fixed_height : bool
+        Give all pictures together this height whatever their number, so that the content below does not move.
+    report : bool
+        Send crosshair and window to the server when they change.
+    view : str
+        Viewers with the same name share position and window; the default is `key`.
+    tiles : Tiles or None
+        Tiles to outline on the slices of all volumes except the reference, until the user hides them.
+    region : (kind, size [mm]) or None
+        Region to outline around the crosshair; see `tomopatch.analysis.regions.Region`.
+    changes : sequence of (after, before, title)
+        Maps that the layout "changes" adds to the volumes.
+    """
+    head = {
+        "names": [v.name for v in volumes],
+        "notes": [v.note for v in volumes],
+        "kinds": [v.kind for v in volumes],
+        "pending": [v.pending for v in volumes],
+        "overlays": [_overlay(volumes, i, reference) for i in range(len(volumes))],
+        "heat": max((heat_limit(v.hu) for v in volumes if v.kind == "heat" and not v.pending), default=1),
+        "layouts": list(layouts),
+        "layout": layout or layouts[0],
+        "window": WINDOWS[window],
+        "reference": reference,
+        "height": height,
+        "fixedHeight": fixed_height,
+        "report": report,
+        "frames": [],
+        "region": None if region is None else {"kind": region[0], "size": region[1]},
+        "changes": list(changes),
+        "tiled": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
+        "tiles": None if tiles is None else asdict(tiles),
+    }
+    return _mount([v.hu for v in volumes], geometry, head, key, view)
+
+
+def replay(
+    steps: Sequence[ReplayStep],
+    names: Sequence[str],
+    geometry: VolumeGeometry,
+    *,
+    key: str,
+    fixed: Sequence[ViewerVolume] = (),
+    window: str = "soft tissue",
+    height: int = 460,
+    view: str = "",
+    changes: Sequence[Change] = (),
+) -> ViewerState | None:
+    """Show the steps of a run with a slider; other parameters as in `viewer`.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the volumes of a step, in their order.
+    fixed : sequence of ViewerVolume
+        Volumes that are the same in all steps; differences are taken to the first.
+    """
+    arrays: list[np.ndarray] = []
+    frames: list[dict[str, Any]] = []
+    for step in steps:
+        indices: list[int] = []
+        for name in names:
+            indices.append(len(arrays) if name in step.volumes else -1)
+            arrays += [step.volumes[name]] if name in step.volumes else []
+        tiles = None if step.tiles is None else asdict(step.tiles)
+        frames.append({"title": step.title, "indices": indices, "tiles": tiles})
+    last = [len(arrays) + i for i in range(len(fixed))]
+    for frame in frames:
+        frame["indices"] = [*frame["indices"], *last]
+    labels = [*names, *(v.name for v in fixed)]
+    layouts = [
+        "side",
+        "planes",
+        *(["changes"] if changes else []),
+        *(["difference", "swipe", "flicker"] if fixed else ["swipe"] if len(names) > 1 else []),
+    ]
+    head = {
+        "names": labels,
+        "notes": [""] * len(labels),
+        "kinds": ["volume"] * len(labels),
+        "pending": [False] * len(labels),
+        "overlays": [-1] * len(labels),
+        "heat": 1,
+        "layouts": layouts,
+        "layout": "side" if len(labels) > 1 else "planes",
+        "window": WINDOWS[window],
+        "reference": len(names) if fixed else 0,
+        "height": height,
+        "fixedHeight": True,
+        "report": True,
+        "frames": frames,
+        "tiled": [i < len(names) for i in range(len(labels))],
+        "changes": list(changes),
+        "tiles": None,
+    }
+    return _mount([*arrays, *(v.hu for v in fixed)], geometry, head, key, view)
+
+
+def placeholder(shape: Shape, name: str, note: str, **options: Any) -> ViewerVolume:
+    """Return a pending volume whose note says what it waits for."""
+    return ViewerVolume(name, np.full(shape, -1000, "<i2"), note, pending=True, **options)
+
+
+def _mount(
+    volumes: Sequence[np.ndarray], geometry: VolumeGeometry, head: dict[str, Any], key: str, view: str
+) -> ViewerState | None:
+    note, arrays = fit(volumes)
+    shape = arrays[0].shape
+    head |= {
+        "id": view or key,
+        "key": key,
+        "shape": shape,
+        "grid": geometry.shape,
+        "spacing": [s / n for s, n in zip(geometry.size, shape, strict=True)],
+        "count": len(arrays),
+        "plane": state.plane(),
+        "windows": WINDOWS,
+        "range": 200,
+        "note": note,
+    }
+    pending = {i for i, waits in enumerate(head["pending"]) if waits}  # their voxels are not sent
+    mounted = _component()(
+        key=key,
+        data=pack(head, [a for i, a in enumerate(arrays) if i not in pending]),
+        on_view_change=lambda: None,
+        on_plane_change=lambda: _take_plane(key),
+    )
+    seen = getattr(mounted, "view", None)
+    if not seen:
+        return None
+    z, y, x, level, width = (float(value) for value in seen)
+    return ViewerState((z, y, x), (level - width / 2, level + width / 2))
+
+
+def _take_plane(key: str) -> None:
+    """Adopt the plane that the user chose in this viewer."""
+    chosen = getattr(st.session_state.get(key), "plane", None)
+    if chosen in state.PLANES:
+        state.set_plane(chosen)
+        address.write()  # a following run of a fragment alone would not write it
+
+
+def _overlay(volumes: Sequence[ViewerVolume], i: int, reference: int) -> int:
+    """Return the index of the deviation that can be laid over volume `i`, or -1."""
+    if i == reference or volumes[i].kind != "volume":
+        return -1
+    matching = (k for k, v in enumerate(volumes) if v.kind == "heat" and v.of in ("", volumes[i].name))
+    return next(matching, -1)
+
+
+def heat_limit(hu: np.ndarray) -> int:
+    """Return the upper end of a deviation's colour scale: its 99th percentile, rounded up."""
+    top = max(1.0, float(np.percentile(hu, 99)))
+    unit = 10 ** math.floor(math.log10(top))
+    return int(math.ceil(top / unit) * unit)
+
+
+def fit(arrays: Sequence[np.ndarray], max_bytes: int = MAX_BYTES) -> tuple[str, list[np.ndarray]]:
+    """Return the arrays as int16, subsampled until they fit into `max_bytes`, and a note about it."""
+    shapes = {a.shape for a in arrays}
+    if len(shapes) != 1:
+        raise ValueError(f"the viewer shows volumes of one grid, got {sorted(shapes)}; resample them to one.")
+    out = [np.asarray(a, "<i2") for a in arrays]
+    factor = 1
+    while sum(a.nbytes for a in out) > max_bytes:
+        factor += 1
+        out = [np.ascontiguousarray(a[::factor, ::factor, ::factor], "<i2") for a in arrays]
+    if factor == 1:
+        return "", out
+    return (
+        f"Large volume: the viewer shows every {_ordinal(factor)} voxel. Downloads contain all voxels.",
+        out,
+    )
+
+
+def pack(head: dict[str, Any], arrays: Sequence[np.ndarray]) -> bytes:
+    """Pack the length of the header, the header (JSON, padded to a multiple of 4 bytes), and the voxels."""
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 4)
+    return b"".join(
+        [struct.pack("<I", len(text)), text, *(np.ascontiguousarray(a).tobytes() for a in arrays)]
+    )
+
+
+def _ordinal(n: int) -> str:
+    return {2: "second", 3: "third"}.get(n, f"{n}th")
+
+
+@cache
+def _component() -> Any:
+    # Streamlit accepts a single script, so the files form one module
+    parts = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker")
+    names = (*(f"viewer_{part}.js" for part in parts), "viewer.js")
+    script = "\n".join((_HERE / name).read_text("utf-8") for name in names)
+    return st.components.v2.component(
+        "tomopatch_viewer",
+        html='<div class="tv"></div>',
+        css=(_HERE / "viewer.css").read_text("utf-8"),
+        js=script,
+    )

@@ -1,0 +1,68 @@
+"""How the command ends when nobody reads on, and when it is stopped while it starts."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMAND = "import sys\nfrom tomopatch.cli.main import main\nsys.exit(main())\n"
+
+
+@pytest.fixture
+def script(tmp_path):
+    """The command as it is installed."""
+    path = tmp_path / "tomopatch"
+    path.write_text(COMMAND)
+    return [sys.executable, str(path)]
+
+
+def environment(**more):
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="no such signal here")
+@pytest.mark.parametrize("json", [True, False])
+def test_a_broken_pipe_ends_it_like_any_program(script, tmp_path, json):
+    read, write = os.pipe()
+    os.close(read)
+    out = tmp_path / "out"
+    arguments = ["compare", "phantom:spheres", "--grid", "4x16x16", "--methods", "fbp", "--out", str(out)]
+    done = subprocess.run(
+        [*script, *arguments, *["--json"] * json], stdout=write, stderr=subprocess.PIPE, env=environment()
+    )
+    os.close(write)
+    assert done.returncode == -signal.SIGPIPE
+    assert b"Traceback" not in done.stderr
+    assert b"Broken" not in done.stderr
+    assert (out / "compare.json").exists()
+
+
+@pytest.mark.parametrize("module", ["torch", "tomopatch.training"])
+def test_ctrl_c_during_imports_shows_no_traceback(script, tmp_path, module):
+    (tmp_path / "sitecustomize.py").write_text(
+        f"""
+import os, signal, sys
+class Stop:
+    def find_spec(self, name, *rest):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Stop())
+"""
+    )
+    where = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [*script, "--help"], capture_output=True, text=True, env=environment(PYTHONPATH=where)
+    )
+    assert done.returncode == 130
+    assert done.stderr == "tomopatch: stopped; nothing more was written.\n"
+    other = subprocess.run(
+        [sys.executable, "-c", "import tomopatch.cli.main"],
+        capture_output=True,
+        text=True,
+        env=environment(PYTHONPATH=where),
+    )
+    assert "KeyboardInterrupt" in other.stderr  # any other program decides for itself

@@ -1,0 +1,41 @@
+"""Diffusion is not worse than its own initial reconstruction on objects and voxels that the prior was not
+trained on.
+"""
+
+import pytest
+import torch
+
+from tests.bench.harm import ALLOWED, case, declared, measure
+from tomopatch.library import load_volume
+from tomopatch.prior.files import DEFAULT, load_prior
+
+GRID = (16, 64, 64)
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return load_prior(DEFAULT, "cpu")
+
+
+def volume(name):
+    return load_volume(f"phantom:{name}", shape=(2 * GRID[0], 2 * GRID[1], 2 * GRID[2]))
+
+
+@pytest.mark.parametrize("photons", [None, 1e5])
+@pytest.mark.parametrize("name", ["shepp-logan", "bars", "solids:4", "spheres"])
+def test_test_objects_are_left_as_good_as_they_were(name, photons, prior):
+    before, after, _ = measure(
+        case(name, volume(name), GRID, num_views=16, photons=photons), prior, "restore"
+    )
+    assert after - before >= ALLOWED
+
+
+@pytest.mark.parametrize("voxel", [0.02, 0.5, 20.0])
+def test_voxels_far_outside_the_trained_range_do_no_harm_and_are_reported(voxel, prior):
+    thin = declared(volume("head"), voxel)
+    scale = voxel / volume("head").geometry.voxel_size[2]
+    thin = thin.with_data(thin.data / scale) if scale > 1 else thin  # or hardly a photon gets through
+    before, after, remarks = measure(case("head", thin, GRID, num_views=16), prior, "restore")
+    assert after - before >= ALLOWED
+    assert any("trained on voxels" in remark for remark in remarks)
+    assert torch.isfinite(torch.tensor([before, after])).all()

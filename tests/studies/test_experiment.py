@@ -1,0 +1,106 @@
+"""Experiments as files, and runs as notebooks that repeat them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tomopatch import load_prior, quality, reconstruct
+from tomopatch.reconstruct import make_params
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.prepare import prepare
+from tomopatch.store.store import RunStore
+from tomopatch.studies.experiment import MAX_RUNS, Experiment, notebook
+
+ROOT = Path(__file__).parents[2]
+SCAN = ScanConfig(
+    "phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5, seed=3, lesions=(((0, 0, 0), 9, 200),)
+)
+EXPERIMENT = Experiment(
+    SCAN,
+    (RunConfig(SCAN, "sirt", {"num_iterations": 4}), RunConfig(SCAN, "fbp")),
+    {"num_views": "8, 16", "methods": "fbp"},
+    "coronal",
+)
+
+
+def test_experiments_round_trip():
+    again = Experiment.from_bytes(EXPERIMENT.to_bytes())
+    assert again == EXPERIMENT
+    assert [r.digest() for r in again.runs] == [r.digest() for r in EXPERIMENT.runs]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"format": "x"}, "format"),
+        ({"scan": 3}, "object 'scan'"),
+        ({"runs": {}}, "list 'runs'"),
+        ({"sweep": []}, "sweep"),
+        ({"more": 1}, "more"),
+        ({"runs": [{}] * 3}, "needs the field"),
+        ({"runs": [{"scan": {}, "method": "fbp"}]}, "source"),
+        ({"scan": {"source": "phantom:thorax", "num_views": -1}}, "views"),
+        ({"runs": [3]}, "JSON object"),
+        ({"plane": "oblique"}, "plane"),
+        ({"plane": ["axial"]}, "plane"),
+    ],
+)
+def test_invalid_experiments_are_refused(change, word):
+    stored = json.loads(EXPERIMENT.to_bytes()) | change
+    with pytest.raises(ValueError, match=word):
+        Experiment.from_bytes(json.dumps(stored).encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[1, 2]", b"{" * 200_000, b" " * 2_000_000])
+def test_other_files_are_refused(data):
+    with pytest.raises(ValueError, match=r"JSON|experiment"):
+        Experiment.from_bytes(data)
+    many = Experiment(SCAN, EXPERIMENT.runs[:1] * MAX_RUNS)
+    stored = json.loads(many.to_bytes())
+    stored["runs"] *= 2
+    with pytest.raises(ValueError, match=f"hold {MAX_RUNS} runs"):
+        Experiment.from_bytes(json.dumps(stored).encode())
+
+
+def executed(data: bytes, tmp_path: Path, store: Path) -> str:
+    """Execute the cells of a notebook in a new Python process; return the output of the last cell."""
+    book = json.loads(data)
+    assert (book["nbformat"], len({c["id"] for c in book["cells"]})) == (4, len(book["cells"]))
+    code = [c["source"] for c in book["cells"] if c["cell_type"] == "code"]
+    program = tmp_path / "book.py"
+    program.write_text("\n".join([*code[:-1], f"print({code[-1]})"]))
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=300, check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TOMOPATCH_STORE": str(store)},
+    )  # fmt: skip
+    return done.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [EXPERIMENT.runs[0], RunConfig(SCAN, "diffusion", {"num_steps": 1, "warm_start": "fbp"}, "small")],
+    ids=lambda run: run.method,
+)
+def test_a_notebook_repeats_the_run(tmp_path, run):
+    prepared = prepare(SCAN)
+    prior = load_prior(run.prior) if run.prior else None
+    result = reconstruct(
+        run.method, prepared.A, prepared.measurement, params=make_params(run.method, run.params), prior=prior
+    )
+    said = executed(notebook(run), tmp_path, tmp_path / "store")
+    assert said == repr(quality(prepared.reference, result.volume))
+
+
+def test_a_notebook_finds_a_stored_volume(tmp_path):
+    store = RunStore(tmp_path / "store")
+    digest = store.add_volume(prepare(SCAN).reference)
+    run = RunConfig(ScanConfig(f"volume:{digest}", num_views=6), "fbp")
+    prepared = prepare(run.scan, store)
+    result = reconstruct("fbp", prepared.A, prepared.measurement)
+    said = executed(notebook(run, name='x"; import os # <b>'), tmp_path, store.root)
+    assert said == repr(quality(prepared.reference, result.volume))
+    assert "<b>" not in notebook(run, name="<b>").decode()
