@@ -149,7 +149,7 @@ def test_a_measurement_whose_header_lies_is_refused_before_it_is_read(known, tmp
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in arrays.items():
             archive.writestr(name, data)
-    with pytest.raises(ValueError, match="other than the 40000000000000 bytes that it declares"):
+    with pytest.raises(ValueError, match="does not hold the 40000000000000 bytes that it declares"):
         known["measurement"].read(path)
 
 

@@ -22,6 +22,7 @@ LEVELS = [
     {"tomopatch.export", "tomopatch.execution"},
     {"tomopatch.studies"},
     {"tomopatch.cli", "pages.ui"},
+    {"tomopatch.__main__"},
     {"pages"},
     {"app"},
 ]

@@ -40,7 +40,8 @@ FAINT = """() => {
       const ratio = (a + 0.05) / (b + 0.05), size = parseFloat(s.fontSize), large = size >= 24 ||
         size >= 18.66 && Number(s.fontWeight) >= 700;
       const text = node.textContent.trim().slice(0, 50), under = ground.map(Math.round);
-      if (ratio < (large ? 3 : 4.5)) found.push(`${ratio.toFixed(2)} ${node.tagName} "${text}" ${s.color} on ${under}`);
+      if (ratio < (large ? 3 : 4.5))
+        found.push(`${ratio.toFixed(2)} ${node.tagName} "${text}" ${s.color} on ${under}`);
     }
     if (node.shadowRoot) [...node.shadowRoot.children].forEach(look);
     [...node.children].forEach(look);

@@ -60,7 +60,7 @@ def whole(config):
 def assert_same(store, run_id, config):
     result, direct = store.result(run_id), whole(config)
     if config.method == "diffusion":
-        # Bit by bit within one process: tests/test_resume.py. Two processes were once seen to differ by 0.01
+        # Bit by bit within one process: tests/reconstruct/test_resume.py. Two processes once differed by 0.01
         # HU: bfloat16 passes amplify the last bits of sums.
         torch.testing.assert_close(result.volume.data, direct.volume.data, atol=1e-6, rtol=0)
         assert result.residuals == pytest.approx(direct.residuals, rel=0.02)
