@@ -40,7 +40,7 @@ def bar_html(label: str, step: Step | None = None, seconds: float = 0.0) -> str:
     """The bar after a step, or before the first."""
     words, share = "begins", ""
     if step is not None:
-        words = f"{'start, ' if step.stage else ''}{step.i} of {step.total}, {seconds:.1f} s"
+        words = f"{'initial, ' if step.stage else ''}{step.i} of {step.total}, {seconds:.1f} s"
         words += "" if step.residual is None else f", residual {step.residual:.3g}"
         share = f" value='{step.i / step.total:.4f}'"
     return f"<div>{html.escape(label)} <progress max='1'{share}></progress> {words}</div>"

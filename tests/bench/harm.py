@@ -106,7 +106,7 @@ def measure(found: Case, prior: PatchPrior, mode: str) -> tuple[float, float, tu
     initial: list[torch.Tensor] = []
 
     def keep(step: Step) -> None:
-        if step.stage == "start":
+        if step.stage == "initial":
             initial[:] = [step.x.clone()]
 
     params = make_params("diffusion", {"mode": mode})

@@ -78,7 +78,7 @@ def measure(
         )  # fmt: skip
         seconds = time.perf_counter() - started
         found = quality(prepared.reference, result.volume)
-        passes = 0 if method == "tv" else sum(stage != "start" for stage in stages)
+        passes = 0 if method == "tv" else sum(stage != "initial" for stage in stages)
         if name not in rows or found.psnr > rows[name].psnr:
             rows[name] = Row(found.psnr, found.ssim, seconds, passes)
     return rows

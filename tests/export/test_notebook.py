@@ -117,9 +117,9 @@ def test_a_progress_bar_is_not_redrawn_more_often_than_one_can_see(small, notebo
 
 
 def test_a_progress_bar_tells_the_share():
-    bar = bar_html("TV", Step(15, 60, None, residual=0.0123, stage="start"), 3.0)  # type: ignore[arg-type]
+    bar = bar_html("TV", Step(15, 60, None, residual=0.0123, stage="initial"), 3.0)  # type: ignore[arg-type]
     assert float(re.search(r"value='([\d.]+)'", bar).group(1)) == pytest.approx(0.25)
-    assert "start, 15 of 60" in bar
+    assert "initial, 15 of 60" in bar
     assert "value" not in bar_html("TV")  # before the first step: moves to and fro
 
 

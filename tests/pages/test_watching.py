@@ -145,7 +145,7 @@ def test_a_replay_sends_each_volume_once_with_the_indices_of_each_step(monkeypat
         return np.full(grid.shape, value, np.int16)
 
     scenes = [
-        slice_viewer.ReplayStep("start", {"b": full(1)}),
+        slice_viewer.ReplayStep("initial", {"b": full(1)}),
         slice_viewer.ReplayStep("step", {"a": full(2), "b": full(3)}, Tiles((4, 4, 4), ((0, 2, 0),))),
     ]
     fixed = [slice_viewer.ViewerVolume("Reference", full(9))]
@@ -189,7 +189,7 @@ def test_the_colour_scale_of_a_deviation_ends_at_a_round_number():
 
 def test_iterations_of_the_initial_reconstruction_precede_the_first_step():
     points = [
-        Point(i, 100, "start", residual=0.5) for i in (50, 100, 60)
+        Point(i, 100, "initial", residual=0.5) for i in (50, 100, 60)
     ]  # the last has another grid and a new count
     points += [Point(i, 6, residual=0.1, sigma=0.05, psnr=30.0) for i in range(1, 7)]
     drawn = curves.curves(points)

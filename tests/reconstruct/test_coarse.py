@@ -95,7 +95,7 @@ def test_the_coarser_steps_are_told_as_a_start_on_the_finest_grid_and_can_be_sto
 
     x = last(tv_coarse_to_fine(A, y, lam=5e-6, num_iterations=20), stop).x
     assert len(steps) == 3
-    assert all(s.stage == "start" and tuple(s.x.shape) == A.domain_shape and s.state is None for s in steps)
+    assert all(s.stage == "initial" and tuple(s.x.shape) == A.domain_shape and s.state is None for s in steps)
     assert tuple(x.shape) == A.domain_shape
     torch.testing.assert_close(x, steps[-1].x)  # what there was is kept
 

@@ -227,7 +227,7 @@ def test_the_initial_reconstruction_is_shown_step_by_step_and_can_be_stopped(sma
             raise StopIteration
 
     stopped = reconstruct("diffusion", A, m, prior=gaussian, initial="sirt", callback=stop_in_the_start)
-    assert [s[:2] for s in steps] == [("start", 1), ("start", 2), ("start", 3)]
+    assert [s[:2] for s in steps] == [("initial", 1), ("initial", 2), ("initial", 3)]
     assert stopped.status == "stopped"
     sirt = reconstruct("sirt", A, m, num_iterations=3)
     torch.testing.assert_close(stopped.volume.data, sirt.volume.data)
@@ -378,7 +378,7 @@ def test_piecewise_constant_objects_are_left_to_total_variation(small, gaussian)
     def first_sigma(volume, **options):
         steps = []
         reconstruct("diffusion", A, simulate(volume, A), prior=gaussian, callback=steps.append, **options)
-        return max(step.sigma for step in steps if step.stage != "start")
+        return max(step.sigma for step in steps if step.stage != "initial")
 
     assert first_sigma(small) == pytest.approx(FLAT_SHARE * first_sigma(rough), rel=1e-3)
     assert first_sigma(small, sigma_max=0.3) == pytest.approx(0.3)  # as given

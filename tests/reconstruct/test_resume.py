@@ -1,4 +1,4 @@
-"""Going on after a step: the method's state, written to a file and read again, gives what the whole run
+"""Continuing after a step: the method's state, written to a file and read again, gives what the whole run
 gives.
 """
 
@@ -42,8 +42,8 @@ def small():
 
 
 @pytest.fixture(autouse=True)
-def short_starts(monkeypatch, one_thread):
-    """Six iterations make the start, and two of them that on a finer grid."""
+def short_initial_reconstructions(monkeypatch, one_thread):
+    """Six iterations make the initial reconstruction, two of them on a finer grid."""
     monkeypatch.setattr(
         sys.modules["tomopatch.reconstruct.methods"], "diffusion", partial(diffusion, initial_iterations=6)
     )
@@ -89,14 +89,14 @@ def test_iterative_methods_go_on_bit_by_bit(small, tmp_path, method, beam, photo
 @pytest.mark.parametrize(
     ("options", "stage", "i"),
     [
-        ({}, "start", 5),
+        ({}, "initial", 5),
         ({}, "", 1),
         ({}, "", 3),
         ({"mode": "posterior", "eta": 0.5}, "", 2),
         ({"num_samples": 2}, "", 2),
         ({"num_samples": 2}, "", 4),  # between two samples
         ({"num_samples": 2}, "", 6),
-        ({"initial": "sirt"}, "start", 5),
+        ({"initial": "sirt"}, "initial", 5),
         ({"sigma_max": 0.1}, "", 2),
         ({"mode": "posterior", "condition": "none"}, "", 2),
     ],

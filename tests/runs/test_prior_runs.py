@@ -203,7 +203,7 @@ def test_progress_within_a_pass_counts():
     """A pass over a large volume takes long, so the progress bar must move within it."""
     first = Progress("running", tiles_done=(3, 4))
     assert first.share == 0.75
-    start = replace(first, points=(Point(100, 100, "start"),))
+    start = replace(first, points=(Point(100, 100, "initial"),))
     assert start.share == 0.75  # the start is done; this is the first pass
     second = replace(start, points=(*start.points, Point(1, 4)))
     assert second.share == pytest.approx(1.75 / 4)
@@ -258,7 +258,7 @@ def test_diffusion_reports_its_initial_reconstruction_and_its_passes_with_their_
     run_id = queue.submit(RunConfig(SCAN, "diffusion", {"num_steps": 2, "warm_start": "sirt"}))
     progress = wait(queue, run_id, timeout=180)
     assert progress.status == "done"
-    start = [p for p in progress.points if p.stage == "start"]
+    start = [p for p in progress.points if p.stage == "initial"]
     passes = [p for p in progress.points if not p.stage]
     assert [p.i for p in passes] == [1, 2]
     assert start[-1].i == start[-1].total

@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tomopatch import METHODS, quality, reconstruct
 from tomopatch.execution.execute import MAX_LOST_WORKERS
 from tomopatch.execution.queue import JobQueue, wait
 from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
+from tomopatch.reconstruct.plan import Plan
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.measurements import read_measurement, write_measurement
 from tomopatch.runs.prepare import prepare
@@ -138,6 +140,18 @@ def test_results_can_be_read_after_a_restart(store):
     other.delete(run_id)
     assert other.runs() == []
     assert {p.name.partition("-")[0] for p in store.root.iterdir()} == {"runs", "volumes", "index.sqlite"}
+
+
+def test_a_stored_result_keeps_its_plan(store):
+    """Remarks on clamped voxel sizes, for example, reach the user after a restart as well."""
+    prepared = prepare(SCAN)
+    result = reconstruct("fbp", prepared.A, prepared.measurement)
+    coarse = Plan("restore", "scan", (8, 16, 16), (4.0, 4.0, 4.0), (0.2, 0.0), 0.0, 0.1, 0.2)
+    plan = replace(coarse, grid=(16, 32, 32), remarks=("It treats 8 mm as 4.5 mm.",), coarse=coarse)
+    run_id = store.create(RunConfig(SCAN, "fbp"))
+    store.save_result(run_id, replace(result, plan=plan), None, "cpu")
+    assert RunStore(store.root).result(run_id).plan == plan
+    assert RunStore(store.root).run(run_id).plan == plan
 
 
 def test_a_queued_run_equals_a_direct_one(queue, store):

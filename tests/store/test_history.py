@@ -31,7 +31,7 @@ from tomopatch.volume import Volume, VolumeGeometry
 def watched(tmp_path, total, stop_at=None, shape=(4, 6, 8), start=0):
     """Write the history of a run whose steps are constant volumes of their number in HU."""
     history = History(tmp_path)
-    for stage, count in (("start", start), ("", total)):
+    for stage, count in (("initial", start), ("", total)):
         for i in range(1, count + 1):
             x = torch.full(shape, MU_WATER * (1 + i / 1000))
             step = Step(i, count, x, stage=stage, tiles=Tiles((2, 2, 2), ((0, 2, 4),)))
@@ -58,7 +58,7 @@ def test_first_last_and_evenly_spaced_steps_are_stored(tmp_path, total):
 
 def test_an_initial_reconstruction_has_few_frames(tmp_path):
     stages = [f.point.stage for f in watched(tmp_path, 6, start=100)]
-    assert stages == ["start"] * 5 + [""] * 6
+    assert stages == ["initial"] * 5 + [""] * 6
 
 
 def test_the_step_at_which_a_run_was_stopped_is_the_last_frame(tmp_path):
@@ -85,7 +85,7 @@ def test_a_damaged_history_is_reported(tmp_path):
 
 
 def test_figures_survive_the_disk(tmp_path):
-    points = [Point(1, 2, "start", 0.5, 0.3), Point(2, 2, "", 1.0, None, 0.1, 30.0)]
+    points = [Point(1, 2, "initial", 0.5, 0.3), Point(2, 2, "", 1.0, None, 0.1, 30.0)]
     write_trace(tmp_path, points)
     assert read_trace(tmp_path) == tuple(points)
     assert read_trace(tmp_path / "elsewhere") == ()

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from tomopatch.notes import note
 from tomopatch.prior.conditions import Condition
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.patches import PatchGrid
@@ -96,6 +97,7 @@ def _steps(
     counts = _shares(num_steps, len(grids))
     costs = [math.prod(grid.shape) + STEP_COST for grid in grids]
     cost = sum(n * c for n, c in zip(counts, costs, strict=True))
+    noted: set[str] = set()
     coarse, inner, done = state.get("coarse"), state.get("sample"), 0
     for k, (grid, count) in enumerate(zip(grids, counts, strict=True)):
         before = sum(n * c for n, c in zip(counts[:k], costs, strict=False))
@@ -110,6 +112,9 @@ def _steps(
         denoiser = (prior if coarse is not None else body).bind(
             grid.voxel_size, condition=condition, generator=generator, on_tiles=on_tiles
         )
+        for remark in set(denoiser.remarks) - noted:
+            note(remark)
+        noted |= set(denoiser.remarks)
         noisy = (
             centre + sigma_max * torch.randn(grid.shape, generator=generator) if inner is None else inner["x"]
         )

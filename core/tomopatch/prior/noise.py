@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from tomopatch.notes import note
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.volume import Volume
 
@@ -29,5 +30,7 @@ def denoise(
     denoiser = prior.bind(
         noisy.geometry.voxel_size, generator=torch.Generator().manual_seed(seed), on_tiles=on_tiles
     )
+    for remark in denoiser.remarks:
+        note(remark)
     x = denoiser(PatchPrior.to_network(noisy.data), sigma)
     return Volume(PatchPrior.from_network(x), noisy.geometry, f"{noisy.name}, denoised")

@@ -24,7 +24,7 @@ def why_not() -> str | None:
         return "There is no CUDA device."
     for package in ("astra", "tomosipo"):
         if importlib.util.find_spec(package) is None:
-            return f"A CUDA device is here but {package} is not installed (see README: GPU)."
+            return f"A CUDA device is here but {package} is not installed (see docs/projectors.md)."
     import astra
 
     return None if astra.use_cuda() else "The astra-toolbox that is installed was built without CUDA."

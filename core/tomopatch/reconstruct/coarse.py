@@ -95,7 +95,7 @@ def tv_coarse_to_fine(
     """`tv`, started from the result of as many iterations at half the resolution, which starts in the same
     way.
 
-    Steps on coarser grids have the stage "start". Their estimates are interpolated to the finest grid, and
+    Steps on coarser grids have the stage "initial". Their estimates are interpolated to the finest grid, and
     they have no state.
     """
     levels = [(A, y, weights)]
@@ -113,7 +113,7 @@ def tv_coarse_to_fine(
         ):  # fmt: skip
             done += 1
             shown = partial(on_grid_of, step, A.domain_shape)
-            yield replace(step, i=done, total=total, iterate=shown, stage="start", state=None)
+            yield replace(step, i=done, total=total, iterate=shown, stage="initial", state=None)
         x_init = on_grid(step.x, levels[depth - 1][0].domain_shape)
     yield from tv(
         A, y, lam=lam, num_iterations=num_iterations, weights=weights, low=low, x_init=x_init, state=state

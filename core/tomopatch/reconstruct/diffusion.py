@@ -48,8 +48,8 @@ def diffusion(
 ) -> Iterator[Step]:
     """Reconstruct with a diffusion prior.
 
-    The steps before sampling have the stage "start". Each later step is one pass of the prior; it carries the
-    plan, and from the second sample on the expected error.
+    The steps before sampling have the stage "initial". Each later step is one pass of the prior. It carries the
+    plan and, from the second sample on, the expected error.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def _started(step: Step, done: int, effort: Effort, state: State, part: str) -> 
         step,
         i=done,
         total=max(done, effort.initial),
-        stage="start",
+        stage="initial",
         work=effort.share(done),
         state=None if finished else {**state, "done": done, part: step.state},
     )

@@ -30,7 +30,7 @@ def estimated_mb(method: str, voxels: int, rays: int, *, samples: int = 1) -> fl
 
     The estimate serves to refuse a run that will not fit. It is accurate within a factor of 1.5.
     """
-    volumes, measurements = COPIES[method]
+    volumes, measurements = COPIES.get(method, max(COPIES.values()))  # a new method: the largest known
     if samples > 1:
         volumes += 3  # mean, spread and a difference
     return LEAST_MB.get(method, SMALL_MB) + 4 * (volumes * voxels + measurements * rays) / 2**20

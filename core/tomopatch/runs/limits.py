@@ -1,6 +1,6 @@
 """Limits of a server, from environment variables; the defaults suit a personal machine.
 
-The README lists them under "Sharing it".
+`docs/sharing.md` lists them.
 """
 
 from __future__ import annotations

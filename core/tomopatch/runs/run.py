@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from tomopatch.analysis.metrics import Quality
+from tomopatch.reconstruct.plan import Plan
 from tomopatch.runs.prior import Config, read_config
 
 ACTIVE = ("queued", "running")
@@ -42,6 +43,8 @@ class Run(Generic[C]):
         A background run gives way to all others.
     owners : tuple of str
         Visitors who submitted it.
+    plan : Plan or None
+        Resolved settings of a reconstruction with a prior.
     """
 
     id: str
@@ -61,6 +64,7 @@ class Run(Generic[C]):
     kept_steps: int = 0
     background: bool = False
     owners: tuple[str, ...] = ()
+    plan: Plan | None = None
 
 
 def read_run(run_id: str, state: dict[str, Any], config: dict[str, Any]) -> Run[Any]:
@@ -95,6 +99,7 @@ def read_run(run_id: str, state: dict[str, Any], config: dict[str, Any]) -> Run[
             kept_steps=int(state.get("kept_steps", 0)),
             background=state.get("background") is True,
             owners=tuple(map(str, state.get("owners", ()))),
+            plan=None if state.get("plan") is None else Plan.from_json(state["plan"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"the run {run_id} is damaged ({error!r}); delete it.") from error

@@ -16,7 +16,7 @@ from tomopatch.io.writing import write_array, write_beside
 from tomopatch.progress import Step, Tiles
 from tomopatch.volume import Shape, area_average, hu_from_mu
 
-FRAMES = {"start": 4, "": 20}
+FRAMES = {"initial": 4, "": 20}
 """Number of snapshots per stage, in addition to its first and last step."""
 SNAPSHOT_VOXELS = 48 * 96 * 96
 PARTS = ("noisy", "denoised", "x")

@@ -228,6 +228,7 @@ class RunStore:
             device=device,
             message=message,
             made_with=made_with(prior),
+            plan=None if result.plan is None else result.plan.to_json(),
             finished=time.time(),
         )
 
@@ -258,7 +259,7 @@ class RunStore:
             raise DamagedRun(f"the run {run_id} cannot be read. {message}") from error
         return Result(
             volume, run.config.method, run.config.params, run.status, run.seconds, run.peak_memory_mb,
-            run.residuals, std,
+            run.residuals, std, run.plan,
         )  # fmt: skip
 
     def last_used(self, run_id: str) -> float:

@@ -30,8 +30,8 @@ class Line(NamedTuple):
 
 def of_runs(methods: Sequence[str]) -> list[Line]:
     """Return a line for each run: that of its method, or the next free line for further runs of a method."""
-    own = {method: Line(colour) for method, colour in zip(METHODS, COLOURS, strict=False)}
     lines = [Line(colour, dash) for dash in DASHES for colour in COLOURS]
+    own = dict(zip(METHODS, lines, strict=False))
     free = [line for line in lines if line not in {own.get(method) for method in methods}]
     out: list[Line] = []
     seen: set[str] = set()

@@ -74,6 +74,8 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
         )
     else:
         _pictures(run, now, reference)
+    if run.plan is not None and run.plan.remarks:
+        st.caption(" ".join(run.plan.remarks))
 
 
 def _curves(run: Run[RunConfig]) -> None:
