@@ -57,7 +57,7 @@ class Step:
     tiles : Tiles or None
         Tiles of the pass; None for classical methods.
     stage : str
-        "" is the method proper; "initial" makes its first estimate (an initial reconstruction, coarser grids).
+        "" is the method proper; "initial" makes its first estimate: an initial reconstruction, coarser grids.
     work : float or None
         Share of the whole run's work that is done, 0 to 1, if the steps differ in cost; None = i of total.
     state : State or None

@@ -48,8 +48,8 @@ def diffusion(
 ) -> Iterator[Step]:
     """Reconstruct with a diffusion prior.
 
-    The steps before sampling have the stage "initial". Each later step is one pass of the prior. It carries the
-    plan and, from the second sample on, the expected error.
+    The steps before sampling have the stage "initial". Each later step is one pass of the prior and carries
+    the plan and, from the second sample on, the expected error.
 
     Parameters
     ----------
