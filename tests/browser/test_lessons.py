@@ -32,7 +32,7 @@ def test_a_lesson_opens_its_pictures_and_leads_back_to_the_challenge(page, addre
     guess = page.get_by_role("button", name="It is here")
     press(guess)
     place = guess.bounding_box()
-    page.get_by_text("Not there.").wait_for()
+    page.get_by_text("Wrong. Look again").wait_for()
     assert guess.bounding_box() == place  # one button, where it was: the answer had its place before
     keep(page, "challenge")
     page.wait_for_function("() => decodeURIComponent(location.search).includes('\"wrong\":1')", polling=100)
