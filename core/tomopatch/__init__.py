@@ -10,7 +10,7 @@ Conventions
 -----------
 - Volumes are (z, y, x): z to the head, y to the back, x to the patient's left. Projections are (v, angle, u).
 - float32; lengths in mm; angles in rad; attenuation mu in 1/mm (water 0.0192). Degrees and Hounsfield units
-  appear only where people type and read: in the readers, the runs, the command and the pages.
+  appear only in the interfaces for people: the readers, the runs, the command and the pages.
 - *shape* counts voxels or pixels, *size* is an extent in mm, *pos* is a centre in mm.
 - `A` is the projector, `A.T` its exact transpose. `vg` and `pg` are the two geometries.
 - `sigma` is a diffusion noise level, in units of water's attenuation (1000 HU), and nothing else.
@@ -18,7 +18,7 @@ Conventions
 - Progress, randomness and device are passed in: `callback=`, `generator=`, and the tensors carry the device.
 - Importing the package sets the environment variable OMP_WAIT_POLICY to PASSIVE, if it is not set: threads
   that spin while they wait make the projector two to four times slower.
-- A callback gets a `Step` per iteration and may raise StopIteration: the method then returns what it has.
+- A callback gets a `Step` per iteration and may raise StopIteration: the method then returns its estimate.
 """
 
 import os as _os

@@ -1,8 +1,8 @@
-"""How our kernels are compiled, and one pool of threads for all of them.
+"""Compilation options of the kernels, and one pool of threads for all of them.
 
 The kernels release the GIL, so plain threads run them in parallel. Numba's own parallel layer is not used: it
-aborts the process when two threads enter it at once, and a server has many. Eight callers at once share these
-threads instead of bringing eight times as many.
+aborts the process when two threads enter it at once, as happens on a server. Eight concurrent callers share
+these threads instead of starting eight times as many.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ def _nothing() -> None: ...
 
 
 def _can_cache() -> bool:
-    """Whether there is a folder for what was compiled: where none can be written, numba compiles nothing that
-    is to be kept.
-    """
+    """Whether numba has a folder for its cache; without a writable one it refuses to compile with a cache."""
     try:
         njit(cache=True)(_nothing)
     except RuntimeError:
@@ -52,7 +50,7 @@ def run_chunks(kernel: Callable[..., None], count: int, *args: object, chunks_pe
     if NUM_THREADS == 1 or len(spans) == 1:
         kernel(*args, 0, count)
         return
-    # each thread takes the next: to hand every span to the pool would cost as much as a small one takes
+    # each thread takes the next span: submitting every span to the pool costs as much as a small span
     left = iter(spans)
 
     def work() -> None:

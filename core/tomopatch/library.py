@@ -1,4 +1,4 @@
-"""One door for every source of volumes: files, folders and built-in phantoms."""
+"""One loader for every source of volumes: files, folders and built-in phantoms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_volume(
 ) -> Volume:
     """Load a volume from a file, a folder or a built-in phantom.
 
-    Not a resampler: a file keeps its own grid, so pass the result to `tomopatch.volume.resample`. Files are
+    A file keeps its own grid; to resample, pass the result to `tomopatch.volume.resample`. Files are
     recognised by their content, whatever their names.
 
     Parameters
@@ -41,12 +41,12 @@ def load_volume(
         Units of the numbers in a file; None = Hounsfield units, if the numbers look like it (see
         `tomopatch.io.units`).
     max_voxels : int or None
-        Files with more are refused before they are decoded; None = MAX_VOXELS.
+        Files with more voxels are refused before they are decoded; None = MAX_VOXELS.
 
     Raises
     ------
     ValueError
-        If it is no volume that is understood, in one sentence.
+        If the source is not understood. The message is one sentence.
     """
     text = str(spec)
     if text.startswith("phantom:"):
@@ -67,10 +67,10 @@ def load_volume(
 
 
 def kind_of(path: Path) -> str | None:
-    """ "DICOM", "zip" or "NIfTI", by what the file holds; None for anything else.
+    """ "DICOM", "zip" or "NIfTI", by the content of a file; None for anything else.
 
-    A file whose name says what it is and whose content does not, because it is damaged, counts as what it
-    says: its reader knows what is wrong.
+    A damaged file, whose content does not match its name, counts as what its name says: that reader reports
+    the damage.
     """
     name = path.name.lower()
     with path.open("rb") as file:

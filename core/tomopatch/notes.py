@@ -1,4 +1,4 @@
-"""Notes for the user about what was repaired, left out or assumed while something was read.
+"""Notes for the user about anything that was repaired, left out or assumed during reading.
 
 A note is a Python warning, unless the caller collects notes: the command prints them and keeps them with its
 result, and the app shows them on the page.
@@ -29,9 +29,9 @@ def note(text: str, *, stacklevel: int = 2) -> None:
 
 @contextmanager
 def collected(show: Callable[[str], None] = lambda text: None) -> Iterator[list[str]]:
-    """Collect the notes of this block, each once; `show` gets every new one at once.
+    """Collect the notes of this block, each once; `show` gets every new one immediately.
 
-    Unlike `warnings.catch_warnings`, this concerns the current thread alone.
+    Unlike `warnings.catch_warnings`, this affects only the current thread.
     """
     notes: list[str] = []
 

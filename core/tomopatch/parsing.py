@@ -1,4 +1,4 @@
-"""JSON from outside: from files, addresses and uploads. It ends in a value or in a ValueError."""
+"""JSON from outside: from files, addresses and uploads. The result is a value or a ValueError."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 MAX_CHARACTERS = 8_000_000
-"""Longer texts are refused: the largest file that the app writes, an experiment, has a tenth of that."""
+"""Longer texts are refused. The largest file that the app writes, an experiment, has a tenth of that."""
 
 
 def parse_json(text: str | bytes, *, most: int = MAX_CHARACTERS) -> Any:
@@ -15,7 +15,7 @@ def parse_json(text: str | bytes, *, most: int = MAX_CHARACTERS) -> Any:
     Raises
     ------
     ValueError
-        If it is longer, no JSON, or nested too deep for Python to parse.
+        If it is longer, not JSON, or nested too deeply for Python to parse.
     """
     if len(text) > most:
         raise ValueError(f"the JSON has {len(text)} characters; at most {most} are read.")

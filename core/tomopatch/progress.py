@@ -1,7 +1,7 @@
-"""The steps of a method.
+"""Steps of a method.
 
 A method is a generator of steps. Each step carries the current estimate and the state from which the same
-method continues. Whoever consumes the steps shows them, keeps them, or stops early.
+method continues. The consumer of the steps shows them, keeps them, or stops early.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ from torch import Tensor
 
 State = Mapping[str, Any]
 """Everything that a method needs to continue after a step: tensors, numbers, texts, and the states of its
-parts, by name. The tensors may be the method's own memory: copy what must outlive the step.
+parts, by name. The tensors may be the method's own memory: copy those that must outlive the step.
 """
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """The tiles that a pass of the prior computed: boxes of `size` voxels that wrap around at the volume's
-    ends.
+    """Tiles that a pass of the prior computed: boxes of `size` voxels that wrap around at the volume's ends.
 
     size : (z, y, x)
     starts : tuple of (z, y, x)
-        First voxel of each; may lie beyond the end, where the tile begins anew on the other side. The volume
-        is taken as continued to a multiple of `size`.
+        First voxel of each; may lie beyond the end, where the tile wraps around. The volume is taken as
+        extended to a multiple of `size`.
     """
 
     size: tuple[int, int, int]
@@ -42,14 +41,13 @@ class Step:
     Attributes
     ----------
     i, total : int
-        This is iteration i of total, counted from 1, of its stage.
+        Iteration i of total in its stage, counted from 1.
     iterate : Tensor (z, y, x) or f() -> Tensor
-        The current estimate, mu [1/mm], or a function that computes it, where most consumers do not look at
-        most steps.
+        The current estimate, mu [1/mm], or a function that computes it, if most steps are not looked at.
     x : Tensor (z, y, x)
         The current estimate. It may be the method's own memory: copy it if it must outlive the step.
     residual : float or None
-        |A(x) - y| / |y|, where the method knows it.
+        |A(x) - y| / |y|, if the method knows it.
     sigma : float or None
         Diffusion noise level of the step, in network units (1000 HU); None for classical methods.
     noisy, denoised : Tensor (z, y, x) or None
@@ -62,9 +60,9 @@ class Step:
         Share of the whole run's work that is done, 0 to 1, if the steps differ in cost; None = i of total.
     state : State or None
         The method continues after this step, to the same result, if it is given this state. None = it can
-        only begin anew.
+        only start anew.
     std : Tensor (z, y, x) or None
-        Expected error of the estimate per voxel [1/mm], where the method knows it.
+        Expected error of the estimate per voxel [1/mm], if the method knows it.
     plan : object or None
         The resolved parameters of the method; see `tomopatch.reconstruct.plan.Plan`.
     """
@@ -93,9 +91,7 @@ Callback = Callable[[Step], None]
 
 
 class Interrupted(Exception):
-    """A step was interrupted from inside, between two batches of tiles. The last step that was yielded is the
-    result.
-    """
+    """Interruption of a step between two batches of tiles. The last step that was yielded is the result."""
 
 
 def last(steps: Iterable[Step], callback: Callback | None = None) -> Step:

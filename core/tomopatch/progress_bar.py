@@ -12,7 +12,7 @@ REDRAW = 0.2  # seconds between two states of a progress bar
 
 
 def notebook_progress(label: str) -> Callback | None:
-    """A progress bar where there is a notebook to show it in; None elsewhere.
+    """A progress bar in a notebook; None elsewhere.
 
     Plain HTML that is redrawn a few times a second: it needs no widgets, and a saved notebook keeps its last
     state.

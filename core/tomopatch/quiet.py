@@ -1,4 +1,4 @@
-"""Endings of the `tomopatch` command that are no fault: Ctrl-C, and a reader of its output that has gone."""
+"""Regular endings of the `tomopatch` command: Ctrl-C, and a reader that closes its output."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ STOPPED = "tomopatch: stopped; nothing more was written."
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Around slow imports: Ctrl-C ends the command with a sentence; any other program gets its
-    KeyboardInterrupt.
-    """
+    """Import with Ctrl-C ending the command in a sentence; other programs get their KeyboardInterrupt."""
     try:
         yield
     except KeyboardInterrupt:
@@ -28,7 +26,7 @@ def quiet_imports() -> Iterator[None]:
 
 
 def output_is_closed() -> bool:
-    """Whether the reader of the output has gone, as `head` does after its last line."""
+    """Whether the reader has closed the output, as `head` does after its last line."""
     if not hasattr(select, "poll"):  # Windows
         return True
     for stream in (sys.stdout, sys.stderr):
@@ -43,10 +41,10 @@ def output_is_closed() -> bool:
 def end_by_broken_pipe() -> int:
     """End this process by SIGPIPE, like any Unix program that writes to a closed pipe.
 
-    Returns the exit code where there is no such signal.
+    Return the exit code on systems without such a signal.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):  # or the interpreter tries once more at its end, and complains
+    for stream in (sys.stdout, sys.stderr):  # otherwise the interpreter complains at exit
         with contextlib.suppress(OSError, ValueError):
             os.dup2(nowhere, stream.fileno())
     if hasattr(signal, "SIGPIPE"):

@@ -173,7 +173,7 @@ def test_the_cap_is_on_voxels_not_on_what_the_file_takes():
 def test_a_missing_file_and_an_unknown_suffix_are_named(tmp_path, volume):
     with pytest.raises(ValueError, match=r"nothing\.nii is not a file"):
         read_nifti(tmp_path / "nothing.nii")
-    with pytest.raises(ValueError, match=r"a\.png does not say"):
+    with pytest.raises(ValueError, match=r"a\.png has no NIfTI suffix"):
         write_nifti(tmp_path / "a.png", volume)
 
 

@@ -134,7 +134,7 @@ def test_an_archive_whose_files_overlap_is_refused(tmp_path, series):
     directory[second + 46 : second + 59] = b"slice0001.dcm"
     content[start : start + size] = directory
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.zip has files that overlap"):
+    with pytest.raises(ValueError, match=r"a\.zip has overlapping files"):
         read_dicom(tmp_path / "a.zip")
 
 

@@ -158,5 +158,5 @@ def test_a_volume_stands_for_its_grid(blobs):
 
 def test_only_volumes_are_written(tmp_path, blobs):
     for write in (write_nifti, write_dicom):
-        with pytest.raises(TypeError, match="a Volume is written, got ndarray"):
+        with pytest.raises(TypeError, match="expected a Volume, got ndarray"):
             write(tmp_path / "a.nii", blobs.data.numpy())

@@ -1,7 +1,6 @@
-"""Error statistics of a reconstruction: histogram, calibration of the predicted deviation, noise power
-spectrum.
+"""Error statistics of a reconstruction: histogram, calibration of the deviation, noise power spectrum.
 
-The error is that of the metrics: both volumes on one grid, clipped to [-1000, 1000] HU.
+The error is defined as in the metrics: both volumes on one grid, clipped to [-1000, 1000] HU.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def histogram(error: Tensor, *, limit: float, num_bins: int) -> tuple[Tensor, Te
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Voxels with similar predicted deviation: its root mean square, and that of their error [HU]."""
+    """Voxels with similar predicted deviation: root mean square of the deviation and of their error [HU]."""
 
     predicted: float
     rms: float
@@ -54,8 +53,8 @@ class CalibrationBin:
 def calibration(error: Tensor, predicted: Tensor, *, num_bins: int = 12) -> list[CalibrationBin]:
     """Error against predicted deviation, in bins of equally many voxels, by rising prediction.
 
-    A deviation that tells the truth has rms = predicted in every bin. Voxels for which none is predicted (0,
-    as where nothing was scanned) do not count.
+    A calibrated deviation has rms = predicted in every bin. Voxels without a prediction (0, as where nothing
+    was measured) do not count.
 
     Parameters
     ----------
@@ -97,7 +96,7 @@ def noise_power(error: Tensor, pixel_size: tuple[float, float]) -> tuple[Tensor,
     Returns
     -------
     frequencies [1/mm], power [HU^2 mm^2] : Tensor
-        From above 0 to the lower of the two Nyquist frequencies.
+        Frequencies above 0, up to the lower of the two Nyquist frequencies.
     """
     _, ny, nx = error.shape
     dy, dx = pixel_size

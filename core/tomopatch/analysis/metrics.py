@@ -1,6 +1,4 @@
-"""Image quality, fixed so that numbers can be compared: on the reconstruction grid, clipped to [-1000, 1000]
-HU.
-"""
+"""Image quality metrics, fixed for comparability: on the reconstruction grid, clipped to [-1000, 1000] HU."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ DATA_RANGE = HU_RANGE[1] - HU_RANGE[0]
 
 @dataclass(frozen=True)
 class Quality:
-    """How close a reconstruction is to its reference. PSNR in dB, RMSE in HU."""
+    """Similarity of a reconstruction to its reference: PSNR in dB, RMSE in HU."""
 
     psnr: float
     ssim: float
@@ -86,9 +84,8 @@ def psnr(reference: Any, test: Any, *, data_range: float) -> float:
 def ssim(reference: Any, test: Any, *, data_range: float, sigma: float = 1.5) -> float:
     """Structural similarity: mean over axial slices (..., y, x), Gaussian window (Wang et al. 2004).
 
-    Arrays are torch or numpy, of one shape (z, y, x).
-    Windows of 3.5 sigma; those that reach over a slice's edge do not count, as in scikit-image. Slices
-    smaller than one window give NaN.
+    Arrays are torch or numpy, of one shape (z, y, x). Windows reach 3.5 sigma; windows that extend over a
+    slice's edge do not count, as in scikit-image. Slices smaller than one window give NaN.
     """
     reference, test = _pair(reference, test)
     if reference.ndim != 3:
@@ -112,7 +109,7 @@ def ssim(reference: Any, test: Any, *, data_range: float, sigma: float = 1.5) ->
 
 
 def _pair(reference: Any, test: Any) -> tuple[Tensor, Tensor]:
-    """Two tensors of one shape; float64 stays."""
+    """Two tensors of one shape; float64 is kept."""
     a, b = (x if isinstance(x, Tensor) else as_tensor(x, "an array") for x in (reference, test))
     if a.shape != b.shape:
         raise ValueError(f"the arrays have shapes {tuple(a.shape)} and {tuple(b.shape)}; expected one shape.")

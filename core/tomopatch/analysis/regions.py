@@ -1,4 +1,4 @@
-"""A region of a volume, and how a reconstruction does within it."""
+"""Regions of a volume, and the quality of a reconstruction within them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from tomopatch.analysis.metrics import DATA_RANGE, HU_RANGE, contrast_to_noise, 
 from tomopatch.volume import Triple, Volume, VolumeGeometry, crop
 
 SHELL = (1.25, 2.0)
-"""Inner and outer size of the shell around a region, relative to the region. The gap excludes the blurred
-edge.
-"""
+"""Inner and outer size of the shell around a region, relative to it. The gap excludes the blurred edge."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Region:
     ----------
     kind : "sphere" or "box"
     centre : (z, y, x)
-        As fractions of the volume, as the crosshair is.
+        Fractions of the volume, like the crosshair.
     size : float
         Diameter or edge [mm].
     """
@@ -45,9 +43,9 @@ class Region:
             )
 
     def masks(self, vg: VolumeGeometry) -> tuple[tuple[slice, slice, slice], Tensor, Tensor]:
-        """The part of the grid that holds region and shell; within it the voxels of each, bool (z, y, x).
+        """The part of the grid that holds region and shell, and the voxels of each in it, bool (z, y, x).
 
-        A voxel belongs to what its centre lies in. The shell is cut off at the volume's edge.
+        A voxel belongs to the body that its centre lies in. The shell is cut off at the volume's edge.
 
         Raises
         ------
@@ -75,12 +73,12 @@ class Region:
 
 @dataclass(frozen=True)
 class RegionQuality:
-    """A volume within a region.
+    """Quality of a volume within a region.
 
     Attributes
     ----------
     mean, std : float
-        Of its voxels [HU].
+        Statistics of its voxels [HU].
     contrast_to_noise : float
         Distance of its mean from the shell's, in standard deviations of the shell.
     psnr : float
@@ -96,9 +94,7 @@ class RegionQuality:
 
 
 def region_quality(reference: Volume, test: Volume, region: Region) -> RegionQuality:
-    """How `test` does within the region; PSNR as in `tomopatch.analysis.metrics.quality`, of these voxels
-    alone.
-    """
+    """Quality of `test` in the region; PSNR as in `metrics.quality`, of the region's voxels alone."""
     if reference.shape != test.shape:
         raise ValueError(
             f"the reference has shape {reference.shape} but the volume {test.shape}; resample one to the"

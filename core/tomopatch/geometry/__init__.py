@@ -1,3 +1,1 @@
-"""Scan geometries: parallel and cone beams, general views, scanner presets, and which frequencies and voxels
-they see.
-"""
+"""Scan geometries: parallel and cone beams, views, scanner presets, visibility, Fourier coverage."""

@@ -1,4 +1,4 @@
-"""Scan geometries: where source and detector are, view by view.
+"""Scan geometries: positions of source and detector in each view.
 
 The patient lies still and the gantry turns about the z axis. At angle 0 the source is at -y, the detector at
 +y, detector columns run along +x and detector rows along +z; a positive angle turns +x towards +y.
@@ -89,7 +89,7 @@ class ParallelBeam:
         start: float | None = None,
         **detector: Any,
     ) -> ParallelBeam:
-        """A limited angle: the views span `angle_range` < pi [rad], centred on `start` + half the range."""
+        """Views over a limited angle: `angle_range` < pi [rad], centred on `start` + half the range."""
         if not 0 < angle_range < math.pi:
             raise ValueError(
                 f"a limited parallel scan spans less than pi rad, got {angle_range:.4g}; use circular."
@@ -106,11 +106,11 @@ class ParallelBeam:
         return replace(self, angles=tuple(np.asarray(self.angles)[view_index(angle_index, self.num_views)]))
 
     def bin(self, factor: int) -> ParallelBeam:
-        """Detector pixels joined `factor` x `factor`; the same extent where the counts divide."""
+        """The geometry with detector pixels binned `factor` x `factor`; same extent if the counts divide."""
         return _bin(self, factor)
 
     def views(self) -> Views:
-        """The scan as one row of vectors per view."""
+        """The geometry as one row of vectors per view."""
         ray, up, across = frame(self.angles, self.tilt)
         v, u = self.pixel_size
         centre = self.det_offset[0] * up + self.det_offset[1] * across
@@ -195,7 +195,7 @@ class ConeBeam:
         start: float | None = None,
         **scanner: Any,
     ) -> ConeBeam:
-        """A limited angle: the views span `angle_range` < 2 pi [rad]."""
+        """Views over a limited angle: `angle_range` < 2 pi [rad]."""
         if not 0 < angle_range < 2 * math.pi:
             raise ValueError(
                 f"a limited cone scan spans less than 2 pi rad, got {angle_range:.4g}; use circular."
@@ -205,7 +205,7 @@ class ConeBeam:
 
     @classmethod
     def helical(cls, vg: VolumeGeometry, *, views_per_turn: int, pitch: float, **scanner: Any) -> ConeBeam:
-        """A helix that covers the volume from end to end, with half a turn more at each end."""
+        """A helix over the whole volume, with an additional half turn at each end."""
         vg = grid_of(vg)
         if not pitch > 0:
             raise ValueError(f"a helical scan needs a pitch above 0 mm per turn, got {pitch}; use circular.")
@@ -225,17 +225,17 @@ class ConeBeam:
         return math.atan((half + offset) / self.src_det_dist) + math.atan((half - offset) / self.src_det_dist)
 
     def subset(self, angle_index: Sequence[int] | slice) -> ConeBeam | Views:
-        """Only these views, in this order. Of a helix: as `Views`, since each view keeps its height."""
+        """Only these views, in this order; a helix becomes `Views`, since each view keeps its height."""
         if self.pitch:
             return self.views().subset(angle_index)
         return replace(self, angles=tuple(np.asarray(self.angles)[view_index(angle_index, self.num_views)]))
 
     def bin(self, factor: int) -> ConeBeam:
-        """Detector pixels joined `factor` x `factor`; the same extent where the counts divide."""
+        """The geometry with detector pixels binned `factor` x `factor`; same extent if the counts divide."""
         return _bin(self, factor)
 
     def views(self) -> Views:
-        """The scan as one row of vectors per view."""
+        """The geometry as one row of vectors per view."""
         ray, up, across = frame(self.angles, self.tilt)
         v, u = self.pixel_size
         angles = np.asarray(self.angles)
@@ -251,14 +251,12 @@ Geometry = ParallelBeam | ConeBeam | Views
 
 
 def turns_to_cover(height: float, pitch: float) -> float:
-    """Turns of a helix over a volume of this height [mm] from end to end, with half a turn more at each
-    end.
-    """
+    """Turns of a helix over a height [mm] from end to end, plus half a turn at each end."""
     return height / abs(pitch) + 1
 
 
 def even_angles(num_views: int, angle_range: float, start: float = 0.0) -> Angles:
-    """`num_views` angles [rad] from `start`, evenly spaced over `angle_range`, whose end is not repeated."""
+    """`num_views` angles [rad] from `start`, evenly spaced over `angle_range`; its end is excluded."""
     if not finite(num_views) or int(num_views) != num_views or not 1 <= num_views <= MAX_VIEWS:
         raise ValueError(
             f"num_views must be a whole number from 1 to {MAX_VIEWS}, got {str(num_views)[:40]}."
@@ -274,7 +272,7 @@ def even_angles(num_views: int, angle_range: float, start: float = 0.0) -> Angle
 
 
 def _freeze(pg: ParallelBeam | ConeBeam) -> None:
-    """Check what both beams share and store it as plain tuples of floats (hashable, JSON-ready)."""
+    """Check the fields that both beams share and store them as tuples of floats (hashable, JSON-ready)."""
     try:
         angles = tuple(float(a) for a in pg.angles)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""The directions of a scan's views as a set on the circle."""
+"""Directions of the views as a set on the circle."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _SAME = 1e-6  # rad; closer directions count as equal
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """The directions of a scan's views as a set on the circle: their order, full turns and sense of rotation
-    do not matter.
+    """Directions of the views as a set on the circle.
+
+    Their order, full turns and the sense of rotation do not matter.
 
     Attributes
     ----------
@@ -64,8 +65,8 @@ class Directions:
 def directions(angles: Sequence[float] | np.ndarray, period: float) -> Directions:
     """Return the set of directions of views at `angles` [rad], modulo `period` [rad].
 
-    A gap far wider than the usual one (OPEN_GAP, IRREGULAR) was not scanned: the views at its ends count as
-    if it were as wide as the gap on their other side. Narrower gaps are bridged. A single direction
+    A gap far wider than the usual one (OPEN_GAP, IRREGULAR) counts as not scanned. The view at each end of it
+    represents half a gap as wide as the one on its other side. Narrower gaps are bridged. A single direction
     represents the whole period.
     """
     turned = np.asarray(angles, float) % period

@@ -73,7 +73,7 @@ def fourier_coverage(
 
 
 def _spacing(lines: np.ndarray) -> float:
-    """The usual angle [rad] between neighbouring lines; opposite views share a line."""
+    """Median angle [rad] between neighbouring lines; opposite views share a line."""
     ordered = np.sort(lines)
     gaps = np.diff(np.append(ordered, ordered[0] + math.pi))
     apart = gaps[gaps > 1e-6]
@@ -81,7 +81,7 @@ def _spacing(lines: np.ndarray) -> float:
 
 
 def _share(pg: ParallelBeam | ConeBeam, radius: float) -> np.ndarray:
-    """For each sector the measured share of its parallel rays within `radius` [mm] of the axis.
+    """Measured share of the parallel rays within `radius` [mm] of the axis, for each sector.
 
     The ray at fan angle g of the view at angle a runs along the parallel direction a - g, at the distance
     s = src_orig_dist sin(g) from the axis; the same ray seen from behind lies at a + pi and -s. (Kak &
@@ -102,7 +102,7 @@ def _share(pg: ParallelBeam | ConeBeam, radius: float) -> np.ndarray:
 
 
 def _viewed(pg: ParallelBeam | ConeBeam, angles: np.ndarray) -> np.ndarray:
-    """Whether these angles [rad] lie in an arc that was scanned. A single view scans no arc."""
+    """Whether these angles [rad] lie in a scanned arc; a single view scans no arc."""
     if len(set(np.asarray(pg.angles) % (2 * math.pi))) == 1:
         return np.zeros_like(angles, dtype=bool)
     return directions(pg.angles, 2 * math.pi).depth(angles) >= -1e-9

@@ -44,8 +44,9 @@ class FieldOfView(NamedTuple):
 
 
 def field_of_view(pg: Scan) -> FieldOfView:
-    """Return the cylinder that every ray direction reaches. Over a whole turn, the longer side of a shifted
-    detector counts.
+    """Return the cylinder about the axis that every ray direction reaches.
+
+    Over a whole turn, the longer side of a shifted detector counts.
     """
     half_v, half_u = (n * p / 2 for n, p in zip(pg.det_shape, pg.pixel_size, strict=True))
     shift = abs(pg.det_offset[1])
@@ -57,18 +58,14 @@ def field_of_view(pg: Scan) -> FieldOfView:
 
 
 class Extent(NamedTuple):
-    """Size of the object in the plane of rotation [mm]: its own diameter, and how far it reaches from the
-    axis.
-    """
+    """Size of the object in the plane of rotation [mm]: its diameter, and its reach from the axis."""
 
     diameter: float
     reach: float
 
 
 def extent(volume: Volume) -> Extent:
-    """Return the size of the object (see DENSE_HU), measured between voxel centres; (0, 0) for a volume of
-    air.
-    """
+    """Return the size of the object (see DENSE_HU) between voxel centres; (0, 0) for air."""
     dense = (volume.data > mu_from_hu(torch.tensor(DENSE_HU))).any(0)
     y, x = (a[dense] for a in _plane(volume.geometry))
     if not len(y):
@@ -129,9 +126,7 @@ def unseen(vg: VolumeGeometry, pg: Geometry, *, object_known: bool = False) -> l
 
 
 def few_views(volume: Volume, pg: Scan) -> list[Remark]:
-    """Return a remark on detail that needs more views (Crowther); none if the views suffice for each
-    voxel.
-    """
+    """Return a remark on detail that needs more views (Crowther); none if every voxel is resolved."""
     found = covered(volume, pg)
     sharp, finest = 0.5 / found.crowther, max(0.5 / found.nyquist, min(volume.geometry.voxel_size[1:]))
     needed = math.ceil(pg.num_views * sharp / finest)
@@ -163,8 +158,9 @@ def _whole_turn(pg: Scan) -> bool:
 
 
 def _at_one_height(pg: Scan) -> Scan:
-    """Return the views of a helix that see the middle of the volume, as views of a circle; other geometries
-    unchanged.
+    """Return the views of a helix that see the middle of the volume, as views of a circle.
+
+    Other geometries are returned unchanged.
     """
     if not (isinstance(pg, ConeBeam) and pg.pitch):
         return pg
@@ -177,9 +173,7 @@ def _at_one_height(pg: Scan) -> Scan:
 
 
 def _limited(pg: Scan) -> Remark | None:
-    """Return a remark if the views span less than a complete scan: half a turn, and for a cone the fan
-    angle.
-    """
+    """Return a remark if the views span less than a complete scan: pi, plus the fan angle for a cone."""
     if _whole_turn(pg):
         return None
     scanned = directions(pg.angles, 2 * math.pi)
@@ -195,9 +189,7 @@ def _limited(pg: Scan) -> Remark | None:
 
 
 def _wider(pg: Scan, reach: float) -> str:
-    """Return advice on how the detector could see `reach` [mm] around the axis, without settings that are
-    already set.
-    """
+    """Return advice for a field of view of `reach` [mm]; settings that are already made are left out."""
     half, shift, pixel = pg.det_shape[1] * pg.pixel_size[1] / 2, abs(pg.det_offset[1]), pg.pixel_size[1]
     needed = reach
     if isinstance(pg, ConeBeam):

@@ -25,9 +25,9 @@ class Scanner:
     pixel_size : (v, u) or None
     det_offset : (v, u)
     angle_range : float
-        Usual scan range.
+        Usual angular range.
     num_views : int
-        Usual number of views. What counts as a full scan is `tomopatch.physics.measurement.full_scan_views`.
+        Usual number of views. A full scan has `tomopatch.physics.measurement.full_scan_views`.
     source : str
         Source of the distances, or a note that they describe no single device.
     """
@@ -42,14 +42,14 @@ class Scanner:
     det_shape: tuple[int, int] | None = None
     pixel_size: tuple[float, float] | None = None
     det_offset: tuple[float, float] = (0.0, 0.0)
-    object_size: float | None = None  # diameter of what fits in, where that is far from a patient's
+    object_size: float | None = None  # diameter of the largest object, if far from a patient's
 
     def geometry(
         self, vg: VolumeGeometry, *, num_views: int | None = None, angle_range: float | None = None
     ) -> ParallelBeam | ConeBeam:
-        """A scan of this volume with this scanner.
+        """Scan geometry of this scanner for a volume.
 
-        A volume wider than what the scanner takes (a chest in a micro-CT) is refused by `ConeBeam.circular`.
+        A volume that reaches the source's orbit (a chest in a micro-CT) is refused by `ConeBeam.circular`.
         """
         scan: dict[str, Any] = {
             "num_views": self.num_views if num_views is None else num_views,

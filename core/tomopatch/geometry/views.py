@@ -1,4 +1,4 @@
-"""Any scan as vectors, one row per view: what projectors work with; and the detector that covers a volume."""
+"""Scan geometries as vectors, one row per view; and the detector that covers a volume."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from tomopatch.volume import finite
 
 FARTHEST = 1e9
-"""Distances and shifts [mm] beyond this are mistakes; with them float64 no longer resolves a voxel."""
+"""Largest distance or shift [mm]. Beyond it float64 no longer resolves a voxel."""
 MAX_PIXELS = 1e6
-"""Rows or columns of a detector that is fitted to a volume."""
+"""Upper limit on the rows or columns of a detector that is fitted to a volume."""
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Any geometry, as one row of vectors (z, y, x) per view [mm]; what a projector works with.
+    """Any geometry as one row of vectors (z, y, x) per view [mm]; the input of a projector.
 
     Attributes
     ----------
@@ -78,9 +78,7 @@ def frame(angles: Sequence[float], tilt: float) -> tuple[np.ndarray, np.ndarray,
 
 
 def difference(a: Views, b: Views) -> str | None:
-    """How two scans differ, as the end of a sentence; None = they are the same up to a thousandth of a
-    pixel.
-    """
+    """Difference of two geometries as the end of a sentence; None if equal to a thousandth of a pixel."""
     if a.cone != b.cone:
         return "one is a cone beam, the other parallel"
     if a.det_shape != b.det_shape:
@@ -102,7 +100,7 @@ def difference(a: Views, b: Views) -> str | None:
 
 
 def is_pair(values: Sequence[float]) -> bool:
-    """Whether these are two lengths (v, u) [mm] that a detector could have."""
+    """Whether these are two lengths (v, u) [mm] within FARTHEST."""
     return np.shape(values) == (2,) and all(finite(v) and abs(v) <= FARTHEST for v in values)
 
 
@@ -128,19 +126,19 @@ def fitted_shape(
     offset: Sequence[float],
     slices: tuple[int, float] | None = None,
 ) -> tuple[int, int]:
-    """Pixels (v, u) that cover a shadow of `size` [mm] although the detector is shifted by `offset` [mm].
+    """Pixels (v, u) that cover a shadow of `size` [mm] despite a detector shift of `offset` [mm].
 
-    Rows as high as a slice's shadow are made odd or even as the slices are: each slice then has a row at its
-    height. With a row more or less the outermost rows run along the very top and bottom of the volume, where
-    a ray sees half of each voxel. A single slice gets a single row: a fan beam.
+    If a row is as high as a slice's shadow, the number of rows is made odd or even like the number of slices.
+    Each slice then has a row at its height. Otherwise the outermost rows would run along the top and bottom
+    faces of the volume, where a ray sees half of each voxel. A single slice gets a single row: a fan beam.
 
     Parameters
     ----------
     size, pixel_size, offset : (v, u)
         [mm]
     slices : (count, height) or None
-        Slices of a volume that lies level with the rows, and the height of a slice's shadow [mm]; None = it
-        does not.
+        Number of slices of a volume that lies level with the rows, and height of a slice's shadow [mm];
+        None = not level.
     """
     if not is_pair(pixel_size) or not all(p > 0 for p in pixel_size):
         raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {pixel_size}.")

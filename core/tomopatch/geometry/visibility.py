@@ -1,4 +1,4 @@
-"""Visibility: which part of a volume the detector sees."""
+"""Visibility: the part of a volume that the detector sees."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Visibility:
     Attributes
     ----------
     unseen : float
-        Share of the volume that lies in no view.
+        Share of the volume that no view sees.
     truncated : float
-        Share that lies in some views but in fewer than half: the detector is too narrow or too low. Always 0
+        Share that some views see, but fewer than half: the detector is too narrow or too low. Always 0
         for a helix, where each voxel leaves the beam again.
     """
 
@@ -42,16 +42,16 @@ class Visibility:
 
 
 NOTABLE = 0.01
-"""Shares of the volume below this are not worth a remark: corners that a slanted ray misses."""
+"""Smaller shares of the volume are not reported: corners that a slanted ray misses."""
 _MOST_POINTS = 24  # per axis; spread evenly over the volume
-_MOST_VIEWS, _MOST_VIEWS_LEVEL = 360, 90  # spread evenly over the scan; fewer where all lie at one height
+_MOST_VIEWS, _MOST_VIEWS_LEVEL = 360, 90  # spread evenly over the scan; fewer if all lie at one height
 
 
 def visibility(vg: VolumeGeometry, pg: Geometry) -> Visibility:
-    """Find the parts of the volume's inscribed cylinder that fall onto the detector, and in how many views.
+    """Return the visibility of the volume's inscribed elliptic cylinder.
 
-    Tested on points up to 24 per axis and on up to 360 views of a helix, 90 of other scans: right to a few
-    per cent.
+    Tested on points, up to 24 per axis, and on up to 360 views of a helix, 90 of other geometries: accurate
+    to a few per cent.
     """
     views = pg if isinstance(pg, Views) else pg.views()
     points = _points(grid_of(vg))
@@ -67,7 +67,7 @@ def visibility(vg: VolumeGeometry, pg: Geometry) -> Visibility:
 
 
 def _points(vg: VolumeGeometry) -> np.ndarray:
-    """Points (n, 3) [mm] that stand for equal parts of the volume's inscribed elliptic cylinder."""
+    """Points (n, 3) [mm] that represent equal parts of the volume's inscribed elliptic cylinder."""
     axes = []
     for n, size, pos in zip(vg.shape, vg.size, vg.pos, strict=True):
         count = min(n, _MOST_POINTS)

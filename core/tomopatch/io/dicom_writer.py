@@ -1,4 +1,4 @@
-"""A Volume written as a DICOM series, marked as derived and not for diagnosis."""
+"""DICOM series written from a Volume, marked as derived and not for diagnosis."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pydicom.valuerep import format_number_as_ds
 from tomopatch.volume import Volume
 
 OURS = "TomoPatch"
-"""The manufacturer of our own series: their units need no guess, and they hold no padding."""
+"""Manufacturer of the series written here. Their units are known, and they hold no padding."""
 
 
 def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Reconstruction") -> Path:
-    """Write a CT series, one file a slice, marked as derived and "simulated, not for diagnosis".
+    """Write a CT series, one file per slice, marked as derived and "simulated, not for diagnosis".
 
-    Hounsfield units are rounded to whole ones. All identifiers are new; the patient is called SIMULATED.
-    The folder appears whole or not at all, and an existing one with files in it is refused.
+    Hounsfield units are rounded to integers. All identifiers are new; the patient is called SIMULATED.
+    The folder appears only when it is complete. An existing folder with files in it is refused.
     """
     folder = Path(folder).expanduser()
     if not folder.parent.is_dir():
@@ -28,7 +28,7 @@ def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Recon
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists and is not an empty folder; choose a new one.")
     if not isinstance(volume, Volume):
-        raise TypeError(f"a Volume is written, got {type(volume).__name__}; make one with Volume.from_hu.")
+        raise TypeError(f"expected a Volume, got {type(volume).__name__}; make one with Volume.from_hu.")
     volume.check_finite("to be written")
     hu = volume.hu.detach().cpu().round()
     low, high = float(hu.min()), float(hu.max())
@@ -54,7 +54,7 @@ def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Recon
 
 
 def _template(volume: Volume, k: int, description: str) -> FileDataset:
-    """Slice k without pixels and without the identifiers that all slices share."""
+    """Slice k without pixels and without the identifiers common to all slices."""
     vg = volume.geometry
     z, y, x = (float(vg.axis(axis)[i]) for axis, i in ((0, k), (1, 0), (2, 0)))
     meta = FileMetaDataset()

@@ -1,6 +1,6 @@
-"""The files of a scan, wherever they are: a folder, a zip, uploads. Nothing is ever unpacked to disk.
+"""Files of a CT volume in a folder, a zip or uploads. Nothing is ever unpacked to disk.
 
-An archive's own words about itself (sizes, counts) are checked before a byte of it is unpacked.
+The sizes and counts that an archive declares are checked before any of it is unpacked.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 MAX_FILES = 20_000
 MAX_BYTES = 4 * 1024**3
-"""Of one scan: all its files together, unpacked."""
+"""Limits for one CT volume: number of files, and bytes of all files together, unpacked."""
 MAX_RATIO, RATIO_FROM = 200, 64 << 20
-"""An archive is refused if unpacking would enlarge it by more than this ratio and beyond this number of
-bytes.
-"""
+"""An archive is refused if it grows by more than this ratio and to more than this number of bytes."""
 
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -38,7 +36,7 @@ Source = str | Path | BinaryIO | Sequence[Upload | str | Path]
 
 
 class File(NamedTuple):
-    """A file by its bare name, and how to open it for reading."""
+    """Bare name of a file, and a function that opens it for reading."""
 
     name: str
     open: Callable[[], BinaryIO]
@@ -46,16 +44,14 @@ class File(NamedTuple):
 
 @contextmanager
 def files_of(source: Source) -> Iterator[list[File]]:
-    """The files of a folder (with its subfolders), of a zip, of one file, or of paths and uploads in any
-    order.
-    """
+    """Files of a folder (with subfolders), a zip or one file, or of paths and uploads in any order."""
     archives: list[zipfile.ZipFile] = []
     try:
         if isinstance(source, (str, Path)) or hasattr(source, "read"):
             source = [source]  # type: ignore[list-item]
         found = [file for item in source for file in _of_item(item, archives)]
         if len(found) > MAX_FILES:
-            raise ValueError(f"there are {len(found)} files; expected one scan, at most {MAX_FILES}.")
+            raise ValueError(f"there are {len(found)} files; expected one CT volume, at most {MAX_FILES}.")
         yield found
     finally:
         for archive in archives:
@@ -63,13 +59,13 @@ def files_of(source: Source) -> Iterator[list[File]]:
 
 
 def _of_item(item: Any, archives: list[zipfile.ZipFile]) -> list[File]:
-    """The files of a path, of an open file, or of a name with its content."""
+    """Files of a path, of an open file, or of a name with its content."""
     if isinstance(item, (str, Path)):
         return _on_disk(Path(item).expanduser(), archives)
     if hasattr(item, "read"):
         return _uploaded(Path(str(getattr(item, "name", "the upload"))).name, item, archives)
     if not isinstance(item, tuple) or len(item) != 2:
-        raise TypeError(f"a scan is a path, an open file, or (name, bytes), got {type(item).__name__}.")
+        raise TypeError(f"expected a path, an open file, or (name, bytes), got {type(item).__name__}.")
     return _uploaded(*item, archives)
 
 
@@ -79,7 +75,7 @@ def _on_disk(path: Path, archives: list[zipfile.ZipFile]) -> list[File]:
         total = sum(p.stat().st_size for p in paths[: MAX_FILES + 1])
         if total > MAX_BYTES:
             raise ValueError(
-                f"{path} holds {total / 1e9:.1f} GB; expected one scan, at most {MAX_BYTES / 1e9:.1f} GB."
+                f"{path} holds {total / 1e9:.1f} GB; expected one volume, at most {MAX_BYTES / 1e9:.1f} GB."
             )
         return [File(p.name, lambda p=p: p.open("rb")) for p in paths]  # type: ignore[misc]
     if not path.is_file():
@@ -87,9 +83,7 @@ def _on_disk(path: Path, archives: list[zipfile.ZipFile]) -> list[File]:
     if zipfile.is_zipfile(path):
         return _zipped(path.name, path, archives)
     if path.suffix.lower() == ".zip":
-        raise ValueError(
-            f"{path.name} is not a zip archive although it is named so; it is damaged, get it again."
-        )
+        raise ValueError(f"{path.name} is named .zip but is not a zip archive; it is damaged, get it again.")
     return [File(path.name, lambda: path.open("rb"))]
 
 
@@ -115,13 +109,13 @@ def _zipped(name: str, content: Path | BinaryIO, archives: list[zipfile.ZipFile]
     declared, packed = sum(m.file_size for m in members), sum(m.compress_size for m in members)
     if len(members) > MAX_FILES or declared > MAX_BYTES:
         raise ValueError(
-            f"{name} declares {len(members)} files of {declared / 1e9:.1f} GB together; expected one scan, "
+            f"{name} declares {len(members)} files of {declared / 1e9:.1f} GB together; expected one volume, "
             f"at most {MAX_FILES} files of {MAX_BYTES / 1e9:.1f} GB."
         )
     if declared > RATIO_FROM and declared > MAX_RATIO * packed:
         raise ValueError(
             f"{name} would grow from {packed / 1e6:.1f} to {declared / 1e6:.0f} MB when unpacked; expected "
-            f"less than {MAX_RATIO} times; it is no scan."
+            f"less than {MAX_RATIO} times; it is not a CT volume."
         )
     _check_overlap(name, members)
     if any(m.flag_bits & 1 for m in members):
@@ -131,16 +125,16 @@ def _zipped(name: str, content: Path | BinaryIO, archives: list[zipfile.ZipFile]
 
 
 def _check_overlap(name: str, members: list[zipfile.ZipInfo]) -> None:
-    """Refuse members that share bytes of the archive: each would be unpacked from the same few."""
+    """Refuse members that overlap: many could be unpacked from the same few bytes."""
     end = 0
     for member in sorted(members, key=lambda m: m.header_offset):
         if member.header_offset < end:
-            raise ValueError(f"{name} has files that overlap ({member.filename[:64]}); it is no scan.")
-        end = member.header_offset + 30 + member.compress_size  # 30: a local header without its names
+            raise ValueError(f"{name} has overlapping files ({member.filename[:64]}); it is not a CT volume.")
+        end = member.header_offset + 30 + member.compress_size  # 30: a local header without names
 
 
 def _unpacked(name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BinaryIO:
-    """One member in memory; zipfile stops at the size that the member declared, which was checked."""
+    """One member in memory; zipfile stops at the declared size, which was checked."""
     try:
         with archive.open(member) as file:
             return io.BytesIO(file.read(member.file_size))

@@ -1,6 +1,6 @@
 """NIfTI files (.nii, .nii.gz, .nii.bz2) in Hounsfield units.
 
-NIfTI's world is RAS (x to the right, y to the front); it becomes LPS here, and RAS again in the writer.
+NIfTI uses RAS coordinates (x to the right, y to the front). They become LPS here and RAS again in the writer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["SUFFIXES", "decompressed_head", "is_nifti", "read_nifti", "stem", "w
 
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 _CHUNK = 1 << 18  # voxels decoded at a time
-_MAX_OFFSET = 1 << 26  # bytes of header extensions that are skipped, and of what may follow the voxels
+_MAX_OFFSET = 1 << 26  # bytes of header extensions that are skipped, and of data after the voxels
 
 
 def read_nifti(
@@ -41,10 +41,11 @@ def read_nifti(
 ) -> Volume:
     """Read a CT volume; its centre becomes `pos` (0, 0, 0).
 
-    The affine gives the directions left, back and head; a grid that is turned by up to 20 degrees keeps its
-    voxels, a sheared one is refused. Padding: values below -1024 HU, which no tissue has, become -1000 (air),
-    except in files of `write_nifti`, which have none. The memory used is what the file holds, never what its
-    header merely declares. The file is read to its end, so that the checksum of a compressed one is compared.
+    The affine gives the directions left, back and head. A grid that is turned by up to 20 degrees keeps its
+    voxels; a sheared grid is refused. Values below -1024 HU, which no tissue has, are padding and become
+    -1000 (air), except in files of `write_nifti`, which have no padding. Memory use depends on the content of
+    the file, not on the sizes that its header declares. The file is read to its end, so that the checksum of
+    a compressed file is verified.
 
     Parameters
     ----------
@@ -55,12 +56,12 @@ def read_nifti(
     units : "HU", "1/mm", "1/cm" or None
         Units of the numbers; None = Hounsfield units, if the numbers look like it (see `tomopatch.io.units`).
     max_voxels : int or None
-        More are refused before anything is decoded; None = MAX_VOXELS.
+        Larger volumes are refused before anything is decoded; None = MAX_VOXELS.
 
     Raises
     ------
     ValueError
-        If it cannot be read as a CT volume, in one sentence that names the file.
+        If the file cannot be read as a CT volume. The message is one sentence that names the file.
     """
     if isinstance(source, (str, Path)):
         path = Path(source).expanduser()
@@ -74,7 +75,7 @@ def read_nifti(
 
 
 def decompressed_head(file: BinaryIO) -> bytes:
-    """The first 540 bytes of a file, decompressed where it is; fewer of one that is short or damaged."""
+    """The first 540 bytes of a file, decompressed if necessary; fewer if the file is short or damaged."""
     try:
         return _decompressed(file).read(540)
     except (OSError, EOFError, zlib.error):
@@ -82,7 +83,7 @@ def decompressed_head(file: BinaryIO) -> bytes:
 
 
 def is_nifti(head: bytes) -> bool:
-    """Whether these first 348 bytes or more, decompressed, are a NIfTI header."""
+    """Whether these first 348 or more bytes, decompressed, are a NIfTI header."""
     return _kind(head) is not None
 
 
@@ -136,23 +137,25 @@ def _check_ratio(header: nib.nifti1.Nifti1Header, shape: tuple[int, int, int], s
     if declared > RATIO_FROM and declared > MAX_RATIO * size:
         raise ValueError(
             f"{name} would grow from {size / 1e6:.3g} to {declared / 1e6:.0f} MB when unpacked; expected less"
-            f" than {MAX_RATIO} times; it is no scan."
+            f" than {MAX_RATIO} times; it is not a CT volume."
         )
 
 
 def _finish(stream: BinaryIO, name: str) -> None:
-    """Read what follows the voxels, so that a checksum at the end is compared."""
+    """Read the data after the voxels, so that a checksum at the end is verified."""
     left = _MAX_OFFSET
     while left >= 0:
         more = len(stream.read(1 << 20))
         if more == 0:
             return
         left -= more
-    raise ValueError(f"{name} goes on for more than {_MAX_OFFSET >> 20} MB after its voxels; it is no scan.")
+    raise ValueError(
+        f"{name} goes on for more than {_MAX_OFFSET >> 20} MB after its voxels; it is not a CT volume."
+    )
 
 
 def _kind(head: bytes) -> tuple[int, type[nib.nifti1.Nifti1Header]] | None:
-    """Bytes of the header and its class, by what the file begins with."""
+    """Size [bytes] and class of the header, from its first bytes; None if it is not a NIfTI header."""
     for size, kind, magic in ((348, nib.nifti1.Nifti1Header, b"n+1"), (540, nib.nifti2.Nifti2Header, b"n+2")):
         where = slice(344, 347) if size == 348 else slice(4, 7)
         if head[:4] in (size.to_bytes(4, "little"), size.to_bytes(4, "big")) and head[where] == magic:
@@ -161,7 +164,7 @@ def _kind(head: bytes) -> tuple[int, type[nib.nifti1.Nifti1Header]] | None:
 
 
 def _header(stream: BinaryIO, name: str) -> nib.nifti1.Nifti1Header:
-    """The header alone: extensions, whose declared sizes could be anything, are never read."""
+    """The header without extensions, which are never read: their declared sizes could be anything."""
     head = stream.read(348)
     found = _kind(head)
     if found is not None:
@@ -169,15 +172,15 @@ def _header(stream: BinaryIO, name: str) -> nib.nifti1.Nifti1Header:
         head += stream.read(size - 348)
         if len(head) == size:
             return _repaired(kind.from_fileobj(io.BytesIO(head + bytes(4)), check=False), name)
-    raise ValueError(f"{name} is not a NIfTI file in one piece; expected {', '.join(SUFFIXES)}.")
+    raise ValueError(f"{name} is not a NIfTI file, or not complete; expected {', '.join(SUFFIXES)}.")
 
 
 def _repaired(header: nib.nifti1.Nifti1Header, name: str) -> nib.nifti1.Nifti1Header:
-    """The header with what the standard says to take instead of values that it does not allow.
+    """The header with invalid values replaced as the standard prescribes.
 
-    pixdim[0], the sense of the third axis, is 1 unless it is -1; voxel sizes are lengths, whatever their
-    sign; an unknown code of an orientation means that there is none. (nifti1.h, method 2 and 3; nibabel
-    repairs the same.)
+    pixdim[0], the sense of the third axis, is 1 unless it is -1. Voxel sizes are lengths, whatever their
+    sign. An unknown orientation code counts as no orientation. (nifti1.h, methods 2 and 3; nibabel makes the
+    same repairs.)
     """
     repairs = []
     if int(header["qform_code"]) > 0 and header["pixdim"][0] not in (-1, 1):
@@ -222,7 +225,7 @@ def _dtype(header: nib.nifti1.Nifti1Header, name: str) -> np.dtype:
 def _voxels(
     stream: BinaryIO, header: nib.nifti1.Nifti1Header, shape: tuple[int, int, int], name: str
 ) -> np.ndarray:
-    """The numbers as stored, scaled: float32 (x, y, z), decoded chunk by chunk."""
+    """Stored numbers, scaled: float32 (x, y, z), decoded in chunks."""
     dtype = _dtype(header, name)
     try:
         slope, intercept = header.get_slope_inter()
@@ -245,7 +248,7 @@ def _voxels(
         values: np.ndarray[Any, np.dtype[np.floating]] = np.frombuffer(data, dtype).astype(
             np.float32 if exact else np.float64
         )
-        with np.errstate(over="ignore", invalid="ignore"):  # looked at below
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below
             if slope is not None:
                 values *= slope
                 values += intercept or 0

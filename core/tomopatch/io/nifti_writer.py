@@ -1,6 +1,6 @@
-"""A Volume written as a NIfTI file in Hounsfield units.
+"""NIfTI file written from a Volume, in Hounsfield units.
 
-NIfTI's world is RAS (x to the right, y to the front); ours is LPS.
+NIfTI uses RAS coordinates (x to the right, y to the front); volumes here use LPS.
 """
 
 from __future__ import annotations
@@ -15,24 +15,22 @@ from tomopatch.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz", ".nii.bz2")
 OURS = b"Hounsfield units, written by TomoPatch"
-"""The description in the header of our own files: their units need no guess, and they hold no padding."""
+"""Description in the header of the files written here. Their units are known, and they hold no padding."""
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
 def write_nifti(path: str | Path, volume: Volume) -> Path:
-    """Write a volume as float32 Hounsfield units with its affine, `pos` included; returns the path.
+    """Write a volume as float32 Hounsfield units with its affine, including `pos`; return the path.
 
-    Not int16: a reconstruction keeps its digits. The file appears whole or not at all.
+    Float32 keeps the precision of a reconstruction; int16 would not. The file appears only when complete.
     """
     path = Path(path).expanduser()
     if not path.parent.is_dir():
         raise ValueError(f"{path.parent} is not a folder; make it first.")
     if not path.name.endswith(SUFFIXES):
-        raise ValueError(
-            f"{path.name} does not say which NIfTI to write; end it in one of {', '.join(SUFFIXES)}."
-        )
+        raise ValueError(f"{path.name} has no NIfTI suffix; end it in one of {', '.join(SUFFIXES)}.")
     if not isinstance(volume, Volume):
-        raise TypeError(f"a Volume is written, got {type(volume).__name__}; make one with Volume.from_hu.")
+        raise TypeError(f"expected a Volume, got {type(volume).__name__}; make one with Volume.from_hu.")
     volume.check_finite("to be written")
     vg = volume.geometry
     first = [float(vg.axis(axis)[0]) for axis in (2, 1, 0)]  # LPS (x, y, z) of voxel 0

@@ -1,4 +1,4 @@
-"""Positions of the slices of a scan: patient directions, order, gaps. Pure geometry, no file format.
+"""Positions of CT slices: patient directions, order, gaps. Independent of the file format.
 
 Patient coordinates are DICOM's LPS [mm]: x to the patient's left, y to the back, z to the head.
 """
@@ -15,24 +15,23 @@ import numpy as np
 from tomopatch.notes import note
 
 MAX_VOXELS = 1024**3 // 2
-"""More voxels than this are refused before anything is decoded (2 GiB as float32)."""
+"""Upper limit on voxels, checked before anything is decoded (2 GiB as float32)."""
 BYTES_PER_VOXEL = 12
-"""Memory that a reader needs at its peak: two arrays of float32, masks, and the file's own numbers."""
+"""Peak memory of a reader: two arrays of float32, masks, and the numbers of the file."""
 OBLIQUE_WARN, OBLIQUE_LIMIT = 2.0, 20.0
-"""Degrees by which a grid may be turned against the patient's axes: silently, and at all."""
+"""[degrees] Rotation of a grid against the patient's axes that gives a warning, and that is refused."""
 SHEAR_LIMIT = 0.5
-"""Degrees by which the axes of a grid may miss the right angle; a tilted gantry misses by more."""
+"""[degrees] Largest deviation of a grid's axes from right angles; a tilted gantry deviates more."""
 EVEN, MISSING = 0.01, 1.55
-"""Slices are evenly spaced if they are so within this share; a gap of this many distances, alone among
-smaller ones, is a hole. No round number: scans with slices 2 and 3 mm apart exist.
+"""Slices are evenly spaced if their gaps agree within the share EVEN. A gap more than MISSING times as wide
+as its neighbours is a hole. MISSING is not 1.5, because some scans have slices 2 and 3 mm apart.
 """
 DENSE = 1.35
-"""Above this ratio of the widest to the narrowest gap, slices are interpolated to the narrow one, not to the
-mean.
-"""
+"""Ratio of widest to narrowest gap above which slices are interpolated to the narrow gap, not the mean."""
 SAME, ALIKE, SIDEWAYS = 0.02, 2e-3, 0.75
-"""Slices nearer than this share of the usual distance are at the same place; pixel spacings that differ by
-less than this share are one spacing; slices may lie sideways by this share of a pixel.
+"""SAME: slices nearer than this share of the usual distance are at the same place. ALIKE: pixel spacings
+that differ by less than this share are equal. SIDEWAYS: slices may be shifted sideways by this share of a
+pixel.
 """
 VOXEL_MM = (1e-6, 1e4)
 """The voxel sizes [mm] that a file may have: from a nanometre to ten metres."""
@@ -45,15 +44,15 @@ class Slice(NamedTuple):
     name: str
     shape: tuple[int, int]
     position: np.ndarray  # of the first pixel, LPS (x, y, z) [mm]
-    directions: np.ndarray  # along which the column and the row index grow, two unit vectors in a row (6,)
+    directions: np.ndarray  # of growing column and row index: two unit vectors in one array (6,)
     spacing: np.ndarray  # (rows, columns) [mm]
 
 
 class Stack(NamedTuple):
-    """Slices along their normal: `order` sorts them, `heights` [mm] are where they then lie.
+    """Slices sorted along their normal: `order` sorts them, `heights` [mm] are their sorted positions.
 
-    `wanted` are the evenly spaced heights to interpolate to, None where the slices are even; `lies` says how
-    the indices (slice, row, column) of the result lie in the patient.
+    `wanted` are the evenly spaced heights to interpolate to; None if the slices are evenly spaced. `lies` is
+    the orientation of the indices (slice, row, column) of the result in the patient.
     """
 
     order: np.ndarray
@@ -63,7 +62,7 @@ class Stack(NamedTuple):
 
 
 def arrange(slices: Sequence[Slice], what: str) -> Stack:
-    """Check that slices in any order are one stack, and sort them; `what` names the series in messages."""
+    """Check that slices in any order form one stack, and sort them; `what` names the series in messages."""
     first = slices[0]
     for s in slices:
         for label, got, expected, rtol, atol in (
@@ -104,7 +103,7 @@ def _shown(numbers: Sequence[float] | np.ndarray) -> str:
 def _sorted(
     positions: np.ndarray, normal: np.ndarray, names: Sequence[str], what: str, pixel: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Order along the normal, and heights [mm] in that order; refuses holes and duplicates."""
+    """Return the order along the normal and the sorted heights [mm]; refuse holes and duplicates."""
     if len(positions) < 2:
         raise ValueError(f"{what} has a single slice ({names[0]}); expected at least 2 to make a volume.")
     heights = positions @ normal
@@ -137,9 +136,9 @@ def _sorted(
 
 
 def _holes(gaps: np.ndarray) -> list[tuple[int, float]]:
-    """Gaps that are wide among their neighbours, and the distance [mm] around them.
+    """Gaps far wider than their neighbours, and the distance [mm] around them.
 
-    Several wide gaps in a row are another slice spacing, as in a head scan that is coarser at the top.
+    Several wide gaps in a row are another slice spacing, as in a head CT that is coarser at the top.
     """
     found = []
     for k, gap in enumerate(gaps.tolist()):
@@ -150,9 +149,7 @@ def _holes(gaps: np.ndarray) -> list[tuple[int, float]]:
 
 
 def spacings(heights: np.ndarray) -> str:
-    """The distances of slices at rising `heights` [mm], for a note: "3 and 6 mm apart" or "2.1 to 2.9 mm
-    apart".
-    """
+    """Distances of slices at rising `heights` [mm], for a note: "3 and 6 mm apart", "2.1 to 2.9 mm apart"."""
     gaps = np.sort(np.diff(heights))
     steps = np.flatnonzero(np.diff(gaps) > EVEN * gaps[:-1])
     if len(steps) == 1:  # two spacings
@@ -161,8 +158,9 @@ def spacings(heights: np.ndarray) -> str:
 
 
 def even_heights(heights: np.ndarray) -> np.ndarray:
-    """Evenly spaced heights [mm] on the same span: as many, or as dense as the denser part where spacings
-    differ.
+    """Evenly spaced heights [mm] over the same span.
+
+    Their number stays the same. If the spacings differ widely (DENSE), the dense spacing is used.
     """
     gaps = np.diff(heights)
     span, count = heights[-1] - heights[0], len(heights)
@@ -173,7 +171,7 @@ def even_heights(heights: np.ndarray) -> np.ndarray:
 
 
 def evenly(array: np.ndarray, heights: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Slices (n, ...) at rising `heights`, interpolated linearly to those at `wanted` [mm]."""
+    """Slices (n, ...) at rising `heights`, interpolated linearly to the heights `wanted` [mm]."""
     lower = np.clip(np.searchsorted(heights, wanted, side="right") - 1, 0, len(heights) - 2)
     share = (wanted - heights[lower]) / (heights[lower + 1] - heights[lower])
     out = np.empty((len(wanted), *array.shape[1:]), array.dtype)
@@ -196,29 +194,29 @@ def check_voxels(shape: Sequence[int], what: str, most: int | None = None) -> No
 
 
 def _millions(count: int) -> str:
-    count = min(count, 10**18)  # more than a float holds, in a header that lies
+    count = min(count, 10**18)  # a header may declare more than a float holds
     return f"{count / 1e6:,.0f} million" if count >= 10e6 else f"{count / 1e6:.2g} million"
 
 
 def voxels_within(memory_mb: float) -> int:
-    """The largest `max_voxels` with which a reader needs at most this many megabytes."""
+    """The largest `max_voxels` with which a reader needs at most this much memory [MiB]."""
     return int(min(memory_mb * 2**20 / BYTES_PER_VOXEL, MAX_VOXELS))
 
 
 class Orientation(NamedTuple):
-    """How to permute (`order`) and then flip an array so that its indices are (z, y, x) in our directions."""
+    """Permutation (`order`), then flips, that bring an array to indices (z, y, x) in LPS directions."""
 
     order: tuple[int, int, int]
     flips: tuple[slice, slice, slice]
     voxel_size: tuple[float, float, float]
 
     def apply(self, array: np.ndarray) -> np.ndarray:
-        """A view (z, y, x) whose indices grow to head, back and left."""
+        """A view (z, y, x) whose indices grow towards head, back and left."""
         return array.transpose(self.order)[self.flips]
 
 
 def orientation(axes: np.ndarray, what: str) -> Orientation:
-    """How a grid lies in the patient. Nothing is resampled: one that is turned a little keeps its voxels.
+    """Return the orientation of a grid in the patient. A slightly turned grid is not resampled.
 
     Parameters
     ----------
@@ -261,5 +259,5 @@ def orientation(axes: np.ndarray, what: str) -> Orientation:
 
 
 def _rounded(length: float) -> float:
-    """Six decimals, and six digits below 0.1 mm: a header of float32 has 0.7 as 0.69999999."""
+    """Round to six decimals, or to six digits below 0.1 mm: a float32 header stores 0.7 as 0.69999999."""
     return round(length, max(6, 5 - math.floor(math.log10(length))))

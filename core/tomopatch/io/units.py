@@ -20,27 +20,24 @@ UNITS: dict[str, str] = {
 }
 """Units that can be converted, by the name that `units=` takes."""
 ALIASES = {"hu": "HU", "mu": "1/mm", "1/mm": "1/mm", "mm": "1/mm", "1/cm": "1/cm", "cm": "1/cm"}
-"""Other ways to write them, in lower case."""
+"""Other spellings, in lower case."""
 
 SOFT_HU = 200.0
-"""Every CT of a body, a sample or a phantom has values beyond -200 HU (air, fat, lung) or 200 HU (bone,
-metal).
-"""
+"""[HU] Every CT of an object has values below -200 (air, fat, lung) or above 200 (bone, metal)."""
 LEAST_RANGE = 50.0
-"""[HU] from the lowest to the highest value; a smaller range is not a picture in Hounsfield units."""
+"""[HU] Smallest range from the lowest to the highest value of an image in Hounsfield units."""
 LIMIT_HU = 1e5
-"""Beyond this nothing is a Hounsfield unit: 16 bits end at 65,535, and gold is about 40,000 HU."""
+"""[HU] Larger values are not Hounsfield units: 16 bits end at 65,535, and gold is about 40,000 HU."""
 FARTHEST_HU = 1e7
-"""Not even the streaks of a reconstruction reach this; beyond it numbers are refused whatever the user says.
-"""
+"""[HU] Larger values are refused whatever units the user gives; no reconstruction streak reaches this."""
 GREY_BITS = (255, 65_535)
-"""The highest grey values of pictures with 8 and 16 bits; a scan between 0 and these was rescaled."""
+"""Highest grey values of 8-bit and 16-bit images; values from 0 to one of these were rescaled."""
 MAX_PER_MM, MAX_PER_CM = 0.1, 0.999
-"""[1/mm], [1/cm] Bone has 0.05 /mm at 70 keV and titanium 0.25; above this the numbers are in 1/cm, or
-normalised.
+"""Highest attenuation in 1/mm and in 1/cm. Bone has 0.05 /mm at 70 keV and titanium 0.25. Larger numbers
+are in 1/cm, or normalised.
 """
 HU_TYPES = ("", "HU", "HU_MOD", "US")
-"""DICOM's RescaleType of Hounsfield units; US is 'unspecified', which scanners write for them."""
+"""DICOM's RescaleType of Hounsfield units. US means unspecified, but scanners write it for them."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def conclude(values: np.ndarray, *, declared: str = "", given: str | None = None
     Parameters
     ----------
     values : array of numbers, any shape
-        Without padding.
+        Numbers without padding.
     declared : str
         The type that the file declares: DICOM's RescaleType; empty for formats without such a field.
     given : str or None
@@ -105,7 +102,7 @@ def conclude(values: np.ndarray, *, declared: str = "", given: str | None = None
     low, high = (float(values.min()), float(values.max())) if values.size else (math.nan, math.nan)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(
-            "the values hold NaN or infinity, or there are none; replace them (air is -1000 HU) first."
+            "the values are empty or hold NaN or infinity; replace them (air is -1000 HU) first."
         )
     span = f"holds values from {low:g} to {high:g}"
     if units is not None:
@@ -122,7 +119,7 @@ def conclude(values: np.ndarray, *, declared: str = "", given: str | None = None
         return Conclusion("HU", "says that it holds Hounsfield units")
     if high > SOFT_HU and high - low >= LEAST_RANGE:
         if low >= 0 and (high <= GREY_BITS[0] or high == GREY_BITS[1]):
-            return Conclusion("grey", f"{span}, as the grey values of a picture")
+            return Conclusion("grey", f"{span}, like the grey values of a picture")
         if low < 0:
             return Conclusion("HU", span)
         offset = "has no value below 0 HU, so no air or fat; it may be stored with an offset"
@@ -134,22 +131,20 @@ def _small(values: np.ndarray, low: float, high: float, span: str) -> Conclusion
     """Conclude the units of numbers too small for air or bone in Hounsfield units."""
     if values.dtype.kind in "bui" or bool((values == np.round(values)).all()):
         if low >= 0:
-            return Conclusion("labels", f"{span}, whole numbers as in a mask or a normalised image")
+            return Conclusion("labels", f"{span}, whole numbers like a mask or a normalised image")
         return Conclusion("unknown", span)
     if high > 0 and (high == 1.0 or (low, high) == (-1.0, 1.0)):
-        return Conclusion("normalised", f"{span}, as a mask or a normalised image")
-    noise = -0.5 * high  # below 0 attenuation has only noise
+        return Conclusion("normalised", f"{span}, like a mask or a normalised image")
+    noise = -0.5 * high  # attenuation below 0 is noise
     if 0.2 * MU_WATER < high <= MAX_PER_MM and low >= noise:
-        return Conclusion("1/mm", f"{span}, as attenuation in 1/mm")
+        return Conclusion("1/mm", f"{span}, like attenuation in 1/mm")
     if MAX_PER_MM < high <= MAX_PER_CM and low >= noise:
-        return Conclusion("1/cm", f"{span}, as attenuation in 1/cm")
+        return Conclusion("1/cm", f"{span}, like attenuation in 1/cm")
     return Conclusion("unknown", span)
 
 
 class UnitsError(ValueError):
-    """Numbers that were not recognised as Hounsfield units; `found` is the conclusion, for an app that offers
-    a choice.
-    """
+    """Numbers not recognised as Hounsfield units; `found` is the conclusion, for a choice in an app."""
 
     def __init__(self, name: str, found: Conclusion) -> None:
         super().__init__(_refusal(name, found))
@@ -162,7 +157,7 @@ def accept(name: str, found: Conclusion, given: str | None) -> None:
     Raises
     ------
     UnitsError
-        In a sentence about the file `name` that offers the conversion.
+        The message names the file and offers the conversion.
     """
     if not found.convertible or (given is None and found.units != "HU"):
         raise UnitsError(name, found)
@@ -184,7 +179,7 @@ def _refusal(name: str, found: Conclusion) -> str:
 
 
 def to_hu(values: np.ndarray, units: str) -> np.ndarray:
-    """Hounsfield units, float32; computed in place where `values` are float32.
+    """Convert numbers to Hounsfield units, float32; in place if `values` are float32.
 
     Parameters
     ----------

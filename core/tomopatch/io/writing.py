@@ -1,4 +1,4 @@
-"""Files written beside their place and renamed: whoever reads sees the old one or the new one, whole."""
+"""Files written under a temporary name and renamed: readers see the old or the new file, always complete."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ import numpy as np
 
 try:
     import fcntl
-except ImportError:  # not on Windows: there nobody waits
+except ImportError:  # Windows: no locks
     fcntl = None  # type: ignore[assignment]
 
 
 PART = re.compile(r"\.(new-.+-|gone-|.+\.)[0-9a-f]{8}")
-"""Names of files and folders that are being written beside their place, or removed."""
+"""Names of files and folders that are being written or removed."""
 RECENT = 60.0
-"""Seconds for which a new part counts as in use: it exists for a moment before it is locked."""
+"""Seconds for which a new part counts as in use, since it is locked only after it is created."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and of an exhausted quota."""
 
 
 def write_beside(path: Path, data: bytes) -> None:
-    """A file of these bytes."""
+    """Write a file of these bytes."""
     _write(path, lambda file: file.write(data))
 
 
 def write_array(path: Path, data: np.ndarray) -> None:
-    """An array (.npy)."""
+    """Write an array (.npy)."""
     _write(path, lambda file: np.save(file, data, allow_pickle=False))
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray], *, compress: bool = False) -> None:
-    """Named arrays (.npz)."""
+    """Write named arrays (.npz)."""
     save = np.savez_compressed if compress else np.savez
     _write(path, lambda file: save(file, allow_pickle=False, **arrays))
 
@@ -52,14 +52,12 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
         beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)  # a full disk leaves no litter
+        beside.unlink(missing_ok=True)  # also if the disk is full
 
 
 @contextmanager
 def errors_of_numpy() -> Iterator[None]:
-    """Of an array that did not go onto the disk as a whole numpy tells how much did, and not that the disk is
-    full.
-    """
+    """Turn numpy's error about an incomplete write, which has no error number, into one about a full disk."""
     try:
         yield
     except OSError as error:
@@ -72,12 +70,12 @@ def disk_sentence(error: OSError) -> str:
     """Return a sentence for users about a disk error."""
     if error.errno in FULL:
         return (
-            "The disk is full. What was stored before is whole; make room, by deleting runs for instance, and"
-            " try again."
+            "The disk is full. Data stored earlier is intact; free some space, for instance by deleting runs,"
+            " and try again."
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return (
-            "The store cannot be written. Set TOMOPATCH_STORE to a folder of yours, or have this one opened."
+            "The store cannot be written. Set TOMOPATCH_STORE to a folder of yours, or ask for access to it."
         )
     return str(error)
 
@@ -86,7 +84,7 @@ def disk_sentence(error: OSError) -> str:
 def in_use(part: Path) -> Iterator[None]:
     """Mark a file or folder that is being written, so that `is_abandoned` leaves it alone.
 
-    The mark is a lock, which the system takes back when the process ends, in whichever way.
+    The mark is a lock, which the system releases whenever and however the process ends.
     """
     handle = _locked(part)
     try:
@@ -97,9 +95,7 @@ def in_use(part: Path) -> Iterator[None]:
 
 
 def is_abandoned(part: Path) -> bool:
-    """Whether no process is writing this file or folder any more. Anything from the last minute counts as in
-    use.
-    """
+    """Whether no process writes this part any more; one changed in the last minute counts as in use."""
     try:
         if time.time() - part.stat().st_mtime < RECENT:
             return False
@@ -113,7 +109,7 @@ def is_abandoned(part: Path) -> bool:
 
 
 def _locked(part: Path) -> int | None:
-    """A descriptor that holds the lock; None if another has it, or if there are no locks here."""
+    """Descriptor that holds the lock; None if another process has it, or on systems without locks."""
     if fcntl is None:
         return None
     handle = os.open(part, os.O_RDONLY)
@@ -127,7 +123,7 @@ def _locked(part: Path) -> int | None:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """One process at a time; the system opens the lock when its holder ends, in whichever way."""
+    """Exclusive lock for one process at a time; the system releases it however its holder ends."""
     with lock.open("w") as file:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -135,5 +131,5 @@ def alone(lock: Path) -> Iterator[None]:
 
 
 def finite(value: float) -> float | None:
-    """JSON has no infinity: an exact match has no PSNR there."""
+    """The value, or None if it is infinite or NaN: JSON has no infinity, the PSNR of an exact match."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The organs of the belly: liver, spleen, stomach, kidneys, pancreas, bowel."""
+"""Abdominal organs: liver, spleen, stomach, kidneys, pancreas, bowel."""
 
 # ruff: noqa: RUF005 - the vectors here are numpy arrays: + (z, y, x) moves a point
 
@@ -13,7 +13,7 @@ from tomopatch.phantoms.trees import Point, branches, curve, points_within
 
 
 def belly(scene: Scene, body: Body) -> None:
-    """Diaphragm and everything below it."""
+    """Paint the diaphragm and everything below it."""
     _cavity(scene, body)
     _bowel(scene, body)
     for side in (-1, 1):
@@ -155,7 +155,7 @@ def _hollow(
     level: float | None = None,
     bump: Point,
 ) -> None:
-    """A tube with a wall and content; gas in front of the fluid `level` (y), if there is one."""
+    """A tube with a wall and content; gas in front of the fluid `level` (y), if given."""
     radius = np.asarray(radius, dtype=float) * np.ones(len(path))
     scene.tube(path, radius, tissue.GUT_WALL, bump=bump)
     scene.tube(path, radius - wall, content, bump=bump)

@@ -1,6 +1,6 @@
-"""Random trunks: one anatomy, seen through two fields of view.
+"""Random trunks: one anatomy in two fields of view.
 
-Sizes are those of adults, drawn at random; z = 0 lies at the height of the lungs' roots.
+Sizes of adults are chosen at random; z = 0 is the height of the lung roots.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tomopatch.phantoms.skeleton import skeleton
 
 
 def thorax(seed: int) -> Scene:
-    """From the collar bones to the upper belly."""
+    """Trunk from the collar bones to the upper abdomen."""
     return _trunk(Scene(seed))
 
 
 def abdomen(seed: int) -> Scene:
-    """From the dome of the diaphragm to the pelvis."""
+    """Trunk from the dome of the diaphragm to the pelvis."""
     return _trunk(Scene(seed, lift=190.0))
 
 
@@ -45,7 +45,7 @@ def _trunk(scene: Scene) -> Scene:
 
 
 def _torso(scene: Scene, body: Body) -> None:
-    """Skin, fat and the muscles of the wall, from outside in."""
+    """Skin, fat and muscles of the body wall, from outside in."""
     height = 900.0
     for inset, material in ((0.0, tissue.SKIN), (2.0, tissue.FAT)):
         for side in (-1, 1):

@@ -1,4 +1,4 @@
-"""Sizes that the parts of one trunk have in common."""
+"""Sizes shared by the parts of one trunk."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ class Body:
         return tissue.CONTRAST if self.contrast else tissue.BLOOD
 
     def chest_scale(self, z: np.ndarray) -> np.ndarray:
-        """Width of the chest at height z, as a share of its greatest."""
+        """Width of the chest at height z relative to its maximum."""
         share = np.clip(np.abs(z - self.chest_centre[0]) / self.CHEST_Z, 0, 0.97)
         return (1 - share**self.CHEST_POWER) ** (1 / self.CHEST_POWER)

@@ -1,7 +1,7 @@
-"""Built-in phantoms: test objects known in closed form, and random anatomy.
+"""Built-in phantoms: analytic test objects and random anatomy.
 
-A phantom is an object in millimetres; the grid only samples it, with the share that each primitive covers of
-the voxels at its edge. The same phantom on twice the grid is the same object.
+A phantom is an object in millimetres that is sampled on a grid. A voxel at the edge of a primitive gets the
+share that the primitive covers. The same phantom on twice the grid is the same object.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tomopatch.volume import MU_WATER, Shape, Triple, Volume, VolumeGeometry
 
 
 class Sphere(NamedTuple):
-    """A ball: centre (z, y, x) [mm], radius [mm], and the mu [1/mm] that it adds to what is around it."""
+    """A ball: centre (z, y, x) [mm], radius [mm], and the mu [1/mm] that it adds to its surroundings."""
 
     centre: Triple
     radius: float
@@ -56,8 +56,8 @@ def phantom(
     voxel_size : (z, y, x), optional
         [mm]; by default the phantom's own field of view divided by `shape`.
     seed : int
-        Chooses the anatomy of "thorax", "abdomen" and "head", and the random "solids"; the test objects have
-        none.
+        Selects the anatomy of "thorax", "abdomen" and "head", and the random geometric phantom "solids". The
+        other test objects ignore it.
     """
     vg = field_of_view(name).with_shape(shape) if voxel_size is None else VolumeGeometry(shape, voxel_size)
     return draw(name, vg, seed=seed)
@@ -69,7 +69,7 @@ def field_of_view(name: str) -> VolumeGeometry:
 
 
 def draw(name: str, vg: VolumeGeometry, *, seed: int = 0) -> Volume:
-    """Draw a built-in phantom on any geometry, a window around a lesion for instance."""
+    """Draw a built-in phantom on any geometry, for instance a window around a lesion."""
     entry = _entry(name)
     return Volume.from_hu(_scene(name, seed).paint(vg), vg, name=f"{name} {seed}" if entry.seeded else name)
 
@@ -84,7 +84,7 @@ def lesions(name: str, seed: int = 0) -> list[Lesion]:
 def sphere_line_integrals(spheres: Sequence[Sphere], views: Views) -> Tensor:
     """Exact line integrals of balls: the sum of mu times chord length, 2 sqrt(r^2 - d^2).
 
-    Along the ray through the middle of each detector pixel; not an average over the pixel.
+    Each ray runs through the centre of a detector pixel; the result is not averaged over the pixel.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def sphere_line_integrals(spheres: Sequence[Sphere], views: Views) -> Tensor:
 
 # Kak & Slaney's head in the form of Toft: mu in units of water, half axes and centre (x, y, z) in units of
 # the head's frame, degrees in the plane. Skull and brain as in the original (2.0 and 1.02 times water), the
-# inner contrasts ten times as strong, as in Toft's "modified" phantom, so that they can be seen.
+# inner contrasts ten times as strong, as in Toft's "modified" phantom, to make them visible.
 _SHEPP_LOGAN = (
     (2.00, (0.6900, 0.9200, 0.8100), (0.00, 0.0000, 0.00), 0),
     (-0.98, (0.6624, 0.8740, 0.7800), (0.00, -0.0184, 0.00), 0),
@@ -144,7 +144,7 @@ def _spheres(seed: int) -> Scene:
 
 
 def _defrise(seed: int) -> Scene:
-    """Discs across the axis: what a circular cone beam cannot see."""
+    """Discs perpendicular to the axis, which a circular cone beam measures incompletely."""
     scene = Scene(seed)
     for z in range(-72, 73, 24):
         scene.cylinder((z, 0, 0), 75, 6, Material(0))
@@ -194,7 +194,7 @@ _TABLE = {
 }
 PHANTOMS: tuple[str, ...] = tuple(_TABLE)
 SEEDED: tuple[str, ...] = tuple(name for name, entry in _TABLE.items() if entry.seeded)
-"""Phantoms that differ from seed to seed."""
+"""Phantoms that depend on the seed."""
 
 
 def _entry(name: str) -> _Entry:

@@ -1,4 +1,4 @@
-"""The organs of the chest: lungs with their trees, heart and great vessels, airways."""
+"""Chest organs: lungs with their trees, heart and great vessels, airways."""
 
 # ruff: noqa: RUF005 - the vectors here are numpy arrays: + (z, y, x) moves a point
 
@@ -15,14 +15,14 @@ _CARINA = (42.0, 14.0, 1.0)
 
 
 def chest(scene: Scene, body: Body) -> None:
-    """Everything above the diaphragm, which is painted over it."""
+    """Paint everything above the diaphragm; the diaphragm is painted over it later."""
     for side in (-1, 1):
         _lung(scene, body, side)
     _mediastinum(scene, body)
 
 
 def heart_and_vessels(scene: Scene, body: Body) -> None:
-    """Heart, great vessels, windpipe and gullet; the heart rests on the diaphragm."""
+    """Paint heart, great vessels, trachea and oesophagus; the heart rests on the diaphragm."""
     _heart(scene, body)
     _great_vessels(scene, body)
     _windpipe(scene)
@@ -45,7 +45,7 @@ def _lung(scene: Scene, body: Body, side: int) -> None:
     scene.rods(a, b, 1.25 * radii + 0.5, Material(-60))
     scene.rods(a, b, radii, tissue.GAS)
 
-    free = (60, y, side * 0.62 * body.chest_x)  # of heart and diaphragm, which are painted over the lung
+    free = (60, y, side * 0.62 * body.chest_x)  # clear of heart and diaphragm, painted over the lung
     for spot in points_within(
         rng, free, (42, 0.5 * body.chest_y, 0.16 * body.chest_x), int(rng.integers(1, 4))
     ):

@@ -1,6 +1,4 @@
-"""Random solids: a body of even regions with sharp edges, as machined parts and test objects are, and bodies
-are not.
-"""
+"""Random geometric phantoms: piecewise constant with sharp edges, like machined parts and test objects."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ _REACH = 108.0  # half of the widest body [mm]
 
 
 def solids(seed: int) -> Scene:
-    """A body, some in a shell, with twenty to eighty ellipsoids, boxes, cylinders and rods in it, wherever
-    they come to lie.
-    """
+    """A body, sometimes in a shell, with 20 to 79 ellipsoids, boxes, cylinders and rods at random places."""
     scene = Scene(seed)
     rng = scene.rng
     half = np.array([rng.uniform(60, 140), *rng.uniform(55, _REACH, 2)])
@@ -42,7 +38,7 @@ def _body(scene: Scene, half: np.ndarray, hu: float) -> None:
 
 
 def _solid(scene: Scene, centre: np.ndarray, size: float, hu: float) -> None:
-    """No farther than `size` [mm] from its centre, or little more."""
+    """A random primitive that reaches hardly further than `size` [mm] from its centre."""
     rng = scene.rng
     half = size * np.exp(rng.uniform(-1.4, 0, 3))
     kind = rng.integers(5)
@@ -60,7 +56,7 @@ def _solid(scene: Scene, centre: np.ndarray, size: float, hu: float) -> None:
 
 
 def _hu(rng: np.random.Generator, body: float) -> float:
-    """Half are nearly like the body; the others anything from air to bone."""
+    """HU of a primitive: close to the body in half of the cases, else anything from air to bone."""
     if rng.random() < 0.5:
         return body + math.exp(rng.uniform(math.log(15), math.log(250))) * rng.choice((-1, 1))
     return rng.uniform(-1000, 2200)

@@ -19,7 +19,7 @@ _EYE = np.array([-14.0, -61.0, 32.0])
 
 
 def head(seed: int) -> Scene:
-    """From the crown to the jaw; the brain case is centred a little above z = 0."""
+    """Head from the crown to the jaw; the centre of the brain case lies a little above z = 0."""
     scene = Scene(seed)
     rng = scene.rng
     case = np.array([rng.uniform(66, 71), rng.uniform(84, 92), rng.uniform(68, 75)])  # outside of the skull
@@ -117,7 +117,7 @@ def _vault(scene: Scene, case: np.ndarray) -> None:
 
 
 def _base(scene: Scene, case: np.ndarray) -> None:
-    """The floor of the skull, over the brain's underside: wings, petrous bones, ears, clivus, sinus."""
+    """Skull base, painted over the brain's underside: wings, petrous bones, ears, clivus, sinus."""
     rng = scene.rng
     for side in (-1, 1):
         wing = curve([(-6, -34, 58 * side), (-8, -30, 34 * side), (-12, -18, 14 * side)], 8)
@@ -137,7 +137,7 @@ def _base(scene: Scene, case: np.ndarray) -> None:
 
 
 def _brain(scene: Scene, inside: np.ndarray) -> None:
-    """Inside the skull: fluid, grey and white matter, ventricles, cerebellum, a lesion."""
+    """Contents of the skull: fluid, grey and white matter, ventricles, cerebellum, a lesion."""
     rng = scene.rng
     c = _BRAIN_CASE
     scene.ellipsoid(c, inside, tissue.WATER)

@@ -1,4 +1,4 @@
-"""Lesions planted into a volume: what is looked for, and what a method makes of it."""
+"""Lesions planted into a volume, to test whether a reconstruction shows them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from tomopatch.phantoms.scene import Lesion
 from tomopatch.volume import Triple, Volume, mu_from_hu
 
 AIRY = (-980.0, -650.0)
-"""HU of lung: air, and the vessels in it on average."""
+"""[HU] Range of lung tissue: air, with the vessels in it on average."""
 
 
 def plant(volume: Volume, lesions: Sequence[Lesion]) -> Volume:
-    """The volume with these balls in it; a voxel at an edge gets the share that the ball covers, to first
-    order.
+    """The volume with these balls in it; an edge voxel gets the share that a ball covers, to first order.
 
     Raises
     ------
@@ -36,7 +35,7 @@ def plant(volume: Volume, lesions: Sequence[Lesion]) -> Volume:
             )
         z, y, x = torch.meshgrid(*(vg.axis(i) - c for i, c in enumerate(lesion.centre)), indexing="ij")
         distance = (z**2 + y**2 + x**2).sqrt() - lesion.radius
-        # along the ray from the centre a voxel is about so long
+        # approximate length of a voxel along the ray from the centre
         scale = (z**2 + y**2 + x**2).sqrt().clamp(min=1e-6 * min(vg.voxel_size))
         sz, sy, sx = vg.voxel_size
         length = ((z * sz) ** 2 + (y * sy) ** 2 + (x * sx) ** 2).sqrt() / scale
@@ -52,19 +51,20 @@ def _shown(place: Sequence[float]) -> str:
 def hiding_place(
     volume: Volume, radius: float, *, seed: int = 0, tissue: tuple[float, float] = AIRY
 ) -> Triple:
-    """A random place (z, y, x) [mm] where a ball of this radius [mm] lies in tissue of these HU; the same per
-    seed.
+    """Random centre (z, y, x) [mm] of a ball of this radius [mm] that lies in tissue of these HU.
+
+    The same seed gives the same place.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If the volume has no such place.
     """
     vg = volume.geometry
     hu = volume.hu.cpu().numpy().astype(np.float32)
     reach = [max(1, 2 * round(1.3 * radius / s) + 1) for s in vg.voxel_size]
     mean = uniform_filter(hu, reach, mode="nearest")
-    # within, where the mean is that of the tissue and nothing much else is near
+    # inside the tissue: the mean is that of the tissue, and little else is near
     spread = np.sqrt(np.maximum(uniform_filter(hu**2, reach, mode="nearest") - mean**2, 0))
     fits = (mean > tissue[0]) & (mean < tissue[1]) & (spread < 180)
     for axis, n in enumerate(reach):

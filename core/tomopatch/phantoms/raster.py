@@ -1,8 +1,8 @@
-"""The painter: primitives as rows of numbers, compiled loops over voxels.
+"""Rasteriser: primitives as rows of numbers, compiled loops over voxels.
 
-A row holds kind, centre, frame (3 x 3), half axes or second end, two parameters, Hounsfield units with their
-two textures, opacity, "adds", bump height and wavelength, the level above which to paint, softness, phase,
-and the box (low z, y, x, high z, y, x) that it lies in; the constants below are where each begins.
+A row holds kind, centre, frame (3 x 3), half axes or second end, two parameters, Hounsfield units with two
+texture amplitudes, opacity, "adds", bump height and wavelength, the level above which to paint, softness,
+phase, and the bounding box (low z, y, x, high z, y, x). The constants below are the first column of each.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def _span(axis, h, low, high):  # pragma: no cover - compiled
 def _chord(row, z, y, xs, h, i0, i1):  # pragma: no cover - compiled
     """Return the voxels of a line along x that an ellipsoid may touch, and those well inside it.
 
-    |u|_p <= |u|_2 <= c |u|_p: a voxel further from the surface than half its own width, the bumps and the
+    |u|_p <= |u|_2 <= c |u|_p. A voxel further from the surface than half its own width, the bumps and the
     softness together lies within a smaller ellipsoid, or outside a larger one. Both meet the line in one
-    stretch.
+    interval.
     """
     pz, py = z - row[CENTRE], y - row[CENTRE + 1]
     square, mixed, start = 0.0, 0.0, 0.0  # |u|_2^2 = square x^2 + 2 mixed x + start
@@ -118,16 +118,16 @@ def _room(row, h):  # pragma: no cover - compiled
 
 @numba.njit(nogil=True, cache=CACHE, inline="always")
 def _in_front(row, y, h):  # pragma: no cover - compiled
-    """Share of the voxel in front of the level above which to paint."""
+    """Share of the voxel in front of the primitive's level, above which the primitive is painted."""
     if row[ABOVE] >= EVERYWHERE:
         return 1.0
     return min(1.0, max(0.0, 0.5 + (row[ABOVE] - y) / h))
 
 
-# ---- how much of a voxel a primitive covers -----------------------------------------------------
-# A voxel's shape enters as the width that its projection onto the edge's normal has: the box of the same
-# variance, w^2 = sum of (n h)^2. A curved edge seen through a width w looks too large by w^2 / 24 times the
-# sum of its curvatures; that is taken off, so that a primitive keeps its volume on any grid.
+# ---- share of a voxel that a primitive covers ---------------------------------------------------
+# A voxel's shape enters as the width of its projection onto the edge's normal: the box of the same variance,
+# w^2 = sum of (n h)^2. A curved edge seen through a width w looks too large by w^2 / 24 times the sum of its
+# curvatures. This is subtracted, so that a primitive keeps its volume on any grid.
 
 
 @numba.njit(nogil=True, cache=CACHE, fastmath=True)
@@ -143,7 +143,7 @@ def _cover(row, z, y, x, h, bumps):  # pragma: no cover - compiled
         )
     if kind == CYLINDER:
         s = math.sqrt(py * py + px * px) + 1e-9
-        w = math.hypot(py / s * h[1], px / s * h[2]) + 1e-9  # on the axis there is no direction
+        w = math.hypot(py / s * h[1], px / s * h[2]) + 1e-9  # no direction is defined on the axis
         round_ = min(1.0, max(0.0, 0.5 - (s - row[RADII + 1] + w * w / 24 / row[RADII + 1]) / w))
         return round_ * _overlap(pz, h[0], row[RADII])
     if kind == CAPSULE:
@@ -159,7 +159,7 @@ def _overlap(q, w, r):  # pragma: no cover - compiled
 
 @numba.njit(nogil=True, cache=CACHE, fastmath=True)
 def _uneven(row, z, y, x, bumps):  # pragma: no cover - compiled
-    """Displacement [mm] of an uneven surface; within twice the bump's height."""
+    """Displacement [mm] of an uneven surface, at most twice the bump's height."""
     bump = 0.0
     for b in range(len(bumps)):
         phase = (bumps[b, 0] * z + bumps[b, 1] * y + bumps[b, 2] * x) / row[BUMP + 1]
@@ -222,7 +222,7 @@ def _rod(row, pz, py, px, z, y, x, h, bumps):  # pragma: no cover - compiled
     length = math.sqrt(ez * ez + ey * ey + ex * ex) + 1e-9
     thin = r * 2 < (h[0] + h[1] + h[2]) / 3 * (az + ay + ax) / 3
     if thin:
-        t = reach  # flat ends, or rods end to end would count twice where they meet
+        t = reach  # flat ends; with round ones, rods end to end would count twice where they meet
     gz, gy, gx = qz - t * fz, qy - t * fy, qx - t * fx
     s = math.sqrt(gz * gz + gy * gy + gx * gx) + 1e-9
     nz, ny, nx = gz / s * az, gy / s * ay, gx / s * ax

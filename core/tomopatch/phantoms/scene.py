@@ -1,8 +1,8 @@
 """Scenes: an ordered list of primitives in patient space [mm], painted over one another on any grid.
 
-Every primitive is a signed distance, so that a voxel on its edge gets the share that the primitive covers,
-and the same scene on a finer grid is the same object. Texture is a sum of plane waves, whose average over a
-voxel is known exactly. Hounsfield units; coordinates (z, y, x) as everywhere.
+Every primitive is a signed distance: a voxel on its edge gets the share that the primitive covers, and the
+same scene on a finer grid is the same object. Texture is a sum of plane waves, whose average over a voxel is
+known exactly. Values are Hounsfield units, coordinates (z, y, x).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BANDS = ((9.0, 32.0), (3.0, 8.0))  # wavelengths [mm] of the coarse and of the 
 
 
 class Material(NamedTuple):
-    """Hounsfield units, and the standard deviations of the coarse and of the fine texture in them."""
+    """Hounsfield units, and the standard deviations [HU] of the coarse and the fine texture."""
 
     hu: float
     coarse: float = 0.0
@@ -43,10 +43,10 @@ class Lesion(NamedTuple):
 
 
 class Scene:
-    """Primitives in painting order: the later one covers the earlier."""
+    """Primitives in painting order: later ones cover earlier ones."""
 
     def __init__(self, seed: int = 0, *, lift: float = 0.0) -> None:
-        """`lift` [mm] moves everything that is added towards the head: the choice of the field of view."""
+        """`lift` [mm] moves all added primitives towards the head, which selects the field of view."""
         self.lift = lift
         self.rng = np.random.default_rng(seed)
         self.lesions: list[Lesion] = []
@@ -73,14 +73,14 @@ class Scene:
         )
 
     def box(self, centre: Point, half: Point, material: Material, **look: Any) -> None:
-        """Edges along the axes; `half` = half its edge lengths."""
+        """A box with edges along the axes; `half` = half its edge lengths [mm]."""
         form = (centre, np.eye(3), half, (0, 0))
         self._add(raster.BOX, form, material, np.subtract(centre, half), np.add(centre, half), **look)
 
     def cylinder(
         self, centre: Point, radius: float, half_height: float, material: Material, **look: Any
     ) -> None:
-        """Upright, along z."""
+        """An upright cylinder, along z."""
         half = (half_height, radius, radius)
         form = (centre, np.eye(3), half, (0, 0))
         self._add(raster.CYLINDER, form, material, np.subtract(centre, half), np.add(centre, half), **look)
@@ -107,7 +107,7 @@ class Scene:
     def capsule(
         self, a: Point, b: Point, radius: float | tuple[float, float], material: Material, **look: Any
     ) -> None:
-        """One rod; its radius may taper."""
+        """One rod; `radius` is one number, or one for each end."""
         radii = np.broadcast_to(np.asarray(radius, dtype=float), (1, 2))
         self.rods(np.array([a]), np.array([b]), radii, material, **look)
 
@@ -123,13 +123,13 @@ class Scene:
         self.rods(points[:-1], points[1:], np.stack([radii[:-1], radii[1:]], axis=1), material, **look)
 
     def lesion(self, centre: Point, radius: float, material: Material, **look: Any) -> None:
-        """A ball that is remembered in `lesions`."""
+        """A ball that is recorded in `lesions`."""
         self.ellipsoid(centre, (radius, radius, radius), material, **look)
         z, y, x = (float(c) for c in centre)
         self.lesions.append(Lesion((z + self.lift, y, x), float(radius), float(material.hu)))
 
     def paint(self, vg: VolumeGeometry) -> Tensor:
-        """Hounsfield units, float32 (z, y, x), of the scene on a grid."""
+        """Scene on a grid: Hounsfield units, float32 (z, y, x)."""
         axes = [vg.axis(axis).numpy() for axis in range(3)]
         rows = np.concatenate(self._rows) if self._rows else np.empty((0, raster.COLUMNS))
         waves = np.concatenate([_averaged(w, vg.voxel_size) for w in self._waves])
@@ -141,7 +141,7 @@ class Scene:
             part = slice(k, None, threads)
             raster.paint(rows, waves, self._bumps, zs[part], ys, xs, size, out[part])
 
-        with ThreadPoolExecutor(threads) as pool:  # slices do not depend on one another: always the same bits
+        with ThreadPoolExecutor(threads) as pool:  # slices are independent: always the same bits
             list(pool.map(every, range(threads)))
         return torch.from_numpy(out)
 
@@ -159,11 +159,11 @@ class Scene:
         above: float = raster.EVERYWHERE,
         soft: float = 0.0,
     ) -> None:
-        """One primitive, or n of a kind where arrays have n rows; `form` = centre, frame, radii, ends.
+        """Add one primitive, or n of a kind if the arrays have n rows; `form` = centre, frame, radii, ends.
 
-        The rest is the look: `added` adds to what is there instead of covering it; `bump` = height and
-        wavelength [mm] of an uneven surface; `above` = only what lies in front of this y (gas over fluid);
-        `soft` widens the edge [mm].
+        The rest is the appearance: `added` adds to the existing values instead of covering them; `bump` =
+        height and wavelength [mm] of an uneven surface; `above` = paint only in front of this y (gas over
+        fluid); `soft` widens the edge [mm].
         """
         centre, frame, radii, ends = form
         look = (opacity, added, *bump, above, soft, self.rng.uniform(0, 2 * math.pi))
@@ -202,7 +202,7 @@ def _averaged(waves: np.ndarray, voxel_size: Point) -> np.ndarray:
 
 
 def _frame(turn: Point) -> np.ndarray:
-    """Rows = the primitive's own axes (z, y, x) after turning by degrees about z, then y, then x."""
+    """Matrix whose rows are the primitive's axes (z, y, x) after turns [degrees] about z, then y, then x."""
     frame = np.eye(3)
     for axis, degrees in enumerate(turn):
         c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))

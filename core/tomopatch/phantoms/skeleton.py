@@ -1,4 +1,4 @@
-"""The bones of the trunk: spine, ribs, sternum, shoulder blades, pelvis."""
+"""Bones of the trunk: spine, ribs, sternum, shoulder blades, pelvis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOP = 136.0  # the highest vertebra that is drawn
 
 
 def skeleton(scene: Scene, body: Body) -> None:
-    """All bones, painted over the soft tissue."""
+    """Paint all bones over the soft tissue."""
     _shoulder_blades(scene, body)
     _ribs(scene, body)
     _sternum(scene, body)
@@ -31,7 +31,7 @@ def rod(
 
 
 def spine(scene: Scene, levels: np.ndarray, y: float, *, size: float) -> None:
-    """Vertebrae at the heights `levels` with discs, canal and cord; bodies centred at depth `y`."""
+    """Vertebrae at the heights `levels`, with discs, canal and cord; vertebral bodies at depth `y`."""
     for z in levels:
         large = size * (1 + 0.0012 * (100 - z))  # lumbar vertebrae are larger
         width, depth, height = 17 * large, 14 * large, 0.41 * _SPACING * size

@@ -13,12 +13,12 @@ Point = Sequence[float] | np.ndarray
 def branches(
     rng: np.random.Generator, root: Point, targets: np.ndarray, tip: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A vessel tree from `root` that reaches every target: arrays for `Scene.rods`.
+    """A vessel tree from `root` to every target, as arrays for `Scene.rods`.
 
-    The targets are halved again and again; each half is fed by a branch towards its middle. Radii follow
-    Murray's law, r^3 = the sum of the children's r^3, so that n tips need a trunk of tip * n^(1/3).
+    The targets are halved repeatedly; a branch leads towards the middle of each half. Radii follow Murray's
+    law: r^3 is the sum of the children's r^3, so that n tips need a trunk of tip * n^(1/3).
     """
-    basis = np.linalg.qr(rng.normal(size=(3, 3)))[0]  # halves along random axes, not along the grid's
+    basis = np.linalg.qr(rng.normal(size=(3, 3)))[0]  # split along random axes, not along the grid's
     todo = [(np.asarray(root, dtype=float), np.asarray(targets, dtype=float))]
     rods = []
     while todo:
@@ -40,7 +40,7 @@ def branches(
 
 
 def points_within(rng: np.random.Generator, centre: Point, radii: Point, count: int) -> np.ndarray:
-    """`count` points (n, 3), uniform in an upright ellipsoid."""
+    """`count` points (n, 3), uniformly distributed in an upright ellipsoid."""
     ball = rng.normal(size=(count, 3))
     ball *= rng.uniform(0, 1, (count, 1)) ** (1 / 3) / np.linalg.norm(ball, axis=1, keepdims=True)
     return np.asarray(centre) + ball * np.asarray(radii)

@@ -1,1 +1,1 @@
-"""From line integrals to a measurement: photon noise and dose."""
+"""Measurement physics: photon noise and dose."""

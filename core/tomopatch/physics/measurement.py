@@ -17,17 +17,15 @@ from tomopatch.projector import Projector
 from tomopatch.volume import Volume, VolumeGeometry, as_tensor, finite
 
 FULL_DOSE_PHOTONS = 1e5
-"""Photons a ray that count as full dose: a routine diagnostic scan, as in the 2016 Low Dose CT Grand
-Challenge.
-"""
+"""Photons per ray at full dose: a routine diagnostic scan, as in the 2016 Low Dose CT Grand Challenge."""
 
 FEWEST, MOST = 1e-3, 1e12
-"""Photons a ray that can be simulated: below nothing is measured, beyond float32 has no noise."""
+"""Photons per ray that can be simulated: with fewer nothing is measured, with more float32 has no noise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """Line integrals of a scan.
+    """Line integrals measured with a scan geometry.
 
     Arrays may be given as torch or numpy, of any real type; they are kept as float32 tensors.
 
@@ -39,7 +37,7 @@ class Measurement:
     weights : Tensor (v, angle, u) or None
         Inverse variance of each line integral; None = no noise.
     photon_count : float or None
-        Photons a ray before the object; None = no noise.
+        Photons per ray before the object; None = no noise.
 
     Raises
     ------
@@ -75,12 +73,12 @@ class Measurement:
             raise ValueError("weights are inverse variances, at least 0; some are below 0.")
 
     def check_projector(self, A: Projector) -> None:
-        """Refuse a projector of another scan than this measurement's.
+        """Refuse a projector whose geometry differs from that of this measurement.
 
         Raises
         ------
         ValueError
-            With what differs: the shape, or where source and detector are.
+            The message states the difference: the shape, or the positions of source and detector.
         """
         if tuple(self.projections.shape) != A.range_shape:
             raise ValueError(
@@ -93,7 +91,7 @@ class Measurement:
         differs = difference(ours, theirs)
         if differs is not None:
             raise ValueError(
-                f"the measurement and the projector are of different scans: {differs}; make the projector"
+                f"the measurement and the projector have different geometries: {differs}; make the projector"
                 " with the geometry of the measurement."
             )
 
@@ -127,27 +125,26 @@ def simulate(
     generator: torch.Generator | None = None,
     supersample: int | None = None,
 ) -> Measurement:
-    """Scan a volume: Beer's law, detector pixels of finite size, photon and electronic noise, and the
-    logarithm.
+    """Simulate a measurement: Beer's law, finite pixels, photon and electronic noise, and the logarithm.
 
-    The volume is projected on its own grid, whatever grid A reconstructs on: give the finest that there is,
-    so that a reconstruction does not profit from a simulation that made the same errors.
+    The volume is projected on its own grid, whatever the grid of A. Give the finest grid available, so that a
+    reconstruction does not profit from a simulation with the same errors.
 
     Parameters
     ----------
     volume : Volume
     A : Projector
-        Says where source and detector are; its grid does not matter.
+        Gives the scan geometry; its volume grid does not matter.
     photon_count : float or None
-        Photons a ray before the object; None = no noise at all.
+        Photons per ray before the object; None = no noise at all.
     electronic_noise : float
         Standard deviation of the read-out, in photons.
     generator : torch.Generator or None
-        Source of the noise, on whatever device it is; None = one with seed 0, on the CPU, so that all devices
-        measure the same.
+        Source of the noise, on any device; None = a CPU generator with seed 0, so that all devices give the
+        same noise.
     supersample : int or None
-        Rays per detector pixel and direction, whose intensities are averaged; None = as many as the volume's
-        voxels are smaller than a pixel, at most 4.
+        Rays per detector pixel and direction, whose intensities are averaged; None = the ratio of pixel to
+        voxel size, at most 4.
     """
     if not isinstance(volume, Volume) or not isinstance(A, Projector):
         raise TypeError(
@@ -178,7 +175,7 @@ def simulate(
     if not float(counts.max()) <= 1e3 * MOST:
         raise ValueError(
             "the volume's negative attenuation gives line integrals down to"
-            f" {float(line_integrals.min()):.3g}, more light than was sent out; expected air (0 /mm, -1000"
+            f" {float(line_integrals.min()):.3g}, more photons than were emitted; expected air (0 /mm, -1000"
             " HU) or denser; clip the volume."
         )
     counts = torch.poisson(counts, generator=generator)
@@ -198,7 +195,7 @@ def from_counts(
 ) -> Measurement:
     """Line integrals and weights from photon counts (v, angle, u), a torch or numpy array.
 
-    The logarithm needs a floor: counts below half a photon are taken as half a photon. The weight is the
+    The logarithm needs a floor: counts below half a photon are raised to half a photon. The weight is the
     inverse variance of the logarithm to first order, counts^2 / (counts + electronic_noise^2).
     """
     if not (finite(photon_count) and photon_count > 0):
@@ -214,7 +211,7 @@ def full_scan_views(pg: Geometry) -> int:
 
 
 def relative_dose(pg: Geometry, photon_count: float | None) -> float:
-    """Photons sent out, as a share of a full scan's at full dose; NaN without a photon count."""
+    """Emitted photons relative to a full scan at full dose; NaN without a photon count."""
     if photon_count is None:
         return math.nan
     return pg.num_views / full_scan_views(pg) * photon_count / FULL_DOSE_PHOTONS
@@ -224,7 +221,7 @@ def relative_dose(pg: Geometry, photon_count: float | None) -> float:
 
 
 def _rays_per_pixel(vg: VolumeGeometry, pg: Geometry) -> int:
-    """How many voxels a pixel covers, seen from the rotation axis."""
+    """Number of voxels across a pixel, seen from the rotation axis; from 1 to 4."""
     views = pg if isinstance(pg, Views) else pg.views()
     pixel = float((views.det_u[0] ** 2).sum() ** 0.5)
     if isinstance(pg, ConeBeam):
@@ -236,13 +233,13 @@ def _rays_per_pixel(vg: VolumeGeometry, pg: Geometry) -> int:
 
 
 def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str) -> Tensor:
-    """Line integrals as pixels of finite size measure them: -log of the mean transmission over their rays."""
+    """Line integrals of finite pixels: -log of the mean transmission over the rays of a pixel."""
     views = pg if isinstance(pg, Views) else pg.views()
     if supersample == 1:
         return Projector(volume.geometry, views, backend)(volume.data)
     n, (v, u) = supersample, views.det_shape
     level = _rows_lie_in_slices(views)
-    if level:  # the mean over a pixel's height is then known exactly, from a row of rays a slice
+    if level:  # the mean over a pixel's height is then exact, from one row of rays per slice
         finer, per_row = _row_per_slice(views, volume.geometry, n), 1
     else:
         finer, per_row = (
@@ -251,7 +248,7 @@ def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str
         )
     share = _share_of_slices(views, volume.geometry) if level else torch.empty(0)
     out = []
-    # views at a time: bounds the memory of the finer projections
+    # chunks of views bound the memory of the finer projections
     per_chunk = max(1, 2**26 // (n * u * finer.det_shape[0]))
     for start in range(0, views.num_views, per_chunk):
         part = Projector(volume.geometry, finer.subset(slice(start, start + per_chunk)), backend)(volume.data)
@@ -266,9 +263,7 @@ def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str
 
 
 def _rows_lie_in_slices(views: Views) -> bool:
-    """Whether all rays of a detector row stay at one height, the same in every view, to a billionth of a
-    row.
-    """
+    """Whether the rays of each detector row stay at one height, equal in all views, to 1e-9 of a row."""
     if views.cone:
         return False
     row = float(np.abs(views.det_v[:, 0]).max())
@@ -283,14 +278,14 @@ def _rows_lie_in_slices(views: Views) -> bool:
 
 
 def _row_per_slice(views: Views, vg: VolumeGeometry, n: int) -> Views:
-    """These views with a detector row at the height of each slice, and n columns for one."""
+    """These views with a detector row at the height of each slice, and n columns for each column."""
     det_pos, det_v = views.det_pos.copy(), np.zeros_like(views.det_v)
     det_pos[:, 0], det_v[:, 0] = vg.pos[0], vg.voxel_size[0]
     return Views(False, views.source, det_pos, det_v, views.det_u / n, (vg.shape[0], views.det_shape[1] * n))
 
 
 def _share_of_slices(views: Views, vg: VolumeGeometry) -> Tensor:
-    """Matrix (v, z): the share of each detector row's height that each slice covers."""
+    """Matrix (v, z): share of each detector row's height that each slice covers."""
     num_v, height = views.det_shape[0], float(views.det_v[0, 0])
     rows = views.det_pos[0, 0] + (np.arange(num_v) - (num_v - 1) / 2) * height
     slices = vg.pos[0] + (np.arange(vg.shape[0]) - (vg.shape[0] - 1) / 2) * vg.voxel_size[0]

@@ -33,14 +33,13 @@ class Condition:
     Attributes
     ----------
     image : Tensor or None
-        The best image that is cheap to have: a total-variation reconstruction, or a coarser volume,
-        upsampled.
+        Best image available at low cost: a total-variation reconstruction, or an upsampled coarser volume.
     error : float
         Its expected RMS error s, network units.
     least_squares : Tensor or None
-        The least-squares image of the scan.
+        Least-squares image of the measurement.
     sampling_ratio : float
-        Views of the scan over those of a full scan at this grid; 1 if the image comes from no scan.
+        Views over those of a full scan at this grid; 1 if the image does not come from a measurement.
     """
 
     image: Tensor | None = None
@@ -53,7 +52,7 @@ class Condition:
             raise ValueError(f"the error of a conditioning image must be above 0, got {self.error}.")
 
     def on(self, grid: PatchGrid, device: Device) -> Condition:
-        """The same with its images on the padded grid of a tiling."""
+        """The same condition with its images on the padded grid of a tiling."""
 
         def padded(image: Tensor | None) -> Tensor | None:
             return None if image is None else grid.pad(image.to(device, torch.float32))
@@ -61,9 +60,7 @@ class Condition:
         return replace(self, image=padded(self.image), least_squares=padded(self.least_squares))
 
     def numbers(self, n: int, sigma: Tensor, grid: PatchGrid, voxel_size: Triple) -> Numbers:
-        """The numbers of n patches of one volume: with noise level sigma (), cut by a tiling, voxels in
-        mm.
-        """
+        """Numbers of n patches of one volume: noise level sigma (), tiling, voxel size [mm]."""
         error = 0.0 if self.image is None else self.error
         factor = context_noise_factor(grid.padded_shape, grid.tile)
         rows = (
@@ -75,9 +72,7 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Multiscale:
-    """A padded volume (z, y, x), its averages over cubes of 2 and 4 voxels, and its average on the tile's
-    grid.
-    """
+    """A padded volume (z, y, x), its averages over cubes of 2 and 4 voxels, and on the tile's grid."""
 
     padded: Tensor
     coarse: dict[int, Tensor]
@@ -96,10 +91,9 @@ class Multiscale:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """The input that all tiles of one pass share: the noisy volume and the conditioning images on the padded
-    grid.
+    """Input shared by all tiles of a pass: noisy volume and conditioning images on the padded grid.
 
-    `condition` and `least_squares` are None where the network has no channel for them.
+    `condition` and `least_squares` are None if the network has no channel for them.
     """
 
     noisy: Multiscale
@@ -108,8 +102,9 @@ class Context:
 
     @classmethod
     def of(cls, noisy: Tensor, config: NetworkConfig, condition: Condition | None = None) -> Context:
-        """`noisy` and the images of `condition` lie on the padded grid. A missing image is replaced by the
-        data's mean.
+        """Context of `noisy` and the images of `condition`, all on the padded grid.
+
+        A missing image is replaced by the data's mean.
         """
         condition = condition or Condition()
         absent = torch.full_like(noisy, config.mean)
@@ -124,7 +119,7 @@ class Context:
         )
 
     def near(self, starts: Starts, tile: Shape) -> Tensor:
-        """The channels (n, c, *tile) that differ from tile to tile."""
+        """Channels (n, c, *tile) that differ from tile to tile."""
         parts = self.noisy.near(starts, tile)
         if self.condition is not None:
             parts += self.condition.near(starts, tile)
@@ -140,7 +135,7 @@ class Context:
 
 
 def network_inputs(context: Context, starts: Starts, tile: Shape) -> Tensor:
-    """The network's input channels (n, c, *tile) of the tiles that start there."""
+    """The network's input channels (n, c, *tile) of the tiles at `starts`."""
     padded, near, whole = context.noisy.padded, context.near(starts, tile), context.whole
     place = coordinates(padded.shape, starts, tile, padded.device)
     return torch.cat([near, whole.expand(len(near), *whole.shape), place], 1)

@@ -1,7 +1,7 @@
-"""The denoiser D(x, sigma | c) of whole volumes, made of a patch denoiser.
+"""Denoiser D(x, sigma | c) of whole volumes, built from a patch denoiser.
 
-Network space is attenuation relative to water, x = mu / MU_WATER: air 0, water 1, 1000 HU a unit. It exists
-in `tomopatch.prior` and in the calls of D alone.
+Network space is attenuation relative to water, x = mu / MU_WATER: air 0, water 1, 1000 HU per unit. It is
+used only in `tomopatch.prior` and in the calls of D.
 """
 
 from __future__ import annotations
@@ -22,20 +22,18 @@ from tomopatch.progress import Interrupted
 from tomopatch.volume import MU_WATER, Triple
 
 AIR = 0.1
-"""Network space: a voxel below this value counts as air."""
+"""A voxel below this value in network space counts as air."""
 
 
 class Denoiser(Protocol):
-    """D(x, sigma): the posterior mean of the clean volume (z, y, x) given x, which has white noise of
-    deviation sigma.
-    """
+    """D(x, sigma): posterior mean of the clean volume (z, y, x); x has white noise of deviation sigma."""
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor: ...
 
 
 @dataclass(eq=False)
 class PatchPrior:
-    """A trained prior: the patch denoiser, what it was trained for, and how it computes.
+    """A trained prior: the patch denoiser, its trained ranges, and its computation settings.
 
     `bind` gives the denoiser D(x, sigma) of volumes on one grid.
 
@@ -52,7 +50,7 @@ class PatchPrior:
     info : dict
         The checkpoint's record (name, training, digest).
     num_passes : int
-        Passes over a volume since it was made.
+        Passes over a volume since creation.
     """
 
     model: Precond
@@ -113,7 +111,7 @@ class PatchPrior:
             True where the volume may differ from air. Tiles without such a voxel are set to 0 (air) instead
             of being computed.
         generator : torch.Generator or None
-            Draws the offset of the tiling; None = the torch default.
+            Source of the tiling's offset; None = the torch default.
         grid : PatchGrid or None
             A fixed tiling, instead of a random one in each pass.
         on_tiles : f(done, total) or None
@@ -144,7 +142,7 @@ class VolumeDenoiser:
     ----------
     voxel_size : (z, y, x) [mm], clamped to the trained range
     remarks : sentences on what was clamped
-    tiling : PatchGrid or None
+    remarks : sentences about clamped values
         The tiling of the current pass, or of the last one.
     """
 

@@ -1,4 +1,4 @@
-"""A prior as a file: safetensors with the network's config in the metadata. Nothing in it is executed."""
+"""Files of priors: safetensors with the network's config in the metadata. Nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -26,16 +26,13 @@ FORMAT = "tomopatch-prior-3"
 FORMAT_2 = "tomopatch-prior-2"
 PRETRAINED = app_folder() / "pretrained"
 DEFAULT = "base"
-"""The prior that is used if none is named."""
+"""Prior that is used if none is named."""
 GENERATOR = "small"
-"""The prior that generates volumes and denoises on the page Prior: it is trained with and without conditions.
-"""
+"""Prior for generation and for denoising on the page Prior; trained with and without conditions."""
 BODY = "coarse"
-"""The prior of the coarsest grid of a generation: on voxels of centimetres one tile holds a body."""
+"""Prior of the coarsest grid of a generation: with voxels of centimetres one tile holds a body."""
 NAME = re.compile(r"\w[\w-]{0,59}")
-"""Valid names of priors in `pretrained/`. A name is never a path: it may come from a link or from another
-user's file.
-"""
+"""Valid names of priors in `pretrained/`, never paths: they may come from a link or another user's file."""
 
 
 def save_prior(
@@ -46,9 +43,7 @@ def save_prior(
     info: dict[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write weights as safetensors, with config, trained ranges and `info` in the metadata; beside, then
-    renamed.
-    """
+    """Write weights as safetensors with config, trained ranges and `info` in the metadata, atomically."""
     path = Path(path).expanduser()
     metadata = {
         "format": FORMAT,
@@ -65,15 +60,13 @@ def save_prior(
 
 
 def priors() -> list[str]:
-    """Names of the priors in `pretrained/` that reconstruct, the default first; users may add their own
-    files.
-    """
+    """Names of the priors in `pretrained/` that reconstruct, the default first; users may add files."""
     names = {path.stem for path in PRETRAINED.glob("*.safetensors") if NAME.fullmatch(path.stem)} - {BODY}
     return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
 def trained_ranges(name_or_path: str | Path) -> TrainedRanges:
-    """Read from a prior's file what it was trained for, without its weights.
+    """Read the modes and ranges of a prior from its file, without its weights.
 
     Raises
     ------
@@ -92,9 +85,7 @@ def trained_ranges(name_or_path: str | Path) -> TrainedRanges:
 
 
 def priors_for(mode: str) -> list[str]:
-    """Names of the priors in `pretrained/` that were trained for a mode, the default first; see
-    `tomopatch.prior.ranges`.
-    """
+    """Names of the priors in `pretrained/` trained for a mode (see `ranges.MODES`), the default first."""
     found = []
     for name in priors():
         with contextlib.suppress(ValueError):  # a foreign file among a user's own
@@ -104,24 +95,23 @@ def priors_for(mode: str) -> list[str]:
 
 
 def default_prior(mode: str) -> str:
-    """Name of the prior that is used for a mode if none is given."""
+    """Name of the prior that a mode uses if none is given."""
     return next(iter(priors_for(mode)), DEFAULT)
 
 
 def prior_path(name_or_path: str | Path) -> Path:
-    """Path of a prior that is given by its name in `pretrained/` or by its file."""
+    """Path of a prior, given by its name in `pretrained/` or by its file."""
     path = Path(name_or_path).expanduser()
     return path if path.suffix else PRETRAINED / f"{name_or_path}.safetensors"
 
 
 def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str | None = None) -> PatchPrior:
-    """A pretrained prior by its name in `pretrained/`, or one from a file; on the GPU if there is one and no
-    other `device`.
+    """Load a prior by its name in `pretrained/` or from a file; onto the GPU if there is one and no `device`.
 
     Raises
     ------
     ValueError
-        If the file is not there, is damaged or is not a TomoPatch prior. Nothing in it is executed.
+        If the file does not exist, is damaged or is not a TomoPatch prior. Nothing in it is executed.
     """
     path = prior_path(name_or_path)
     if not path.is_file():
@@ -170,7 +160,7 @@ def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str | 
 
 def annotate(source: str | Path, path: str | Path, **info: Any) -> None:
     """Write a copy of a prior's file with more entries in its info; the weights keep their bits."""
-    load_prior(source)  # refuses what is no prior
+    load_prior(source)  # refuses files that are not priors
     with safetensors.safe_open(prior_path(source), framework="pt") as file:
         metadata = file.metadata()
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -221,7 +211,7 @@ def _trained(metadata: dict[str, str], name: str) -> TrainedRanges:
         raise ValueError(f"{name}: its trained ranges are malformed ({error}).") from error
 
 
-# ---- the format before conditions: the network was trained about the data's mean alone -------------------
+# ---- format 2, before conditions: the network was trained about the data's mean alone -------------------
 
 RENAMED = {
     "flat": "two_d",
@@ -230,14 +220,14 @@ RENAMED = {
     "use_surround": "use_neighbourhoods",
     "use_guide": "use_least_squares",
 }
-"""Fields of the network's config in format 2 and their names today."""
+"""Fields of the network's config in format 2, and their present names."""
 
 
 def _from_format_2(metadata: dict[str, str]) -> dict[str, str]:
-    """The metadata of a format-2 checkpoint in today's format; its weights keep their names.
+    """Convert the metadata of a format-2 checkpoint to the present format; its weights keep their names.
 
-    Such checkpoints did not record their voxel sizes. They get the ranges that `tomopatch train` had as
-    defaults.
+    Such checkpoints did not record their voxel sizes. They get the default ranges of `tomopatch train` at
+    that time.
     """
     stored = _parsed(metadata["config"], "the prior")
     if not isinstance(stored, dict):

@@ -20,15 +20,15 @@ from tomopatch.progress import Callback, State, Step, last
 from tomopatch.volume import Volume, VolumeGeometry
 
 SIGMA_MAX, SIGMA_MIN, RHO = 40.0, 0.01, 7.0
-"""Karras noise levels of the coarsest grid, network units. At 40 a volume is noise alone."""
+"""Karras noise levels of the coarsest grid, network units. At 40 a volume is pure noise."""
 
 FINER_SIGMA_MAX, FINER_RHO = 3.0, 5.0
-"""Noise levels of the finer grids: at 3 the noisy volume says less than its condition, the coarser volume."""
+"""Noise levels of the finer grids. At 3 the noisy volume shows less than its condition, the coarser one."""
 
 ETA = 1.0
 
 STEP_COST = 20_000
-"""Cost of a pass that does not depend on its grid, in voxels; for the estimate of the remaining time."""
+"""Cost of a pass that is independent of its grid, in voxels; for the estimate of the remaining time."""
 
 
 def generate(
@@ -44,29 +44,29 @@ def generate(
 ) -> Volume:
     """Generate a volume from noise, coarse to fine.
 
-    On the coarsest grid one tile holds the whole volume, so the network sees all of it at every noise level.
+    On the coarsest grid one tile holds the whole volume: the network sees it completely at every noise level.
     Each finer grid is sampled from noise with the coarser volume as its condition. (Ho et al. 2022, Cascaded
     diffusion models)
 
     Parameters
     ----------
     prior : PatchPrior
-        Trained without and with a condition.
+        Trained with and without a condition.
     body : PatchPrior or None
-        A prior for the coarsest grid, on which one of its tiles holds the volume; None = `prior`.
+        Prior for the coarsest grid, on which one of its tiles holds the volume; None = `prior`.
     num_steps : int
-        Passes over the volume: half of them on the coarsest grid, the others shared by the finer grids.
+        Passes over the volume: half of them on the coarsest grid, the rest shared by the finer grids.
     on_tiles : f(done, total) or None
         Called after each batch of tiles; may raise StopIteration.
     callback : f(Step) or None
-        Its volumes are mu [1/mm] on the given grid, whatever grid the pass was on.
+        Its volumes are mu [1/mm] on the given grid, whatever the grid of the pass.
     state : State or None
-        That of an earlier step, to continue from.
+        State of an earlier step to continue from.
 
     Raises
     ------
     ValueError
-        If the prior was trained for something else.
+        If the prior was not trained for generation.
     """
     if not {"unconditional", "posterior"} <= set(prior.trained.modes):
         raise ValueError(
@@ -146,9 +146,7 @@ def _shown(x: Tensor | None, geometry: VolumeGeometry) -> Tensor:
 
 
 def _coarse_to_fine(geometry: VolumeGeometry, most: int) -> list[VolumeGeometry]:
-    """The volume on coarser and coarser grids, down to one of at most `most` voxels a side; coarsest
-    first.
-    """
+    """The volume on ever coarser grids, down to at most `most` voxels per side; coarsest first."""
     grids = [geometry]
     while max(grids[0].shape) > most:
         coarser = grids[0].halved()
@@ -159,8 +157,6 @@ def _coarse_to_fine(geometry: VolumeGeometry, most: int) -> list[VolumeGeometry]
 
 
 def _shares(num_steps: int, stages: int) -> list[int]:
-    """Half of the steps, or more, for the first stage; the others have equal numbers, none if there are too
-    few.
-    """
+    """Passes per stage: half or more for the first; the others get equal numbers, 0 if there are too few."""
     later = [num_steps // 2 // max(1, stages - 1)] * (stages - 1)
     return [num_steps - sum(later), *later]

@@ -1,21 +1,20 @@
-"""The denoising network F: a 3D U-Net on patches that sees its neighbourhood, the whole volume and its
-position.
+"""Denoising network F: a 3D U-Net on patches with their neighbourhood, global context and position.
 
-Input channels, all on the patch's grid (z, y, x): the noisy patch and its neighbourhood averaged over 2 and 4
-voxels; the same of the condition, where the network has one; the least-squares image; the whole noisy volume
+Input channels, all on the patch's grid (z, y, x): the noisy patch and its neighbourhoods averaged over 2 and
+4 voxels; the same of the condition, if the network has one; the least-squares image; the whole noisy volume
 averaged to the patch's grid, and the whole condition; three coordinates; the patch smoothed by total
 variation at several strengths. The whole volume is the global context of Yang et al. 2025 (arXiv 2512.18161),
-the coordinates are its positions.
+the coordinates are their positions.
 
-The condition is the best image of the object that is cheap to have: the total-variation reconstruction of a
-scan, or a coarser volume, upsampled. The least-squares image of the scan holds streaks and noise, but also
-what the regularised image has given up. (Jin et al. 2017, FBPConvNet, learn from such an image alone)
+The condition is the best image available at low cost: the total-variation reconstruction of a measurement,
+or an upsampled coarser volume. The least-squares image holds streaks and noise, but also detail that
+regularisation has removed. (Jin et al. 2017, FBPConvNet, learn from such an image alone)
 
 The network has three parts. The trunk, a U-Net behind a space-to-depth stem that moves 2 x 2 x 2 voxels into
 channels, has a large receptive field. Space-to-depth makes it blind to shifts by one voxel, so a few thin
-layers at full resolution, which share their weights over all voxels, compute the output from its features. A
-fresh network returns the mean of the smoothed patches, so it has to learn only what is better than total
-variation.
+layers at full resolution, which share their weights over all voxels, compute the output from its features.
+Direct paths add the smoothed patches: an untrained network returns their mean, so it only has to learn the
+improvement over total variation.
 """
 
 from __future__ import annotations
@@ -51,9 +50,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "sigma_data": (1e-6, 1e6),
     "mean": (-1e6, 1e6),
 }
-"""Bounds of a config from a file: far beyond any network that was trained, and far below what fills a
-machine.
-"""
+"""Bounds of a config from a file: far beyond any trained network, and far below the memory of a machine."""
 _MOST_LEVELS = 8
 
 
@@ -188,14 +185,13 @@ PRESETS: dict[str, NetworkConfig] = {
 }
 
 
-# ---- magnitude-preserving layers (Karras et al. 2024, EDM2, config G)
-# --------------------------------------- Weights have a fixed norm and activations keep unit variance through
-# every layer, so that high learning rates do no harm: without this, activations grow from level to level
-# until nothing but the direct paths learns.
+# ---- magnitude-preserving layers (Karras et al. 2024, EDM2, config G) -------------------------------------
+# Weights have a fixed norm and activations keep unit variance through every layer, so that high learning
+# rates do no harm. Otherwise activations grow from level to level until only the direct paths learn.
 
 
 def normalize(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """x over its root mean square along `dims`, in the precision of x. (EDM2, eq. 30, 66)"""
+    """x divided by its root mean square along `dims`, in the precision of x. (EDM2, eq. 30, 66)"""
     power = x.square().mean(dims, keepdim=True, dtype=torch.float32)
     return x * torch.rsqrt(power + 1e-8).to(x.dtype)
 
@@ -211,9 +207,7 @@ def mp_sum(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 class MPConv(nn.Module):
-    """Convolution (or linear layer, without a kernel) with weights of unit norm per output and no bias.
-    (EDM2, eq. 47)
-    """
+    """Convolution, or linear layer without a kernel: unit-norm weights per output, no bias. (EDM2, eq. 47)"""
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: tuple[int, ...] = (), stride: Shape = (1, 1, 1)
@@ -233,9 +227,7 @@ class MPConv(nn.Module):
 
 @torch.no_grad()
 def renormalize(network: nn.Module) -> None:
-    """Give all weights unit scale again, after the optimiser moved them: its steps then stay comparable.
-    (EDM2, sec. 2.3)
-    """
+    """Restore unit scale of all weights, so that optimiser steps stay comparable. (EDM2, sec. 2.3)"""
     for module in network.modules():
         if isinstance(module, MPConv):
             module.weight.copy_(normalize(module.weight, tuple(range(1, module.weight.ndim))))
@@ -253,7 +245,7 @@ class Block(nn.Module):
         self.modulate_gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        # per voxel: unlike group norm it does not depend on the tile's size
+        # per voxel: unlike group norm, independent of the tile's size
         x = normalize(self.skip(x), (1,))
         scale = 1 + self.modulate(embedding, gain=self.modulate_gain)
         h = self.conv_in(mp_silu(x)) * scale[:, :, None, None, None]
@@ -305,9 +297,7 @@ class PatchUNet(nn.Module):
             self.direct_gain.bias.copy_(torch.tensor([0.0] + [1 / max(1, num_smooth)] * num_smooth))
 
     def embedding(self, numbers: Tensor) -> Tensor:
-        """Embedding (b, embed) of (log sigma, log sigma of the context, log voxel sizes, numbers of the
-        condition).
-        """
+        """Embedding (b, embed) of log sigma, log sigma of the context, log voxel sizes, condition numbers."""
         assert isinstance(self.frequencies, Tensor)
         waves = numbers[:, :1] / 4 * self.frequencies
         ones = torch.ones_like(numbers[:, :1])
@@ -352,10 +342,10 @@ class PatchUNet(nn.Module):
 
 
 def inherit(network: PatchUNet, other: PatchUNet) -> None:
-    """Copy the weights of a network that may lack inputs which this one has.
+    """Copy the weights of a network, which may lack inputs that this one has.
 
-    New inputs are inactive at first, except for those of the condition: they start with the weights of the
-    noisy volume's channels, because both show the same object.
+    New inputs are zero-initialised, except those of the condition. These start with the weights of the noisy
+    volume's channels, because both show the same object.
     """
     own, theirs = network.config, other.config
     optional = ("neighbourhoods", "least_squares", "conditional")
@@ -411,14 +401,12 @@ def _fine_inputs(config: NetworkConfig) -> list[str]:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The same values in the memory order in which convolutions are quickest."""
+    """The same values in the memory order that is fastest for convolutions."""
     return x.contiguous(memory_format=torch.channels_last_3d)
 
 
 def space_to_depth(x: Tensor, factors: Shape) -> Tensor:
-    """(b, c, dz z, dy y, dx x) -> (b, c dz dy dx, z, y, x), in channels-last memory; channels in that
-    order.
-    """
+    """(b, c, dz z, dy y, dx x) -> (b, c dz dy dx, z, y, x), channels in that order, channels-last memory."""
     b, c, *sizes = x.shape
     (nz, dz), (ny, dy), (nx, dx) = ((n // d, d) for n, d in zip(sizes, factors, strict=True))
     x = x.reshape(b, c, nz, dz, ny, dy, nx, dx).permute(0, 2, 4, 6, 1, 3, 5, 7)

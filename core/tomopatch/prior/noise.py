@@ -26,7 +26,7 @@ def denoise(
     seed: int = 0,
     on_tiles: Callable[[int, int], None] | None = None,
 ) -> Volume:
-    """Denoise a volume that has white noise of deviation `sigma`, network units. `seed` draws the tiling."""
+    """Denoise a volume with white noise of deviation `sigma`, network units; `seed` selects the tiling."""
     denoiser = prior.bind(
         noisy.geometry.voxel_size, generator=torch.Generator().manual_seed(seed), on_tiles=on_tiles
     )

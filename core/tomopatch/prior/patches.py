@@ -1,8 +1,8 @@
-"""Cutting a volume into tiles and putting it together again.
+"""Splitting a volume into tiles, and merging them.
 
 The volume is treated as a torus: a pass starts at a random offset, and tiles that leave at one end re-enter
-at the other. A pass therefore needs N/P tiles a side instead of N/P + 1, every voxel belongs to exactly one
-tile, and the seams move from pass to pass. The coordinates of a tile show the network where it wraps.
+at the other. A pass therefore needs N/P tiles per axis instead of N/P + 1, every voxel belongs to exactly one
+tile, and the seams move from pass to pass. The coordinates of a tile show the network where it wraps around.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tomopatch.progress import Tiles
 from tomopatch.volume import Shape, area_average
 
 OFFSET_STEP = 4
-"""Offsets are multiples of it, so that a tile lies exactly on the grids of its neighbourhoods, coarser by two
-and four. Along an axis on which a tile has a single voxel any offset will do: such tiles have no
-neighbourhoods.
+"""Offsets are multiples of this, so that a tile lies exactly on the grids of its neighbourhoods, which are
+coarser by two and four. Along an axis on which a tile has a single voxel any offset is valid: such tiles have
+no neighbourhoods.
 """
 
 Device = torch.device | str
 Starts = Sequence[Shape] | Tensor
-"""First voxels (n, 3) of tiles, (z, y, x) each; a tensor where they should not leave a GPU."""
+"""First voxels (n, 3) of tiles, (z, y, x) each; a tensor if they should stay on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class PatchGrid:
     Parameters
     ----------
     shape : (z, y, x)
-        The volume's shape; any. It is continued by reflection to a multiple of `tile`.
+        Shape of the volume; any. It is extended by reflection to a multiple of `tile`.
     tile : (z, y, x)
-        A tile's shape in voxels: 1 or a multiple of OFFSET_STEP along each axis.
+        Shape of a tile in voxels: 1 or a multiple of OFFSET_STEP along each axis.
     offset : (z, y, x)
         First voxel of the first tile; multiples of OFFSET_STEP.
     """
@@ -55,7 +55,7 @@ class PatchGrid:
 
     @classmethod
     def random(cls, shape: Shape, tile: Shape, *, generator: torch.Generator | None = None) -> PatchGrid:
-        """A pass that starts at a random offset; a volume of a single tile has no seams to be moved."""
+        """A pass with a random offset, or without one if a single tile holds the volume: it has no seams."""
         if cls(shape, tile).padded_shape == tile:
             return cls(shape, tile)
         z, y, x = (
@@ -71,7 +71,7 @@ class PatchGrid:
 
     @property
     def starts(self) -> list[Shape]:
-        """First voxel of each tile on the padded torus; may lie beyond its end, where it wraps."""
+        """First voxel of each tile on the padded torus; may lie beyond its end, where it wraps around."""
         z, y, x = (
             [o + k * p for k in range(n // p)]
             for n, p, o in zip(self.padded_shape, self.tile, self.offset, strict=True)
@@ -82,7 +82,7 @@ class PatchGrid:
         return len(self.starts)
 
     def pad(self, x: Tensor) -> Tensor:
-        """x (z, y, x) continued by reflection to `padded_shape`."""
+        """x (z, y, x) extended by reflection to `padded_shape`."""
         if tuple(x.shape) != self.shape:
             raise ValueError(
                 f"tiles were planned for shape {self.shape} but the volume has {tuple(x.shape)}."
@@ -97,7 +97,7 @@ class PatchGrid:
         return padded[..., :z, :y, :x]
 
     def batches(self, size: int, keep: Tensor | None = None) -> Iterator[list[Shape]]:
-        """The starts of the tiles, `size` at a time.
+        """Starts of the tiles, `size` at a time.
 
         keep : bool Tensor (z, y, x) on the padded grid, or None
             Tiles without a single True voxel are left out.
@@ -110,7 +110,7 @@ class PatchGrid:
             yield starts[i : i + size]
 
     def used(self, keep: Tensor | None = None) -> Tiles:
-        """The tiles of a pass that leaves out those without a voxel of `keep` (z, y, x)."""
+        """Tiles of a pass without those that hold no voxel of `keep` (z, y, x)."""
         padded = None if keep is None else self.pad(keep)
         return Tiles(self.tile, tuple(s for batch in self.batches(1, padded) for s in batch))
 
@@ -119,7 +119,7 @@ class PatchGrid:
         return cut(self.pad(x), self.starts, self.tile)
 
     def merge(self, tiles: Tensor) -> Tensor:
-        """The volume (z, y, x) that these tiles (n, *tile) were cut from."""
+        """The volume (z, y, x) merged from its tiles (n, *tile)."""
         padded = tiles.new_empty(self.padded_shape)
         paste(padded, tiles, self.starts)
         return self.crop(padded).contiguous()
@@ -132,19 +132,19 @@ def offset_steps(tile: Sequence[int]) -> Shape:
 
 
 def cut(padded: Tensor, starts: Starts, tile: Sequence[int]) -> Tensor:
-    """The tiles (n, *tile) that start there on the torus."""
+    """Tiles (n, *tile) of the torus at `starts`."""
     return padded[_voxels(padded.shape, starts, tile, padded.device)]
 
 
 def paste(padded: Tensor, tiles: Tensor, starts: Starts) -> None:
-    """Write tiles (n, *tile) back where `cut` took them from."""
+    """Write tiles (n, *tile) to their places: the inverse of `cut`."""
     padded[_voxels(padded.shape, starts, tiles.shape[1:], padded.device)] = tiles
 
 
 def _voxels(
     shape: Sequence[int], starts: Starts, tile: Sequence[int], device: Device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Indices of the tiles' voxels, to be broadcast to (n, *tile)."""
+    """Indices of the tiles' voxels, which broadcast to (n, *tile)."""
     first = torch.as_tensor(starts, device=device)
     z, y, x = (
         (first[:, axis, None] + torch.arange(p, device=device)) % n
@@ -154,18 +154,16 @@ def _voxels(
 
 
 def reflect_index(n: int, n_padded: int) -> Tensor:
-    """Indices that continue 0..n-1 by mirroring at the ends, as often as needed."""
+    """Indices that extend 0..n-1 by mirroring at the ends, as often as needed."""
     index = torch.arange(n_padded) % (2 * n)
     return torch.where(index < n, index, 2 * n - 1 - index)
 
 
-# ---- what a tile sees of the rest of the volume -------------------------------------------------------
+# ---- inputs beyond the tile ---------------------------------------------------------------------------
 
 
 def coordinates(shape: Sequence[int], starts: Starts, tile: Sequence[int], device: Device = "cpu") -> Tensor:
-    """Position (n, 3, *tile) of the tiles' voxels: -1 and 1 are the ends of the padded volume of this
-    shape.
-    """
+    """Position (n, 3, *tile) of the tiles' voxels; -1 and 1 are the ends of the padded volume (`shape`)."""
     axes = [
         (index + 0.5) * (2 / n) - 1
         for index, n in zip(_voxels(shape, starts, tile, device), shape, strict=True)

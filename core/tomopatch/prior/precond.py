@@ -1,6 +1,4 @@
-"""The denoiser of patches: the network F with EDM's preconditioning. Network space: see
-`tomopatch.prior.denoiser`.
-"""
+"""Denoiser of patches: the network F with EDM's preconditioning, in network space (see `denoiser`)."""
 
 from __future__ import annotations
 
@@ -15,13 +13,13 @@ from tomopatch.prior.network import ABLATIONS, NetworkConfig, PatchUNet
 from tomopatch.prior.rof import rof
 
 LEAST_SQUARES_ERROR = 0.3
-"""Typical RMS error of a least-squares image, network space. The network sees the image divided by the root
-of the sum of squares of this and of the data's deviation.
+"""Typical RMS error of a least-squares image, network space. The image is divided by the root of the sum of
+squares of this and of the data's deviation.
 """
 
 TYPICAL_ERROR, TYPICAL_RATIO = 0.08, 0.1
-"""A condition's error (network space) and a sampling ratio in the middle of the trained ranges: the network
-sees logarithms of the ratios to them.
+"""Error of a condition (network space) and sampling ratio in the middle of the trained ranges. The network
+gets the logarithms of the ratios to them.
 """
 
 
@@ -35,7 +33,7 @@ class Numbers:
     factor : ratio of the white noise in the global context to that in the volume
     voxel_size : (b, 3) [mm]
     error : RMS error of the condition, network units; 0 = no condition
-    sampling_ratio : of the scan
+    sampling_ratio : of the measurement
     """
 
     sigma: Tensor
@@ -51,12 +49,13 @@ class Precond(nn.Module):
     The clean value of a patch with a condition c of RMS error s is modelled as N(c, s^2), without one as
     N(mean, sigma_data^2). With m and s for either,
 
-        c_skip = s^2 / (sigma^2 + s^2),  c_out = sigma s / sqrt(sigma^2 + s^2),  c_in = 1 / sqrt(sigma^2 +
-        s^2) D = m + c_skip (x - m) + c_out F(c_in (x - m), c, ..., c_noise)
+        c_skip = s^2 / (sigma^2 + s^2),  c_out = sigma s / sqrt(sigma^2 + s^2),
+        c_in = 1 / sqrt(sigma^2 + s^2),
+        D = m + c_skip (x - m) + c_out F(c_in (x - m), c, ..., c_noise)
 
     With F = 0 this is the exact posterior mean of the Gaussian model given x and c: c at high sigma, x at low
-    sigma. c_noise stands for the numbers that F is modulated by: log sigma, log s, log sampling ratio, log
-    voxel size.
+    sigma. c_noise stands for the numbers that modulate F: log sigma, log s, log sampling ratio, log voxel
+    size.
     """
 
     smoothing: Callable[..., Tensor] = staticmethod(rof)  # replaced by a compiled one in compiled training
@@ -99,7 +98,7 @@ class Precond(nn.Module):
         return self.config.channels_of("condition")
 
     def _seen(self, inputs: Tensor, sigma: Tensor, factor: Tensor, s: Tensor, conditional: Tensor) -> Tensor:
-        """The input channels at unit variance: the noisy volume about its centre, the condition, the rest."""
+        """Input channels at unit variance: the noisy volume about its centre, the condition, the rest."""
         config = self.config
         seen = inputs - config.mean
         ones = torch.ones_like(sigma)
@@ -130,10 +129,10 @@ class Precond(nn.Module):
         conditional: Tensor,
         voxel_size: Tensor,
     ) -> Tensor:
-        """For each smoothing strength the F for which D is the smoothed patch (b, n, z, y, x).
+        """The F for which D is the smoothed patch, for each smoothing strength: (b, n, z, y, x).
 
-        The combined image is smoothed at its own expected error: at high sigma the noisy patch alone shows
-        nothing.
+        The combined image is smoothed at its own expected error, because the noisy patch alone shows nothing
+        at high sigma.
         """
         strengths = self.config.smoothings
         if not strengths:

@@ -1,6 +1,4 @@
-"""The ranges that a prior was trained on. Outside of them a network extrapolates, so its numbers are
-clamped.
-"""
+"""Ranges that a prior was trained on. Numbers outside are clamped, because a network would extrapolate."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from noise, sampling without a condition.
 
 @dataclass(frozen=True)
 class TrainedRanges:
-    """The modes and ranges that a prior was trained for.
+    """Modes and ranges that a prior was trained for.
 
     Attributes
     ----------
@@ -49,9 +47,7 @@ class TrainedRanges:
         return asdict(self)
 
     def clamp_voxels(self, voxel_size: Triple) -> tuple[Triple, tuple[str, ...]]:
-        """The voxel size (z, y, x) [mm] within the trained ranges, and a sentence per axis that was
-        clamped.
-        """
+        """The voxel size (z, y, x) [mm] within the trained ranges, and a sentence per clamped axis."""
         ranges = (self.voxel_z, self.voxel_xy, self.voxel_xy)
         z, y, x = (_clamp(v, r) for v, r in zip(voxel_size, ranges, strict=True))
         remarks = tuple(
@@ -63,7 +59,7 @@ class TrainedRanges:
         return (z, y, x), remarks
 
     def clamp_condition(self, error: float, ratio: float) -> tuple[float, float, tuple[str, ...]]:
-        """Error and sampling ratio within the trained ranges, and sentences on what was clamped."""
+        """Error and sampling ratio within the trained ranges, and sentences about clamped values."""
         used, used_ratio = _clamp(error, self.error), _clamp(ratio, self.sampling_ratio)
         remarks = []
         if used != error:

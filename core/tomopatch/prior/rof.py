@@ -1,8 +1,7 @@
-"""Total-variation denoising of patches: what is known of images without learning, for the network to start
-from.
+"""Total-variation denoising of patches, an input of the network that needs no learning.
 
-A network that must first learn that images have edges and smooth parts spends its first thousands of patches
-on that. So it is given the patch denoised by total variation, and learns what is better than that.
+A network needs thousands of patches to learn that images have edges and smooth parts. Here it is given the
+patch denoised by total variation, and learns the improvement over it.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from tomopatch.kernels import JIT, run_chunks
 
 
 def rof(noisy: Tensor, strength: Tensor, voxel_size: Tensor, *, num_iterations: int = 12) -> Tensor:
-    """argmin_x 1/2 |x - noisy|^2 + strength TV(x), each patch for itself. (Rudin, Osher, Fatemi 1992)
+    """argmin_x 1/2 |x - noisy|^2 + strength TV(x), for each patch separately. (Rudin, Osher, Fatemi 1992)
 
-    The primal-dual iteration for strongly convex problems (Chambolle & Pock 2011, alg. 2), a few steps of it:
-    in a flat patch of unit noise a strength of about 0.6 leaves the least error.
+    A few steps of the primal-dual iteration for strongly convex problems (Chambolle & Pock 2011, alg. 2). In
+    a constant patch with unit noise, a strength of about 0.6 leaves the least error.
 
     Parameters
     ----------
@@ -40,9 +39,7 @@ def rof(noisy: Tensor, strength: Tensor, voxel_size: Tensor, *, num_iterations: 
 
 
 def _steps(voxel_size: Tensor, num_iterations: int) -> tuple[Tensor, Tensor]:
-    """Weight of the differences along each axis (b, 3), and (b, iterations, 3): primal step, dual step,
-    theta.
-    """
+    """Weights of the differences per axis (b, 3); primal step, dual step, theta (b, iterations, 3)."""
     ratio = voxel_size.amin(1, keepdim=True) / voxel_size
     norm2 = 4 * ratio.square().sum(1)  # bound of |gradient|^2
     step, dual_step = 2 * norm2.rsqrt(), 0.5 * norm2.rsqrt()
@@ -81,7 +78,7 @@ def _by_torch(noisy: Tensor, strength: Tensor, ratio: Tensor, steps: Tensor) -> 
 
 @nb.njit(**JIT)
 def _on_cpu(noisy, out, strength, ratio, steps, start, stop):
-    """Patches [start, stop): the same iteration, a patch at a time, which a core's cache holds."""
+    """The same iteration for patches [start, stop), one at a time, so that each fits a core's cache."""
     nz, ny, nx = noisy.shape[1:]
     ahead = np.empty((nz, ny, nx), np.float32)
     q = np.empty((3, nz, ny, nx), np.float32)
@@ -99,7 +96,7 @@ def _on_cpu(noisy, out, strength, ratio, steps, start, stop):
 
 @nb.njit(**JIT)
 def _raise_dual(ahead, q, lam, dz, dy, dx):
-    """q += steps times the differences of `ahead`, cut to length lam. At the far ends q stays 0."""
+    """q += steps times the differences of `ahead`, clipped to length lam. At the far ends q stays 0."""
     nz, ny, nx = ahead.shape
     for z in range(nz):
         below = ahead[min(z + 1, nz - 1)]
@@ -121,7 +118,7 @@ def _raise_dual(ahead, q, lam, dz, dy, dx):
 
 @nb.njit(**JIT)
 def _move(noisy, x, ahead, q, step, theta, rz, ry, rx):
-    """x towards noisy + div q, and `ahead` beyond it."""
+    """Move x towards noisy + div q, and `ahead` beyond it."""
     nz, ny, nx = x.shape
     share = step / (1 + step)
     nothing = np.zeros(nx, np.float32)

@@ -1,4 +1,4 @@
-"""Sampling from a denoiser: noise levels and solvers. The module knows nothing of tomography."""
+"""Sampling from a denoiser: noise levels and solvers, independent of tomography."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tomopatch.prior.denoiser import Denoiser
 from tomopatch.progress import State, Step
 
 Correct = Callable[[Tensor, float], Tensor]
-"""correct(denoised, sigma) -> the estimate to go on with; called with falling sigma."""
+"""correct(denoised, sigma) -> the corrected estimate; called with falling sigma."""
 
 
 def karras_sigmas(num_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> list[float]:
@@ -47,26 +47,26 @@ def sample(
     denoiser : D(x, sigma)
         May raise Interrupted within a pass.
     x : Tensor (z, y, x)
-        Noisy start, network space.
+        Noisy volume to start from, network space.
     sigmas : list of float
         Falling noise levels. The last one is the end of the last step, usually 0.
     order : 1 or 2
         1: Euler, which is DDIM. 2: DPM-Solver++(2M), which also uses the estimate of the step before. (Lu et
         al. 2022, alg. 2; in the form of k-diffusion, for sigma with alpha = 1)
     eta : float, 0 to 1
-        DDIM's stochasticity: 0 is the deterministic flow, 1 the ancestral chain, which draws as much fresh
+        DDIM's stochasticity: 0 is the deterministic flow, 1 the ancestral chain, which adds as much fresh
         noise as the step allows. (Song et al. 2021, eq. 16)
     correct : f(denoised, sigma) -> denoised, or None
         Data consistency, applied to every estimate.
     generator : torch.Generator or None
         Source of the fresh noise.
     state : State or None
-        Continue after the step that had this state; the generator must be in its state of that time.
+        State of an earlier step to continue after; the generator must be in its state of that time.
 
     Returns
     -------
     Tensor (z, y, x)
-        As the value of the generator: the sample at the last level; at level 0 the last corrected estimate.
+        Value of the generator: the sample at the last level; at level 0 the last corrected estimate.
     """
     if order not in (1, 2):
         raise ValueError(f"order must be 1 (Euler) or 2 (DPM-Solver++ 2M), got {order}.")
@@ -74,7 +74,7 @@ def sample(
         raise ValueError(f"eta must lie between 0 and 1, got {eta}.")
     num_steps = len(sigmas) - 1
     done, estimate = 0, x
-    before: Tensor | None = None  # the estimate of the step before
+    before: Tensor | None = None  # the estimate of the previous step
     if state is not None:
         done, x, estimate, before = state["i"], state["x"], state["estimate"], state.get("before")
 

@@ -1,4 +1,4 @@
-"""From a coarser volume to a conditioning image on a finer grid."""
+"""Conditioning images on finer grids from coarser volumes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch.nn import functional
 from tomopatch.volume import Shape
 
 DETAIL_FACTOR = 3.0
-"""Error of an upsampled volume over its own detail, see `upsampling_error`: 3.0 +- 8 % over training volumes
-with voxels of 1.2 to 14 mm.
+"""Ratio of the error of an upsampled volume to its own detail (see `upsampling_error`): 3.0 +- 8 % over
+training volumes with voxels of 1.2 to 14 mm.
 """
 
 MIN_ERROR = 0.01
-"""Network units: 10 HU, about the noise of the training volumes."""
+"""Smallest error, network units: 10 HU, about the noise of the training volumes."""
 
 
 def upsampled(x: Tensor, shape: Shape) -> Tensor:
@@ -26,7 +26,7 @@ def upsampled(x: Tensor, shape: Shape) -> Tensor:
 def upsampling_error(image: Tensor) -> float:
     """Expected RMS error of an upsampled volume (z, y, x), network space, from its own detail.
 
-    The finest detail that an image shows predicts the finer one that it lacks.
+    The finest detail of an image predicts the finer detail that it lacks.
     """
     padded = functional.avg_pool3d(image[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
     detail = float((image - padded).square().mean().sqrt())

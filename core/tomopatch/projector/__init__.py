@@ -1,4 +1,4 @@
-"""The projector A and its transpose A.T: line integrals of a volume along the rays of a scan."""
+"""Projector A and its transpose A.T: line integrals of a volume along the rays of a scan geometry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tomopatch.volume import Shape, VolumeGeometry, as_tensor, grid_of
 
 
 class Backend(Protocol):
-    """The linear map of one geometry pair, on tensors of its device."""
+    """Linear map of one volume grid and one scan geometry, on tensors of its device."""
 
     device: torch.device
 
@@ -27,7 +27,7 @@ class Backend(Protocol):
 
 
 def _tomosipo(vg: VolumeGeometry, views: Views) -> Backend:
-    from tomopatch.projector.cuda import TomosipoOperator  # loads CUDA libraries: only when asked for
+    from tomopatch.projector.cuda import TomosipoOperator  # imports CUDA libraries: only on request
 
     return TomosipoOperator(vg, views)
 
@@ -40,13 +40,13 @@ def _triton(vg: VolumeGeometry, views: Views) -> Backend:
 
 BACKENDS: dict[str, Callable[[VolumeGeometry, Views], Backend]] = {
     "joseph": JosephOperator,  # CPU
-    "triton": _triton,  # CUDA, with what torch brings
-    "tomosipo": _tomosipo,  # CUDA, with its own packages
+    "triton": _triton,  # CUDA, comes with torch
+    "tomosipo": _tomosipo,  # CUDA, needs further packages
 }
 
 
 def best_backend(views: Views) -> str:
-    """The fastest projector that works here and with these rays; warns where a CUDA device lies idle."""
+    """Name of the fastest backend that works here with these rays; warns if a CUDA device stays unused."""
     if not torch.cuda.is_available():
         return "joseph"
     from tomopatch.projector import cuda, triton_joseph
@@ -67,13 +67,13 @@ class Projector:
     Parameters
     ----------
     vg : VolumeGeometry
-        Or a volume, whose grid is taken.
+        A volume may be given instead; its grid is used.
     pg : ParallelBeam, ConeBeam or Views
     backend : "auto" or a name in BACKENDS
-        "joseph" computes on the CPU, "tomosipo" and "triton" on CUDA. Tensors of another device are taken
-        there and back.
+        "joseph" runs on the CPU, "tomosipo" and "triton" on CUDA. Tensors on another device are copied there
+        and back.
 
-    Both directions are differentiable. Outside the volume attenuation is zero.
+    Both directions are differentiable. The attenuation outside the volume is zero.
     """
 
     def __init__(self, vg: VolumeGeometry, pg: Geometry, backend: str = "auto") -> None:
@@ -105,11 +105,11 @@ class Projector:
         return _Linear.apply(x, self._operator.forward, self._operator.transpose)
 
     def subset(self, angle_index: Sequence[int] | slice) -> Projector:
-        """The projector of these views only."""
+        """Projector of these views only."""
         return Projector(self.vg, self.pg.subset(angle_index), self.backend)
 
     def norm(self, num_iterations: int = 20) -> float:
-        """The largest singular value of A [mm], by power iteration from ones; computed once.
+        """Return the largest singular value of A [mm], by power iteration from ones; computed once.
 
         A and x >= 0 have no negative entries, so ones are never orthogonal to the leading vector (Perron).
         """

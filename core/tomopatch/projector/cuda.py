@@ -1,6 +1,6 @@
-"""The CUDA projector: tomosipo 0.7 on the ASTRA toolbox. Loaded only where there is a CUDA device.
+"""CUDA projector: tomosipo 0.7 on the ASTRA toolbox. Imported only if there is a CUDA device.
 
-Calling ASTRA without CUDA kills the process instead of raising, so `why_not` is asked before anything else.
+Calling ASTRA without CUDA kills the process instead of raising an exception, so `why_not` is called first.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from tomopatch.geometry.views import Views
 from tomopatch.volume import VolumeGeometry
 
 WIDTH = 32
-"""Rows and columns that ASTRA's textures read past: other widths have been seen to corrupt data silently."""
+"""Volume and detector widths are padded to multiples of this; with others ASTRA silently corrupted data."""
 
 
 def why_not() -> str | None:
-    """Why this projector cannot run here, in a sentence; None = it can."""
+    """Return the reason why this projector cannot run here, as a sentence; None if it can."""
     if not torch.cuda.is_available():
         return "There is no CUDA device."
     for package in ("astra", "tomosipo"):
@@ -31,7 +31,7 @@ def why_not() -> str | None:
 
 
 def unsuited(views: Views) -> str | None:
-    """Why ASTRA is not to be trusted with these rays, in a sentence; None = it is."""
+    """Return the reason not to use ASTRA with these rays, as a sentence; None if it can be used."""
     tilted = not views.cone and np.abs(views.source[:, 0]).max() > 1e-6 * np.abs(views.source).max()
     return "ASTRA is 3 % off where parallel rays are tilted." if tilted else None
 
@@ -39,9 +39,9 @@ def unsuited(views: Views) -> str | None:
 class TomosipoOperator:
     """A and its transpose on CUDA tensors, float32, without copies.
 
-    Volume and detector are padded to widths that are multiples of 32 on the side where the geometry's centre
-    can move with them, and cropped again. For a cone beam ASTRA's backprojection is a close but not an exact
-    transpose: solvers that need an exact one differentiate `forward`.
+    Volume and detector are padded to widths that are multiples of 32, on the side where the centre of the
+    geometry can move with them, and cropped again. For a cone beam ASTRA's backprojection is close to the
+    transpose but not exact: solvers that need an exact transpose differentiate `forward`.
     """
 
     device = torch.device("cuda")

@@ -1,6 +1,6 @@
-"""The CPU projector: Joseph's method in numba, with an exact adjoint, for any vector geometry.
+"""CPU projector: Joseph's method in numba, with an exact adjoint, for any vector geometry.
 
-Picks the fastest kernels that the scan's symmetry allows and brings the arrays into their layout.
+It uses the fastest kernels that the symmetry of the geometry allows, and brings arrays into their layout.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class JosephOperator:
     Attributes
     ----------
     path : "parallel", "columns" or "general"
-        Which kernels run: rays within the slices; detector columns along z; anything else.
+        Kernels in use: for rays within the slices; for detector columns along z; for any geometry.
     """
 
     device = torch.device("cpu")
@@ -107,7 +107,7 @@ class JosephOperator:
 
 
 def index_table(vg: VolumeGeometry, views: Views) -> np.ndarray:
-    """The scan in voxel index coordinates; see `joseph_general`."""
+    """Scan geometry in voxel index coordinates; see `joseph_general`."""
     voxel_size, pos = np.asarray(vg.voxel_size), np.asarray(vg.pos)
     centre = (np.asarray(vg.shape) - 1) / 2
     num_v, num_u = views.det_shape

@@ -1,12 +1,12 @@
-"""Joseph's method where detector columns run along z: circular, limited and helical scans.
+"""Joseph's method for detector columns along z: circular, limited and helical scans.
 
-All rays of one detector column then cross the voxel planes in the same (y, x) places and differ in z alone.
-So the interpolation in the plane is done once per column for a whole run of voxels along z, and what remains
-per ray is one linear interpolation along that run, which vectorises. Volumes are laid out (y, x, z),
-projections (view, u, v): z and v fastest. The volume has one voxel of zeros at both ends of z, so that no ray
-needs a test.
+All rays of a detector column cross the voxel planes at the same (y, x) places and differ in z alone.
+Interpolation in the plane is therefore done once per column, for a whole run of voxels along z. Each ray then
+needs one linear interpolation along that run, which vectorises. Volumes are laid out (y, x, z), projections
+(view, u, v): z and v fastest. The volume has one voxel of zeros at both ends of z, so that no ray needs a
+bounds check.
 
-For the table, the rules on threads and why samples at the very edge are left out see `joseph_general`.
+See `joseph_general` for the table, the rules on threads and the samples that are left out at the edge.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def _column(table, k, cone, u):
 
 @nb.njit(inline="always", **JIT)
 def _drive(oy, ox, dy, dx):
-    """Driven by x?; crossing of plane 0 and slope in the other axis; origin and direction along the driving
-    one.
+    """Return whether x drives the ray, and the ray relative to its driving axis.
+
+    These are crossing of plane 0 and slope in the other axis; origin and direction along the driving one.
     """
     if abs(dx) >= abs(dy):
         return True, oy - ox * dy / dx, dy / dx, ox, dx
@@ -53,7 +54,7 @@ def _rows(z, dz, num_z, num_v):
 
 @nb.njit(inline="always", **JIT)
 def _heights(oz, dz, row_z, cone, t):
-    """Height of row 0 at ray parameter t, and how much higher the next row is there."""
+    """Height of row 0 at ray parameter t, and the step from there to the next row."""
     return oz + t * dz, (t * row_z if cone else row_z)
 
 
@@ -141,7 +142,7 @@ def weigh(projections, out, table, voxel_size, cone, start, stop):
 
 @nb.njit(**JIT)
 def backproject(volume, by_x_planes, projections, table, cone, start, stop):
-    """Add to planes [start, stop) along x (or y) the weighed rays that this axis drives."""
+    """Add the weighted rays that x (or y) drives to planes [start, stop) along that axis."""
     num_y, num_x, num_zp = volume.shape
     num_z = num_zp - 2 * PAD
     num_views, num_u, num_v = projections.shape

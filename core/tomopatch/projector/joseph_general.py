@@ -1,14 +1,14 @@
-"""Joseph's method for any ray: the path that needs no symmetry of the scan.
+"""Joseph's method for any ray, without any symmetry of the geometry.
 
-A ray is sampled where it crosses the voxel planes of its driving axis, the one it runs most along, with
-bilinear interpolation in the plane, and each sample counts with the ray's length between two planes. (Joseph
-1982, IEEE TMI 1(3), An improved algorithm for reprojecting rays through pixel images.) Outside the volume is
-zero.
+A ray is sampled where it crosses the voxel planes of its driving axis, the axis of its largest component,
+with bilinear interpolation in the plane. Each sample is weighted by the ray's length between two planes.
+(Joseph 1982, IEEE TMI 1(3), An improved algorithm for reprojecting rays through pixel images.) Values outside
+the volume are zero.
 
-All kernels take the scan as a table (views, 12) in voxel index coordinates (z, y, x): source position, or ray
-direction of a parallel beam; centre of detector pixel (0, 0); step to the next row; step to the next column.
-They work on a range of views or of planes, so that threads never write to the same voxel: the adjoint is
-exact, free of races and the same in every run.
+All kernels take the geometry as a table (views, 12) in voxel index coordinates (z, y, x): source position, or
+ray direction of a parallel beam; centre of detector pixel (0, 0); step to the next row; step to the next
+column. They work on a range of views or of planes, so that threads never write to the same voxel: the adjoint
+is exact, free of races and the same in every run.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tomopatch.kernels import JIT
 
 f32 = np.float32
 EDGE = 1e-8
-"""Samples that lie this near to where they would weigh nothing are left out: the position of a ray that
-grazes the edge rounds to either side of it, and beyond there is no voxel to read.
+"""Samples this close to the edge, where their weight becomes zero, are left out. The computed position of a
+ray that grazes the edge may be rounded to either side of it, and there is no voxel to read beyond it.
 """
 
 
@@ -41,7 +41,7 @@ def ray(table, k, cone, v, u):
 
 @nb.njit(inline="always", **JIT)
 def inside(first, slope, n, start, stop):
-    """The part of planes [start, stop) in which -1 < first + plane * slope < n, less an EDGE."""
+    """Range of planes within [start, stop) with -1 < first + plane * slope < n, less an EDGE."""
     if abs(slope) < 1e-12:
         if first <= EDGE - 1 or first >= n - EDGE:
             return 0, 0
@@ -57,7 +57,7 @@ def inside(first, slope, n, start, stop):
 
 @nb.njit(inline="always", **JIT)
 def driving_axis(dz, dy, dx):
-    """2, 1 or 0: the axis that the ray runs most along."""
+    """Driving axis of the ray, that of its largest component: 2, 1 or 0."""
     if abs(dx) >= abs(dy) and abs(dx) >= abs(dz):
         return 2
     if abs(dy) >= abs(dz):
@@ -109,9 +109,7 @@ def project(planes_z, planes_y, planes_x, out, table, voxel_size, cone, start, s
 
 @nb.njit(**JIT)
 def backproject(planes, axis, projections, table, voxel_size, cone, start, stop):
-    """Add to planes [start, stop) of `axis` what the rays that it drives carry: the transpose of
-    `project`.
-    """
+    """Add the rays that `axis` drives to its planes [start, stop): the transpose of `project`."""
     num_v, num_views, num_u = projections.shape
     for k in range(num_views):
         for v in range(num_v):

@@ -1,10 +1,10 @@
-"""Joseph's method for parallel rays that lie in the slices: the commonest and cheapest case.
+"""Joseph's method for parallel rays within the slices: the most common and cheapest case.
 
-Height and slice then separate: every slice is projected alike, and the detector's rows take their values from
-the slices by one interpolation along z. Volumes are laid out (y, x, z), projections (view, u, z) and
+Height and slice separate in this case: every slice is projected in the same way, and the detector rows are
+interpolated from the slices along z. Volumes are laid out (y, x, z), projections (view, u, z) and
 (view, u, v), so that the inner loop runs over all slices at once.
 
-For the table, the rules on threads and why samples at the very edge are left out see `joseph_general`.
+See `joseph_general` for the table, the rules on threads and the samples that are left out at the edge.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from tomopatch.projector.joseph_general import f32, inside
 
 @nb.njit(inline="always", **JIT)
 def _drive(table, k, u, voxel_size):
-    """Driven by x?; crossing of plane 0 and slope in the other axis; length of the ray between planes
-    [mm].
-    """
+    """Whether x drives the ray; crossing of plane 0 and slope in the other axis; step length [mm]."""
     oy = table[k, 4] + u * table[k, 10]
     ox = table[k, 5] + u * table[k, 11]
     dy = table[k, 1]
@@ -64,7 +62,7 @@ def project_slices(volume, out, table, voxel_size, start, stop):
 
 @nb.njit(**JIT)
 def backproject_slices(volume, by_x_planes, projections, table, voxel_size, start, stop):
-    """Add to planes [start, stop) along x (or y) the rays (view, u, z) that this axis drives."""
+    """Add the rays (view, u, z) that x (or y) drives to planes [start, stop) along that axis."""
     num_y, num_x, num_z = volume.shape
     for k in range(projections.shape[0]):
         for u in range(projections.shape[1]):
@@ -110,7 +108,7 @@ def rows_from_slices(slices, rows, table, start, stop):
 
 @nb.njit(**JIT)
 def slices_from_rows(rows, slices, table, start, stop):
-    """The transpose of `rows_from_slices`; overwrites slices."""
+    """Transpose of `rows_from_slices`; overwrites `slices`."""
     num_z, num_v = slices.shape[2], rows.shape[2]
     for k in range(start, stop):
         for u in range(rows.shape[1]):

@@ -1,8 +1,7 @@
-"""The CUDA projector that needs nothing but torch: Joseph's method in Triton, which comes with torch on
-Linux.
+"""CUDA projector that needs only torch: Joseph's method in Triton, which torch brings on Linux.
 
-The same discretisation as on the CPU (`joseph_general`), for any vector geometry, and its transpose with the
-same weights. The transpose adds atomically: two runs differ by the rounding of float32 sums in another order.
+It uses the discretisation of the CPU projector (`joseph_general`), for any vector geometry. The transpose
+has the same weights. It adds atomically: two runs differ by the rounding of float32 sums in another order.
 """
 
 from __future__ import annotations
@@ -20,14 +19,15 @@ from tomopatch.projector.joseph import index_table
 from tomopatch.volume import VolumeGeometry
 
 BLOCK = (4, 32)
-"""Rows and columns of the block of rays of a program: a warp to each row."""
+"""Rows and columns of a program's block of rays: one warp per row."""
 WARPS = 4
 
 
 @functools.cache
 def why_not() -> str | None:
-    """Why this projector cannot run here, in a sentence; None = it can. Compiles a kernel of one line to
-    know.
+    """Return the reason why this projector cannot run here, as a sentence; None if it can.
+
+    A kernel of one line is compiled to find out.
     """
     if not torch.cuda.is_available():
         return "There is no CUDA device."
@@ -45,7 +45,7 @@ def why_not() -> str | None:
 
 
 class TritonOperator:
-    """A and its transpose on CUDA tensors, float32. Needs the memory of one more volume while it works."""
+    """A and its transpose on CUDA tensors, float32. Needs the memory of one more volume while it runs."""
 
     def __init__(self, vg: VolumeGeometry, views: Views) -> None:
         self.device = torch.device("cpu" if _interpreted() else "cuda")
@@ -60,7 +60,7 @@ class TritonOperator:
         if np.abs(table[:, 9]).sum() > np.abs(table[:, 6]).sum():  # a detector that lies on its side
             table = table[
                 :, [0, 1, 2, 3, 4, 5, 9, 10, 11, 6, 7, 8]
-            ]  # a program's columns run across z all the same
+            ]  # the columns of a program then still run across z
             self.rays, self.strides = self.rays[::-1], self.strides[::-1]
         self.table = torch.from_numpy(np.ascontiguousarray(table)).to(self.device)
 
@@ -104,7 +104,7 @@ class TritonOperator:
 
 
 def _interpreted() -> bool:
-    """Whether Triton interprets kernels on the CPU (TRITON_INTERPRET=1 before its import): for tests."""
+    """Whether Triton interprets kernels on the CPU (TRITON_INTERPRET=1 before its import), for tests."""
     if importlib.util.find_spec("triton") is None:
         return False
     import triton

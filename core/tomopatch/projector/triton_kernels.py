@@ -1,12 +1,12 @@
 """Joseph's method in Triton: the discretisation of `joseph_general` on a GPU. Importing this imports triton.
 
-A program takes a block of neighbouring rays of one view and walks with them from plane to plane of their
-driving axis. Where a ray runs is worked out in float64; from plane to plane it is followed in float32,
-measured from the centre of the volume, which keeps it within some 1e-5 voxel on 512 planes.
+A program takes a block of neighbouring rays of one view and follows them from plane to plane of their driving
+axis. Rays are computed in float64. They are followed in float32 relative to the centre of the volume, which
+keeps them within some 1e-5 voxel on 512 planes.
 
-The volume comes twice: as (z, y, x), and for rays that run along x as (z, x, y), because neighbouring rays
-should read neighbouring memory. Programs are ordered so that all views of a few detector rows follow each
-other: their slices of the volume then stay in the cache.
+The volume is passed twice: as (z, y, x), and for rays along x as (z, x, y), because neighbouring rays should
+read neighbouring memory. Programs are ordered so that all views of a few detector rows follow one another:
+their slices of the volume then stay in the cache.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ import triton
 import triton.language as tl
 
 FAR = tl.constexpr(-1.0e6)
-"""In-plane position of rays that another axis drives: outside every volume."""
+"""In-plane position of rays that another axis drives, outside every volume."""
 
 
 @triton.jit
 def block_of_rays(num_rows, num_views, num_columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """This program's view, and row, column and mask of its rays; columns run fastest, then views, then
-    rows.
-    """
+    """View of this program; row, column, mask of its rays. Columns run fastest, then views, then rows."""
     program = tl.program_id(0)
     across = tl.cdiv(num_columns, COLUMNS)
     view = (program // across) % num_views
@@ -52,7 +50,7 @@ def ray(table, view, row, column, CONE: tl.constexpr):
 
 @triton.jit
 def drives(AXIS: tl.constexpr, dz, dy, dx):
-    """Whether AXIS (2, 1, 0 = x, y, z) is the one that the ray runs most along."""
+    """Whether AXIS (2, 1, 0 = x, y, z) is the driving axis of the ray."""
     z, y, x = tl.abs(dz), tl.abs(dy), tl.abs(dx)
     along_x = (x >= y) & (x >= z)
     if AXIS == 2:
@@ -66,7 +64,7 @@ def drives(AXIS: tl.constexpr, dz, dy, dx):
 
 @triton.jit
 def plane_span(p, dp, num_p, num):
-    """A range of planes that holds all of 0..num in which -1 < p < num_p; p is given at plane 0."""
+    """Range of planes that contains all of 0..num with -1 < p < num_p; p is given at plane 0."""
     slope = tl.where(tl.abs(dp) < 1e-12, 1e-12, dp)
     a, b = (-1 - p) / slope, (num_p - p) / slope
     low = tl.minimum(tl.maximum(tl.floor(tl.minimum(a, b)), 0), num)
@@ -76,9 +74,9 @@ def plane_span(p, dp, num_p, num):
 
 @triton.jit
 def crossings(driven, o, d, op, dp, oq, dq, num, num_p, num_q):
-    """How the rays cross the planes of their axis, and the planes that any of them meets within the volume.
+    """Crossings of the rays with the planes of their axis, and the planes that any ray meets in the volume.
 
-    p, q: crossing of plane num // 2, from (num_p // 2, num_q // 2); dp, dq: how it moves per plane; all
+    p, q: crossing of plane num // 2, relative to (num_p // 2, num_q // 2); dp, dq: change per plane; all
     float32.
     """
     d = tl.where(driven, d, 1.0)
@@ -129,7 +127,7 @@ def gather(planes, plane_stride, p_stride, p, dp, q, dq, first, stop, num, num_p
 def scatter(
     planes, value, plane_stride, p_stride, p, dp, q, dq, first, stop, num, num_p, num_q, INDEX: tl.constexpr
 ):
-    """Add to the samples along the rays what these carry: the transpose of `gather`."""
+    """Add the values of the rays to the samples along them: the transpose of `gather`."""
     plane = planes + first.to(INDEX) * plane_stride
     for i in range(first, stop):
         ip, iq, wp, wq = corner(i, p, dp, q, dq, num, num_p, num_q)
@@ -171,7 +169,7 @@ def walk(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Line integrals of the volume, or TRANSPOSE: the volume's sums of what the rays carry."""
+    """Line integrals of the volume; with TRANSPOSE, the backprojection of the rays into the volume."""
     view, row, column, there = block_of_rays(num_rows, num_views, num_columns, ROWS, COLUMNS)
     oz, oy, ox, dz, dy, dx = ray(table, view, row, column, CONE)
     at = row.to(tl.int64) * row_stride + view.to(tl.int64) * view_stride + column.to(tl.int64) * column_stride
@@ -210,5 +208,5 @@ def walk(
 
 @triton.jit
 def write_one(out):
-    """The smallest kernel: whether a kernel can be compiled and run at all."""
+    """Smallest kernel, to test whether kernels can be compiled and run."""
     tl.store(out, 1.0)

@@ -1,4 +1,4 @@
-"""Reconstruction: methods are functions f(A, y, *, options, callback=None) -> x; `METHODS` lists them."""
+"""Reconstruction: methods are generators of steps, f(A, y, ...) -> Iterator[Step]; `METHODS` lists them."""
 
 from tomopatch.reconstruct.analytic import FILTERS, fbp, fdk
 from tomopatch.reconstruct.iterative import cgls, sirt, tv

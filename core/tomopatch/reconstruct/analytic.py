@@ -32,8 +32,8 @@ FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 
 def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
     """Filtered backprojection of parallel projections over any range of angles. (Kak & Slaney, sec. 3.3)
 
-    Missing angles are taken as zero: a limited angle darkens and smears, it is not corrected. Of a detector
-    that is shifted sideways opposite views complete each other (see `redundancy_weights`).
+    Missing angles are taken as zero: a limited angle darkens and smears the image, without correction. For a
+    detector that is shifted sideways, opposite views complete each other (see `redundancy_weights`).
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
     cosine = pg.src_det_dist / torch.sqrt(pg.src_det_dist**2 + u**2 + v[:, None] ** 2)
     angles = torch.from_numpy(angular_weights(pg.angles, 2 * math.pi)).to(y)
     weighted = y * cosine[:, None, :].to(y) * redundancy_weights(pg).to(y) * angles[:, None]
-    # the ramp acts on the detector as it would stand on the rotation axis
+    # the ramp acts on an imaginary detector on the rotation axis
     pixel = pg.pixel_size[1] * pg.src_orig_dist / pg.src_det_dist
     weighted, pg = _mirrored(weighted, pg)
     yield Step(1, 1, backproject(ramp_filter(weighted, pixel, filter), A.vg, pg.views()))
@@ -86,7 +86,7 @@ def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
 def ramp_filter(y: Tensor, pixel_size: float, filter: str = "ram-lak") -> Tensor:
     """Convolve the detector rows (last axis) with the windowed ramp; `pixel_size` [mm].
 
-    The ramp is made from its band-limited impulse response, so that the mean stays right.
+    The ramp is made from its band-limited impulse response, so that the mean is preserved.
     (Kak & Slaney, eq. 3.61)
     """
     if filter not in FILTERS:
@@ -100,7 +100,7 @@ def ramp_filter(y: Tensor, pixel_size: float, filter: str = "ram-lak") -> Tensor
     ramp = torch.fft.rfft(impulse).real / pixel_size
     window = FILTERS[filter](torch.linspace(0, 1, length // 2 + 1, dtype=torch.float64))
     out = torch.empty_like(y)
-    for row in range(y.shape[0]):  # row by row: the transform of everything at once would need four times y
+    for row in range(y.shape[0]):  # row by row: one transform of all rows would need four times y
         spectrum = torch.fft.rfft(y[row], length)
         out[row] = torch.fft.irfft(spectrum * (ramp * window).to(y), length)[..., :num]
     return out
@@ -115,9 +115,9 @@ def _check_columns(pg: ParallelBeam | ConeBeam) -> None:
 
 
 def _mirrored(y: Tensor, pg: Beam) -> tuple[Tensor, Beam]:
-    """Projections continued by zeros until the detector reaches equally far to both sides of the axis.
+    """Projections extended by zeros until the detector reaches equally far on both sides of the axis.
 
-    The ramp spreads what a shifted detector saw beyond its near edge, and the voxels there need that.
+    The ramp spreads the values of a shifted detector beyond its near edge, where the voxels need them.
     """
     v, u = pg.det_shape
     extra = round(2 * abs(pg.det_offset[1]) / pg.pixel_size[1])

@@ -1,7 +1,7 @@
-"""Voxel-driven backprojection for the analytic methods: each voxel looks up where it falls on the detector.
+"""Voxel-driven backprojection for the analytic methods: each voxel looks up its shadow on the detector.
 
-Not the transpose of the projector: FBP and FDK discretise an integral over angles, for which interpolating
-the filtered projection at the voxel's shadow is the more accurate rule.
+It is not the transpose of the projector: FBP and FDK discretise an integral over angles, and interpolating
+the filtered projection at the voxel's shadow is the more accurate rule for that.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tomopatch.volume import VolumeGeometry
 def backproject(filtered: Tensor, vg: VolumeGeometry, views: Views) -> Tensor:
     """Sum over views of the filtered projections at each voxel's shadow; (v, view, u) -> (z, y, x).
 
-    For a cone beam each view counts with (source-axis distance / source-voxel distance)^2. Voxels that fall
-    beside the detector's columns get nothing from that view; above and below it the outermost row is
-    continued by one pixel. Detector rows must be perpendicular to z.
+    For a cone beam each view is weighted by (source-axis distance / source-voxel distance)^2. Voxels whose
+    shadow misses the detector's columns get nothing from that view; above and below the detector, its
+    outermost row is continued by one pixel. Detector rows must be perpendicular to z.
     """
     out = np.zeros((vg.shape[1], vg.shape[2], vg.shape[0]), np.float32)
     rows = filtered.detach().cpu().permute(1, 2, 0).contiguous().numpy()
@@ -34,9 +34,7 @@ def backproject(filtered: Tensor, vg: VolumeGeometry, views: Views) -> Tensor:
 
 
 def _table(views: Views) -> np.ndarray:
-    """Per view: source or ray, pixel (0, 0), row step along z, column step, unit normal, source-axis
-    distance.
-    """
+    """Per view: source or ray, pixel (0, 0), row step in z, column step, normal, source-axis distance."""
     num_v, num_u = views.det_shape
     table = np.zeros((views.num_views, 14))
     table[:, 0:3] = views.source

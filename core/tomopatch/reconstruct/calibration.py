@@ -1,9 +1,9 @@
-"""The expected error of a reconstruction: the deviation of its samples, calibrated.
+"""Expected error of a reconstruction: the calibrated deviation of its samples.
 
-Samples of one scan also agree where all of them are wrong, so their deviation is smaller than the error of
-their mean. Two other quantities predict the error without the truth: it is large at edges, and everywhere
-larger the less the scan measured. A calibration weights the three so that the errors of scans with known
-truth are most likely; it is stored in the prior's checkpoint, one for each mode. (After Kendall and Gal 2017,
+All samples of one scan may be wrong in the same way, so their deviation is smaller than the error of their
+mean. Two other quantities predict the error without the truth: it is large at edges, and everywhere larger
+the less the scan measured. A calibration weights the three so that the errors of scans with known truth are
+most likely. It is stored in the prior's checkpoint, one for each mode. (After Kendall and Gal 2017,
 heteroscedastic likelihood.)
 """
 
@@ -19,12 +19,12 @@ from torch import Tensor
 
 from tomopatch.prior.denoiser import AIR
 
-_LEAST = 1e-3  # deviation: 1 HU
+_LEAST = 1e-3  # smallest deviation: 1 HU
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Variance of the error = spread * s^2 + edges * |grad x|^2 + level * L^2, the last not in air.
+    """Variance of the error = spread * s^2 + edges * |grad x|^2 + level * L^2; the last term not in air.
 
     x, s : mean and deviation of the samples; L : RMS error expected of the initial reconstruction; network
     space, differences per voxel. The default keeps the samples' deviation.
@@ -44,9 +44,7 @@ class Calibration:
 
     @classmethod
     def of(cls, info: dict[str, Any], mode: str) -> Calibration:
-        """The calibration of a mode that a prior's checkpoint holds; without one, the samples' deviation is
-        kept.
-        """
+        """Calibration of a mode from a prior's checkpoint; without one, the samples' deviation is kept."""
         stored = (info.get("calibrations") or {}).get(mode) or {}
         try:
             return cls(**stored)
@@ -63,9 +61,7 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A reconstruction with known truth, network space: mean and deviation of the samples, truth (z, y, x),
-    expected error.
-    """
+    """Case with known truth, network space: mean, deviation of samples, truth (z, y, x), expected error."""
 
     mean: Tensor
     std: Tensor
@@ -74,7 +70,7 @@ class Known:
 
 
 def fit(cases: Sequence[Known], *, num_steps: int = 400) -> Calibration:
-    """The calibration with the highest likelihood of the errors of all voxels that are not air.
+    """Calibration with the highest likelihood of the errors of all voxels that are not air.
 
     Each error is normal with its own variance; every case has the same weight.
     """
@@ -98,9 +94,7 @@ def fit(cases: Sequence[Known], *, num_steps: int = 400) -> Calibration:
 
 
 def interval_coverage(cases: Sequence[Known], calibration: Calibration, *, reach: float = 1.0) -> float:
-    """Share of the voxels that are not air whose error is within `reach` deviations; 0.68 and 0.95 for 1 and
-    2, if normal.
-    """
+    """Share of non-air voxels with an error within `reach` deviations; if normal 0.68 for 1, 0.95 for 2."""
     within = []
     for case in cases:
         body = case.mean > AIR

@@ -1,8 +1,7 @@
-"""Coarse to fine: iterations on a coarser grid with a coarser detector are cheap and settle the large
-structures.
+"""Coarse to fine: cheap iterations with a coarser grid and detector settle the large structures.
 
-This matters most for missing angles, where total variation takes thousands of iterations on the finest grid
-alone.
+This matters most for missing angles: on the finest grid alone, total variation then takes thousands of
+iterations.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from tomopatch.reconstruct.iterative import tv
 from tomopatch.volume import Shape, VolumeGeometry
 
 LEAST = 32
-"""Smallest number of voxels across of a coarser grid."""
+"""Smallest number of voxels across a coarser grid."""
 
 LAM_POWER = -0.75
 """Exponent of the best weight of total variation as a function of the sampling ratio."""
@@ -33,17 +32,16 @@ def on_grid(x: Tensor, shape: Shape) -> Tensor:
 
 
 def on_grid_of(step: Step, shape: Shape) -> Tensor:
-    """The iterate of a step on another grid; for steps that make theirs only when it is looked at."""
+    """The iterate of a step on another grid; for steps that compute their iterate on demand."""
     return on_grid(step.x, shape)
 
 
 def coarser(
     A: Projector, y: Tensor, weights: Tensor | None = None
 ) -> tuple[Projector, Tensor, Tensor | None] | None:
-    """Projector, line integrals and inverse variances at half the resolution, or None if A's grid is coarse
-    enough.
+    """Projector, line integrals, inverse variances at half the resolution; None if A's grid is coarse enough.
 
-    Detector pixels are averaged along with the axes of the grid: rows with z, columns with x and y. The odd
+    Detector pixels are averaged along with the axes of the grid: rows with z, columns with x and y. An odd
     last row or column is left out.
     """
     vg = A.vg.halved()
@@ -54,7 +52,7 @@ def coarser(
     by_v = 2 if vg.shape[0] < A.vg.shape[0] and num_v > 1 else 1
     by_u = 2 if num_u > 1 else 1
     kept = (num_v // by_v * by_v, num_u // by_u * by_u)
-    # the middle of the pixels that are kept
+    # centre of the pixels that are kept
     det_pos = views.det_pos - (num_v - kept[0]) / 2 * views.det_v - (num_u - kept[1]) / 2 * views.det_u
     binned = Views(
         views.cone,
@@ -92,8 +90,7 @@ def tv_coarse_to_fine(
     x_init: Tensor | None = None,
     state: State | None = None,
 ) -> Iterator[Step]:
-    """`tv`, started from the result of as many iterations at half the resolution, which starts in the same
-    way.
+    """`tv`, started from the result of as many iterations at half the resolution, and so on recursively.
 
     Steps on coarser grids have the stage "initial". Their estimates are interpolated to the finest grid, and
     they have no state.
@@ -105,7 +102,7 @@ def tv_coarse_to_fine(
     done, total = 0, num_iterations * (len(levels) - 1)
     for depth in range(len(levels) - 1, 0, -1):
         A_coarse, y_coarse, weights_coarse = levels[depth]
-        # with half the voxels across, the views are twice the share of a full scan
+        # with half the voxels across, the sampling ratio doubles
         lam_coarse = lam * 2 ** (LAM_POWER * depth)
         for step in tv(
             A_coarse, y_coarse, lam=lam_coarse, num_iterations=num_iterations, weights=weights_coarse,

@@ -1,4 +1,4 @@
-"""Data consistency: pulls the prior's estimates towards the measurement."""
+"""Data consistency: correction of the prior's estimates towards the measurement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DataConsistency:
     """correct(denoised, sigma) for `sample`.
 
     argmin_x |A x - y|^2 / variance + |x - denoised|^2 / error(sigma)^2 by conjugate gradients from the
-    denoised estimate. For Gaussian errors of both this is the posterior mean given the denoised estimate and
+    denoised estimate. If both errors are Gaussian, this is the posterior mean given the denoised estimate and
     the measurement.
 
     Parameters
@@ -32,7 +32,7 @@ class DataConsistency:
     error : f(sigma) -> float
         Expected RMS error of the denoised estimate, network units.
     max_iterations, tolerance
-        Conjugate gradients end after `max_iterations`, or when the residual of the normal equations has
+        Conjugate gradients stop after `max_iterations`, or when the residual of the normal equations has
         fallen to this share of the first one.
 
     Attributes
@@ -72,7 +72,7 @@ class DataConsistency:
                 break
             q = A.T(W * A(d)) + gamma * d
             curvature = float(d.flatten() @ q.flatten())
-            if not curvature > 0:  # below what float32 holds: nothing is left to correct
+            if not curvature > 0:  # below float32 precision: nothing is left to correct
                 break
             step = rr / curvature
             x.add_(d, alpha=step)
@@ -85,7 +85,7 @@ class DataConsistency:
 def restoration_consistency(
     A: Projector, y: Tensor, weights: Tensor | None, x: Tensor, *, data_weight: float = 1.0
 ) -> DataConsistency:
-    """Data consistency of the restoration of x [1/mm]: the misfit of x counts as the noise of the rays."""
+    """Data consistency for the restoration of x [1/mm]: the misfit of x counts as the noise of the rays."""
     variance = fitted_variance(A, y, weights, x) / data_weight
     return DataConsistency(A, y, variance=variance, error=_restored_error, max_iterations=RESTORE_CG)
 
@@ -93,7 +93,7 @@ def restoration_consistency(
 def posterior_consistency(
     A: Projector, y: Tensor, weights: Tensor | None, *, spread: float, data_weight: float = 1.0
 ) -> DataConsistency:
-    """Data consistency of posterior sampling: the scan's noise model, solved to a tolerance.
+    """Data consistency for posterior sampling: the noise model of the measurement, solved to a tolerance.
 
     spread : float
         RMS error of the condition, or the deviation of the data without one; network units.
@@ -106,7 +106,7 @@ def posterior_consistency(
 
 
 def _restored_error(sigma: float) -> float:
-    """Expected error of a restored estimate: about the noise level, which is set high on purpose."""
+    """Expected error of a restored estimate: about the noise level, which is deliberately high."""
     return sigma / math.sqrt(1 + sigma**2)
 
 
@@ -116,23 +116,22 @@ def _posterior_error(sigma: float, spread: float) -> float:
 
 
 def photon_and_grid_variance(y: Tensor, weights: Tensor | None, mismatch: float) -> Tensor:
-    """Variance of the line integrals (v, angle, u): photon noise, and what a grid cannot represent.
+    """Variance of the line integrals (v, angle, u): photon noise and discretisation error.
 
     weights : Tensor or None
         Inverse variances of the photon noise; None = no noise.
     mismatch : float
-        Deviation of what voxels and thin rays get wrong of a line integral, over the mean one.
+        Standard deviation of the discretisation error, relative to the mean line integral.
     """
     grid = (mismatch * y.abs().mean()).square().clamp(min=1e-12)
     return grid.expand(y.shape) if weights is None else grid + 1 / weights.clamp(min=1e-12)
 
 
 def fitted_variance(A: Projector, y: Tensor, weights: Tensor | None, x: Tensor) -> Tensor:
-    """Variance of the line integrals (v, angle, u) for which the misfit of a reconstruction x [1/mm] is as
-    expected.
+    """Variance of the line integrals (v, angle, u) that matches the misfit of a reconstruction x [1/mm].
 
-    It holds both photon noise and what the grid cannot represent. Its distribution over the rays is that of
-    the weights.
+    It covers both photon noise and discretisation error. Its distribution over the rays is that of the
+    weights.
     """
     W = relative_weights(y, weights)
     misfit = float((W * (A(x) - y).square()).mean())

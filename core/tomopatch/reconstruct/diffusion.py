@@ -1,13 +1,13 @@
-"""Reconstruction with a diffusion prior: where the sampler and the projector meet.
+"""Reconstruction with a diffusion prior: the sampler and the projector combined.
 
 Two modes share one denoiser D(x, sigma | c), conditioned on images of the scan, and one loop: the prior
-denoises the whole volume by tiles, conjugate gradients pull the estimate to the measurement, and noise is put
-back for the next, lower level. (DDS, Chung et al. 2024, with the prior of Yang et al. 2025)
+denoises the whole volume by tiles, conjugate gradients pull the estimate towards the measurement, and noise
+is added again for the next, lower level. (DDS, Chung et al. 2024, with the prior of Yang et al. 2025)
 
 - *restore* starts from the initial reconstruction and takes a few deterministic passes. Its error counts as
   the noise. (Hu et al. 2024, A restoration network as an implicit prior)
-- *posterior* starts from white noise and draws fresh noise in every step (eta = 1, the ancestral chain).
-  Different seeds give different volumes, which differ by what the scan leaves open.
+- *posterior* starts from white noise and adds fresh noise in every step (eta = 1, the ancestral chain).
+  Different seeds give different volumes, which differ where the measurement leaves freedom.
 
 If angles are missing, half the resolution is reconstructed first.
 """
@@ -67,7 +67,7 @@ def diffusion(
     on_tiles : f(done, total) or None
         Called after each batch of tiles; raises StopIteration to interrupt the pass.
     state : State or None
-        That of an earlier step.
+        State of an earlier step to continue from.
 
     Raises
     ------
@@ -106,10 +106,10 @@ def _initial(
     coarse: Plan | None,
     state: State,
 ) -> Generator[Step, None, tuple[Tensor, Plan | None]]:
-    """The initial reconstruction, after half the resolution if there are several stages; all steps counted
-    through.
+    """The initial reconstruction, started from half the resolution if there are several stages.
 
-    Returns the reconstruction (z, y, x) [1/mm] and the plan of the coarser grid.
+    Steps are counted through all stages. Returns the reconstruction (z, y, x) [1/mm] and the plan of the
+    coarser grid.
     """
     A, options = problem.A, problem.options
     done, x = int(state.get("done", 0)), None
@@ -138,7 +138,7 @@ def _initial(
 
 
 def _started(step: Step, done: int, effort: Effort, state: State, part: str) -> Step:
-    """Return a step of one part, counted through the whole initial reconstruction."""
+    """A step of one part, counted through the whole initial reconstruction."""
     finished = step.state is None or step.i == step.total
     return replace(
         step,
@@ -156,9 +156,7 @@ def _state(generator: torch.Generator, coarse: Plan | None) -> dict[str, object]
 
 
 def _iterations(vg: VolumeGeometry, iterations: int) -> int:
-    """Iterations of the initial reconstruction on a grid: on a large one fewer, since it starts from a
-    coarser one.
-    """
+    """Iterations of the initial reconstruction: fewer on a large grid, which starts from a coarser one."""
     return max(1, iterations // tuned.FINE_SHARE) if max(vg.shape[1:]) > tuned.COARSEST else iterations
 
 

@@ -1,4 +1,4 @@
-"""The expected error of a total-variation reconstruction, from the scan alone."""
+"""Expected error of a total-variation reconstruction, from the measurement alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tomopatch.projector import Projector
 from tomopatch.volume import Triple
 
 ERROR_RANGE = (0.01, 0.4)
-"""Expected errors are clipped to this range, network units (1000 HU): that of the training pairs."""
+"""Expected errors are clipped to this range, network units (1000 HU): the range of the training pairs."""
 
 
 @dataclass(frozen=True)
 class ScanFigures:
-    """The figures of a scan that determine how hard it is to reconstruct.
+    """Figures of a scan that determine the difficulty of its reconstruction.
 
     Attributes
     ----------
@@ -36,9 +36,7 @@ class ScanFigures:
 
     @classmethod
     def of(cls, A: Projector, y: Tensor, weights: Tensor | None, x: Tensor) -> ScanFigures:
-        """The figures of the measurement y (v, angle, u) with inverse variances `weights`, reconstructed as x
-        [1/mm].
-        """
+        """Figures of measurement y (v, angle, u) with inverse variances, and its reconstruction x [1/mm]."""
         noise = 0.0
         if weights is not None:
             noise = float((1 / weights.mean()).sqrt() / y.mean().clamp(min=1e-6))
@@ -60,9 +58,7 @@ def angular_range(A: Projector) -> float:
 
 
 INTERCEPT, RATIO, RANGE, VOXEL, NOISE = -4.22, -0.38, -1.53, 0.42, 34.0
-"""Fitted to 91 simulated scans of training volumes. The logarithm of the error deviates from the model by
-0.27.
-"""
+"""Fitted to 91 simulated scans of training volumes; the log of the error deviates from the model by 0.27."""
 
 
 def expected_error(figures: ScanFigures, voxel_size: Triple) -> float:

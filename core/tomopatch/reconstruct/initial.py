@@ -1,4 +1,4 @@
-"""Initial reconstructions for the diffusion sampler, and the noise level that it starts from."""
+"""Initial reconstructions for the diffusion sampler, and its first noise level."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from tomopatch.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE, FLAT_SLOPE, W
 from tomopatch.volume import Triple
 
 Initializer = Callable[[Projector, Tensor, Tensor | None, int, Tensor | None, State | None], Iterator[Step]]
-"""f(A, y, weights, num_iterations, x_init, state) -> steps; the arguments are those of the iterative methods.
-"""
+"""f(A, y, weights, num_iterations, x_init, state) -> steps; arguments as in the iterative methods."""
 
 TV_WEIGHT, TV_RATIO = 5e-6, 0.1
 """Weight of total variation [1/mm] at this sampling ratio. It is near the best weight from 8 to 60 views on a
@@ -69,9 +68,7 @@ def _cgls(
     x_init: Tensor | None,
     state: State | None,
 ) -> Iterator[Step]:
-    """CGLS with a tenth of the iterations: it converges, and starts to fit the noise, about ten times
-    faster.
-    """
+    """CGLS with a tenth of the iterations: it converges, and begins to fit noise, about ten times faster."""
     n = max(1, num_iterations // 10)
     return _nonnegative(cgls(A, y, weights=weights, num_iterations=n, x_init=x_init, state=state))
 
@@ -90,7 +87,7 @@ def _analytic(
 
 
 def _nonnegative(steps: Iterator[Step]) -> Iterator[Step]:
-    """Negative values of the estimates are clipped to zero."""
+    """Clip negative values of the estimates to zero."""
     for step in steps:
         yield replace(step, iterate=partial(_clipped, step))
 
@@ -100,23 +97,19 @@ def _clipped(step: Step) -> Tensor:
 
 
 INITIALIZERS: dict[str, Initializer] = {"tv": _tv, "sirt": _sirt, "cgls": _cgls, "fbp": _analytic}
-"""The initial reconstructions by name."""
+"""Initial reconstructions by name."""
 
 
 def least_squares(A: Projector, y: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The least-squares image (z, y, x) [1/mm]: a few conjugate gradients without regularisation, for any
-    geometry.
-    """
+    """Least-squares image (z, y, x) [1/mm]: a few conjugate gradients, unregularised, for any geometry."""
     return last(cgls(A, y, weights=weights, num_iterations=LEAST_SQUARES_ITERATIONS)).x
 
 
-# ---- where restoration starts --------------------------------------------------------------------------
+# ---- first noise level of restoration ------------------------------------------------------------------
 
 
 def flat_fraction(x: Tensor, voxel_size: Triple) -> float:
-    """Fraction of the voxels of x (z, y, x), network space, that are not air and have no slope above
-    FLAT_SLOPE.
-    """
+    """Fraction of the non-air voxels of x (z, y, x), network space, with a slope below FLAT_SLOPE."""
     squared = torch.zeros_like(x)
     for axis, size in enumerate(voxel_size):
         ahead = (x.diff(dim=axis) / size).square()
@@ -126,7 +119,7 @@ def flat_fraction(x: Tensor, voxel_size: Triple) -> float:
 
 
 def restoration_sigma(error: float, initial: Tensor, voxel_size: Triple) -> float:
-    """Noise level, network units, at which restoration starts.
+    """Noise level, network units, from which restoration starts.
 
     error : expected RMS error of `initial` (z, y, x), network space.
     """

@@ -1,7 +1,7 @@
 """Iterative reconstruction: SIRT, CGLS and total variation.
 
 All take and return attenuation mu [1/mm] on the projector's grid. `weights` are inverse variances of the
-rays, as photons leave them; see `relative_weights`. Each is a generator of steps; `state` is that of an
+rays due to photon noise; see `relative_weights`. Each method is a generator of steps; `state` is that of an
 earlier step.
 """
 
@@ -29,8 +29,8 @@ def sirt(
 ) -> Iterator[Step]:
     """Simultaneous iterative reconstruction: x <- clip(x + C A.T(R (y - A(x)))).
 
-    R and C are the inverse row and column sums of A, so no step size is needed. Rays or voxels that see
-    nothing get weight 0. (Kak & Slaney, sec. 7.4)
+    R and C are the inverse row and column sums of A, so no step size is needed. Rays that meet no voxel, and
+    voxels that no ray meets, get weight 0. (Kak & Slaney, sec. 7.4)
 
     Parameters
     ----------
@@ -39,14 +39,14 @@ def sirt(
     low, high : float or None
         Attenuation limits [1/mm], applied each iteration; None = free.
     x_init : Tensor (z, y, x) or None
-        Start; None = zero.
+        Initial volume; None = zero.
     """
     R, C = _inverse_sums(A, y)
     done, x = (0, _begin(A, y, x_init)) if state is None else (state["i"], state["x"].clone())
     scale = _norm(y)
     for i in range(done + 1, num_iterations + 1):
         residual = y - A(x)
-        # that of the iterate before: that of the new one would cost another projection
+        # residual of the previous iterate; that of the new one would cost another projection
         error = _norm(residual) / scale
         x = _clip(x.addcmul_(C, A.T(residual.mul_(R))), low, high)
         yield Step(i, num_iterations, x, error, state={"i": i, "x": x})
@@ -73,7 +73,7 @@ def cgls(
     weights : Tensor (v, angle, u) or None
         Inverse variances W; None = all equal.
     x_init : Tensor (z, y, x) or None
-        Start; None = zero.
+        Initial volume; None = zero.
     """
     root = relative_weights(y, weights).sqrt()
     if state is None:
@@ -115,12 +115,12 @@ def tv(
     relaxation: float = 1.8,
     state: State | None = None,
 ) -> Iterator[Step]:
-    """Total variation in 3D: least squares that prefers piecewise constant volumes.
+    """Total variation in 3D: least squares with a preference for piecewise constant volumes.
 
     Minimises 1/(2 L) ||W^(1/2) (A x - y)||^2 + lam TV(x) over low <= x <= high, with L = max row sum times
-    max column sum of A (an upper bound of ||A||^2) and W scaled to mean 1, so that the same `lam` does about
-    the same for any number of views and any dose. TV is isotropic, per mm, on a voxel's smallest edge h:
-    TV(x) = h sum |grad x|. Diagonally preconditioned primal-dual iteration (Pock & Chambolle 2011, alg. 1,
+    max column sum of A (an upper bound of ||A||^2) and W scaled to mean 1, so that the same `lam` has about
+    the same effect for any number of views and any dose. TV is isotropic, per mm, on a voxel's smallest edge
+    h: TV(x) = h sum |grad x|. Diagonally preconditioned primal-dual iteration (Pock & Chambolle 2011, alg. 1,
     lemma 2 with alpha = 1).
 
     Parameters
@@ -134,9 +134,9 @@ def tv(
     low, high : float or None
         Attenuation limits [1/mm]; None = free.
     x_init : Tensor (z, y, x) or None
-        Start; None = a quick SIRT of 10 iterations.
+        Initial volume; None = 10 iterations of SIRT.
     balance, relaxation : float
-        Speed alone: primal against dual steps, and over-relaxation (1 to 2).
+        Affect the speed only: ratio of primal to dual steps, and over-relaxation (1 to 2).
     """
     row_sums, column_sums = (
         A(torch.ones(A.domain_shape, dtype=y.dtype, device=y.device)),
@@ -147,9 +147,9 @@ def tv(
     W = relative_weights(y, weights)
     ratio = [min(A.vg.voxel_size) / s for s in A.vg.voxel_size]
 
-    # Row and column sums of root * A and of the gradient bound the steps; `balance` then weighs primal
-    # against dual ones. It changes the speed, not the limit: volumes vary by tenths of water, duals by about
-    # lam.
+    # Row and column sums of root * A and of the gradient bound the steps; `balance` then shifts weight from
+    # dual to primal steps. It changes the speed, not the limit: volumes vary by tenths of water, duals by
+    # about lam.
     root = data_scale**0.5
     dual_step = 1 / (balance * root * row_sums).clamp(min=1e-9)
     primal_step = balance / (root * column_sums + 2 * sum(ratio))
@@ -183,8 +183,7 @@ MISMATCH = 0.02
 
 
 def relative_weights(y: Tensor, weights: Tensor | None) -> Tensor:
-    """Inverse variances of the rays with mean 1: photon noise, and the difference between an object and its
-    voxels.
+    """Inverse variances of the rays with mean 1: photon noise and discretisation error.
 
     Without the second term, rays through air, with many photons, would weigh a hundred times as much as rays
     through the object, although the grid describes them no better.
@@ -196,7 +195,7 @@ def relative_weights(y: Tensor, weights: Tensor | None) -> Tensor:
     return combined / combined.mean()
 
 
-# ---- pieces -------------------------------------------------------------------------------------------
+# ---- helpers ------------------------------------------------------------------------------------------
 
 
 def _begin(A: Projector, y: Tensor, x_init: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Memory of a reconstruction: peak, estimate beforehand, and release of freed memory to the system."""
+"""Memory of a reconstruction: peak, estimate in advance, and return of freed memory to the system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COPIES = {
     "sirt": (6.0, 2.0),
     "cgls": (8.0, 3.0),
     "tv": (21.0, 8.0),
-    "diffusion": (21.0, 8.0),  # its start
+    "diffusion": (21.0, 8.0),  # in its initial reconstruction
     "generate": (12.0, 0.0),
 }
 """Volumes and measurements that a method holds at its peak, measured with the projector's threads."""
@@ -28,7 +28,7 @@ SMALL_MB = 4.0
 def estimated_mb(method: str, voxels: int, rays: int, *, samples: int = 1) -> float:
     """Estimate `Result.peak_memory_mb` on the CPU from the number of voxels and rays.
 
-    The estimate serves to refuse a run that will not fit. It is accurate within a factor of 1.5.
+    The estimate serves to refuse a run that would not fit. It is accurate within a factor of 1.5.
     """
     volumes, measurements = COPIES.get(method, max(COPIES.values()))  # a new method: the largest known
     if samples > 1:
@@ -61,13 +61,13 @@ def give_back() -> None:
 
 
 class PeakMemory:
-    """Context manager: how far the memory of this process rose above where it was at the start [MB].
+    """Context manager that measures the rise of this process's memory above its value at the start [MB].
 
     Samples the resident set 50 times a second from a thread; on CUDA also counts what torch allocated there.
     """
 
     def __enter__(self) -> PeakMemory:
-        give_back()  # or what this work takes first is what others have left, and does not count
+        give_back()  # otherwise the work would first reuse freed memory, which would not count
         self._process = psutil.Process()
         self._start = self._peak = self._process.memory_info().rss
         self._done = threading.Event()

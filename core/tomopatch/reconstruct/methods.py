@@ -1,4 +1,4 @@
-"""The methods by name, and `reconstruct`, which runs one of them on a measurement."""
+"""Methods by name, and `reconstruct`, which runs one of them on a measurement."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tomopatch.volume import MU_WATER, Volume
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that a method is given.
+    """Input of a method.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Job:
     params : the method's params dataclass
     prior : PatchPrior or None
     state : State or None
-        That of an earlier step, to continue from.
+        State of an earlier step to continue from.
     on_tiles : f(done, total) or None
         Called after each batch of tiles of the prior; raises StopIteration to interrupt the pass.
     """
@@ -62,7 +62,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to reconstruct.
+    """A reconstruction method.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Method:
     params : dataclass
         Its parameters; a form and the command's flags are built from the fields.
     unsuited : f(geometry) -> str or None
-        Why the method cannot reconstruct from this scan, in a sentence; None = it can.
+        Reason why the method cannot reconstruct from this geometry, as a sentence; None if it can.
     needs_prior : bool
         The job needs a PatchPrior.
     """
@@ -88,7 +88,7 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A reconstruction and how it came about.
+    """A reconstruction and the record of its computation.
 
     Attributes
     ----------
@@ -98,11 +98,11 @@ class Result:
     status : "done" or "stopped"
         Stopped: the callback ended it early; the volume is the last iterate.
     seconds, peak_memory_mb : float
-        Wall time without the callback's; by how much the process's memory grew above what it was before.
+        Wall time without the callback's; rise of the process's memory.
     residuals : tuple of float
-        |A(x) - y| / |y| after each iteration, where the method measures it.
+        |A(x) - y| / |y| after each iteration, if the method measures it.
     std : Volume or None
-        Expected error of each voxel, where the method estimates it.
+        Expected error of each voxel, if the method estimates it.
     plan : Plan or None
         Resolved settings of a reconstruction with a prior: grids, noise levels, conditions, clamped numbers.
     """
@@ -211,7 +211,7 @@ METHODS: dict[str, Method] = {
 
 
 def available(geometry: Geometry) -> dict[str, Method]:
-    """The methods that this scan supports, by name."""
+    """Methods that can reconstruct from this geometry, by name."""
     return {name: method for name, method in METHODS.items() if method.unsuited(geometry) is None}
 
 
@@ -224,7 +224,7 @@ def check_suited(names: Sequence[str], geometry: Geometry) -> None:
 
 
 def make_params(method: str, values: dict[str, Any] | None = None) -> Any:
-    """The method's params from a dict: unknown names and values out of range are refused in a sentence."""
+    """Make the params of a method from a dict; refuse unknown names and values out of range in a sentence."""
     if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}.")
     return checked(METHODS[method].params, {} if values is None else values, method)
@@ -242,8 +242,9 @@ def reconstruct(
     on_tiles: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Result:
-    """Reconstruct a measurement on A's grid. Computed where A computes; the result lies where the measurement
-    does.
+    """Reconstruct a measurement on A's grid.
+
+    A's device computes; the result is on the device of the measurement.
 
     Parameters
     ----------
@@ -258,16 +259,16 @@ def reconstruct(
         Called after each iteration; raises StopIteration to stop and keep the iterate. None in a notebook
         shows a progress bar.
     state : State or None
-        That of a step of the same reconstruction: it continues after that step, to the same result.
+        State of a step of the same reconstruction, which continues after that step, to the same result.
     on_tiles : f(done, total) or None
         Called after each batch of tiles of the prior; raises StopIteration to stop and keep the last step.
     **options
-        Instead of `params`: its fields by name.
+        Fields of the params dataclass by name, instead of `params`.
 
     Raises
     ------
     Interrupted
-        If the first step was interrupted: there is no result.
+        If the first step was interrupted, so that there is no result.
     """
     if params is None:
         params = make_params(method, options)

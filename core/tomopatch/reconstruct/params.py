@@ -1,4 +1,4 @@
-"""The parameters of each method: defaults, limits and texts, from which forms and flags are built."""
+"""Parameters of each method: defaults, limits and texts, from which forms and flags are built."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from tomopatch.volume import finite
 
 
 def option(default: Any, label: str, help: str, **limits: Any) -> Any:
-    """A parameter: its default, and the label, help text and limits (low, high, step, choices and their
-    names) of forms and flags.
-    """
+    """A parameter: default; label, help and limits (low, high, step, choices, names) of forms and flags."""
     return field(default=default, metadata={"label": label, "help": help, **limits})
 
 
@@ -82,8 +80,8 @@ class DiffusionParams:
     condition: str = option(
         "scan",
         "Condition",
-        "What the prior sees of the scan besides the noisy volume. none: nothing; the measurement alone ties"
-        " it down.",
+        "Input of the prior in addition to the noisy volume. none: the measurement is the only constraint on"
+        " the result.",
         choices=CONDITIONS,
         names={"scan": "Images of the scan", "none": "None"},
     )
@@ -136,7 +134,7 @@ class DiffusionParams:
 
     @property
     def planned_steps(self) -> int:
-        """Steps of each sample."""
+        """Number of steps per sample."""
         by_mode = RESTORE_STEPS if self.mode == "restore" else POSTERIOR_STEPS
         return self.num_steps or (by_mode if self.condition == "scan" else UNCONDITIONAL_STEPS)
 
@@ -145,7 +143,7 @@ RENAMED = {"warm_start": "initial", "trust": "data_weight", "churn": "eta"}
 
 
 def migrated(method: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Stored parameters of an earlier version under today's names."""
+    """Rename stored parameters of an earlier version to the present names."""
     if method != "diffusion" or not isinstance(values, dict) or not ({"mirror", *RENAMED} & set(values)):
         return values
     known = {RENAMED.get(name, name): value for name, value in values.items() if name != "mirror"}
@@ -155,7 +153,7 @@ def migrated(method: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def checked(kind: type, values: dict[str, Any], method: str) -> Any:
-    """The params dataclass made of a dict; `method` is for the sentence that refuses one.
+    """Make the params dataclass from a dict; `method` names it in error messages.
 
     Raises
     ------

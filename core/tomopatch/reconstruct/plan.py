@@ -1,4 +1,4 @@
-"""The problem that a diffusion prior solves, and the plan that it resolves to."""
+"""The problem that a diffusion prior solves, and the plan made for it."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Plan:
     ----------
     mode, condition : as in DiffusionParams
     grid : (z, y, x)
-    voxel_size : (z, y, x) [mm], as the prior was given it
+    voxel_size : (z, y, x) [mm], as passed to the prior
     sigmas : noise levels of the steps, network units
     eta : DDIM's stochasticity
     expected_error : RMS error expected of the initial reconstruction, network units; None without one
     sampling_ratio : views over those of a full scan at this grid
-    remarks : sentences on what was clamped or decided
+    remarks : sentences about clamped values and decisions
     coarse : the plan of the half resolution that came first, or None
     """
 
@@ -82,8 +82,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Effort:
-    """The cost of a run, in iterations of the initial reconstruction: for one progress bar from its start to
-    its end.
+    """Cost of a run in iterations of the initial reconstruction, for one progress bar over the whole run.
 
     Attributes
     ----------
@@ -106,7 +105,7 @@ class Effort:
         return cls(initial, options.planned_steps * options.num_samples, per_pass)
 
     def share(self, iterations: int, passes: int = 0) -> float:
-        """Share of the work that is done, 0 to 1."""
+        """Share of the work done so far, 0 to 1."""
         total = self.initial + self.passes * self.per_pass
         return min(1.0, (min(iterations, self.initial) + passes * self.per_pass) / total)
 
@@ -122,9 +121,7 @@ def check_trained(prior: PatchPrior, options: DiffusionParams) -> None:
 
 
 def num_stages(A: Projector, options: DiffusionParams) -> int:
-    """Number of grids: enough to bring the coarsest below COARSEST voxels across, and two where angles are
-    missing.
-    """
+    """Number of grids: the coarsest has at most COARSEST voxels across; two or more if angles are missing."""
     if options.condition == "none":
         return 1
     halvings = max(0, math.ceil(math.log2(max(A.domain_shape[1:]) / tuned.COARSEST)))

@@ -1,8 +1,7 @@
-"""Weights of the analytic methods: the arc that each view stands for, and rays that are measured more than
-once.
+"""Weights of the analytic methods: arcs of the views, and shares of rays that are measured repeatedly.
 
-All weights follow from the set of directions on the circle (`tomopatch.geometry.directions`): the order of
-the views, whole turns added to them, their sense of rotation, repeated views and gaps make no difference
+All weights follow from the set of directions on the circle (`tomopatch.geometry.directions`). They do not
+depend on the order of the views, whole turns added to them, their sense of rotation, repeated views, or gaps
 beyond what was measured.
 """
 
@@ -18,22 +17,21 @@ from torch import Tensor
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.directions import Directions, directions
 
-_LEAST = 1e-6  # of a ray at the very end of an arc: small, but it may be the only one
+_LEAST = 1e-6  # weight at the very end of an arc: small, but the ray may be the only one
 
 
 def angular_weights(angles: Sequence[float] | np.ndarray, period: float) -> np.ndarray:
     """Arc [rad] of each view in the integral over angles [rad], float64 (views,).
 
-    Angles that are equal modulo `period` (pi for parallel rays, 2 pi for a cone) share their arc. What was
-    not scanned (see `tomopatch.geometry.directions`) belongs to no view. A single direction stands for the
-    whole period.
+    Angles that are equal modulo `period` (pi for parallel rays, 2 pi for a cone) share their arc. Unscanned
+    gaps (see `tomopatch.geometry.directions`) belong to no view. A single direction represents the whole
+    period.
     """
     return directions(angles, period).weights
 
 
 def redundancy_weights(pg: ParallelBeam | ConeBeam) -> Tensor:
-    """Weights, float64 (angle, u), by which rays that are measured twice share; a ray measured once has
-    weight 1.
+    """Weights, float64 (angle, u), that divide rays measured twice; a ray measured once has weight 1.
 
     m = c(ray) / (c(ray) + c(opposite ray)) with c falling smoothly to zero at the ends of the scanned arcs
     and of the detector. (Noo, Defrise, Clackdoyle, Kudo 2002, Phys. Med. Biol. 47(14), eq. 32; for shifted
@@ -53,8 +51,8 @@ def redundancy_weights(pg: ParallelBeam | ConeBeam) -> Tensor:
 def _scanned(beta: Tensor, views: Directions) -> Tensor:
     """1 within the scanned arcs, falling to 0 at their ends as sin^2; 0 outside.
 
-    The fall is as long as what the scan has beyond half a turn allows on either side, and at least two views.
-    An arc too short for it stays low, which leaves the rays to their opposites: a shorter fall would give
+    The length of the fall is half of the scan's excess over half a turn, but at least two views. In an arc
+    too short for it the weights stay low, which leaves the rays to their opposites. A shorter fall would give
     sharp weights, which the ramp filter turns into streaks.
     """
     if views.full:
@@ -71,7 +69,7 @@ def _on_detector(u: Tensor, pg: ParallelBeam | ConeBeam) -> Tensor:
     on = ((u - offset).abs() <= half).to(u)
     if offset == 0 or half <= abs(offset):
         return on
-    overlap = half - abs(offset)  # how far the shorter side reaches beyond the axis
+    overlap = half - abs(offset)  # reach of the shorter side beyond the axis
     short = -math.copysign(1.0, offset) * u  # coordinate that grows towards the nearer edge
     return on * torch.sin(math.pi / 4 * (1 - short / overlap).clamp(0, 2)).square().clamp(min=_LEAST)
 

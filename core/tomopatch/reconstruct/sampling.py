@@ -1,6 +1,4 @@
-"""Sampling on one grid: the denoiser bound to a scan, the noise levels, data consistency, and the samples'
-statistics.
-"""
+"""Sampling on one grid: bound denoiser, noise levels, data consistency, and statistics of the samples."""
 
 from __future__ import annotations
 
@@ -28,14 +26,14 @@ from tomopatch.volume import Shape
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Everything that sampling on one grid needs. Volumes in network space.
+    """Everything that sampling on one grid needs. Volumes are in network space.
 
     Attributes
     ----------
     initial : Tensor or None
         The initial reconstruction; None without a condition.
     start_noise : float
-        Deviation of the white noise added to the initial reconstruction; restoration alone.
+        Deviation of the white noise added to the initial reconstruction; only in restoration.
     """
 
     plan: Plan
@@ -62,11 +60,10 @@ class Stage:
         return None if tiling is None else tiling.used(self.denoiser.mask)
 
     def accepted_share(self, first: Step) -> float:
-        """Share of the noise level to restore from, after the first step: below 1 if the scan took back most
-        of the change.
+        """Share of the usual noise level to restore from, judged after the first step.
 
-        This is how an object unlike the training data shows: the prior changes what the measurement then
-        restores.
+        It is below 1 if the measurement took back most of the prior's change. This indicates an object unlike
+        the training data: the prior changes what the measurement then restores.
         """
         assert self.initial is not None
         assert first.denoised is not None
@@ -76,9 +73,7 @@ class Stage:
         return 1 - min(1.0, max(0.0, excess)) * (1 - tuned.LEAST_SHARE)
 
     def deviation(self, mean: Mean) -> Tensor | None:
-        """Expected error of the samples' mean per voxel [1/mm]; None for a single sample. See
-        `calibration`.
-        """
+        """Expected error of the samples' mean per voxel [1/mm] (see `calibration`); None for one sample."""
         if mean.count < 2:
             return None
         prior = self.denoiser.prior
@@ -97,10 +92,10 @@ def prepare(
     coarse: Plan | None = None,
     share: float = 1.0,
 ) -> Stage:
-    """Bind the denoiser to the scan and resolve the plan.
+    """Bind the denoiser to the measurement and resolve the plan.
 
-    x : the initial reconstruction (z, y, x) [1/mm], None without a condition. coarse : the plan of the
-    coarser grid. share : of the usual noise level, in restoration.
+    x : initial reconstruction (z, y, x) [1/mm]; None without a condition. coarse : plan of the coarser grid.
+    share : share of the usual noise level, in restoration.
     """
     A, y, weights, prior, options = (
         problem.A, problem.y, problem.weights, problem.prior, problem.options
@@ -162,17 +157,16 @@ def prepare(
 def draw_samples(
     problem: Problem, x: Tensor | None, coarse: Plan | None, generator: torch.Generator, state: State
 ) -> Iterator[Step]:
-    """Draw `options.num_samples` samples; each step is one pass, and its estimate is the mean of all samples
-    so far.
+    """Draw `options.num_samples` samples, one pass per step; each estimate is the mean of the samples so far.
 
-    x : the initial reconstruction (z, y, x) [1/mm], None without a condition. coarse : the plan of the
-    coarser grid. state : that of an earlier step, or empty; the generator must be in its state of that time.
+    x : initial reconstruction (z, y, x) [1/mm]; None without a condition. coarse : plan of the coarser grid.
+    state : state of an earlier step, or empty; the generator must be in its state of that time.
     """
     options, y = problem.options, problem.y
     share = float(state.get("share", 1.0))
     stage = prepare(problem, x, generator=generator, coarse=coarse, share=share)
     num_steps = len(stage.plan.sigmas) - 1
-    # neither a given noise level nor a lowered one is lowered again
+    # a noise level that was given, or lowered before, is not lowered again
     accepted = bool(options.mode != "restore" or options.sigma_max or state)
     mean, inner = Mean.of(state), state.get("sample")
     scale = float(torch.linalg.vector_norm(y)) or 1.0
@@ -247,10 +241,8 @@ class Mean:
 
 
 def _not_air(initial: Tensor, reach: int = 2) -> Tensor:
-    """Voxels that may hold something: above AIR in the initial reconstruction, blurred, or within `reach`
-    voxels.
-    """
-    near = [min(reach, (n - 1) // 2) for n in initial.shape]  # pooling takes no window beyond the volume
+    """Voxels that may not be air: above AIR in the blurred initial reconstruction, or within `reach`."""
+    near = [min(reach, (n - 1) // 2) for n in initial.shape]  # pooling windows must not exceed the volume
     size = [2 * r + 1 for r in near]
     smooth = functional.avg_pool3d(initial[None, None], size, 1, near, count_include_pad=False)
     return (functional.max_pool3d(smooth, size, 1, near) > AIR)[0, 0]

@@ -1,9 +1,8 @@
-"""The two halves of a primal-dual iteration of total variation: the volume's step, and that of its gradient's
-dual.
+"""Both halves of a primal-dual iteration of total variation: steps of the volume and of its dual.
 
-On a CPU each is one pass over the volume, which torch's operations would read and write some thirty times.
-Volumes are (z, y, x), the dual q (3, z, y, x). D is the forward difference along each axis times `ratio`,
-zero at the far ends. So is q there, for it begins as zero.
+On a CPU each half is one pass over the volume; torch's operations would read and write it some thirty times.
+Volumes are (z, y, x), the dual q is (3, z, y, x). D is the forward difference along each axis times `ratio`,
+zero at the far ends. q is zero there as well, because it starts as zero.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from tomopatch.projector.joseph_general import f32
 
 
 def has_kernels(x: Tensor) -> bool:
-    """Whether x lies where the kernels below can reach it; elsewhere torch's operations do the same."""
+    """Whether the kernels below can process x (on the CPU); elsewhere torch's operations do the same."""
     return x.device.type == "cpu"
 
 
@@ -36,7 +35,7 @@ def descend(
     low: float | None,
     high: float | None,
 ) -> tuple[Tensor, Tensor]:
-    """moved = clip(x - steps (gradient + D^T q)), which x is relaxed towards, and 2 moved - x.
+    """Return moved = clip(x - steps (gradient + D^T q)) and 2 moved - x; relax x towards `moved`.
 
     gradient : Tensor (z, y, x)
         Gradient of the data term; may be overwritten.
@@ -61,7 +60,7 @@ def descend(
 def ascend(
     q: Tensor, ahead: Tensor, *, ratio: Sequence[float], step: float, lam: float, relaxation: float
 ) -> None:
-    """q is relaxed towards q + step D ahead, shortened to a length of `lam` at most."""
+    """Relax q towards q + step D ahead, shortened to a length of at most `lam`."""
     if has_kernels(q):
         run_chunks(
             _ascend, ahead.shape[0], q.numpy(), ahead.numpy(), step * np.asarray(ratio), lam, relaxation
@@ -93,7 +92,7 @@ def _descend(x, moved, ahead, gradient, steps, q, ratio, relaxation, low, high, 
             z_before, y_before = (
                 q[0, (z or nz) - 1, y],
                 q[1, z, (y or ny) - 1],
-            )  # before the first: the last, zeros
+            )  # before the first: the last, which is zero
             for i in range(nx):
                 downhill = slope[i] + rz * (z_before[i] - qz[i]) + ry * (y_before[i] - qy[i]) - rx * qx[i]
                 if i:

@@ -1,6 +1,6 @@
-"""The tuned constants of reconstruction with a diffusion prior, in one place.
+"""Tuned constants of reconstruction with a diffusion prior, in one place.
 
-Each comment names what a constant was fitted on and, where it was measured, how flat its optimum is. Noise
+Each comment states the data of the fit and, where it was measured, how flat the optimum is. Noise
 levels and errors are in network units (1000 HU). Validation volumes are `popi_4dct_phase00`, `lidc_idri_0293`
 and `lung_petct_dx_a0001`.
 """
@@ -8,58 +8,55 @@ and `lung_petct_dx_a0001`.
 # ---- the initial reconstruction ---------------------------------------------------------------------------
 
 INITIAL_ITERATIONS = 300
-"""Iterations of the initial reconstruction on the finest grid. After 100 iterations total variation is 0.7 dB
-short.
-"""
+"""Iterations of the initial reconstruction on the finest grid. After 100, total variation is 0.7 dB short."""
 
 COARSEST = 160
-"""Grids with more voxels across are reconstructed coarse to fine. From the first version; sensitivity not
-measured.
+"""Grids with more voxels across are reconstructed coarse to fine.
+
+From the first version; sensitivity not measured.
 """
 
 FINE_SHARE = 3
-"""On such grids the initial reconstruction takes one in this many iterations: it starts from the coarser
-result.
+"""On such grids the initial reconstruction takes 1 / FINE_SHARE of the iterations.
+
+It starts from the coarser result.
 """
 
 MISSING_RANGE = 0.9
-"""Below this share of half a turn angles are missing, and half the resolution is reconstructed first: what is
-missing there is large. On `popi_4dct_phase00` with 60 views over 90 degrees total variation has 24.4 dB;
-started from the half resolution by `small` it has 27.6. Where views are few it is not worth its time: +0.05
-dB with 8 views of `popi_4dct_phase00` in 1.7 times the time.
+"""Below this share of half a turn angles count as missing, and half the resolution is reconstructed first,
+because the missing structures are large. On `popi_4dct_phase00` with 60 views over 90 degrees total variation
+has 24.4 dB; started from the half resolution by `small` it has 27.6. For few views it does not pay: +0.05 dB
+with 8 views of `popi_4dct_phase00` in 1.7 times the time.
 """
 
 LEAST_SQUARES_VIEWS = 12
-"""With fewer views a prior without a condition does not see the least-squares image: with 8 views it costs
-`base` 0.26 dB on `popi_4dct_phase00`. Conditional priors are trained on such images.
+"""With fewer views a prior without a condition does not get the least-squares image: with 8 views the image
+costs `base` 0.26 dB on `popi_4dct_phase00`. Conditional priors are trained on such images.
 """
 
-# ---- restoration: a few deterministic passes from the initial reconstruction
-# --------------------------------
+# ---- restoration: a few deterministic passes from the initial reconstruction ------------------------------
 
 RESTORE_STEPS = 4
-"""Passes. In the first version three reached 36.40 dB and four 36.38 dB with 20 views of `popi_4dct_phase00`.
-"""
+"""Passes. In the first version three reached 36.40 dB and four 36.38 dB, 20 views of `popi_4dct_phase00`."""
 
 RESTORE_RHO = 3.0
 RESTORE_SPAN = 5.0
-"""Karras exponent, and first over last noise level. From the first version; sensitivity not measured."""
+"""Karras exponent; first over last noise level. From the first version; sensitivity not measured."""
 
 WIDER = 3.5
-"""Restoration starts at this multiple of the initial reconstruction's expected error, so that the prior may
+"""Restoration starts at this multiple of the initial reconstruction's expected error, so that the prior can
 change more than the error itself. Chosen on `popi_4dct_phase00` in the first version; sensitivity not
 measured.
 """
 
 RESTORE_CG = 6
-"""Conjugate gradients a pass. From the first version; sensitivity not measured."""
+"""Conjugate-gradient iterations per pass. From the first version; sensitivity not measured."""
 
-# ---- posterior sampling: from noise
-# --------------------------------------------------------------------------
+# ---- posterior sampling: from noise -----------------------------------------------------------------------
 
 POSTERIOR_STEPS = 20
 POSTERIOR_SIGMA_MAX, POSTERIOR_SIGMA_MIN, POSTERIOR_RHO = 10.0, 0.01, 5.0
-"""Karras noise levels. At sigma 10 a volume is noise alone: its own deviation is 0.5. One sample of
+"""Karras noise levels. At sigma 10 a volume is pure noise: the data's deviation is 0.5. One sample of
 `popi_4dct_phase00` with 20 views (`small` after 14,000 patches): 34.26 dB in 10 steps, 34.06 in 20; from
 sigma 1 in 10 steps 34.05. Not fitted further.
 """
@@ -68,42 +65,40 @@ UNCONDITIONAL_STEPS = 40
 """Steps without a condition: the large structures have to form from the measurement alone. Not fitted."""
 
 CG_TOLERANCE, MAX_CG = 1e-2, 30
-"""Data consistency of posterior sampling ends at this share of the first residual of the normal equations.
-Not fitted.
+"""Data consistency of posterior sampling ends at this share of the first residual of the normal equations,
+or after MAX_CG iterations. Not fitted.
 """
 
 MISMATCH = 0.0075
-"""Deviation of the error of voxels and thin rays in a line integral, over the mean one, in posterior
-sampling: measured on `popi_4dct_phase00`, 64 x 128 x 128, 20 views. One sample in 10 steps: 34.33 dB with
-0.003, 34.26 with this, 33.77 with 0.02.
+"""Standard deviation of the discretisation error of a line integral, relative to the mean line integral, in
+posterior sampling. Measured on `popi_4dct_phase00`, 64 x 128 x 128, 20 views. One sample in 10 steps:
+34.33 dB with 0.003, 34.26 with this, 33.77 with 0.02.
 """
 
-# ---- progress
-# ------------------------------------------------------------------------------------------------------
+# ---- progress ---------------------------------------------------------------------------------------------
 
 PASS_COST, PASS_COST_PER_MILLION = 38.0, 3.2
-"""Cost of a pass in iterations of total variation with 20 views, and its growth with a million weights: 54
-for `small`, 125 for `base`, estimated from 23 and 55 ms a tile on two cores with bfloat16. It only moves the
+"""Cost of a pass in iterations of total variation with 20 views, and its increase per million weights: 54 for
+`small`, 125 for `base`, estimated from 23 and 55 ms per tile on two cores with bfloat16. It only affects the
 progress bar.
 """
 
-# ---- objects unlike the training data
-# --------------------------------------------------------------------------
+# ---- objects unlike the training data ---------------------------------------------------------------------
 
 FLAT_FRACTION, FLAT_SHARE = 0.25, 0.1
 """Above this fraction of flat voxels the object counts as piecewise constant, and restoration starts at this
-share of the level: total variation knows such objects better than the prior. Held-out CT volumes have 5 to 14
-%, test objects 37 % and more. The share was best on the random geometric phantoms 1, 3 and 5; 0.03 and 0.3
-differ by less than 0.1 dB.
+share of the usual noise level: total variation describes such objects better than the prior. Held-out CT
+volumes have 5 to 14 %, test objects 37 % and more. The share was best on the random geometric phantoms 1, 3
+and 5; 0.03 and 0.3 differ by less than 0.1 dB.
 """
 
 PULLED_BACK, REJECTED, LEAST_SHARE = 0.78, 0.92, 0.03
 """Share of the prior's first change that data consistency takes back, |corrected - denoised| / |denoised -
-initial|. Up to the first value restoration proceeds as planned; from the second on it starts at LEAST_SHARE
-of the level; in between the share falls linearly. Held-out bodies have 0.5 to 0.67 with `base` and up to 0.76
-with `small`; objects on which `base` does harm have 0.86 to 1.1 (random geometric phantoms 1 and 2, spheres,
-thorax phantom with 60 views).
+initial|. Up to the first value restoration proceeds as planned. From the second on it starts at LEAST_SHARE
+of the usual noise level; in between the share falls linearly. Held-out bodies have 0.5 to 0.67 with `base`
+and up to 0.76 with `small`; objects that `base` degrades have 0.86 to 1.1 (random geometric phantoms 1 and 2,
+spheres, thorax phantom with 60 views).
 """
 
 FLAT_SLOPE = 0.125e-3
-"""A voxel is flat below this slope, network units per mm: an eighth of a Hounsfield unit a millimetre."""
+"""A voxel is flat below this slope, network units per mm: an eighth of a Hounsfield unit per millimetre."""

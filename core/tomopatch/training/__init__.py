@@ -1,3 +1,1 @@
-"""Training the diffusion prior: simulated pairs, the patch source, the trainer, validation and
-calibration.
-"""
+"""Training of the diffusion prior: simulated pairs, patch source, trainer, validation, calibration."""

@@ -1,4 +1,4 @@
-"""Calibrating a prior: the deviation of its samples against the errors of scans with known truth."""
+"""Calibration of a prior: deviation of its samples against the errors of scans with known truth."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ def calibrate(
     seed: int = 0,
     report: Callable[[str], None] = lambda text: None,
 ) -> Calibration:
-    """Fit a prior's calibration of one mode to random scans of the volumes in a folder; `out` is the prior
-    with it.
+    """Fit a prior's calibration for one mode to random scans of the volumes in a folder.
+
+    The prior with the calibration is written to `out`.
 
     Parameters
     ----------
     folder, validation, cache : see `tomopatch.training.run.train`
-        The same number of scans of the held-out volumes measures how good the calibration is; they do not
-        shape it.
+        The same number of scans of the held-out volumes measures the quality of the calibration, without
+        influence on it.
     prior : str
         Name or file.
     mode : "restore" or "posterior"
     num_scans, num_samples : int
-        Scans to fit to; samples of each, two or more.
+        Number of scans to fit to; number of samples of each, two or more.
     report : f(text)
         Called with a line per scan, and with the share of the errors within one and two deviations.
     """
@@ -93,7 +94,7 @@ def _case(
     options: DiffusionParams,
     rng: np.random.Generator,
 ) -> tuple[Known, str]:
-    """A random scan reconstructed several times, and a line on it."""
+    """A random scan reconstructed several times, and a line about it."""
     reference, A, measurement = draw_scan(volumes, voxels, rng)
     options = replace(options, seed=int(rng.integers(2**31)))
     result = last(diffusion(A, measurement.projections, prior, options=options, weights=measurement.weights))

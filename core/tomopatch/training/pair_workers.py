@@ -1,7 +1,7 @@
-"""Processes that make simulated pairs during a training run.
+"""Processes that simulate training pairs during a training run.
 
-They keep CPUs busy while a GPU trains. Each pair is made with the last saved weights of the training itself,
-so the prior learns from the errors that it makes now. (Ross et al. 2011, DAgger)
+They keep CPUs busy while a GPU trains. Each pair is made with the last saved weights of the same training,
+so the prior learns from its current errors. (Ross et al. 2011, DAgger)
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class PairWorkers:
     folder : Path
         Folder of the pairs. `fresh` also returns pairs that exist already.
     priors : list of str or Path
-        Each pair is made with the first of them that exists by then; without any it holds no iterates.
+        Each pair is made with the first of these that exists at that time; without any it holds no iterates.
     seed : int
     gpu : bool
-        Whether they compute on the GPU, in turn with the training, instead of on CPUs.
+        Compute on the GPU, in turn with the training, instead of on CPUs.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class PairWorkers:
             process.join()
 
     def fresh(self) -> list[Pair]:
-        """The pairs that were not returned before."""
+        """Pairs that were not returned before."""
         new = sorted(set(self.folder.glob("pair-*.npz")) - self._seen)
         self._seen.update(new)
         return [read_pair(path) for path in new]

@@ -1,6 +1,6 @@
-"""Simulated training pairs: a training volume and what a sparse scan of it gives.
+"""Simulated training pairs: a training volume and the reconstructions of a sparse scan of it.
 
-A pair holds the clean volume and the images that condition the denoiser on a scan: the total-variation
+A pair holds the clean volume and the images that condition the denoiser on a measurement: the total-variation
 reconstruction and the least-squares image. It may also hold iterates of the sampler, so that the restoration
 mode is trained on the errors of its own passes. (Ross et al. 2011, DAgger)
 """
@@ -38,13 +38,12 @@ MAX_VOXELS = 800_000
 
 MIN_SLICES = 16
 FINEST_VOXEL = 1.6
-"""Smallest in-plane voxel of a pair [mm]: the cost of a scan grows with the fourth power of the resolution.
-"""
+"""Smallest in-plane voxel of a pair [mm]: the cost of a scan grows with the resolution's fourth power."""
 
 
 @dataclass(frozen=True)
 class VoxelRanges:
-    """Ranges of the voxel sizes that are drawn, in plane and between slices [mm]."""
+    """Ranges of the random voxel sizes, in plane and between slices [mm]."""
 
     xy: Range
     z: Range
@@ -52,9 +51,7 @@ class VoxelRanges:
 
 @dataclass(frozen=True, eq=False)
 class TrainingVolume:
-    """A training volume at its own resolution: HU as int16 (z, y, x), voxel size [mm], relative draw
-    probability.
-    """
+    """A training volume on its own grid: HU as int16 (z, y, x), voxel size [mm], relative probability."""
 
     name: str
     hu: np.ndarray
@@ -72,7 +69,7 @@ class Pair:
     tv, least_squares : the two conditioning images
     iterates : (k, z, y, x), volumes that the sampler passed to the prior after its first pass; k may be 0
     voxel_size : (z, y, x) [mm]
-    figures : the scan's
+    figures : figures of the scan
     """
 
     clean: np.ndarray
@@ -173,7 +170,7 @@ def draw_scan(
     hu = np.ascontiguousarray(chosen.hu[start : start + slices])
     volume = Volume.from_hu(torch.from_numpy(hu).to(device), VolumeGeometry(hu.shape, native))
     nz = max(4, round(len(hu) * native[0] / z))
-    # the scan is simulated at twice the grid's resolution: finer costs much and changes little
+    # the scan is simulated at twice the grid's resolution; a finer one costs much and changes little
     fz, fy, fx = (min(n, 2 * m) for n, m in zip(volume.shape, (nz, ny, nx), strict=True))
     fine = resample(volume, (fz, fy, fx))
     reference = resample(fine, (nz, ny, nx))
@@ -207,7 +204,7 @@ def _iterates(
     prior: PatchPrior,
     rng: np.random.Generator,
 ) -> list[Tensor]:
-    """The noisy volumes (z, y, x) [1/mm] of two later passes of the restoration of x."""
+    """Noisy volumes (z, y, x) [1/mm] of two later passes of the restoration of x."""
     num_steps = int(rng.integers(3, 6))
     later = sorted(int(i) for i in rng.choice(np.arange(2, num_steps + 1), 2, replace=False))
     start, voxel_size = PatchPrior.to_network(x), A.vg.voxel_size

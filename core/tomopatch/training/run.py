@@ -1,4 +1,4 @@
-"""A training run from a folder of CT volumes: pairs, trainer and validation put together."""
+"""A training run from a folder of CT volumes: pairs, trainer and validation."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def train(
     validation : names without their endings
         Volumes that are held out.
     num_solids : int
-        Random geometric phantoms to train on besides the folder's volumes.
+        Random geometric phantoms to train on, in addition to the folder's volumes.
     num_pairs : int
-        Simulated training pairs, kept in `out/pairs`. With any, VALIDATION_PAIRS of the held-out volumes are
-        made as well, in `out/validation`.
+        Simulated training pairs, kept in `out/pairs`. If there are any, VALIDATION_PAIRS of the held-out
+        volumes are made as well, in `out/validation`.
     pair_prior : str or None
         Name or file of a prior. The pairs then also hold iterates of the sampler with it.
     pair_workers : int
         Processes that make further pairs during the training, with its own weights once some are saved.
     pair_gpu : bool
-        They compute on the GPU instead of on CPUs.
+        Make these pairs on the GPU instead of on CPUs.
     start : str or None
         Name or file of the prior to start from.
     cache : Path or None
@@ -124,7 +124,7 @@ def _run(trainer: Trainer, minutes: float | None, validate_every: int, report: C
 
 
 def describe(step: TrainStep) -> str:
-    """A line on a training step."""
+    """One line about a training step."""
 
     def table(errors: dict[float, float]) -> str:
         return " ".join(f"{sigma:g}:{value:.4f}" for sigma, value in errors.items())
@@ -146,7 +146,7 @@ def _training_volumes(
 
 
 def write_picture(path: Path, x: Tensor) -> None:
-    """Network space as an 8-bit PNG, -1000 to 1000 HU."""
+    """Write an image in network space as an 8-bit PNG, -1000 to 1000 HU."""
     from PIL import Image
 
     pixels = (x / 2).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()

@@ -1,16 +1,15 @@
 """Training data: degraded patches of training volumes, with and without conditions.
 
-Four kinds of degraded volumes make a batch:
+A batch consists of four kinds of degraded volumes:
 
 - *posterior*: the volume of a simulated pair with white noise, conditioned on the scan's images;
 - *restore*: an iterate of the sampler on a simulated scan, conditioned on the scan's images. Its errors are
-  streaks and blobs, which white noise does not teach. (Hu et al. 2024, A restoration network as an implicit
-  prior)
+  streaks and blobs, unlike white noise. (Hu et al. 2024, A restoration network as an implicit prior)
 - *upsample*: a volume with white noise, conditioned on the same volume at half the resolution, upsampled;
 - *unconditional*: a volume with white noise alone.
 
-The batch of step i depends on the seed, the pairs and i alone, so a resumed run sees exactly what an
-uninterrupted one would have seen.
+The batch of step i depends only on the seed, the pairs and i, so a resumed run gets exactly the batches of an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ COARSE_NOISE = 0.02  # network units: the error of a coarse volume that was gene
 class _Degraded:
     """A clean and a degraded volume (z, y, x) in network space.
 
-    level: RMS distance of the two (); sigma: the noise level that the network is given ().
+    level: RMS distance of the two (); sigma: the noise level passed to the network ().
     """
 
     clean: Tensor
@@ -77,9 +76,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class _StoredPair:
-    """A pair's images on the training device, HU as int16. stages (k, z, y, x): the conditioning image, then
-    the iterates.
-    """
+    """Images of a pair on the training device, HU as int16; stages (k, z, y, x): condition, then iterates."""
 
     pair: Pair
     clean: Tensor
@@ -89,7 +86,7 @@ class _StoredPair:
 
 
 class PatchSource:
-    """Draws batches of degraded patches.
+    """Random batches of degraded patches.
 
     Parameters
     ----------
@@ -98,8 +95,8 @@ class PatchSource:
     network : NetworkConfig
         Determines the size of the patches and their channels.
     num_volumes, crops : int
-        A batch holds `crops` patches of each of `num_volumes` degraded volumes: crops of one volume are
-        nearly free.
+        A batch holds `crops` patches of each of `num_volumes` degraded volumes: further crops of one volume
+        cost almost nothing.
     pairs : simulated training pairs
     seed : int
     device : torch.device
@@ -131,7 +128,7 @@ class PatchSource:
         self.pool = VolumePool(volumes, config, tile=network.tile, seed=seed, device=self.device)
 
     def add(self, pair: Pair) -> None:
-        """Add a pair to draw from."""
+        """Add a pair to the source."""
         clean, tv, least_squares, iterates = (
             torch.from_numpy(hu).to(self.device)
             for hu in (pair.clean, pair.tv, pair.least_squares, pair.iterates)
@@ -175,9 +172,7 @@ class PatchSource:
         return torch.randn(x.shape, generator=generator, device=self.device)
 
     def _sigmas(self, rng: np.random.Generator) -> np.ndarray:
-        """One noise level per volume, stratified over the distribution, so that a small batch sees all of
-        it.
-        """
+        """One noise level per volume, stratified over the distribution, so that a small batch covers it."""
         config, n = self.config, self.num_volumes
         quantile = (rng.permutation(n) + rng.random(n)) / n
         wide = config.sigma_max ** rng.random(n)
@@ -198,7 +193,7 @@ class PatchSource:
             return x.flip(2) if flip else x
 
         clean, image, least_squares = map(part, (stored.clean, stored.stages[0], stored.least_squares))
-        # the expected error is an estimate, right to about a third
+        # the expected error is an estimate, accurate to about a third
         error = stored.error * math.exp(rng.normal(0, 0.3))
         ratio, voxel_size = stored.pair.figures.sampling_ratio, stored.pair.voxel_size
         condition = Condition(image, error, least_squares, ratio)
@@ -216,7 +211,7 @@ class PatchSource:
         if white:
             noisy = noisy + white * size * self._white(clean, generator)
         level = (size * math.hypot(1.0, white)).clamp(min=SIGMA_MIN)
-        # in use sigma is an estimate, at first high on purpose: the prior then removes more
+        # at inference sigma is an estimate, at first deliberately high: the prior then removes more
         guess = (level * math.exp(float(rng.uniform(-0.6, 1.3)))).clamp(min=SIGMA_MIN)
         if not self.network.conditional:
             condition = Condition(least_squares=least_squares)
@@ -257,15 +252,15 @@ class PatchSource:
         return Batch(inputs, numbers, targets[:, None], weight.expand(n))
 
     def _cuts(self, volume: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Places (n, 3) and patches (n, *tile): of some random places those with the largest deviation.
+        """Places (n, 3) and patches (n, *tile): of some random places, those with the largest deviation.
 
-        Air teaches little and is half of a volume.
+        Air is half of a volume and teaches little.
         """
         tile = self.network.tile
         steps = np.array(offset_steps(tile))
         drawn = rng.integers(np.array(volume.shape) // steps, size=(CANDIDATES * self.crops, 3))
         if tuple(volume.shape) == tile:
-            drawn[:] = 0  # as in use: see `PatchGrid.random`
+            drawn[:] = 0  # as at inference: see `PatchGrid.random`
         starts = torch.from_numpy(drawn * steps).to(self.device)
         candidates = cut(volume, starts, tile)
         best = candidates.flatten(1).std(1).topk(self.crops).indices

@@ -1,7 +1,7 @@
 """The trainer: EDM's denoising loss on patches (Karras et al. 2022), conditional and unconditional.
 
-It runs in one process or, started by torchrun, in several. Each then computes a share of every batch, so the
-loss curve is that of one process with the same global batch.
+It runs in one process or, started by torchrun, in several. Each process then computes a share of every batch,
+so the loss curve is that of one process with the same global batch.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PREFETCHED = 4  # batches
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A training run: everything that changes its result."""
+    """Settings of a training run: everything that changes its result."""
 
     network: NetworkConfig = PRESETS["small"]
     data: DataConfig = field(default_factory=DataConfig)
@@ -49,14 +49,14 @@ class TrainConfig:
     volumes: int = 4  # degraded volumes per step, each with its own noise level
     crops: int = 2  # patches of each
     learning_rate: float = 1e-2  # peak; weights have unit scale, so it is a relative one
-    constant_steps: int = 600  # from then on the rate falls with the inverse root of the step (EDM2, eq. 67)
-    cooldown: int = 3000  # last steps of the run, over which the rate falls linearly to 0
+    constant_steps: int = 600  # then the learning rate falls with the step's inverse root (EDM2, eq. 67)
+    cooldown: int = 3000  # last steps of the run, over which the learning rate falls linearly to 0
     warmup: int = 50  # steps
     clip: float = 1.0  # limit of the gradient's norm
     ema: float = 0.9998  # decay of the averaged weights, reached gradually
     seed: int = 0
     bf16: bool = False  # autocast
-    compile: bool = False  # fuse the network's operations: takes a minute, pays in long runs on GPUs
+    compile: bool = False  # fuse the network's operations: takes a minute, pays off in long runs on GPUs
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> TrainConfig:
@@ -75,9 +75,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """Reported after each logged step: the mean training loss since the last one, and validation, if
-    measured.
-    """
+    """A logged step: mean training loss since the last one, and validation scores if measured."""
 
     step: int
     total: int
@@ -97,8 +95,9 @@ def edm_loss(model: Precond, batch: Batch) -> Tensor:
 
 
 def rate_factor(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, constant, falling with the inverse root of the step (EDM2, eq. 67), linear cool-down at
-    the end.
+    """Learning rate relative to its peak.
+
+    Linear warm-up, constant, inverse root of the step (EDM2, eq. 67), linear cool-down at the end.
     """
     warm = min(1.0, (step + 1) / max(1, config.warmup))
     cool = min(1.0, max(0, config.num_steps - step) / max(1, config.cooldown))
@@ -106,8 +105,7 @@ def rate_factor(step: int, config: TrainConfig) -> float:
 
 
 class Trainer:
-    """A training run in a folder: weights, averaged weights, optimiser state and log; resumes where it
-    stopped.
+    """A training run in a folder: weights, averaged weights, optimiser state and log; can be resumed.
 
     Parameters
     ----------
@@ -120,8 +118,8 @@ class Trainer:
     start : Path or None
         A prior whose weights a new run starts from. It may lack inputs: see `inherit`.
     more_pairs : f() -> list of Pair
-        Called for further pairs every PAIRS_EVERY steps. With it a resumed run is no longer exactly what an
-        uninterrupted one would have been.
+        Called for further pairs every PAIRS_EVERY steps. With it a resumed run is no longer exactly the same
+        as an uninterrupted one.
     """
 
     def __init__(
@@ -157,7 +155,7 @@ class Trainer:
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         if config.compile:
             self.model.network.compile()
-            if self.device.type == "cuda":  # a CPU has a kernel for it
+            if self.device.type == "cuda":  # the CPU has its own kernel
                 self.model.smoothing = torch.compile(rof)
         torch.backends.cudnn.benchmark = True  # all batches have the same shape
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98))
@@ -184,9 +182,7 @@ class Trainer:
         validate_every: int = 500,
         callback: Callable[[TrainStep], None] | None = None,
     ) -> None:
-        """Train until `num_steps` or for `minutes`, then save. StopIteration from the callback saves as
-        well.
-        """
+        """Train until `num_steps` or for `minutes`, then save; StopIteration of the callback saves too."""
         started = since = time.perf_counter()
         losses: list[Tensor] = []
         for batch in self._batches():
@@ -239,7 +235,7 @@ class Trainer:
         return None if self.validation is None else self.validation.scores(self.average)
 
     def _train_step(self, batch: Batch) -> Tensor:
-        """The loss (), which may not be computed yet on a GPU."""
+        """The loss (), possibly not yet computed on a GPU."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * rate_factor(self.step, self.config)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
@@ -261,14 +257,12 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Exponential average whose memory grows with the run: a quarter of the steps so far, limited by
-        `ema`.
-        """
+        """Update the exponential average; its memory is a quarter of the steps so far, limited by `ema`."""
         share = 1 - min(self.config.ema, (1 + self.step) / (5 + self.step))
         for averaged, current in zip(self.average.parameters(), self.model.parameters(), strict=True):
             averaged.lerp_(current, share)
 
-    # ---- files: each is written beside and renamed, so that a stop at any moment leaves a whole one
+    # ---- files: written under another name and renamed, so that a stop at any moment leaves complete files
 
     def save(self) -> None:
         if self.rank:
@@ -281,7 +275,7 @@ class Trainer:
         save_prior(self.folder / "prior.safetensors", self.average, trained=self.config.trained, info=info)
 
     def _state(self) -> dict[str, Tensor]:
-        """Weights, averaged weights, and per weight what the optimiser keeps of it, by name."""
+        """Weights, averaged weights, and the optimiser's state per weight, by name."""
         state = {f"average.{name}": t for name, t in self.average.state_dict().items()}
         for name, weight in self.model.named_parameters():
             state[f"model.{name}"] = weight.detach()

@@ -40,7 +40,7 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class ValidationSet:
-    """Fixed patches of held-out volumes with fixed white noise by noise level, and of held-out pairs."""
+    """Fixed patches of held-out volumes with fixed white noise, by noise level, and of held-out pairs."""
 
     unconditional: dict[float, list[Batch]]
     posterior: dict[float, list[Batch]]
@@ -56,9 +56,7 @@ class ValidationSet:
         grid: Shape = (64, 128, 128),
         patches: int = 8,
     ) -> ValidationSet:
-        """`patches` patches of each volume, resampled to `grid`, and half as many of each pair: those with a
-        large deviation.
-        """
+        """`patches` patches per volume, resampled to `grid`, half as many per pair; of large deviation."""
         unconditional: dict[float, list[Batch]] = {sigma: [] for sigma in SIGMAS}
         for volume in volumes:
             coarse = resample(volume, grid)
@@ -101,9 +99,7 @@ class ValidationSet:
 
     @torch.no_grad()
     def picture(self, model: Precond, sigmas: Sequence[float] = (0.1, 0.3, 1.0)) -> Tensor:
-        """Middle slices of one patch per volume, network space: rows of (noisy, denoised, clean) per
-        sigma.
-        """
+        """Middle slices of one patch per volume, network space: (noisy, denoised, clean) per sigma."""
         device = next(model.parameters()).device
         rows = []
         for volume in range(len(next(iter(self.unconditional.values())))):
@@ -122,9 +118,7 @@ def _noise(x: Tensor, seed: int) -> Tensor:
 
 
 def _remaining(model: Precond, batches: Sequence[Batch], start: Sequence[Batch]) -> float:
-    """Root mean square over the pairs of D's error over that of the initial reconstruction, the noisy patch
-    of `start`.
-    """
+    """RMS over pairs of D's error relative to that of the initial reconstruction, `start`'s noisy patch."""
     shares = [
         _error(model, b) / (s.inputs[:, :1] - s.clean).square().mean()
         for b, s in zip(batches, start, strict=True)
@@ -148,7 +142,7 @@ def _patches(
     network: NetworkConfig,
     count: int,
 ) -> Batch:
-    """Every other one of the patches with the largest deviation, of volumes (z, y, x) in network space."""
+    """Every second patch of those with the largest deviation, of volumes (z, y, x) in network space."""
     tile = network.tile
     z, y, x = (size // 8 * 4 for size in tile)
     tiles = PatchGrid((clean.shape[0], clean.shape[1], clean.shape[2]), tile, (z, y, x))

@@ -89,9 +89,7 @@ class VolumePool:
         return data.round().to(torch.int16), voxel_size
 
     def _reduced(self, index: int, halvings: int) -> np.ndarray:
-        """A training volume with its in-plane resolution halved so often; kept, since most draws start from
-        it.
-        """
+        """A training volume with its in-plane resolution halved `halvings` times; cached for later draws."""
         if halvings == 0:
             return self.volumes[index].hu
         key = (index, halvings)
@@ -104,14 +102,14 @@ class VolumePool:
 
 
 def random_slab(depth: int, least: float, rng: np.random.Generator) -> tuple[int, int]:
-    """First and last slice of a random part, at least the share `least`, of a volume of `depth` slices."""
+    """Start and stop of a random range of slices, at least the share `least` of `depth` slices."""
     kept = max(1, round(depth * rng.uniform(least, 1.0)))
     start = int(rng.integers(depth - kept + 1))
     return start, start + kept
 
 
 def _amid_air(hu: Tensor, tile: Shape) -> Tensor:
-    """hu (z, y, x) centred on the number of whole tiles, in plane, that is nearest to its size."""
+    """hu (z, y, x) centred on a number of whole tiles, in plane: the one nearest to its size."""
     ends = []
     for n, p in zip(hu.shape[:0:-1], tile[:0:-1], strict=True):  # x, y
         missing = max(1, round(n / p)) * p - n

@@ -17,15 +17,13 @@ from tomopatch.training.pairs import TrainingVolume
 from tomopatch.volume import Volume
 
 FIRST_SOLID = 1000
-"""Random geometric phantoms with lower seeds are never trained on."""
+"""Random geometric phantoms with lower seeds are never used for training."""
 
 
 def read_volumes(
     folder: Path, validation: Sequence[str], cache: Path | None, num_solids: int = 0
 ) -> tuple[list[TrainingVolume], list[TrainingVolume]]:
-    """All volumes of a folder as int16 HU: those to train on, with `num_solids` random phantoms, and those
-    held out.
-    """
+    """Volumes of a folder as int16 HU: for training, with `num_solids` random phantoms; and held out."""
     if not folder.is_dir():
         raise ValueError(
             f"{folder} is not a folder; give one with a DICOM folder, zip or NIfTI file per volume."
@@ -56,9 +54,7 @@ def read_volumes(
 
 
 def random_solids(count: int) -> list[TrainingVolume]:
-    """The phantom "solids" from seed FIRST_SOLID on, at 1.5 x 1.25 x 1.25 mm, each with a quarter of a body's
-    weight.
-    """
+    """Phantoms "solids" from seed FIRST_SOLID on, 1.5 x 1.25 x 1.25 mm, a quarter of a body's weight each."""
     solids = []
     for seed in range(FIRST_SOLID, FIRST_SOLID + count):
         volume = phantom("solids", (200, 192, 192), seed=seed)
@@ -69,11 +65,10 @@ def random_solids(count: int) -> list[TrainingVolume]:
 
 
 def draw_weight(hu: np.ndarray) -> float:
-    """Relative draw probability of a volume: lower for noisy volumes, whose noise the prior would learn, and
-    small ones.
+    """Relative probability of a volume: lower if small, or noisy, since noise would be learned.
 
-    The noise is the median difference of neighbouring slices in soft tissue, as a standard deviation; 30 HU
-    of it halve the weight.
+    The noise is the median difference of neighbouring slices in soft tissue, as a standard deviation; a noise
+    of 30 HU halves the weight.
     """
     middle = hu[len(hu) // 4 : 3 * len(hu) // 4 + 2].astype(np.float32)
     soft = (np.abs(middle[:-1]) < 150) & (np.abs(middle[1:]) < 150)

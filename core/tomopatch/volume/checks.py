@@ -1,4 +1,4 @@
-"""Checks of what people pass: arrays of any kind, counts, numbers that a float can hold."""
+"""Checks of user input: arrays of any kind, counts, numbers that fit a float."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ Shape = tuple[int, int, int]
 
 
 def as_tensor(data: Any, what: str) -> Tensor:
-    """A float32 tensor of an array of numbers: torch or numpy, of any real type, or what numpy makes an array
-    of.
+    """Float32 tensor of real numbers from a torch tensor, a numpy array or an array-like.
 
-    A float32 tensor, or a float32 array that may be written to, is not copied.
+    A float32 tensor or a writable float32 array is not copied.
 
     Parameters
     ----------
     data : Tensor, ndarray or array-like
     what : str
-        Names it in messages: "the volume".
+        Name of the data in messages: "the volume".
 
     Raises
     ------
     TypeError
-        If it holds no real numbers.
+        If the data holds no real numbers.
     """
     if isinstance(data, Tensor):
         if data.is_complex():
@@ -51,15 +50,15 @@ def as_tensor(data: Any, what: str) -> Tensor:
 
 
 def finite(value: Any) -> bool:
-    """Whether this is a real number that a float can hold."""
+    """Whether `value` is a real number that fits a float."""
     try:
         return isinstance(value, numbers.Real) and math.isfinite(value)
-    except OverflowError:  # a whole number of hundreds of digits
+    except OverflowError:  # an integer with hundreds of digits
         return False
 
 
 def checked_shape(shape: Any, what: str = "a shape") -> Shape:
-    """Three counts (z, y, x) of at least 1, or a sentence."""
+    """Return the three counts (z, y, x) as integers; raise ValueError unless each is at least 1."""
     counts = tuple(shape) if isinstance(shape, Iterable) else (shape,)
     if len(counts) != 3 or any(not finite(n) or int(n) != n or n < 1 for n in counts):
         raise ValueError(f"{what} must be three counts (z, y, x) of at least 1, got {shape}.")

@@ -1,4 +1,4 @@
-"""The grid of a volume: how many voxels, how large, and where."""
+"""Grid of a volume: number, size and position of the voxels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tomopatch.volume.checks import Shape, checked_shape, finite
 Triple = tuple[float, float, float]
 
 VOXEL_MM = (1e-6, 1e6)
-"""The voxel sizes [mm] with which float32 still computes: from a nanometre to a kilometre."""
+"""Voxel sizes [mm] that float32 computations support: from a nanometre to a kilometre."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,15 @@ class VolumeGeometry:
         return math.hypot(abs(py) + sy / 2, abs(px) + sx / 2)
 
     def with_shape(self, shape: Shape) -> VolumeGeometry:
-        """The same extent, cut into another number of voxels."""
+        """The same extent divided into another number of voxels."""
         shape = checked_shape(shape)
         z, y, x = (s / n for s, n in zip(self.size, shape, strict=True))
         return VolumeGeometry(shape, (z, y, x), self.pos)
 
     def halved(self) -> VolumeGeometry:
-        """The same extent at half the resolution along the axes whose voxels are not much longer than the
-        shortest ones.
+        """The same extent at half the resolution.
+
+        Axes whose voxels are at least 1.5 times as long as the shortest edge keep their resolution.
         """
         shortest = min(self.voxel_size)
         z, y, x = (

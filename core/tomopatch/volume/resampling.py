@@ -15,7 +15,7 @@ from tomopatch.volume.volume import Volume, mu_from_hu
 def area_weights(n_in: int, n_out: int) -> Tensor:
     """Matrix (n_out, n_in) that averages n_in equal cells of an interval over n_out equal cells.
 
-    Entry (o, i) is the share of output cell o that input cell i covers, so that each row sums to 1.
+    Entry (o, i) is the share of output cell o that input cell i covers; each row sums to 1.
     """
     edges_in = torch.linspace(0, 1, n_in + 1, dtype=torch.float64)
     edges_out = torch.linspace(0, 1, n_out + 1, dtype=torch.float64)
@@ -27,7 +27,7 @@ def area_weights(n_in: int, n_out: int) -> Tensor:
 def area_average(x: Tensor, shape: Shape) -> Tensor:
     """Average x (..., z, y, x) over the cells of another grid of the same extent.
 
-    Exact for any ratio of the grids: mean in equals mean out.
+    Exact for any ratio of the grids; the mean is preserved.
     """
     for axis, n_out in zip((-3, -2, -1), shape, strict=True):
         n_in = x.shape[axis]
@@ -49,7 +49,7 @@ def resample(volume: Volume, shape: Shape) -> Volume:
 
 
 def crop(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
-    """The voxels within `box` = three slices (z, y, x); they stay where they are in space."""
+    """The voxels within `box` = three slices (z, y, x); their positions in space are kept."""
     if len(box) != 3 or not all(isinstance(s, slice) for s in box):
         raise ValueError(f"crop needs three slices (z, y, x), got {box}.")
     spans = [s.indices(n) for s, n in zip(box, volume.shape, strict=True)]
@@ -89,9 +89,9 @@ def pad(volume: Volume, shape: Shape, value: float = 0.0) -> Volume:
 def body_box(
     volume: Volume, *, threshold_hu: float = -500.0, margin: float = 5.0
 ) -> tuple[slice, slice, slice]:
-    """Bounding box of what is denser than `threshold_hu`, with `margin` [mm] around it.
+    """Bounding box of the voxels denser than `threshold_hu`, with `margin` [mm] around it.
 
-    Lines of voxels in which less than 1 % is dense do not count, so that a thin table does not widen the box.
+    Planes with at most 1 % dense voxels do not count, so that a thin table does not widen the box.
     """
     dense = volume.data > mu_from_hu(torch.tensor(threshold_hu)).item()
     box = []

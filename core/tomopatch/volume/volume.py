@@ -12,7 +12,7 @@ from tomopatch.volume.checks import Shape, as_tensor
 from tomopatch.volume.grid import VolumeGeometry
 
 MU_WATER = 0.0192
-"""Linear attenuation of water [1/mm] (about 70 keV); the one constant that ties mu to HU."""
+"""Linear attenuation of water [1/mm] (about 70 keV); the only constant in the conversion of mu to HU."""
 
 
 def mu_from_hu(hu: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def mu_from_hu(hu: Tensor) -> Tensor:
 
 
 def mu_from_hu_(hu: Tensor) -> Tensor:
-    """`mu_from_hu` in place, to the same bits: for volumes that fill the memory."""
+    """`mu_from_hu` in place with the same bits, for volumes that fill the memory."""
     return hu.div_(1000).add_(1).mul_(MU_WATER)
 
 
@@ -36,7 +36,7 @@ class Volume:
 
     `data` may be given as a torch or numpy array of any real type; it is kept as a float32 tensor.
 
-    Not an image file: orientation and patient data end at the readers (`tomopatch.phantoms`).
+    A volume holds no orientation and no patient data; the readers (`tomopatch.io`) drop them.
     z points to the head, y to the back, x to the patient's left (DICOM's LPS directions).
     """
 
@@ -48,7 +48,7 @@ class Volume:
         if not isinstance(self.geometry, VolumeGeometry):
             raise TypeError(
                 f"a volume needs a VolumeGeometry, got {type(self.geometry).__name__}; "
-                "make one of the shape and the voxel size in mm."
+                "make one from the shape and the voxel size in mm."
             )
         data = as_tensor(self.data, "volume data")
         if tuple(data.shape) != self.geometry.shape:
@@ -72,7 +72,7 @@ class Volume:
         return cls(mu_from_hu(as_tensor(hu, "Hounsfield units")), geometry, name)
 
     def check_finite(self, purpose: str) -> None:
-        """Refuse voxels that are NaN or infinite; `purpose` ends the sentence: "to be scanned"."""
+        """Refuse NaN and infinite voxels; `purpose` completes the message: "to be scanned"."""
         bad = int((~torch.isfinite(self.data)).sum())
         if bad:
             raise ValueError(
@@ -98,12 +98,12 @@ class Volume:
 
 
 def grid_of(grid: Any) -> VolumeGeometry:
-    """The grid itself, or that of a volume, which people pass in its place.
+    """Return the grid, or the grid of a volume passed in its place.
 
     Raises
     ------
     TypeError
-        If it is neither.
+        If `grid` is neither.
     """
     if isinstance(grid, Volume):
         return grid.geometry

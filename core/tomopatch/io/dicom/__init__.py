@@ -1,6 +1,6 @@
-"""DICOM series of computed tomography, read to a Volume.
+"""DICOM series of computed tomography, read as a Volume.
 
-Only geometry and pixels are kept; nothing of the patient, of the institution or of dates.
+Only geometry and pixels are kept; no data about the patient, the institution or dates.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["Series", "is_dicom", "list_series", "read_dicom"]
 
 
 def list_series(source: Source) -> list[Series]:
-    """The image series in a folder, a zip or a list of uploads, largest first; localizers are left out.
+    """Image series in a folder, a zip or a list of uploads, largest first, without localizers.
 
-    Acquisitions that share a series are listed one by one.
+    Acquisitions that share a series are listed separately.
 
     Parameters
     ----------
@@ -42,10 +42,9 @@ def read_dicom(
 ) -> Volume:
     """Read a CT series; its centre becomes `pos` (0, 0, 0).
 
-    Slices are sorted by position, never by name or number, and brought to our axes by permuting and flipping.
-    Unevenly spaced slices are interpolated linearly to even spacing, with a warning. Pixels that are marked
-    as padding, and values below -1024 HU, become air (-1000); series of `write_dicom` have none of the
-    latter.
+    Slices are sorted by position, never by name or number, and permuted and flipped to (z, y, x). Unevenly
+    spaced slices are interpolated linearly to even spacing, with a warning. Pixels marked as padding become
+    air (-1000), and so do values below -1024 HU, except in series of `write_dicom`.
 
     Parameters
     ----------
@@ -57,12 +56,12 @@ def read_dicom(
         Units of the rescaled numbers; None = Hounsfield units, if the file says so or the numbers look like
         it (see `tomopatch.io.units`).
     max_voxels : int or None
-        More are refused before a pixel is decoded; None = MAX_VOXELS.
+        Larger volumes are refused before a pixel is decoded; None = MAX_VOXELS.
 
     Raises
     ------
     ValueError
-        If it cannot be read as a CT volume, in one sentence that names the file.
+        If the series cannot be read as a CT volume. The message is one sentence that names the file.
     """
     with files_of(source) as files:
         found = headers_by_series(files)

@@ -1,7 +1,7 @@
 """Headers of DICOM files, and the grouping of files into series.
 
-One odd file does not decide about a series: copies, pictures of another kind and other acquisitions are set
-apart, with a note.
+Copies and images of another kind are left out of a series, with a note; several acquisitions in a series are
+separated.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Header = tuple[File, Dataset]
 
 @dataclass(frozen=True)
 class Series:
-    """One series of a source: `shape` is (slices, rows, columns); `read_dicom` takes the default one."""
+    """One series of a source; `shape` is (slices, rows, columns). `read_dicom` reads the default one."""
 
     uid: str
     description: str
@@ -51,10 +51,9 @@ class Series:
 
 
 def headers_by_series(files: list[File]) -> dict[str, list[Header]]:
-    """Headers of the image files by series or, where a series holds several, by acquisition; localizers left
-    out.
+    """Headers of the image files by series, or by acquisition if a series holds several; no localizers.
 
-    The key is the series' UID; of an acquisition its number follows.
+    The key is the UID of the series, followed by the number of the acquisition if there are several.
 
     Raises
     ------
@@ -111,7 +110,7 @@ def damaged(file: File, error: Exception) -> ValueError:
 
 
 def read_file(stream: BinaryIO, **options: Any) -> FileDataset:
-    """`pydicom.dcmread`, also of files without the preamble of 128 bytes or without a transfer syntax."""
+    """`pydicom.dcmread`, also for files without the preamble of 128 bytes or without a transfer syntax."""
     dataset = pydicom.dcmread(stream, force=True, **options)
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
@@ -131,16 +130,14 @@ def is_dicom(head: bytes) -> bool:
 
 
 def _is_bare(head: bytes) -> bool:
-    """Whether these bytes begin a data set without a preamble: a tag of group 2 or 8, then a VR or a short
-    length.
-    """
+    """Whether a data set without preamble begins here: a tag of group 2 or 8, then a VR or a short length."""
     if len(head) < 8 or head[:2] not in (b"\x02\x00", b"\x08\x00") or head[3] != 0:
         return False
     return (head[4:6].isalpha() and head[4:6].isupper()) or head[6:8] == b"\x00\x00"
 
 
 def _header(file: File) -> Dataset | None:
-    """The tags that are needed, without pixels; None for what is not DICOM."""
+    """The tags that are needed, without pixels; None if the file is not DICOM."""
     with file.open() as stream:
         try:
             bare = _is_bare(stream.read(132))
@@ -157,7 +154,7 @@ def _header(file: File) -> Dataset | None:
         # pydicom would inflate the whole file at once, however large it becomes.
         if syntax == DeflatedExplicitVRLittleEndian:
             raise ValueError(
-                f"{file.name} is stored deflated, which is not read; convert it to explicit VR first."
+                f"{file.name} is stored deflated, which is not supported; convert it to explicit VR first."
             )
         stream.seek(0)
         try:
@@ -171,7 +168,7 @@ def _header(file: File) -> Dataset | None:
 
 
 def _convert(file: File, header: Dataset) -> None:
-    """Convert every value now; one that cannot be is named with its tag."""
+    """Convert every value now; the error about an invalid value names its tag."""
     for tag, stored in list(header.items()):
         try:
             header[tag]
@@ -184,11 +181,11 @@ def _convert(file: File, header: Dataset) -> None:
             ) from error
 
 
-# ---- which files belong together ------------------------------------------------------------------
+# ---- grouping of files ----------------------------------------------------------------------------
 
 
 def _distinct(headers: list[Header]) -> list[Header]:
-    """Without copies: files of the same SOPInstanceUID as one before."""
+    """Headers without copies, which share the SOPInstanceUID of an earlier file."""
     kept: dict[str, Header] = {}
     for k, (file, header) in enumerate(headers):
         kept.setdefault(str(header.get("SOPInstanceUID") or f"file {k}"), (file, header))
@@ -199,7 +196,7 @@ def _distinct(headers: list[Header]) -> list[Header]:
 
 
 def _of_one_kind(headers: list[Header]) -> list[Header]:
-    """The files of the most frequent kind: a series may hold a picture of the dose or a screenshot, too."""
+    """Files of the most frequent kind: a series may also hold a picture of the dose or a screenshot."""
 
     def kind(header: Dataset) -> tuple[Any, ...]:
         colour = header.get("SamplesPerPixel") not in (None, "", 1)
@@ -222,9 +219,7 @@ def _left_out(count: int) -> str:
 
 
 def _acquisitions(headers: list[Header]) -> list[list[Header]]:
-    """Split a series so that no part has two slices at one position; the whole series if no split does
-    that.
-    """
+    """Split a series so that no part has two slices at one position; if impossible, return it whole."""
     most = max(Counter(map(_place, headers)).values())
     if most == 1 or any(_place(h) is None for h in headers):
         return [headers]
@@ -239,7 +234,7 @@ def _place(header: Header) -> tuple[Any, ...] | None:
     """Position of a slice [mm]; None if the header has none, as in multi-frame files."""
     try:
         return tuple(map(float, header[1].get("ImagePositionPatient")))
-    except (TypeError, ValueError):  # none, or not three numbers, which is refused later
+    except (TypeError, ValueError):  # missing, or not three numbers, which is refused later
         return None
 
 
@@ -251,7 +246,7 @@ def _by_number(headers: list[Header]) -> list[list[Header]]:
 
 
 def _by_time(headers: list[Header]) -> list[list[Header]]:
-    """In order of time; where a place comes again, later, the next acquisition begins."""
+    """Split in order of time: the next acquisition begins where a position occurs again, later."""
     parts: list[list[Header]] = [[]]
     seen: set[tuple[Any, ...] | None] = set()
     for header in sorted(headers, key=_time):
@@ -264,7 +259,7 @@ def _by_time(headers: list[Header]) -> list[list[Header]]:
 
 
 def _time(header: Header) -> str:
-    """Date and time of an acquisition, to be compared; empty where the header has none."""
+    """Date and time of an acquisition, as a comparable text; empty if the header has none."""
     tags = header[1]
     moment = tags.get("AcquisitionDateTime")
     return str(moment or f"{tags.get('AcquisitionDate') or ''}{tags.get('AcquisitionTime') or ''}")

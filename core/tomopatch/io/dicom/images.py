@@ -40,7 +40,7 @@ class Image(NamedTuple):
 def assemble(
     headers: list[Header], what: str, units: str | None, max_voxels: int | None
 ) -> tuple[np.ndarray, Orientation]:
-    """Hounsfield units (slice, row, column), and how these indices lie in the patient."""
+    """Return Hounsfield units (slice, row, column) and the orientation of these indices in the patient."""
     images = []
     for file, header in headers:
         try:
@@ -72,7 +72,7 @@ def assemble(
 
 
 def _images(file: File, header: Dataset) -> list[Image]:
-    """The slices of one file: one, or a frame each of an enhanced CT file."""
+    """The slices of one file: one, or one per frame of an enhanced CT file."""
     kind = header.get("PhotometricInterpretation")
     if kind != "MONOCHROME2":
         raise ValueError(f"{file.name} has pixels of kind {kind}; expected MONOCHROME2, as CT has.")
@@ -102,9 +102,7 @@ def _images(file: File, header: Dataset) -> list[Image]:
 
 
 def _value(header: Dataset, groups: list[Dataset], sequence: str, keyword: str) -> object:
-    """A value from the frame's own group, the shared one, or the top of the header; None where it is in
-    none.
-    """
+    """A value from the frame's own group, the shared group or the top of the header; None if absent."""
     places = [group[sequence][0] for group in groups if sequence in group] + [header]
     return next((p[keyword].value for p in places if keyword in p and p[keyword].value is not None), None)
 
@@ -112,7 +110,7 @@ def _value(header: Dataset, groups: list[Dataset], sequence: str, keyword: str) 
 def _numbers(
     name: str, header: Dataset, groups: list[Dataset], sequence: str, keyword: str, count: int
 ) -> np.ndarray:
-    """`count` numbers of a tag."""
+    """The `count` numbers of a tag; ValueError unless it has that many finite ones."""
     found = _value(header, groups, sequence, keyword)
     try:
         numbers = np.array([] if found is None else found, dtype=float).ravel()
@@ -157,7 +155,7 @@ def _values(image: Image, dataset: Dataset) -> np.ndarray:
         values = (raw * image.slope + image.intercept).astype(np.float32)
     if not np.isfinite(values).all():
         raise ValueError(
-            f"{name} has values beyond what a number can hold (RescaleSlope {image.slope:g}, RescaleIntercept"
+            f"{name} has values beyond the range of float32 (RescaleSlope {image.slope:g}, RescaleIntercept"
             f" {image.intercept:g}); correct these tags."
         )
     try:
@@ -180,9 +178,7 @@ def _values(image: Image, dataset: Dataset) -> np.ndarray:
 def _hounsfield(
     values: np.ndarray, declared: list[str], what: str, units: str | None, ours: bool
 ) -> np.ndarray:
-    """Hounsfield units from rescaled numbers (changed in place), whose padding is NaN; padding becomes
-    air.
-    """
+    """Convert rescaled numbers with NaN as padding to Hounsfield units, in place; padding becomes air."""
     if units is None and ours:
         units = "HU"
     if len(declared) > 1 and units is None:
