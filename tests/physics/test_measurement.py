@@ -151,7 +151,7 @@ def test_numpy_and_torch_of_any_type_make_a_measurement(small, A, kind):
             TypeError,
             "projections must be a torch tensor or a numpy array",
         ),
-        (lambda y, pg: Measurement([[1, 2], [3]], pg), TypeError, "no array of numbers"),
+        (lambda y, pg: Measurement([[1, 2], [3]], pg), TypeError, "not an array of numbers"),
         (lambda y, pg: Measurement(y, "parallel"), TypeError, "ParallelBeam, ConeBeam or Views, got str"),
         (lambda y, pg: Measurement(y, pg, weights=-torch.ones_like(y)), ValueError, "at least 0"),
         (lambda y, pg: Measurement(y, pg, weights=torch.ones_like(y) / 0), ValueError, "weights hold NaN"),

@@ -103,7 +103,7 @@ def test_arrays_of_any_type_make_a_volume(dtype):
         (lambda vg: Volume("data", vg), "got str"),
         (lambda vg: Volume(np.zeros(vg.shape, complex), vg), "real numbers"),
         (lambda vg: Volume(np.zeros(vg.shape), (2, 3, 4)), "VolumeGeometry, got tuple"),
-        (lambda vg: Volume([[0.0], [0.0, 1.0]], vg), "no array of numbers"),
+        (lambda vg: Volume([[0.0], [0.0, 1.0]], vg), "not an array of numbers"),
     ],
 )
 def test_what_is_no_volume_is_refused_in_a_sentence(make, words):

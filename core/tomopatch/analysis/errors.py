@@ -70,9 +70,8 @@ def calibration(error: Tensor, predicted: Tensor, *, num_bins: int = 12) -> list
     sigma, order = predicted[known].double().sort()
     squares = error[known].double().square()[order]
     bins = []
-    for a, b in zip(
-        sigma.tensor_split(num_bins), squares.tensor_split(num_bins), strict=True
-    ):  # by rank: no bin is empty while there are voxels enough
+    # by rank: no bin is empty if there are enough voxels
+    for a, b in zip(sigma.tensor_split(num_bins), squares.tensor_split(num_bins), strict=True):
         if a.numel():
             bins.append(
                 CalibrationBin(float(a.square().mean().sqrt()), float(b.mean().sqrt()), int(a.numel()))

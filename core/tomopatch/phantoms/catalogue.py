@@ -128,10 +128,8 @@ _SHEPP_LOGAN = (
 def _shepp_logan(seed: int) -> Scene:
     scene = Scene(seed)
     for water, (a, b, c), (x, y, z), degrees in _SHEPP_LOGAN:
-        centre, radii = (
-            (100 * z, -100 * y, 100 * x),
-            (100 * c, 100 * b, 100 * a),
-        )  # their y points to the front
+        # their y points to the front
+        centre, radii = (100 * z, -100 * y, 100 * x), (100 * c, 100 * b, 100 * a)
         scene.ellipsoid(centre, radii, Material(1000 * water), turn=(-degrees, 0, 0), added=True)
     return scene
 

@@ -3,8 +3,8 @@
 Input channels, all on the patch's grid (z, y, x): the noisy patch and its neighbourhoods averaged over 2 and
 4 voxels; the same of the condition, if the network has one; the least-squares image; the whole noisy volume
 averaged to the patch's grid, and the whole condition; three coordinates; the patch smoothed by total
-variation at several strengths. The whole volume is the global context of Yang et al. 2025 (arXiv 2512.18161),
-the coordinates are their positions.
+variation at several strengths. The global context (the whole volume) and the coordinates follow Yang et al.
+2025 (arXiv 2512.18161).
 
 The condition is the best image available at low cost: the total-variation reconstruction of a measurement,
 or an upsampled coarser volume. The least-squares image holds streaks and noise, but also detail that

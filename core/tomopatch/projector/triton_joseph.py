@@ -57,10 +57,9 @@ class TritonOperator:
         table = index_table(vg, views)
         self.rays = (num_v, num_views, num_u)
         self.strides = (num_views * num_u, num_u, 1)
-        if np.abs(table[:, 9]).sum() > np.abs(table[:, 6]).sum():  # a detector that lies on its side
-            table = table[
-                :, [0, 1, 2, 3, 4, 5, 9, 10, 11, 6, 7, 8]
-            ]  # the columns of a program then still run across z
+        # on a detector that lies on its side, the columns of a program still run across z
+        if np.abs(table[:, 9]).sum() > np.abs(table[:, 6]).sum():
+            table = table[:, [0, 1, 2, 3, 4, 5, 9, 10, 11, 6, 7, 8]]
             self.rays, self.strides = self.rays[::-1], self.strides[::-1]
         self.table = torch.from_numpy(np.ascontiguousarray(table)).to(self.device)
 

@@ -89,10 +89,8 @@ def _descend(x, moved, ahead, gradient, steps, q, ratio, relaxation, low, high, 
             here, to, beyond = x[z, y], moved[z, y], ahead[z, y]
             step, slope = steps[z, y], gradient[z, y]
             qz, qy, qx = q[0, z, y], q[1, z, y], q[2, z, y]
-            z_before, y_before = (
-                q[0, (z or nz) - 1, y],
-                q[1, z, (y or ny) - 1],
-            )  # before the first: the last, which is zero
+            # before the first: the last, which is zero
+            z_before, y_before = q[0, (z or nz) - 1, y], q[1, z, (y or ny) - 1]
             for i in range(nx):
                 downhill = slope[i] + rz * (z_before[i] - qz[i]) + ry * (y_before[i] - qy[i]) - rx * qx[i]
                 if i:

@@ -16,9 +16,8 @@ class DataConfig:
     posterior: float = 0.4  # share of volumes of each kind; the rest is unconditional
     restore: float = 0.25
     upsample: float = 0.1
-    body: float = (
-        0.5  # share of the unconditional volumes with voxels of body_voxel: few tiles show a whole body
-    )
+    # share of the unconditional volumes with voxels of body_voxel, so that few tiles show a whole body
+    body: float = 0.5
     body_voxel: Range = (9.0, 14.0)
     air: float = 0.75  # share of the whole bodies that are padded with air, not by reflection, to whole tiles
     sigma_median: float = 0.3  # noise level: log-normal, network units

@@ -38,7 +38,7 @@ def as_tensor(data: Any, what: str) -> Tensor:
         array = np.asarray(data)
     except (ValueError, TypeError) as error:  # lists of unequal lengths
         raise TypeError(
-            f"{what} is no array of numbers ({error}); expected a torch tensor or a numpy array."
+            f"{what} is not an array of numbers ({error}); expected a torch tensor or a numpy array."
         ) from None
     if array.dtype.kind not in "biuf":
         raise TypeError(

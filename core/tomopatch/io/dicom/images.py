@@ -163,9 +163,8 @@ def _values(image: Image, dataset: Dataset) -> np.ndarray:
         if padding is None:
             return values
         ends = (padding, dataset.get("PixelPaddingRangeLimit", padding))
-        low, high = sorted(
-            int(np.int64(int(end)).astype(raw.dtype)) for end in ends
-        )  # may be stored unsigned
+        # they may be stored unsigned
+        low, high = sorted(int(np.int64(int(end)).astype(raw.dtype)) for end in ends)
     except DAMAGE as error:
         raise ValueError(
             f"{name} has a PixelPaddingValue or PixelPaddingRangeLimit that is not one whole number"
