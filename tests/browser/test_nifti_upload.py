@@ -38,7 +38,7 @@ def turned(tmp_path, as_written):
 def upload(page, path):
     """Upload a file and return the digest of the scan's volume."""
     page.get_by_text("Upload", exact=True).click()
-    page.get_by_text("Drop a CT here").wait_for()
+    page.get_by_text("Drop a CT volume here").wait_for()
     page.get_by_text("Crop to the body").click()
     page.locator("input[type=file]").first.set_input_files(path)
     page.get_by_text("Loaded: 1 file.").wait_for()

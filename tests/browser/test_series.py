@@ -19,7 +19,7 @@ def series(tmp_path):
 def upload(page, files):
     open_page(page, "Acquire")
     page.get_by_text("Upload", exact=True).click()
-    page.get_by_text("Drop a CT here").wait_for()
+    page.get_by_text("Drop a CT volume here").wait_for()
     page.locator("input[type=file]").first.set_input_files(files)
 
 

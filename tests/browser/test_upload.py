@@ -20,7 +20,7 @@ def test_an_uploaded_dicom_series_is_scanned_and_reconstructed(page, tmp_path):
 
     open_page(page, "Acquire")
     page.get_by_text("Upload", exact=True).click()
-    page.get_by_text("Drop a CT here").wait_for()
+    page.get_by_text("Drop a CT volume here").wait_for()
     page.locator("input[type=file]").first.set_input_files(slices)
     page.get_by_text(f"Loaded: {len(slices)} files.").wait_for()
     page.locator(".sv canvas").first.wait_for()

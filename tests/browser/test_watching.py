@@ -80,7 +80,7 @@ def test_a_prior_can_be_chosen(page, address):
     page.get_by_role("spinbutton", name="Samples").wait_for()  # the form that was asked for
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
     page.get_by_role("combobox", name="Prior").click()
-    page.get_by_role("option", name="small, quicker").click()
+    page.get_by_role("option", name="small (faster)").click()
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text(re.compile(r"prior small\): done on")).wait_for()

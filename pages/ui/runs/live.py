@@ -41,6 +41,8 @@ def run_view(run: Run[RunConfig]) -> None:
     st.fragment(_view, run_every=poll if active else None)(run, active)
     if not _instant(run):
         st.fragment(_curves, run_every=CURVE_POLL if active else None)(run)
+    if run.plan is not None and run.plan.remarks:  # below everything, so that nothing moves at the end
+        st.caption(" ".join(run.plan.remarks))
 
 
 def _view(run: Run[RunConfig], was_active: bool) -> None:
@@ -74,8 +76,6 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
         )
     else:
         _pictures(run, now, reference)
-    if run.plan is not None and run.plan.remarks:
-        st.caption(" ".join(run.plan.remarks))
 
 
 def _curves(run: Run[RunConfig]) -> None:
