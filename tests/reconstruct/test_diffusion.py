@@ -17,6 +17,7 @@ from tomopatch import (
     simulate,
 )
 from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.files import load_prior
 from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.precond import Precond
 from tomopatch.prior.ranges import TrainedRanges
@@ -505,3 +506,21 @@ def test_one_share_of_the_work_grows_from_the_first_iteration_to_the_last_pass(s
     assert shares == sorted(shares)
     assert shares[0] < 0.1
     assert shares[-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("mode", ["restore", "posterior"])
+def test_another_default_type_of_torch_changes_nothing(small, mode):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
+    m = simulate(small, A)
+
+    def volume():
+        prior = load_prior("small")
+        return reconstruct("diffusion", A, m, prior=prior, mode=mode, num_steps=2, initial="fbp").volume.data
+
+    expected = volume()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = volume()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)

@@ -65,7 +65,10 @@ class Condition:
         factor = context_noise_factor(grid.padded_shape, grid.tile)
         rows = (
             sigma,
-            *(torch.tensor(v, device=sigma.device) for v in (factor, voxel_size, error, self.sampling_ratio)),
+            *(
+                torch.tensor(v, dtype=torch.float32, device=sigma.device)
+                for v in (factor, voxel_size, error, self.sampling_ratio)
+            ),
         )
         return Numbers(*(row.expand(n, *row.shape) for row in rows))
 

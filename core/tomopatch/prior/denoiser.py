@@ -131,7 +131,7 @@ class PatchPrior:
         device = self.device
         bf16 = bf16_pays(device) if self.bf16 is None else self.bf16
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return self.model(inputs.to(device), numbers)[:, 0]
+            return self.model(inputs.to(device, torch.float32), numbers)[:, 0]
 
 
 @dataclass(eq=False)
@@ -172,7 +172,7 @@ class VolumeDenoiser:
         denoised = torch.zeros_like(context.noisy.padded)
         batches = list(grid.batches(prior.tile_batch, None if self.mask is None else grid.pad(self.mask)))
         done, total = 0, sum(len(starts) for starts in batches)
-        level = torch.tensor(sigma, device=device)
+        level = torch.tensor(sigma, dtype=torch.float32, device=device)
         for starts in batches:
             numbers = condition.numbers(len(starts), level, grid, self.voxel_size)
             tiles = prior.denoise_tiles(network_inputs(context, starts, tile), numbers)

@@ -129,7 +129,7 @@ def load_prior(name_or_path: str | Path = DEFAULT, device: torch.device | str | 
                     f"{path.name} is a safetensors file but not a TomoPatch prior (its format is "
                     f"{metadata.get('format')!r}, expected {FORMAT!r}); train one with `tomopatch train`."
                 )
-            model = Precond(_config(metadata["config"], path.name))
+            model = Precond(_config(metadata["config"], path.name)).float()  # whatever torch's default is
             expected = model.network.state_dict()
             missing, foreign = set(expected) - set(file.keys()), set(file.keys()) - set(expected)
             if missing or foreign:

@@ -116,7 +116,9 @@ def _steps(
             note(remark)
         noted |= set(denoiser.remarks)
         noisy = (
-            centre + sigma_max * torch.randn(grid.shape, generator=generator) if inner is None else inner["x"]
+            centre + sigma_max * torch.randn(grid.shape, generator=generator, dtype=torch.float32)
+            if inner is None
+            else inner["x"]
         )
         sigmas = karras_sigmas(count, SIGMA_MIN, sigma_max, rho)
         for step in sample(denoiser, noisy, sigmas, order=1, eta=ETA, generator=generator, state=inner):

@@ -13,7 +13,8 @@ from tomopatch.volume import Volume
 
 def add_noise(volume: Volume, sigma: float, *, seed: int = 0) -> Volume:
     """Return the volume with white noise of deviation `sigma`, network units."""
-    noise = torch.randn(volume.shape, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(volume.shape, generator=generator, dtype=torch.float32)
     data = volume.data + PatchPrior.from_network(sigma * noise.to(volume.data.device))
     return Volume(data, volume.geometry, f"{volume.name}, noisy")
 

@@ -72,19 +72,20 @@ class Precond(nn.Module):
             t.to(inputs)[:, None, None, None, None] for t in (numbers.sigma, numbers.factor, numbers.error)
         )
         conditional = (error > 0) & config.conditional
-        s = torch.where(conditional, error, config.sigma_data)
+        # the casts matter only if torch's default type is not float32
+        s = torch.where(conditional, error, config.sigma_data).to(inputs)
         c_skip = s**2 / (sigma**2 + s**2)
         c_out = sigma * s * (sigma**2 + s**2).rsqrt()
         noisy = inputs[:, :1]
         if config.conditional:
-            centre = torch.where(conditional, inputs[:, self._condition_channels[:1]], config.mean)
+            centre = torch.where(conditional, inputs[:, self._condition_channels[:1]], config.mean).to(inputs)
         else:
             centre = torch.full_like(noisy, config.mean)
         plain = centre + c_skip * (noisy - centre)
         F_x = self.network(
             self._seen(inputs, sigma, factor, s, conditional),
             self._smooth(noisy, plain, sigma, c_out, conditional, numbers.voxel_size.to(inputs)),
-            self._c_noise(inputs, numbers, conditional, s),
+            self._c_noise(inputs, numbers, conditional, s).to(inputs),
         )
         return plain + c_out * F_x.to(inputs.dtype)
 

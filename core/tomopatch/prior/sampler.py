@@ -102,4 +102,4 @@ def sample(
 
 def _randn_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
     """Noise drawn on the CPU, so that a seed gives the same volume on every device."""
-    return torch.randn(x.shape, generator=generator).to(x.device)
+    return torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x.device)

@@ -46,7 +46,7 @@ class Stage:
 
     def first(self, generator: torch.Generator) -> Tensor:
         """The noisy volume that a sample starts from."""
-        noise = torch.randn(self.shape, generator=generator).to(self.device)
+        noise = torch.randn(self.shape, generator=generator, dtype=torch.float32).to(self.device)
         if self.plan.mode == "restore":
             assert self.initial is not None
             return self.initial + self.start_noise * noise
