@@ -304,7 +304,7 @@ def test_measurement_of_another_scan_is_refused(small):
 
 def test_a_projector_that_starts_elsewhere_is_refused(small):
     A = parallel(small, 10)
-    with pytest.raises(ValueError, match="different scans: their ray direction differs"):
+    with pytest.raises(ValueError, match="different geometries: their ray direction differs"):
         reconstruct("sirt", A, simulate(small, parallel(small, 10, start=0.1)))
 
 
