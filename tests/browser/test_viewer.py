@@ -82,7 +82,7 @@ def test_the_deviation_overlay_is_coloured(opened):
     page = opened()
     canvas, spot = page.locator(".tv canvas").first, [8 / 32, 24 / 32]
     assert canvas.evaluate(PIXEL, spot) == [0, 0, 0]
-    act(page, "Deviation over the picture: show or hide")
+    act(page, "Deviation as an overlay: show or hide")
     red, _, blue = canvas.evaluate(PIXEL, spot)
     assert red > blue + 40
     assert canvas.evaluate(PIXEL, [20 / 32, 24 / 32]) == [0, 0, 0]
