@@ -1,4 +1,4 @@
-"""What if: one volume, many scans, and the quality of each reconstruction."""
+"""The page What if: one volume, many acquisitions, and the quality of each reconstruction."""
 
 import streamlit as st
 

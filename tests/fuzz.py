@@ -1,5 +1,6 @@
-"""Broken input for every reader: valid files, spoilt or bent at random; each ends in a result or in a
-ValueError.
+"""Broken input for every reader: valid files, corrupted or altered at random.
+
+Each ends in a result or in a ValueError.
 
     python -m tests.fuzz [--cases 20000] [--seed 0] [--only NAME]
 
@@ -26,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests import bent_files
+from tests import odd_files
 from tests.conftest import TINY
 from tomopatch.io.dicom import read_dicom
 from tomopatch.io.dicom_writer import write_dicom
@@ -53,8 +54,8 @@ class Reader:
     valid: bytes
     suffix: str
     read: Callable[[Path], object]
-    bend: Callable[[bytes, np.random.Generator], bytes]
-    """Changes one value of a valid file to an odd one that its format allows; see `tests.bent_files`."""
+    alter: Callable[[bytes, np.random.Generator], bytes]
+    """Changes one value of a valid file to an odd one that its format allows; see `tests.odd_files`."""
 
 
 def readers(folder: Path) -> dict[str, Reader]:
@@ -94,35 +95,35 @@ def readers(folder: Path) -> dict[str, Reader]:
 
     lesion = replace(SCAN, lesions=(((0, 0, 0), 5, 40),), pixel_size=(1.0, 1.0), det_shape=(4, 20))
     return {
-        "dicom zip": Reader(archive.getvalue(), ".zip", read_dicom, bent_files.bend_zip),
+        "dicom zip": Reader(archive.getvalue(), ".zip", read_dicom, odd_files.alter_zip),
         "dicom slice": Reader(
             one,
             ".dcm",
             lambda path: read_dicom([("one.dcm", path.read_bytes()), ("two.dcm", two)]),
-            bent_files.bend_dicom,
+            odd_files.alter_dicom,
         ),
-        "nifti": Reader((folder / "v.nii").read_bytes(), ".nii", read_nifti, bent_files.bend_nifti),
-        "nifti gz": Reader((folder / "v.nii.gz").read_bytes(), ".nii.gz", read_nifti, bent_files.bend_packed),
-        "measurement": Reader((folder / "m.npz").read_bytes(), ".npz", read_measurement, bent_files.bend_npz),
+        "nifti": Reader((folder / "v.nii").read_bytes(), ".nii", read_nifti, odd_files.alter_nifti),
+        "nifti gz": Reader((folder / "v.nii.gz").read_bytes(), ".nii.gz", read_nifti, odd_files.alter_packed),
+        "measurement": Reader((folder / "m.npz").read_bytes(), ".npz", read_measurement, odd_files.alter_npz),
         "weights": Reader(
-            (folder / "p.safetensors").read_bytes(), ".safetensors", load_prior, bent_files.bend_weights
+            (folder / "p.safetensors").read_bytes(), ".safetensors", load_prior, odd_files.alter_weights
         ),
-        "scan": Reader(text(lesion.to_json()), ".json", parsed(_used), bent_files.bend_json),
-        "run": Reader(text(run.to_json()), ".json", parsed(read_config), bent_files.bend_json),
+        "scan": Reader(text(lesion.to_json()), ".json", parsed(_used), odd_files.alter_json),
+        "run": Reader(text(run.to_json()), ".json", parsed(read_config), odd_files.alter_json),
         "prior run": Reader(
-            text(GenerateConfig().to_json()), ".json", parsed(read_config), bent_files.bend_json
+            text(GenerateConfig().to_json()), ".json", parsed(read_config), odd_files.alter_json
         ),
         "sweep": Reader(
             text(SweepConfig(SCAN, ("fbp",), num_views=(3, 4)).to_json()),
             ".json",
             parsed(SweepConfig.from_json),
-            bent_files.bend_json,
+            odd_files.alter_json,
         ),
         "experiment": Reader(
             experiment.to_bytes(),
             ".json",
             lambda path: Experiment.from_bytes(path.read_bytes()),
-            bent_files.bend_json,
+            odd_files.alter_json,
         ),
     }
 
@@ -149,14 +150,14 @@ _WORDS = (
 
 
 def broken(reader: Reader, turn: int, rng: np.random.Generator) -> bytes:
-    """A file that is spoilt, bent, or both, by turns."""
+    """Return a corrupted file, an altered one, or one that is both, in turn."""
     if turn % 2 == 0:
-        return spoil(reader.valid, rng)
-    bent = reader.bend(reader.valid, rng)
-    return spoil(bent, rng) if turn % 8 == 7 else bent
+        return corrupt(reader.valid, rng)
+    altered = reader.alter(reader.valid, rng)
+    return corrupt(altered, rng) if turn % 8 == 7 else altered
 
 
-def spoil(data: bytes, rng: np.random.Generator) -> bytes:
+def corrupt(data: bytes, rng: np.random.Generator) -> bytes:
     """One to four changes: bytes flipped, cut, doubled, moved, replaced; in text also whole values."""
     out = bytearray(data)
     for _ in range(int(rng.integers(1, 5))):
@@ -190,8 +191,9 @@ def _replace_value(out: bytearray, at: int, rng: np.random.Generator) -> None:
 
 
 def run(cases: int, seed: int = 0, only: str | None = None) -> dict[str, Counter[str]]:
-    """Spoil and read so many files; how they ended, by reader. Anything but a result or a ValueError is
-    raised.
+    """Corrupt and read this number of files; return the outcomes by reader.
+
+    Any outcome other than a result or a ValueError is raised.
     """
     ended: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():

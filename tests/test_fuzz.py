@@ -1,4 +1,4 @@
-"""Spoilt files end in a result or in a sentence; `python -m tests.fuzz` tries many more."""
+"""Corrupted files end in a result or in a sentence; `python -m tests.fuzz` tries many more."""
 
 import contextlib
 import io
@@ -25,7 +25,7 @@ def test_each_reader_reads_its_valid_file(known, tmp_path):
         assert reader.read(path) is not None
 
 
-def test_spoilt_files_end_in_a_result_or_a_sentence():
+def test_corrupted_files_end_in_a_result_or_a_sentence():
     ended = fuzz.run(660, seed=7)
     assert sum(sum(counts.values()) for counts in ended.values()) == 660
     for kind, counts in ended.items():
@@ -33,7 +33,7 @@ def test_spoilt_files_end_in_a_result_or_a_sentence():
 
 
 @pytest.mark.slow
-def test_many_spoilt_files_end_in_a_result_or_a_sentence():
+def test_many_corrupted_files_end_in_a_result_or_a_sentence():
     """TOMOPATCH_FUZZ_CASES and TOMOPATCH_FUZZ_SEED try more, or others."""
     cases = int(os.environ.get("TOMOPATCH_FUZZ_CASES", "20000"))
     ended = fuzz.run(cases, seed=int(os.environ.get("TOMOPATCH_FUZZ_SEED", "0")))
@@ -42,10 +42,10 @@ def test_many_spoilt_files_end_in_a_result_or_a_sentence():
 
 @pytest.mark.parametrize("case", [221, 353, 510, 576, 1443, 1734, 1830, 2021, 2146, 2706, 4063, 4525, 4881])
 def test_faults_that_once_were_not_understood(known, tmp_path, case):
-    """Cut and bent values in DICOM headers, zips of unknown kinds, units and types that do not exist."""
+    """Cut and altered values in DICOM headers, zips of unknown kinds, units and types that do not exist."""
     reader = list(known.values())[case % len(known)]
     path = tmp_path / f"case{reader.suffix}"
-    path.write_bytes(fuzz.spoil(reader.valid, fuzz.np.random.default_rng([0, case])))
+    path.write_bytes(fuzz.corrupt(reader.valid, fuzz.np.random.default_rng([0, case])))
     with pytest.raises(ValueError, match=r"\w"):
         reader.read(path)
 

@@ -91,9 +91,9 @@ def test_arrays_of_two_shapes_are_not_broadcast(pair):
 def test_volumes_that_are_not_finite_have_no_quality(pair, bad):
     """Infinity would be clipped to 1000 HU, and NaN make every metric NaN."""
     vg = VolumeGeometry(tuple(pair[0].shape))
-    good, spoilt = Volume.from_hu(pair[0], vg), pair[1].clone()
-    spoilt[1, 2, 3] = bad
-    for volumes in ((good, Volume(spoilt, vg)), (Volume(spoilt, vg), good)):
+    good, corrupted = Volume.from_hu(pair[0], vg), pair[1].clone()
+    corrupted[1, 2, 3] = bad
+    for volumes in ((good, Volume(corrupted, vg)), (Volume(corrupted, vg), good)):
         with pytest.raises(ValueError, match=r"1 voxel of NaN or infinity.*to be compared"):
             quality(*volumes)
 

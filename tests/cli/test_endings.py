@@ -1,4 +1,4 @@
-"""How the command ends when nobody reads on, and when it is stopped while it starts."""
+"""Exit of the command if its reader has gone, and if it is interrupted during imports."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ COMMAND = "import sys\nfrom tomopatch.cli.main import main\nsys.exit(main())\n"
 
 @pytest.fixture
 def script(tmp_path):
-    """The command as it is installed."""
+    """The installed command."""
     path = tmp_path / "tomopatch"
     path.write_text(COMMAND)
     return [sys.executable, str(path)]

@@ -116,11 +116,12 @@ def test_numbers_outside_the_trained_range_are_clamped_and_reported(generator):
     )
     assert outside.voxel_size == (2.0, 3.0, 12.0)
     assert (outside.condition.error, outside.condition.sampling_ratio) == (0.2, 0.02)
-    told = " ".join(outside.remarks)
-    assert len(outside.remarks) == 4
-    assert "along z" in told
-    assert "along x" in told
-    assert "along y" not in told
+    voxels, error, ratio = outside.remarks
+    assert "2 to 14 mm along z and 1 to 12 mm in plane" in voxels
+    assert "voxels of 0.02 x 3 x 20 mm (z, y, x) as 2 x 3 x 12 mm" in voxels
+    assert "900 HU" in error
+    assert "200 HU" in error
+    assert "0.001 as 0.02" in ratio
     x = torch.rand(8, 8, 8, generator=generator)
     grid = PatchGrid((8, 8, 8), (8, 8, 8))
     edge, beyond = (
@@ -338,7 +339,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path, generator):
     assert [p.name for p in tmp_path.iterdir()] == ["p.safetensors"]
 
 
-def spoil(path, how):
+def corrupt(path, how):
     weights = {k: v.contiguous() for k, v in Precond(TINY).network.state_dict().items()}
     metadata = {
         "format": "tomopatch-prior-3",
@@ -393,7 +394,7 @@ def spoil(path, how):
 )
 def test_wrong_files_are_refused_in_a_sentence(tmp_path, how):
     path = tmp_path / "p.safetensors"
-    spoil(path, how)
+    corrupt(path, how)
     with pytest.raises(ValueError, match=r"p\.safetensors"):
         load_prior(path)
 

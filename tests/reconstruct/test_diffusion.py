@@ -25,7 +25,7 @@ from tomopatch.progress import Interrupted, last
 from tomopatch.reconstruct.coarse import on_grid
 from tomopatch.reconstruct.consistency import DataConsistency, photon_and_grid_variance
 from tomopatch.reconstruct.diffusion import diffusion
-from tomopatch.reconstruct.initial import INITIALIZERS, flat_fraction, least_squares
+from tomopatch.reconstruct.initial import INITIALIZERS, Inputs, flat_fraction, least_squares
 from tomopatch.reconstruct.params import DiffusionParams, migrated
 from tomopatch.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE
 
@@ -277,7 +277,7 @@ def test_the_prior_is_conditioned_on_the_images_of_the_scan(small, bound, mode):
     prior = PatchPrior(Precond(CONDITIONAL))
     run(A, m.projections, prior, options=options(mode=mode, num_steps=2, initial="sirt"))
     condition = bound[-1]["condition"]
-    initial = PatchPrior.to_network(last(INITIALIZERS["sirt"](A, m.projections, None, 300, None, None)).x)
+    initial = PatchPrior.to_network(last(INITIALIZERS["sirt"](Inputs(A, m.projections, None, 300))).x)
     torch.testing.assert_close(condition.image, initial)
     torch.testing.assert_close(
         condition.least_squares, PatchPrior.to_network(least_squares(A, m.projections))
@@ -319,7 +319,8 @@ def test_the_result_records_what_the_plan_resolved_to(small):
     plan = result.plan
     assert plan.grid == small.shape
     assert plan.voxel_size == (2.0, 1.5, 1.5)  # the voxels of 1 mm in plane were clamped
-    assert len(plan.remarks) == 2
+    assert len(plan.remarks) == 1
+    assert "voxels of 2 x 1 x 1 mm (z, y, x) as 2 x 1.5 x 1.5 mm" in plan.remarks[0]
     assert len(plan.sigmas) == 4
     assert plan.sigmas[-1] == 0
     assert plan.eta == 1
@@ -437,7 +438,7 @@ def test_coarser_grids_cover_the_same_box():
 def test_every_initial_reconstruction_is_nearer_to_the_object_than_nothing(small, name):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=24))
     y = simulate(small, A).projections
-    x = last(INITIALIZERS[name](A, y, None, 50, None, None)).x
+    x = last(INITIALIZERS[name](Inputs(A, y, None, 50))).x
     assert float((x - small.data).norm()) < 0.6 * float(small.data.norm())
     assert float(x.min()) >= 0
 

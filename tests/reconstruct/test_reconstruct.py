@@ -173,12 +173,12 @@ def test_cgls_solves_a_consistent_system(generator):
 def test_weights_tell_cgls_which_rays_to_believe(small, generator):
     A = parallel(small, 30)
     y = A(small.data)
-    spoiled = y.clone()
-    spoiled[:, ::3] += 0.5 * torch.randn(y[:, ::3].shape, generator=generator)
+    corrupted = y.clone()
+    corrupted[:, ::3] += 0.5 * torch.randn(y[:, ::3].shape, generator=generator)
     weights = torch.ones_like(y)
     weights[:, ::3] = 1e-3
-    believed = final(cgls(A, spoiled, num_iterations=15))
-    doubted = final(cgls(A, spoiled, num_iterations=15, weights=weights))
+    believed = final(cgls(A, corrupted, num_iterations=15))
+    doubted = final(cgls(A, corrupted, num_iterations=15, weights=weights))
     assert float((doubted - small.data).norm()) < 0.5 * float((believed - small.data).norm())
 
 

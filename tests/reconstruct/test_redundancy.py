@@ -177,7 +177,7 @@ def test_fdk_keeps_water_at_zero_wherever_every_ray_was_measured(degrees):
 @given(st.integers(0, 2**31), st.integers(200, 1000))
 def test_random_angles_keep_water_at_zero(seed, count):
     degrees = np.random.default_rng(seed).uniform(-720, 720, count)
-    # 200 random angles leave gaps of up to 15 degrees, which bend the view across them
+    # 200 random angles leave gaps of up to 15 degrees, which alter the view across them
     assert float(inner(hu(fan(degrees))).mean()) == pytest.approx(0, abs=4 * TOLERANCE)
     assert float(inner(hu(parallel(degrees))).mean()) == pytest.approx(0, abs=4 * TOLERANCE)
 

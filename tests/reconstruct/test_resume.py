@@ -168,6 +168,6 @@ def test_only_the_run_that_left_it_takes_a_checkpoint(tmp_path):
     assert read_checkpoint(tmp_path, "of other weights") is None
     path = tmp_path / "checkpoint.npz"
     whole = path.read_bytes()
-    for spoilt in (whole[:-40], whole[:100] + bytes(8) + whole[108:], b""):
-        path.write_bytes(spoilt)
+    for corrupted in (whole[:-40], whole[:100] + bytes(8) + whole[108:], b""):
+        path.write_bytes(corrupted)
         assert read_checkpoint(tmp_path, "digest") is None  # it begins anew

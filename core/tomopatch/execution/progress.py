@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tomopatch.progress import Tiles
 from tomopatch.store.history import Point
@@ -67,3 +68,18 @@ class Progress:
     def stage(self) -> str:
         """Name of the current stage, see `tomopatch.progress.Step`."""
         return self.points[-1].stage if self.points else ""
+
+
+def with_point(known: Progress, point: Point, event: dict[str, Any]) -> dict[str, Any]:
+    """Return the event with the run's figures so far, and the time left at the pace of this stage."""
+    began = next((p for p in reversed(known.points) if p.stage != point.stage), None)
+    done, before = (point.i / point.total, 0.0) if point.work is None else (point.work, 0.0)
+    if point.work is not None and began is not None:  # the work of the whole run
+        before = began.work or 0.0
+    spent = point.seconds - (began.seconds if began else 0.0)
+    tiles = event.pop("tiles", None)
+    if tiles is not None:
+        event["tiles"] = Tiles(tuple(tiles["size"]), tuple(map(tuple, tiles["starts"])))
+    eta = spent * (1 - done) / max(1e-9, done - before)
+    points = (*known.points, point)
+    return event | {"points": points, "seconds": point.seconds, "eta": eta, "tiles_done": None}

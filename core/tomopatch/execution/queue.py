@@ -20,9 +20,8 @@ from tomopatch.execution.execute import (
     lost_workers_message,
     remove_leftovers,
 )
-from tomopatch.execution.progress import Progress
+from tomopatch.execution.progress import Progress, with_point
 from tomopatch.execution.worker_queue import WorkerQueue
-from tomopatch.progress import Tiles
 from tomopatch.reconstruct.memory import give_back
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.limits import limit
@@ -281,7 +280,7 @@ class JobQueue:
             if "points" in event:  # the run is resumed after these steps
                 event["points"] = tuple(Point(**p) for p in event.pop("points"))
             if "point" in event:
-                event = self._with_point(known, Point(**event.pop("point")), event)
+                event = with_point(known, Point(**event.pop("point")), event)
             self._progress[run_id] = known = replace(known, **event)
             if known.status not in ACTIVE:
                 self._release(run_id)
@@ -291,20 +290,6 @@ class JobQueue:
                     del self._progress[other]
         if known.status not in ACTIVE:
             give_back()  # this process loaded the previews of the run
-
-    def _with_point(self, known: Progress, point: Point, event: dict[str, Any]) -> dict[str, Any]:
-        """Return the event with the run's figures so far, and the time left at the pace of this stage."""
-        began = next((p for p in reversed(known.points) if p.stage != point.stage), None)
-        done, before = (point.i / point.total, 0.0) if point.work is None else (point.work, 0.0)
-        if point.work is not None and began is not None:  # the work of the whole run
-            before = began.work or 0.0
-        spent = point.seconds - (began.seconds if began else 0.0)
-        tiles = event.pop("tiles", None)
-        if tiles is not None:
-            event["tiles"] = Tiles(tuple(tiles["size"]), tuple(map(tuple, tiles["starts"])))
-        eta = spent * (1 - done) / max(1e-9, done - before)
-        points = (*known.points, point)
-        return event | {"points": points, "seconds": point.seconds, "eta": eta, "tiles_done": None}
 
     def _on_worker_exit(self, queue: WorkerQueue, code: int) -> None:
         """Send the runs of a dead worker to a new one; the first only if it has not lost too many workers."""

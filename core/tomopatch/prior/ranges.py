@@ -47,16 +47,16 @@ class TrainedRanges:
         return asdict(self)
 
     def clamp_voxels(self, voxel_size: Triple) -> tuple[Triple, tuple[str, ...]]:
-        """The voxel size (z, y, x) [mm] within the trained ranges, and a sentence per clamped axis."""
-        ranges = (self.voxel_z, self.voxel_xy, self.voxel_xy)
-        z, y, x = (_clamp(v, r) for v, r in zip(voxel_size, ranges, strict=True))
-        remarks = tuple(
-            f"The prior was trained on voxels of {r[0]:g} to {r[1]:g} mm along {axis}; it treats "
-            f"{given:.3g} mm as {used:.3g} mm."
-            for axis, given, used, r in zip("zyx", voxel_size, (z, y, x), ranges, strict=True)
-            if used != given
+        """The voxel size (z, y, x) [mm] within the trained ranges, and a sentence if it was clamped."""
+        z, xy = self.voxel_z, self.voxel_xy
+        used = (_clamp(voxel_size[0], z), _clamp(voxel_size[1], xy), _clamp(voxel_size[2], xy))
+        if used == tuple(voxel_size):
+            return used, ()
+        given, treated = (" x ".join(f"{v:.3g}" for v in size) for size in (voxel_size, used))
+        return used, (
+            f"The prior was trained on voxels of {z[0]:g} to {z[1]:g} mm along z and {xy[0]:g} to {xy[1]:g}"
+            f" mm in plane; it treats voxels of {given} mm (z, y, x) as {treated} mm.",
         )
-        return (z, y, x), remarks
 
     def clamp_condition(self, error: float, ratio: float) -> tuple[float, float, tuple[str, ...]]:
         """Error and sampling ratio within the trained ranges, and sentences about clamped values."""

@@ -27,7 +27,7 @@ from tomopatch.progress import State, Step
 from tomopatch.projector import Projector
 from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.coarse import num_grids, on_grid, on_grid_of
-from tomopatch.reconstruct.initial import INITIALIZERS
+from tomopatch.reconstruct.initial import INITIALIZERS, Inputs
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.reconstruct.plan import Effort, Plan, Problem, check_trained, num_stages
 from tomopatch.reconstruct.sampling import draw_samples
@@ -128,10 +128,8 @@ def _initial(
                 tiles=None, noisy=None, denoised=None, std=None, plan=None,  # they are on the coarser grid
             )  # fmt: skip
         x, coarse = on_grid(step.x, A.domain_shape), step.plan
-    initializer = INITIALIZERS[options.initial]
-    for step in initializer(
-        A, problem.y, problem.weights, _iterations(A.vg, iterations), x, state.get("start")
-    ):
+    inputs = Inputs(A, problem.y, problem.weights, _iterations(A.vg, iterations), x, state.get("start"))
+    for step in INITIALIZERS[options.initial](inputs):
         done += 1
         yield _started(step, done, effort, _state(generator, coarse), "start")
     return step.x, coarse

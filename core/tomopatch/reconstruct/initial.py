@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -20,8 +20,18 @@ from tomopatch.reconstruct.iterative import cgls, sirt
 from tomopatch.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE, FLAT_SLOPE, WIDER
 from tomopatch.volume import Triple
 
-Initializer = Callable[[Projector, Tensor, Tensor | None, int, Tensor | None, State | None], Iterator[Step]]
-"""f(A, y, weights, num_iterations, x_init, state) -> steps; arguments as in the iterative methods."""
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Inputs of an initial reconstruction; the names are those of the iterative methods."""
+
+    A: Projector
+    y: Tensor
+    weights: Tensor | None
+    num_iterations: int
+    x_init: Tensor | None = None
+    state: State | None = None
+
 
 TV_WEIGHT, TV_RATIO = 5e-6, 0.1
 """Weight of total variation [1/mm] at this sampling ratio. It is near the best weight from 8 to 60 views on a
@@ -36,54 +46,27 @@ def tv_weight(A: Projector) -> float:
     return TV_WEIGHT * (sampling_ratio(A) / TV_RATIO) ** LAM_POWER
 
 
-def _tv(
-    A: Projector,
-    y: Tensor,
-    weights: Tensor | None,
-    num_iterations: int,
-    x_init: Tensor | None,
-    state: State | None,
-) -> Iterator[Step]:
+def _tv(i: Inputs) -> Iterator[Step]:
     return tv_coarse_to_fine(
-        A, y, lam=tv_weight(A), weights=weights, num_iterations=num_iterations, x_init=x_init, state=state
-    )
+        i.A, i.y, lam=tv_weight(i.A), weights=i.weights, num_iterations=i.num_iterations,
+        x_init=i.x_init, state=i.state,
+    )  # fmt: skip
 
 
-def _sirt(
-    A: Projector,
-    y: Tensor,
-    weights: Tensor | None,
-    num_iterations: int,
-    x_init: Tensor | None,
-    state: State | None,
-) -> Iterator[Step]:
-    return sirt(A, y, num_iterations=num_iterations, x_init=x_init, state=state)
+def _sirt(i: Inputs) -> Iterator[Step]:
+    return sirt(i.A, i.y, num_iterations=i.num_iterations, x_init=i.x_init, state=i.state)
 
 
-def _cgls(
-    A: Projector,
-    y: Tensor,
-    weights: Tensor | None,
-    num_iterations: int,
-    x_init: Tensor | None,
-    state: State | None,
-) -> Iterator[Step]:
+def _cgls(i: Inputs) -> Iterator[Step]:
     """CGLS with a tenth of the iterations: it converges, and begins to fit noise, about ten times faster."""
-    n = max(1, num_iterations // 10)
-    return _nonnegative(cgls(A, y, weights=weights, num_iterations=n, x_init=x_init, state=state))
+    n = max(1, i.num_iterations // 10)
+    return _nonnegative(cgls(i.A, i.y, weights=i.weights, num_iterations=n, x_init=i.x_init, state=i.state))
 
 
-def _analytic(
-    A: Projector,
-    y: Tensor,
-    weights: Tensor | None,
-    num_iterations: int,
-    x_init: Tensor | None,
-    state: State | None,
-) -> Iterator[Step]:
+def _analytic(i: Inputs) -> Iterator[Step]:
     """FBP or FDK, in one step."""
-    method = fdk if isinstance(A.pg, ConeBeam) else fbp
-    return _nonnegative(method(A, y, filter="hann"))
+    method = fdk if isinstance(i.A.pg, ConeBeam) else fbp
+    return _nonnegative(method(i.A, i.y, filter="hann"))
 
 
 def _nonnegative(steps: Iterator[Step]) -> Iterator[Step]:
@@ -96,7 +79,12 @@ def _clipped(step: Step) -> Tensor:
     return step.x.clamp(min=0)
 
 
-INITIALIZERS: dict[str, Initializer] = {"tv": _tv, "sirt": _sirt, "cgls": _cgls, "fbp": _analytic}
+INITIALIZERS: dict[str, Callable[[Inputs], Iterator[Step]]] = {
+    "tv": _tv,
+    "sirt": _sirt,
+    "cgls": _cgls,
+    "fbp": _analytic,
+}
 """Initial reconstructions by name."""
 
 

@@ -129,7 +129,7 @@ def prepare(
             start_noise = sigma_max / 3
         if share < 1:
             remarks.append(
-                "The scan took back most of what the prior changed: the object may be unlike the training"
+                "The measurement took back most of the prior's change: the object may be unlike the training"
                 f" data. Restoration started at {100 * share:.0f} % of the usual noise level."
             )
     else:
@@ -169,7 +169,7 @@ def draw_samples(
     # a noise level that was given, or lowered before, is not lowered again
     accepted = bool(options.mode != "restore" or options.sigma_max or state)
     mean, inner = Mean.of(state), state.get("sample")
-    scale = float(torch.linalg.vector_norm(y)) or 1.0
+    scale, std = float(torch.linalg.vector_norm(y)) or 1.0, stage.deviation(mean)
     while mean.count < options.num_samples:
         noisy = stage.first(generator) if inner is None else inner["x"]
         steps = sample(
@@ -192,7 +192,7 @@ def draw_samples(
             i, current = mean.count * num_steps + step.i, PatchPrior.from_network(step.x)
             if step.i == num_steps:
                 mean.add(current)
-                estimate = mean.mean
+                estimate, std = mean.mean, stage.deviation(mean)
             else:
                 estimate = (mean.mean * mean.count + current) / (mean.count + 1)
             kept = {"share": share, **mean.state}
@@ -210,7 +210,7 @@ def draw_samples(
                 residual=stage.consistency.residual / scale,
                 tiles=stage.tiles,
                 state=kept,
-                std=stage.deviation(mean),
+                std=std,
                 plan=stage.plan,
             )
 

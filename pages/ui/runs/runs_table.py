@@ -21,10 +21,10 @@ _KINDS = {"generate": "Prior, generated", "denoise": "Prior, denoised"}
 
 
 def choose(runs: Sequence[StoredRun]) -> list[Run]:
-    """Show the runs and return those that are ticked.
+    """Show the runs and return the ticked ones.
 
     Streamlit stores ticks by row. New runs of other visitors move the rows, so each list of runs is a
-    separate table, whose initial ticks are those of the same runs in the previous one.
+    separate table, whose initial ticks follow the same runs of the previous table.
     """
     ticked = state.ticked_runs()
     names = {v.digest: v.name for v in engine.store().volumes()}

@@ -20,7 +20,7 @@ _RESTORED = "_restored"
 _STEPS = tuple("123456789")
 _MAX_RUNS = 200  # runs in an address; longer addresses are not accepted everywhere
 _MAX_PRIOR_RUNS = 4
-_SAFE_SOURCES = ("phantom:", "volume:")  # a link must not make the server open files of its own disk
+_SAFE_SOURCES = ("phantom:", "volume:")  # a link must not make the server open its files
 
 
 def restore() -> None:

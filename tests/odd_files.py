@@ -1,6 +1,4 @@
-"""Odd values that a format allows, put into valid files: scales, lengths, types, counts, nesting, lying
-sizes.
-"""
+"""Odd values that a format allows, put into valid files: scales, lengths, types, counts, nesting, sizes."""
 
 from __future__ import annotations
 
@@ -100,7 +98,7 @@ def pick(values: Any, rng: Rng) -> Any:
     return values[int(rng.integers(len(values)))]
 
 
-def bend_nifti(data: bytes, rng: Rng) -> bytes:
+def alter_nifti(data: bytes, rng: Rng) -> bytes:
     out = bytearray(data)
     for _ in range(int(rng.integers(1, 4))):
         if rng.random() < 0.6:
@@ -118,16 +116,16 @@ def bend_nifti(data: bytes, rng: Rng) -> bytes:
     return bytes(out)
 
 
-def bend_packed(data: bytes, rng: Rng) -> bytes:
-    """A compressed file: bent within, packed otherwise, cut, followed by something, or with a wrong
+def alter_packed(data: bytes, rng: Rng) -> bytes:
+    """A compressed file: altered within, packed otherwise, cut, followed by something, or with a wrong
     checksum.
     """
     raw = gzip.decompress(data)
     kind = int(rng.integers(7))
     if kind == 0:
-        return gzip.compress(bend_nifti(raw, rng))
+        return gzip.compress(alter_nifti(raw, rng))
     if kind == 1:
-        return bz2.compress(bend_nifti(raw, rng))
+        return bz2.compress(alter_nifti(raw, rng))
     if kind == 2:
         return data[: int(rng.integers(len(data)))]
     if kind == 3:
@@ -142,7 +140,7 @@ def bend_packed(data: bytes, rng: Rng) -> bytes:
     return gzip.compress(data)  # packed twice
 
 
-def bend_dicom(data: bytes, rng: Rng) -> bytes:
+def alter_dicom(data: bytes, rng: Rng) -> bytes:
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(io.BytesIO(data))
@@ -166,7 +164,7 @@ def bend_dicom(data: bytes, rng: Rng) -> bytes:
             pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
             pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
             with contextlib.suppress(Exception):
-                if vr in ("DS", "IS", "LO", "CS"):  # as it stands in the file, checked by nobody
+                if vr in ("DS", "IS", "LO", "CS"):  # stored without a check
                     raw = pydicom.dataelem.RawDataElement(
                         pydicom.tag.Tag(tag), vr, len(value), value.encode("latin-1"), 0, False, True
                     )
@@ -182,14 +180,14 @@ def bend_dicom(data: bytes, rng: Rng) -> bytes:
     return data
 
 
-def bend_zip(data: bytes, rng: Rng) -> bytes:
-    """An archive with bent slices, doubled or foreign members, or sizes that are not true."""
+def alter_zip(data: bytes, rng: Rng) -> bytes:
+    """An archive with altered slices, doubled or foreign members, or sizes that are not true."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = [(name, archive.read(name)) for name in archive.namelist()]
     kind = int(rng.integers(8))
     k = int(rng.integers(len(members)))
     if kind <= 2:
-        members[k] = (members[k][0], bend_dicom(members[k][1], rng))
+        members[k] = (members[k][0], alter_dicom(members[k][1], rng))
     elif kind == 3:
         members.append(pick(members, rng))
     elif kind == 4:
@@ -215,7 +213,7 @@ def bend_zip(data: bytes, rng: Rng) -> bytes:
     return bytes(packed)
 
 
-def bend_npz(data: bytes, rng: Rng) -> bytes:
+def alter_npz(data: bytes, rng: Rng) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         arrays = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
     name = pick(list(arrays), rng)
@@ -238,7 +236,7 @@ def bend_npz(data: bytes, rng: Rng) -> bytes:
     elif kind <= 4:
         array = np.load(io.BytesIO(arrays[name]))
         if name == "about":
-            array = np.frombuffer(bend_json(array.tobytes(), rng), np.uint8)
+            array = np.frombuffer(alter_json(array.tobytes(), rng), np.uint8)
         else:
             array = array.copy()
             if kind == 2:
@@ -306,7 +304,7 @@ ODD: tuple[Any, ...] = (
 )
 
 
-def bend_json(data: bytes, rng: Rng) -> bytes:
+def alter_json(data: bytes, rng: Rng) -> bytes:
     """One or two values of the tree replaced, removed, added or nested deep."""
     tree = json.loads(data)
     for _ in range(int(rng.integers(1, 3))):
@@ -333,7 +331,7 @@ def bend_json(data: bytes, rng: Rng) -> bytes:
     return text.replace('"DEEP"', opening * depth + "1" + closing * depth).encode()
 
 
-def bend_weights(data: bytes, rng: Rng) -> bytes:
+def alter_weights(data: bytes, rng: Rng) -> bytes:
     """A safetensors file with other metadata or another description of its tensors."""
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
@@ -344,7 +342,7 @@ def bend_weights(data: bytes, rng: Rng) -> bytes:
             about[name] = pick(("tomopatch-prior-2", "x", ""), rng)
         else:
             about[name] = (
-                bend_json(about[name].encode(), rng).decode()
+                alter_json(about[name].encode(), rng).decode()
                 if about[name] not in ("{}", "[]")
                 else pick(("[]", "1", '{"digest": [1]}', "[" * 5000, '{"calibrations": 5}'), rng)
             )
