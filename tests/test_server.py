@@ -14,6 +14,9 @@ from pages.ui.server.middleware import HEADERS, VISITOR
 from tests.browser.server import serve
 
 
+pytestmark = pytest.mark.system
+
+
 class Visitor:
     """A script that speaks to the server: a session over its WebSocket, and requests."""
 
