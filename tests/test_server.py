@@ -13,7 +13,6 @@ import pytest
 from pages.ui.server.middleware import HEADERS, VISITOR
 from tests.browser.server import serve
 
-
 pytestmark = pytest.mark.system
 
 
