@@ -11,7 +11,7 @@ SOURCES = [p for folder in (ENGINE, ROOT / "pages") for p in sorted(folder.rglob
 SOURCES.append(ROOT / "app.py")
 
 LEVELS = [
-    {"tomopatch.notes", "tomopatch.parsing", "tomopatch.quiet"},
+    {"tomopatch.notes", "tomopatch.parsing", "tomopatch.quiet", "tomopatch.schema"},
     {"tomopatch.volume", "tomopatch.kernels", "tomopatch.installation", "tomopatch.progress"},
     {"tomopatch.geometry", "tomopatch.progress_bar"},
     {"tomopatch.phantoms", "tomopatch.io", "tomopatch.projector", "tomopatch.prior", "tomopatch.analysis"},

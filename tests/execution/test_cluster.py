@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.execution.queue import RunQueue, wait
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.store.store import RunStore
 from tomopatch.studies.sweep import SweepConfig, look_up
@@ -57,7 +57,7 @@ def scheduler(tmp_path, monkeypatch):
 
 def test_a_sweep_of_forty_cells_survives_the_death_of_a_worker(scheduler, tmp_path):
     store = RunStore(tmp_path / "store")
-    queue = JobQueue(store)
+    queue = RunQueue(store)
     try:
         ids = [queue.submit(cell, background=True) for cell in SWEEP.cells()]
         assert len(set(ids)) == 40
@@ -82,7 +82,7 @@ def test_a_sweep_of_forty_cells_survives_the_death_of_a_worker(scheduler, tmp_pa
 
 def test_runs_on_a_cluster_can_be_watched_finished_and_cancelled(scheduler, tmp_path):
     store = RunStore(tmp_path / "store")
-    queue = JobQueue(store)
+    queue = RunQueue(store)
     try:
         ids = [queue.submit(RunConfig(SCAN, "tv", {"num_iterations": n})) for n in (2000, 1999, 1998, 1997)]
         while min(queue.progress(i).i for i in ids[:3]) < 3:  # three at once
@@ -106,4 +106,4 @@ def test_runs_on_a_cluster_can_be_watched_finished_and_cancelled(scheduler, tmp_
 def test_a_missing_scheduler_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_SCHEDULER", "nonsense://nowhere:1")
     with pytest.raises(ValueError, match="TOMOPATCH_SCHEDULER"):
-        JobQueue(RunStore(tmp_path / "store"))
+        RunQueue(RunStore(tmp_path / "store"))

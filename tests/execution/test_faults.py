@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tomopatch.execution.execute import execute
-from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.execution.queue import RunQueue, wait
 from tomopatch.io.writing import disk_sentence, write_array
 from tomopatch.library import load_volume
 from tomopatch.runs.config import RunConfig, ScanConfig
@@ -236,13 +236,13 @@ print(JIT["cache"])
 
 
 def test_two_servers_on_one_store_execute_a_run_once(store):
-    first = JobQueue(store)
+    first = RunQueue(store)
     second = None
     try:
         run_id = first.submit(RunConfig(SCAN, "sirt", {"num_iterations": 2000}))
         while first.progress(run_id).i < 5:
             assert first.progress(run_id).status in ("queued", "running")
-        second = JobQueue(RunStore(store.root))  # takes it for a run of a dead server
+        second = RunQueue(RunStore(store.root))  # takes it for a run of a dead server
         other = second.submit(config(4))
         for queue in (first, second):
             assert wait(queue, run_id, timeout=300).status == "done"

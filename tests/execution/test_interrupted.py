@@ -11,7 +11,7 @@ import torch
 
 from tomopatch import load_prior, reconstruct
 from tomopatch.execution.execute import MAX_LOST_WORKERS, execute
-from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.execution.queue import RunQueue, wait
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.prepare import prepare
 from tomopatch.store.checkpoint import has_checkpoint, kept_steps, read_checkpoint
@@ -31,12 +31,12 @@ RUNS = {
 SERVER = """
 import sys, time
 from tomopatch.execution import worker_queue
-from tomopatch.execution.queue import JobQueue
+from tomopatch.execution.queue import RunQueue
 from tomopatch.runs.prior import read_config
 from tomopatch.store.store import RunStore
 import json
 worker_queue.NICENESS.update(fast=0, heavy=0)
-queue = JobQueue(RunStore(sys.argv[1]))
+queue = RunQueue(RunStore(sys.argv[1]))
 for text in sys.argv[2:]:
     queue.submit(read_config(json.loads(text)))
 print("submitted", flush=True)
@@ -78,7 +78,7 @@ def assert_same(store, run_id, config):
 
 
 def test_runs_of_a_killed_worker_still_finish(store):
-    queue = JobQueue(store)
+    queue = RunQueue(store)
     try:
         for name, config in RUNS.items():
             run_id, seen = queue.submit(config), ()
@@ -111,7 +111,7 @@ def test_runs_are_resumed_after_the_server_was_killed(store):
     server.kill()
     server.wait()
     kept = read_checkpoint(store.run_folder(first), configs[0].digest())
-    queue = JobQueue(store)
+    queue = RunQueue(store)
     try:
         for run_id, config in ((first, configs[0]), (second, configs[1])):
             assert wait(queue, run_id, timeout=300).status == "done"
@@ -169,7 +169,7 @@ def test_a_run_that_lost_its_workers_is_resumed_when_submitted_again(store, ever
     assert events[-1]["status"] == store.run(run_id).status == "failed"
     assert "continues after its 5 finished steps" in events[-1]["message"]
     assert kept_steps(store.run_folder(run_id)) == 5
-    queue = JobQueue(store)
+    queue = RunQueue(store)
     try:
         assert queue.submit(RUNS["tv"]) == run_id
         assert wait(queue, run_id, timeout=300).status == "done"
@@ -204,7 +204,7 @@ def test_a_waiting_run_with_a_checkpoint_can_be_finished(store, every_step):
     cancelled = kept_after(store, 3, RUNS["sirt"])
     first = store.create(RunConfig(SCAN, "sirt", {"num_iterations": 2000}))
     store.update(first, created=0)
-    queue = JobQueue(store)
+    queue = RunQueue(store)
     try:
         queue.finish(run_id)
         queue.cancel(cancelled)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from tomopatch.execution.queue import JobQueue
+from tomopatch.execution.queue import RunQueue
 from tomopatch.io.writing import fcntl
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.store.eviction import evict
@@ -111,6 +111,6 @@ def test_a_server_removes_abandoned_files_when_it_starts(store):
         path.write_bytes(b"kept")
     for path in {*store.root.rglob(".*"), *store.root.glob(".*")} - {store.root / ".new-volumes-89abcdef"}:
         os.utime(path, (time.time() - 3600,) * 2)
-    JobQueue(store).close()
+    RunQueue(store).close()
     assert {*store.root.rglob(".*")} == kept
     assert [run.id for run in store.runs()] == [run_id]

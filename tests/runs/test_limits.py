@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tomopatch.execution.execute import execute
-from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.execution.queue import RunQueue, wait
 from tomopatch.library import load_volume
 from tomopatch.phantoms.catalogue import PHANTOMS
 from tomopatch.reconstruct.memory import estimated_mb
@@ -39,7 +39,7 @@ class Tab:
 
 @pytest.fixture
 def queue(store):
-    queue = JobQueue(store, visitor=Tab())
+    queue = RunQueue(store, visitor=Tab())
     yield queue
     queue.close()
 
@@ -75,7 +75,7 @@ def test_queue_and_sessions_are_limited(queue, monkeypatch):
 
 def test_a_timed_out_run_keeps_its_current_estimate(store, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_RUN_MINUTES", "0.002")
-    queue = JobQueue(store)
+    queue = RunQueue(store)
     try:
         run_id = queue.submit(RunConfig(SCAN, "sirt", LONG))
         progress = wait(queue, run_id, timeout=300)

@@ -11,7 +11,7 @@ import torch
 from tomopatch import load_prior, quality, reconstruct
 from tomopatch.execution.monitor import RunMonitor
 from tomopatch.execution.progress import Progress
-from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.execution.queue import RunQueue, wait
 from tomopatch.execution.runner import run_config
 from tomopatch.prior.files import BODY, GENERATOR
 from tomopatch.prior.generation import generate
@@ -30,7 +30,7 @@ SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, photons=1e5, sam
 
 @pytest.fixture(scope="module")
 def queue(tmp_path_factory):
-    queue = JobQueue(RunStore(tmp_path_factory.mktemp("store")))
+    queue = RunQueue(RunStore(tmp_path_factory.mktemp("store")))
     yield queue
     queue.close()
 

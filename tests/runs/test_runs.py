@@ -10,7 +10,7 @@ import torch
 
 from tomopatch import METHODS, quality, reconstruct
 from tomopatch.execution.execute import MAX_LOST_WORKERS
-from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.execution.queue import RunQueue, wait
 from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from tomopatch.reconstruct.plan import Plan
 from tomopatch.runs.config import RunConfig, ScanConfig
@@ -29,7 +29,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def queue(store):
-    queue = JobQueue(store)
+    queue = RunQueue(store)
     yield queue
     queue.close()
 
@@ -59,7 +59,7 @@ def test_the_digest_contains_the_prior_of_methods_that_need_one():
 )
 def test_a_prior_is_a_name_and_not_a_file(prior):
     """Configs come from URLs and files and must not make the server open a path."""
-    with pytest.raises(ValueError, match="a prior is named"):
+    with pytest.raises(ValueError, match="prior"):
         RunConfig.from_json({"scan": SCAN.to_json(), "method": "diffusion", "prior": prior})
 
 
@@ -307,7 +307,7 @@ def test_background_runs_give_way_and_all_finish(queue, store):
 def test_an_invalid_limit_of_the_store_does_not_fail_a_run(store, monkeypatch):
     """Eviction follows the run and cannot fail it."""
     monkeypatch.setenv("TOMOPATCH_STORE_LIMIT_GB", "plenty")
-    queue = JobQueue(store)
+    queue = RunQueue(store)
     try:
         run_id = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 2}))
         assert wait(queue, run_id, timeout=120).status == "done"

@@ -4,7 +4,7 @@ hidden.
 
 import pytest
 
-from tomopatch.execution.queue import JobQueue, wait
+from tomopatch.execution.queue import RunQueue, wait
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.limits import ADMINISTRATOR, is_administrators
 from tomopatch.runs.run import ACTIVE
@@ -30,7 +30,7 @@ def visit():
 @pytest.fixture
 def queue(tmp_path, visit, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_SHARED", "1")
-    queue = JobQueue(
+    queue = RunQueue(
         RunStore(tmp_path / "store"), visitor=lambda: visit.name, administrator=lambda: visit.administrator
     )
     yield queue
@@ -88,7 +88,7 @@ def test_owners_are_known_after_a_restart_and_of_finished_runs(queue, visit):
     assert wait(queue, run_id, timeout=120).status == "done"
     visit.name = "b"
     assert "belongs to another" in queue.delete(run_id)
-    again = JobQueue(queue.store, visitor=lambda: visit.name)
+    again = RunQueue(queue.store, visitor=lambda: visit.name)
     try:
         assert "belongs to another" in again.delete(run_id)
         assert again.submit(short) == run_id  # b asks for it, too

@@ -37,14 +37,14 @@ def test_experiments_round_trip():
     ("change", "word"),
     [
         ({"format": "x"}, "format"),
-        ({"scan": 3}, "object 'scan'"),
-        ({"runs": {}}, "list 'runs'"),
+        ({"scan": 3}, "scan must be an object"),
+        ({"runs": {}}, "runs must be a list"),
         ({"sweep": []}, "sweep"),
         ({"more": 1}, "more"),
-        ({"runs": [{}] * 3}, "needs the field"),
+        ({"runs": [{}] * 3}, "runs.scan is missing"),
         ({"runs": [{"scan": {}, "method": "fbp"}]}, "source"),
         ({"scan": {"source": "phantom:thorax", "num_views": -1}}, "views"),
-        ({"runs": [3]}, "JSON object"),
+        ({"runs": [3]}, "runs must be an object"),
         ({"plane": "oblique"}, "plane"),
         ({"plane": ["axial"]}, "plane"),
     ],
@@ -62,7 +62,7 @@ def test_other_files_are_refused(data):
     many = Experiment(SCAN, EXPERIMENT.runs[:1] * MAX_RUNS)
     stored = json.loads(many.to_bytes())
     stored["runs"] *= 2
-    with pytest.raises(ValueError, match=f"hold {MAX_RUNS} runs"):
+    with pytest.raises(ValueError, match=f"at most {MAX_RUNS}"):
         Experiment.from_bytes(json.dumps(stored).encode())
 
 

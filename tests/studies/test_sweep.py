@@ -68,10 +68,10 @@ def test_sweeps_survive_json():
         ({"methods": ["magic"]}, "magic"),
         ({"num_views": [0]}, "number of views"),
         ({"photons": [-1]}, "photons"),
-        ({"angle_range": ["x"]}, "angle range"),
+        ({"angle_range": ["x"]}, "angle_range must be a number"),
         ({"num_views": list(range(1, MAX_CELLS))}, "fewer"),
         ({"num_views": 3}, "list"),
-        ({"photons": [[1]]}, "plain values"),
+        ({"photons": [[1]]}, "photons must be a number"),
         ({"volume": 3}, "volume"),
     ],
 )

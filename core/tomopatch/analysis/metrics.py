@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
@@ -20,7 +21,7 @@ DATA_RANGE = HU_RANGE[1] - HU_RANGE[0]
 class Quality:
     """Similarity of a reconstruction to its reference: PSNR in dB, RMSE in HU."""
 
-    psnr: float
+    psnr: Annotated[float, Field(allow_inf_nan=True)]  # infinite for an exact match
     ssim: float
     rmse_hu: float
 

@@ -41,7 +41,7 @@ MAX_REMEMBERED = 100
 """Number of finished runs whose progress stays in memory. Progress of older runs is read from the store."""
 
 
-class JobQueue:
+class RunQueue:
     """Runs of all sessions of one server, in the order of their submission.
 
     The worker processes start at once, so that the first run does not wait for their imports. Runs that an
@@ -324,7 +324,7 @@ class JobQueue:
         return False
 
 
-def wait(queue: JobQueue, run_id: str, *, timeout: float = 600.0) -> Progress:
+def wait(queue: RunQueue, run_id: str, *, timeout: float = 600.0) -> Progress:
     """Block until a run is over; for scripts and tests."""
     deadline = time.monotonic() + timeout
     while (progress := queue.progress(run_id)).status in ACTIVE:

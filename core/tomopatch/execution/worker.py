@@ -22,7 +22,7 @@ import torch
 from tomopatch.execution.execute import EXPECTED_FAILURES, end_without_result, execute
 from tomopatch.reconstruct.memory import give_back
 from tomopatch.reconstruct.methods import make_params, reconstruct
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import Beam, ScanConfig
 from tomopatch.runs.prepare import prepare
 from tomopatch.runs.weights import shared_prior
 from tomopatch.store.checkpoint import has_checkpoint
@@ -99,7 +99,8 @@ class Worker:
 
 def warm_up() -> Iterator[None]:
     """Compile the projector's kernels, or load them from numba's cache, piece by piece."""
-    for beam, analytic in (("parallel", "fbp"), ("cone", "fdk")):
+    pairs: tuple[tuple[Beam, str], ...] = (("parallel", "fbp"), ("cone", "fdk"))
+    for beam, analytic in pairs:
         yield
         prepared = prepare(ScanConfig("phantom:shepp-logan", (4, 16, 16), beam, num_views=4, same_grid=True))
         for method in (analytic, "sirt", "tv"):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from tomopatch.volume import Triple
 
-PLANES = {"axial": (1, 2), "coronal": (0, 2), "sagittal": (0, 1)}
+Plane = Literal["axial", "coronal", "sagittal"]
+PLANES: dict[str, tuple[int, int]] = {"axial": (1, 2), "coronal": (0, 2), "sagittal": (0, 1)}
 """Volume axes of a plane's picture: down and across."""
 SIGNED = (
     (0.0, (0, 90, 170)),

@@ -11,14 +11,16 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from tomopatch.phantoms import raster
 from tomopatch.phantoms.trees import Point
+from tomopatch.schema import Real
 from tomopatch.volume import VolumeGeometry
 
 _MAX_THREADS = 8
@@ -37,9 +39,9 @@ class Material(NamedTuple):
 class Lesion(NamedTuple):
     """A lesion: centre (z, y, x) [mm], radius [mm], Hounsfield units."""
 
-    centre: tuple[float, float, float]
-    radius: float
-    hu: float
+    centre: tuple[Real, Real, Real]
+    radius: Annotated[Real, Field(gt=0, le=200)]
+    hu: Annotated[Real, Field(ge=-1024, le=3071)]
 
 
 class Scene:

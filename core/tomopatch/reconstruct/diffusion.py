@@ -31,6 +31,7 @@ from tomopatch.reconstruct.initial import INITIALIZERS, Inputs
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.reconstruct.plan import Effort, Plan, Problem, check_trained, num_stages
 from tomopatch.reconstruct.sampling import draw_samples
+from tomopatch.schema import read
 from tomopatch.volume import VolumeGeometry
 
 
@@ -87,7 +88,7 @@ def diffusion(
     conditional = options.condition == "scan"
     planned = _planned(A.vg, options, initial_iterations, stages) if conditional else 0
     effort = Effort.of(problem, planned)
-    coarse = Plan.from_json(json.loads(state["coarse_plan"])) if "coarse_plan" in state else None
+    coarse = read(Plan, json.loads(state["coarse_plan"])) if "coarse_plan" in state else None
     sampling: State = state.get("sampling", {})
     x: Tensor | None = sampling.get("initial")
     if conditional and x is None:

@@ -33,7 +33,7 @@ from tomopatch.volume import MU_WATER, Volume
 
 
 @dataclass(frozen=True)
-class Job:
+class MethodInput:
     """Input of a method.
 
     Attributes
@@ -68,19 +68,19 @@ class Method:
     ----------
     label, summary : str
         Texts for users.
-    steps : f(Job) -> steps
+    steps : f(MethodInput) -> steps
         Calls the method's generator.
     params : dataclass
         Its parameters; a form and the command's flags are built from the fields.
     unsuited : f(geometry) -> str or None
         Reason why the method cannot reconstruct from this geometry, as a sentence; None if it can.
     needs_prior : bool
-        The job needs a PatchPrior.
+        It needs a PatchPrior.
     """
 
     label: str
     summary: str
-    steps: Callable[[Job], Iterator[Step]]
+    steps: Callable[[MethodInput], Iterator[Step]]
     params: type
     unsuited: Callable[[Geometry], str | None] = lambda geometry: None
     needs_prior: bool = False
@@ -142,38 +142,38 @@ METHODS: dict[str, Method] = {
     "fbp": Method(
         "FBP",
         "Filtered backprojection: the direct formula, instant, made for many views.",
-        lambda job: fbp(job.A, job.y, filter=job.params.filter),
+        lambda given: fbp(given.A, given.y, filter=given.params.filter),
         AnalyticParams,
         _fbp_unsuited,
     ),
     "fdk": Method(
         "FDK",
         "Feldkamp: filtered backprojection for a cone beam on a circle.",
-        lambda job: fdk(job.A, job.y, filter=job.params.filter),
+        lambda given: fdk(given.A, given.y, filter=given.params.filter),
         AnalyticParams,
         _fdk_unsuited,
     ),
     "sirt": Method(
         "SIRT",
         "Corrects the volume again and again until its projections fit; steady and smooth.",
-        lambda job: sirt(
-            job.A,
-            job.y,
-            num_iterations=job.params.num_iterations,
-            low=_low(job.params),
-            state=job.state,
+        lambda given: sirt(
+            given.A,
+            given.y,
+            num_iterations=given.params.num_iterations,
+            low=_low(given.params),
+            state=given.state,
         ),
         SirtParams,
     ),
     "cgls": Method(
         "CGLS",
         "Least squares by conjugate gradients: quick to converge, then fits the noise.",
-        lambda job: cgls(
-            job.A,
-            job.y,
-            num_iterations=job.params.num_iterations,
-            weights=job.weights,
-            state=job.state,
+        lambda given: cgls(
+            given.A,
+            given.y,
+            num_iterations=given.params.num_iterations,
+            weights=given.weights,
+            state=given.state,
         ),
         CglsParams,
     ),
@@ -181,28 +181,28 @@ METHODS: dict[str, Method] = {
         "TV",
         "Total variation: prefers piecewise constant regions with sharp edges; removes streaks, flattens"
         " texture.",
-        lambda job: tv_coarse_to_fine(
-            job.A,
-            job.y,
-            lam=job.params.lam * MU_WATER,
-            num_iterations=job.params.num_iterations,
-            weights=job.weights,
-            low=_low(job.params),
-            state=job.state,
+        lambda given: tv_coarse_to_fine(
+            given.A,
+            given.y,
+            lam=given.params.lam * MU_WATER,
+            num_iterations=given.params.num_iterations,
+            weights=given.weights,
+            low=_low(given.params),
+            state=given.state,
         ),
         TvParams,
     ),
     "diffusion": Method(
         "Diffusion",
         "Volumes that look like CT and fit the measurement, with a prior learned on 3D patches.",
-        lambda job: diffusion(
-            job.A,
-            job.y,
-            job.prior,
-            options=job.params,
-            weights=job.weights,
-            on_tiles=job.on_tiles,
-            state=job.state,
+        lambda given: diffusion(
+            given.A,
+            given.y,
+            given.prior,
+            options=given.params,
+            weights=given.weights,
+            on_tiles=given.on_tiles,
+            state=given.state,
         ),
         DiffusionParams,
         needs_prior=True,
@@ -290,13 +290,15 @@ def reconstruct(
     state = {} if state is None else moved(state, A.device)
     residuals: list[float] = torch.as_tensor(state.get("residuals", ())).tolist()
     before = state.get("seconds", 0.0)
-    job = Job(A, measurement.projections, measurement.weights, params, prior, state.get("method"), on_tiles)
+    given = MethodInput(
+        A, measurement.projections, measurement.weights, params, prior, state.get("method"), on_tiles
+    )
     final: Step | None = None
     stopped, watching = False, 0.0
     with PeakMemory() as memory, torch.inference_mode():
         started = time.perf_counter()
         try:
-            for final in chosen.steps(job):
+            for final in chosen.steps(given):
                 if final.residual is not None and not final.stage:
                     residuals.append(final.residual)
                 now = time.perf_counter()

@@ -14,7 +14,7 @@ from tomopatch.projector import Projector
 from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.expected_error import angular_range
 from tomopatch.reconstruct.params import DiffusionParams
-from tomopatch.volume import Shape
+from tomopatch.schema import record
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Problem:
     on_tiles: Callable[[int, int], None] | None = None
 
 
-@dataclass(frozen=True)
+@record
 class Plan:
     """The resolved settings of a reconstruction on one grid; recorded in the result.
 
@@ -61,7 +61,7 @@ class Plan:
 
     mode: str
     condition: str
-    grid: Shape
+    grid: tuple[int, int, int]
     voxel_size: tuple[float, float, float]
     sigmas: tuple[float, ...]
     eta: float
@@ -72,12 +72,6 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Plan:
-        tuples = {name: tuple(stored[name]) for name in ("grid", "voxel_size", "sigmas", "remarks")}
-        coarse = None if stored["coarse"] is None else cls.from_json(stored["coarse"])
-        return cls(**{**stored, **tuples, "coarse": coarse})
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from tomopatch.volume import Shape
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class Sampling:
     """Everything that sampling on one grid needs. Volumes are in network space.
 
     Attributes
@@ -84,14 +84,14 @@ class Stage:
         return PatchPrior.from_network(deviation)
 
 
-def prepare(
+def plan_sampling(
     problem: Problem,
     x: Tensor | None,
     *,
     generator: torch.Generator,
     coarse: Plan | None = None,
     share: float = 1.0,
-) -> Stage:
+) -> Sampling:
     """Bind the denoiser to the measurement and resolve the plan.
 
     x : initial reconstruction (z, y, x) [1/mm]; None without a condition. coarse : plan of the coarser grid.
@@ -143,7 +143,7 @@ def prepare(
         options.mode, options.condition, A.domain_shape, denoiser.voxel_size, tuple(sigmas), eta, error,
         None if figures is None else figures.sampling_ratio, (*denoiser.remarks, *remarks), coarse,
     )  # fmt: skip
-    return Stage(
+    return Sampling(
         plan=plan,
         denoiser=denoiser,
         consistency=consistency,
@@ -164,7 +164,7 @@ def draw_samples(
     """
     options, y = problem.options, problem.y
     share = float(state.get("share", 1.0))
-    stage = prepare(problem, x, generator=generator, coarse=coarse, share=share)
+    stage = plan_sampling(problem, x, generator=generator, coarse=coarse, share=share)
     num_steps = len(stage.plan.sigmas) - 1
     # a noise level that was given, or lowered before, is not lowered again
     accepted = bool(options.mode != "restore" or options.sigma_max or state)
@@ -187,7 +187,7 @@ def draw_samples(
             if not accepted:
                 accepted, share = True, stage.accepted_share(step)
                 if share < 1:
-                    stage = prepare(problem, x, generator=generator, coarse=coarse, share=share)
+                    stage = plan_sampling(problem, x, generator=generator, coarse=coarse, share=share)
                     break
             i, current = mean.count * num_steps + step.i, PatchPrior.from_network(step.x)
             if step.i == num_steps:

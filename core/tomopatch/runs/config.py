@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.io.units import known_units
@@ -15,7 +17,8 @@ from tomopatch.prior.files import DEFAULT, NAME, default_prior
 from tomopatch.reconstruct.methods import METHODS, make_params
 from tomopatch.reconstruct.params import DiffusionParams, migrated
 from tomopatch.runs.weights import weights_digest
-from tomopatch.volume import Shape, VolumeGeometry, finite
+from tomopatch.schema import Count, Flag, Real, Seed, Whole, read, record
+from tomopatch.volume import Shape, VolumeGeometry
 
 PHANTOM_GRID: Shape = (64, 128, 128)
 MAX_GRID_VOXELS = 2**28
@@ -23,7 +26,22 @@ MAX_RAYS = 2**31
 MAX_LESIONS = 20
 
 
-@dataclass(frozen=True)
+def check_grid(grid: Shape, most: int = MAX_GRID_VOXELS) -> Shape:
+    """Return the grid (z, y, x); refuse one with more voxels than `most` in a sentence."""
+    voxels = math.prod(grid)
+    if voxels > most:
+        raise ValueError(
+            f"the grid {grid} has {min(voxels, 10**18) / 1e6:.0f} million voxels; "
+            f"at most {most / 1e6:.0f} million are supported."
+        )
+    return grid
+
+
+Beam = Literal["parallel", "cone"]
+Grid = Annotated[tuple[Count, Count, Count], AfterValidator(check_grid), Field(title="the grid (z, y, x)")]
+
+
+@record
 class ScanConfig:
     """A simulated scan, in the units of forms and flags: lengths in mm, angles in degrees.
 
@@ -55,72 +73,26 @@ class ScanConfig:
         Units of the values in the source file; None = detected (see `tomopatch.io.units`).
     """
 
-    source: str
-    grid: tuple[int, int, int] | None = None
-    beam: str = "parallel"
-    num_views: int = 20
-    angle_range: float = 180.0
-    start: float = 0.0
-    src_orig_dist: float = 800.0
-    src_det_dist: float = 1200.0
-    pixel_size: tuple[float, float] | None = None
-    det_shape: tuple[int, int] | None = None
-    det_offset: tuple[float, float] = (0.0, 0.0)
-    tilt: float = 0.0
-    pitch: float = 0.0
-    photons: float | None = None
-    seed: int = 0
-    same_grid: bool = False
-    lesions: tuple[Lesion, ...] = ()
-    units: str | None = None
-
-    def __post_init__(self) -> None:
-        for name, count in (("grid", 3), ("pixel_size", 2), ("det_shape", 2), ("det_offset", 2)):
-            value = getattr(self, name)
-            if value is None and name != "det_offset":
-                continue
-            if not isinstance(value, (tuple, list)) or len(value) != count or not all(map(_number, value)):
-                raise ValueError(f"{name} must be {count} numbers, got {str(value)[:80]}.")
-            object.__setattr__(self, name, tuple(value))
-        for name in ("start", "src_orig_dist", "src_det_dist", "tilt", "pitch"):
-            if not _number(getattr(self, name)):
-                raise ValueError(f"{name} must be a number, got {str(getattr(self, name))[:80]!r}.")
-        if not isinstance(self.same_grid, bool):
-            raise ValueError(f"same_grid must be true or false, got {str(self.same_grid)[:80]!r}.")
-        if not isinstance(self.source, str) or not self.source:
-            raise ValueError(
-                f"the source must name a volume (a path, phantom:NAME or volume:DIGEST), got {self.source!r}."
-            )
-        if self.beam not in ("parallel", "cone"):
-            raise ValueError(f"beam must be 'parallel' or 'cone', got {self.beam!r}.")
-        if not isinstance(self.num_views, int) or not 1 <= self.num_views <= 10_000:
-            raise ValueError(
-                f"the number of views must be a whole number from 1 to 10000, got {self.num_views}."
-            )
-        if not (_number(self.angle_range) and 0 < self.angle_range <= 36_000):
-            raise ValueError(
-                f"the angle range must lie above 0 and at most at 36000 degrees, got {self.angle_range}."
-            )
-        if self.photons is not None and not (_number(self.photons) and 0 < self.photons <= 1e12):
-            raise ValueError(
-                f"photons must lie above 0 and at most at 1e12 a ray, or be left out; got {self.photons}."
-            )
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
-            raise ValueError(f"the seed must be a whole number from 0 to 2^31 - 1, got {self.seed}.")
-        object.__setattr__(self, "units", known_units(self.units))
-        if not isinstance(self.lesions, (tuple, list)):
-            raise ValueError(f"lesions must be a list, got {str(self.lesions)[:80]!r}.")
-        object.__setattr__(self, "lesions", tuple(map(_lesion, self.lesions)))
-        if len(self.lesions) > MAX_LESIONS:
-            raise ValueError(f"at most {MAX_LESIONS} lesions can be inserted, got {len(self.lesions)}.")
-        if self.grid is not None:
-            if len(self.grid) != 3 or any(not isinstance(n, int) or n < 1 for n in self.grid):
-                raise ValueError(f"the grid must be three counts (z, y, x) of at least 1, got {self.grid}.")
-            if math.prod(self.grid) > MAX_GRID_VOXELS:
-                raise ValueError(
-                    f"the grid {self.grid} has {min(math.prod(self.grid), 10**18) / 1e6:.0f} million voxels; "
-                    f"at most {MAX_GRID_VOXELS / 1e6:.0f} million are supported."
-                )
+    source: Annotated[str, Field(min_length=1, title="the source, a path, phantom:NAME or volume:DIGEST,")]
+    grid: Annotated[Grid | None, Field(title="the grid (z, y, x)")] = None
+    beam: Beam = "parallel"
+    num_views: Annotated[Whole, Field(ge=1, le=10_000, title="the number of views")] = 20
+    angle_range: Annotated[Real, Field(gt=0, le=36_000, title="the angle range in degrees")] = 180.0
+    start: Real = 0.0
+    src_orig_dist: Real = 800.0
+    src_det_dist: Real = 1200.0
+    pixel_size: tuple[Real, Real] | None = None
+    det_shape: tuple[Count, Count] | None = None
+    det_offset: tuple[Real, Real] = (0.0, 0.0)
+    tilt: Real = 0.0
+    pitch: Real = 0.0
+    photons: Annotated[
+        Annotated[Real, Field(gt=0, le=1e12)] | None, Field(title="the number of photons a ray")
+    ] = None
+    seed: Seed = 0
+    same_grid: Flag = False
+    lesions: Annotated[tuple[Lesion, ...], Field(max_length=MAX_LESIONS)] = ()
+    units: Annotated[str | None, AfterValidator(known_units)] = None
 
     def geometry(self, vg: VolumeGeometry) -> ParallelBeam | ConeBeam:
         """Return the geometry of this scan for a volume on the grid `vg`.
@@ -178,13 +150,13 @@ class ScanConfig:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> ScanConfig:
-        return cls(**known_fields(cls, stored))
+        return read(cls, stored)
 
     def digest(self) -> str:
         return digest_of(self.to_json())
 
 
-@dataclass(frozen=True)
+@record
 class RunConfig:
     """A scan and the method that reconstructs it.
 
@@ -197,7 +169,7 @@ class RunConfig:
 
     scan: ScanConfig
     method: str
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = Field(default_factory=dict)
     prior: str = ""
 
     def __post_init__(self) -> None:
@@ -205,8 +177,8 @@ class RunConfig:
         object.__setattr__(
             self, "params", asdict(make_params(self.method, migrated(self.method, self.params)))
         )
-        if not isinstance(self.prior, str) or not NAME.fullmatch(self.prior or DEFAULT):
-            raise ValueError(f"a prior is named by letters, digits, - and _; got {str(self.prior)[:80]!r}.")
+        if not NAME.fullmatch(self.prior or DEFAULT):
+            raise ValueError(f"a prior is named by letters, digits, - and _; got {self.prior[:80]!r}.")
         object.__setattr__(self, "prior", self._prior() if METHODS[self.method].needs_prior else "")
 
     def _prior(self) -> str:
@@ -224,53 +196,11 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> RunConfig:
-        known = known_fields(cls, stored)
-        if not isinstance(known.get("scan"), dict):
-            raise ValueError("a run's JSON needs an object 'scan'; export one from the app to see the form.")
-        return cls(**{"method": "", **known, "scan": ScanConfig.from_json(known["scan"])})
+        return read(cls, stored)
 
     def digest(self) -> str:
         weights = {"weights": weights_digest(self.prior)} if self.prior else {}
         return digest_of(self.to_json() | weights)
-
-
-def _lesion(stored: Any) -> Lesion:
-    """Return a lesion from its JSON form."""
-    try:
-        (z, y, x), radius, hu = stored
-        if not all(map(_number, (z, y, x, radius, hu))):
-            raise TypeError
-        lesion = Lesion((float(z), float(y), float(x)), float(radius), float(hu))
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(
-            f"a lesion is [[z, y, x] in mm, radius in mm, HU], got {str(stored)[:80]!r}."
-        ) from None
-    if not 0 < lesion.radius <= 200 or not -1024 <= lesion.hu <= 3071:
-        raise ValueError(
-            "a lesion must have a radius of up to 200 mm and -1024 to 3071 HU, "
-            f"got {lesion.radius:g} mm and {lesion.hu:g} HU."
-        )
-    return lesion
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and finite(value)
-
-
-def known_fields(cls: type, stored: Any) -> dict[str, Any]:
-    """Return the stored fields; refuse unknown fields and missing ones without a default."""
-    if not isinstance(stored, dict):
-        raise ValueError(f"expected a JSON object for {cls.__name__}, got {type(stored).__name__}.")
-    known = {f.name for f in fields(cls)}
-    needed = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
-    if needed - set(stored):
-        raise ValueError(f"{cls.__name__} needs the field {sorted(needed - set(stored))[0]!r}.")
-    unknown = set(stored) - known
-    if unknown:
-        raise ValueError(
-            f"{cls.__name__} has no field {sorted(unknown)[0]!r}; it has {', '.join(sorted(known))}."
-        )
-    return stored
 
 
 def digest_of(value: Any) -> str:

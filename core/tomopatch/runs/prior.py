@@ -5,38 +5,43 @@ They share queue and store with reconstructions, and have the attributes `method
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import asdict
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import AfterValidator, Field
 
 from tomopatch.prior.files import BODY, GENERATOR
-from tomopatch.runs.config import RunConfig, ScanConfig, digest_of, known_fields
+from tomopatch.runs.config import RunConfig, ScanConfig, check_grid, digest_of
 from tomopatch.runs.weights import weights_digest
-from tomopatch.volume import Shape, Triple, VolumeGeometry
+from tomopatch.schema import Count, Real, Seed, Whole, read, record
 
-INPUTS = ("context", "neighbourhoods", "coordinates")
+Input = Literal["context", "neighbourhoods", "coordinates"]
+INPUTS: tuple[Input, ...] = get_args(Input)
 """Inputs that give a tile its context in the volume; each can be switched off."""
 MAX_VOXELS = 2**24
 
+Grid = Annotated[
+    tuple[Count, Count, Count],
+    AfterValidator(partial(check_grid, most=MAX_VOXELS)),
+    Field(title="the grid (z, y, x)"),
+]
+VoxelSize = Annotated[Real, Field(ge=0.1, le=50)]
 
-@dataclass(frozen=True)
+
+@record
 class GenerateConfig:
     """Unconditional sampling of a volume. Voxel size in mm."""
 
     method: ClassVar[str] = "generate"
-    grid: Shape = (64, 128, 128)
-    voxel_size: Triple = (6.0, 3.0, 3.0)
-    num_steps: int = 60
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "grid", _grid(self.grid))
-        object.__setattr__(self, "voxel_size", VolumeGeometry(self.grid, self.voxel_size).voxel_size)
-        if not all(0.1 <= s <= 50 for s in self.voxel_size):
-            raise ValueError(f"voxels must be 0.1 to 50 mm in size, got {self.voxel_size}.")
-        if not isinstance(self.num_steps, int) or not 2 <= self.num_steps <= 500:
-            raise ValueError(f"the steps must be a whole number from 2 to 500, got {self.num_steps}.")
-        _check_seed(self.seed)
+    grid: Grid = (64, 128, 128)
+    voxel_size: Annotated[tuple[VoxelSize, VoxelSize, VoxelSize], Field(title="the voxel size in mm")] = (
+        6.0,
+        3.0,
+        3.0,
+    )
+    num_steps: Annotated[Whole, Field(ge=2, le=500, title="the number of steps")] = 60
+    seed: Seed = 0
 
     @property
     def params(self) -> dict[str, Any]:
@@ -50,7 +55,7 @@ class GenerateConfig:
         return digest_of({**self.to_json(), "weights": weights})
 
 
-@dataclass(frozen=True)
+@record
 class DenoiseConfig:
     """One pass of the prior over a volume with noise.
 
@@ -68,28 +73,11 @@ class DenoiseConfig:
     """
 
     method: ClassVar[str] = "denoise"
-    source: str
-    grid: Shape = (64, 128, 128)
-    sigma: float = 0.3
-    seed: int = 0
-    without: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "grid", _grid(self.grid))
-        if not isinstance(self.without, (tuple, list)) or not all(isinstance(w, str) for w in self.without):
-            raise ValueError(f"without must be a list of names, got {str(self.without)[:80]!r}.")
-        object.__setattr__(self, "without", tuple(sorted(self.without)))
-        ScanConfig(self.source, self.grid)  # checks the source
-        if not isinstance(self.sigma, (int, float)) or not 0.001 <= self.sigma <= 100:
-            raise ValueError(
-                f"the noise level must lie between 0.001 and 100 (times 1000 HU), got {self.sigma}."
-            )
-        unknown = set(self.without) - set(INPUTS)
-        if unknown:
-            raise ValueError(
-                f"the prior has no input {sorted(unknown)[0]!r} to switch off; it has {', '.join(INPUTS)}."
-            )
-        _check_seed(self.seed)
+    source: Annotated[str, Field(min_length=1, title="the source")]
+    grid: Grid = (64, 128, 128)
+    sigma: Annotated[Real, Field(ge=0.001, le=100, title="the noise level in units of 1000 HU")] = 0.3
+    seed: Seed = 0
+    without: Annotated[tuple[Input, ...], AfterValidator(lambda names: tuple(sorted(names)))] = ()
 
     @property
     def scan(self) -> ScanConfig:
@@ -122,21 +110,4 @@ def read_config(stored: dict[str, Any]) -> Config:
     values = {k: v for k, v in stored.items() if k != "kind"}
     if isinstance(values.get("without"), (list, tuple)):  # the name in earlier versions
         values["without"] = ["neighbourhoods" if name == "surround" else name for name in values["without"]]
-    return KINDS[kind](**known_fields(KINDS[kind], values))
-
-
-def _grid(grid: Any) -> Shape:
-    if not isinstance(grid, (tuple, list)):
-        raise ValueError(f"a grid is three counts (z, y, x), got {str(grid)[:80]!r}.")
-    shape = VolumeGeometry(tuple(grid)).shape
-    if math.prod(shape) > MAX_VOXELS:
-        raise ValueError(
-            f"the grid {shape} has {min(math.prod(shape), 10**18) / 1e6:.0f} million voxels; at most "
-            f"{MAX_VOXELS / 1e6:.0f} million are supported here."
-        )
-    return shape
-
-
-def _check_seed(seed: Any) -> None:
-    if not isinstance(seed, int) or not 0 <= seed < 2**31:
-        raise ValueError(f"the seed must be a whole number from 0 to 2^31 - 1, got {seed}.")
+    return read(KINDS[kind], values)

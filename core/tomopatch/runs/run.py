@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import fields
+from typing import Any, Generic, Literal, TypeVar, get_args
+
+from pydantic import SkipValidation
 
 from tomopatch.analysis.metrics import Quality
 from tomopatch.reconstruct.plan import Plan
 from tomopatch.runs.prior import Config, read_config
+from tomopatch.schema import Flag, Real, Whole, read, record
 
 ACTIVE = ("queued", "running")
 FINISHED = ("done", "stopped")
-STATUSES = (*ACTIVE, *FINISHED, "cancelled", "failed")
+Status = Literal["queued", "running", "done", "stopped", "cancelled", "failed"]
+STATUSES: tuple[str, ...] = get_args(Status)
 
 _RENAMED = {"patient": "background", "begun": "attempts"}
 """Keys of a run's state in stores of earlier versions, and their names now."""
@@ -19,7 +23,7 @@ _RENAMED = {"patient": "background", "begun": "attempts"}
 C = TypeVar("C", bound=Config, covariant=True)
 
 
-@dataclass(frozen=True)
+@record
 class Run(Generic[C]):
     """A stored run.
 
@@ -48,21 +52,21 @@ class Run(Generic[C]):
     """
 
     id: str
-    config: C
-    status: str
-    created: float
-    seconds: float = 0.0
-    peak_memory_mb: float = 0.0
-    residuals: tuple[float, ...] = ()
+    config: SkipValidation[C]
+    status: Status
+    created: Real
+    seconds: Real = 0.0
+    peak_memory_mb: Real = 0.0
+    residuals: tuple[Real, ...] = ()
     metrics: Quality | None = None
     message: str = ""
     device: str = "cpu"
     name: str = ""
-    pinned: bool = False
-    attempts: int = 0
-    lost: int = 0
-    kept_steps: int = 0
-    background: bool = False
+    pinned: Flag = False
+    attempts: Whole = 0
+    lost: Whole = 0
+    kept_steps: Whole = 0
+    background: Flag = False
     owners: tuple[str, ...] = ()
     plan: Plan | None = None
 
@@ -75,31 +79,10 @@ def read_run(run_id: str, state: dict[str, Any], config: dict[str, Any]) -> Run[
     ValueError
         If its config is of another version, or a file is damaged.
     """
-    known = read_config(config)
-    state = {new: state[old] for old, new in _RENAMED.items() if old in state} | state
+    values = {"id": run_id, "config": read_config(config)}
+    values |= {new: state[old] for old, new in _RENAMED.items() if old in state}
+    values |= {f.name: state[f.name] for f in fields(Run) if f.name in state}
     try:
-        metrics = state.get("metrics")
-        if state["status"] not in STATUSES:
-            raise ValueError(f"unknown status {state['status']!r}")
-        return Run(
-            id=run_id,
-            config=known,
-            status=state["status"],
-            created=float(state["created"]),
-            seconds=float(state.get("seconds", 0.0)),
-            peak_memory_mb=float(state.get("peak_memory_mb", 0.0)),
-            residuals=tuple(map(float, state.get("residuals", ()))),
-            metrics=None if metrics is None else Quality(**{k: float(v) for k, v in metrics.items()}),
-            message=str(state.get("message", "")),
-            device=str(state.get("device", "cpu")),
-            name=str(state.get("name", "")),
-            pinned=state.get("pinned") is True,
-            attempts=int(state.get("attempts", 0)),
-            lost=int(state.get("lost", 0)),
-            kept_steps=int(state.get("kept_steps", 0)),
-            background=state.get("background") is True,
-            owners=tuple(map(str, state.get("owners", ()))),
-            plan=None if state.get("plan") is None else Plan.from_json(state["plan"]),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"the run {run_id} is damaged ({error!r}); delete it.") from error
+        return read(Run, values)
+    except ValueError as error:
+        raise ValueError(f"the run {run_id} is damaged ({error}); delete it.") from error

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from tomopatch.reconstruct.methods import available, reconstruct
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import Beam, ScanConfig
 from tomopatch.runs.prepare import prepare
 from tomopatch.volume import Shape
 
@@ -14,7 +14,8 @@ from tomopatch.volume import Shape
 def bench(grid: Shape, num_views: int) -> list[dict[str, Any]]:
     """Time A, A.T (best of three) and every method without a prior, for a parallel and a cone beam [s]."""
     rows = []
-    for beam, angle_range in (("parallel", 180.0), ("cone", 360.0)):
+    beams: tuple[tuple[Beam, float], ...] = (("parallel", 180.0), ("cone", 360.0))
+    for beam, angle_range in beams:
         scan = ScanConfig("phantom:thorax", grid, beam, num_views, angle_range, same_grid=True)
         prepared = prepare(scan)
         A, m = prepared.A, prepared.measurement

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from tomopatch.export.pictures import PLANES
+from pydantic import Field
+
+from tomopatch.export.pictures import Plane
 from tomopatch.parsing import parse_json
 from tomopatch.reconstruct.methods import METHODS
-from tomopatch.runs.config import RunConfig, ScanConfig, known_fields
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.schema import read, record
 
 FORMAT = "tomopatch-experiment-1"
 MAX_RUNS = 20
 MAX_BYTES = 1_000_000
 
 
-@dataclass(frozen=True)
+@record
 class Experiment:
     """The settings that the app shows, without volumes.
 
@@ -32,17 +34,9 @@ class Experiment:
     """
 
     scan: ScanConfig
-    runs: tuple[RunConfig, ...] = ()
-    sweep: dict[str, str] = field(default_factory=dict)
-    plane: str = "axial"
-
-    def __post_init__(self) -> None:
-        if len(self.runs) > MAX_RUNS:
-            raise ValueError(f"an experiment may hold {MAX_RUNS} runs, got {len(self.runs)}.")
-        if self.plane not in tuple(PLANES):  # a file may hold any value here
-            raise ValueError(
-                f"an experiment's plane is one of {', '.join(PLANES)}, got {str(self.plane)[:80]!r}."
-            )
+    runs: Annotated[tuple[RunConfig, ...], Field(max_length=MAX_RUNS)] = ()
+    sweep: dict[str, str] = Field(default_factory=dict)
+    plane: Plane = "axial"
 
     def to_bytes(self) -> bytes:
         stored = {
@@ -71,20 +65,7 @@ class Experiment:
             raise ValueError("this file is not JSON; an experiment is a .json that the app wrote.") from None
         if not isinstance(stored, dict) or stored.pop("format", None) != FORMAT:
             raise ValueError(f"this JSON is not an experiment: its format should be {FORMAT!r}.")
-        known = known_fields(cls, stored)
-        runs, sweep = known.get("runs", []), known.get("sweep", {})
-        if (
-            not isinstance(known.get("scan"), dict)
-            or not isinstance(runs, list)
-            or not isinstance(sweep, dict)
-        ):
-            raise ValueError("an experiment needs an object 'scan', a list 'runs' and an object 'sweep'.")
-        return cls(
-            ScanConfig.from_json(known["scan"]),
-            tuple(map(RunConfig.from_json, runs)),
-            {str(name): str(text) for name, text in sweep.items()},
-            known.get("plane", cls.plane),
-        )
+        return read(cls, stored)
 
 
 def notebook(run: RunConfig, *, name: str = "") -> bytes:

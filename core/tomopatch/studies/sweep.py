@@ -10,17 +10,19 @@ import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from statistics import median
-from types import NoneType
 from typing import Any
+
+from pydantic import Field
 
 from tomopatch.execution.execute import execute
 from tomopatch.io.writing import finite
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.reconstruct.methods import METHODS, available
-from tomopatch.runs.config import RunConfig, ScanConfig, known_fields
+from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.run import ACTIVE, FINISHED, Run
+from tomopatch.schema import Real, Whole, read, record
 from tomopatch.store.history import Point
 from tomopatch.store.store import RunStore, unfinished
 from tomopatch.volume import VolumeGeometry
@@ -32,7 +34,7 @@ MEASURED = {"psnr": "PSNR [dB]", "ssim": "SSIM", "rmse_hu": "RMSE [HU]", "second
 """Metrics of a cell, and their axis labels."""
 
 
-@dataclass(frozen=True)
+@record
 class SweepConfig:
     """Configuration of a sweep. Its cells are all combinations of the given values.
 
@@ -49,24 +51,14 @@ class SweepConfig:
 
     scan: ScanConfig
     methods: tuple[str, ...]
-    num_views: tuple[int, ...] = ()
-    angle_range: tuple[float, ...] = ()
-    photons: tuple[float | None, ...] = ()
-    params: dict[str, dict[str, Any]] = field(default_factory=dict)
+    num_views: tuple[Whole, ...] = ()
+    angle_range: tuple[Real, ...] = ()
+    photons: tuple[Real | None, ...] = ()
+    params: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("methods", *VARIED):
-            values = getattr(self, name)
-            wrong = next((v for v in values if not isinstance(v, (str, int, float, NoneType))), None)
-            if wrong is not None:
-                raise ValueError(
-                    f"a sweep's {name} must be plain values, got {str(wrong)[:80]!r} among them."
-                )
-            object.__setattr__(self, name, tuple(dict.fromkeys(values)))
-        if not isinstance(self.params, dict) or not all(isinstance(v, dict) for v in self.params.values()):
-            raise ValueError(
-                f"a sweep's params must be an object for each method, got {str(self.params)[:80]!r}."
-            )
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
         if not self.methods:
             raise ValueError(f"a sweep needs at least one method; there are {', '.join(METHODS)}.")
         count = len(self.methods)
@@ -107,13 +99,7 @@ class SweepConfig:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> SweepConfig:
-        known = known_fields(cls, stored)
-        if not isinstance(known.get("scan"), dict):
-            raise ValueError("a sweep's JSON needs an object 'scan'.")
-        for name in ("methods", *VARIED):
-            if not isinstance(known.get(name, []), list):
-                raise ValueError(f"a sweep's {name} must be a list, got {known[name]!r}.")
-        return cls(**{**known, "scan": ScanConfig.from_json(known["scan"])})
+        return read(cls, stored)
 
 
 def suited(scan: ScanConfig) -> list[str]:

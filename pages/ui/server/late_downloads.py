@@ -4,7 +4,7 @@ A download button refers to its file by an id that changes with every run of the
 session, Streamlit (1.67) deletes all files to which no page refers. This includes the file of a button that
 the browser has not redrawn yet, and a file that was created for a click but not fetched yet. On a busy server
 such clicks ended in "Deferred file … not found". With this correction unreferenced downloads are kept for a
-grace period.
+grace period. Upstream: streamlit/streamlit#8932, closed.
 """
 
 from __future__ import annotations

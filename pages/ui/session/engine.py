@@ -10,7 +10,7 @@ import streamlit as st
 
 from pages.ui.session import visitor
 from tomopatch.execution.progress import Progress
-from tomopatch.execution.queue import JobQueue
+from tomopatch.execution.queue import RunQueue
 from tomopatch.reconstruct.memory import spare_memory
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.prior import DenoiseConfig, GenerateConfig
@@ -21,10 +21,10 @@ _frozen_modules = 0
 
 
 @st.cache_resource(show_spinner=False)
-def queue() -> JobQueue:
+def queue() -> RunQueue:
     """Return the queue that all sessions share; its workers warm up in the background."""
     spare_memory()
-    return JobQueue(RunStore(), visitor=visitor.visitor_id, administrator=visitor.is_administrator)
+    return RunQueue(RunStore(), visitor=visitor.visitor_id, administrator=visitor.is_administrator)
 
 
 def store() -> RunStore:

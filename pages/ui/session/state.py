@@ -7,7 +7,7 @@ writes all choices into the URL.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import streamlit as st
 
@@ -21,7 +21,8 @@ LESSON, STEP, CHALLENGE = "_lesson", "_step", "_challenge"
 PLANE = "_plane"
 _COMPARE_VIEW = "_looked"
 _TABLE, _IN_TABLE = "runs_table", "_in_table"
-PLANES = ("axial", "coronal", "sagittal")
+Plane = Literal["axial", "coronal", "sagittal"]
+PLANES: tuple[Plane, ...] = get_args(Plane)
 DOWNLOAD = "download"
 _FORM = "form."
 _FILES = _FORM + "files."  # the value of an upload cannot be assigned
@@ -104,9 +105,10 @@ def compare_view() -> dict[str, Any]:
     return st.session_state.setdefault(_COMPARE_VIEW, {})
 
 
-def plane() -> str:
+def plane() -> Plane:
     """Return the plane of pictures side by side, shared by all pages."""
-    return st.session_state.get(PLANE, PLANES[0])
+    chosen: Plane = st.session_state.get(PLANE, PLANES[0])
+    return chosen
 
 
 def set_plane(chosen: str) -> None:

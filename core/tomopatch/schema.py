@@ -1,0 +1,141 @@
+"""Records that are stored or come from outside: dataclasses whose values pydantic checks.
+
+    @record
+    class Circle:
+        radius: Annotated[Real, Field(gt=0, title="the radius")] = 1.0
+
+    read(Circle, {"radius": -1})  # ValueError: the radius must be above 0, got -1.
+
+`Real`, `Whole` and `Flag` are strict: a text or a truth value is no number. Every number is finite. Lists
+become tuples. Unknown fields are refused. All errors are one sentence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform
+
+import pydantic.dataclasses
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+Real = Annotated[float, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+Flag = Annotated[bool, Field(strict=True)]
+Count = Annotated[Whole, Field(ge=1, le=2**31 - 1)]
+Seed = Annotated[Whole, Field(ge=0, le=2**31 - 1, title="the seed")]
+
+MAX_SHOWN = 80
+"""Characters of a wrong value that a message shows."""
+
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+_EXPECTED = {
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "string_too_short": "a text that is not empty",
+    "tuple_type": "a list",
+    "dict_type": "an object",
+    "dataclass_type": "an object",
+    "literal_error": "{expected}",
+    "too_long": "a list of at most {max_length}",
+    "too_short": "a list of at least {min_length}",
+}
+"""What was expected, by pydantic's type of the error. Its own text serves for all other types."""
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field, dataclasses.field))
+def record(cls: type[T]) -> type[T]:
+    """Make a frozen dataclass of a class. Values that do not fit its annotations raise ValueError."""
+    made: Any = pydantic.dataclasses.dataclass(frozen=True, config=_CONFIG)(cls)
+    validated: Callable[..., None] = made.__init__
+
+    @wraps(validated)
+    def initialise(self: Any, *args: Any, **values: Any) -> None:
+        try:
+            validated(self, *args, **values)
+        except ValidationError as error:
+            raise ValueError(_sentence(error, made)) from None
+
+    made.__init__ = initialise
+    return made
+
+
+def read(cls: type[T], stored: Any) -> T:
+    """Return the record that a JSON value describes.
+
+    Raises
+    ------
+    ValueError
+        One sentence about the first field that is missing, unknown or wrong.
+    """
+    try:
+        made: T = _adapter(cast(Any, cls)).validate_python(stored)
+        return made
+    except ValidationError as error:
+        raise ValueError(_sentence(error, cls)) from None
+
+
+def json_schema(cls: type) -> dict[str, Any]:
+    """Return the JSON schema of a record."""
+    return _adapter(cls).json_schema()
+
+
+@cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def _sentence(error: ValidationError, cls: Any) -> str:
+    """Describe the first error of a record in one sentence."""
+    first = error.errors(include_url=False)[0]
+    kind, value, context = first["type"], first["input"], first.get("ctx", {})
+    fields = [f.name for f in dataclasses.fields(cls)]
+    # positional arguments are counted
+    path = [fields[p] if i == 0 and isinstance(p, int) else p for i, p in enumerate(first["loc"])]
+    name = _name(cls, path)
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "missing":
+        return f"{name} is missing."
+    if kind == "unexpected_keyword_argument":
+        *parents, unknown = map(str, path)
+        known = "" if parents else f"; it has {', '.join(sorted(fields))}"
+        return f"{'.'.join(parents) or cls.__name__} has no field {unknown[:MAX_SHOWN]!r}{known}."
+    if kind in _EXPECTED:
+        expected = f"must be {_EXPECTED[kind].format(**{k: _plain(v) for k, v in context.items()})}"
+    else:
+        expected = first["msg"].replace("Input should", "must")
+    return f"{name} {expected}, got {_shown(value)}."
+
+
+def _name(cls: Any, path: list[Any]) -> str:
+    """Name the place of an error: by the title of a field, or by the path to it."""
+    if not path:
+        return f"a {cls.__name__}"
+    *_, last = words = [str(p)[:MAX_SHOWN] for p in path if not isinstance(p, int)]
+    field = cls.__pydantic_fields__.get(last) if len(words) == 1 else None
+    name = field.title if field is not None and field.title else ".".join(words)
+    return f"a value of {name}" if isinstance(path[-1], int) else name
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer with thousands of digits
+        return "a number with thousands of digits"
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
