@@ -164,35 +164,35 @@ def draw_samples(
     """
     options, y = problem.options, problem.y
     share = float(state.get("share", 1.0))
-    stage = plan_sampling(problem, x, generator=generator, coarse=coarse, share=share)
-    num_steps = len(stage.plan.sigmas) - 1
+    resolved = plan_sampling(problem, x, generator=generator, coarse=coarse, share=share)
+    num_steps = len(resolved.plan.sigmas) - 1
     # a noise level that was given, or lowered before, is not lowered again
     accepted = bool(options.mode != "restore" or options.sigma_max or state)
     mean, inner = Mean.of(state), state.get("sample")
-    scale, std = float(torch.linalg.vector_norm(y)) or 1.0, stage.deviation(mean)
+    scale, std = float(torch.linalg.vector_norm(y)) or 1.0, resolved.deviation(mean)
     while mean.count < options.num_samples:
-        noisy = stage.first(generator) if inner is None else inner["x"]
+        noisy = resolved.first(generator) if inner is None else inner["x"]
         steps = sample(
-            stage.denoiser,
+            resolved.denoiser,
             noisy,
-            list(stage.plan.sigmas),
-            order=1 if stage.plan.eta else 2,
-            eta=stage.plan.eta,
-            correct=stage.consistency,
+            list(resolved.plan.sigmas),
+            order=1 if resolved.plan.eta else 2,
+            eta=resolved.plan.eta,
+            correct=resolved.consistency,
             generator=generator,
             state=inner,
         )
         inner = None
         for step in steps:
             if not accepted:
-                accepted, share = True, stage.accepted_share(step)
+                accepted, share = True, resolved.accepted_share(step)
                 if share < 1:
-                    stage = plan_sampling(problem, x, generator=generator, coarse=coarse, share=share)
+                    resolved = plan_sampling(problem, x, generator=generator, coarse=coarse, share=share)
                     break
             i, current = mean.count * num_steps + step.i, PatchPrior.from_network(step.x)
             if step.i == num_steps:
                 mean.add(current)
-                estimate, std = mean.mean, stage.deviation(mean)
+                estimate, std = mean.mean, resolved.deviation(mean)
             else:
                 estimate = (mean.mean * mean.count + current) / (mean.count + 1)
             kept = {"share": share, **mean.state}
@@ -207,11 +207,11 @@ def draw_samples(
                 iterate=estimate,
                 noisy=None if step.noisy is None else PatchPrior.from_network(step.noisy),
                 denoised=None if step.denoised is None else PatchPrior.from_network(step.denoised),
-                residual=stage.consistency.residual / scale,
-                tiles=stage.tiles,
+                residual=resolved.consistency.residual / scale,
+                tiles=resolved.tiles,
                 state=kept,
                 std=std,
-                plan=stage.plan,
+                plan=resolved.plan,
             )
 
 
