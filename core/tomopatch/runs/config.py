@@ -11,6 +11,7 @@ from typing import Any
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.io.units import known_units
 from tomopatch.phantoms.scene import Lesion
+from tomopatch.physics.measurement import FEWEST, MOST
 from tomopatch.prior.files import DEFAULT, NAME, default_prior
 from tomopatch.reconstruct.methods import METHODS, make_params
 from tomopatch.reconstruct.params import DiffusionParams, migrated
@@ -80,46 +81,58 @@ class ScanConfig:
             if value is None and name != "det_offset":
                 continue
             if not isinstance(value, (tuple, list)) or len(value) != count or not all(map(_number, value)):
-                raise ValueError(f"{name} must be {count} numbers, got {str(value)[:80]}.")
+                raise ValueError(f"{name} must be {count} numbers, got {_shown(value)}.")
             object.__setattr__(self, name, tuple(value))
         for name in ("start", "src_orig_dist", "src_det_dist", "tilt", "pitch"):
             if not _number(getattr(self, name)):
-                raise ValueError(f"{name} must be a number, got {str(getattr(self, name))[:80]!r}.")
+                raise ValueError(f"{name} must be a number, got {_shown(getattr(self, name))!r}.")
+        if self.pixel_size is not None and not all(p > 0 for p in self.pixel_size):
+            raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {self.pixel_size}.")
+        if self.det_shape is not None and not all(_count(n, 1, MAX_RAYS) for n in self.det_shape):
+            raise ValueError(
+                "det_shape must be two counts (v, u) of at least 1, within the supported number of rays, "
+                f"got {_shown(self.det_shape)}."
+            )
         if not isinstance(self.same_grid, bool):
-            raise ValueError(f"same_grid must be true or false, got {str(self.same_grid)[:80]!r}.")
+            raise ValueError(f"same_grid must be true or false, got {_shown(self.same_grid)!r}.")
         if not isinstance(self.source, str) or not self.source:
             raise ValueError(
-                f"the source must name a volume (a path, phantom:NAME or volume:DIGEST), got {self.source!r}."
+                f"the source must name a volume (a path, phantom:NAME or volume:DIGEST), "
+                f"got {_shown(self.source)!r}."
             )
         if self.beam not in ("parallel", "cone"):
-            raise ValueError(f"beam must be 'parallel' or 'cone', got {self.beam!r}.")
-        if not isinstance(self.num_views, int) or not 1 <= self.num_views <= 10_000:
+            raise ValueError(f"beam must be 'parallel' or 'cone', got {_shown(self.beam)!r}.")
+        if not _count(self.num_views, 1, 10_000):
             raise ValueError(
-                f"the number of views must be a whole number from 1 to 10000, got {self.num_views}."
+                f"the number of views must be a whole number from 1 to 10000, got {_shown(self.num_views)}."
             )
         if not (_number(self.angle_range) and 0 < self.angle_range <= 36_000):
             raise ValueError(
-                f"the angle range must lie above 0 and at most at 36000 degrees, got {self.angle_range}."
+                f"the angle range must lie above 0 and at most at 36000 degrees, "
+                f"got {_shown(self.angle_range)}."
             )
-        if self.photons is not None and not (_number(self.photons) and 0 < self.photons <= 1e12):
+        if self.photons is not None and not (_number(self.photons) and FEWEST <= self.photons <= MOST):
             raise ValueError(
-                f"photons must lie above 0 and at most at 1e12 a ray, or be left out; got {self.photons}."
+                f"photons must lie between {FEWEST:g} and {MOST:g} a ray, or be left out; "
+                f"got {_shown(self.photons)}."
             )
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
-            raise ValueError(f"the seed must be a whole number from 0 to 2^31 - 1, got {self.seed}.")
+        if not _count(self.seed, 0, 2**31 - 1):
+            raise ValueError(f"the seed must be a whole number from 0 to 2^31 - 1, got {_shown(self.seed)}.")
         object.__setattr__(self, "units", known_units(self.units))
         if not isinstance(self.lesions, (tuple, list)):
-            raise ValueError(f"lesions must be a list, got {str(self.lesions)[:80]!r}.")
+            raise ValueError(f"lesions must be a list, got {_shown(self.lesions)!r}.")
         object.__setattr__(self, "lesions", tuple(map(_lesion, self.lesions)))
         if len(self.lesions) > MAX_LESIONS:
             raise ValueError(f"at most {MAX_LESIONS} lesions can be inserted, got {len(self.lesions)}.")
         if self.grid is not None:
-            if len(self.grid) != 3 or any(not isinstance(n, int) or n < 1 for n in self.grid):
-                raise ValueError(f"the grid must be three counts (z, y, x) of at least 1, got {self.grid}.")
+            if not all(_count(n, 1) for n in self.grid):
+                raise ValueError(
+                    f"the grid must be three counts (z, y, x) of at least 1, got {_shown(self.grid)}."
+                )
             if math.prod(self.grid) > MAX_GRID_VOXELS:
                 raise ValueError(
-                    f"the grid {self.grid} has {min(math.prod(self.grid), 10**18) / 1e6:.0f} million voxels; "
-                    f"at most {MAX_GRID_VOXELS / 1e6:.0f} million are supported."
+                    f"the grid {_shown(self.grid)} has {min(math.prod(self.grid), 10**18) / 1e6:.0f} million "
+                    f"voxels; at most {MAX_GRID_VOXELS / 1e6:.0f} million are supported."
                 )
 
     def geometry(self, vg: VolumeGeometry) -> ParallelBeam | ConeBeam:
@@ -206,7 +219,7 @@ class RunConfig:
             self, "params", asdict(make_params(self.method, migrated(self.method, self.params)))
         )
         if not isinstance(self.prior, str) or not NAME.fullmatch(self.prior or DEFAULT):
-            raise ValueError(f"a prior is named by letters, digits, - and _; got {str(self.prior)[:80]!r}.")
+            raise ValueError(f"a prior is named by letters, digits, - and _; got {_shown(self.prior)!r}.")
         object.__setattr__(self, "prior", self._prior() if METHODS[self.method].needs_prior else "")
 
     def _prior(self) -> str:
@@ -243,7 +256,7 @@ def _lesion(stored: Any) -> Lesion:
         lesion = Lesion((float(z), float(y), float(x)), float(radius), float(hu))
     except (TypeError, ValueError, OverflowError):
         raise ValueError(
-            f"a lesion is [[z, y, x] in mm, radius in mm, HU], got {str(stored)[:80]!r}."
+            f"a lesion is [[z, y, x] in mm, radius in mm, HU], got {_shown(stored)!r}."
         ) from None
     if not 0 < lesion.radius <= 200 or not -1024 <= lesion.hu <= 3071:
         raise ValueError(
@@ -254,7 +267,16 @@ def _lesion(stored: Any) -> Lesion:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and finite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and finite(value)
+
+
+def _count(value: Any, least: int, most: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _shown(value: Any) -> str:
+    """Return the beginning of a value for a message."""
+    return str(value)[:80]
 
 
 def known_fields(cls: type, stored: Any) -> dict[str, Any]:
@@ -268,7 +290,7 @@ def known_fields(cls: type, stored: Any) -> dict[str, Any]:
     unknown = set(stored) - known
     if unknown:
         raise ValueError(
-            f"{cls.__name__} has no field {sorted(unknown)[0]!r}; it has {', '.join(sorted(known))}."
+            f"{cls.__name__} has no field {_shown(sorted(unknown)[0])!r}; it has {', '.join(sorted(known))}."
         )
     return stored
 
