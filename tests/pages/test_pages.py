@@ -104,6 +104,7 @@ def test_an_unreadable_address_is_ignored(visit, text):
         ({"num_views": 0}, "The number of views must be a whole number from 1 to 10000, got 0"),
         ({"num_views": True}, "whole number from 1 to 10000, got True"),
         ({"photons": 1e-300}, "Photons must lie between 0.001"),
+        ({"tilt": 1e300}, "The tilt must lie between -90 and 90 degrees"),
         ({"det_shape": [1.5, 2]}, "the detector's rows and columns must be two counts"),
         ({"pixel_size": [0, 1]}, "the pixel size must be two lengths"),
         ({"[click](http://example.org) **" + "x" * 3000: 1}, "ScanConfig has no field"),

@@ -86,6 +86,8 @@ class ScanConfig:
         for name in ("start", "src_orig_dist", "src_det_dist", "tilt", "pitch"):
             if not _number(getattr(self, name)):
                 raise ValueError(f"{name} must be a number, got {_shown(getattr(self, name))!r}.")
+        if not abs(self.tilt) < 90:
+            raise ValueError(f"the tilt must lie between -90 and 90 degrees, got {self.tilt:g}.")
         if self.pixel_size is not None and not all(p > 0 for p in self.pixel_size):
             raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {self.pixel_size}.")
         if self.det_shape is not None and not all(_count(n, 1, MAX_RAYS) for n in self.det_shape):
