@@ -17,9 +17,12 @@ pytestmark = pytest.mark.system
 
 
 class Visitor:
-    """A script that speaks to the server: a session over its WebSocket, and requests."""
+    """A script that speaks to the server: a session over its WebSocket, and requests.
 
-    def __init__(self, address):
+    Its first page has the query: the app reads an address once in a session.
+    """
+
+    def __init__(self, address, page="", query=""):
         import websockets.sync.client
 
         self.host = urlsplit(address).netloc
@@ -37,25 +40,19 @@ class Visitor:
         from streamlit.proto.BackMsg_pb2 import BackMsg
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-        self.socket.send(BackMsg(rerun_script={"query_string": ""}).SerializeToString())
+        self.socket.send(BackMsg(rerun_script={"query_string": query, "page_name": page}).SerializeToString())
         while True:
             message = ForwardMsg.FromString(self.socket.recv(timeout=60))
             if message.HasField("new_session"):
                 self.session = message.new_session.initialize.session_id
                 return
 
-    def open_page(self, page, query):
-        """Open a page as a deep link does, and wait until it is drawn."""
-        from streamlit.proto.BackMsg_pb2 import BackMsg
+    def wait(self):
+        """Wait until the first page is drawn."""
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-        self.socket.send(BackMsg(rerun_script={"query_string": query, "page_name": page}).SerializeToString())
-        began = False
-        while True:
-            message = ForwardMsg.FromString(self.socket.recv(timeout=120))
-            began = began or message.HasField("new_session")
-            if began and message.HasField("script_finished"):
-                return
+        while not ForwardMsg.FromString(self.socket.recv(timeout=120)).HasField("script_finished"):
+            pass
 
     def request(self, method, path, body=None, **headers):
         connection = http.client.HTTPConnection(self.host, timeout=60)
@@ -177,9 +174,9 @@ def test_the_servers_memory_stays_below_its_limit_whatever_an_address_asks_for(t
         *({"source": f"phantom:thorax:{n}", "grid": [72, 144, 144], "num_views": 8} for n in range(4)),
     ]
     with serve(tmp_path) as address:
-        visitor = Visitor(address)
+        visitor = Visitor(address, "acquire")
         server = server_process(address)
-        visitor.open_page("acquire", "")
+        visitor.wait()
         time.sleep(5)  # the demo's volume is prepared meanwhile
         idle, peak = server.memory_info().rss, [0]
         done = threading.Event()
@@ -192,8 +189,8 @@ def test_the_servers_memory_stays_below_its_limit_whatever_an_address_asks_for(t
         watcher.start()
         for scan in scans:
             for page in ("acquire", "reconstruct", "compare", "what_if", "prior"):
-                fresh = Visitor(address)
-                fresh.open_page(page, f"scan={quote(json.dumps(scan))}")
+                fresh = Visitor(address, page, f"scan={quote(json.dumps(scan))}")
+                fresh.wait()
                 fresh.open.close()
         done.set()
         watcher.join()

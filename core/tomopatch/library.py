@@ -17,6 +17,8 @@ SOURCES = (
     f"({', '.join(SUFFIXES)}), or phantom:NAME[:SEED] with NAME one of {', '.join(PHANTOMS)}"
 )
 """Sources that `load_volume` understands, for messages and help texts."""
+MAX_SEED_DIGITS = 9
+"""The number of a phantom has at most this many digits."""
 
 
 def load_volume(
@@ -87,6 +89,9 @@ def kind_of(path: Path) -> str | None:
 def phantom_of(spec: str) -> tuple[str, int]:
     """Name and seed of `phantom:NAME` or `phantom:NAME:SEED`."""
     name, _, seed = spec.removeprefix("phantom:").partition(":")
-    if seed and not seed.isdecimal():
-        raise ValueError(f"phantom seed must be a whole number of at least 0, got {seed!r} in {spec!r}.")
+    if seed and not (seed.isdecimal() and len(seed) <= MAX_SEED_DIGITS):
+        raise ValueError(
+            f"phantom seed must be a whole number of at least 0 and at most {MAX_SEED_DIGITS} digits, "
+            f"got {seed[:80]!r}."
+        )
     return name, int(seed or 0)

@@ -15,7 +15,7 @@ def parse_json(text: str | bytes, *, most: int = MAX_CHARACTERS) -> Any:
     Raises
     ------
     ValueError
-        If it is longer, not JSON, or nested too deeply for Python to parse.
+        If it is longer, not JSON, cut off, or nested too deeply for Python to parse.
     """
     if len(text) > most:
         raise ValueError(f"the JSON has {len(text)} characters; at most {most} are read.")
@@ -23,3 +23,6 @@ def parse_json(text: str | bytes, *, most: int = MAX_CHARACTERS) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("the JSON is nested too deep; expected a few levels.") from None
+    except ValueError as error:
+        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise ValueError(f"the text is not JSON{where}; it may be damaged or cut off.") from None

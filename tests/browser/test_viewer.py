@@ -1,7 +1,10 @@
 """Slice viewer by mouse and keyboard: projections, flicker, overlay of the deviation."""
 
+from pathlib import Path
+
 import pytest
 
+import pages.ui.viewer
 from tests.browser.server import serve_script
 
 pytestmark = pytest.mark.browser
@@ -118,3 +121,30 @@ def test_flicker_respects_reduced_motion(opened):
     page.locator(".tv canvas").first.press(" ")
     page.wait_for_timeout(1300)
     assert shown(page) == "Reference"
+
+
+@pytest.mark.parametrize(
+    ("voxel", "bar", "position"),
+    [
+        (1e-5, "10 nm", "0.00010"),
+        (0.0005, "0.5 µm", "0.0050"),
+        (0.1, "0.1 mm", "1.0"),
+        (1.0, "1 mm", "10"),
+        (20.0, "2 cm", "200"),
+        (500.0, "50 cm", "5000"),
+        (2000.0, "2 m", "20000"),
+    ],
+)
+def test_lengths_suit_the_voxel_size(browser, voxel, bar, position):
+    page = browser.new_page()
+    script = Path(pages.ui.viewer.__file__).parent / "viewer_parts.js"
+    page.add_script_tag(content=script.read_text("utf-8"))
+    found = page.evaluate(
+        """(voxel) => [lengthLabel(roundLength(1.1 * voxel)),
+            ...[10, -1e-9].map((n) => fixed(n * voxel, voxel))]""",
+        voxel,
+    )
+    page.close()
+    assert found[:2] == [bar, position]
+    assert float(found[2]) == 0
+    assert "-" not in found[2]

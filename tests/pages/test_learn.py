@@ -251,7 +251,18 @@ def test_the_challenge_can_be_played_and_reloaded(visit):
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", '{"size": 3}', '{"runs": 7}', '{"number": "x"}', '{"number": 1e9}', '{"runs": ["../.."]}'],
+    [
+        "{",
+        "[]",
+        '{"size": 3}',
+        '{"runs": 7}',
+        '{"number": "x"}',
+        '{"number": 1e9}',
+        '{"number": 1e999}',
+        '{"wrong": -1}',
+        '{"wrong": %s}' % ("9" * 400),
+        '{"runs": ["../.."]}',
+    ],
 )
 def test_an_unreadable_challenge_starts_a_new_game(visit, text):
     app = visit(lesson="challenge", challenge=text).switch_page(routes.LEARN).run()

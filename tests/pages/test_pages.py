@@ -1,6 +1,7 @@
 """All pages with and without a scan, a complete FBP workflow, and the address."""
 
 import json
+import re
 
 import pytest
 
@@ -95,6 +96,56 @@ def test_an_unreadable_address_is_ignored(visit, text):
     app = visit(scan=text)
     assert not app.exception
     assert "_scan" not in app.session_state
+
+
+@pytest.mark.parametrize(
+    ("scan", "reason"),
+    [
+        ({"num_views": 0}, "The number of views must be at least 1, got 0"),
+        ({"num_views": True}, "The number of views must be a whole number, got True"),
+        ({"photons": 1e-300}, "The number of photons a ray must be at least 0.001"),
+        ({"tilt": 1e300}, "The tilt in degrees must be below 90"),
+        ({"det_shape": [1.5, 2]}, "a value of the detector's rows and columns must be a whole number"),
+        ({"pixel_size": [0, 1]}, "a value of the pixel size in mm must be above 0"),
+        ({"[click](http://example.org) **" + "x" * 3000: 1}, "ScanConfig has no field"),
+        ({"beam": "![a](http://example.org) :red[b] www.example.org"}, "Beam must be"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_scan_that_cannot_be_used_is_reported_with_the_reason(visit, scan, reason):
+    app = visit(scan=json.dumps({"source": "phantom:spheres", **scan}))
+    toast = app.toast[0].value
+    assert "_scan" not in app.session_state
+    assert reason.casefold() in toast.casefold()
+    assert not re.search(r"(?<!\\)\[|(?<!\\):red|://|www\.", toast)
+    assert len(toast) < 500
+
+
+def test_a_link_that_was_cut_off_is_reported(visit):
+    app = visit(scan='{"source": "phantom:sph')
+    assert (
+        "not JSON at character 11; it may be damaged or cut off. Choose one on Acquire" in app.toast[0].value
+    )
+
+
+def test_the_form_keeps_values_beyond_its_usual_ranges(visit):
+    given = {"angle_range": 2.5, "start": 900, "tilt": -70, "photons": 0.5, "seed": 2**31 - 1}
+    detector = {"pixel_size": [1e-4, 80.0], "det_shape": [1, 5000], "det_offset": [-2000, 0]}
+    lesion = {"lesions": [[[0, 0, 0], 0.5, -1020]], "grid": [2, 8, 8]}
+    app = visit(scan=json.dumps({"source": "phantom:spheres", **given, **detector, **lesion}))
+    before = app.session_state["_scan"]
+    app.session_state["acquire.detector"] = True
+    app.switch_page(routes.ACQUIRE).run()
+    assert not app.exception
+    assert app.session_state["_scan"] == before
+
+
+@pytest.mark.parametrize("page", [routes.ACQUIRE, routes.RECONSTRUCT])
+def test_names_in_an_address_never_become_markup(visit, page):
+    app = visit(scan=json.dumps({"source": "phantom:![a](http://example.org) :red[b] <b>"}))
+    app.switch_page(page).run()
+    assert not app.exception
+    assert not re.search(r"(?<!\\)\[a|[^\\]\[b", texts(app))
 
 
 def test_unknown_runs_and_deleted_volumes_are_reported(visit):

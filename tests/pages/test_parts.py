@@ -10,7 +10,7 @@ import torch
 
 from pages.ui.charts import figures, frequencies
 from pages.ui.charts.colours import REFERENCE, Line
-from pages.ui.texts import messages
+from pages.ui.texts import formatting, messages
 from pages.ui.viewer.slice_viewer import fit, pack
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import covered, field_of_view, remarks
@@ -81,6 +81,15 @@ def test_a_profile_passes_through_the_crosshair_in_mm():
 def test_error_sentences_use_the_labels_of_the_app():
     told = messages.error_sentence(ValueError("src_orig_dist is 3 mm; use fewer num_views"))
     assert told == "The distance source to axis is 3 mm; use fewer the number of views"
+
+
+def test_texts_from_outside_are_short_and_have_no_markup():
+    shown = formatting.plain("num_views *a* [b](//c) :red[d] http://e.example\n# <f> " + "g" * 1000)
+    assert shown.startswith(r"num_views \*a\* \[b\](//c) \:red\[d\] http:")
+    assert "://" not in shown
+    assert r"\# \<f\> g" in shown
+    assert shown.endswith("g…")
+    assert len(shown) < 420
 
 
 def test_the_caption_of_the_frequencies_describes_the_scan():

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.io.units import known_units
 from tomopatch.phantoms.scene import Lesion
+from tomopatch.physics.measurement import FEWEST, MOST
 from tomopatch.prior.files import DEFAULT, NAME, default_prior
 from tomopatch.reconstruct.methods import METHODS, make_params
 from tomopatch.reconstruct.params import DiffusionParams, migrated
@@ -38,6 +39,7 @@ def check_grid(grid: Shape, most: int = MAX_GRID_VOXELS) -> Shape:
 
 
 Beam = Literal["parallel", "cone"]
+Length = Annotated[Real, Field(gt=0)]
 Grid = Annotated[tuple[Count, Count, Count], AfterValidator(check_grid), Field(title="the grid (z, y, x)")]
 
 
@@ -81,13 +83,13 @@ class ScanConfig:
     start: Real = 0.0
     src_orig_dist: Real = 800.0
     src_det_dist: Real = 1200.0
-    pixel_size: tuple[Real, Real] | None = None
-    det_shape: tuple[Count, Count] | None = None
+    pixel_size: Annotated[tuple[Length, Length] | None, Field(title="the pixel size in mm")] = None
+    det_shape: Annotated[tuple[Count, Count] | None, Field(title="the detector's rows and columns")] = None
     det_offset: tuple[Real, Real] = (0.0, 0.0)
-    tilt: Real = 0.0
+    tilt: Annotated[Real, Field(gt=-90, lt=90, title="the tilt in degrees")] = 0.0
     pitch: Real = 0.0
     photons: Annotated[
-        Annotated[Real, Field(gt=0, le=1e12)] | None, Field(title="the number of photons a ray")
+        Annotated[Real, Field(ge=FEWEST, le=MOST)] | None, Field(title="the number of photons a ray")
     ] = None
     seed: Seed = 0
     same_grid: Flag = False

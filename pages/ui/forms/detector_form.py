@@ -26,13 +26,16 @@ class Number(NamedTuple):
     def draw(
         self, column: Any, *, disabled: bool = False, on_change: Callable[[], None] | None = None
     ) -> None:
+        """Draw the control. Its range includes the value of a scan from a link, whatever that is."""
+        key = state.field(self.name)
+        value = type(self.low)(state.value(self.name, self.low))
         column.number_input(
             self.label,
-            self.low,
-            self.high,
+            min(self.low, value),
+            max(self.high, value),
             step=self.step,
             format="%g" if isinstance(self.step, float) else None,
-            key=state.field(self.name),
+            key=key,
             disabled=disabled,
             on_change=on_change,
             help=self.help,

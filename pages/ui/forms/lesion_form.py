@@ -66,8 +66,8 @@ def choose(volume: Volume) -> tuple[Lesion, ...]:
         left, right = st.columns(2)
         radius = left.number_input(
             "Radius [mm]",
-            1.0,
-            100.0,
+            min(1.0, state.value("lesion.radius")),
+            max(100.0, state.value("lesion.radius")),
             step=1.0,
             format="%g",
             key=state.field("lesion.radius"),
@@ -75,8 +75,8 @@ def choose(volume: Volume) -> tuple[Lesion, ...]:
         )
         hu = right.number_input(
             "Density [HU]",
-            -1000.0,
-            3000.0,
+            min(-1000.0, state.value("lesion.hu")),
+            max(3000.0, state.value("lesion.hu")),
             step=10.0,
             format="%g",
             key=state.field("lesion.hu"),

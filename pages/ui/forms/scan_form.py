@@ -43,13 +43,13 @@ def fill(scan: ScanConfig | None) -> None:
     """Set fields without a value to those of the scan."""
     s = scan or ScanConfig("phantom:thorax:0", photons=1e5)
     pixel, shape = s.pixel_size or (1.0, 1.0), s.det_shape or (128, 256)
-    turns = max(1.0, s.angle_range / 360) if s.pitch else 2.0
+    turns = s.angle_range / 360 if s.pitch else 2.0
     state.fill(
         {
             "scanner": _scanner_of(s),
             "beam": s.beam,
             "views": s.num_views,
-            "range": float(min(360.0, s.angle_range)),
+            "range": float(min(360.0, s.angle_range) if s.pitch else s.angle_range),
             "start": s.start,
             "src_orig": s.src_orig_dist,
             "src_det": s.src_det_dist,
@@ -93,8 +93,8 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
     helical = state.value("beam") == "cone" and state.value("pitch", 0.0) > 0
     st.slider(
         "Angle range",
-        10.0,
-        360.0,
+        min(10.0, state.value("range")),
+        max(360.0, state.value("range")),
         step=1.0,
         format="%g°",
         key=state.field("range"),

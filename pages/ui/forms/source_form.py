@@ -7,6 +7,7 @@ import streamlit as st
 from pages.ui.forms import upload_form
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels
+from tomopatch.library import MAX_SEED_DIGITS
 from tomopatch.phantoms.catalogue import PHANTOMS, SEEDED
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.volume import Shape
@@ -29,7 +30,7 @@ def fill(scan: ScanConfig | None) -> None:
         {
             "kind": "stored" if stored else "phantom",
             "phantom": name if name in PHANTOMS else "thorax",
-            "phantom_seed": int(seed) if seed.isdecimal() else 0,
+            "phantom_seed": int(seed) if seed.isdecimal() and len(seed) <= MAX_SEED_DIGITS else 0,
             "stored": stored,
             "grid": grid,
             "grid.own": scan.grid if scan and grid == OWN else None,
@@ -66,7 +67,7 @@ def choose_source() -> str | None:
     seed = right.number_input(
         "No.",
         0,
-        9999,
+        max(9999, state.value("phantom_seed")),
         step=1,
         key=state.field("phantom_seed"),
         help="Each number gives a different body, with other sizes, organs and lesions, or different "

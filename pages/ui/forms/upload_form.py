@@ -46,7 +46,7 @@ def choose_upload() -> str | None:
         if digest is not None:
             st.caption(_loaded(files))
             for text in state.value("upload_done")[2]:
-                st.info(f"**Note.** {formatting.sentence(text)}")
+                st.info(f"**Note.** {formatting.plain(formatting.sentence(text), 600)}")
             state.fill({"uploaded": digest}, overwrite=True)
             return f"volume:{digest}"
         return None

@@ -25,6 +25,9 @@ PHANTOM_OFFSET = 1000
 GUESS_DOSE = 0.001
 """Cost of a wrong guess, as a share of the dose of a complete scan."""
 
+MAX_WRONG = 10_000
+"""A link with more wrong guesses is not readable."""
+
 
 @dataclass(frozen=True)
 class Game:
@@ -50,9 +53,10 @@ class Game:
                 bool(stored.get("found", False)),
                 str(stored.get("said", "")),
             )
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return cls()
-        return game if game.size in SIZES and 1 <= game.number <= 999 else cls()
+        valid = game.size in SIZES and 1 <= game.number <= 999 and 0 <= game.wrong <= MAX_WRONG
+        return game if valid else cls()
 
     def store(self) -> None:
         """Store the game in the session and thereby in the address."""

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from pages.ui.session import engine, volume_cache
-from pages.ui.texts import messages
+from pages.ui.texts import formatting, messages
 from tomopatch.execution.progress import Progress
 from tomopatch.runs.run import ACTIVE, Run
 
@@ -96,6 +96,6 @@ def active_runs_bar(
 def show_no_result(now: Progress) -> None:
     """Explain why a run has no volume."""
     if now.status == "failed":
-        st.error(f"**This run produced no volume.** {now.message}")
+        st.error(f"**This run produced no volume.** {formatting.plain(now.message, 600)}")
     else:
         st.info("This run was cancelled; its volume was discarded. Press *Run* to start it again.")

@@ -32,7 +32,7 @@ function drawSlice(sv, { c, w, h, ratio }) {
   if (ray) {
     c.save(); c.beginPath(); c.rect(box.x, box.y, box.W, box.H); c.clip();
     stroke(ray, 0.35); // above or below this slice
-    const thick = scan.size[0] / scan.volumeShape[0] / 2 + 1e-6, within = between(ray, s.z - thick, s.z + thick);
+    const thick = scan.size[0] / scan.volumeShape[0] / 2 * (1 + 1e-6), within = between(ray, s.z - thick, s.z + thick);
     if (within) stroke(within, 1);
     c.restore();
   }
@@ -42,7 +42,8 @@ function drawSlice(sv, { c, w, h, ratio }) {
     c.beginPath(); c.arc(x, y, 6 * ratio, 0, 7); c.stroke();
   }
   c.shadowColor = '#000'; c.shadowBlur = 4 * ratio;
-  sv.write(c, ratio, `Object, z ${s.z.toFixed(0).replace('-', '−')} mm`, 8, 7);
+  const decimals = Math.min(20, Math.max(0, Math.ceil(-Math.log10(scan.size[0] / scan.volumeShape[0])))); // as fine as a slice
+  sv.write(c, ratio, `Object, z ${(+s.z.toFixed(decimals)).toFixed(decimals).replace('-', '−')} mm`, 8, 7);
   c.shadowBlur = 0;
 }
 

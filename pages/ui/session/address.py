@@ -20,6 +20,8 @@ _RESTORED = "_restored"
 _STEPS = tuple("123456789")
 _MAX_RUNS = 200  # runs in an address; longer addresses are not accepted everywhere
 _MAX_PRIOR_RUNS = 4
+_MAX_CHARACTERS = 100_000  # of a scan in an address; one with all lesions has 2000
+_MAX_REASON = 250  # characters of the reason why a scan in an address cannot be used
 _SAFE_SOURCES = ("phantom:", "volume:")  # a link must not make the server open its files
 
 
@@ -60,12 +62,17 @@ def restore() -> None:
 
 def _restore_scan(text: str) -> None:
     loading.engine()
+    from pages.ui.texts import messages
+    from tomopatch.parsing import parse_json
     from tomopatch.runs.config import ScanConfig  # imports the engine
 
     try:
-        scan = ScanConfig.from_json(json.loads(text))
-    except (ValueError, TypeError, RecursionError):
-        st.toast("The scan in this link is not readable. Choose one on Acquire.")
+        scan = ScanConfig.from_json(parse_json(text, most=_MAX_CHARACTERS))
+    except ValueError as error:
+        reason = messages.error_sentence(error, _MAX_REASON)
+        st.toast(
+            f"**The scan in this link cannot be used.** {reason} Choose one on Acquire.", duration="infinite"
+        )
         return
     if str(scan.source).startswith(_SAFE_SOURCES):
         st.session_state[state.SCAN] = scan

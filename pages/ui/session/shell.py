@@ -190,7 +190,7 @@ def _sidebar_lines(scan: ScanConfig) -> list[str]:
     volume = labels.source_label(scan.source, names)
     grid = f", {formatting.times(scan.grid)}" if scan.grid else ""
     lines = [
-        _line("Volume", _escape(volume) + grid),
+        _line("Volume", formatting.plain(volume, 80) + grid),
         _line("Scan", formatting.sentence(labels.scan_summary(scan))),
     ]
     run = engine.known_run(state.run_id())
@@ -211,8 +211,3 @@ def _status(status: str) -> str:
 
 def _line(label: str, text: str) -> str:
     return f":gray[:small[{label}]]  \n:small[{text}]"
-
-
-def _escape(text: str) -> str:
-    """Escape a volume's name, which comes from a file and must not become markup."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-.!|~$:" else c for c in text)

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
+
+_MARKUP = re.compile(r"[\\`*~\[\]{}|$<>#]|(?<!\w)_|_(?!\w)|:(?=[\w/])")
+"""Characters that begin Markdown or a directive."""
+_LINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=\w)", re.IGNORECASE)
+"""Places inside an address without markup, which Markdown turns into a link even if it is escaped."""
+_JOINER = "\u2060"  # invisible
 
 
 def sentence(text: str) -> str:
     """Return the text with a capital first letter, unless it begins with a file name."""
     return text if "." in text.partition(" ")[0] else text[:1].upper() + text[1:]
+
+
+def plain(text: str, longest: int = 400) -> str:
+    """Return a text of at most `longest` characters in one line, with possible markup escaped.
+
+    For text from files, addresses and visitors, and for error messages, which may repeat it.
+    """
+    text = " ".join(text.split())
+    if len(text) > longest:
+        text = text[: longest - 1].rstrip() + "…"
+    return _MARKUP.sub(r"\\\g<0>", _LINK.sub(_JOINER, text))
 
 
 def times(shape: Iterable[object]) -> str:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from pages.ui.texts.formatting import plural, seconds, sentence
+from pages.ui.texts.formatting import plain, plural, seconds, sentence
 from tomopatch.execution.progress import Progress
 
 _FIELD_LABELS = {
@@ -22,8 +22,8 @@ _FIELD_LABELS = {
 """Replacements for the names of parameters in messages of the engine."""
 
 
-def error_sentence(error: Exception) -> str:
-    """Return the engine's message as a sentence with the labels of the app."""
+def error_sentence(error: Exception, longest: int = 600) -> str:
+    """Return the engine's message as a sentence with the labels of the app, without markup."""
     text = re.sub(
         r"there is no volume '\w*' in the store; it may have",
         "its volume is not stored here; it may have",
@@ -31,7 +31,7 @@ def error_sentence(error: Exception) -> str:
     )
     for name, label in _FIELD_LABELS.items():
         text = text.replace(name, label)
-    return sentence(text)
+    return plain(sentence(text), longest)
 
 
 def missing_runs(number: int) -> str:
@@ -47,8 +47,8 @@ def failed_runs(failed: Sequence[tuple[str, str]]) -> list[str]:
     for name, reason in failed:
         by_reason.setdefault(reason, []).append(name)
     return [
-        f"**{'; '.join(names[:2])}{f' and {len(names) - 2} more' if len(names) > 2 else ''}: no volume.** "
-        f"{reason}"
+        f"**{plain('; '.join(names[:2]))}{f' and {len(names) - 2} more' if len(names) > 2 else ''}: "
+        f"no volume.** {plain(reason, 600)}"
         for reason, names in by_reason.items()
     ]
 

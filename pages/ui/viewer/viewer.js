@@ -288,7 +288,7 @@ class Viewer {
     this.high.textContent = `${signed ? '+' : ''}${minus(high)} HU`;
     this.ramp.setAttribute('aria-label', `Colours from ${this.low.textContent} to ${this.high.textContent}`);
     const f = view.hover || view.cursor;
-    const [z, y, x] = f.map((q, a) => minus(Math.round((q - 0.5) * mm[a])));
+    const [z, y, x] = f.map((q, a) => minus(fixed((q - 0.5) * mm[a], this.scene.spacing[a])));
     this.position.textContent = `x ${x} · y ${y} · z ${z} mm`;
   }
 }

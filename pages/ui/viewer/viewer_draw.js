@@ -257,12 +257,11 @@ class Pane {
     const readout = value.replaceAll('-', '−');
     write(readout, m, H - m, 'left', 'bottom', view.hover ? '#ffd666' : '#8be0ff');
     // scale bar: the round length closest to a fifth of the width
-    const lengths = [1, 2, 5, 10, 20, 50, 100, 200, 500], want = W / 5 / scale;
-    const mm = lengths.reduce((best, l) => (Math.abs(l - want) < Math.abs(best - want) ? l : best));
+    const mm = roundLength(W / 5 / scale);
     const x1 = W - m, x0 = x1 - mm * scale, y = H - m - 2 * R;
     c.strokeStyle = 'rgba(255,255,255,.85)'; c.lineWidth = 1.5 * R;
     c.beginPath(); c.moveTo(x0, y - 4 * R); c.lineTo(x0, y); c.lineTo(x1, y); c.lineTo(x1, y - 4 * R); c.stroke();
-    write(mm >= 10 ? `${mm / 10} cm` : `${mm} mm`, x1, y - 6 * R, 'right', 'bottom');
+    write(lengthLabel(mm), x1, y - 6 * R, 'right', 'bottom');
     if (m + textWidth(readout) < W / 2 - 12 * R && x0 > W / 2 + 12 * R) write(bottom, W / 2, H - m, 'center', 'bottom');
   }
 }

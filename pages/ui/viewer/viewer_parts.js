@@ -28,3 +28,21 @@ function icon(node, name) {
   svg.append(path);
   node.replaceChildren(svg);
 }
+
+// The length 1, 2 or 5, 10, ... closest to this one [mm].
+function roundLength(want) {
+  const decade = 10 ** Math.floor(Math.log10(want)), lengths = [1, 2, 5, 10].map((n) => n * decade);
+  return lengths.reduce((best, l) => (Math.abs(l - want) < Math.abs(best - want) ? l : best));
+}
+
+// A length in a unit that keeps the number short.
+function lengthLabel(mm) {
+  const [factor, unit] = mm >= 1000 ? [1e-3, 'm'] : mm >= 10 ? [0.1, 'cm'] : mm >= 0.1 ? [1, 'mm'] : mm >= 1e-4 ? [1e3, 'µm'] : [1e6, 'nm'];
+  return `${+(mm * factor).toPrecision(2)} ${unit}`;
+}
+
+// A position [mm] with as many decimals as a voxel of this size needs.
+function fixed(mm, voxel) {
+  const decimals = Math.min(20, Math.max(0, Math.ceil(-Math.log10(voxel))));
+  return (+mm.toFixed(decimals)).toFixed(decimals); // -0 becomes 0
+}
