@@ -1,0 +1,206 @@
+"""What makes a real scan differ from an ideal one, as records. An effect that is None is off.
+
+`tomopatch.physics.measurement.simulate` applies them in the order of the beam: tube, object, motion, blur, scatter,
+detector. The geometry of the reconstruction stays the ideal one; `Misalignment` changes the scan that is
+measured.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tomopatch.schema import Real, Seed, record
+
+Share = Annotated[Real, Field(ge=0, le=1)]
+Millimetres = Annotated[Real, Field(ge=-1000, le=1000)]
+Degrees = Annotated[Real, Field(gt=-90, lt=90)]
+Position = tuple[Millimetres, Millimetres, Millimetres]
+
+METALS = ("titanium", "steel", "aluminium")
+Material = Literal["titanium", "steel", "aluminium", "iodine", "cortical bone", "PMMA", "water", "air"]
+"""Materials of planted objects; iodine is a solution of 20 mg/ml in water."""
+
+
+@record
+class Tube:
+    """Spectrum of the source and response of the detector.
+
+    Attributes
+    ----------
+    kvp : float
+        Tube voltage [kV].
+    aluminium, copper, tin : float
+        Filters [mm], in addition to the tube's own.
+    bowtie : bool
+        A filter that is thicker towards the edges of the fan, so that rays through a water cylinder that fills
+        half of the field of view are hardened evenly.
+    detector : "integrating" or "counting"
+        The signal of a photon is its energy, or 1.
+    mas : float or None
+        Tube current times time of one view [mAs]. None = the photons a ray are given by the scan.
+    """
+
+    kvp: Annotated[Real, Field(ge=40, le=150, title="the tube voltage in kV")] = 120.0
+    aluminium: Annotated[Real, Field(ge=0, le=50, title="the aluminium filter in mm")] = 2.5
+    copper: Annotated[Real, Field(ge=0, le=5, title="the copper filter in mm")] = 0.0
+    tin: Annotated[Real, Field(ge=0, le=5, title="the tin filter in mm")] = 0.0
+    bowtie: bool = False
+    detector: Literal["integrating", "counting"] = "integrating"
+    mas: Annotated[Real, Field(gt=0, le=1000)] | None = None
+
+
+@record
+class Scatter:
+    """Scattered radiation: a share of the primary signal, smeared over the detector.
+
+    Attributes
+    ----------
+    ratio : float
+        Scatter over primary signal, both summed over the detector of a view.
+    width : float
+        Standard deviation of the Gaussian kernel, as a share of the detector's width.
+    """
+
+    ratio: Annotated[Real, Field(ge=0, le=10, title="the ratio of scatter to primary")] = 0.2
+    width: Annotated[Real, Field(gt=0, le=2, title="the width of the scatter kernel")] = 0.25
+
+
+@record
+class Blur:
+    """Blur of the detector and of the focal spot.
+
+    Attributes
+    ----------
+    detector : float
+        Full width at half maximum of the detector's point spread [pixels].
+    focal_spot : float
+        Diameter of the focal spot [mm]; cone beam only.
+    """
+
+    detector: Annotated[Real, Field(ge=0, le=20, title="the blur of the detector in pixels")] = 1.0
+    focal_spot: Annotated[Real, Field(ge=0, le=20, title="the focal spot in mm")] = 0.0
+
+
+@record
+class Misalignment:
+    """Differences between the scan that is measured and the geometry that the reconstruction assumes.
+
+    Attributes
+    ----------
+    axis_offset : float
+        Shift of the detector along u [mm on the detector].
+    vertical_offset : float
+        Shift along v [mm on the detector].
+    roll : float
+        Rotation of the detector about its normal [degrees].
+    distance : float
+        Source to axis: the true distance minus the assumed one [mm]; cone beam only.
+    jitter : float
+        Standard deviation of the angles' errors [degrees].
+    seed : int
+        Seed of the jitter.
+    """
+
+    axis_offset: Annotated[Millimetres, Field(title="the axis offset in mm")] = 0.0
+    vertical_offset: Annotated[Millimetres, Field(title="the vertical offset in mm")] = 0.0
+    roll: Annotated[Degrees, Field(title="the roll in degrees")] = 0.0
+    distance: Annotated[Millimetres, Field(title="the error of the distance in mm")] = 0.0
+    jitter: Annotated[Real, Field(ge=0, le=30, title="the angle jitter in degrees")] = 0.0
+    seed: Seed = 0
+
+
+@record
+class Motion:
+    """Motion of the object during the scan; view i is measured at the time i / number of views.
+
+    Attributes
+    ----------
+    kind : "drift", "jump" or "breathing"
+        drift: the whole object moves evenly, by `amplitude` until the last view. jump: it moves by
+        `amplitude` at the time `time`. breathing: it is stretched along z by `amplitude` at the lower end of the
+        volume, falling to 0 at the upper end, as 1 - cos, `cycles` times during the scan.
+    amplitude : (z, y, x) [mm]
+        Breathing uses z alone.
+    time : float
+        Time of the jump, as a share of the scan.
+    cycles : float
+        Breaths during the scan.
+    """
+
+    kind: Literal["drift", "jump", "breathing"] = "breathing"
+    amplitude: Position = (10.0, 0.0, 0.0)
+    time: Share = 0.5
+    cycles: Annotated[Real, Field(gt=0, le=100, title="the number of breaths")] = 3.0
+
+
+@record
+class DetectorFaults:
+    """Errors of the detector's pixels.
+
+    Attributes
+    ----------
+    gain : float
+        Standard deviation of the pixels' relative gain errors, constant in time; they give rings.
+    dead : float
+        Share of dead pixels, which measure nothing.
+    dead_columns : int
+        Number of dead columns.
+    lag : float
+        Share of a view's signal that appears in the next view.
+    saturation : float or None
+        Largest signal, as a share of the unattenuated beam's; None = no saturation.
+    seed : int
+        Seed of the faults.
+    """
+
+    gain: Annotated[Real, Field(ge=0, le=1, title="the gain error")] = 0.0
+    dead: Annotated[Real, Field(ge=0, le=0.5, title="the share of dead pixels")] = 0.0
+    dead_columns: Annotated[int, Field(ge=0, le=100, title="the number of dead columns")] = 0
+    lag: Annotated[Real, Field(ge=0, lt=1, title="the lag")] = 0.0
+    saturation: Annotated[Annotated[Real, Field(gt=0, le=10)] | None, Field(title="the saturation")] = None
+    seed: Seed = 0
+
+
+@record
+class Insert:
+    """An object of one material that is planted into the volume.
+
+    Attributes
+    ----------
+    shape : "ball", "rod" or "plate"
+        A rod lies along `axis`; a plate is thin along `axis`.
+    material : str
+    centre : (z, y, x) [mm]
+    size : (float, float)
+        Diameter and length of a rod, edge and thickness of a plate, diameter of a ball (the second is not
+        used) [mm].
+    axis : "z", "y" or "x"
+    """
+
+    shape: Literal["ball", "rod", "plate"] = "rod"
+    material: Material = "titanium"
+    centre: Position = (0.0, 0.0, 0.0)
+    size: tuple[Annotated[Real, Field(gt=0, le=1000)], Annotated[Real, Field(gt=0, le=1000)]] = (10.0, 60.0)
+    axis: Literal["z", "y", "x"] = "z"
+
+
+@record
+class Effects:
+    """All effects of a scan; none of them is on by default.
+
+    Attributes
+    ----------
+    tube : Tube or None
+        None = one energy, at which water has 0.0192 /mm.
+    inserts : tuple of Insert
+    """
+
+    tube: Tube | None = None
+    scatter: Scatter | None = None
+    blur: Blur | None = None
+    misalignment: Misalignment | None = None
+    motion: Motion | None = None
+    faults: DetectorFaults | None = None
+    inserts: Annotated[tuple[Insert, ...], Field(max_length=20)] = ()
