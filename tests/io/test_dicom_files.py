@@ -188,6 +188,22 @@ def test_a_file_of_two_sample_counts_is_left_out_as_foreign(series):
         assert read_dicom(series[0].parent).shape[0] == 7
 
 
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_slice_of_another_matrix_size_is_left_out(series, place):
+    def halve(dataset):
+        pixels = dataset.pixel_array[::2, ::2]
+        dataset.Rows, dataset.Columns = pixels.shape
+        dataset.PixelData = pixels.tobytes()
+
+    edit(series[place], halve)
+    with pytest.warns(UserWarning, match=rf"left out: not of the kind .* \({series[place].name}\)"):
+        if place == 0:
+            assert read_dicom(series[0].parent).shape[0] == 7
+        else:
+            with pytest.raises(ValueError, match="about 1 missing"):
+                read_dicom(series[0].parent)
+
+
 def test_an_unknown_value_representation_is_refused_with_its_tag(series):
     content = series[0].read_bytes()
     assert content.count(b"\x08\x00\x60\x00CS") == 1

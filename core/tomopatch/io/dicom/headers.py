@@ -196,11 +196,15 @@ def _distinct(headers: list[Header]) -> list[Header]:
 
 
 def _of_one_kind(headers: list[Header]) -> list[Header]:
-    """Files of the most frequent kind: a series may also hold a picture of the dose or a screenshot."""
+    """Files of the most frequent kind: a series may also hold a picture of the dose, a screenshot or a preview.
+
+    A kind is a modality, a class, grey or colour, and a number of rows and columns.
+    """
 
     def kind(header: Dataset) -> tuple[Any, ...]:
         colour = header.get("SamplesPerPixel") not in (None, "", 1)
-        return str(header.get("Modality", "")), str(header.get("SOPClassUID", "")), colour
+        matrix = str(header.get("Rows")), str(header.get("Columns"))
+        return str(header.get("Modality", "")), str(header.get("SOPClassUID", "")), colour, matrix
 
     counts = Counter(kind(header) for _, header in headers)
     usual = max(counts, key=lambda k: (counts[k], k[0] == "CT", not k[2]))
