@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from pages.ui.forms import lesion_form, scan_form, source_form
+from pages.ui.forms import effects_form, lesion_form, scan_form, source_form
 from pages.ui.scanview.component import scan_view
 from pages.ui.session import routes, shell, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
@@ -29,6 +29,7 @@ shell.heading(
 source_form.fill(state.scan())
 scan_form.fill(state.scan())
 lesion_form.fill(state.scan())
+effects_form.fill(state.scan())
 
 controls, pictures = st.columns([1, 2], gap="large")
 with controls:
@@ -51,7 +52,8 @@ with controls:
         shell.stop_page()
     lesions = lesion_form.choose(volume)
     try:
-        scan = replace(scan_form.design(source, grid, volume.geometry.size[0]), lesions=lesions)
+        designed = scan_form.design(source, grid, volume.geometry.size[0])
+        scan = replace(designed, lesions=lesions, effects=effects_form.choose())
         pg = scan.geometry(volume.geometry)
         volume = plant(volume, lesions)
     except ValueError as error:

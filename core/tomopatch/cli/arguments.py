@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tomopatch.geometry.beams import turns_to_cover
+from tomopatch.physics.effect_settings import PRESETS, changed, parse_insert
+from tomopatch.physics.effects import Effects
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import VolumeGeometry
@@ -46,7 +48,16 @@ def scan_config(arguments: argparse.Namespace) -> ScanConfig:
         seed=arguments.seed,
         same_grid=arguments.same_grid,
         units=arguments.units,
+        effects=_effects(arguments),
     )
+
+
+def _effects(arguments: argparse.Namespace) -> Effects:
+    """The effects of a preset, with single settings and inserts."""
+    effects = PRESETS[arguments.effects].effects if arguments.effects else Effects()
+    for setting in arguments.effect:
+        effects = changed(effects, setting)
+    return replace(effects, inserts=(*effects.inserts, *map(parse_insert, arguments.insert)))
 
 
 MAX_TURNS = 100

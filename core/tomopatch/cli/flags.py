@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tomopatch.library import SOURCES
+from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.training.data_config import DataConfig
 
@@ -112,6 +113,21 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
     flag("--start", type=float, default=0.0, help="first angle in degrees")
     flag("--photons", type=kind(photons), help=f"photons a ray, or none for no noise (default){many_words}")
     flag("--seed", type=int, default=0, help="seed of noise and sampling (default 0)")
+    flag("--effects", choices=tuple(PRESETS), help="preset of effects that a real scan has")
+    flag(
+        "--effect",
+        nargs="+",
+        default=[],
+        metavar="NAME.FIELD=VALUE",
+        help=f"an effect, such as tube.kvp=80 or motion.kind=jump; names: {', '.join(GROUPS)}",
+    )
+    flag(
+        "--insert",
+        nargs="+",
+        default=[],
+        metavar="SHAPE:MATERIAL:Z,Y,X:SIZE",
+        help="an object in mm, such as rod:titanium:0,20,-30:10x60 or ball:steel:0,0,0:8",
+    )
     flag("--src-orig-dist", type=float, default=800.0, help="cone: source to axis in mm (default 800)")
     flag("--src-det-dist", type=float, default=1200.0, help="cone: source to detector in mm (default 1200)")
     flag(

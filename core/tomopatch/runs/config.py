@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.io.units import known_units
 from tomopatch.phantoms.scene import Lesion
+from tomopatch.physics.effects import Effects
 from tomopatch.physics.measurement import FEWEST, MOST
 from tomopatch.prior.files import DEFAULT, NAME, default_prior
 from tomopatch.reconstruct.methods import METHODS, make_params
@@ -73,6 +74,8 @@ class ScanConfig:
         Balls that are inserted into the volume before the scan.
     units : "HU", "1/mm", "1/cm" or None
         Units of the values in the source file; None = detected (see `tomopatch.io.units`).
+    effects : Effects
+        What makes the scan differ from an ideal one; nothing by default.
     """
 
     source: Annotated[str, Field(min_length=1, title="the source, a path, phantom:NAME or volume:DIGEST,")]
@@ -95,6 +98,7 @@ class ScanConfig:
     same_grid: Flag = False
     lesions: Annotated[tuple[Lesion, ...], Field(max_length=MAX_LESIONS)] = ()
     units: Annotated[str | None, AfterValidator(known_units)] = None
+    effects: Effects = Effects()
 
     def geometry(self, vg: VolumeGeometry) -> ParallelBeam | ConeBeam:
         """Return the geometry of this scan for a volume on the grid `vg`.
@@ -140,7 +144,7 @@ class ScanConfig:
     @property
     def object(self) -> tuple[Any, ...]:
         """Identity of the scanned object; reconstructions of the same object can be compared."""
-        return self.source, self.same_grid, self.lesions, self.units
+        return self.source, self.same_grid, self.lesions, self.units, self.effects.inserts
 
     def to_json(self) -> dict[str, Any]:
         stored = asdict(self)
@@ -148,6 +152,8 @@ class ScanConfig:
             del stored["lesions"]  # so that the digest equals that of versions without lesions
         if self.units is None:
             del stored["units"]
+        if self.effects == Effects():
+            del stored["effects"]
         return stored
 
     @classmethod

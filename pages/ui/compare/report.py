@@ -8,9 +8,11 @@ from typing import Any
 
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels
+from pages.ui.texts.effect_names import effect_words, insert_words
 from pages.ui.texts.run_names import short_names
 from pages.ui.viewer.slice_viewer import WINDOWS, default_window
 from tomopatch.export.report import Entry, report_html
+from tomopatch.physics.effect_settings import GROUPS
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.run import Run
 
@@ -88,4 +90,8 @@ def scan_rows(scan: ScanConfig, title: str) -> dict[str, str]:
     for k, lesion in enumerate(scan.lesions, 1):
         place = ", ".join(f"{axis} {c:g}" for axis, c in zip("zyx", lesion.centre, strict=True))
         rows[f"Planted lesion {k}"] = f"{place} mm, radius {lesion.radius:g} mm, {lesion.hu:g} HU"
+    effects = [words for name in GROUPS if (words := effect_words(scan.effects, name))]
+    effects += map(insert_words, scan.effects.inserts)
+    if effects:
+        rows["Effects"] = "; ".join(effects)
     return rows

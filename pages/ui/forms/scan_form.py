@@ -10,9 +10,8 @@ from pages.ui.forms import detector_form
 from pages.ui.forms.detector_form import Number
 from pages.ui.session import state
 from pages.ui.texts import formatting
-from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.scanners import SCANNERS, Scanner
-from tomopatch.physics.measurement import FULL_DOSE_PHOTONS, full_scan_views, relative_dose
+from tomopatch.physics.measurement import FULL_DOSE_PHOTONS
 from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import Shape
 
@@ -122,20 +121,6 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
             detector_form.detector()
             detector_form.orbit(cone, height)
     return _scan(source, grid, cone, helical)
-
-
-def dose_help(pg: ParallelBeam | ConeBeam) -> str:
-    """Return the definition of 100 % for this detector."""
-    views = full_scan_views(pg)
-    return f"100 % is a full scan: {views} views (π/2 × detector columns) at 100 000 photons per ray."
-
-
-def dose_words(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:
-    """The dose as a share of a full scan's."""
-    if photons is None:
-        return "–"
-    share = relative_dose(pg, photons)
-    return f"{share:.2g} ×" if share >= 10 else f"{share:.0%}" if share >= 0.1 else f"{share:.2%}"
 
 
 # ---- parts --------------------------------------------------------------------------------------------

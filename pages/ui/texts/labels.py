@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from pages.ui.texts.effect_names import effects_summary
 from pages.ui.texts.formatting import count, plural, sentence
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.physics.measurement import full_scan_views, relative_dose
@@ -75,7 +76,11 @@ def scan_summary(scan: ScanConfig) -> str:
         beam = "helical cone beam"
     planted = f", {plural(len(scan.lesions), 'lesion')} planted" if scan.lesions else ""
     views = plural(scan.num_views, "view")
-    return f"{beam}, {views} over {scan.angle_range:g}°, {photons_label(scan.photons)}{planted}"
+    effects = effects_summary(scan.effects)
+    return (
+        f"{beam}, {views} over {scan.angle_range:g}°, {photons_label(scan.photons)}{planted}"
+        f"{', ' if effects else ''}{effects}"
+    )
 
 
 def dose_share(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:

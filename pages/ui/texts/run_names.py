@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from pages.ui.texts import formatting, labels
+from pages.ui.texts.effect_names import LABELS, effect_words, insert_words
+from tomopatch.physics.effect_settings import GROUPS
 from tomopatch.runs.config import RunConfig, ScanConfig
 
 
@@ -55,6 +57,10 @@ def _count(scan: ScanConfig) -> str:
     return f"{len(scan.lesions) or 'no'} lesion{'' if len(scan.lesions) == 1 else 's'}"
 
 
+def _effect(name: str) -> Callable[[ScanConfig], str]:
+    return lambda scan: effect_words(scan.effects, name) or f"no {LABELS[name]}"
+
+
 _SETTINGS: tuple[Callable[[ScanConfig], str], ...] = (
     lambda s: labels.source_label(s.source),
     lambda s: formatting.times(s.grid) if s.grid else "own grid",
@@ -77,5 +83,7 @@ _SETTINGS: tuple[Callable[[ScanConfig], str], ...] = (
     _lesions(lambda lesion: f"lesion {2 * lesion[1]:g} mm"),
     _lesions(lambda lesion: f"lesion {lesion[2]:g} HU"),
     _lesions(lambda lesion: f"lesion at {', '.join(f'{c:g}' for c in lesion[0])} mm"),
+    *map(_effect, GROUPS),
+    lambda s: "; ".join(map(insert_words, s.effects.inserts)) or "no planted object",
 )  # fmt: skip
 """Functions that describe one setting of a scan in a few words; empty where the setting does not apply."""

@@ -196,7 +196,7 @@ def _distinct(headers: list[Header]) -> list[Header]:
 
 
 def _of_one_kind(headers: list[Header]) -> list[Header]:
-    """Files of the most frequent kind: a series may also hold a picture of the dose, a screenshot or a preview.
+    """Files of the most frequent kind: a series may also hold a picture of the dose or a preview.
 
     A kind is a modality, a class, grey or colour, and a number of rows and columns.
     """

@@ -1,0 +1,256 @@
+"""Form of the effects: what makes a scan differ from an ideal one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import streamlit as st
+
+from pages.ui.forms.detector_form import Number
+from pages.ui.session import state
+from tomopatch.physics.effect_settings import GROUPS, PRESETS
+from tomopatch.physics.effects import Effects, Insert
+from tomopatch.runs.config import ScanConfig
+
+OWN = "own"
+"""Name of settings that are no preset."""
+MATERIALS = ("titanium", "steel", "aluminium", "iodine", "cortical bone", "PMMA", "water", "air")
+SHAPES = {"rod": "Rod", "ball": "Ball", "plate": "Plate"}
+MOTIONS = {"breathing": "Breathing", "drift": "Drift", "jump": "Jump"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting with a few named values."""
+
+    name: str
+    label: str
+    options: dict[Any, str]
+    help: str
+
+    def draw(self, column: Any) -> None:
+        column.selectbox(
+            self.label,
+            list(self.options),
+            format_func=lambda option: self.options[option],
+            key=state.field(self.name),
+            help=self.help,
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """An effect: its switch, and its controls, which are named GROUP.FIELD in the session."""
+
+    name: str
+    label: str
+    help: str
+    controls: tuple[Number | Choice, ...]
+
+
+EFFECTS = (
+    Group(
+        "tube",
+        "X-ray spectrum",
+        "The tube sends photons of many energies. Soft ones are absorbed first: dark centres, and dark bands "
+        "between dense objects.",
+        (
+            Number("tube.kvp", "Tube voltage [kV]", 40.0, 150.0, 10.0, "Highest energy of the photons."),
+            Number("tube.aluminium", "Aluminium [mm]", 0.0, 50.0, 0.5, "Filter that absorbs soft photons."),
+            Number("tube.copper", "Copper [mm]", 0.0, 5.0, 0.1, "Filter that absorbs more of them."),
+            Choice(
+                "tube.detector",
+                "Detector",
+                {"integrating": "Energy-integrating", "counting": "Photon-counting"},
+                "An integrating detector adds up energies, a counting one counts photons.",
+            ),
+        ),
+    ),
+    Group(
+        "scatter",
+        "Scatter",
+        "Photons that change their direction reach the wrong pixels and weaken contrast.",
+        (
+            Number(
+                "scatter.ratio", "Scatter / primary", 0.0, 10.0, 0.05, "All scatter over all direct signal."
+            ),
+            Number("scatter.width", "Width", 0.01, 2.0, 0.05, "Of its blur, as a share of the detector."),
+        ),
+    ),
+    Group(
+        "blur",
+        "Blur",
+        "The detector spreads each photon's signal, and the focal spot has a size.",
+        (
+            Number("blur.detector", "Detector [pixels]", 0.0, 20.0, 0.5, "Full width at half maximum."),
+            Number("blur.focal_spot", "Focal spot [mm]", 0.0, 20.0, 0.5, "Diameter; cone beam only."),
+        ),
+    ),
+    Group(
+        "misalignment",
+        "Misalignment",
+        "The scanner differs from the geometry that the reconstruction assumes.",
+        (
+            Number("misalignment.axis_offset", "Axis offset [mm]", -1000.0, 1000.0, 1.0, "At the detector."),
+            Number(
+                "misalignment.roll", "Roll [°]", -89.0, 89.0, 0.5, "Rotation of the detector in its plane."
+            ),
+            Number("misalignment.distance", "Distance error [mm]", -1000.0, 1000.0, 5.0, "Source to axis."),
+            Number("misalignment.jitter", "Angle jitter [°]", 0.0, 30.0, 0.1, "Typical error of an angle."),
+        ),
+    ),
+    Group(
+        "motion",
+        "Motion",
+        "The object moves while it is scanned: double edges and streaks.",
+        (
+            Choice("motion.kind", "Kind", MOTIONS, "Breathing stretches it along z; the others move it."),
+            Number("motion.z", "Along z [mm]", -1000.0, 1000.0, 1.0, "Feet to head."),
+            Number("motion.y", "Along y [mm]", -1000.0, 1000.0, 1.0, "Front to back; not for breathing."),
+            Number("motion.x", "Along x [mm]", -1000.0, 1000.0, 1.0, "Right to left; not for breathing."),
+            Number("motion.cycles", "Breaths", 0.1, 100.0, 0.5, "During the scan."),
+            Number("motion.time", "Time of the jump", 0.0, 1.0, 0.1, "As a share of the scan."),
+        ),
+    ),
+    Group(
+        "faults",
+        "Detector faults",
+        "Pixels with another gain make rings. Dead pixels measure nothing.",
+        (
+            Number("faults.gain", "Gain error", 0.0, 1.0, 0.005, "Standard deviation over the pixels."),
+            Number("faults.dead", "Dead pixels", 0.0, 0.5, 0.001, "As a share of all pixels."),
+            Number("faults.dead_columns", "Dead columns", 0, 100, 1, "Columns that measure nothing."),
+            Number("faults.lag", "Lag", 0.0, 0.99, 0.01, "Share of a view that stays in the next view."),
+        ),
+    ),
+)
+
+
+def fill(scan: ScanConfig | None) -> None:
+    """Set fields without a value to the scan's effects."""
+    _set(scan.effects if scan else Effects(), overwrite=False)
+
+
+def choose() -> Effects:
+    """Draw the controls and return their effects."""
+    section = st.expander("Effects of a real scan", key="acquire.effects", on_change="rerun")
+    if section.open:
+        with section:
+            _draw()
+    return _effects()
+
+
+def _draw() -> None:
+    current = _preset_of(_effects())
+    state.fill({"effects": current}, overwrite=True)
+    st.selectbox(
+        "Preset",
+        [*PRESETS, *([OWN] if current == OWN else [])],
+        format_func=lambda name: PRESETS[name].label if name in PRESETS else "Your own",
+        key=state.field("effects"),
+        on_change=_take_preset,
+        help="Effects that occur together. You can change each of them below.",
+    )
+    if current in PRESETS:
+        st.caption(PRESETS[current].summary)
+    for group in EFFECTS:
+        if st.toggle(group.label, key=state.field(group.name), help=group.help):
+            with st.container(key=f"pairs.{group.name}"):
+                columns = st.columns(2, vertical_alignment="bottom")
+                for k, control in enumerate(_shown(group)):
+                    control.draw(columns[k % 2])
+    _inserts()
+
+
+def _shown(group: Group) -> list[Number | Choice]:
+    """The controls that act in the present choice."""
+    if group.name != "motion":
+        return list(group.controls)
+    other = {"breathing": ("y", "x", "time"), "drift": ("cycles", "time"), "jump": ("cycles",)}
+    hidden = {f"motion.{name}" for name in other[state.value("motion.kind")]}
+    return [control for control in group.controls if control.name not in hidden]
+
+
+def _inserts() -> None:
+    wanted = st.toggle(
+        "Planted object",
+        key=state.field("insert"),
+        help="An object of metal or another material in the volume, such as an implant.",
+    )
+    if not wanted:
+        return
+    with st.container(key="pairs.insert"):
+        left, right = st.columns(2)
+        Choice("insert.shape", "Shape", SHAPES, "A rod lies along z; a plate is thin along z.").draw(left)
+        Choice(
+            "insert.material",
+            "Material",
+            {m: m[:1].upper() + m[1:] for m in MATERIALS},
+            "What it is made of.",
+        ).draw(right)
+        for k, axis in enumerate("zyx"):
+            Number(f"insert.{axis}", f"Centre {axis} [mm]", -1000.0, 1000.0, 5.0, "0 is the middle.").draw(
+                (left, right)[k % 2]
+            )
+        Number("insert.width", "Diameter [mm]", 0.1, 1000.0, 1.0, "Of a plate: its edge.").draw(right)
+        if state.value("insert.shape") != "ball":
+            Number("insert.length", "Length [mm]", 0.1, 1000.0, 5.0, "Of a plate: its thickness.").draw(left)
+
+
+def _effects() -> Effects:
+    """The effects that the session's fields describe."""
+    found: dict[str, Any] = {}
+    for name, kind in GROUPS.items():
+        if not state.value(name):
+            continue
+        values = {f.name: state.value(f"{name}.{f.name}") for f in fields(kind)}
+        if name == "motion":
+            values["amplitude"] = tuple(float(state.value(f"motion.{axis}")) for axis in "zyx")
+        found[name] = kind(**{field: value for field, value in values.items() if value is not None})
+    inserts: tuple[Insert, ...] = ()
+    if state.value("insert"):
+        v = state.value
+        first = Insert(
+            v("insert.shape"),
+            v("insert.material"),
+            tuple(float(v(f"insert.{axis}")) for axis in "zyx"),  # type: ignore[arg-type]
+            (float(v("insert.width")), float(v("insert.length"))),
+            v("insert.axis"),
+        )
+        inserts = (first, *v("insert.others"))
+    return Effects(**found, inserts=inserts)
+
+
+def _set(effects: Effects, *, overwrite: bool) -> None:
+    """Set the session's fields; an effect that is off keeps its defaults."""
+    values: dict[str, Any] = {}
+    for name, kind in GROUPS.items():
+        given = getattr(effects, name)
+        values[name] = given is not None
+        shown = given or kind()
+        values |= {f"{name}.{f.name}": getattr(shown, f.name) for f in fields(kind)}
+        if name == "motion":
+            values |= dict(zip(("motion.z", "motion.y", "motion.x"), shown.amplitude, strict=True))
+    first = effects.inserts[0] if effects.inserts else Insert()
+    values |= {
+        "insert": bool(effects.inserts),
+        "insert.shape": first.shape,
+        "insert.material": first.material,
+        **{f"insert.{axis}": c for axis, c in zip("zyx", first.centre, strict=True)},
+        "insert.width": first.size[0],
+        "insert.length": first.size[1],
+        "insert.axis": first.axis,
+        "insert.others": effects.inserts[1:],
+    }
+    state.fill(values, overwrite=overwrite)
+
+
+def _preset_of(effects: Effects) -> str:
+    return next((name for name, preset in PRESETS.items() if preset.effects == effects), OWN)
+
+
+def _take_preset() -> None:
+    chosen = state.value("effects")
+    if chosen in PRESETS:
+        _set(PRESETS[chosen].effects, overwrite=True)

@@ -1,0 +1,74 @@
+"""Names of a scan's effects and their settings."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from pages.ui.texts.formatting import times
+from tomopatch.physics.effect_settings import GROUPS, PRESETS
+from tomopatch.physics.effects import Effects, Insert
+
+LABELS = {
+    "tube": "X-ray spectrum",
+    "scatter": "scatter",
+    "blur": "blur",
+    "misalignment": "misalignment",
+    "motion": "motion",
+    "faults": "detector faults",
+}
+FIELDS = {
+    "kvp": "kV",
+    "aluminium": "mm Al",
+    "copper": "mm Cu",
+    "tin": "mm Sn",
+    "axis_offset": "axis offset",
+    "vertical_offset": "vertical offset",
+    "focal_spot": "focal spot",
+    "dead_columns": "dead columns",
+}
+_AFTER = ("kvp", "aluminium", "copper", "tin")
+"""Settings whose unit follows the value."""
+
+
+def effect_words(effects: Effects, name: str) -> str:
+    """Describe one effect with the settings that differ from its defaults; empty if it is off."""
+    given = getattr(effects, name)
+    if given is None:
+        return ""
+    settings = [
+        _setting(f.name, getattr(given, f.name))
+        for f in fields(given)
+        if f.name in ("kvp", "kind", "ratio") or getattr(given, f.name) != getattr(GROUPS[name](), f.name)
+    ]
+    return f"{LABELS[name]} ({', '.join(settings)})" if settings else LABELS[name]
+
+
+def insert_words(insert: Insert) -> str:
+    """Describe a planted object."""
+    size = insert.size[:1] if insert.shape == "ball" else insert.size
+    place = ", ".join(f"{c:g}" for c in insert.centre)
+    along = "" if insert.shape == "ball" else f" along {insert.axis}"
+    return f"{insert.material} {insert.shape} of {times(f'{s:g}' for s in size)} mm at {place}{along}"
+
+
+def effects_summary(effects: Effects) -> str:
+    """Name the effects that are on in a few words, or their preset; empty for an ideal scan."""
+    if effects == Effects():
+        return ""
+    preset = next((p for p in PRESETS.values() if p.effects == effects), None)
+    if preset is not None:
+        return preset.label
+    names = [LABELS[name] for name in GROUPS if getattr(effects, name) is not None]
+    return ", ".join([*names, *(f"{i.material} {i.shape}" for i in effects.inserts)])
+
+
+def _setting(name: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        text = times(f"{v:g}" for v in value)
+    else:
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+    label = FIELDS.get(name, name)
+    if name in ("kind", "detector") and isinstance(value, str):
+        return text
+    return f"{text} {label}" if name in _AFTER else f"{label} {text}"
