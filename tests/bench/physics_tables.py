@@ -4,8 +4,9 @@
     python -m tests.bench.physics_tables
 
 Attenuation: xraydb (Elam, Ravel & Sieber 2002), photoelectric, coherent and incoherent. Mass fractions of the
-tissues: ICRU Report 44, as tabulated by NIST (Hubbell & Seltzer 1995). Spectra and the energy absorption of air:
-SpekPy (Poludniowski et al., Medical Physics 48, 2021), tungsten anode at 12 degrees behind 1 mm of aluminium.
+tissues: ICRU Report 44, as tabulated by NIST (Hubbell & Seltzer 1995). Spectra and the energy absorption of
+air: SpekPy (Poludniowski et al., Medical Physics 48, 2021), tungsten anode at 12 degrees behind 1 mm of
+aluminium.
 """
 
 from __future__ import annotations
@@ -25,16 +26,46 @@ MATERIALS: dict[str, tuple[float, dict[str, float]]] = {
     "water": (1.0, WATER),
     "soft tissue": (
         1.06,
-        dict(H=0.102, C=0.143, N=0.034, O=0.708, Na=0.002, P=0.003, S=0.003, Cl=0.002, K=0.003),
+        {
+            "H": 0.102,
+            "C": 0.143,
+            "N": 0.034,
+            "O": 0.708,
+            "Na": 0.002,
+            "P": 0.003,
+            "S": 0.003,
+            "Cl": 0.002,
+            "K": 0.003,
+        },
     ),
     "lung": (
         0.26,
-        dict(H=0.103, C=0.105, N=0.031, O=0.749, Na=0.002, P=0.002, S=0.003, Cl=0.003, K=0.002),
+        {
+            "H": 0.103,
+            "C": 0.105,
+            "N": 0.031,
+            "O": 0.749,
+            "Na": 0.002,
+            "P": 0.002,
+            "S": 0.003,
+            "Cl": 0.003,
+            "K": 0.002,
+        },
     ),
-    "fat": (0.95, dict(H=0.114, C=0.598, N=0.007, O=0.278, Na=0.001, S=0.001, Cl=0.001)),
+    "fat": (0.95, {"H": 0.114, "C": 0.598, "N": 0.007, "O": 0.278, "Na": 0.001, "S": 0.001, "Cl": 0.001}),
     "cortical bone": (
         1.92,
-        dict(H=0.034, C=0.155, N=0.042, O=0.435, Na=0.001, Mg=0.002, P=0.103, S=0.003, Ca=0.225),
+        {
+            "H": 0.034,
+            "C": 0.155,
+            "N": 0.042,
+            "O": 0.435,
+            "Na": 0.001,
+            "Mg": 0.002,
+            "P": 0.103,
+            "S": 0.003,
+            "Ca": 0.225,
+        },
     ),
     "aluminium": (2.699, {"Al": 1.0}),
     "copper": (8.96, {"Cu": 1.0}),

@@ -1,8 +1,8 @@
 """What makes a real scan differ from an ideal one, as records. An effect that is None is off.
 
-`tomopatch.physics.measurement.simulate` applies them in the order of the beam: tube, object, motion, blur, scatter,
-detector. The geometry of the reconstruction stays the ideal one; `Misalignment` changes the scan that is
-measured.
+`tomopatch.physics.measurement.simulate` applies them in the order of the beam: tube, object, motion, blur,
+scatter, detector. The geometry of the reconstruction stays the ideal one; `Misalignment` changes the scan
+that is measured.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Tube:
     aluminium, copper, tin : float
         Filters [mm], in addition to the tube's own.
     bowtie : bool
-        A filter that is thicker towards the edges of the fan, so that rays through a water cylinder that fills
-        half of the field of view are hardened evenly.
+        A filter that is thicker towards the edges of the fan, so that rays through a water cylinder that
+        fills half of the field of view are hardened evenly.
     detector : "integrating" or "counting"
         The signal of a photon is its energy, or 1.
     mas : float or None
@@ -119,8 +119,8 @@ class Motion:
     ----------
     kind : "drift", "jump" or "breathing"
         drift: the whole object moves evenly, by `amplitude` until the last view. jump: it moves by
-        `amplitude` at the time `time`. breathing: it is stretched along z by `amplitude` at the lower end of the
-        volume, falling to 0 at the upper end, as 1 - cos, `cycles` times during the scan.
+        `amplitude` at the time `time`. breathing: it is stretched along z by `amplitude` at the lower end of
+        the volume, falling to 0 at the upper end, as 1 - cos, `cycles` times during the scan.
     amplitude : (z, y, x) [mm]
         Breathing uses z alone.
     time : float

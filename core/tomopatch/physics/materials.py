@@ -68,5 +68,5 @@ def mu(material: str, energies_keV: Any) -> np.ndarray:
 
 @cache
 def reference_energy() -> float:
-    """Return the energy [keV] at which water has MU_WATER: about 71. Volumes hold attenuation at this energy."""
+    """Return the energy [keV] of a volume's attenuation, at which water has MU_WATER: about 71."""
     return float(brentq(lambda e: float(mu("water", e)) - MU_WATER, 60, 90, xtol=1e-12))

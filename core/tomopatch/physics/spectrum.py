@@ -14,8 +14,8 @@ from tomopatch.physics.effects import Tube
 from tomopatch.physics.materials import HIGHEST, LOWEST, mass_attenuation, mu, table
 
 NUM_BINS = 20
-"""Energy bins of a simulated beam. 20 and 100 bins give a line integral through 300 mm of water that differs by
-less than 0.1 %."""
+"""Energy bins of a simulated beam. 20 and 100 bins give a line integral through 300 mm of water that differs
+by less than 0.1 %."""
 KERMA_PER_ENERGY = 1.602e-8
 """Air kerma [mGy] of 1 keV/mm^2 times 1 cm^2/g: 1.602e-16 J/keV, 100 mm^2/cm^2, 1000 g/kg, 1000 mGy/Gy."""
 
@@ -29,7 +29,8 @@ class Spectrum:
     energies : float64 array (bins,)
         [keV]
     photons : float64 array (bins,)
-        Photons in each bin per mm^2 and mAs at 1 m from the source; only their ratios matter for a line integral.
+        Photons in each bin per mm^2 and mAs at 1 m from the source; only their ratios matter for a line
+        integral.
     """
 
     energies: np.ndarray
@@ -135,6 +136,6 @@ def filters(tube: Tube) -> dict[str, float]:
 
 
 def response(detector: str, energies_keV: Any) -> np.ndarray:
-    """Return the signal of a photon: its energy ("integrating") or 1 ("counting"); every photon is absorbed."""
+    """Return the signal of a photon, which is absorbed: its energy ("integrating") or 1 ("counting")."""
     energies = np.asarray(energies_keV, float)
     return energies if detector == "integrating" else np.ones_like(energies)
