@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
 from tomopatch.geometry.views import Views, difference, view_index
+from tomopatch.physics.chain import Signal, expected_signal, measured_rays, switched_on
+from tomopatch.physics.detector import pixels_of, read_out
+from tomopatch.physics.dose import photons_per_ray
+from tomopatch.physics.effects import DetectorFaults, Effects
+from tomopatch.physics.inserts import plant_inserts
+from tomopatch.physics.noise import photon_noise
+from tomopatch.physics.pixels import line_integrals, rays_per_pixel
 from tomopatch.projector import Projector
-from tomopatch.volume import Volume, VolumeGeometry, as_tensor, finite
+from tomopatch.volume import Volume, as_tensor, finite
 
 FULL_DOSE_PHOTONS = 1e5
 """Photons per ray at full dose: a routine diagnostic scan, as in the 2016 Low Dose CT Grand Challenge."""
@@ -124,11 +130,17 @@ def simulate(
     electronic_noise: float = 10.0,
     generator: torch.Generator | None = None,
     supersample: int | None = None,
+    effects: Effects | None = None,
 ) -> Measurement:
     """Simulate a measurement: Beer's law, finite pixels, photon and electronic noise, and the logarithm.
 
     The volume is projected on its own grid, whatever the grid of A. Give the finest grid available, so that a
     reconstruction does not profit from a simulation with the same errors.
+
+    The measurement has the geometry of A, which a reconstruction assumes, even if a misalignment or a motion
+    changes the rays that are measured. With a tube the line integrals are multiplied by a constant, so that a
+    thin layer of water at the central ray has MU_WATER and HU stay comparable; thicker objects look less
+    dense.
 
     Parameters
     ----------
@@ -136,20 +148,33 @@ def simulate(
     A : Projector
         Gives the scan geometry; its volume grid does not matter.
     photon_count : float or None
-        Photons per ray before the object; None = no noise at all.
+        Photons per ray before the object; None = no noise at all. With `effects.tube.mas` the tube's current
+        decides instead. Behind a bowtie: photons of the central ray.
     electronic_noise : float
-        Standard deviation of the read-out, in photons.
+        Standard deviation of the read-out, in photons; with a tube, in photons of the unattenuated beam's
+        mean signal.
     generator : torch.Generator or None
         Source of the noise, on any device; None = a CPU generator with seed 0, so that all devices give the
         same noise.
     supersample : int or None
         Rays per detector pixel and direction, whose intensities are averaged; None = the ratio of pixel to
         voxel size, at most 4.
+    effects : Effects or None
+        Differences between a real scan and an ideal one; None = an ideal scan.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, or an effect does not fit the geometry or the volume.
     """
     if not isinstance(volume, Volume) or not isinstance(A, Projector):
         raise TypeError(
             f"simulate takes a Volume and a Projector, got {type(volume).__name__} and {type(A).__name__}."
         )
+    effects = switched_on(effects)
+    pg = A.pg
+    if effects.tube is not None and effects.tube.mas is not None:
+        photon_count = photons_per_ray(effects.tube, pg)
     if photon_count is not None and not (finite(photon_count) and FEWEST <= photon_count <= MOST):
         raise ValueError(
             f"photon_count must lie between {FEWEST:g} and {MOST:g} photons a ray, or be None for no noise; "
@@ -160,29 +185,75 @@ def simulate(
     volume.check_finite("to be scanned")
     if not (finite(electronic_noise) and electronic_noise >= 0):
         raise ValueError(f"electronic_noise must be at least 0 photons, got {electronic_noise}.")
-    pg = A.pg
     if supersample is None:
-        supersample = _rays_per_pixel(volume.geometry, pg)
-    if volume.geometry == A.vg and supersample == 1:
-        line_integrals = A(volume.data)
-    else:
-        line_integrals = _line_integrals(volume, pg, supersample, A.backend)
-    if photon_count is None:
-        return Measurement(line_integrals, pg)
+        supersample = rays_per_pixel(volume.geometry, pg)
     if generator is None:
         generator = torch.Generator().manual_seed(0)
-    counts = expected_counts(line_integrals, photon_count).to(generator.device)
-    if not float(counts.max()) <= 1e3 * MOST:
-        raise ValueError(
-            "the volume's negative attenuation gives line integrals down to"
-            f" {float(line_integrals.min()):.3g}, more photons than were emitted; expected air (0 /mm, -1000"
-            " HU) or denser; clip the volume."
-        )
-    counts = torch.poisson(counts, generator=generator)
+    if effects.tube is None:
+        volume = plant_inserts(volume, effects.inserts)
+    rays = measured_rays(pg, effects, volume.geometry)
+    if any(e is not None for e in (effects.tube, effects.scatter, effects.blur, effects.faults)):
+        signal = expected_signal(volume, rays, effects, supersample, A.backend)
+        return _read(signal, pg, photon_count, electronic_noise, generator, effects.faults)
+    if rays.geometry is pg and volume.geometry == A.vg and supersample == 1:
+        integrals = A(volume.data)
+    else:
+        integrals = line_integrals(volume, rays, supersample, A.backend)
+    if photon_count is None:
+        return Measurement(integrals, pg)
+    counts = expected_counts(integrals, photon_count)
+    _check_counts(counts)
+    counts = photon_noise(counts, None, generator)
     if electronic_noise:
         counts += electronic_noise * torch.randn(counts.shape, generator=generator, device=counts.device)
-    counts = counts.to(line_integrals.device)
+    counts = counts.to(integrals.device)
     return from_counts(counts, pg, photon_count=photon_count, electronic_noise=electronic_noise)
+
+
+def _check_counts(counts: Tensor) -> None:
+    if not float(counts.max()) <= 1e3 * MOST:
+        raise ValueError(
+            "the volume's negative attenuation gives line integrals below 0, more photons than were emitted;"
+            " expected air (0 /mm, -1000 HU) or denser; clip the volume."
+        )
+
+
+def _read(
+    signal: Signal,
+    pg: Geometry,
+    photon_count: float | None,
+    electronic_noise: float,
+    generator: torch.Generator,
+    faults: DetectorFaults | None,
+) -> Measurement:
+    """The measurement that a detector reads of an expected signal.
+
+    Signals below half a photon are raised to half a photon, as in `from_counts`. Without noise a dead pixel
+    reads half a photon of a scan at full dose, and any other signal is limited by float32 alone.
+    """
+    faults = faults or DetectorFaults()
+    _check_counts(signal.mean)
+    if photon_count is None:
+        counts = read_out(signal.mean, faults, signal.unattenuated)
+        dead = pixels_of(faults, pg.det_shape).dead.to(counts.device)
+        counts = torch.where(dead[:, None], 0.5 / FULL_DOSE_PHOTONS, counts)
+        counts = counts.clamp(min=torch.finfo(torch.float32).tiny)
+        return Measurement(signal.water_factor * torch.log(signal.unattenuated / counts), pg)
+    device = signal.mean.device
+    counts = photon_noise(photon_count * signal.mean, signal.gain, generator)
+    electronic = None
+    if electronic_noise:
+        electronic = electronic_noise * torch.randn(
+            counts.shape, generator=generator, device=counts.device
+        ).to(device)
+    unattenuated = photon_count * signal.unattenuated
+    counts = read_out(counts.to(device), faults, unattenuated, electronic).clamp(min=0.5)
+    photons = counts if signal.gain is None else signal.gain * counts
+    # lag averages the noise of two views
+    variance = photons * ((1 - faults.lag) ** 2 + faults.lag**2) + electronic_noise**2
+    weights = counts.square() / variance / signal.water_factor**2
+    projections = signal.water_factor * torch.log(unattenuated / counts)
+    return Measurement(projections, pg, weights, photon_count)
 
 
 def expected_counts(line_integrals: Tensor, photon_count: float) -> Tensor:
@@ -215,81 +286,3 @@ def relative_dose(pg: Geometry, photon_count: float | None) -> float:
     if photon_count is None:
         return math.nan
     return pg.num_views / full_scan_views(pg) * photon_count / FULL_DOSE_PHOTONS
-
-
-# ---- finite detector pixels ---------------------------------------------------------------------------
-
-
-def _rays_per_pixel(vg: VolumeGeometry, pg: Geometry) -> int:
-    """Number of voxels across a pixel, seen from the rotation axis; from 1 to 4."""
-    views = pg if isinstance(pg, Views) else pg.views()
-    pixel = float((views.det_u[0] ** 2).sum() ** 0.5)
-    if isinstance(pg, ConeBeam):
-        pixel *= pg.src_orig_dist / pg.src_det_dist
-    elif views.cone:
-        source, detector = views.source[0], views.det_pos[0]
-        pixel *= float((source**2).sum() ** 0.5 / (((detector - source) ** 2).sum() ** 0.5))
-    return max(1, min(4, round(pixel / min(vg.voxel_size[1:]))))
-
-
-def _line_integrals(volume: Volume, pg: Geometry, supersample: int, backend: str) -> Tensor:
-    """Line integrals of finite pixels: -log of the mean transmission over the rays of a pixel."""
-    views = pg if isinstance(pg, Views) else pg.views()
-    if supersample == 1:
-        return Projector(volume.geometry, views, backend)(volume.data)
-    n, (v, u) = supersample, views.det_shape
-    level = _rows_lie_in_slices(views)
-    if level:  # the mean over a pixel's height is then exact, from one row of rays per slice
-        finer, per_row = _row_per_slice(views, volume.geometry, n), 1
-    else:
-        finer, per_row = (
-            Views(views.cone, views.source, views.det_pos, views.det_v / n, views.det_u / n, (v * n, u * n)),
-            n,
-        )
-    share = _share_of_slices(views, volume.geometry) if level else torch.empty(0)
-    out = []
-    # chunks of views bound the memory of the finer projections
-    per_chunk = max(1, 2**26 // (n * u * finer.det_shape[0]))
-    for start in range(0, views.num_views, per_chunk):
-        part = Projector(volume.geometry, finer.subset(slice(start, start + per_chunk)), backend)(volume.data)
-        transmission = torch.exp(-part).unflatten(2, (u, n)).unflatten(0, (-1, per_row)).mean((1, 4))
-        if level:
-            # above and below the volume a row sees air; 1 - 1 + exp(-p) would lose transmissions below 1e-7
-            air = (1 - share.sum(1, dtype=torch.float64)).clamp(min=0)
-            air = torch.where(air < 1e-6, 0.0, air).to(transmission)
-            transmission = torch.tensordot(share.to(transmission), transmission, dims=1) + air[:, None, None]
-        out.append(-torch.log(transmission))
-    return torch.cat(out, 1)
-
-
-def _rows_lie_in_slices(views: Views) -> bool:
-    """Whether the rays of each detector row stay at one height, equal in all views, to 1e-9 of a row."""
-    if views.cone:
-        return False
-    row = float(np.abs(views.det_v[:, 0]).max())
-    still = [
-        views.source[:, :1] * row,  # a direction
-        views.det_v[:, 1:],
-        views.det_u[:, :1],
-        np.ptp(views.det_pos[:, 0]),
-        np.ptp(views.det_v[:, 0]),
-    ]
-    return all(bool(np.abs(part).max() <= 1e-9 * row) for part in still)
-
-
-def _row_per_slice(views: Views, vg: VolumeGeometry, n: int) -> Views:
-    """These views with a detector row at the height of each slice, and n columns for each column."""
-    det_pos, det_v = views.det_pos.copy(), np.zeros_like(views.det_v)
-    det_pos[:, 0], det_v[:, 0] = vg.pos[0], vg.voxel_size[0]
-    return Views(False, views.source, det_pos, det_v, views.det_u / n, (vg.shape[0], views.det_shape[1] * n))
-
-
-def _share_of_slices(views: Views, vg: VolumeGeometry) -> Tensor:
-    """Matrix (v, z): share of each detector row's height that each slice covers."""
-    num_v, height = views.det_shape[0], float(views.det_v[0, 0])
-    rows = views.det_pos[0, 0] + (np.arange(num_v) - (num_v - 1) / 2) * height
-    slices = vg.pos[0] + (np.arange(vg.shape[0]) - (vg.shape[0] - 1) / 2) * vg.voxel_size[0]
-    reach, half = abs(height) / 2, vg.voxel_size[0] / 2
-    upper = np.minimum(rows[:, None] + reach, slices[None] + half)
-    lower = np.maximum(rows[:, None] - reach, slices[None] - half)
-    return torch.from_numpy(np.clip(upper - lower, 0, None) / abs(height))

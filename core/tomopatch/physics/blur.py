@@ -1,0 +1,108 @@
+"""Blur of intensities: the detector's point spread, and the extent of the focal spot."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tomopatch.geometry.views import Views
+
+FWHM = 2 * math.sqrt(2 * math.log(2))
+"""Full width at half maximum of a Gaussian over its standard deviation."""
+REACH = 4.0
+"""Standard deviations that a kernel extends to each side; 6e-5 of a Gaussian lie beyond."""
+MOST_SOURCES = 61
+"""Points of a focal spot; more blur than that many points cover is sampled coarsely."""
+
+
+def smeared(signal: Tensor, sigma: float, *, padding: str = "edge") -> Tensor:
+    """Return the signal (v, angle, u) convolved with a Gaussian along v and u.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation [pixels].
+    padding : "edge" or "zero"
+        The signal beyond the detector: that of the outermost pixels, or none.
+    """
+    if sigma <= 0:
+        return signal
+    for axis in (0, 2):
+        signal = _along(signal, sigma, axis, padding)
+    return signal
+
+
+def _along(signal: Tensor, sigma: float, axis: int, padding: str) -> Tensor:
+    n = signal.shape[axis]
+    if n == 1:  # one row of a wider detector
+        return signal
+    # the integral of the Gaussian over each pixel
+    reach = min(math.ceil(REACH * sigma), n - 1)
+    edges = torch.arange(-reach, reach + 2, dtype=torch.float64) - 0.5
+    kernel = torch.special.ndtr(edges / sigma).diff()
+    kernel = kernel / kernel.sum()
+    index = torch.arange(n)
+    # matrix of the convolution: one product serves wide and narrow kernels
+    matrix = torch.zeros((n, n), dtype=torch.float64)
+    for shift, weight in zip(range(-reach, reach + 1), kernel, strict=True):
+        taken = index + shift
+        if padding == "zero":
+            inside = (taken >= 0) & (taken < n)
+            matrix[index[inside], taken[inside]] += weight
+        else:
+            matrix.index_put_((index, taken.clamp(0, n - 1)), weight.expand(n), accumulate=True)
+    matrix = matrix.to(signal)
+    if axis == 2:
+        return signal @ matrix.T
+    return torch.tensordot(matrix, signal, dims=1)
+
+
+def focal_spot(views: Views, diameter: float) -> list[tuple[float, Views]]:
+    """Return weights and views of the points of a focal spot: an even disc that faces the detector.
+
+    Seven points integrate polynomials of degree 5 over the disc exactly (Radon's rule); they suffice while
+    the spot's shadow is two pixels wide. A wider shadow gets points of equal weight on a spiral, one per
+    square pixel, at most MOST_SOURCES. With a single detector row the points lie in the fan's plane, since
+    the spot's height acts outside it.
+
+    Raises
+    ------
+    ValueError
+        If the beam is parallel.
+    """
+    if not views.cone:
+        raise ValueError("a parallel beam has no focal spot; set its size to 0 or use a cone beam.")
+    along_u, along_v = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (views.det_u, views.det_v))
+    pixel = float(np.linalg.norm(views.det_u, axis=1).min())
+    shadow = diameter * _shadow(views) / pixel
+    weights, points = _disc(shadow)
+    points = points * diameter / 2
+    if views.det_shape[0] == 1:
+        points[:, 1] = 0
+    return [
+        (float(w), replace(views, source=views.source + u * along_u + v * along_v))
+        for w, (u, v) in zip(weights, points, strict=True)
+    ]
+
+
+def _shadow(views: Views) -> float:
+    """Size of a focal spot's shadow on the detector over that of the spot, for an edge on the axis."""
+    to_detector = np.linalg.norm(views.det_pos[0] - views.source[0])
+    to_axis = float(np.hypot(*views.source[0, 1:]))
+    return max(float(to_detector) / to_axis - 1, 0.0)
+
+
+def _disc(pixels: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and points (n, 2) that sample the unit disc, for a shadow this many pixels wide."""
+    if pixels <= 2:
+        angle = np.arange(6) * np.pi / 3
+        ring = math.sqrt(2 / 3) * np.stack([np.cos(angle), np.sin(angle)], 1)
+        return np.array([1 / 4, *[1 / 8] * 6]), np.concatenate([np.zeros((1, 2)), ring])
+    n = min(MOST_SOURCES, math.ceil(math.pi / 4 * max(pixels, 4) ** 2))
+    i = np.arange(n)
+    radius, turn = np.sqrt((i + 0.5) / n), i * math.pi * (3 - math.sqrt(5))
+    return np.full(n, 1 / n), radius[:, None] * np.stack([np.cos(turn), np.sin(turn)], 1)

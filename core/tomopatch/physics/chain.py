@@ -1,0 +1,119 @@
+"""The chain of a scan from the source to the detector: effects, and the signal that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tomopatch.geometry.beams import Geometry
+from tomopatch.geometry.views import Views
+from tomopatch.physics.blur import FWHM, focal_spot, smeared
+from tomopatch.physics.effects import Effects
+from tomopatch.physics.misalignment import misaligned
+from tomopatch.physics.motion import moving_rays
+from tomopatch.physics.pixels import Rays, Transmit, beer, transmissions
+from tomopatch.physics.polychromatic import beam_of, material_volumes
+from tomopatch.physics.scatter import scattered
+from tomopatch.volume import Volume, VolumeGeometry
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """Expected signal of a scan, relative to that of the unattenuated beam at the central ray.
+
+    Attributes
+    ----------
+    mean : Tensor (v, angle, u)
+    unattenuated : Tensor, broadcasts to the same shape
+        The signal without an object; below 1 behind a bowtie.
+    gain : Tensor (v, angle, u) or None
+        Variance of the signal of one photon per ray over its mean; None = 1, a Poisson variable.
+    water_factor : float
+        Factor of the line integrals that gives a thin layer of water MU_WATER.
+    """
+
+    mean: Tensor
+    unattenuated: Tensor
+    gain: Tensor | None = None
+    water_factor: float = 1.0
+
+
+def switched_on(effects: Effects | None) -> Effects:
+    """Return the effects without those of zero strength."""
+    if effects is None:
+        return Effects()
+    scatter, blur, faults = effects.scatter, effects.blur, effects.faults
+    misalignment, motion = effects.misalignment, effects.motion
+    if scatter is not None and scatter.ratio == 0:
+        scatter = None
+    if blur is not None and blur.detector == blur.focal_spot == 0:
+        blur = None
+    if misalignment is not None and replace(misalignment, seed=0) == type(misalignment)():
+        misalignment = None
+    if motion is not None and not any(motion.amplitude[: 1 if motion.kind == "breathing" else 3]):
+        motion = None
+    if faults is not None and replace(faults, seed=0) == type(faults)():
+        faults = None
+    return replace(
+        effects, scatter=scatter, blur=blur, misalignment=misalignment, motion=motion, faults=faults
+    )
+
+
+def measured_rays(pg: Geometry, effects: Effects, vg: VolumeGeometry) -> Rays:
+    """Return the rays of the scan that is measured when the reconstruction assumes `pg`."""
+    if effects.misalignment is not None:
+        pg = misaligned(pg, effects.misalignment)
+    if effects.motion is not None:
+        return moving_rays(pg if isinstance(pg, Views) else pg.views(), effects.motion, vg)
+    return Rays(pg)
+
+
+def expected_signal(volume: Volume, rays: Rays, effects: Effects, supersample: int, backend: str) -> Signal:
+    """Return the signal before noise and the detector's faults: tube, focal spot, detector blur and scatter.
+
+    Parameters
+    ----------
+    volume : Volume
+        Attenuation at the reference energy. Inserts are planted here with a tube; without one they are part
+        of the volume already (`plant_inserts`).
+    """
+    tube, views = effects.tube, rays.views
+    volumes, factor = [volume], 1.0
+    transmit: Transmit = beer
+    unattenuated = volume.data.new_ones((1, 1, 1))
+    excess = None
+    if tube is not None:
+        materials = material_volumes(volume, effects.inserts)
+        beam = beam_of(tube, tuple(materials), views)
+        volumes, transmit, factor, excess = list(materials.values()), beam, beam.water_factor, beam.excess
+        if beam.bowtie is not None:
+            nothing = [volume.data.new_zeros((1, views.num_views, views.det_shape[1]))] * len(volumes)
+            unattenuated = beam(nothing, slice(None))[:1].squeeze(0)
+
+    def seen(source: Rays) -> Tensor:
+        return transmissions(volumes, source, supersample, backend, transmit)
+
+    out = _over_focal_spot(rays, effects, seen)
+    if effects.blur is not None and effects.blur.detector:
+        out = torch.stack([smeared(part, effects.blur.detector / FWHM) for part in out])
+    mean = out[0]
+    # relative to one photon a ray; scattered photons have the energies of the primary ones of their pixel
+    gain = None if excess is None else excess * out[1] / mean.clamp(min=torch.finfo(mean.dtype).tiny)
+    if effects.scatter is not None:
+        mean = mean + scattered(mean, effects.scatter, unattenuated)
+    return Signal(mean, unattenuated, gain, factor)
+
+
+def _over_focal_spot(rays: Rays, effects: Effects, seen: Callable[[Rays], Tensor]) -> Tensor:
+    """Signals averaged over the points of the focal spot."""
+    if effects.blur is None or not effects.blur.focal_spot:
+        return seen(rays)
+    total: Tensor | None = None
+    for weight, views in focal_spot(rays.views, effects.blur.focal_spot):
+        part = weight * seen(Rays(views, rays.stretch))
+        total = part if total is None else total.add_(part)
+    assert total is not None
+    return total

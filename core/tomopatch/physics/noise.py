@@ -1,0 +1,22 @@
+"""Photon noise of a detector: Poisson, and compound Poisson where photons count by their energy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def photon_noise(mean: Tensor, gain: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Return noisy signals with this mean and the variance gain times mean, on the generator's device.
+
+    The signal of a detector that integrates energy is a compound Poisson variable, the sum of the energies of
+    a Poisson number of photons (Whiting et al., Medical Physics 33:3290, 2006). It is drawn as gain times a
+    Poisson variable of mean / gain, the scaled Poisson variable with the same mean and variance. With many
+    photons both are Gaussian; with few both keep the chance of no signal, that of the compound variable being
+    exp(-number of photons). A gain of 1, of one energy or a counting detector, is exact.
+    """
+    mean = mean.to(generator.device)
+    if gain is None:
+        return torch.poisson(mean, generator=generator)
+    gain = gain.to(generator.device)
+    return gain * torch.poisson(mean / gain, generator=generator)

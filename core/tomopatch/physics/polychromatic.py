@@ -1,0 +1,156 @@
+"""Polychromatic beams: an object of several materials, and the signal summed over the energies of a beam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tomopatch.geometry.views import Views
+from tomopatch.physics.effects import Insert, Tube
+from tomopatch.physics.inserts import planted
+from tomopatch.physics.materials import mu, reference_energy
+from tomopatch.physics.spectrum import Spectrum, response, tube_spectrum
+from tomopatch.volume import MU_WATER, Volume, crop, mu_from_hu
+
+SOFT_HU, BONE_HU = 100.0, 300.0
+"""[HU] Up to the first a voxel is water, from the second cortical bone; in between it is split evenly."""
+BOWTIE = "PMMA"
+RAYS_AT_ONCE = 2**13
+"""Rays whose energy bins are held at once: 20 bins of them fit into the cache of a core."""
+
+
+def material_volumes(volume: Volume, inserts: Sequence[Insert] = ()) -> dict[str, Volume]:
+    """Return the volume as densities of materials, relative to the solid material (water = 1).
+
+    A voxel is water of a density of mu / MU_WATER, or cortical bone, or a mixture: a share that grows evenly
+    from 0 at 100 HU to 1 at 300 HU of its attenuation is bone's. At the reference energy the sum of all
+    materials attenuates like the volume. An insert replaces what lies there. Volumes without any voxel
+    above 0 are left out; others than water's cover only the part of the grid that they need.
+    """
+    low, high = (float(mu_from_hu(torch.tensor(hu))) for hu in (SOFT_HU, BONE_HU))
+    data = volume.data
+    bony = ((data - low) / (high - low)).clamp_(0, 1).mul_(data)
+    energy = reference_energy()
+    densities = {
+        "water": (data - bony) / MU_WATER,
+        "cortical bone": bony / float(mu("cortical bone", energy)),
+    }
+    for insert in inserts:
+        box, share = planted(insert, volume.geometry)
+        share = share.to(data)
+        for density in densities.values():
+            density[box] *= 1 - share
+        if insert.material not in densities:
+            densities[insert.material] = torch.zeros_like(data)
+        densities[insert.material][box] += share
+    return {
+        name: _cropped(volume.with_data(density)) if name != "water" else volume.with_data(density)
+        for name, density in densities.items()
+        if name == "water" or bool(density.any())
+    }
+
+
+def _cropped(volume: Volume) -> Volume:
+    """The part of a volume that is not 0, with a margin of a voxel."""
+    box = []
+    for axis, n in enumerate(volume.shape):
+        used = volume.data.amax(tuple(a for a in range(3) if a != axis)).nonzero().flatten()
+        start, stop = max(0, int(used[0]) - 1), min(n, int(used[-1]) + 2)
+        box.append(slice(start, stop))
+    return crop(volume, (box[0], box[1], box[2]))
+
+
+@dataclass(frozen=True, eq=False)
+class Beam:
+    """Spectrum and detector behind a set of materials; a `Transmit` with two outputs.
+
+    Attributes
+    ----------
+    materials : tuple of str
+        In the order of the paths. The bowtie's material is not among them.
+    spectrum : Spectrum
+    detector : "integrating" or "counting"
+    bowtie : Tensor (views, u) or None
+        Thickness of the bowtie [mm].
+
+    Calling it with paths [mm of solid material] gives (2, rows, views, columns): the mean signal and its
+    variance for one photon per ray, each relative to the unattenuated beam of the central ray.
+    """
+
+    materials: tuple[str, ...]
+    spectrum: Spectrum
+    detector: str = "integrating"
+    bowtie: Tensor | None = None
+
+    @property
+    def _signals(self) -> np.ndarray:
+        """Signals of each bin's photons and their squares, normalised to 1 (2, bins)."""
+        per_photon = response(self.detector, self.spectrum.energies)
+        both = self.spectrum.photons * np.stack([per_photon, per_photon**2])
+        return both / both.sum(1, keepdims=True)
+
+    @property
+    def excess(self) -> float:
+        """Variance of the unattenuated signal over that of as many photons of one energy; at least 1."""
+        per_photon = response(self.detector, self.spectrum.energies)
+        share = self.spectrum.photons / self.spectrum.total
+        return float(share @ per_photon**2 / (share @ per_photon) ** 2)
+
+    @property
+    def water(self) -> float:
+        """Attenuation of a thin layer of water [1/mm] that the detector sees at the central ray."""
+        return float(self._signals[0] @ mu("water", self.spectrum.energies))
+
+    @property
+    def water_factor(self) -> float:
+        """Factor of line integrals that gives a thin layer of water MU_WATER, so that HU stay comparable."""
+        return MU_WATER / self.water
+
+    def __call__(self, paths: list[Tensor], views: slice) -> Tensor:
+        names = list(self.materials)
+        if self.bowtie is not None:
+            thickness = self.bowtie[views].to(paths[0])[None]
+            columns = paths[0].shape[2] // thickness.shape[2]
+            thickness = thickness.repeat_interleave(columns, 2)
+            paths, names = [*paths, thickness.expand_as(paths[0])], [*names, BOWTIE]
+        energies = self.spectrum.energies
+        attenuation = torch.from_numpy(-np.stack([mu(name, energies) for name in names], 1)).to(paths[0])
+        signals = torch.from_numpy(self._signals).to(paths[0])
+        flat = [path.reshape(-1) for path in paths]
+        out = paths[0].new_empty((2, len(flat[0])))
+        for start in range(0, len(flat[0]), RAYS_AT_ONCE):
+            part = slice(start, start + RAYS_AT_ONCE)
+            thicknesses = torch.stack([path[part] for path in flat])
+            out[:, part] = signals @ (attenuation @ thicknesses).exp_()
+        return out.reshape(2, *paths[0].shape)
+
+
+def beam_of(tube: Tube, materials: Sequence[str], views: Views) -> Beam:
+    """Return the beam of a tube through these materials, seen with these views."""
+    spectrum = tube_spectrum(tube)
+    bowtie = bowtie_thickness(views, spectrum.effective_energy) if tube.bowtie else None
+    return Beam(tuple(materials), spectrum, tube.detector, bowtie)
+
+
+def bowtie_thickness(views: Views, energy_keV: float) -> Tensor:
+    """Return the bowtie's thickness (views, u) [mm of PMMA] along the rays of the middle row.
+
+    It completes a cylinder of water about the axis, of half the diameter of the field of view, to the same
+    attenuation in each column at `energy_keV`. The line integrals are taken relative to the unattenuated beam
+    behind the bowtie, and HU are calibrated for the central ray. The beam that leaves the thick edges is
+    harder than the central one, so the outer parts of an object appear less dense.
+    """
+    u = torch.arange(views.det_shape[1], dtype=torch.float64) - (views.det_shape[1] - 1) / 2
+    pixels = torch.from_numpy(views.det_pos)[:, None] + u[:, None] * torch.from_numpy(views.det_u)[:, None]
+    source = torch.from_numpy(views.source)[:, None]
+    rays = (pixels - source if views.cone else source.expand_as(pixels))[..., 1:]
+    # distance of each ray from the axis, within the plane of rotation
+    cross = (pixels[..., 1] * rays[..., 1] - pixels[..., 2] * rays[..., 0]).abs()
+    distance = cross / rays.square().sum(-1).sqrt()
+    radius = distance.amax() / 2
+    missing = 2 * (radius - (radius**2 - distance**2).clamp(min=0).sqrt())
+    return missing * float(mu("water", energy_keV) / mu(BOWTIE, energy_keV))

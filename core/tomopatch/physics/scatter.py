@@ -1,0 +1,33 @@
+"""Scattered radiation: a smooth signal in addition to the primary."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tomopatch.physics.blur import smeared
+from tomopatch.physics.effects import Scatter
+
+
+def scattered(primary: Tensor, scatter: Scatter, unattenuated: Tensor | None = None) -> Tensor:
+    """Return the scattered signal (v, angle, u) in the unit of the primary.
+
+    A ratio-and-blur model: what the object removes from a ray, 1 - T with the transmission T, scatters
+    forward and leaves the object with the share T, as in Ohnesorge, Flohr & Klingenbeck-Regn (European
+    Radiology 9:563, 1999). So a ray through air does not scatter. The source T (1 - T) is smeared by a
+    Gaussian of `width` times the detector's width. The total over each view is the ratio times the total of
+    the source.
+
+    Parameters
+    ----------
+    primary : Tensor (v, angle, u)
+    scatter : Scatter
+    unattenuated : Tensor or None
+        The signal without an object, which broadcasts to that of the primary; None = 1.
+    """
+    transmission = primary if unattenuated is None else primary / unattenuated
+    source = primary * (1 - transmission).clamp(min=0)
+    sigma = scatter.width * primary.shape[2]
+    smooth = smeared(source, sigma, padding="zero")
+    # what the kernel carries beyond the detector comes back, so that the ratio is exact
+    total, kept = source.sum((0, 2), keepdim=True), smooth.sum((0, 2), keepdim=True)
+    return scatter.ratio * smooth * total / kept.clamp(min=1e-30)
