@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from collections.abc import Sequence
@@ -34,15 +35,14 @@ def tilts_beside(path: Path) -> list[Path]:
 
 
 def read_mrc(file: BinaryIO, name: str, max_mb: float, tilts: Sequence[File] = ()) -> Raw:
-    """Read a tilt series (view, v, u) as intensities; `tilts` are its files of angles, of which one is used."""
+    """Read a tilt series (view, v, u) as intensities; one of `tilts`, its files of angles, is used."""
     try:
-        import mrcfile
         from mrcfile.mrcinterpreter import MrcInterpreter
     except ImportError:
         raise missing("mrcfile", "MRC") from None
     _check_header(file, name, max_mb)
     try:
-        with MrcInterpreter(iostream=file, permissive=True) as mrc:
+        with MrcInterpreter(iostream=io.BytesIO(file.read()), permissive=True) as mrc:
             data = np.array(mrc.data, dtype=np.float32)
             edge = float(mrc.voxel_size.x), float(mrc.voxel_size.y)
     except (ValueError, OSError, TypeError, RuntimeError, AttributeError) as error:

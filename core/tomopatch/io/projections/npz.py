@@ -1,4 +1,4 @@
-"""Measured projections in an .npz: the arrays `projections`, `angles_deg`, and the keys of a geometry file."""
+"""Projections in an .npz: the arrays `projections` and `angles_deg`, and the keys of a geometry file."""
 
 from __future__ import annotations
 

@@ -113,8 +113,8 @@ class Projections:
         for label, frames in (("dark", self.dark), ("flat", self.flat)):
             if frames is not None and (frames.ndim != 3 or frames.shape[1:] != (v, u) or not len(frames)):
                 raise ValueError(
-                    f"{self.name} has {label} frames of shape {frames.shape}; expected (frame, {v}, {u}) as the"
-                    " projections."
+                    f"{self.name} has {label} frames of shape {frames.shape}; expected (frame, {v}, {u}), as"
+                    " the projections have."
                 )
         self._check_numbers()
 
@@ -161,12 +161,10 @@ class Projections:
         vectors = self.vectors
         if vectors is not None:
             vectors = vectors.copy()
-            for step, n, f in (
-                (slice(6, 9), self.det_shape[1], by[1]),
-                (slice(9, 12), self.det_shape[0], by[0]),
-            ):
-                vectors[:, 3:6] -= (n - n // f * f) / 2 * vectors[:, step]
-                vectors[:, step] *= f
+            for first, n, factor in ((6, self.det_shape[1], by[1]), (9, self.det_shape[0], by[0])):
+                step = vectors[:, first : first + 3]
+                vectors[:, 3:6] -= n % factor / 2 * step
+                step *= factor
         return replace(
             self,
             data=_binned(self.data, by, (0, 2)),

@@ -89,7 +89,7 @@ def _named(source: Source) -> tuple[str, Source]:
             return path.name, [path, *mrc.tilts_beside(path)] if is_mrc else path
         return path.name or str(path), path
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], str):
-        return Path(source[0]).name, [source]
+        return Path(source[0]).name, [source]  # type: ignore[list-item]
     if isinstance(source, Sequence) and source:
         first = source[0]
         return Path(str(first[0] if isinstance(first, tuple) else first)).name, source
@@ -112,12 +112,12 @@ def _read(files: Sequence[File], name: str, max_mb: float) -> Raw:
     kind, matching = next(iter(found.items()))
     if kind == "tiff":
         return tiff.read_tiff(matching, name, max_mb)
-    with matching[0].open() as file:
+    with matching[0].open() as opened:
         if kind == "matlab":
-            return matlab.read_matlab(file, name, max_mb)
+            return matlab.read_matlab(opened, name, max_mb)
         if kind == "mrc":
-            return mrc.read_mrc(file, name, max_mb, [f for f in files if f.name.endswith(mrc.TILTS)])
-        return hdf5.read_exchange(file, name, max_mb)
+            return mrc.read_mrc(opened, name, max_mb, [f for f in files if f.name.endswith(mrc.TILTS)])
+        return hdf5.read_exchange(opened, name, max_mb)
 
 
 def _head(file: File) -> bytes:
