@@ -80,8 +80,7 @@ def _version_5(file: BinaryIO, name: str, max_mb: float) -> tuple[np.ndarray, di
                 sinogram = struct["sinogram"]
                 check_numbers(sinogram.dtype, name, "sinogram")
                 return sinogram, _parameters(struct, name)
-    except (ValueError, TypeError, KeyError, OSError, EOFError, IndexError, AttributeError,
-            NotImplementedError, OverflowError, RecursionError, MatReadError, zlib.error) as error:  # fmt: skip
+    except (*hdf5.ERRORS, EOFError, IndexError, OverflowError, MatReadError, zlib.error) as error:
         if str(error).startswith(name):
             raise
         raise ValueError(
