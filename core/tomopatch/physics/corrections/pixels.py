@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import median_filter
 
 STUCK_VIEWS = 8
 """Views from which a pixel that never changes counts as dead; with fewer it may be chance."""
+STUCK_SHARE = 0.05
+"""Its neighbours change by more than this share of the largest standard deviation over the views."""
 
 
 def repair_pixels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -34,10 +37,10 @@ def repair_pixels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     y = np.asarray(y, np.float32)
     dead = ~np.isfinite(y)
     if y.shape[1] >= STUCK_VIEWS:
-        # where the whole neighbourhood never changes there is no object, and nothing is wrong
-        still = (y == y[:, :1]).all(1)
-        if still.mean() < 0.5:
-            dead |= still[:, None] & (y[:, :1] != 0)
+        # where the neighbours do not change either there is no object, and nothing is wrong
+        spread = np.nan_to_num(y.std(axis=1, where=~dead))
+        around = median_filter(spread, size=(1, 5), mode="reflect")
+        dead |= ((spread == 0) & (around > STUCK_SHARE * spread.max()))[:, None]
     if not dead.any():
         return y, dead
     out = y.copy()

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.physics.corrections.axis import estimate_axis
+from tomopatch.physics.corrections.axis import estimate_axis, opposite_views
 
 BANDS = 8
 """Bands of rows in each of which the axis is estimated."""
@@ -57,7 +57,9 @@ def estimate_roll(y: np.ndarray, pg: ParallelBeam) -> Roll:
     rows = [r for r, s in zip(rows, strength, strict=True) if s > 0.1 * strength.max()]
     if len(rows) < 3:
         raise ValueError(f"the roll needs at least 3 rows with an object in view, got {len(rows)}.")
-    columns = np.array([estimate_axis(y[r].mean(0, keepdims=True), pg).column for r in rows])
+    method = "mirror" if opposite_views(pg) else "mass"
+    bands = [y[r].mean(0, keepdims=True) for r in rows]
+    columns = np.array([estimate_axis(band, pg, method=method).column for band in bands])
     heights = np.array([r.mean() for r in rows]) - (len(y) - 1) / 2
     slope, middle = np.polyfit(heights, columns, 1)
     residual = columns - (slope * heights + middle)
