@@ -27,12 +27,11 @@ from tomopatch.physics.corrections import prepare
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.methods import METHODS, available
+from tomopatch.reconstruct.methods import METHODS, available, make_params
 from tomopatch.runs.limits import memory_mb
 from tomopatch.studies.measured import (
     Selection,
     format_table,
-    measured_params,
     reconstruct_measured,
     report_of,
     write_study,
@@ -139,9 +138,8 @@ def reconstruct(
     grid = prepared.grid if arguments.grid is None else prepared.grid.with_shape(arguments.grid)
     pg = prepared.measurement.geometry
     names = names or [name for name in available(pg) if not METHODS[name].needs_prior]
-    typical = prepared.record["typical_attenuation_per_mm"]
     given = _given(arguments, names)
-    methods = {name: measured_params(name, given[name], typical) for name in names}
+    methods = {name: make_params(name, given[name]) for name in names}
     A = Projector(grid, pg)
     for name, params in methods.items():
         memory_check.check_measured(A, name, asdict(params))

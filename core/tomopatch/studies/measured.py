@@ -29,11 +29,12 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.methods import METHODS, Result, check_suited, make_params, reconstruct
-from tomopatch.reconstruct.params import TvParams
 from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 
+SCALED = ("tv", "diffusion")
+"""Methods whose parameters, or prior, are relative to the attenuation of water."""
 LIKE_WATER = (0.5, 2.0)
-"""Attenuations, relative to water, that a prior trained on CT of bodies takes as they are."""
+"""Typical attenuations, relative to water, that these methods take as they are."""
 
 
 @dataclass(frozen=True)
@@ -95,22 +96,6 @@ class Study:
     reference: Result | None = None
 
 
-def measured_params(method: str, given: Mapping[str, Any], typical: float) -> Any:
-    """Make the params of a method; the weight of total variation is relative to the object, not to water.
-
-    Parameters
-    ----------
-    given : dict
-        Fields that were set; they are used as they are.
-    typical : float
-        Typical attenuation of the object [1/mm].
-    """
-    values = dict(given)
-    if method == "tv" and typical > 0:
-        values.setdefault("lam", min(1.0, TvParams.lam * typical / MU_WATER))
-    return make_params(method, values)
-
-
 def reconstruct_measured(
     prepared: Prepared,
     methods: Mapping[str, Any],
@@ -159,7 +144,7 @@ def reconstruct_measured(
             held_out[name] = _prediction_error(results[name].volume, whole.subset(selection.held_out))
     stand_in = None
     if reference is not None:
-        params = methods.get(reference) or measured_params(reference, {}, typical)
+        params = methods.get(reference) or make_params(reference)
         needed = prior(params) if METHODS[reference].needs_prior and prior is not None else None
         with progress("All views") as callback:
             A_all = Projector(vg, whole.geometry)
@@ -176,13 +161,13 @@ def _run(
     typical: float,
     callback: Callback | None,
 ) -> Result:
-    """Reconstruct; for a prior, an object that is not like water is scaled to water and back."""
+    """Reconstruct; an object unlike water is scaled to water, and back, for the methods in SCALED."""
     factor = 1.0
-    if prior is not None and typical > 0 and not LIKE_WATER[0] <= typical / MU_WATER <= LIKE_WATER[1]:
+    if name in SCALED and typical > 0 and not LIKE_WATER[0] <= typical / MU_WATER <= LIKE_WATER[1]:
         factor = MU_WATER / typical
         note(
-            f"{METHODS[name].label}: the prior knows objects like water; the line integrals were multiplied"
-            f" by {factor:.3g} for it, and the volume was divided by that."
+            f"the object's typical attenuation of {typical:.3g} /mm is unlike water's; {METHODS[name].label} works"
+            f" on line integrals multiplied by {factor:.3g}, and its volume is divided by that."
         )
         weights = None if measurement.weights is None else measurement.weights / factor**2
         measurement = replace(measurement, projections=measurement.projections * factor, weights=weights)

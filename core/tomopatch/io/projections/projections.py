@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tomopatch.geometry.views import check_det_shape, is_pair, view_index
+from tomopatch.notes import note
 from tomopatch.volume import finite
 
 QUANTITIES = {
@@ -152,11 +153,15 @@ class Projections:
     def bin(self, factor: int) -> Projections:
         """Projections with `factor` x `factor` pixels averaged; rows or columns that are left over are cut.
 
-        A direction with fewer pixels than `factor` stays as it is.
+        A direction with fewer pixels than `factor` stays as it is. An unknown pixel size is taken as 1 mm before
+        binning, with a note.
         """
         if int(factor) != factor or factor < 1:
             raise ValueError(f"binning factor must be a whole number of at least 1, got {factor}.")
         by = tuple(int(factor) if n >= factor else 1 for n in self.det_shape)
+        if self.pixel_size is None:
+            note(f"{self.name} states no pixel size; pixels of 1 mm are assumed.")
+        pixel = self.pixel_size or (1.0, 1.0)
         dark, flat = (None if a is None else _binned(a, by, (1, 2)) for a in (self.dark, self.flat))
         vectors = self.vectors
         if vectors is not None:
@@ -171,7 +176,7 @@ class Projections:
             dark=dark,
             flat=flat,
             vectors=vectors,
-            pixel_size=self.pixel_size and (self.pixel_size[0] * by[0], self.pixel_size[1] * by[1]),
+            pixel_size=(pixel[0] * by[0], pixel[1] * by[1]),
             axis=None if self.axis is None else (self.axis + 0.5) / by[1] - 0.5,
             middle_row=None if self.middle_row is None else (self.middle_row + 0.5) / by[0] - 0.5,
         )

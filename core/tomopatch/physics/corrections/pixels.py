@@ -8,7 +8,7 @@ from scipy.ndimage import median_filter
 STUCK_VIEWS = 8
 """Views from which a pixel that never changes counts as dead; with fewer it may be chance."""
 STUCK_SHARE = 0.05
-"""Its neighbours change by more than this share of the largest standard deviation over the views."""
+"""Its neighbours change by more than this share of the pixel that changes most."""
 
 
 def repair_pixels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +38,8 @@ def repair_pixels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     dead = ~np.isfinite(y)
     if y.shape[1] >= STUCK_VIEWS:
         # where the neighbours do not change either there is no object, and nothing is wrong
-        spread = np.nan_to_num(y.std(axis=1, where=~dead))
+        highest, lowest = np.where(dead, -np.inf, y).max(1), np.where(dead, np.inf, y).min(1)
+        spread = np.maximum(highest - lowest, 0)
         around = median_filter(spread, size=(1, 5), mode="reflect")
         dead |= ((spread == 0) & (around > STUCK_SHARE * spread.max()))[:, None]
     if not dead.any():
