@@ -166,8 +166,8 @@ def _run(
     if name in SCALED and typical > 0 and not LIKE_WATER[0] <= typical / MU_WATER <= LIKE_WATER[1]:
         factor = MU_WATER / typical
         note(
-            f"the object's typical attenuation of {typical:.3g} /mm is unlike water's; {METHODS[name].label} works"
-            f" on line integrals multiplied by {factor:.3g}, and its volume is divided by that."
+            f"{METHODS[name].label} has settings relative to water, the object attenuates {typical:.3g} /mm:"
+            f" the line integrals were multiplied by {factor:.3g} for it, and its volume was divided by that."
         )
         weights = None if measurement.weights is None else measurement.weights / factor**2
         measurement = replace(measurement, projections=measurement.projections * factor, weights=weights)
@@ -278,7 +278,7 @@ def format_table(report: Mapping[str, Any]) -> str:
     for name, m in report["methods"].items():
         residual = math.nan if m["residual"] is None else m["residual"]
         lines.append(
-            f"{name:<12}{residual:>10.4f}{m.get('held_out_rmse', math.nan):>15.5f}"
+            f"{name:<12}{residual:>10.4f}{m.get('held_out_rmse', math.nan):>15.3g}"
             f"{m.get('held_out_relative', math.nan):>10.4f}{m['seconds']:>9.1f}  {m['status']}"
         )
     return "\n".join(lines)

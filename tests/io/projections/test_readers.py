@@ -264,7 +264,8 @@ def test_geometry_files_that_are_refused(keys, message):
     "content",
     [
         b"", b"II*\0" + b"\xff" * 60, b"\x89HDF\r\n\x1a\n" + bytes(600),
-        b"MATLAB 5.0 MAT-file" + b"\x0f" * 300, b"PK\x03\x04 no zip", bytes(208) + b"MAP " + bytes(2000), b"hello",
+        b"MATLAB 5.0 MAT-file" + b"\x0f" * 300, b"PK\x03\x04 no zip", bytes(208) + b"MAP " + bytes(2000),
+        b"hello",
     ],
 )  # fmt: skip
 def test_damaged_files_give_one_sentence(content):

@@ -153,8 +153,8 @@ class Projections:
     def bin(self, factor: int) -> Projections:
         """Projections with `factor` x `factor` pixels averaged; rows or columns that are left over are cut.
 
-        A direction with fewer pixels than `factor` stays as it is. An unknown pixel size is taken as 1 mm before
-        binning, with a note.
+        A direction with fewer pixels than `factor` stays as it is. An unknown pixel size is taken as 1 mm
+        before binning, with a note.
         """
         if int(factor) != factor or factor < 1:
             raise ValueError(f"binning factor must be a whole number of at least 1, got {factor}.")
