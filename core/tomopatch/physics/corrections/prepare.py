@@ -16,7 +16,14 @@ from tomopatch.physics.corrections.axis import Axis, estimate_axis
 from tomopatch.physics.corrections.linear import line_integrals
 from tomopatch.physics.corrections.pixels import repair_pixels
 from tomopatch.physics.corrections.roll import correct_roll, estimate_roll
-from tomopatch.physics.corrections.stripes import LEAST_VIEWS, STRIPE_SIZE, remove_stripes, stripe_amplitude
+from tomopatch.physics.corrections.stripes import (
+    LEAST_VIEWS,
+    STRIPE_SHARE,
+    default_size,
+    remove_stripes,
+    stripe_amplitude,
+    stripe_share,
+)
 from tomopatch.physics.measurement import Measurement
 from tomopatch.volume import MU_WATER, VolumeGeometry, as_tensor
 
@@ -49,7 +56,7 @@ def prepare(
     axis: float | str | None = None,
     roll: float | str = 0.0,
     stripes: bool | None = None,
-    stripe_size: int = STRIPE_SIZE,
+    stripe_size: int | None = None,
 ) -> Prepared:
     """Correct measured projections: logarithm, dead pixels, stripes, roll, axis.
 
@@ -64,9 +71,10 @@ def prepare(
     roll : float or "auto"
         Angle of the rotation axis against the detector's columns [rad]; "auto" = estimated.
     stripes : bool or None
-        Whether stripes are removed; None = if counts or transmissions were measured in enough views.
-    stripe_size : int
-        Width of the stripe filter [pixels].
+        Whether stripes are removed; None = if counts or transmissions were measured in enough views, and the
+        filter changes the stripes more than the object.
+    stripe_size : int or None
+        Width of the stripe filter [pixels]; None = by the number of columns.
 
     Raises
     ------
@@ -98,11 +106,9 @@ def prepare(
             y, record["roll_deg"] = _without_roll(y, flat, roll)
         column, record["axis"] = _axis(y, flat, p, axis)
         pg = scan_geometry(p, column)
-    # after the axis: the filter moves the centre of mass, by 0.7 pixel in a scan of a tooth
-    if stripes or (stripes is None and _suits_stripes(y, p, stripe_size)):
-        before = stripe_amplitude(y)
-        y = remove_stripes(y, size=stripe_size)
-        record["stripes"] = {"size": stripe_size, "before": before, "after": stripe_amplitude(y)}
+    # after the axis: the filter would move the centre of mass
+    if stripes or (stripes is None and _suits_stripes(y, p)):
+        y, record["stripes"] = _without_stripes(y, p.name, stripe_size, certain=bool(stripes))
     grid = suggested_grid(pg)
     typical = typical_attenuation(y, pg)
     if p.quantity == "intensity" and typical > 0:
@@ -215,10 +221,29 @@ def _dead_pixels(dead: np.ndarray, p: Projections) -> int:
     return count
 
 
-def _suits_stripes(y: np.ndarray, p: Projections, size: int) -> bool:
+def _suits_stripes(y: np.ndarray, p: Projections) -> bool:
     """Whether raw values were measured in enough views; equal views are those of an axisymmetric object."""
     raw = p.quantity in ("counts", "transmission")
-    return raw and p.num_views >= LEAST_VIEWS and y.shape[2] > 2 * size and bool((y[:, 0] != y[:, -1]).any())
+    return raw and p.num_views >= LEAST_VIEWS and y.shape[2] >= 32 and bool((y[:, 0] != y[:, -1]).any())
+
+
+def _without_stripes(
+    y: np.ndarray, name: str, size: int | None, *, certain: bool
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Filtered line integrals and the record; unless `certain`, a filter that harms the object is undone."""
+    size = default_size(y.shape[2]) if size is None else size
+    filtered = remove_stripes(y, size=size)
+    share = stripe_share(y, filtered)
+    removed = certain or share >= STRIPE_SHARE
+    if not removed:
+        note(
+            f"{name}: stripes were not removed, since the filter would change the object more than"
+            f" the stripes (share of stripes {share:.2f}, at least {STRIPE_SHARE} expected).",
+            stacklevel=3,
+        )
+    out = filtered if removed else y
+    before, after = stripe_amplitude(y, size=size), stripe_amplitude(out, size=size)
+    return out, {"removed": removed, "size": size, "share": share, "before": before, "after": after}
 
 
 def _without_roll(y: np.ndarray, pg: ParallelBeam | ConeBeam, roll: float | str) -> tuple[np.ndarray, float]:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import median_filter
 
-STRIPE_SIZE = 21
-"""Width of the median filter [pixels]: above twice the widest stripe, below the object's details. Vo et al.
-use 21 to 81 for detectors of 2000 columns; the weakest of these alters the object least."""
 LEAST_VIEWS = 40
 """With fewer views the ranks along a column are too coarse to tell a stripe from the object."""
+STRIPE_SHARE = 0.4
+"""A filter that mostly removes stripes makes a change of which at least this share (of the mean square) is
+the same in all views. Scan of a tooth with rings: 0.52. Small object near the axis, without rings: 0.03; there
+the filter only damages the object and doubles the error of held-out views."""
 
 
-def remove_stripes(y: np.ndarray, *, size: int = STRIPE_SIZE) -> np.ndarray:
+def default_size(columns: int) -> int:
+    """Width of the median filter for a detector of so many columns [pixels]: 1/90 of them, odd, at least 5.
+
+    The filter must be wider than twice the widest stripe, and narrower than the object. Vo et al. use 21 to
+    81 for detectors of about 2000 columns.
+    """
+    return max(5, columns // 90 // 2 * 2 + 1)
+
+
+def remove_stripes(y: np.ndarray, *, size: int | None = None) -> np.ndarray:
     """Remove stripes by sorting.
 
     Each column of a sinogram is sorted along the angles, a median filter acts across the columns at equal
@@ -23,8 +33,8 @@ def remove_stripes(y: np.ndarray, *, size: int = STRIPE_SIZE) -> np.ndarray:
     ----------
     y : float32 array (v, angle, u)
         Line integrals.
-    size : int
-        Width of the median filter [pixels], at least 3.
+    size : int or None
+        Width of the median filter [pixels], at least 3; None = `default_size`.
 
     Returns
     -------
@@ -36,6 +46,7 @@ def remove_stripes(y: np.ndarray, *, size: int = STRIPE_SIZE) -> np.ndarray:
         If `size` is no whole number from 3 to the number of columns.
     """
     y = np.asarray(y, np.float32)
+    size = default_size(y.shape[2]) if size is None else size
     if int(size) != size or not 3 <= size <= y.shape[2]:
         raise ValueError(
             f"the width of the stripe filter must be a whole number of pixels from 3 to {y.shape[2]},"
@@ -50,7 +61,20 @@ def remove_stripes(y: np.ndarray, *, size: int = STRIPE_SIZE) -> np.ndarray:
     return out
 
 
-def stripe_amplitude(y: np.ndarray, *, size: int = STRIPE_SIZE) -> float:
+def stripe_share(y: np.ndarray, filtered: np.ndarray) -> float:
+    """Share of the filter's change, in the mean square, that is the same in all views; see STRIPE_SHARE.
+
+    Parameters
+    ----------
+    y, filtered : float32 array (v, angle, u)
+        Line integrals before and after `remove_stripes`.
+    """
+    change = filtered - y
+    power = float(np.square(change).mean())
+    return float(np.square(np.median(change, axis=1)).mean()) / power if power > 0 else 0.0
+
+
+def stripe_amplitude(y: np.ndarray, *, size: int | None = None) -> float:
     """Root mean square over pixels of what stays the same in all views: the strength of the stripes.
 
     Each view's deviation from its median-filtered self is averaged over the views by the median, in which the
@@ -60,6 +84,9 @@ def stripe_amplitude(y: np.ndarray, *, size: int = STRIPE_SIZE) -> float:
     ----------
     y : float32 array (v, angle, u)
         Line integrals.
+    size : int or None
+        Width of the median filter [pixels]; None = `default_size`.
     """
-    rough = y - median_filter(y, size=(1, 1, min(size, y.shape[2])), mode="reflect")
+    size = min(default_size(y.shape[2]) if size is None else size, y.shape[2])
+    rough = y - median_filter(y, size=(1, 1, size), mode="reflect")
     return float(np.sqrt(np.square(np.median(rough, axis=1)).mean()))
