@@ -23,7 +23,7 @@ from tomopatch.geometry.views import Views
 from tomopatch.io.nifti import write_nifti
 from tomopatch.io.writing import write_beside
 from tomopatch.notes import note
-from tomopatch.physics.corrections import Prepared
+from tomopatch.physics.corrections import PreparedScan
 from tomopatch.physics.measurement import Measurement
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
@@ -76,7 +76,7 @@ class Study:
 
     Attributes
     ----------
-    prepared : Prepared
+    prepared : PreparedScan
     A : Projector
         Of the views that were used.
     selection : Selection
@@ -88,7 +88,7 @@ class Study:
         The reconstruction from all views, as a stand-in for a reference.
     """
 
-    prepared: Prepared
+    prepared: PreparedScan
     A: Projector
     selection: Selection
     results: dict[str, Result]
@@ -97,7 +97,7 @@ class Study:
 
 
 def reconstruct_measured(
-    prepared: Prepared,
+    prepared: PreparedScan,
     methods: Mapping[str, Any],
     *,
     grid: VolumeGeometry | None = None,
@@ -110,7 +110,7 @@ def reconstruct_measured(
 
     Parameters
     ----------
-    prepared : Prepared
+    prepared : PreparedScan
     methods : dict of params by method
     grid : VolumeGeometry or None
         None = `prepared.grid`.

@@ -11,7 +11,7 @@ from scipy.ndimage import binary_erosion
 from tomopatch import Projector
 from tomopatch.io.projections import read_projections
 from tomopatch.notes import collected
-from tomopatch.physics.corrections import Prepared, estimate_axis, line_integrals, prepare, repair_pixels
+from tomopatch.physics.corrections import PreparedScan, estimate_axis, line_integrals, prepare, repair_pixels
 from tomopatch.progress import last
 from tomopatch.reconstruct import cgls, fbp, fdk
 
@@ -23,7 +23,7 @@ def read(name, **options):
     return read_projections(Path(FOLDER) / name, **options)
 
 
-def prepared_scan(name, **options) -> Prepared:
+def prepared_scan(name, **options) -> PreparedScan:
     with collected():
         return prepare(read(name), **options)
 

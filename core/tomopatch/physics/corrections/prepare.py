@@ -33,7 +33,7 @@ a wide object in each half turn. A smaller shift is a matter of adjustment."""
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedScan:
     """Measured projections after all corrections.
 
     Attributes
@@ -57,7 +57,7 @@ def prepare(
     roll: float | str = 0.0,
     stripes: bool | None = None,
     stripe_size: int | None = None,
-) -> Prepared:
+) -> PreparedScan:
     """Correct measured projections: logarithm, dead pixels, stripes, roll, axis.
 
     Intensities have no absolute attenuation. They are divided by a constant, so that a uniform cylinder gets
@@ -121,7 +121,7 @@ def prepare(
             stacklevel=2,
         )
     record["typical_attenuation_per_mm"] = typical
-    return Prepared(
+    return PreparedScan(
         Measurement(
             as_tensor(y, "projections"),
             pg,
