@@ -77,6 +77,20 @@ def test_auto_takes_the_method_that_suits(one_thread):
         estimate_axis(y[:, :2], short.subset([0, 1]))
 
 
+def test_a_short_arc_does_not_determine_the_axis(one_thread):
+    pg = ConeBeam(even_angles(30, 0.4), (1, 128), (1.5, 0.9), 120, 180)
+    y = measured(pg)
+    p = Projections(
+        y, "line_integrals", angles=np.asarray(pg.angles), beam="cone", pixel_size=pg.pixel_size,
+        src_orig_dist=120.0, src_det_dist=180.0,
+    )  # fmt: skip
+    with collected() as notes:
+        assert prepare(p).record["axis"] == {"column": 63.5, "method": "middle"}
+    assert any("do not determine it" in n for n in notes)
+    with pytest.raises(ValueError, match="do not determine the rotation axis"):
+        prepare(p, axis="auto")
+
+
 def test_roll_is_found_and_corrected(one_thread):
     vg = VolumeGeometry((48, 96, 96), (1.0, 0.7, 0.7))
     pg = parallel(0.0, rows=48).subset(slice(None, None, 10))

@@ -12,7 +12,7 @@ from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
 from tomopatch.geometry.views import Views
 from tomopatch.io.projections import Projections
 from tomopatch.notes import note
-from tomopatch.physics.corrections.axis import Axis, estimate_axis
+from tomopatch.physics.corrections.axis import Undetermined, estimate_axis
 from tomopatch.physics.corrections.linear import line_integrals
 from tomopatch.physics.corrections.pixels import repair_pixels
 from tomopatch.physics.corrections.roll import correct_roll, estimate_roll
@@ -272,7 +272,18 @@ def _axis(
         middle = (p.det_shape[1] - 1) / 2
         note(f"{p.name} states no axis and has too few views to find it; the middle is used.", stacklevel=3)
         return middle, {"column": middle, "method": "middle"}
-    found: Axis = estimate_axis(y, pg)
+    try:
+        found = estimate_axis(y, pg)
+    except Undetermined:
+        if axis == "auto":
+            raise
+        middle = (p.det_shape[1] - 1) / 2
+        note(
+            f"{p.name} states no axis, and its views do not determine it; the middle is used. State"
+            " the column if you know it.",
+            stacklevel=3,
+        )
+        return middle, {"column": middle, "method": "middle"}
     return found.column, {
         "column": found.column,
         "uncertainty": found.uncertainty,
