@@ -33,6 +33,9 @@ PUBLIC = "tomopatch"
 
 ONLY_IN = {
     "pydicom": {"tomopatch.io.dicom", "tomopatch.io.dicom_writer"},
+    "h5py": {"tomopatch.io.projections.hdf5"},
+    "tifffile": {"tomopatch.io.projections.tiff"},
+    "mrcfile": {"tomopatch.io.projections.mrc"},
     "tomosipo": {"tomopatch.projector.cuda"},
     "astra": {"tomopatch.projector.cuda"},
     "triton": {"tomopatch.projector.triton_joseph", "tomopatch.projector.triton_kernels"},

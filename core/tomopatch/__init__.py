@@ -37,8 +37,10 @@ with _quiet_imports():
     from tomopatch.geometry.scanners import SCANNERS
     from tomopatch.geometry.views import Views
     from tomopatch.io.nifti import write_nifti
+    from tomopatch.io.projections import Projections, read_projections
     from tomopatch.library import load_volume
     from tomopatch.phantoms.catalogue import PHANTOMS, phantom
+    from tomopatch.physics.corrections import prepare
     from tomopatch.physics.measurement import Measurement, relative_dose, simulate
     from tomopatch.prior.denoiser import PatchPrior
     from tomopatch.prior.files import load_prior
@@ -56,6 +58,7 @@ __all__ = [
     "Measurement",
     "ParallelBeam",
     "PatchPrior",
+    "Projections",
     "Projector",
     "Quality",
     "Result",
@@ -68,7 +71,9 @@ __all__ = [
     "load_volume",
     "pad",
     "phantom",
+    "prepare",
     "quality",
+    "read_projections",
     "reconstruct",
     "relative_dose",
     "resample",

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from tomopatch.cli import memory_check
+from tomopatch.cli import measured, memory_check
 from tomopatch.cli.arguments import (
     check_file,
     check_folder,
@@ -34,6 +34,7 @@ from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import few_views, remarks, unseen
 from tomopatch.installation import app_folder
 from tomopatch.io.nifti import write_nifti
+from tomopatch.io.projections import is_projections
 from tomopatch.io.writing import write_beside
 from tomopatch.notes import note
 from tomopatch.prior.denoiser import PatchPrior
@@ -72,6 +73,14 @@ def simulate(arguments: argparse.Namespace) -> None:
 
 
 def reconstruct(arguments: argparse.Namespace) -> None:
+    if is_projections(arguments.volume):
+        measured.reconstruct(
+            arguments, prior=lambda params: _prior(arguments.prior, params), progress=_ProgressBar
+        )
+        return
+    measured.refuse_measured(arguments)
+    if arguments.method is None:
+        raise ValueError(f"--method is needed, one of {', '.join(METHODS)}.")
     check_file(arguments.out, ".nii", ".nii.gz")
     given = {
         k.removeprefix("param_"): v

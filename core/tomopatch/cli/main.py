@@ -12,7 +12,7 @@ from typing import NoReturn
 from tomopatch.quiet import STOPPED, end_by_broken_pipe, output_is_closed, quiet_imports
 
 with quiet_imports():
-    from tomopatch.cli import commands, flags
+    from tomopatch.cli import commands, flags, measured
     from tomopatch.notes import collected
     from tomopatch.prior.files import BODY, DEFAULT, GENERATOR
     from tomopatch.prior.network import ABLATIONS, PRESETS
@@ -93,12 +93,17 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "reconstruct",
         commands.reconstruct,
-        "Reconstruct a measurement (.npz of `simulate`), or simulate a scan of a volume and reconstruct it.",
+        "Reconstruct a measured scan, a measurement (.npz of `simulate`), or a simulated scan of a volume.",
     )
     flags.add_scan(sub)
-    sub.add_argument("--method", required=True, choices=tuple(METHODS), help="reconstruction method")
+    measured.add_measured(sub)
+    sub.add_argument("--method", choices=tuple(METHODS), help="reconstruction method")
     sub.add_argument(
-        "--out", type=flags.path, required=True, metavar="FILE.nii.gz", help="file of the volume (HU)"
+        "--out",
+        type=flags.path,
+        required=True,
+        metavar="FILE.nii.gz",
+        help="file of the volume (HU); with --methods a folder",
     )
     sub.add_argument(
         "--prior", type=os.path.expanduser, help="a prior's name or file, for methods that need one"

@@ -30,14 +30,18 @@ def middle_slices(volume: Volume) -> list[tuple[str, np.ndarray, float]]:
 
 
 def slices_png(volumes: Sequence[tuple[str, Volume]], window: tuple[float, float] = WINDOW) -> bytes:
-    """Return a PNG with one row of middle slices per volume, all in one window [HU]."""
+    """Return a PNG with one row of middle slices per volume, all in one window [HU].
+
+    Volumes of a single slice show only that.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3 * len(volumes)), layout="constrained", facecolor="white")
+    planes = 1 if all(volume.shape[0] == 1 for _, volume in volumes) else 3
+    figure = Figure(figsize=(3 * planes, 3 * len(volumes)), layout="constrained", facecolor="white")
     across = max(max(volume.shape) for _, volume in volumes)
-    axes = figure.subplots(len(volumes), 3, squeeze=False)
+    axes = figure.subplots(len(volumes), planes, squeeze=False)
     for row, (name, volume) in zip(axes, volumes, strict=True):
-        for axis, (plane, picture, aspect) in zip(row, middle_slices(volume), strict=True):
+        for axis, (plane, picture, aspect) in zip(row, middle_slices(volume)[:planes], strict=True):
             axis.imshow(picture, cmap="gray", vmin=window[0], vmax=window[1], aspect=aspect)
             axis.set_title(f"{name}, {plane}" if name else plane, fontsize=9)
             axis.set_axis_off()

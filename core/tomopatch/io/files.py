@@ -36,10 +36,11 @@ Source = str | Path | BinaryIO | Sequence[Upload | str | Path]
 
 
 class File(NamedTuple):
-    """Bare name of a file, and a function that opens it for reading."""
+    """Bare name of a file, a function that opens it for reading, and its folder within the source."""
 
     name: str
     open: Callable[[], BinaryIO]
+    folder: str = ""
 
 
 @contextmanager
@@ -77,7 +78,10 @@ def _on_disk(path: Path, archives: list[zipfile.ZipFile]) -> list[File]:
             raise ValueError(
                 f"{path} holds {total / 1e9:.1f} GB; expected one volume, at most {MAX_BYTES / 1e9:.1f} GB."
             )
-        return [File(p.name, lambda p=p: p.open("rb")) for p in paths]  # type: ignore[misc]
+        return [
+            File(p.name, lambda p=p: p.open("rb"), str(p.parent.relative_to(path)))  # type: ignore[misc]
+            for p in paths
+        ]
     if not path.is_file():
         raise ValueError(f"{path} does not exist; expected a folder or a .zip of DICOM files.")
     if zipfile.is_zipfile(path):
@@ -121,7 +125,14 @@ def _zipped(name: str, content: Path | BinaryIO, archives: list[zipfile.ZipFile]
     if any(m.flag_bits & 1 for m in members):
         raise ValueError(f"{name} is encrypted; unpack it and choose the folder.")
     shown = [m for m in members if not Path(m.filename).name.startswith((".", "__MACOSX"))]
-    return [File(Path(m.filename).name, lambda m=m: _unpacked(name, archive, m)) for m in shown]  # type: ignore[misc]
+    return [
+        File(
+            Path(m.filename).name,
+            lambda m=m: _unpacked(name, archive, m),  # type: ignore[misc]
+            str(Path(m.filename).parent),
+        )
+        for m in shown
+    ]
 
 
 def _check_overlap(name: str, members: list[zipfile.ZipInfo]) -> None:

@@ -1,0 +1,15 @@
+"""Measured projections: readers of several formats, all of which return `Projections`."""
+
+from tomopatch.io.projections.geometry_file import KEYS, read_geometry_file
+from tomopatch.io.projections.projections import QUANTITIES, Projections
+from tomopatch.io.projections.reading import FORMATS, is_projections, read_projections
+
+__all__ = [
+    "FORMATS",
+    "KEYS",
+    "QUANTITIES",
+    "Projections",
+    "is_projections",
+    "read_geometry_file",
+    "read_projections",
+]

@@ -1,0 +1,300 @@
+"""From measured projections to a `Measurement` and a grid: all corrections in their order."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
+from tomopatch.geometry.views import Views
+from tomopatch.io.projections import Projections
+from tomopatch.notes import note
+from tomopatch.physics.corrections.axis import Undetermined, estimate_axis
+from tomopatch.physics.corrections.linear import line_integrals
+from tomopatch.physics.corrections.pixels import repair_pixels
+from tomopatch.physics.corrections.roll import correct_roll, estimate_roll
+from tomopatch.physics.corrections.stripes import (
+    LEAST_VIEWS,
+    STRIPE_SHARE,
+    default_size,
+    remove_stripes,
+    stripe_amplitude,
+    stripe_share,
+)
+from tomopatch.physics.measurement import Measurement
+from tomopatch.volume import MU_WATER, VolumeGeometry, as_tensor
+
+OFFSET_SCAN = 0.1
+"""A detector whose centre lies this share of its width beside the axis is a shifted one: it sees one side of
+a wide object in each half turn. A smaller shift is a matter of adjustment."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedScan:
+    """Measured projections after all corrections.
+
+    Attributes
+    ----------
+    measurement : Measurement
+    grid : VolumeGeometry
+        A grid that suits the detector; see `suggested_grid`.
+    record : dict
+        What was done, with its figures, ready for JSON.
+    """
+
+    measurement: Measurement
+    grid: VolumeGeometry
+    record: dict[str, Any]
+
+
+def prepare(
+    projections: Projections,
+    *,
+    axis: float | str | None = None,
+    roll: float | str = 0.0,
+    stripes: bool | None = None,
+    stripe_size: int | None = None,
+) -> PreparedScan:
+    """Correct measured projections: logarithm, dead pixels, stripes, roll, axis.
+
+    Intensities have no absolute attenuation. They are divided by a constant, so that a uniform cylinder gets
+    the attenuation of water; see `typical_attenuation`.
+
+    Parameters
+    ----------
+    projections : Projections
+    axis : float, "auto" or None
+        Column of the rotation axis; "auto" = estimated; None = that of the file, estimated if it has none.
+    roll : float or "auto"
+        Angle of the rotation axis against the detector's columns [rad]; "auto" = estimated.
+    stripes : bool or None
+        Whether stripes are removed; None = if counts or transmissions were measured in enough views, and the
+        filter changes the stripes more than the object.
+    stripe_size : int or None
+        Width of the stripe filter [pixels]; None = by the number of columns.
+
+    Raises
+    ------
+    ValueError
+        If angles or distances are missing, or a correction does not suit the scan.
+    """
+    p = projections
+    found = line_integrals(p)
+    y, dead = repair_pixels(found.y)
+    weights = found.weights
+    if weights is not None:
+        weights = np.where(dead, np.float32(0), weights)
+    record: dict[str, Any] = {
+        "quantity": p.quantity,
+        "views": p.num_views,
+        "raised_values": found.num_raised,
+        "dead_pixels": _dead_pixels(dead, p),
+    }
+    if p.rows_down:
+        y = y[::-1].copy()
+        weights = None if weights is None else weights[::-1].copy()
+    if p.vectors is not None:
+        if axis is not None or roll:
+            raise ValueError(f"{p.name} has vectors, which include the axis and the roll; leave those out.")
+        pg: Geometry = _from_vectors(p)
+    else:
+        flat = scan_geometry(p, (p.det_shape[1] - 1) / 2)
+        if roll:
+            y, record["roll_deg"] = _without_roll(y, flat, roll)
+        column, record["axis"] = _axis(y, flat, p, axis)
+        pg = scan_geometry(p, column)
+    # after the axis: the filter would move the centre of mass
+    if stripes or (stripes is None and _suits_stripes(y, p)):
+        y, record["stripes"] = _without_stripes(y, p.name, stripe_size, certain=bool(stripes))
+    grid = suggested_grid(pg)
+    typical = typical_attenuation(y, pg)
+    if p.quantity == "intensity" and typical > 0:
+        y = y * np.float32(MU_WATER / typical)
+        record["intensity_scale"] = MU_WATER / typical
+        typical = MU_WATER
+        note(
+            f"{p.name} holds intensities, which have no absolute attenuation; they were scaled so that a"
+            " uniform cylinder would have that of water.",
+            stacklevel=2,
+        )
+    record["typical_attenuation_per_mm"] = typical
+    return PreparedScan(
+        Measurement(
+            as_tensor(y, "projections"),
+            pg,
+            None if weights is None else as_tensor(weights, "weights"),
+            found.photon_count,
+        ),
+        grid,
+        record,
+    )
+
+
+def scan_geometry(projections: Projections, axis: float) -> ParallelBeam | ConeBeam:
+    """Return the geometry of a scan whose rotation axis projects to column `axis`.
+
+    An unknown beam is taken as parallel, and an unknown pixel size as 1 mm, with a note.
+
+    Raises
+    ------
+    ValueError
+        If angles, or the distances of a cone beam, are missing.
+    """
+    p = projections
+    if p.angles is None:
+        raise ValueError(
+            f"{p.name} states no angles for its {p.num_views} views; write angles_deg or angle_step_deg in a"
+            " geometry file."
+        )
+    if p.pixel_size is None:
+        note(f"{p.name} states no pixel size; pixels of 1 mm are assumed.", stacklevel=2)
+    if p.beam is None:
+        note(f"{p.name} states no beam; parallel rays are assumed.", stacklevel=2)
+    pixel = p.pixel_size or (1.0, 1.0)
+    v, u = p.det_shape
+    offset_u = ((u - 1) / 2 - axis) * pixel[1]
+    angles = tuple(p.angles.tolist())
+    if p.beam != "cone":
+        return ParallelBeam(angles, (v, u), pixel, (0.0, offset_u))
+    if p.src_orig_dist is None or p.src_det_dist is None:
+        raise ValueError(
+            f"{p.name} is a cone-beam or fan-beam scan without distances; write src_orig_dist_mm and"
+            " src_det_dist_mm in a geometry file."
+        )
+    offset_v = 0.0
+    if p.middle_row is not None:
+        row = v - 1 - p.middle_row if p.rows_down else p.middle_row
+        offset_v = ((v - 1) / 2 - row) * pixel[0]
+    return ConeBeam(angles, (v, u), pixel, p.src_orig_dist, p.src_det_dist, (offset_v, offset_u))
+
+
+def suggested_grid(pg: Geometry) -> VolumeGeometry:
+    """Return a grid with one voxel per detector pixel, seen from the axis, as wide as the detector.
+
+    It is centred on the rotation axis. For a shifted detector it reaches as far on both sides as the detector
+    does on one.
+    """
+    if isinstance(pg, Views):
+        scale = 1.0
+        if pg.cone:
+            distance = np.linalg.norm(pg.det_pos - pg.source, axis=1)
+            scale = float((np.linalg.norm(pg.source, axis=1) / distance).mean())
+        v, u = (float(np.linalg.norm(step, axis=1).mean()) for step in (pg.det_v, pg.det_u))
+        offset_v, offset_u = 0.0, 0.0
+    else:
+        scale = pg.src_orig_dist / pg.src_det_dist if isinstance(pg, ConeBeam) else 1.0
+        v, u = pg.pixel_size
+        offset_v, offset_u = pg.det_offset
+    rows, columns = pg.det_shape
+    if abs(offset_u) > OFFSET_SCAN * columns * u:
+        columns += 2 * math.ceil(abs(offset_u) / u - 1e-9)
+    return VolumeGeometry(
+        (rows, columns, columns), (v * scale, u * scale, u * scale), (offset_v * scale, 0, 0)
+    )
+
+
+def typical_attenuation(y: np.ndarray, pg: Geometry) -> float:
+    """Attenuation [1/mm] of a uniform cylinder with the same longest ray and the same mass; 0 without object.
+
+    A cylinder of radius R and attenuation mu has the longest ray p = 2 mu R and the mass m = pi mu R^2 in a
+    row, so mu = pi p^2 / (4 m). The row with the largest mass is used, p is its 99th percentile.
+    """
+    row = y[int(y.sum(axis=(1, 2)).argmax())]
+    grid = suggested_grid(pg)
+    mass = float(np.clip(row, 0, None).sum(1).mean()) * grid.voxel_size[2]
+    longest = float(np.percentile(row, 99))
+    return math.pi * longest**2 / (4 * mass) if mass > 0 and longest > 0 else 0.0
+
+
+# ---- parts ------------------------------------------------------------------------------------------------
+
+
+def _dead_pixels(dead: np.ndarray, p: Projections) -> int:
+    """Count the pixels that were repaired in some view, with a note."""
+    count = int(dead.any(1).sum())
+    if count:
+        text = f"{p.name}: {count} dead pixel{'s were' if count > 1 else ' was'} interpolated."
+        note(text, stacklevel=3)
+    return count
+
+
+def _suits_stripes(y: np.ndarray, p: Projections) -> bool:
+    """Whether raw values were measured in enough views; equal views are those of an axisymmetric object."""
+    raw = p.quantity in ("counts", "transmission")
+    return raw and p.num_views >= LEAST_VIEWS and y.shape[2] >= 32 and bool((y[:, 0] != y[:, -1]).any())
+
+
+def _without_stripes(
+    y: np.ndarray, name: str, size: int | None, *, certain: bool
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Filtered line integrals and the record; unless `certain`, a filter that harms the object is undone."""
+    size = default_size(y.shape[2]) if size is None else size
+    filtered = remove_stripes(y, size=size)
+    share = stripe_share(y, filtered)
+    removed = certain or share >= STRIPE_SHARE
+    if not removed:
+        note(
+            f"{name}: stripes were not removed, since the filter would change the object more than"
+            f" the stripes (share of stripes {share:.2f}, at least {STRIPE_SHARE} expected).",
+            stacklevel=3,
+        )
+    out = filtered if removed else y
+    before, after = stripe_amplitude(y, size=size), stripe_amplitude(out, size=size)
+    return out, {"removed": removed, "size": size, "share": share, "before": before, "after": after}
+
+
+def _without_roll(y: np.ndarray, pg: ParallelBeam | ConeBeam, roll: float | str) -> tuple[np.ndarray, float]:
+    if isinstance(roll, str):
+        if roll != "auto":
+            raise ValueError(f'roll must be an angle in rad or "auto", got {roll!r}.')
+        if not isinstance(pg, ParallelBeam):
+            raise ValueError("the roll can be estimated for a parallel beam only; give it as an angle.")
+        roll = estimate_roll(y, pg).angle
+    return correct_roll(y, roll, pg.pixel_size), math.degrees(roll)
+
+
+def _axis(
+    y: np.ndarray, pg: ParallelBeam | ConeBeam, p: Projections, axis: float | str | None
+) -> tuple[float, dict[str, Any]]:
+    """Column of the axis, and its record."""
+    if isinstance(axis, str):
+        if axis != "auto":
+            raise ValueError(f'axis must be a column or "auto", got {axis!r}.')
+    elif axis is not None or p.axis is not None:
+        column = float(axis if axis is not None else p.axis)  # type: ignore[arg-type]
+        if not 0 <= column <= p.det_shape[1] - 1:
+            raise ValueError(f"the axis must be a column from 0 to {p.det_shape[1] - 1}, got {column:g}.")
+        return column, {"column": column, "method": "given" if axis is not None else "file"}
+    elif p.num_views < 3:
+        middle = (p.det_shape[1] - 1) / 2
+        note(f"{p.name} states no axis and has too few views to find it; the middle is used.", stacklevel=3)
+        return middle, {"column": middle, "method": "middle"}
+    try:
+        found = estimate_axis(y, pg)
+    except Undetermined:
+        if axis == "auto":
+            raise
+        middle = (p.det_shape[1] - 1) / 2
+        note(
+            f"{p.name} states no axis, and its views do not determine it; the middle is used. State"
+            " the column if you know it.",
+            stacklevel=3,
+        )
+        return middle, {"column": middle, "method": "middle"}
+    return found.column, {
+        "column": found.column,
+        "uncertainty": found.uncertainty,
+        "method": found.method,
+    }
+
+
+def _from_vectors(p: Projections) -> Views:
+    """The geometry of the vectors of a geometry file; x, y, z become z, y, x."""
+    assert p.vectors is not None
+    source, det_pos, det_u, det_v = (p.vectors[:, k : k + 3][:, ::-1].copy() for k in (0, 3, 6, 9))
+    if p.rows_down:  # the rows were turned over
+        det_v = -det_v
+    return Views(p.beam == "cone", source, det_pos, det_v, det_u, p.det_shape)

@@ -1,0 +1,284 @@
+"""Reconstruction of a measured scan with several methods, which held-out views compare.
+
+A measured scan has no reference volume. The views that took no part in a reconstruction can be predicted from
+it, and the reconstruction from all views can stand in for a reference of sparse subsets.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tomopatch.export.slices import slices_png
+from tomopatch.geometry.beams import ConeBeam, Geometry
+from tomopatch.geometry.views import Views
+from tomopatch.io.nifti import write_nifti
+from tomopatch.io.writing import write_beside
+from tomopatch.notes import note
+from tomopatch.physics.corrections import PreparedScan
+from tomopatch.physics.measurement import Measurement
+from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.progress import Callback
+from tomopatch.projector import Projector
+from tomopatch.reconstruct.methods import METHODS, Result, check_suited, make_params, reconstruct
+from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
+
+SCALED = ("tv", "diffusion")
+"""Methods whose parameters, or prior, are relative to the attenuation of water."""
+LIKE_WATER = (0.5, 2.0)
+"""Typical attenuations, relative to water, that these methods take as they are."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Views of a scan by their use.
+
+    Attributes
+    ----------
+    used, held_out : tuple of int
+        Views that are reconstructed from, and views that are predicted.
+    """
+
+    used: tuple[int, ...]
+    held_out: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, num_views: int, *, every: int = 1, hold_out: int | None = None) -> Selection:
+        """Hold out every `hold_out`-th view, and use every `every`-th of the others.
+
+        The held-out views do not depend on `every`, so that their errors can be compared between subsets.
+
+        Raises
+        ------
+        ValueError
+            If a count is impossible, or no view remains.
+        """
+        if every < 1:
+            raise ValueError(f"every must be a whole number of at least 1, got {every}.")
+        if hold_out is not None and not 2 <= hold_out <= num_views:
+            raise ValueError(f"hold_out must lie between 2 and the {num_views} views, got {hold_out}.")
+        held = () if hold_out is None else tuple(range(hold_out // 2, num_views, hold_out))
+        others = [i for i in range(num_views) if i not in set(held)]
+        return cls(tuple(others[::every]), held)
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Reconstructions of one measured scan.
+
+    Attributes
+    ----------
+    prepared : PreparedScan
+    A : Projector
+        Of the views that were used.
+    selection : Selection
+    results : dict of Result by method
+    held_out : dict of (rmse, relative) by method
+        Root mean square difference of predicted and measured line integrals in the held-out views, and the
+        same relative to the root mean square of those measured; empty without held-out views.
+    reference : Result or None
+        The reconstruction from all views, as a stand-in for a reference.
+    """
+
+    prepared: PreparedScan
+    A: Projector
+    selection: Selection
+    results: dict[str, Result]
+    held_out: dict[str, tuple[float, float]]
+    reference: Result | None = None
+
+
+def reconstruct_measured(
+    prepared: PreparedScan,
+    methods: Mapping[str, Any],
+    *,
+    grid: VolumeGeometry | None = None,
+    selection: Selection | None = None,
+    reference: str | None = None,
+    prior: Callable[[Any], PatchPrior] | None = None,
+    progress: Callable[[str], AbstractContextManager[Callback | None]],
+) -> Study:
+    """Reconstruct a measured scan with several methods.
+
+    Parameters
+    ----------
+    prepared : PreparedScan
+    methods : dict of params by method
+    grid : VolumeGeometry or None
+        None = `prepared.grid`.
+    selection : Selection or None
+        None = all views are used, none is held out.
+    reference : str or None
+        Method that reconstructs from all views.
+    prior : f(params) -> PatchPrior
+        Loads the prior of a method that needs one.
+    progress : f(label) -> context manager of a callback
+
+    Raises
+    ------
+    ValueError
+        Before any work, if a method does not suit the scan.
+    """
+    whole = prepared.measurement
+    selection = selection or Selection.of(whole.geometry.num_views)
+    vg = grid or prepared.grid
+    check_suited([*methods, *([reference] if reference else [])], whole.geometry)
+    used = whole.subset(selection.used)
+    A = Projector(vg, used.geometry)
+    typical = prepared.record["typical_attenuation_per_mm"]
+    results: dict[str, Result] = {}
+    held_out: dict[str, tuple[float, float]] = {}
+    for name, params in methods.items():
+        needed = prior(params) if METHODS[name].needs_prior and prior is not None else None
+        with progress(METHODS[name].label) as callback:
+            results[name] = _run(name, A, used, params, needed, typical, callback)
+        if selection.held_out:
+            held_out[name] = _prediction_error(results[name].volume, whole.subset(selection.held_out))
+    stand_in = None
+    if reference is not None:
+        params = methods.get(reference) or make_params(reference)
+        needed = prior(params) if METHODS[reference].needs_prior and prior is not None else None
+        with progress("All views") as callback:
+            A_all = Projector(vg, whole.geometry)
+            stand_in = _run(reference, A_all, whole, params, needed, typical, callback)
+    return Study(prepared, A, selection, results, held_out, stand_in)
+
+
+def _run(
+    name: str,
+    A: Projector,
+    measurement: Measurement,
+    params: Any,
+    prior: PatchPrior | None,
+    typical: float,
+    callback: Callback | None,
+) -> Result:
+    """Reconstruct; an object unlike water is scaled to water, and back, for the methods in SCALED."""
+    factor = 1.0
+    if name in SCALED and typical > 0 and not LIKE_WATER[0] <= typical / MU_WATER <= LIKE_WATER[1]:
+        factor = MU_WATER / typical
+        note(
+            f"{METHODS[name].label} has settings relative to water, the object attenuates {typical:.3g} /mm:"
+            f" the line integrals were multiplied by {factor:.3g} for it, and its volume was divided by that."
+        )
+        weights = None if measurement.weights is None else measurement.weights / factor**2
+        measurement = replace(measurement, projections=measurement.projections * factor, weights=weights)
+    result = reconstruct(name, A, measurement, params=params, prior=prior, callback=callback)
+    if factor == 1.0:
+        return result
+    volume, std = (
+        None if v is None else Volume(v.data / factor, v.geometry, v.name)
+        for v in (result.volume, result.std)
+    )
+    assert volume is not None
+    return replace(result, volume=volume, std=std)
+
+
+def _prediction_error(volume: Volume, measured: Measurement) -> tuple[float, float]:
+    """RMS difference of the volume's line integrals from those measured, and relative to their RMS."""
+    predicted = Projector(volume.geometry, measured.geometry)(volume.data)
+    rmse = float((predicted - measured.projections).square().mean().sqrt())
+    return rmse, rmse / max(float(measured.projections.square().mean().sqrt()), 1e-30)
+
+
+def difference_to_reference(study: Study, name: str) -> float | None:
+    """RMSE of a volume to the one from all views [HU], within the cylinder that all views see."""
+    if study.reference is None:
+        return None
+    vg = study.A.vg
+    y, x = vg.axis(1)[:, None] - vg.pos[1], vg.axis(2)[None] - vg.pos[2]
+    inside = torch.sqrt(y**2 + x**2) < min(vg.size[1:]) / 2
+    difference = study.results[name].volume.hu - study.reference.volume.hu
+    return float(difference[:, inside].square().mean().sqrt())
+
+
+def report_of(study: Study, scan: str, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the contents of reconstruct.json."""
+    methods: dict[str, Any] = {}
+    for name, result in study.results.items():
+        methods[name] = {
+            "residual": result.residuals[-1] if result.residuals else None,
+            "seconds": result.seconds,
+            "peak_memory_mb": result.peak_memory_mb,
+            "status": result.status,
+            "params": result.params,
+        }
+        if study.held_out:
+            methods[name]["held_out_rmse"], methods[name]["held_out_relative"] = study.held_out[name]
+        if study.reference is not None:
+            methods[name]["rmse_to_all_views_hu"] = difference_to_reference(study, name)
+        if result.plan is not None:
+            methods[name]["plan"] = result.plan.to_json()
+    config: dict[str, Any] = {
+        "scan": scan,
+        "beam": "cone" if _is_cone(study.A.pg) else "parallel",
+        "views": study.prepared.measurement.geometry.num_views,
+        "used_views": len(study.selection.used),
+        "held_out_views": list(study.selection.held_out),
+        "grid": list(study.A.vg.shape),
+        "voxel_size": list(study.A.vg.voxel_size),
+        "det_shape": list(study.A.pg.det_shape),
+        "device": str(study.A.device),
+        "projector": study.A.backend,
+    }
+    if study.reference is not None:
+        config["stand_in_reference"] = study.reference.method
+    return {
+        "config": config,
+        "corrections": study.prepared.record,
+        "notes": list(notes),
+        "methods": methods,
+    }
+
+
+def _is_cone(pg: Geometry) -> bool:
+    return pg.cone if isinstance(pg, Views) else isinstance(pg, ConeBeam)
+
+
+def write_study(folder: Path, study: Study, report: Mapping[str, Any]) -> None:
+    """Write reconstruct.json, reconstruct.png and a NIfTI file per method [HU]."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results = dict(study.results) | ({} if study.reference is None else {"all_views": study.reference})
+    for name, result in results.items():
+        write_nifti(folder / f"{name}.nii.gz", result.volume)
+    shown = [
+        (METHODS[name].label if name in METHODS else "all views", result.volume)
+        for name, result in results.items()
+    ]
+    write_beside(folder / "reconstruct.png", slices_png(shown, _window([v for _, v in shown])))
+    write_beside(folder / "reconstruct.json", json.dumps(report, indent=1).encode())
+
+
+def _window(volumes: Sequence[Volume]) -> tuple[float, float]:
+    """Window [HU] from air to the brightest voxels, common to all volumes."""
+    high = max(float(np.percentile(v.hu.numpy(), 99.5)) for v in volumes)
+    return -1000.0, max(high, -900.0)
+
+
+def format_table(report: Mapping[str, Any]) -> str:
+    """The table that the command prints."""
+    config = report["config"]
+    grid = "x".join(map(str, config["grid"]))
+    head = (
+        f"{config['scan']}: {config['used_views']} of {config['views']} views, {config['beam']}, {grid},"
+        f" voxels {config['voxel_size'][-1]:.4g} mm"
+    )
+    lines = [
+        head,
+        f"{'method':<12}{'residual':>10}{'held-out RMSE':>15}{'relative':>10}{'seconds':>9}  status",
+    ]
+    for name, m in report["methods"].items():
+        residual = math.nan if m["residual"] is None else m["residual"]
+        lines.append(
+            f"{name:<12}{residual:>10.4f}{m.get('held_out_rmse', math.nan):>15.3g}"
+            f"{m.get('held_out_relative', math.nan):>10.4f}{m['seconds']:>9.1f}  {m['status']}"
+        )
+    return "\n".join(lines)
