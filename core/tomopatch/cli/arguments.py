@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tomopatch.geometry.beams import turns_to_cover
+from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_settings import PRESETS, changed, parse_insert
 from tomopatch.physics.effects import Effects
 from tomopatch.reconstruct.methods import METHODS
@@ -49,7 +50,15 @@ def scan_config(arguments: argparse.Namespace) -> ScanConfig:
         same_grid=arguments.same_grid,
         units=arguments.units,
         effects=_effects(arguments),
+        corrections=_corrections(arguments),
     )
+
+
+def _corrections(arguments: argparse.Namespace) -> Corrections:
+    """The corrections that were named."""
+    metal: Any = next((name for name in ("NMAR", "LI") if name in arguments.correct), "none")
+    others = {name: True for name in arguments.correct if name not in ("NMAR", "LI")}
+    return Corrections(**others, metal=metal)
 
 
 def _effects(arguments: argparse.Namespace) -> Effects:

@@ -15,6 +15,9 @@ from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.training.data_config import DataConfig
 
+CORRECTIONS = ("pixels", "scatter", "hardening", "stripes", "axis", "LI", "NMAR")
+"""Names of corrections; the last two reduce metal artefacts."""
+
 
 class StoreExplicit(argparse.Action):
     """Store a value, or True for a flag without one, and record the flag in `namespace.explicit`.
@@ -127,6 +130,14 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
         default=[],
         metavar="SHAPE:MATERIAL:Z,Y,X:SIZE",
         help="an object in mm, such as rod:titanium:0,20,-30:10x60 or ball:steel:0,0,0:8",
+    )
+    flag(
+        "--correct",
+        nargs="+",
+        default=[],
+        choices=CORRECTIONS,
+        metavar="NAME",
+        help=f"corrections before the reconstruction: {', '.join(CORRECTIONS)}",
     )
     flag("--src-orig-dist", type=float, default=800.0, help="cone: source to axis in mm (default 800)")
     flag("--src-det-dist", type=float, default=1200.0, help="cone: source to detector in mm (default 1200)")

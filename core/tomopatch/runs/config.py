@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.io.units import known_units
 from tomopatch.phantoms.scene import Lesion
+from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effects import Effects
 from tomopatch.physics.measurement import FEWEST, MOST
 from tomopatch.prior.files import DEFAULT, NAME, default_prior
@@ -76,6 +77,8 @@ class ScanConfig:
         Units of the values in the source file; None = detected (see `tomopatch.io.units`).
     effects : Effects
         What makes the scan differ from an ideal one; nothing by default.
+    corrections : Corrections
+        What is corrected before the reconstruction; nothing by default.
     """
 
     source: Annotated[str, Field(min_length=1, title="the source, a path, phantom:NAME or volume:DIGEST,")]
@@ -99,6 +102,7 @@ class ScanConfig:
     lesions: Annotated[tuple[Lesion, ...], Field(max_length=MAX_LESIONS)] = ()
     units: Annotated[str | None, AfterValidator(known_units)] = None
     effects: Effects = Effects()
+    corrections: Corrections = Corrections()
 
     def geometry(self, vg: VolumeGeometry) -> ParallelBeam | ConeBeam:
         """Return the geometry of this scan for a volume on the grid `vg`.
@@ -154,6 +158,8 @@ class ScanConfig:
             del stored["units"]
         if self.effects == Effects():
             del stored["effects"]
+        if self.corrections == Corrections():
+            del stored["corrections"]
         return stored
 
     @classmethod

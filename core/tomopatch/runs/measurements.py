@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.io.writing import write_arrays
 from tomopatch.parsing import parse_json
 from tomopatch.physics.measurement import Measurement
@@ -45,6 +46,9 @@ def write_measurement(path: Path, scan: ScanConfig, prepared: Prepared) -> None:
     arrays = {"projections": m.projections.cpu().numpy()}
     if m.weights is not None:
         arrays["weights"] = m.weights.cpu().numpy()
+    pg = prepared.A.pg
+    assert isinstance(pg, ParallelBeam | ConeBeam)
+    scan = replace(scan, det_offset=pg.det_offset)  # that of an estimated axis
     about = json.dumps({"scan": scan.to_json(), "grid": asdict(prepared.A.vg)})
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays["about"] = np.frombuffer(about.encode(), np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -13,9 +13,12 @@ from tomopatch.io.slices import voxels_within
 from tomopatch.library import load_volume, phantom_of
 from tomopatch.phantoms.catalogue import field_of_view
 from tomopatch.phantoms.lesions import plant
+from tomopatch.physics.corrections.metal import MetalFree
+from tomopatch.physics.corrections.settings import Corrections, correct
+from tomopatch.physics.inserts import plant_inserts
 from tomopatch.physics.measurement import Measurement, simulate
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.methods import check_suited
+from tomopatch.reconstruct.methods import Result, available, check_suited, reconstruct
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb
 from tomopatch.volume import Shape, Volume, VolumeGeometry, resample
@@ -31,11 +34,31 @@ class Volumes(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A simulated scan: the reference on the reconstruction grid, the projector and the measurement."""
+    """A simulated scan.
+
+    Attributes
+    ----------
+    reference : Volume
+        The scanned object on the reconstruction grid, with planted objects, before any motion.
+    A : Projector
+        With the geometry of the measurement: the assumed one, or that about an estimated axis.
+    measurement : Measurement
+        With the corrections of the scan.
+    metal : MetalFree or None
+        Metal that was removed from the measurement; `finished` puts it back.
+    figures : dict
+        What the corrections found.
+    """
 
     reference: Volume
     A: Projector
     measurement: Measurement
+    metal: MetalFree | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def finished(self, result: Result) -> Result:
+        """Return a reconstruction with the metal that was removed from the measurement."""
+        return result if self.metal is None else replace(result, volume=self.metal.put_back(result.volume))
 
 
 def source_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
@@ -67,7 +90,7 @@ def native_geometry(scan: ScanConfig) -> VolumeGeometry:
 
 def reference_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
     """Return the volume on the reconstruction grid: the reference of all metrics."""
-    volume = _source(scan, store)
+    volume = plant_inserts(_source(scan, store), scan.effects.inserts)
     return resample(
         volume, scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else volume.shape)
     )
@@ -76,16 +99,29 @@ def reference_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
 def simulate_scan(volume: Volume, scan: ScanConfig, *, methods: Sequence[str] = ()) -> Prepared:
     """Simulate the scan of a volume; refuse first if one of the methods does not suit the scan."""
     grid = scan.grid or (PHANTOM_GRID if scan.source.startswith("phantom:") else volume.shape)
-    reference = resample(volume, grid)
+    scanned = resample(volume, grid)
+    reference = resample(plant_inserts(volume, scan.effects.inserts), grid)
     A = Projector(reference.geometry, scan.geometry(reference.geometry))
     check_suited(methods, A.pg)
     measurement = simulate(
-        reference if scan.same_grid else volume,
+        scanned if scan.same_grid else volume,
         A,
         photon_count=scan.photons,
         generator=torch.Generator().manual_seed(scan.seed),
+        effects=scan.effects,
     )
-    return Prepared(reference, A, measurement)
+    if scan.corrections == Corrections():
+        return Prepared(reference, A, measurement)
+    corrected = correct(measurement, A, scan.corrections, scan.effects, _image)
+    A = Projector(A.vg, corrected.measurement.geometry)
+    return Prepared(reference, A, corrected.measurement, corrected.metal, corrected.figures)
+
+
+def _image(A: Projector, measurement: Measurement) -> Volume:
+    """An image for the search of metal: FBP or FDK, or a few iterations where neither suits the scan."""
+    methods = available(A.pg)
+    method = next((name for name in ("fbp", "fdk") if name in methods), "cgls")
+    return reconstruct(method, A, measurement, callback=lambda step: None).volume
 
 
 _prepared: OrderedDict[str, Prepared] = OrderedDict()

@@ -52,7 +52,7 @@ def compare(
             note(f"{METHODS[name].label} is skipped: {error}")
     for name, method_prior in priors.items():
         with progress(METHODS[name].label) as callback:
-            results[name] = reconstruct(
+            result = reconstruct(
                 name,
                 prepared.A,
                 prepared.measurement,
@@ -60,6 +60,7 @@ def compare(
                 prior=method_prior,
                 callback=callback,
             )
+        results[name] = prepared.finished(result)
     return results
 
 
@@ -98,6 +99,8 @@ def write_comparison(
         "projector": prepared.A.backend,
     }
     report = {"config": config, "remarks": list(remarks), "methods": methods}
+    if prepared.figures:
+        report["corrections"] = prepared.figures
     pictures = [("reference", prepared.reference)]
     pictures += [(METHODS[name].label, result.volume) for name, result in results.items()]
     text = json.dumps(report, indent=1)

@@ -22,7 +22,6 @@ from tomopatch.prior.noise import add_noise
 from tomopatch.reconstruct.methods import Result
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb
-from tomopatch.runs.prepare import source_volume
 from tomopatch.runs.resource_estimate import check_displayed, native_geometry, reconstruction_grid
 from tomopatch.runs.run import FINISHED
 from tomopatch.store.eviction import thumbnail
@@ -139,7 +138,7 @@ def _make_reference(scan: ScanConfig, store: RunStore) -> Volume:
     check_displayed(scan, store)
     assert scan.grid is not None
     with _drawing:
-        return resample(source_volume(scan, store), scan.grid)
+        return reference_volume(scan, store)
 
 
 def _reference_bytes() -> int:

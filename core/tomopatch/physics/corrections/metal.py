@@ -1,0 +1,111 @@
+"""Metal artefact reduction: rays through metal are interpolated from their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from tomopatch.physics.measurement import Measurement
+from tomopatch.projector import Projector
+from tomopatch.volume import MU_WATER, Volume, hu_from_mu
+
+METAL_HU = 3000.0
+"""Voxels above this value are metal; the densest bone has about 2000 HU."""
+AIR_HU, BONE_HU = -400.0, 350.0
+"""Limits of air, water and bone in the image that normalises the sinogram."""
+SMOOTHING = 1.0
+"""Standard deviation of the filter before the tissue is classified [voxels]."""
+LEAST_PATH = 0.02
+"""The normalising sinogram is at least this share of its largest value."""
+
+
+@dataclass(frozen=True, eq=False)
+class MetalFree:
+    """A measurement without the shadow of metal.
+
+    Attributes
+    ----------
+    measurement : Measurement
+    metal : Volume
+        Attenuation of the metal [1/mm], 0 elsewhere; `put_back` adds it to a reconstruction.
+    share : float
+        Share of the rays that were replaced.
+    """
+
+    measurement: Measurement
+    metal: Volume
+    share: float
+
+    def put_back(self, volume: Volume) -> Volume:
+        """Return a reconstruction with the metal in its place."""
+        metal = self.metal.data.to(volume.data)
+        return volume.with_data(torch.where(metal > 0, metal, volume.data))
+
+
+def reduce_metal(
+    measurement: Measurement,
+    A: Projector,
+    reconstruct: Callable[[Measurement], Volume],
+    *,
+    normalised: bool = True,
+) -> MetalFree:
+    """Replace the line integrals of rays through metal.
+
+    The metal is found in a first image by its value. In its shadow each detector row is interpolated linearly
+    (LI; Kalender, Hebel, Ebersberger 1987, Radiology 164, 576). The normalised form (NMAR) first divides the
+    sinogram by that of an image with air, water and bone alone, which makes it flat, and multiplies by it
+    afterwards (Meyer, Raupach, Lell, Schmidt, Kachelriess 2010, Med. Phys. 37, 5482).
+
+    Parameters
+    ----------
+    A : Projector
+        On the grid of the image, with the geometry of the measurement.
+    reconstruct : f(measurement) -> Volume
+        Makes the images, such as FBP.
+
+    Returns
+    -------
+    MetalFree
+        The measurement is unchanged if there is no metal.
+    """
+    image = reconstruct(measurement)
+    is_metal = hu_from_mu(image.data) > METAL_HU
+    metal = image.with_data(torch.where(is_metal, image.data, torch.zeros_like(image.data)))
+    shadow = A(is_metal.to(image.data)) > 0.25 * min(A.vg.voxel_size)
+    if not bool(shadow.any()):
+        return MetalFree(measurement, metal, 0.0)
+    y = interpolated(measurement.projections, shadow)
+    if normalised:
+        tissue = _tissue(reconstruct(replace(measurement, projections=y)), is_metal)
+        prior = A(tissue)
+        prior = prior.clamp(min=LEAST_PATH * float(prior.max()))
+        y = torch.where(shadow, interpolated(measurement.projections / prior, shadow) * prior, y)
+    return MetalFree(replace(measurement, projections=y), metal, float(shadow.float().mean()))
+
+
+def interpolated(y: Tensor, shadow: Tensor) -> Tensor:
+    """Interpolate the values of (v, angle, u) linearly along u where `shadow` is true.
+
+    At the end of a row the nearest value is repeated. A row without any other value stays as it is.
+    """
+    out = y.clone().cpu().numpy()
+    hidden = shadow.cpu().numpy()
+    columns = np.arange(y.shape[2])
+    for v, angle in np.argwhere(hidden.any(2) & ~hidden.all(2)):
+        row, gap = out[v, angle], hidden[v, angle]
+        row[gap] = np.interp(columns[gap], columns[~gap], row[~gap])
+    return torch.from_numpy(out).to(y)
+
+
+def _tissue(image: Volume, is_metal: Tensor) -> Tensor:
+    """Attenuation of air, water and bone (z, y, x) [1/mm]; metal becomes water."""
+    hu = gaussian_filter(hu_from_mu(image.data).cpu().numpy(), SMOOTHING)
+    water = np.where(hu < AIR_HU, 0.0, MU_WATER)
+    tissue = np.where(hu > BONE_HU, image.data.cpu().numpy(), water).astype(np.float32)
+    known = torch.from_numpy(tissue).to(image.data)
+    return torch.where(is_metal, torch.full_like(known, MU_WATER), known)

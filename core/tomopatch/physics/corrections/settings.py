@@ -1,0 +1,156 @@
+"""Corrections of a simulated scan, as a record, and their application in the order of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.geometry.views import Views
+from tomopatch.physics.corrections.axis import estimate_axis
+from tomopatch.physics.corrections.hardening import linearise_water
+from tomopatch.physics.corrections.metal import MetalFree, reduce_metal
+from tomopatch.physics.corrections.pixels import repair_pixels
+from tomopatch.physics.corrections.scatter import subtract_scatter
+from tomopatch.physics.corrections.stripes import remove_stripes, stripe_amplitude
+from tomopatch.physics.detector import pixels_of
+from tomopatch.physics.effects import Effects
+from tomopatch.physics.measurement import Measurement
+from tomopatch.physics.polychromatic import beam_of
+from tomopatch.projector import Projector
+from tomopatch.schema import Flag, record
+from tomopatch.volume import Volume
+
+
+@record
+class Corrections:
+    """Corrections before the reconstruction; none by default.
+
+    Attributes
+    ----------
+    pixels : bool
+        Interpolate dead pixels, which the flat field shows.
+    scatter : bool
+        Subtract the scatter's ratio, constant over the detector.
+    hardening : bool
+        Linearise the beam hardening of water for the tube's spectrum.
+    stripes : bool
+        Remove stripes of the sinogram, which become rings.
+    axis : bool
+        Estimate the rotation axis, and use it in the reconstruction.
+    metal : "none", "LI" or "NMAR"
+        Interpolate the rays through metal; NMAR does so in a normalised sinogram.
+    """
+
+    pixels: Flag = False
+    scatter: Flag = False
+    hardening: Flag = False
+    stripes: Flag = False
+    axis: Flag = False
+    metal: Literal["none", "LI", "NMAR"] = "none"
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """A corrected measurement.
+
+    Attributes
+    ----------
+    measurement : Measurement
+        Its geometry differs from the assumed one if the axis was estimated.
+    metal : MetalFree or None
+        What is put back into the reconstruction.
+    figures : dict
+        What each correction found: `axis_offset_mm`, `stripes_before`, `stripes_after`, `metal_share`.
+    """
+
+    measurement: Measurement
+    metal: MetalFree | None
+    figures: dict[str, float]
+
+
+def correct(
+    measurement: Measurement,
+    A: Projector,
+    corrections: Corrections,
+    effects: Effects,
+    reconstruct: Callable[[Projector, Measurement], Volume],
+) -> Corrected:
+    """Apply corrections: dead pixels, scatter, hardening, stripes, axis, metal.
+
+    Parameters
+    ----------
+    A : Projector
+        With the geometry that the reconstruction assumes.
+    effects : Effects
+        What a calibration of the scanner would know: the spectrum, the ratio of scatter, the dead pixels.
+    reconstruct : f(A, measurement) -> Volume
+        Makes the images in which metal is found.
+
+    Raises
+    ------
+    ValueError
+        If a correction does not suit the scan.
+    """
+    figures: dict[str, float] = {}
+    tube = effects.tube
+    factor = 1.0 if tube is None else beam_of(tube, ("water",), _views(measurement)).water_factor
+    if corrections.pixels and effects.faults is not None:
+        v, _, u = measurement.projections.shape
+        measurement = _repaired(measurement, pixels_of(effects.faults, (v, u)).dead.numpy())
+    if corrections.scatter and effects.scatter is not None:
+        measurement = subtract_scatter(measurement, effects.scatter.ratio, water_factor=factor)
+    if corrections.hardening and tube is not None:
+        measurement = linearise_water(measurement, tube)
+    if corrections.stripes:
+        y = measurement.projections.cpu().numpy()
+        cleaned = remove_stripes(y)
+        figures |= {"stripes_before": stripe_amplitude(y), "stripes_after": stripe_amplitude(cleaned)}
+        measurement = replace(measurement, projections=torch.from_numpy(cleaned).to(measurement.projections))
+    if corrections.axis:
+        measurement, figures["axis_offset_mm"] = _on_axis(measurement)
+    metal = None
+    if corrections.metal != "none":
+        on_axis = Projector(A.vg, measurement.geometry, A.backend)
+        metal = reduce_metal(
+            measurement, on_axis, lambda m: reconstruct(on_axis, m), normalised=corrections.metal == "NMAR"
+        )
+        figures["metal_share"] = metal.share
+        measurement = metal.measurement
+    return Corrected(measurement, metal, figures)
+
+
+def _views(measurement: Measurement) -> Views:
+    geometry = measurement.geometry
+    return geometry.views() if isinstance(geometry, ParallelBeam | ConeBeam) else geometry
+
+
+def _repaired(measurement: Measurement, dead: np.ndarray) -> Measurement:
+    """Interpolate dead pixels (v, u); their weight is 0."""
+    y = measurement.projections.cpu().numpy().copy()
+    y.transpose(0, 2, 1)[dead] = np.nan
+    repaired, _ = repair_pixels(y)
+    weights = measurement.weights
+    if weights is not None:
+        weights = weights.clone()
+        weights.transpose(1, 2)[torch.from_numpy(dead)] = 0
+    return replace(
+        measurement, projections=torch.from_numpy(repaired).to(measurement.projections), weights=weights
+    )
+
+
+def _on_axis(measurement: Measurement) -> tuple[Measurement, float]:
+    """The measurement with a geometry about the estimated axis, and the change of the shift [mm]."""
+    pg = measurement.geometry
+    if not isinstance(pg, ParallelBeam | ConeBeam):
+        raise ValueError(
+            "the axis is estimated for parallel and cone beams; these views have one of their own."
+        )
+    column = estimate_axis(measurement.projections.cpu().numpy(), pg).column
+    offset = ((pg.det_shape[1] - 1) / 2 - column) * pg.pixel_size[1]
+    change = offset - pg.det_offset[1]
+    return replace(measurement, geometry=replace(pg, det_offset=(pg.det_offset[0], offset))), change
