@@ -10,7 +10,7 @@ LEAST_VIEWS = 40
 STRIPE_SHARE = 0.4
 """A filter that mostly removes stripes makes a change of which at least this share (of the mean square) is
 the same in all views. Set between two scans: 0.52 in a tooth with rings, 0.06 in a small object near the axis
-without rings. There a wide filter (21 of 80 columns) raised the error of held-out views from 0.056 to 0.098."""
+without rings. There a wide filter (21 of 80 columns) raised the held-out error from 0.056 to 0.098."""
 
 
 def default_size(columns: int) -> int:
