@@ -22,6 +22,7 @@ from tomopatch.prior.noise import add_noise
 from tomopatch.reconstruct.methods import Result
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb
+from tomopatch.runs.prepare import reference_volume
 from tomopatch.runs.resource_estimate import check_displayed, native_geometry, reconstruction_grid
 from tomopatch.runs.run import FINISHED
 from tomopatch.store.eviction import thumbnail

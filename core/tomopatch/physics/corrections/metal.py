@@ -14,7 +14,7 @@ from tomopatch.physics.measurement import Measurement
 from tomopatch.projector import Projector
 from tomopatch.volume import MU_WATER, Volume, hu_from_mu
 
-METAL_HU = 3000.0
+METAL_HU = 2500.0
 """Voxels above this value are metal; the densest bone has about 2000 HU."""
 AIR_HU, BONE_HU = -400.0, 350.0
 """Limits of air, water and bone in the image that normalises the sinogram."""
@@ -76,7 +76,7 @@ def reduce_metal(
     image = reconstruct(measurement)
     is_metal = hu_from_mu(image.data) > METAL_HU
     metal = image.with_data(torch.where(is_metal, image.data, torch.zeros_like(image.data)))
-    shadow = A(is_metal.to(image.data)) > 0.25 * min(A.vg.voxel_size)
+    shadow = _widened(A(is_metal.to(image.data)) > 0)
     if not bool(shadow.any()):
         return MetalFree(measurement, metal, 0.0)
     y = interpolated(measurement.projections, shadow)
@@ -86,6 +86,14 @@ def reduce_metal(
         prior = prior.clamp(min=LEAST_PATH * float(prior.max()))
         y = torch.where(shadow, interpolated(measurement.projections / prior, shadow) * prior, y)
     return MetalFree(replace(measurement, projections=y), metal, float(shadow.float().mean()))
+
+
+def _widened(shadow: Tensor) -> Tensor:
+    """The shadow (v, angle, u) and the pixels next to it: the edge of metal covers a pixel in part."""
+    out = shadow.clone()
+    out[..., 1:] |= shadow[..., :-1]
+    out[..., :-1] |= shadow[..., 1:]
+    return out
 
 
 def interpolated(y: Tensor, shadow: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Scatter: a constant per view is subtracted from the signal."""
+"""Scatter: the smooth signal that the object scatters is estimated from the measurement and subtracted."""
 
 from __future__ import annotations
 
@@ -6,37 +6,35 @@ from dataclasses import replace
 
 import torch
 
+from tomopatch.physics.effects import Scatter
 from tomopatch.physics.measurement import Measurement
+from tomopatch.physics.scatter import scattered
 
-SMALLEST_SHARE = 0.02
+SMALLEST_SHARE = 0.1
 """At least this share of a pixel's signal counts as primary, so that the logarithm stays finite."""
+NUM_ITERATIONS = 6
+"""The scatter of the scatter's estimate falls by the ratio in each iteration."""
 
 
-def subtract_scatter(measurement: Measurement, ratio: float, *, water_factor: float = 1.0) -> Measurement:
-    """Subtract the same scatter from all pixels of a view.
+def subtract_scatter(measurement: Measurement, scatter: Scatter, *, water_factor: float = 1.0) -> Measurement:
+    """Estimate the scatter of each view and subtract it.
 
-    Scatter changes slowly over the detector. Its sum is `ratio` times that of the primary signal; it is
-    spread evenly. (Glover 1982, Med. Phys. 9, 860)
+    The estimate applies the ratio-and-blur model of `tomopatch.physics.scatter` to the signal, subtracts, and
+    applies it to the result again, with one ratio and one kernel for all objects. (Ohnesorge, Flohr,
+    Klingenbeck-Regn 1999, Eur. Radiol. 9, 563)
 
     Parameters
     ----------
-    ratio : float
-        Scatter over primary signal of a view, at least 0.
+    scatter : Scatter
+        Ratio and kernel, as a calibration of the scanner gives them.
     water_factor : float
         Factor of the line integrals that gave water MU_WATER (see `tomopatch.physics.polychromatic`).
-
-    Raises
-    ------
-    ValueError
-        For a negative ratio.
     """
-    if not ratio >= 0:
-        raise ValueError(f"the ratio of scatter to primary must be at least 0, got {ratio}.")
-    signal = torch.exp(-measurement.projections.double() / water_factor)
-    scatter = ratio / (1 + ratio) * signal.mean((0, 2), keepdim=True)
-    primary = torch.maximum(signal - scatter, SMALLEST_SHARE * signal)
+    signal = torch.exp(-measurement.projections / water_factor)
+    primary = signal
+    for _ in range(NUM_ITERATIONS):
+        primary = torch.maximum(signal - scattered(primary, scatter), SMALLEST_SHARE * signal)
     weights = measurement.weights
     if weights is not None:
-        weights = weights * (primary / signal).square().to(weights)
-    y = (-water_factor * torch.log(primary)).to(measurement.projections)
-    return replace(measurement, projections=y, weights=weights)
+        weights = weights * (primary / signal).square()
+    return replace(measurement, projections=-water_factor * torch.log(primary), weights=weights)

@@ -103,7 +103,7 @@ def correct(
         v, _, u = measurement.projections.shape
         measurement = _repaired(measurement, pixels_of(effects.faults, (v, u)).dead.numpy())
     if corrections.scatter and effects.scatter is not None:
-        measurement = subtract_scatter(measurement, effects.scatter.ratio, water_factor=factor)
+        measurement = subtract_scatter(measurement, effects.scatter, water_factor=factor)
     if corrections.hardening and tube is not None:
         measurement = linearise_water(measurement, tube)
     if corrections.stripes:
