@@ -11,6 +11,7 @@ from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, viewer
 from tomopatch.geometry.remarks import field_of_view, remarks
 from tomopatch.phantoms.lesions import plant
+from tomopatch.physics.inserts import plant_inserts
 from tomopatch.volume import Volume
 
 
@@ -53,9 +54,11 @@ with controls:
     lesions = lesion_form.choose(volume)
     try:
         designed = scan_form.design(source, grid, volume.geometry.size[0])
-        scan = replace(designed, lesions=lesions, effects=effects_form.choose())
+        effects, corrections = effects_form.choose()
+        scan = replace(designed, lesions=lesions, effects=effects, corrections=corrections)
         pg = scan.geometry(volume.geometry)
         volume = plant(volume, lesions)
+        planted = plant_inserts(volume, effects.inserts)
     except ValueError as error:
         problem = messages.error_sentence(error)
 
@@ -91,6 +94,8 @@ with pictures:
     section = st.expander("Look at the volume", key="acquire.volume", on_change="rerun")
     if section.open:  # a closed section sends no volume with every change of the scan
         with section:
-            show_volume(volume, source, height=340)
+            show_volume(planted, source, height=340)
     with picture:
-        scan_view(scan, volume, pg, key="scan_view", truncated=any(r.title == "Truncated" for r in found))
+        scan_view(
+            scan, volume, planted, pg, key="scan_view", truncated=any(r.title == "Truncated" for r in found)
+        )

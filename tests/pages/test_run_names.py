@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from pages.ui.learn.lessons import LESSONS
 from pages.ui.texts.labels import run_label
 from pages.ui.texts.run_names import short_names
+from tomopatch.physics.corrections.settings import Corrections
+from tomopatch.physics.effects import Effects, Tube
 from tomopatch.runs.config import RunConfig, ScanConfig
 
 PARALLEL = ScanConfig("phantom:thorax:0", (64, 128, 128), num_views=60)
@@ -33,6 +35,8 @@ OTHERS = {
     "same_grid": (True, "same grid"),
     "units": ("1/cm", "units 1/cm"),
     "lesions": ((LESION,), "1 lesion"),
+    "effects": (Effects(tube=Tube(80.0)), "X-ray spectrum (80 kV)"),
+    "corrections": (Corrections(stripes=True, metal="LI"), "corrected: rings, metal (LI)"),
 }
 """Another value of each setting, and its text in a name."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels
-from pages.ui.texts.effect_names import effect_words, insert_words
+from pages.ui.texts.effect_names import corrections_words, effect_words, insert_words
 from pages.ui.texts.run_names import short_names
 from pages.ui.viewer.slice_viewer import WINDOWS, default_window
 from tomopatch.export.report import Entry, report_html
@@ -94,4 +94,7 @@ def scan_rows(scan: ScanConfig, title: str) -> dict[str, str]:
     effects += map(insert_words, scan.effects.inserts)
     if effects:
         rows["Effects"] = "; ".join(effects)
+    corrected = corrections_words(scan.corrections)
+    if corrected:
+        rows["Corrections"] = corrected
     return rows

@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages.ui.forms.detector_form import Number
 from pages.ui.session import state
+from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.physics.effects import Effects, Insert
 from tomopatch.runs.config import ScanConfig
@@ -127,18 +128,51 @@ EFFECTS = (
 )
 
 
+CORRECTIONS = {
+    "pixels": ("Dead pixels", "Interpolate pixels that measure nothing.", "faults"),
+    "scatter": ("Scatter", "Estimate the scattered signal and subtract it.", "scatter"),
+    "hardening": ("Beam hardening", "Make water even, for the spectrum of the tube.", "tube"),
+    "stripes": ("Rings", "Remove stripes of the sinogram by sorting (Vo 2018).", "faults"),
+    "axis": ("Rotation axis", "Estimate the axis from the projections and use it.", "misalignment"),
+}
+"""Label and help of each correction, and the effect that it corrects."""
+METAL = {"none": "Off", "LI": "Interpolated (LI)", "NMAR": "Normalised (NMAR)"}
+
+
 def fill(scan: ScanConfig | None) -> None:
-    """Set fields without a value to the scan's effects."""
+    """Set fields without a value to the scan's effects and corrections."""
     _set(scan.effects if scan else Effects(), overwrite=False)
+    corrections = scan.corrections if scan else Corrections()
+    state.fill({f"correct.{f.name}": getattr(corrections, f.name) for f in fields(Corrections)})
 
 
-def choose() -> Effects:
-    """Draw the controls and return their effects."""
+def choose() -> tuple[Effects, Corrections]:
+    """Draw the controls and return their effects and corrections."""
     section = st.expander("Effects of a real scan", key="acquire.effects", on_change="rerun")
     if section.open:
         with section:
             _draw()
-    return _effects()
+            _draw_corrections()
+    chosen = {f.name: state.value(f"correct.{f.name}") for f in fields(Corrections)}
+    return _effects(), Corrections(**chosen)
+
+
+def _draw_corrections() -> None:
+    """Draw a switch for each correction; those without an effect to correct are shown below the others."""
+    st.markdown("**Corrections** :small[before the reconstruction]")
+    effects = _effects()
+    for name, (label, text, effect) in CORRECTIONS.items():
+        unused = getattr(effects, effect) is None and not state.value(f"correct.{name}")
+        st.toggle(label, key=state.field(f"correct.{name}"), help=text, disabled=unused)
+    st.segmented_control(
+        "Metal artefacts",
+        list(METAL),
+        format_func=lambda name: METAL[name],
+        key=state.field("correct.metal"),
+        required=True,
+        help="Interpolate the rays through metal; NMAR does so in a sinogram that is divided by that of a "
+        "simple image.",
+    )
 
 
 def _draw() -> None:

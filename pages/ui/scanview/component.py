@@ -58,7 +58,13 @@ turn it. Dashed: the field of view.</div>
 
 
 def scan_view(
-    scan: ScanConfig, volume: Volume, pg: ParallelBeam | ConeBeam, *, key: str, truncated: bool
+    scan: ScanConfig,
+    volume: Volume,
+    planted: Volume,
+    pg: ParallelBeam | ConeBeam,
+    *,
+    key: str,
+    truncated: bool,
 ) -> None:
     """Show the scan of a volume.
 
@@ -66,11 +72,13 @@ def scan_view(
     ----------
     volume : Volume
         Volume on the reconstruction grid; its projections are simulated for this picture alone.
+    planted : Volume
+        The same with the planted objects of the scan's effects, which is shown.
     truncated : bool
         Draw the field of view in the colour of a warning.
     """
     lesion = scan.lesions[0].centre if scan.lesions else None
-    data, caption = _picture(scan.digest(), volume, pg, scan.photons, scan.seed, truncated, lesion)
+    data, caption = _picture(scan.digest(), scan, volume, planted, pg, truncated, lesion)
     _component()(key=key, data=data)
     st.caption(caption)
 
@@ -78,10 +86,10 @@ def scan_view(
 @st.cache_data(max_entries=24, show_spinner="Scanning…")
 def _picture(
     digest: str,
+    _scan: ScanConfig,
     _volume: Volume,
+    _planted: Volume,
     _pg: ParallelBeam | ConeBeam,
-    photons: float | None,
-    seed: int,
     truncated: bool,
     lesion: Triple | None,
 ) -> tuple[bytes, str]:
@@ -93,9 +101,10 @@ def _picture(
         _volume,
         Projector(_volume.geometry, shown),
         # binned pixels collect more photons
-        photon_count=None if photons is None else photons * binned,
-        generator=torch.Generator().manual_seed(seed),
+        photon_count=None if _scan.photons is None else _scan.photons * binned,
+        generator=torch.Generator().manual_seed(_scan.seed),
         supersample=1,
+        effects=_scan.effects,
     ).projections
     grey = _bytes(measured.numpy(), 0.0, max(1e-6, float(torch.quantile(measured.flatten()[::7], 0.999))))
     cone = isinstance(_pg, ConeBeam)
@@ -119,7 +128,7 @@ def _picture(
         "lesion": lesion,  # selected when it is planted or moved
     }
     found = covered(_volume, _pg)
-    body = _bytes(_subsample(_volume.hu.numpy()), -900.0, 500.0)
+    body = _bytes(_subsample(_planted.hu.numpy()), -900.0, 500.0)
     head |= {
         "shape": grey.shape,
         "volumeShape": body.shape,

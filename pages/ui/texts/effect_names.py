@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from pages.ui.texts.formatting import times
+from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.physics.effects import Effects, Insert
 
@@ -16,6 +17,13 @@ LABELS = {
     "misalignment": "misalignment",
     "motion": "motion",
     "faults": "detector faults",
+}
+CORRECTION_LABELS = {
+    "pixels": "dead pixels",
+    "scatter": "scatter",
+    "hardening": "beam hardening",
+    "stripes": "rings",
+    "axis": "axis",
 }
 FIELDS = {
     "kvp": "kV",
@@ -61,6 +69,13 @@ def effects_summary(effects: Effects) -> str:
         return preset.label
     names = [LABELS[name] for name in GROUPS if getattr(effects, name) is not None]
     return ", ".join([*names, *(f"{i.material} {i.shape}" for i in effects.inserts)])
+
+
+def corrections_words(corrections: Corrections) -> str:
+    """Name the corrections that are applied; empty without any."""
+    names = [CORRECTION_LABELS[f.name] for f in fields(corrections) if getattr(corrections, f.name) is True]
+    metal = [] if corrections.metal == "none" else [f"metal ({corrections.metal})"]
+    return ", ".join([*names, *metal])
 
 
 def _setting(name: str, value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from pages.ui.texts.effect_names import effects_summary
+from pages.ui.texts.effect_names import corrections_words, effects_summary
 from pages.ui.texts.formatting import count, plural, sentence
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.physics.measurement import full_scan_views, relative_dose
@@ -76,10 +76,10 @@ def scan_summary(scan: ScanConfig) -> str:
         beam = "helical cone beam"
     planted = f", {plural(len(scan.lesions), 'lesion')} planted" if scan.lesions else ""
     views = plural(scan.num_views, "view")
-    effects = effects_summary(scan.effects)
+    effects, corrected = effects_summary(scan.effects), corrections_words(scan.corrections)
     return (
         f"{beam}, {views} over {scan.angle_range:g}°, {photons_label(scan.photons)}{planted}"
-        f"{', ' if effects else ''}{effects}"
+        f"{', ' if effects else ''}{effects}{'; corrected: ' if corrected else ''}{corrected}"
     )
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from pages.ui.texts import formatting, labels
-from pages.ui.texts.effect_names import LABELS, effect_words, insert_words
+from pages.ui.texts.effect_names import LABELS, corrections_words, effect_words, insert_words
+from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_settings import GROUPS
 from tomopatch.runs.config import RunConfig, ScanConfig
 
@@ -85,5 +86,8 @@ _SETTINGS: tuple[Callable[[ScanConfig], str], ...] = (
     _lesions(lambda lesion: f"lesion at {', '.join(f'{c:g}' for c in lesion[0])} mm"),
     *map(_effect, GROUPS),
     lambda s: "; ".join(map(insert_words, s.effects.inserts)) or "no planted object",
+    lambda s: f"corrected: {corrections_words(s.corrections)}"
+    if s.corrections != Corrections()
+    else "uncorrected",
 )  # fmt: skip
 """Functions that describe one setting of a scan in a few words; empty where the setting does not apply."""
