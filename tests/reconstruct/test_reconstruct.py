@@ -317,3 +317,39 @@ def test_a_result_that_is_not_finite_is_an_error(small, monkeypatch, bad):
     A = parallel(small, 4)
     with pytest.raises(ValueError, match="SIRT gave a volume that is not finite"):
         reconstruct("sirt", A, simulate(small, A))
+
+
+@pytest.mark.parametrize(("beam", "method"), [(ParallelBeam, "fbp"), (ConeBeam, "fdk")])
+def test_extrapolation_removes_most_of_the_rim_of_a_truncated_body(beam, method):
+    body = phantom("thorax", shape=(4, 96, 96))
+    full = beam.circular(body.geometry, num_views=120)
+    pg = replace(full, det_shape=(full.det_shape[0], int(0.45 * full.det_shape[1])))
+    A = Projector(body.geometry, pg)
+    measurement = simulate(body, A)
+    magnification = pg.src_det_dist / pg.src_orig_dist if beam is ConeBeam else 1
+    r = 0.9 * pg.det_shape[1] * pg.pixel_size[1] / 2 / magnification
+    y, x = torch.meshgrid(
+        *[s * (torch.arange(96) - 47.5) for s in body.geometry.voxel_size[1:]], indexing="ij"
+    )
+    distance = (x**2 + y**2).sqrt()
+    rim = (distance < r) & (distance > 0.8 * r)
+    plain, extended = (
+        float((reconstruct(method, A, measurement, extrapolate=e).volume.hu - body.hu)[1:3, rim].mean())
+        for e in (False, True)
+    )
+    assert plain > 80
+    assert abs(extended) < 0.35 * plain
+
+
+def test_extrapolation_leaves_an_object_in_view_as_it_is(small):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=30))
+    measurement = simulate(small, A)
+    plain, extended = (reconstruct("fbp", A, measurement, extrapolate=e).volume.data for e in (False, True))
+    torch.testing.assert_close(extended, plain, atol=1e-6, rtol=1e-4)
+
+
+def test_extrapolation_of_a_shifted_detector_is_refused(small):
+    pg = ConeBeam.circular(small.geometry, num_views=30, det_offset=(0.0, 5.0))
+    A = Projector(small.geometry, pg)
+    with pytest.raises(ValueError, match="centred on the axis"):
+        reconstruct("fdk", A, simulate(small, A), extrapolate=True)

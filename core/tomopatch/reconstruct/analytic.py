@@ -15,8 +15,12 @@ from tomopatch.progress import Step
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.backprojection import backproject
 from tomopatch.reconstruct.redundancy import angular_weights, detector_axes, redundancy_weights
+from tomopatch.volume import MU_WATER
 
 Beam = TypeVar("Beam", ParallelBeam, ConeBeam)
+
+EDGE = 5
+"""Columns to which the continuation beyond the detector is fitted: fewer would continue their noise."""
 
 FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 to 1 = Nyquist
     "ram-lak": torch.ones_like,
@@ -29,7 +33,7 @@ FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 
 }
 
 
-def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
+def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak", extrapolate: bool = False) -> Iterator[Step]:
     """Filtered backprojection of parallel projections over any range of angles. (Kak & Slaney, sec. 3.3)
 
     Missing angles are taken as zero: a limited angle darkens and smears the image, without correction. For a
@@ -41,11 +45,15 @@ def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
         Line integrals.
     filter : str
         A name in FILTERS: the window on the ramp.
+    extrapolate : bool
+        Continue the projections of a truncated object beyond the detector (see `extrapolated`).
     """
     pg = A.pg
     if not isinstance(pg, ParallelBeam) or pg.tilt:
         raise ValueError("fbp needs a parallel beam without tilt; use fdk for a cone, or sirt, cgls or tv.")
     _check_columns(pg)
+    if extrapolate:
+        y, pg = extrapolated(y, pg)
     if pg.det_offset[1]:
         angles = torch.from_numpy(angular_weights(pg.angles, 2 * math.pi)).to(y)
         y, pg = _mirrored(y * redundancy_weights(pg).to(y) * angles[:, None], pg)
@@ -54,7 +62,7 @@ def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
     yield Step(1, 1, backproject(ramp_filter(y, pg.pixel_size[1], filter), A.vg, pg.views()))
 
 
-def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
+def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak", extrapolate: bool = False) -> Iterator[Step]:
     """Feldkamp-Davis-Kress for a circular cone-beam or fan-beam scan. (J. Opt. Soc. Am. A 1(6), 1984)
 
     Rays that are measured twice share their weight smoothly (see `redundancy_weights`), which covers full,
@@ -66,6 +74,8 @@ def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
         Line integrals.
     filter : str
         A name in FILTERS: the window on the ramp.
+    extrapolate : bool
+        Continue the projections of a truncated object beyond the detector (see `extrapolated`).
     """
     pg = A.pg
     if not isinstance(pg, ConeBeam) or pg.tilt or pg.pitch:
@@ -73,6 +83,8 @@ def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak") -> Iterator[Step]:
             "fdk needs a circular cone beam (no pitch, no tilt); use sirt, cgls or tv for this scan."
         )
     _check_columns(pg)
+    if extrapolate:
+        y, pg = extrapolated(y, pg)
     v, u = detector_axes(pg)
     cosine = pg.src_det_dist / torch.sqrt(pg.src_det_dist**2 + u**2 + v[:, None] ** 2)
     angles = torch.from_numpy(angular_weights(pg.angles, 2 * math.pi)).to(y)
@@ -104,6 +116,51 @@ def ramp_filter(y: Tensor, pixel_size: float, filter: str = "ram-lak") -> Tensor
         spectrum = torch.fft.rfft(y[row], length)
         out[row] = torch.fft.irfft(spectrum * (ramp * window).to(y), length)[..., :num]
     return out
+
+
+def extrapolated(y: Tensor, pg: Beam) -> tuple[Tensor, Beam]:
+    """Continue the rows of a truncated object, and widen the detector by half of its width on both sides.
+
+    At each end of a row a cylinder of water is fitted to the value and the slope; its projection continues
+    the row to its edge. Without this the abrupt end gives a bright rim. (Hsieh et al. 2004, Med. Phys. 31,
+    2385)
+
+    Parameters
+    ----------
+    y : Tensor (v, angle, u)
+        Line integrals.
+
+    Raises
+    ------
+    ValueError
+        For a detector that is shifted sideways, which is not truncated on both sides.
+    """
+    if pg.det_offset[1]:
+        raise ValueError(
+            "extrapolation needs a detector that is centred on the axis; this one is shifted by"
+            f" {pg.det_offset[1]:g} mm; switch it off."
+        )
+    v, num = pg.det_shape
+    extra = math.ceil(num / 2)
+    magnification = pg.src_det_dist / pg.src_orig_dist if isinstance(pg, ConeBeam) else 1.0
+    pixel = pg.pixel_size[1] / magnification
+    right = _beyond(y, pixel, extra)
+    left = _beyond(y.flip(2), pixel, extra).flip(2)
+    return torch.cat([left, y, right], 2), replace(pg, det_shape=(v, num + 2 * extra))
+
+
+def _beyond(y: Tensor, pixel: float, count: int) -> Tensor:
+    """`count` values that continue rows (..., u) on their right; `pixel` [mm] at the axis."""
+    edge = min(EDGE, y.shape[-1])
+    last = y[..., -edge:].double()
+    x = pixel * (torch.arange(edge, dtype=torch.float64) - edge + 1)
+    slope = ((last - last.mean(-1, keepdim=True)) * (x - x.mean())).sum(-1) / (x - x.mean()).square().sum()
+    value = (last.mean(-1) - slope * x.mean()).clamp(min=0)
+    # p(x) = 2 mu sqrt(R^2 - x^2), so p p' = -4 mu^2 x; a row that rises outwards ends in mid-cylinder
+    place = (-value * slope / (4 * MU_WATER**2)).clamp(min=0)
+    radius = (value.square() / (4 * MU_WATER**2) + place.square()).sqrt()
+    beyond = place[..., None] + pixel * (torch.arange(count, dtype=torch.float64) + 1)
+    return (2 * MU_WATER * (radius[..., None] ** 2 - beyond**2).clamp(min=0).sqrt()).to(y)
 
 
 def _check_columns(pg: ParallelBeam | ConeBeam) -> None:

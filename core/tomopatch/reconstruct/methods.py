@@ -142,14 +142,14 @@ METHODS: dict[str, Method] = {
     "fbp": Method(
         "FBP",
         "Filtered backprojection: the direct formula, instant, made for many views.",
-        lambda given: fbp(given.A, given.y, filter=given.params.filter),
+        lambda given: fbp(given.A, given.y, filter=given.params.filter, extrapolate=given.params.extrapolate),
         AnalyticParams,
         _fbp_unsuited,
     ),
     "fdk": Method(
         "FDK",
         "Feldkamp: filtered backprojection for a cone beam on a circle.",
-        lambda given: fdk(given.A, given.y, filter=given.params.filter),
+        lambda given: fdk(given.A, given.y, filter=given.params.filter, extrapolate=given.params.extrapolate),
         AnalyticParams,
         _fdk_unsuited,
     ),

@@ -24,6 +24,11 @@ class AnalyticParams:
         "Window on the ramp: softer ones trade detail for less noise.",
         choices=tuple(FILTERS),
     )
+    extrapolate: bool = option(
+        False,
+        "Extrapolate",
+        "Continue the projections beyond the detector, for an object that is wider: no bright rim.",
+    )
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pages.ui.learn.lesson_parts import Lesson
+from pages.ui.learn.lessons_effects import ABOUT_EFFECTS
 from pages.ui.learn.lessons_methods import ABOUT_METHODS
 from pages.ui.learn.lessons_scans import ABOUT_SCANS
 
-LESSONS: dict[str, Lesson] = ABOUT_SCANS | ABOUT_METHODS
+LESSONS: dict[str, Lesson] = ABOUT_SCANS | ABOUT_METHODS | ABOUT_EFFECTS
 """Lessons by name; each builds on the ones before."""
