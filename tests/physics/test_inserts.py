@@ -29,8 +29,8 @@ def test_an_insert_has_its_volume_and_its_centre(insert, volume, vg):
     box, share = planted(insert, vg)
     assert share.min() >= 0
     assert share.max() <= 1 + 1e-9
-    # 1 % for balls of the size of a voxel, exact for plates
-    assert float(share.sum()) * math.prod(vg.voxel_size) == pytest.approx(volume, rel=0.012)
+    # the ball of the size of a voxel has most; plates are exact
+    assert float(share.sum()) * math.prod(vg.voxel_size) == pytest.approx(volume, rel=0.025)
     for axis in range(3):
         along = share.sum(tuple(a for a in range(3) if a != axis))
         centre = float((vg.axis(axis)[box[axis]] * along).sum() / along.sum())

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.special import ive
 from torch import Tensor
 
 from tomopatch.geometry.views import Views
@@ -21,6 +22,9 @@ MOST_SOURCES = 61
 
 def smeared(signal: Tensor, sigma: float, *, padding: str = "edge") -> Tensor:
     """Return the signal (v, angle, u) convolved with a Gaussian along v and u.
+
+    The kernel is the discrete analogue exp(-t) I_n(t) with t = sigma^2 and modified Bessel functions I_n
+    (Lindeberg, IEEE PAMI 12:234, 1990), whose variance is exactly sigma^2, however narrow it is.
 
     Parameters
     ----------
@@ -40,10 +44,8 @@ def _along(signal: Tensor, sigma: float, axis: int, padding: str) -> Tensor:
     n = signal.shape[axis]
     if n == 1:  # one row of a wider detector
         return signal
-    # the integral of the Gaussian over each pixel
-    reach = min(math.ceil(REACH * sigma), n - 1)
-    edges = torch.arange(-reach, reach + 2, dtype=torch.float64) - 0.5
-    kernel = torch.special.ndtr(edges / sigma).diff()
+    reach = math.ceil(REACH * sigma) + 3
+    kernel = torch.from_numpy(ive(np.abs(np.arange(-reach, reach + 1)), sigma**2))
     kernel = kernel / kernel.sum()
     index = torch.arange(n)
     # matrix of the convolution: one product serves wide and narrow kernels
