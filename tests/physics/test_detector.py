@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tomopatch.physics import blur
 from tomopatch.physics.blur import FWHM, focal_spot, smeared
 from tomopatch.physics.detector import lagged, pixels_of, read_out
 from tomopatch.physics.effects import DetectorFaults, Scatter, Tube
@@ -55,8 +56,15 @@ def test_detector_blur_has_its_width(width):
     for axis, n in enumerate(image.shape):
         places = torch.arange(n, dtype=torch.float64) - n // 2
         variance = float((image.sum(1 - axis) * places**2).sum())
-        # beyond 4 standard deviations the kernel ends
-        assert variance == pytest.approx((width / FWHM) ** 2, rel=2e-3)
+        assert variance == pytest.approx((width / FWHM) ** 2, rel=1e-6)
+
+
+def test_a_kernel_is_the_same_on_both_sides_of_its_change(monkeypatch):
+    point = torch.zeros(1, 1, 301, dtype=torch.float64)
+    point[..., 150] = 1.0
+    exact = smeared(point, blur.WIDE)
+    monkeypatch.setattr(blur, "WIDE", 1.0)
+    torch.testing.assert_close(smeared(point, 20.0), exact, atol=4e-4 * float(exact.max()), rtol=0)
 
 
 def test_blur_keeps_an_even_signal_up_to_the_edges():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from tomopatch.geometry.beams import ConeBeam
+from tomopatch.geometry.views import Views
+from tomopatch.physics.blur import MOST_SOURCES, focal_spot
 from tomopatch.physics.chain import switched_on
 from tomopatch.physics.dose import photons_per_ray
 from tomopatch.physics.effects import METALS, Effects, Insert
@@ -40,6 +43,11 @@ def effect_remarks(effects: Effects | None, A: Projector, photon_count: float | 
         remarks.append("Without a tube metal attenuates all photons alike: there is no beam hardening.")
     for insert in effects.inserts:
         remarks += _on_insert(insert, A.vg)
+    if effects.blur is not None and effects.blur.focal_spot and _is_cone(A):
+        views = A.pg if isinstance(A.pg, Views) else A.pg.views()
+        points = len(focal_spot(views, effects.blur.focal_spot))
+        coarse = " It is larger than they cover well." if points == MOST_SOURCES else ""
+        remarks.append(f"The focal spot is sampled by {points} points; the scan takes as many times.{coarse}")
     if motion is not None and motion.kind == "breathing":
         remarks.append(
             "Breathing stretches the whole volume along z, bones included; the attenuation of a piece of"
@@ -51,8 +59,7 @@ def effect_remarks(effects: Effects | None, A: Projector, photon_count: float | 
 
 
 def _is_cone(A: Projector) -> bool:
-    pg = A.pg
-    return bool(getattr(pg, "cone", hasattr(pg, "src_orig_dist")))
+    return A.pg.cone if isinstance(A.pg, Views) else isinstance(A.pg, ConeBeam)
 
 
 def _on_insert(insert: Insert, vg: VolumeGeometry) -> list[str]:
