@@ -85,6 +85,16 @@ def test_scatter_has_its_ratio_and_leaves_air_alone():
     torch.testing.assert_close(half, extra * 0.5)
 
 
+def test_scatter_spreads_as_far_along_tall_pixels():
+    """Pixels twice as high as wide: half as many rows as columns lie within the kernel."""
+    primary = torch.ones(41, 1, 41)
+    primary[20, 0, 20] = 0.5
+    tall = scattered(primary, Scatter(ratio=1.0, width=0.1), aspect=2.0)[:, 0]
+    rows, columns = ((t > 0.5 * t.max()).sum() for t in (tall[:, 20], tall[20]))
+    assert float(columns) == pytest.approx(2 * float(rows), abs=1)
+    assert float(tall.sum()) == pytest.approx(0.25)
+
+
 def test_wide_scatter_is_smooth():
     primary = torch.ones(1, 1, 64)
     primary[..., 32] = 0.5

@@ -294,6 +294,13 @@ def test_refusals_are_one_sentence(blobs, effects, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("effects", [Effects(tube=Tube()), Effects(scatter=Scatter())])
+def test_more_photons_than_were_emitted_are_refused(blobs, effects):
+    A = Projector(blobs.geometry, SCANS["parallel"](blobs.geometry))
+    with pytest.raises(ValueError, match="negative attenuation"):
+        simulate(blobs.with_data(blobs.data - 50.0), A, photon_count=1e4, effects=effects)
+
+
 def test_a_source_cannot_pass_the_axis():
     pg = ConeBeam((0.0,), (4, 4), (1.0, 1.0), 100.0, 150.0)
     with pytest.raises(ValueError, match="above -100 mm"):

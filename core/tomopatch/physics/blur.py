@@ -20,7 +20,7 @@ MOST_SOURCES = 61
 """Points of a focal spot; more blur than that many points cover is sampled coarsely."""
 
 
-def smeared(signal: Tensor, sigma: float, *, padding: str = "edge") -> Tensor:
+def smeared(signal: Tensor, sigma: float, *, aspect: float = 1.0, padding: str = "edge") -> Tensor:
     """Return the signal (v, angle, u) convolved with a Gaussian along v and u.
 
     The kernel is the discrete analogue exp(-t) I_n(t) with t = sigma^2 and modified Bessel functions I_n
@@ -29,15 +29,15 @@ def smeared(signal: Tensor, sigma: float, *, padding: str = "edge") -> Tensor:
     Parameters
     ----------
     sigma : float
-        Standard deviation [pixels].
+        Standard deviation [columns].
+    aspect : float
+        Height of a row over the width of a column: the kernel spans `sigma` / `aspect` rows.
     padding : "edge" or "zero"
         The signal beyond the detector: that of the outermost pixels, or none.
     """
     if sigma <= 0:
         return signal
-    for axis in (0, 2):
-        signal = _along(signal, sigma, axis, padding)
-    return signal
+    return _along(_along(signal, sigma / aspect, 0, padding), sigma, 2, padding)
 
 
 def _along(signal: Tensor, sigma: float, axis: int, padding: str) -> Tensor:
@@ -49,9 +49,8 @@ def _along(signal: Tensor, sigma: float, axis: int, padding: str) -> Tensor:
     index = torch.arange(n)
     matrix = kernel[(index[:, None] - index).abs()]
     if padding == "edge":
-        beyond = ((1 - kernel[0]) / 2 - (kernel.cumsum(0) - kernel[0])).clamp(
-            min=0
-        )  # on one side, by distance
+        # what lies farther away than each distance, on one side
+        beyond = ((1 + kernel[0]) / 2 - kernel.cumsum(0)).clamp(min=0)
         matrix[:, 0] += beyond
         matrix[:, -1] += beyond.flip(0)
     matrix = matrix.to(signal)
