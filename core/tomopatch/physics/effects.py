@@ -58,8 +58,8 @@ class Scatter:
     Attributes
     ----------
     ratio : float
-        Scatter over primary signal, both summed over the detector of a view. The primary of a ray counts by the
-        share that the object removes from it, so that air does not scatter.
+        Scatter over primary signal, both summed over the detector of a view. The primary of a ray counts by
+        the share that the object removes from it, so that air does not scatter.
     width : float
         Standard deviation of the Gaussian kernel, as a share of the detector's width.
     """
