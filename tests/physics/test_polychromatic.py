@@ -200,3 +200,21 @@ def test_the_gain_is_the_second_moment_over_the_first(disc):
     left = s.photons * np.exp(-mu("water", s.energies) * length)
     expected = (left @ s.energies**2) / (left @ s.energies) / s.mean_energy
     assert float(signal.gain[0, 0, pg.det_shape[1] // 2]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_rows_above_the_volume_see_air(disc):
+    """One slice of 2 mm before five rows of 2 mm that are shifted by half a row; several rays a pixel."""
+    pg = ParallelBeam.circular(
+        disc.geometry, num_views=3, det_shape=(5, 64), pixel_size=(2.0, 4.0), det_offset=(1.0, 0.0)
+    )
+    A = Projector(disc.geometry, pg)
+    m = simulate(disc, A, effects=Effects(tube=Tube(bowtie=True)), supersample=2).projections
+    one_row = ParallelBeam.circular(disc.geometry, num_views=3, det_shape=(1, 64), pixel_size=(2.0, 4.0))
+    full = simulate(
+        disc, Projector(disc.geometry, one_row), effects=Effects(tube=Tube(bowtie=True)), supersample=2
+    ).projections[0]
+    torch.testing.assert_close(m[[0, 3, 4]], torch.zeros(3, 3, 64), atol=1e-5, rtol=0)
+    # two rows see the slice over half of their height: half of the signal is that of air
+    factor = Beam(("water",), tube_spectrum(Tube())).water_factor
+    half = -factor * torch.log((1 + torch.exp(-full / factor)) / 2)
+    torch.testing.assert_close(m[[1, 2]], half.expand(2, 3, 64), atol=1e-4, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""What makes a real scan differ from an ideal one, as records. An effect that is None is off.
+"""Differences between a real scan and an ideal one, as records. An effect that is None is off.
 
 `tomopatch.physics.measurement.simulate` applies them in the order of the beam: tube, object, motion, blur,
 scatter, detector. The geometry of the reconstruction stays the ideal one; `Misalignment` changes the scan
