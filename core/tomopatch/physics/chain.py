@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,7 +104,8 @@ def expected_signal(volume: Volume, rays: Rays, effects: Effects, supersample: i
     # relative to one photon a ray; scattered photons have the energies of the primary ones of their pixel
     gain = None if excess is None else excess * out[1] / mean.clamp(min=torch.finfo(mean.dtype).tiny)
     if effects.scatter is not None:
-        mean = mean + scattered(mean, effects.scatter, unattenuated)
+        height, width = (float(np.linalg.norm(a[0])) for a in (views.det_v, views.det_u))
+        mean = mean + scattered(mean, effects.scatter, unattenuated, aspect=height / width)
     return Signal(mean, unattenuated, gain, factor)
 
 

@@ -1,4 +1,4 @@
-"""What makes a real scan differ from an ideal one, as records. An effect that is None is off.
+"""Differences between a real scan and an ideal one, as records. An effect that is None is off.
 
 `tomopatch.physics.measurement.simulate` applies them in the order of the beam: tube, object, motion, blur,
 scatter, detector. The geometry of the reconstruction stays the ideal one; `Misalignment` changes the scan
@@ -32,7 +32,7 @@ class Tube:
     kvp : float
         Tube voltage [kV].
     aluminium, copper, tin : float
-        Filters [mm], in addition to the tube's own.
+        Filters [mm], in addition to the tube's own of 1 mm of aluminium.
     bowtie : bool
         A filter that is thicker towards the edges of the fan, so that rays through a water cylinder that
         fills half of the field of view are hardened evenly.
@@ -58,7 +58,8 @@ class Scatter:
     Attributes
     ----------
     ratio : float
-        Scatter over primary signal, both summed over the detector of a view.
+        Scatter over primary signal, both summed over the detector of a view. The primary of a ray counts by
+        the share that the object removes from it, so that air does not scatter.
     width : float
         Standard deviation of the Gaussian kernel, as a share of the detector's width.
     """
@@ -118,7 +119,7 @@ class Motion:
     Attributes
     ----------
     kind : "drift", "jump" or "breathing"
-        drift: the whole object moves evenly, by `amplitude` until the last view. jump: it moves by
+        drift: the whole object moves evenly, by `amplitude` until the end of the scan. jump: it moves by
         `amplitude` at the time `time`. breathing: it is stretched along z by `amplitude` at the lower end of
         the volume, falling to 0 at the upper end, as 1 - cos, `cycles` times during the scan.
     amplitude : (z, y, x) [mm]

@@ -17,7 +17,7 @@ Box = tuple[slice, slice, slice]
 
 FINEST = 8
 """Most samples of a voxel along an axis. A round surface is smoothed within a sample, so that even a ball of
-one voxel's size has its volume to 1 %."""
+one voxel's size has its volume to 2.5 %, and one of four voxels to 0.5 %."""
 
 
 class Planted(NamedTuple):
@@ -72,7 +72,7 @@ def planted(insert: Insert, vg: VolumeGeometry) -> Planted:
     return Planted(box, _round(insert, vg, box, across) * length.reshape(shape))
 
 
-def _extent(insert: Insert) -> list[float]:
+def extent(insert: Insert) -> list[float]:
     """Half of the extent (z, y, x) [mm]."""
     if insert.shape == "ball":
         return [insert.size[0] / 2] * 3
@@ -84,7 +84,7 @@ def _extent(insert: Insert) -> list[float]:
 def _box(insert: Insert, vg: VolumeGeometry) -> Box:
     box = []
     for centre, half, n, size, pos in zip(
-        insert.centre, _extent(insert), vg.shape, vg.voxel_size, vg.pos, strict=True
+        insert.centre, extent(insert), vg.shape, vg.voxel_size, vg.pos, strict=True
     ):
         low, high = ((centre + side * half - pos) / size + n / 2 for side in (-1, 1))
         start, stop = max(0, math.floor(low)), min(n, math.ceil(high))

@@ -72,8 +72,8 @@ def _moved_source(views: Views, normal: np.ndarray, distance: float) -> np.ndarr
     least = -min(to_axis, to_detector)
     if distance <= least:
         raise ValueError(
-            f"an error of the distance of {distance:g} mm moves the source to the rotation axis or the"
-            f" detector; expected above {least:.4g} mm."
+            f"an error of the distance of {distance:g} mm moves the source to the axis or the detector;"
+            f" expected above {least:.4g} mm."
         )
     return views.source - distance * normal
 

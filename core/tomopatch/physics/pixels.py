@@ -106,7 +106,7 @@ def transmissions(
             part = torch.stack([torch.tensordot(share.to(p), p, dims=1) for p in part])
             part = part + air[:, None, None] * unattenuated
         out.append(part)
-    return torch.cat(out, 2)
+    return torch.cat(out, 2) if len(out) > 1 else out[0]
 
 
 def _paths(volumes: Sequence[Volume], views: Views, stretch: np.ndarray | None, backend: str) -> list[Tensor]:

@@ -33,11 +33,11 @@ def material_volumes(volume: Volume, inserts: Sequence[Insert] = ()) -> dict[str
     """
     low, high = (float(mu_from_hu(torch.tensor(hu))) for hu in (SOFT_HU, BONE_HU))
     data = volume.data
-    bony = ((data - low) / (high - low)).clamp_(0, 1).mul_(data)
+    bony = (data - low).div_(high - low).clamp_(0, 1).mul_(data)
     energy = reference_energy()
     densities = {
-        "water": (data - bony) / MU_WATER,
-        "cortical bone": bony / float(mu("cortical bone", energy)),
+        "water": (data - bony).div_(MU_WATER),
+        "cortical bone": bony.div_(float(mu("cortical bone", energy))),
     }
     for insert in inserts:
         box, share = planted(insert, volume.geometry)
@@ -50,17 +50,17 @@ def material_volumes(volume: Volume, inserts: Sequence[Insert] = ()) -> dict[str
     return {
         name: _cropped(volume.with_data(density)) if name != "water" else volume.with_data(density)
         for name, density in densities.items()
-        if name == "water" or bool(density.any())
+        if name == "water" or float(density.max()) > 0
     }
 
 
 def _cropped(volume: Volume) -> Volume:
     """The part of a volume that is not 0, with a margin of a voxel."""
+    seen = volume.data.amax(0)  # along z
     box = []
-    for axis, n in enumerate(volume.shape):
-        used = volume.data.amax(tuple(a for a in range(3) if a != axis)).nonzero().flatten()
-        start, stop = max(0, int(used[0]) - 1), min(n, int(used[-1]) + 2)
-        box.append(slice(start, stop))
+    for highest in (volume.data.amax((1, 2)), seen.amax(1), seen.amax(0)):
+        used = highest.nonzero().flatten()
+        box.append(slice(max(0, int(used[0]) - 1), min(len(highest), int(used[-1]) + 2)))
     return crop(volume, (box[0], box[1], box[2]))
 
 
@@ -120,12 +120,14 @@ class Beam:
         energies = self.spectrum.energies
         attenuation = torch.from_numpy(-np.stack([mu(name, energies) for name in names], 1)).to(paths[0])
         signals = torch.from_numpy(self._signals).to(paths[0])
-        flat = [path.reshape(-1) for path in paths]
-        out = paths[0].new_empty((2, len(flat[0])))
-        for start in range(0, len(flat[0]), RAYS_AT_ONCE):
-            part = slice(start, start + RAYS_AT_ONCE)
-            thicknesses = torch.stack([path[part] for path in flat])
-            out[:, part] = signals @ (attenuation @ thicknesses).exp_()
+        flat = torch.stack([path.reshape(-1) for path in paths])
+        out = flat.new_ones((2, flat.shape[1]))
+        met = flat[0] != 0
+        for path in flat[1:]:
+            met |= path != 0
+        # the other rays run through air alone
+        for part in met.nonzero().squeeze(1).split(RAYS_AT_ONCE):
+            out.index_copy_(1, part, signals @ (attenuation @ flat.index_select(1, part)).exp_())
         return out.reshape(2, *paths[0].shape)
 
 

@@ -8,7 +8,9 @@ from tomopatch.physics.blur import smeared
 from tomopatch.physics.effects import Scatter
 
 
-def scattered(primary: Tensor, scatter: Scatter, unattenuated: Tensor | None = None) -> Tensor:
+def scattered(
+    primary: Tensor, scatter: Scatter, unattenuated: Tensor | None = None, *, aspect: float = 1.0
+) -> Tensor:
     """Return the scattered signal (v, angle, u) in the unit of the primary.
 
     A ratio-and-blur model: what the object removes from a ray, 1 - T with the transmission T, scatters
@@ -23,11 +25,13 @@ def scattered(primary: Tensor, scatter: Scatter, unattenuated: Tensor | None = N
     scatter : Scatter
     unattenuated : Tensor or None
         The signal without an object, which broadcasts to that of the primary; None = 1.
+    aspect : float
+        Height of a pixel over its width.
     """
     transmission = primary if unattenuated is None else primary / unattenuated
     source = primary * (1 - transmission).clamp(min=0)
     sigma = scatter.width * primary.shape[2]
-    smooth = smeared(source, sigma, padding="zero")
+    smooth = smeared(source, sigma, aspect=aspect, padding="zero")
     # what the kernel carries beyond the detector comes back, so that the ratio is exact
     total, kept = source.sum((0, 2), keepdim=True), smooth.sum((0, 2), keepdim=True)
     return scatter.ratio * smooth * total / kept.clamp(min=1e-30)

@@ -49,7 +49,7 @@ def effect_words(effects: Effects, name: str) -> str:
         for f in fields(given)
         if f.name in ("kvp", "kind", "ratio") or getattr(given, f.name) != getattr(GROUPS[name](), f.name)
     ]
-    return f"{LABELS[name]} ({', '.join(settings)})" if settings else LABELS[name]
+    return f"{LABELS[name]}: {', '.join(settings)}" if settings else LABELS[name]
 
 
 def insert_words(insert: Insert) -> str:
@@ -74,7 +74,7 @@ def effects_summary(effects: Effects) -> str:
 def corrections_words(corrections: Corrections) -> str:
     """Name the corrections that are applied; empty without any."""
     names = [CORRECTION_LABELS[f.name] for f in fields(corrections) if getattr(corrections, f.name) is True]
-    metal = [] if corrections.metal == "none" else [f"metal ({corrections.metal})"]
+    metal = [] if corrections.metal == "none" else [f"metal by {corrections.metal}"]
     return ", ".join([*names, *metal])
 
 

@@ -1,0 +1,77 @@
+"""Remarks on the effects of a scan: approximations, and values that are extreme."""
+
+from __future__ import annotations
+
+from tomopatch.geometry.beams import ConeBeam
+from tomopatch.geometry.views import Views
+from tomopatch.physics.blur import MOST_SOURCES, focal_spot
+from tomopatch.physics.chain import switched_on
+from tomopatch.physics.dose import photons_per_ray
+from tomopatch.physics.effects import METALS, Effects, Insert
+from tomopatch.physics.inserts import extent
+from tomopatch.projector import Projector
+from tomopatch.volume import VolumeGeometry
+
+FEW_PHOTONS = 100.0
+"""Photons per ray behind which hardly any get through a body: a line integral of 4.6 leaves one."""
+
+
+def effect_remarks(effects: Effects | None, A: Projector, photon_count: float | None = None) -> list[str]:
+    """Return sentences on what is approximate or extreme about these effects in a scan with A.
+
+    Parameters
+    ----------
+    effects : Effects or None
+    A : Projector
+        Its volume grid is taken for that of the object.
+    photon_count : float or None
+        Photons per ray that the scan asks for.
+    """
+    effects = switched_on(effects)
+    remarks = []
+    tube, faults, motion = effects.tube, effects.faults, effects.motion
+    if tube is not None and tube.mas is not None:
+        photons = photons_per_ray(tube, A.pg)
+        assert photons is not None
+        where = "" if _is_cone(A) else " A parallel beam has no distance; it counts as 1 m."
+        given = "" if photon_count is None else f" The scan's {photon_count:.3g} photons a ray are not used."
+        remarks.append(f"The tube's current gives {photons:.3g} photons a ray.{given}{where}")
+        photon_count = photons
+    if photon_count is not None and photon_count < FEW_PHOTONS:
+        remarks.append(f"Only {photon_count:.3g} photons a ray: most rays through a body measure nothing.")
+    if tube is None and any(i.material in METALS for i in effects.inserts):
+        remarks.append("Without a tube metal attenuates all photons alike: there is no beam hardening.")
+    for insert in effects.inserts:
+        remarks += _on_insert(insert, A.vg)
+    if effects.blur is not None and effects.blur.focal_spot and _is_cone(A):
+        views = A.pg if isinstance(A.pg, Views) else A.pg.views()
+        points = len(focal_spot(views, effects.blur.focal_spot))
+        coarse = " It is larger than they cover well." if points == MOST_SOURCES else ""
+        remarks.append(f"The focal spot is sampled by {points} points; the scan takes as many times.{coarse}")
+    if motion is not None and motion.kind == "breathing":
+        remarks.append(
+            "Breathing stretches the whole volume along z, bones included; the attenuation of a piece of"
+            " tissue stays the same."
+        )
+    if faults is not None and faults.saturation is not None and faults.saturation < 1:
+        remarks.append("The unattenuated beam saturates the detector, so the outline of the object is lost.")
+    return remarks
+
+
+def _is_cone(A: Projector) -> bool:
+    return A.pg.cone if isinstance(A.pg, Views) else isinstance(A.pg, ConeBeam)
+
+
+def _on_insert(insert: Insert, vg: VolumeGeometry) -> list[str]:
+    half = extent(insert)
+    name = f"The {insert.material} {insert.shape}"
+    remarks = []
+    inside = all(
+        abs(c - p) + h <= s / 2 + 1e-9
+        for c, p, h, s in zip(insert.centre, vg.pos, half, vg.size, strict=True)
+    )
+    if not inside:
+        remarks.append(f"{name} reaches beyond the volume; that part is left out.")
+    if any(2 * h < s for h, s in zip(half, vg.voxel_size, strict=True)):
+        remarks.append(f"{name} is thinner than a voxel, so the voxel holds a mixture.")
+    return remarks
