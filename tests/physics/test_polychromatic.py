@@ -17,7 +17,7 @@ from tomopatch import (
 from tomopatch.physics import chain, polychromatic
 from tomopatch.physics.effects import Effects, Insert, Tube
 from tomopatch.physics.materials import mu, reference_energy
-from tomopatch.physics.polychromatic import Beam, bowtie_thickness, material_volumes
+from tomopatch.physics.polychromatic import Beam, beam_of, bowtie_thickness, material_volumes
 from tomopatch.physics.spectrum import Spectrum, tube_spectrum
 
 TWO = Spectrum(np.array([40.0, 100.0]), np.array([1.0, 1.0]))
@@ -215,6 +215,19 @@ def test_rows_above_the_volume_see_air(disc):
     ).projections[0]
     torch.testing.assert_close(m[[0, 3, 4]], torch.zeros(3, 3, 64), atol=1e-5, rtol=0)
     # two rows see the slice over half of their height: half of the signal is that of air
-    factor = Beam(("water",), tube_spectrum(Tube())).water_factor
+    factor = beam_of(Tube(bowtie=True), ("water",), one_row.views()).water_factor[0]
     half = -factor * torch.log((1 + torch.exp(-full / factor)) / 2)
     torch.testing.assert_close(m[[1, 2]], half.expand(2, 3, 64), atol=1e-4, rtol=1e-4)
+
+
+def test_a_thin_layer_of_water_is_water_in_each_column_behind_a_bowtie(disc):
+    views = ParallelBeam.circular(disc.geometry, num_views=2).views()
+    beam = beam_of(Tube(bowtie=True), ("water",), views)
+    shape = (1, 2, views.det_shape[1])
+    air, layer = (beam([torch.full(shape, t, dtype=torch.float64)], slice(None))[0] for t in (0.0, 0.01))
+    measured = beam.water_factor * torch.log(air / layer)
+    # the layer of 10 um hardens the beam by less than a thousandth
+    torch.testing.assert_close(
+        measured, torch.full(shape, 0.01 * MU_WATER, dtype=torch.float64), rtol=1e-3, atol=0
+    )
+    assert float(beam.water_factor.max() / beam.water_factor.min()) > 1.01

@@ -37,6 +37,7 @@ from tomopatch.io.nifti import write_nifti
 from tomopatch.io.projections import is_projections
 from tomopatch.io.writing import write_beside
 from tomopatch.notes import note
+from tomopatch.physics.remarks import effect_remarks
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.network import PRESETS
 from tomopatch.progress import Step
@@ -63,7 +64,7 @@ def simulate(arguments: argparse.Namespace) -> None:
     check_file(arguments.out, ".npz")
     scan, volume = _source(arguments, scan)
     prepared = simulate_scan(volume, scan)
-    _note_remarks(prepared)
+    _note_remarks(prepared, scan)
     write_measurement(arguments.out, scan, prepared)
     v, n, u = prepared.A.range_shape
     if arguments.json:
@@ -107,7 +108,7 @@ def reconstruct(arguments: argparse.Namespace) -> None:
         scan, volume = _source(arguments, scan, [arguments.method], {arguments.method: asdict(params)})
         prepared = simulate_scan(volume, scan, methods=[arguments.method])
         A, measurement, finished = prepared.A, prepared.measurement, prepared.finished
-        _note_remarks(prepared)
+        _note_remarks(prepared, scan)
     prior = _prior(arguments.prior, params) if METHODS[arguments.method].needs_prior else None
     with _ProgressBar(METHODS[arguments.method].label) as callback:
         result = run_method(arguments.method, A, measurement, params=params, prior=prior, callback=callback)
@@ -127,7 +128,7 @@ def compare(arguments: argparse.Namespace) -> None:
     check_folder(arguments.out)
     scan, volume = _source(arguments, scan, names or suited(scan), given)
     prepared = simulate_scan(volume, scan, methods=names)
-    _note_remarks(prepared)
+    _note_remarks(prepared, scan)
     comparison = compare_methods(
         prepared, names, params, prior=_shared_prior(arguments, params["diffusion"]), progress=_ProgressBar
     )
@@ -317,12 +318,13 @@ def _source(
     return scan, volume
 
 
-def _note_remarks(prepared: Prepared) -> None:
+def _note_remarks(prepared: Prepared, scan: ScanConfig) -> None:
     """Print the remarks that the app shows for this scan."""
     pg = prepared.A.pg
     assert isinstance(pg, ParallelBeam | ConeBeam)
-    for remark in (*remarks(prepared.reference, pg), *few_views(prepared.reference, pg)):
-        note(str(remark))
+    found = [*remarks(prepared.reference, pg), *few_views(prepared.reference, pg)]
+    for remark in (*map(str, found), *effect_remarks(scan.effects, prepared.A, scan.photons)):
+        note(remark)
 
 
 def _note_unseen(scans: Iterable[ScanConfig], native: VolumeGeometry) -> None:

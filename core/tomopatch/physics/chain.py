@@ -32,14 +32,14 @@ class Signal:
         The signal without an object; below 1 behind a bowtie.
     gain : Tensor (v, angle, u) or None
         Variance of the signal of one photon per ray over its mean; None = 1, a Poisson variable.
-    water_factor : float
+    water_factor : float or Tensor (1, angle, u)
         Factor of the line integrals that gives a thin layer of water MU_WATER.
     """
 
     mean: Tensor
     unattenuated: Tensor
     gain: Tensor | None = None
-    water_factor: float = 1.0
+    water_factor: float | Tensor = 1.0
 
 
 def switched_on(effects: Effects | None) -> Effects:
@@ -82,7 +82,8 @@ def expected_signal(volume: Volume, rays: Rays, effects: Effects, supersample: i
         of the volume already (`plant_inserts`).
     """
     tube, views = effects.tube, rays.views
-    volumes, factor = [volume], 1.0
+    volumes: list[Volume] = [volume]
+    factor: float | Tensor = 1.0
     transmit: Transmit = beer
     unattenuated = volume.data.new_ones((1, 1, 1))
     excess = None
@@ -90,9 +91,8 @@ def expected_signal(volume: Volume, rays: Rays, effects: Effects, supersample: i
         materials = material_volumes(volume, effects.inserts)
         beam = beam_of(tube, tuple(materials), views)
         volumes, transmit, factor, excess = list(materials.values()), beam, beam.water_factor, beam.excess
-        if beam.bowtie is not None:
-            nothing = [volume.data.new_zeros((1, views.num_views, views.det_shape[1]))] * len(volumes)
-            unattenuated = beam(nothing, slice(None))[:1].squeeze(0)
+        if beam.unattenuated is not None:
+            unattenuated = beam.unattenuated.to(volume.data)
 
     def seen(source: Rays) -> Tensor:
         return transmissions(volumes, source, supersample, backend, transmit)

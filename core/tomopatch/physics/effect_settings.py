@@ -43,7 +43,7 @@ PRESETS: dict[str, Preset] = {
     "chest": Preset(
         "Chest at 120 kVp",
         "A clinical tube with 120 kV, an integrating detector and some scatter.",
-        Effects(tube=Tube(120.0, 6.0), scatter=Scatter(0.1), blur=Blur(1.0)),
+        Effects(tube=Tube(120.0, 6.0, bowtie=True), scatter=Scatter(0.1), blur=Blur(1.0)),
     ),
     "implant": Preset(
         "Dental CBCT with an implant",

@@ -101,14 +101,27 @@ class Beam:
         return float(share @ per_photon**2 / (share @ per_photon) ** 2)
 
     @property
-    def water(self) -> float:
-        """Attenuation of a thin layer of water [1/mm] that the detector sees at the central ray."""
-        return float(self._signals[0] @ mu("water", self.spectrum.energies))
+    def water_factor(self) -> float | Tensor:
+        """Factor of line integrals that gives a thin layer of water MU_WATER, so that HU stay comparable.
+
+        Behind a bowtie the beam of each column has a factor of its own (1, views, u), as a scanner's
+        calibration has.
+        """
+        signals, water = self._signals[0], mu("water", self.spectrum.energies)
+        if self.bowtie is None:
+            return MU_WATER / float(signals @ water)
+        thickness = self.bowtie.double().cpu().numpy()[..., None]
+        hardened = signals * np.exp(-thickness * mu(BOWTIE, self.spectrum.energies))
+        factors = MU_WATER * hardened.sum(-1) / (hardened @ water)
+        return torch.from_numpy(factors).to(self.bowtie.device, torch.float32)[None]
 
     @property
-    def water_factor(self) -> float:
-        """Factor of line integrals that gives a thin layer of water MU_WATER, so that HU stay comparable."""
-        return MU_WATER / self.water
+    def unattenuated(self) -> Tensor | None:
+        """Signal without an object (1, views, u), relative to the central ray's; None without a bowtie."""
+        if self.bowtie is None:
+            return None
+        nothing = self.bowtie.new_zeros((1, *self.bowtie.shape), dtype=torch.float32)
+        return self([nothing] * len(self.materials), slice(None))[0]
 
     def __call__(self, paths: list[Tensor], views: slice) -> Tensor:
         names = list(self.materials)
@@ -143,8 +156,7 @@ def bowtie_thickness(views: Views, energy_keV: float) -> Tensor:
 
     It completes a cylinder of water about the axis, of half the diameter of the field of view, to the same
     attenuation in each column at `energy_keV`. The line integrals are taken relative to the unattenuated beam
-    behind the bowtie, and HU are calibrated for the central ray. The beam that leaves the thick edges is
-    harder than the central one, so the outer parts of an object appear less dense.
+    behind the bowtie, and water is calibrated in each column (`Beam.water_factor`).
     """
     u = torch.arange(views.det_shape[1], dtype=torch.float64) - (views.det_shape[1] - 1) / 2
     pixels = torch.from_numpy(views.det_pos)[:, None] + u[:, None] * torch.from_numpy(views.det_u)[:, None]

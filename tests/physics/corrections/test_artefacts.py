@@ -85,6 +85,18 @@ def test_scatter_is_subtracted(cylinder, parallel, ratio):
     assert after < 0.1 * before
 
 
+def test_scatter_of_a_tube_with_a_bowtie_is_subtracted(cylinder, parallel):
+    tube, scatter = Tube(120.0, bowtie=True), Scatter(0.3, 0.3)
+    without = simulate(cylinder, parallel, effects=Effects(tube=tube))
+    effects = Effects(tube=tube, scatter=scatter)
+    measured = simulate(cylinder, parallel, effects=effects)
+    found = correct(measured, parallel, Corrections(scatter=True), effects, image).measurement
+    before, after = (
+        float((m.projections - without.projections).square().mean().sqrt()) for m in (measured, found)
+    )
+    assert after < 0.1 * before
+
+
 def test_without_scatter_nothing_is_subtracted(cylinder, parallel):
     ideal = simulate(cylinder, parallel, photon_count=1e5)
     same = subtract_scatter(ideal, Scatter(0.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from tomopatch.physics.effects import Scatter
 from tomopatch.physics.measurement import Measurement
@@ -16,7 +17,13 @@ NUM_ITERATIONS = 6
 """The scatter of the scatter's estimate falls by the ratio in each iteration."""
 
 
-def subtract_scatter(measurement: Measurement, scatter: Scatter, *, water_factor: float = 1.0) -> Measurement:
+def subtract_scatter(
+    measurement: Measurement,
+    scatter: Scatter,
+    *,
+    water_factor: float | Tensor = 1.0,
+    unattenuated: Tensor | None = None,
+) -> Measurement:
     """Estimate the scatter of each view and subtract it.
 
     The estimate applies the ratio-and-blur model of `tomopatch.physics.scatter` to the signal, subtracts, and
@@ -27,14 +34,19 @@ def subtract_scatter(measurement: Measurement, scatter: Scatter, *, water_factor
     ----------
     scatter : Scatter
         Ratio and kernel, as a calibration of the scanner gives them.
-    water_factor : float
+    water_factor : float or Tensor (1, angle, u)
         Factor of the line integrals that gave water MU_WATER (see `tomopatch.physics.polychromatic`).
+    unattenuated : Tensor or None
+        The signal without an object, which broadcasts to (v, angle, u); None = 1.
     """
-    signal = torch.exp(-measurement.projections / water_factor)
+    open_beam = torch.ones(()) if unattenuated is None else unattenuated
+    signal = open_beam * torch.exp(-measurement.projections / water_factor)
     primary = signal
     for _ in range(NUM_ITERATIONS):
-        primary = torch.maximum(signal - scattered(primary, scatter), SMALLEST_SHARE * signal)
+        scatter_now = scattered(primary, scatter, unattenuated)
+        primary = torch.maximum(signal - scatter_now, SMALLEST_SHARE * signal)
     weights = measurement.weights
     if weights is not None:
         weights = weights * (primary / signal).square()
-    return replace(measurement, projections=-water_factor * torch.log(primary), weights=weights)
+    projections = -water_factor * torch.log(primary / open_beam)
+    return replace(measurement, projections=projections, weights=weights)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.views import Views
@@ -98,12 +99,18 @@ def correct(
     """
     figures: dict[str, float] = {}
     tube = effects.tube
-    factor = 1.0 if tube is None else beam_of(tube, ("water",), _views(measurement)).water_factor
+    factor: float | Tensor = 1.0
+    unattenuated = None
+    if tube is not None:
+        beam = beam_of(tube, ("water",), _views(measurement))
+        factor, unattenuated = beam.water_factor, beam.unattenuated
     if corrections.pixels and effects.faults is not None:
         v, _, u = measurement.projections.shape
         measurement = _repaired(measurement, pixels_of(effects.faults, (v, u)).dead.numpy())
     if corrections.scatter and effects.scatter is not None:
-        measurement = subtract_scatter(measurement, effects.scatter, water_factor=factor)
+        measurement = subtract_scatter(
+            measurement, effects.scatter, water_factor=factor, unattenuated=unattenuated
+        )
     if corrections.hardening and tube is not None:
         measurement = linearise_water(measurement, tube)
     if corrections.stripes:
