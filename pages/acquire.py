@@ -62,7 +62,7 @@ with controls:
         volume = plant(volume, lesions)
         planted = plant_inserts(volume, effects.inserts)
     except ValueError as error:
-        problem = messages.error_sentence(error)
+        problem, pg = messages.error_sentence(error), None
 
 with pictures:
     if pg is None:

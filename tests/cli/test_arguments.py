@@ -6,6 +6,8 @@ import os
 import pytest
 
 from tomopatch.cli import arguments, flags, main
+from tomopatch.physics.corrections.settings import Corrections
+from tomopatch.physics.effects import Effects
 
 
 def parse(*texts: str, many: bool = False, methods: bool = False) -> argparse.Namespace:
@@ -50,6 +52,39 @@ def test_without_flags_a_scan_has_its_beam_s_usual_range():
     ],
 )
 def test_impossible_values_are_refused_with_the_flag_and_its_unit(texts, words):
+    with pytest.raises(ValueError, match=words):
+        scan(*texts)
+
+
+def test_effects_are_a_preset_with_changes_and_objects():
+    made = scan(
+        "--effects", "chest", "--effect", "tube.kvp=80", "scatter=off", "motion.kind=drift",
+        "--insert", "rod:steel:0,20,-30:10x60", "ball:iodine:0,0,0:8", "--correct", "hardening", "NMAR",
+    )  # fmt: skip
+    assert made.effects.tube.kvp == 80
+    assert made.effects.tube.aluminium == 6
+    assert made.effects.scatter is None
+    assert made.effects.motion.kind == "drift"
+    assert [i.material for i in made.effects.inserts] == ["steel", "iodine"]
+    assert made.effects.inserts[0].size == (10, 60)
+    assert made.corrections == Corrections(hardening=True, metal="NMAR")
+    assert scan().effects == Effects()
+    assert "effects" not in scan().to_json()
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["--effect", "tube.kvp=8"], "tube voltage in kV must be at least 40, got 8"),
+        (["--effect", "tube.kv=80"], "tube has no field 'kv'; it has kvp"),
+        (["--effect", "lens.blur=1"], "NAME is one of tube, scatter"),
+        (["--effect", "tube=80"], "tube must be on or off"),
+        (["--insert", "rod:gold:0,0,0:5"], "material must be 'titanium'"),
+        (["--insert", "rod"], "an insert is SHAPE:MATERIAL"),
+        (["--insert", "rod:steel:0,0:5"], "a value of centre is missing"),
+    ],
+)
+def test_impossible_effects_are_refused_in_a_sentence(texts, words):
     with pytest.raises(ValueError, match=words):
         scan(*texts)
 
