@@ -71,7 +71,8 @@ def choose_effect(app, name):
 
 
 def typed_address(app):
-    return json.loads(app.query_params["sweep"][0])
+    text = app.query_params["sweep"]
+    return json.loads(text if isinstance(text, str) else text[0])
 
 
 def test_a_number_of_the_effects_is_varied(what_if):
