@@ -84,7 +84,7 @@ def test_a_number_of_the_effects_is_varied(what_if):
     choose_effect(app, "misalignment.axis_offset")
     assert "10 runs, 10 to do" in texts(app)  # no values: as in the scan
     values = app.text_input(key=state.field("sweep.values.misalignment.axis_offset"))
-    assert (values.label, values.placeholder) == ("Axis offset", "as in the scan: off")
+    assert (values.label, values.placeholder) == ("Axis offset [mm]", "as in the scan: off")
     assert values.help
     typed_into(app, "values.misalignment.axis_offset", "0, 2, 4")
     assert "30 runs, 30 to do" in texts(app)

@@ -11,7 +11,7 @@ from pages.ui.texts import formatting, messages
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import ScanConfig
 from tomopatch.studies.sweep import QUANTITIES, VARIED, SweepConfig, read_values, suited
-from tomopatch.studies.sweep_numbers import NUMBERS, label_of, number_of, unused, with_unit
+from tomopatch.studies.sweep_numbers import NUMBERS, number_of, unused, with_unit
 
 FIELDS = {
     "num_views": ("Views", "5, 10, 20, 40, 80", "Numbers of X-ray pictures, e.g. 8, 20, 60."),
@@ -92,7 +92,7 @@ def _choose_effect(scan: ScanConfig) -> tuple[str, str]:
     known = name in NUMBERS
     value = number_of(scan, name) if known else None
     text = st.text_input(
-        label_of(name) if known else "Values",
+        QUANTITIES[name] if known else "Values",
         key=state.field(_effect_key(name)),
         help=f"Values, e.g. {NUMBERS[name].example if known else '1, 2, 3'}. Separate several values by "
         "commas. Leave empty to use the value of the scan.",
