@@ -114,7 +114,7 @@ def readers(folder: Path) -> dict[str, Reader]:
             text(GenerateConfig().to_json()), ".json", parsed(read_config), odd_files.alter_json
         ),
         "sweep": Reader(
-            text(SweepConfig(SCAN, ("fbp",), num_views=(3, 4)).to_json()),
+            text(SweepConfig(SCAN, ("fbp",), num_views=(3, 4), effects={"tube.kvp": (60, 80)}).to_json()),
             ".json",
             parsed(SweepConfig.from_json),
             odd_files.alter_json,

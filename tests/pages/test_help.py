@@ -118,6 +118,9 @@ def test_a_finished_sweep(visit, small_scan):
     app = visit(**address(small_scan, sweep=json.dumps(typed))).switch_page(routes.WHAT_IF).run()
     assert any("Across" in name for name, _ in controls(app))
     assert without_help(app) == []
+    app.selectbox(key=state.field("sweep.effect")).select("tube.kvp").run()
+    assert any("Tube voltage" in name for name, _ in controls(app))
+    assert without_help(app) == []
 
 
 @pytest.mark.parametrize("kind", ["generate", "denoise"])

@@ -66,6 +66,80 @@ def test_invalid_values_are_explained(what_if, name, text, word):
     assert "as soon as" in texts(app)
 
 
+def choose_effect(app, name):
+    return app.selectbox(key=state.field("sweep.effect")).select(name).run()
+
+
+def typed_address(app):
+    text = app.query_params["sweep"]
+    return json.loads(text if isinstance(text, str) else text[0])
+
+
+def test_a_number_of_the_effects_is_varied(what_if):
+    app = what_if()
+    control = app.selectbox(key=state.field("sweep.effect"))
+    assert control.options[:2] == ["none", "Tube voltage [kV]"]
+    assert "Focal spot [mm]" not in control.options  # the beam is parallel
+    assert "effect" not in typed_address(app)
+    choose_effect(app, "misalignment.axis_offset")
+    assert "10 runs, 10 to do" in texts(app)  # no values: as in the scan
+    values = app.text_input(key=state.field("sweep.values.misalignment.axis_offset"))
+    assert (values.label, values.placeholder) == ("Axis offset [mm]", "as in the scan: off")
+    assert values.help
+    typed_into(app, "values.misalignment.axis_offset", "0, 2, 4")
+    assert "30 runs, 30 to do" in texts(app)
+    assert typed_address(app)["effect"] == "misalignment.axis_offset"
+    assert typed_address(app)["effect_values"] == "0, 2, 4"
+    choose_effect(app, "tube.kvp")  # each number has its own values
+    assert app.text_input(key=state.field("sweep.values.tube.kvp")).value == ""
+    choose_effect(app, "")
+    assert "effect" not in typed_address(app)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "word"),
+    [
+        ("tube.kvp", "60, x", "Tube voltage: expected numbers like 60, 80, 120"),
+        ("tube.kvp", "10", "The tube voltage in kV must be at least 40"),
+        ("seed", "1.5", "Noise seed: expected whole numbers"),
+        ("faults.gain", " ".join(str(k / 100) for k in range(90)), "at most 400"),
+        ("blur.focal_spot", "1", "Focal spot needs a cone beam"),
+        ("tube.<b>", "1", "cannot vary"),
+    ],
+)
+def test_invalid_effects_of_a_link_are_explained(what_if, name, text, word):
+    app = what_if(num_views="4, 5, 6, 7, 8", methods="fbp", effect=name, effect_values=text)
+    assert not app.exception
+    assert word in texts(app)
+    assert "as soon as" in texts(app)
+    choose_effect(app, "")
+    assert "5 runs, 5 to do" in texts(app)
+
+
+def test_the_curve_of_an_effect(what_if, small_scan):
+    typed = {
+        "num_views": "6",
+        "methods": "fbp",
+        "effect": "misalignment.axis_offset",
+        "effect_values": "0, 2, 4",
+    }
+    sweep = SweepConfig(small_scan, ("fbp",), num_views=(6,), effects={"misalignment.axis_offset": (0, 2, 4)})
+    for cell in sweep.cells():
+        wait(engine.queue(), engine.queue().submit(cell, background=True), timeout=180)
+    app = what_if(**typed)
+    assert not app.exception
+    assert "3 of 3 done." in texts(app)
+    assert "FBP, 6 views" in texts(app)
+    assert "axis offset 4 mm" in texts(app)
+    chart = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert chart["layout"]["xaxis"]["title"]["text"] == "Axis offset [mm]"
+    assert list(app.dataframe[0].value.columns[:3]) == ["Method", "Axis offset", "PSNR"]
+    assert list(app.dataframe[0].value["Axis offset"]) == [0, 2, 4]
+    typed_into(app, "num_views", "6, 7")
+    assert "6 runs, 3 to do" in texts(app)
+    assert app.segmented_control(key="sweep_x").options == ["Axis offset", "Views"]
+
+
 def test_run_queues_the_missing_runs_and_finished_runs_are_points(what_if, small_scan):
     app = what_if(num_views="3, 6", photons="none", methods="fbp,sirt")
     assert "4 runs, 4 to do" in texts(app)

@@ -5,23 +5,27 @@ import io
 import itertools
 import json
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from tempfile import TemporaryDirectory
 
 import pytest
 
 from tomopatch.cli.main import main
+from tomopatch.physics.effect_settings import GROUPS
+from tomopatch.physics.effects import Effects, Misalignment, Motion, Tube
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.store.store import RunStore
 from tomopatch.studies.sweep import (
     MAX_CELLS,
     SweepConfig,
+    format_cells,
     look_up,
     read_values,
     run_sweep,
     seconds_left,
     table,
 )
+from tomopatch.studies.sweep_numbers import NUMBERS, number_of
 from tomopatch.studies.sweep_plot import lines, plot_png
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8)
@@ -73,6 +77,20 @@ def test_sweeps_survive_json():
         ({"num_views": 3}, "list"),
         ({"photons": [[1]]}, "photons must be a number"),
         ({"volume": 3}, "volume"),
+        ({"effects": 3}, "effects must be an object"),
+        ({"effects": {"tube.magic": [1]}}, "cannot vary 'tube.magic'; it can vary tube.kvp, "),
+        ({"effects": {"num_views": [1]}}, "cannot vary 'num_views'"),
+        ({"effects": {"tube.kvp": 80}}, "effects.tube.kvp must be a list"),
+        ({"effects": {"tube.kvp": ["80"]}}, "effects.tube.kvp must be a number"),
+        ({"effects": {"tube.kvp": [80, 10]}}, "the tube voltage in kV must be at least 40, got 10"),
+        ({"effects": {"seed": [-1]}}, "the seed must be at least 0"),
+        ({"effects": {"faults.dead_columns": [1.5]}}, "Dead columns must be a whole number, got 1.5"),
+        ({"effects": {"blur.focal_spot": [1]}}, "Focal spot needs a cone beam"),
+        (
+            {"effects": {"motion.amplitude.y": [1]}},
+            "Motion along y has no effect on a motion of kind breathing",
+        ),
+        ({"effects": {"seed": list(range(MAX_CELLS))}}, "fewer"),
     ],
 )
 def test_invalid_sweeps_are_refused(change, word):
@@ -170,6 +188,119 @@ def test_lines_join_cells_that_differ_only_in_x(store):
     assert plot_png(SWEEP, look_up(SWEEP, [])).startswith(b"\x89PNG")
 
 
+EFFECTS = {"tube.kvp": (60, 120), "misalignment.axis_offset": (0, 2, 4)}
+
+
+def test_numbers_of_the_effects_are_varied():
+    scan = replace(SCAN, effects=Effects(tube=Tube(100, copper=0.2), motion=Motion("drift", (1, 2, 3))))
+    sweep = SweepConfig(scan, ("fbp", "sirt"), num_views=(4, 16), effects={**EFFECTS, "seed": (5,)})
+    cells = sweep.cells()
+    assert len({c.digest() for c in cells}) == len(cells) == 24
+    assert cells[0].scan == cells[1].scan  # simulated once for both methods
+    assert {c.scan.effects.tube for c in cells} == {Tube(60, copper=0.2), Tube(120, copper=0.2)}
+    assert {c.scan.effects.misalignment for c in cells} == {Misalignment(o) for o in (0, 2, 4)}  # switched on
+    assert {c.scan.effects.motion for c in cells} == {scan.effects.motion}
+    assert {c.scan.seed for c in cells} == {5}
+    assert sweep.varied == ["misalignment.axis_offset", "num_views", "tube.kvp"]
+    along_y = SweepConfig(scan, ("fbp",), effects={"motion.amplitude.y": (0, 9)}).cells()
+    assert [c.scan.effects.motion.amplitude for c in along_y] == [(1, 0, 3), (1, 9, 3)]
+
+
+def test_sweeps_of_effects_survive_json_and_others_keep_their_form():
+    assert "effects" not in SWEEP.to_json()
+    assert (
+        SweepConfig(SCAN, ("fbp",), effects={"tube.kvp": ()}).to_json()
+        == SweepConfig(SCAN, ("fbp",)).to_json()
+    )
+    sweep = replace(SWEEP, effects={**EFFECTS, "faults.seed": (1, 2, 1)})
+    assert sweep.effects["faults.seed"] == (1, 2)
+    again = SweepConfig.from_json(json.loads(json.dumps(sweep.to_json())))
+    assert again == sweep
+    assert [c.digest() for c in again.cells()] == [c.digest() for c in sweep.cells()]
+
+
+def test_all_numbers_of_the_effects_can_be_varied():
+    """Check that the list has every number of the records, and that its examples are valid."""
+    known = {
+        f"{group}.{f.name}"
+        for group, kind in GROUPS.items()
+        for f in fields(kind)
+        if not isinstance(f.default, str | bool | tuple)
+    }
+    axes = {f"motion.amplitude.{axis}" for axis in "zyx"}
+    assert set(NUMBERS) == known | axes | {"seed"}
+    assert len({number.label.split(" [")[0] for number in NUMBERS.values()}) == len(NUMBERS)
+    for name, number in NUMBERS.items():
+        kind = "jump" if name == "motion.time" else "breathing" if name == "motion.cycles" else "drift"
+        effects = Effects(motion=Motion(kind)) if name.startswith("motion") else Effects()
+        scan = replace(SCAN, beam="cone", effects=effects)
+        values = read_values(name, number.example)
+        sweep = SweepConfig(scan, ("fdk",), effects={name: values})
+        assert [number_of(c.scan, name) for c in sweep.cells()] == list(values)
+
+
+def test_the_error_grows_with_the_axis_offset(store):
+    sweep = SweepConfig(
+        replace(SCAN, num_views=32), ("fbp",), effects={"misalignment.axis_offset": (4, 0, 2)}
+    )
+    cells = do(sweep, store)
+    (line,) = lines(sweep, cells, "misalignment.axis_offset").values()
+    assert [row["misalignment.axis_offset"] for row in line] == [0, 2, 4]
+    errors = [row["rmse_hu"] for row in line]
+    assert errors[0] < 0.9 * errors[1] < 0.8 * errors[2]
+
+
+def test_effects_are_named_in_lines_tables_and_plots(store):
+    sweep = SweepConfig(SCAN, ("fbp",), effects={**EFFECTS, "seed": (3,)})
+    cells = do(sweep, store)
+    assert set(lines(sweep, cells, "misalignment.axis_offset")) == {
+        "FBP, tube voltage 60 kV",
+        "FBP, tube voltage 120 kV",
+    }
+    rows = list(csv.DictReader(io.StringIO(table(cells))))
+    assert [(r["tube.kvp"], r["misalignment.axis_offset"], r["seed"]) for r in rows[:2]] == [
+        ("60.0", "0.0", "3"),
+        ("60.0", "2.0", "3"),
+    ]
+    head, first, *_ = format_cells(cells).splitlines()
+    assert head.split()[4:7] == ["tube.kvp", "misalignment.axis_offset", "seed"]
+    assert first.split()[4:7] == ["60", "0", "3"]
+    assert plot_png(sweep, cells).startswith(b"\x89PNG")
+
+
+def test_the_command_varies_effects(tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["sweep", "phantom:shepp-logan", "--grid", "8x32x32", "--views", "8", "--methods", "fbp"]
+    vary = ["--vary", "tube.kvp=60,80", "--vary", "misalignment.axis_offset=-2,0"]
+    assert main([*command, *vary, "--json", "--out", str(out)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["config"]["effects"] == {"tube.kvp": [60, 80], "misalignment.axis_offset": [-2, 0]}
+    assert [(r["tube.kvp"], r["misalignment.axis_offset"], r["status"]) for r in report["cells"]] == [
+        (60, -2, "done"),
+        (60, 0, "done"),
+        (80, -2, "done"),
+        (80, 0, "done"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("vary", "word"),
+    [
+        (["tube.kvp"], "--vary takes NAME=VALUE"),
+        (["tube.kvp="], "one or more values"),
+        (["tube.kvp=60", "tube.kvp=80"], "each name once"),
+        (["tube.magic=1"], "cannot vary 'tube.magic'"),
+        (["tube.kvp=x"], "Tube voltage: expected numbers like 60, 80, 120; got 'x'"),
+        (["tube.kvp=10"], "at least 40"),
+    ],
+)
+def test_the_command_refuses_invalid_effects(tmp_path, capsys, vary, word):
+    flags = [part for text in vary for part in ("--vary", text)]
+    assert main(["sweep", "phantom:shepp-logan", *flags, "--out", str(tmp_path / "out")]) == 2
+    assert word in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_writes_and_resumes(tmp_path, capsys):
     command = [
         "sweep",
@@ -208,6 +339,8 @@ def test_typed_values_are_parsed_or_refused_by_name():
         ("num_views", "8.5"),
         ("angle_range", "90°"),
         ("photons", "lots"),
+        ("faults.gain", "much"),
+        ("seed", "1, 2.5"),
     ):
         with pytest.raises(ValueError, match=f"expected .* got '{text.split()[-1]}'"):
             read_values(name, text)

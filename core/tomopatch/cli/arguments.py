@@ -16,6 +16,7 @@ from tomopatch.physics.effect_settings import PRESETS, changed, parse_insert
 from tomopatch.physics.effects import Effects
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import ScanConfig
+from tomopatch.studies.sweep import read_values
 from tomopatch.volume import VolumeGeometry
 
 CONE_ONLY = ("src_orig_dist", "src_det_dist", "pitch")
@@ -161,6 +162,18 @@ def chosen_methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str],
             f"--prior cannot act: none of --methods {','.join(names)} has a prior; leave it out."
         )
     return names, {m: method_params(m, given.get(m, {}), seed) for m in METHODS}
+
+
+def varied_effects(arguments: argparse.Namespace) -> dict[str, tuple[float, ...]]:
+    """Return the values of the numbers in --vary."""
+    effects: dict[str, tuple[float, ...]] = {}
+    for text in arguments.vary:
+        ((name, listed),) = named_values([text], "--vary").items()
+        values = read_values(name, listed)
+        if not values or name in effects:
+            raise ValueError(f"--vary takes each name once, with one or more values; got {text!r}.")
+        effects[name] = values
+    return effects
 
 
 def check_set(arguments: argparse.Namespace, methods: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from tomopatch.cli.arguments import (
     method_params,
     named_values,
     scan_config,
+    varied_effects,
     with_covering_turns,
 )
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
@@ -149,7 +150,8 @@ def sweep(arguments: argparse.Namespace) -> None:
         setattr(arguments, flag, next(iter(getattr(arguments, flag) or []), None))
     scan = scan_config(arguments)
     names, params = chosen_methods(arguments, scan.seed)
-    config = SweepConfig(scan, tuple(names or suited(scan)), **lists, params=params)
+    effects = varied_effects(arguments)
+    config = SweepConfig(scan, tuple(names or suited(scan)), **lists, params=params, effects=effects)
     check_set(arguments, config.methods)
     check_folder(arguments.out)
     native = native_geometry(scan)

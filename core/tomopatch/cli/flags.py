@@ -13,6 +13,7 @@ from typing import Any
 from tomopatch.library import SOURCES
 from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.reconstruct.methods import METHODS
+from tomopatch.studies.sweep_numbers import NUMBERS
 from tomopatch.training.data_config import DataConfig
 
 CORRECTIONS = ("pixels", "scatter", "hardening", "stripes", "axis", "LI", "NMAR")
@@ -170,6 +171,18 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
         nargs=0,
         default=False,
         help="simulate on the reconstruction grid (the literature's easier protocol)",
+    )
+
+
+def add_vary(sub: argparse.ArgumentParser) -> None:
+    """Add the flag of the numbers of the effects that a sweep varies."""
+    sub.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="NAME=VALUES",
+        help="values of a number of the effects, such as tube.kvp=60,80,120; repeat it for several numbers; "
+        f"names: {', '.join(NUMBERS)}",
     )
 
 

@@ -130,9 +130,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "sweep",
         commands.sweep,
-        "Run every combination of several views, angle ranges, doses and methods; resumes where it stopped.",
+        "Run every combination of several views, angle ranges, doses, effects and methods; resumes where it "
+        "stopped.",
     )
     flags.add_scan(sub, many=True)
+    flags.add_vary(sub)
     flags.add_methods(sub)
     sub.add_argument(
         "--out",

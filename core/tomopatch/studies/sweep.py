@@ -1,4 +1,4 @@
-"""Sweep: one run for every combination of numbers of views, angle ranges, doses and methods.
+"""Sweep: one run for every combination of numbers of views, angle ranges, doses, effects and methods.
 
 A cell of a sweep is an ordinary run, so a sweep resumes where it stopped: stored runs are not repeated.
 """
@@ -25,11 +25,14 @@ from tomopatch.runs.run import ACTIVE, FINISHED, Run
 from tomopatch.schema import Real, Whole, read, record
 from tomopatch.store.history import Point
 from tomopatch.store.store import RunStore, unfinished
+from tomopatch.studies.sweep_numbers import NUMBERS, check_name, checked, number_of, with_number
 from tomopatch.volume import VolumeGeometry
 
 MAX_CELLS = 400
 VARIED = {"num_views": "Views", "angle_range": "Angle range [degrees]", "photons": "Photons a ray"}
 """Fields of a scan that a sweep can vary, and their axis labels."""
+QUANTITIES = VARIED | {name: number.label for name, number in NUMBERS.items()}
+"""Everything that a sweep can vary, and the axis labels: VARIED and the numbers of the effects."""
 MEASURED = {"psnr": "PSNR [dB]", "ssim": "SSIM", "rmse_hu": "RMSE [HU]", "seconds": "Time [s]"}
 """Metrics of a cell, and their axis labels."""
 
@@ -47,6 +50,9 @@ class SweepConfig:
         Values of each field; empty = the scan's value. Angles in degrees; None as a photon count = no noise.
     params : dict
         Parameters by method that differ from the defaults.
+    effects : dict
+        Values by the name of a number in NUMBERS, such as "tube.kvp", or "seed" for the noise. An effect that
+        is off is switched on.
     """
 
     scan: ScanConfig
@@ -55,15 +61,17 @@ class SweepConfig:
     angle_range: tuple[Real, ...] = ()
     photons: tuple[Real | None, ...] = ()
     params: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    effects: dict[str, tuple[Real, ...]] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("methods", *VARIED):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+        object.__setattr__(self, "effects", checked(self.scan, self.effects))
         if not self.methods:
             raise ValueError(f"a sweep needs at least one method; there are {', '.join(METHODS)}.")
         count = len(self.methods)
-        for name in VARIED:
-            count *= max(1, len(getattr(self, name)))
+        for name in (*VARIED, *self.effects):
+            count *= max(1, len(self.values(name)))
         if count > MAX_CELLS:
             raise ValueError(
                 f"these values make {count} cells; at most {MAX_CELLS} are supported: give fewer of them."
@@ -80,9 +88,13 @@ class SweepConfig:
 
     @property
     def varied(self) -> list[str]:
-        """Fields with more than one value, the one with the most values first."""
-        names = [name for name in VARIED if len(getattr(self, name)) > 1]
-        return sorted(names, key=lambda name: -len(getattr(self, name)))
+        """Quantities with more than one value, the one with the most values first."""
+        names = [name for name in (*VARIED, *self.effects) if len(self.values(name)) > 1]
+        return sorted(names, key=lambda name: -len(self.values(name)))
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """Values of a quantity; empty = the scan's value."""
+        return getattr(self, name) if name in VARIED else self.effects.get(name, ())
 
     def cells(self) -> list[RunConfig]:
         """The runs, grouped by scan, so that each scan is simulated once."""
@@ -91,11 +103,16 @@ class SweepConfig:
             replace(self.scan, **dict(zip(VARIED, chosen, strict=True)))
             for chosen in itertools.product(*values)
         ]
+        for name, numbers in self.effects.items():
+            scans = [with_number(scan, name, value) for scan in scans for value in numbers]
         return [RunConfig(scan, m, self.params.get(m, {})) for scan in scans for m in self.methods]
 
     def to_json(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("methods", *VARIED)}
-        return {"scan": self.scan.to_json(), **lists, "params": self.params}
+        stored = {"scan": self.scan.to_json(), **lists, "params": self.params}
+        if self.effects:  # sweeps without them keep the form of earlier versions
+            stored["effects"] = {name: list(values) for name, values in self.effects.items()}
+        return stored
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> SweepConfig:
@@ -109,20 +126,25 @@ def suited(scan: ScanConfig) -> list[str]:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a sweep: its config, and its stored run, if any."""
+    """A cell of a sweep: its config, its stored run, if any, and the names of the sweep's effects."""
 
     config: RunConfig
     run: Run[RunConfig] | None
+    effects: tuple[str, ...] = ()
 
     @property
     def done(self) -> bool:
         return self.run is not None and self.run.status == "done"
 
     def row(self) -> dict[str, Any]:
-        """The cell as a row of a table: method, scan and metrics; None for metrics that do not exist yet."""
+        """The cell as a row of a table: method, scan and metrics; None for metrics that do not exist yet.
+
+        A number of the effects has the column of its name.
+        """
         scan, run = self.config.scan, self.run
         row: dict[str, Any] = {"method": self.config.method}
         row |= {name: getattr(scan, name) for name in VARIED} | {"seed": scan.seed}
+        row |= {name: number_of(scan, name) for name in self.effects}
         finished = run is not None and run.status in FINISHED
         m = run.metrics if run is not None and finished else None
         row |= {name: None if m is None else finite(getattr(m, name)) for name in ("psnr", "ssim", "rmse_hu")}
@@ -132,25 +154,31 @@ class Cell:
         return row
 
 
+_EXAMPLES = {"num_views": "8, 20, 60", "angle_range": "90, 180", "photons": "1e4, 1e5, none"}
+
+
 def read_values(name: str, text: str) -> tuple[Any, ...]:
-    """Parse the values of a field in VARIED: numbers separated by commas or blanks; `none` = no noise.
+    """Parse the values of a quantity: numbers separated by commas or blanks; `none` photons = no noise.
 
     Raises
     ------
     ValueError
-        If a value is not a number.
+        If the name is not in QUANTITIES, or a value is not a number.
     """
+    if name not in VARIED:
+        check_name(name)
+    whole = name == "num_views" or (name in NUMBERS and NUMBERS[name].whole)
     values: list[Any] = []
     for word in text.replace(",", " ").replace(";", " ").split():
         if name == "photons" and word.lower() in ("none", "inf"):
             values.append(None)
             continue
         try:
-            values.append(int(word) if name == "num_views" else float(word))
+            values.append(int(word) if whole else float(word))
         except ValueError:
-            form = "whole numbers like 8, 20, 60" if name == "num_views" else "numbers like 90, 180"
-            form = "numbers like 1e4, 1e5, none" if name == "photons" else form
-            raise ValueError(f"{VARIED[name].split(' [')[0]}: expected {form}; got {word!r}.") from None
+            example = _EXAMPLES[name] if name in VARIED else NUMBERS[name].example
+            form = f"{'whole ' if whole else ''}numbers like {example}"
+            raise ValueError(f"{QUANTITIES[name].split(' [')[0]}: expected {form}; got {word!r}.") from None
     return tuple(values)
 
 
@@ -164,7 +192,8 @@ def look_up(sweep: SweepConfig, runs: Iterable[Run[RunConfig]]) -> list[Cell]:
         digest = run.config.digest()
         if digest not in found or (run.status == "done" and found[digest].status != "done"):
             found[digest] = run
-    return [Cell(config, found.get(config.digest())) for config in sweep.cells()]
+    names = tuple(sweep.effects)
+    return [Cell(config, found.get(config.digest()), names) for config in sweep.cells()]
 
 
 def seconds_left(cells: list[Cell], runs: Iterable[Run[RunConfig]]) -> float | None:
@@ -213,7 +242,7 @@ def run_sweep(
                 f"{METHODS[cell.config.method].label}, {cell.config.scan.num_views} views"
             ) as on_point:
                 _execute(store, run_id, prior, on_point)
-            cells[i] = Cell(cell.config, store.run(run_id))
+            cells[i] = replace(cell, run=store.run(run_id))
             yield cells
 
 
@@ -246,13 +275,16 @@ def table(cells: list[Cell]) -> str:
 
 def format_cells(cells: list[Cell]) -> str:
     """Return the table that the command prints."""
+    widths = {name: max(9, len(name) + 2) for name in cells[0].effects}
     lines = [
         f"{'method':<12}{'views':>6}{'range':>7}{'photons':>9}"
+        f"{''.join(f'{name:>{width}}' for name, width in widths.items())}"
         f"{'PSNR dB':>9}{'SSIM':>8}{'RMSE HU':>9}{'seconds':>9}  status"
     ]
     for cell in cells:
         row = cell.row()
         photons = "none" if row["photons"] is None else f"{row['photons']:.3g}"
+        effects = "".join(f"{row[name]:>{width}.10g}" for name, width in widths.items())
         numbers = "".join(
             f"{'-' if row[name] is None else format(row[name], form):>{width}}"
             for name, form, width in (
@@ -261,6 +293,7 @@ def format_cells(cells: list[Cell]) -> str:
         )  # fmt: skip
         status = row["status"] if cell.run is None or not cell.run.message else f"failed: {cell.run.message}"
         lines.append(
-            f"{row['method']:<12}{row['num_views']:>6}{row['angle_range']:>7g}{photons:>9}{numbers}  {status}"
+            f"{row['method']:<12}{row['num_views']:>6}{row['angle_range']:>7g}{photons:>9}{effects}{numbers}"
+            f"  {status}"
         )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Plots of a sweep: metrics against the varied fields."""
+"""Plots of a sweep: metrics against the varied quantities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import math
 from typing import Any
 
 from tomopatch.reconstruct.methods import METHODS
-from tomopatch.studies.sweep import MEASURED, VARIED, Cell, SweepConfig
+from tomopatch.studies.sweep import MEASURED, QUANTITIES, Cell, SweepConfig
+from tomopatch.studies.sweep_numbers import NUMBERS, label_of, with_unit
 
 
 def lines(sweep: SweepConfig, cells: list[Cell], x: str) -> dict[str, list[dict[str, Any]]]:
@@ -15,7 +16,7 @@ def lines(sweep: SweepConfig, cells: list[Cell], x: str) -> dict[str, list[dict[
 
     Parameters
     ----------
-    x : a name in VARIED
+    x : a name in QUANTITIES
     """
     others = [name for name in sweep.varied if name != x]
     found: dict[str, list[dict[str, Any]]] = {}
@@ -34,11 +35,14 @@ def sort_key(value: float | None) -> float:
 
 
 def value_words(name: str, value: float | None) -> str:
-    """A value with its unit: 20 views, 90°, 100 000 photons."""
+    """A value with its unit: 20 views, 90°, 100 000 photons, tube voltage 80 kV."""
     if value is None:
         return "no noise"
     if name == "photons":
         return f"{_count(value)} photons"
+    if name in NUMBERS:
+        words = label_of(name)
+        return f"{words[:1].lower()}{words[1:]} {with_unit(name, tick(name, value))}"
     return f"{value} views" if name == "num_views" else f"{value:g}°"
 
 
@@ -49,7 +53,11 @@ def ticks(x: str, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def tick(x: str, value: float | None) -> str:
-    return "no noise" if value is None else _count(value) if x == "photons" else f"{value:g}"
+    if value is None:
+        return "no noise"
+    if x == "photons":
+        return _count(value)
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _count(value: float) -> str:
@@ -58,7 +66,7 @@ def _count(value: float) -> str:
 
 
 def plot_png(sweep: SweepConfig, cells: list[Cell]) -> bytes:
-    """Plot PSNR, SSIM and time over the field with the most values, as a PNG."""
+    """Plot PSNR, SSIM and time over the quantity with the most values, as a PNG."""
     from matplotlib.figure import Figure
 
     x = (sweep.varied or ["num_views"])[0]
@@ -71,7 +79,7 @@ def plot_png(sweep: SweepConfig, cells: list[Cell]) -> bytes:
             at = [order.index(tick(x, row[x])) for row in known]
             axis.plot(at, [row[name] for row in known], "o-", label=label, markersize=4)
         axis.set_xticks(range(len(order)), order)
-        axis.set_xlabel(VARIED[x])
+        axis.set_xlabel(QUANTITIES[x])
         axis.set_title(MEASURED[name], fontsize=10)
         axis.grid(alpha=0.3)
     if found:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from pages.ui.charts import colours
 from pages.ui.charts.colours import REFERENCE, Line
-from tomopatch.studies.sweep import MEASURED, VARIED
+from tomopatch.studies.sweep import MEASURED, QUANTITIES
 from tomopatch.studies.sweep_plot import tick, ticks
 from tomopatch.volume import VolumeGeometry
 
@@ -42,7 +42,7 @@ def sweep(
     Parameters
     ----------
     found : see `tomopatch.studies.sweep_plot.lines`
-    x, measure : keys of VARIED and MEASURED
+    x, measure : keys of QUANTITIES and MEASURED
     planned : sequence of float or None
         All requested values of `x`; they fix the axis before all points exist.
     """
@@ -71,7 +71,7 @@ def sweep(
     figure.update_layout(
         clickmode="event+select", dragmode="pan", hovermode="closest"
     )  # a click selects one point
-    figure.update_xaxes(title=VARIED[x], zeroline=False)
+    figure.update_xaxes(title=QUANTITIES[x], zeroline=False)
     figure.update_yaxes(title=MEASURED[measure], zeroline=False)
     if x == "photons":
         figure.update_xaxes(type="category", categoryorder="array", categoryarray=ticks(x, rows))

@@ -10,7 +10,8 @@ from pages.ui.session import state, volume_cache
 from pages.ui.texts import formatting, messages
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import ScanConfig
-from tomopatch.studies.sweep import VARIED, SweepConfig, read_values, suited
+from tomopatch.studies.sweep import QUANTITIES, VARIED, SweepConfig, read_values, suited
+from tomopatch.studies.sweep_numbers import NUMBERS, number_of, unused, with_unit
 
 FIELDS = {
     "num_views": ("Views", "5, 10, 20, 40, 80", "Numbers of X-ray pictures, e.g. 8, 20, 60."),
@@ -35,6 +36,8 @@ def fill(scan: ScanConfig) -> None:
         {_key(name): typed.get(name, "") if typed else default for name, (_, default, _) in FIELDS.items()}
     )
     possible = suited(scan)
+    effect = typed.get("effect", "")
+    state.fill({"sweep.effect": effect, _effect_key(effect): typed.get("effect_values", "")})
     wanted = typed.get("methods", "").split(",") if typed else list(DEFAULT_METHODS)
     kept = [m for m in state.value("sweep.methods", wanted) if m in possible]
     state.fill({"sweep.methods": kept or possible[:1]}, overwrite=True)
@@ -49,6 +52,7 @@ def choose(scan: ScanConfig) -> SweepConfig | None:
             help=f"{help} Separate several values by commas. Leave empty to use the value of the scan.",
             placeholder=f"as in the scan: {_scan_value(scan, name)}",
         )
+    effect, effect_values = _choose_effect(scan)
     methods = st.pills(
         "Methods",
         suited(scan),
@@ -58,10 +62,12 @@ def choose(scan: ScanConfig) -> SweepConfig | None:
         help="Each scan is reconstructed with each of these methods and its default settings.",
     )
     typed = {name: state.value(_key(name), "").strip() for name in VARIED}
-    state.set_sweep({**typed, "methods": ",".join(methods)})
+    of_effect = {"effect": effect, "effect_values": effect_values} if effect else {}
+    state.set_sweep({**typed, **of_effect, "methods": ",".join(methods)})
     try:
         lists: dict[str, Any] = {name: read_values(name, text) for name, text in typed.items()}
-        sweep = SweepConfig(scan, tuple(methods), **lists)
+        effects = {effect: read_values(effect, effect_values)} if effect else {}
+        sweep = SweepConfig(scan, tuple(methods), **lists, effects=effects)
         for config in sweep.cells():
             config.scan.geometry(volume_cache.geometry(scan))
     except ValueError as error:
@@ -70,11 +76,41 @@ def choose(scan: ScanConfig) -> SweepConfig | None:
     return sweep
 
 
+def _choose_effect(scan: ScanConfig) -> tuple[str, str]:
+    """Let the user choose a number of the effects; return its name, or an empty one, and the typed values."""
+    linked = state.value("sweep.effect")
+    options = ["", *(name for name in NUMBERS if name == linked or not unused(scan, name))]
+    name: str = st.selectbox(
+        "Effect or seed",
+        options if linked in options else [*options, linked],  # a link can name anything; `choose` explains
+        format_func=lambda name: QUANTITIES.get(name, name) or "none",
+        key=state.field("sweep.effect"),
+        help="A number that is varied as well, such as the tube voltage. Its effect is switched on.",
+    )
+    if not name:
+        return "", ""
+    known = name in NUMBERS
+    value = number_of(scan, name) if known else None
+    text = st.text_input(
+        QUANTITIES[name] if known else "Values",
+        key=state.field(_effect_key(name)),
+        help=f"Values, e.g. {NUMBERS[name].example if known else '1, 2, 3'}. Separate several values by "
+        "commas. Leave empty to use the value of the scan.",
+        placeholder=f"as in the scan: {'off' if value is None else with_unit(name, f'{value:g}')}",
+    )
+    return name, text.strip()
+
+
 def _scan_value(scan: ScanConfig, name: str) -> str:
     value = getattr(scan, name)
     if name == "photons":
         return "no noise" if value is None else formatting.count(value)
     return f"{value:g}°" if name == "angle_range" else f"{value:g}"
+
+
+def _effect_key(name: str) -> str:
+    """Key of the values of a number; each number keeps its own."""
+    return _key(f"values.{name}")
 
 
 def _key(name: str) -> str:

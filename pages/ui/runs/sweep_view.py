@@ -14,13 +14,14 @@ from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, viewer
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.run import ACTIVE, FINISHED
-from tomopatch.studies.sweep import MEASURED, VARIED, Cell, SweepConfig, look_up, seconds_left, table
+from tomopatch.studies.sweep import MEASURED, QUANTITIES, Cell, SweepConfig, look_up, seconds_left, table
+from tomopatch.studies.sweep_numbers import number_of, with_unit
 from tomopatch.studies.sweep_plot import lines, value_words
 
 POLL = 1.0  # seconds
 HEIGHT = 330
 _CHART = "sweep_chart"
-WITHOUT_UNIT = {name: label.split(" [")[0] for name, label in VARIED.items()}
+WITHOUT_UNIT = {name: label.split(" [")[0] for name, label in QUANTITIES.items()}
 RESULTS = {"PSNR": "psnr", "SSIM": "ssim", "RMSE": "rmse_hu", "Time": "seconds"}
 """Columns of the table; the unit is part of each number."""
 FORMATS = {"PSNR": "%.2f dB", "SSIM": "%.3f", "RMSE": "%.0f HU", "Time": "%.1f s"}
@@ -79,13 +80,13 @@ def _view(sweep: SweepConfig, was_active: bool) -> None:
                 measure,
                 None if chosen is None or chosen.run is None else chosen.run.id,
                 HEIGHT,
-                getattr(sweep, x),
+                sweep.values(x),
             ),
             key=_CHART,
             on_select=partial(_select, run_ids),
             selection_mode="points",
             config={"displayModeBar": False},
-            alt=f"{MEASURED[measure]} over {VARIED[x]}, a line for each method",
+            alt=f"{MEASURED[measure]} over {QUANTITIES[x]}, a line for each method",
         )
     else:
         with st.container(border=True, height=HEIGHT):
@@ -99,7 +100,7 @@ def _view(sweep: SweepConfig, was_active: bool) -> None:
     if chosen is not None:
         _pictures(chosen)
     if found:
-        _numbers(cells, sweep.varied or ["num_views"])
+        _numbers(cells, sweep)
 
 
 def _progress(cells: list[Cell], active: list[Cell]) -> None:
@@ -159,7 +160,7 @@ def _axes(sweep: SweepConfig) -> tuple[str, str]:
             x = st.segmented_control(
                 "Across",
                 varied,
-                format_func=lambda name: VARIED[name].split(" [")[0],
+                format_func=lambda name: WITHOUT_UNIT[name],
                 default=varied[0],
                 required=True,
                 key="sweep_x",
@@ -202,7 +203,8 @@ def _pictures(cell: Cell) -> None:
     )
 
 
-def _numbers(cells: list[Cell], varied: list[str]) -> None:
+def _numbers(cells: list[Cell], sweep: SweepConfig) -> None:
+    varied = sweep.varied or ["num_views"]
     with st.expander("Numbers"):
         column = st.column_config
         st.dataframe(
@@ -217,6 +219,10 @@ def _numbers(cells: list[Cell], varied: list[str]) -> None:
             | {
                 WITHOUT_UNIT["angle_range"]: column.NumberColumn(format="%g°"),
                 WITHOUT_UNIT["photons"]: column.TextColumn(alignment="right"),
+            }
+            | {
+                WITHOUT_UNIT[name]: column.NumberColumn(format=with_unit(name, "%g"))
+                for name in sweep.effects
             },
         )
         st.download_button(
@@ -237,6 +243,7 @@ def _row(cell: Cell) -> dict[str, Any]:
         WITHOUT_UNIT["num_views"]: row["num_views"],
         WITHOUT_UNIT["angle_range"]: row["angle_range"],
         WITHOUT_UNIT["photons"]: "no noise" if row["photons"] is None else formatting.count(row["photons"]),
+        **{WITHOUT_UNIT[name]: row[name] for name in cell.effects},
         **{name: row[key] for name, key in RESULTS.items()},
     }
 
@@ -245,7 +252,7 @@ def _name(cell: Cell) -> str:
     scan = cell.config.scan
     parts = [METHODS[cell.config.method].label, value_words("num_views", scan.num_views)]
     parts += [value_words("angle_range", scan.angle_range), value_words("photons", scan.photons)]
-    return ", ".join(parts)
+    return ", ".join([*parts, *(value_words(name, number_of(scan, name)) for name in cell.effects)])
 
 
 def _stop(run_ids: list[str]) -> None:
