@@ -87,8 +87,11 @@ def read(cls: type[T], stored: Any) -> T:
 
 
 def json_schema(cls: type) -> dict[str, Any]:
-    """Return the JSON schema of a record."""
-    return _adapter(cls).json_schema()
+    """Return the JSON schema of a record, without the docstrings of the classes."""
+    schema = _adapter(cls).json_schema()
+    for described in (schema, *schema.get("$defs", {}).values()):
+        described.pop("description", None)
+    return schema
 
 
 @cache
