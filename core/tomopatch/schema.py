@@ -51,7 +51,7 @@ _EXPECTED = {
     "too_long": "a list of at most {max_length}",
     "too_short": "a list of at least {min_length}",
 }
-"""What was expected, by pydantic's type of the error. Its own text serves for all other types."""
+"""Expected values, by pydantic's type of the error. Its own text serves for all other types."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field, dataclasses.field))

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tomopatch.execution.execute import execute
 from tomopatch.execution.queue import RunQueue, wait
 from tomopatch.library import load_volume
 from tomopatch.phantoms.catalogue import PHANTOMS
+from tomopatch.physics.corrections.settings import Corrections
+from tomopatch.physics.effects import Effects, Tube
 from tomopatch.reconstruct.memory import estimated_mb
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.limits import ADMINISTRATOR, DEFAULTS, limit
@@ -187,3 +190,16 @@ def test_the_docs_list_every_limit():
     page = (Path(__file__).parents[2] / "docs" / "sharing.md").read_text("utf-8")
     for name in (*(f"TOMOPATCH_{name}" for name in DEFAULTS), ADMINISTRATOR):
         assert f"| `{name}` |" in page, name
+
+
+def test_effects_and_corrections_need_more_memory(tmp_path):
+    store = RunStore(tmp_path)
+    plain = ScanConfig("phantom:thorax", (64, 192, 192), num_views=400)
+    hard = replace(plain, effects=Effects(tube=Tube()))
+    corrected = replace(hard, corrections=Corrections(hardening=True))
+    plain_mb, hard_mb, corrected_mb = (
+        estimate(RunConfig(scan, "fbp"), store).mb for scan in (plain, hard, corrected)
+    )
+    source_mb = 4 * 8 * 64 * 192 * 192 / 2**20
+    assert hard_mb > plain_mb + 2 * source_mb
+    assert corrected_mb > hard_mb

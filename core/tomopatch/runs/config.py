@@ -76,9 +76,9 @@ class ScanConfig:
     units : "HU", "1/mm", "1/cm" or None
         Units of the values in the source file; None = detected (see `tomopatch.io.units`).
     effects : Effects
-        What makes the scan differ from an ideal one; nothing by default.
+        Differences from an ideal scan; none by default.
     corrections : Corrections
-        What is corrected before the reconstruction; nothing by default.
+        Corrections before the reconstruction; none by default.
     """
 
     source: Annotated[str, Field(min_length=1, title="the source, a path, phantom:NAME or volume:DIGEST,")]

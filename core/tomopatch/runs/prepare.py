@@ -47,7 +47,7 @@ class Prepared:
     metal : MetalFree or None
         Metal that was removed from the measurement; `finished` puts it back.
     figures : dict
-        What the corrections found.
+        Results of the corrections, such as the axis offset.
     """
 
     reference: Volume

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from tomopatch.library import phantom_of
 from tomopatch.phantoms.catalogue import field_of_view
+from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.reconstruct.memory import estimated_mb
 from tomopatch.runs.config import PHANTOM_GRID, RunConfig, ScanConfig
 from tomopatch.runs.limits import memory_mb
@@ -109,7 +110,11 @@ def _display_estimate(scan: ScanConfig, store: Geometries) -> ResourceEstimate |
         return None
     source = _source_voxels(scan, grid, store)
     return ResourceEstimate(
-        grid, _mb(math.ceil(_source_copies(scan) * source + DISPLAY_COPIES * math.prod(grid)))
+        grid,
+        _mb(
+            math.ceil(_source_copies(scan) * source + DISPLAY_COPIES * math.prod(grid))
+            + _effect_voxels(scan, math.prod(grid))
+        ),
     )
 
 
@@ -138,10 +143,12 @@ def _on_grid(config: RunConfig, native: VolumeGeometry, grid: Shape, store: Geom
     scan, voxels = config.scan, math.prod(grid)
     pg = scan.geometry(native.with_shape(grid))
     rays = math.prod(pg.det_shape) * pg.num_views
-    data = _source_voxels(scan, grid, store) + voxels + 2 * rays  # source, reference, measurement and weights
+    source = _source_voxels(scan, grid, store)
+    data = source + voxels + 2 * rays  # source, reference, measurement and weights
     samples = int(config.params.get("num_samples", 1))
     working = _mb(data) + estimated_mb(config.method, voxels, rays, samples=samples)
-    preparing = _mb(math.ceil(_source_copies(scan) * _source_voxels(scan, grid, store)))
+    drawing = math.ceil(_source_copies(scan) * source)
+    preparing = _mb(max(drawing, data + _effect_voxels(scan, source) + _effect_rays(scan, rays)))
     return ResourceEstimate(grid, PROCESS_MB + max(preparing, working))
 
 
@@ -151,6 +158,22 @@ def _source_voxels(scan: ScanConfig, grid: Shape, store: Geometries) -> int:
         return math.prod(grid) * (1 if scan.same_grid else 8)
     native = native_geometry(scan.source, store)
     return 0 if native is None else math.prod(native.shape)
+
+
+def _effect_voxels(scan: ScanConfig, voxels: int) -> int:
+    """Numbers that the effects need for a volume: its materials, or a copy with planted objects."""
+    effects = scan.effects
+    copies = len(effects.inserts) and 1
+    if effects.tube is not None:
+        copies += 4  # water and bone, the share of bone, and a temporary one
+    return copies * voxels
+
+
+def _effect_rays(scan: ScanConfig, rays: int) -> int:
+    """Numbers that the effects and corrections need for a measurement of so many rays."""
+    effects = scan.effects
+    spoilt = any(e is not None for e in (effects.tube, effects.scatter, effects.blur, effects.faults))
+    return (6 * spoilt + 6 * (scan.corrections != Corrections())) * rays
 
 
 def _source_copies(scan: ScanConfig) -> float:

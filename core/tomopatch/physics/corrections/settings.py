@@ -64,9 +64,9 @@ class Corrected:
     measurement : Measurement
         Its geometry differs from the assumed one if the axis was estimated.
     metal : MetalFree or None
-        What is put back into the reconstruction.
+        The removed metal, which is put back into the reconstruction.
     figures : dict
-        What each correction found: `axis_offset_mm`, `stripes_before`, `stripes_after`, `metal_share`.
+        Results of the corrections: `axis_offset_mm`, `stripes_before`, `stripes_after`, `metal_share`.
     """
 
     measurement: Measurement
@@ -88,7 +88,7 @@ def correct(
     A : Projector
         With the geometry that the reconstruction assumes.
     effects : Effects
-        What a calibration of the scanner would know: the spectrum, the ratio of scatter, the dead pixels.
+        Source of the figures that a calibration gives: spectrum, ratio of scatter, dead pixels.
     reconstruct : f(A, measurement) -> Volume
         Makes the images in which metal is found.
 
