@@ -69,7 +69,7 @@ def estimate_axis(y: np.ndarray, pg: ParallelBeam | ConeBeam, *, method: str = "
     mass: the centre of mass of parallel projections follows axis + a cos + b sin. (Helgason-Ludwig conditions
     of order 1; Azevedo et al. 1990, IEEE Trans. Nucl. Sci. 37(4), 1525)
     consistency: the axis at which a few iterations of CGLS leave the smallest residual, in one row.
-    (Consistency by reprojection, as Parkinson et al. 2012, Proc. SPIE 8506)
+    (Reprojection, as Parkinson et al. 2012, J. Struct. Biol. 177, 259)
     auto: mirror if there are opposite views, else mass if the whole object is in view, else consistency.
 
     Parameters

@@ -15,8 +15,7 @@ def repair_pixels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Interpolate pixels without a value, and pixels with the same value in all views.
 
     Along a row, linearly between the nearest good columns; a row without any takes the mean of the nearest
-    good rows. (Linear interpolation across defects as in ASTM E2597 practice; no value is invented beyond the
-    neighbours' range.)
+    good rows. No value lies beyond the range of its neighbours.
 
     Parameters
     ----------
