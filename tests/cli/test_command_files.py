@@ -287,7 +287,7 @@ def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, 
 
 def test_every_path_option_expands_the_home_folder():
     """Flags without a path type are plain texts and never paths."""
-    texts = {"set", "methods", "validation", "data", "units", "id"}
+    texts = {"set", "methods", "validation", "data", "units", "id", "effect", "insert", "vary"}
     subparsers = next(a for a in _parser()._actions if a.choices and "compare" in a.choices)
     for name, sub in subparsers.choices.items():
         for action in sub._actions:

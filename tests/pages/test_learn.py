@@ -115,7 +115,8 @@ def test_the_sidebar_shows_the_text_of_the_open_step(visit, quick, name, k):
 
 
 def test_all_steps_except_the_last_offer_the_next(visit, quick):
-    for name, lesson in LESSONS.items():
+    for name in ("projections", "prior", "hardening"):  # one of each family
+        lesson = LESSONS[name]
         for number in range(1, len(lesson.steps) + 1):
             app = visit(lesson=name, step=str(number)).switch_page(routes.ACQUIRE).run()
             offered = "lesson.next" in [b.key for b in app.sidebar.button]

@@ -17,13 +17,17 @@ HU_RANGE = (-1000.0, 1000.0)
 DATA_RANGE = HU_RANGE[1] - HU_RANGE[0]
 
 
+Figure = Annotated[float, Field(allow_inf_nan=True)]
+"""A metric, which may be infinite or not exist."""
+
+
 @dataclass(frozen=True)
 class Quality:
     """Similarity of a reconstruction to its reference: PSNR in dB, RMSE in HU."""
 
-    psnr: Annotated[float, Field(allow_inf_nan=True)]  # infinite for an exact match
-    ssim: float
-    rmse_hu: float
+    psnr: Figure  # infinite for an exact match
+    ssim: Figure  # NaN for slices without contrast
+    rmse_hu: Figure
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ def test_the_two_matlab_files_are_parts_of_the_joined_scans():
         np.testing.assert_allclose(joined.data[:, index], part.data, atol=1e-5)
 
 
+@pytest.mark.slow  # the axis of 549 views
 def test_the_acrylic_disc():
     """69.85 mm wide, 0.034 to 0.037 /mm; the axis is centred to 0.15 pixel."""
     prepared = prepared_scan("htc2022_tb.npz")
