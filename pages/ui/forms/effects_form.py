@@ -13,6 +13,7 @@ from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.physics.effects import Effects, Insert
 from tomopatch.runs.config import ScanConfig
+from tomopatch.studies.sweep_numbers import CONE_ONLY, MOTION_UNUSED
 
 OWN = "own"
 """Name of settings that are no preset."""
@@ -198,11 +199,11 @@ def _draw() -> None:
 
 
 def _shown(group: Group) -> list[Number | Choice]:
-    """The controls that act in the present choice."""
-    if group.name != "motion":
-        return list(group.controls)
-    other = {"breathing": ("y", "x", "time"), "drift": ("cycles", "time"), "jump": ("cycles",)}
-    hidden = {f"motion.{name}" for name in other[state.value("motion.kind")]}
+    """The controls that act in the present choice of beam and motion."""
+    hidden = set(CONE_ONLY) if state.value("beam") == "parallel" else set()
+    if group.name == "motion":
+        unused = MOTION_UNUSED[state.value("motion.kind")]
+        hidden = {name.replace("amplitude.", "") for name in unused}
     return [control for control in group.controls if control.name not in hidden]
 
 
