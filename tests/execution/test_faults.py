@@ -20,6 +20,8 @@ from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.store.eviction import thumbnail
 from tomopatch.store.store import DamagedRun, RunStore, StoreError
 
+pytestmark = pytest.mark.system
+
 SCAN = ScanConfig("phantom:spheres", (4, 16, 16), num_views=4, same_grid=True)
 MODULES = (
     "execution.monitor",

@@ -35,6 +35,8 @@ from tomopatch.execution.queue import RunQueue
 from tomopatch.runs.prior import read_config
 from tomopatch.store.store import RunStore
 import json
+
+pytestmark = pytest.mark.system
 worker_queue.NICENESS.update(fast=0, heavy=0)
 queue = RunQueue(RunStore(sys.argv[1]))
 for text in sys.argv[2:]:

@@ -21,8 +21,14 @@ def volume(name):
     return load_volume(f"phantom:{name}", shape=(2 * GRID[0], 2 * GRID[1], 2 * GRID[2]))
 
 
-@pytest.mark.parametrize("photons", [None, 1e5])
-@pytest.mark.parametrize("name", ["shepp-logan", "bars", "solids:4", "spheres"])
+# each object once with noise or without; the other half takes as long and is slow
+FIRST = [("shepp-logan", None), ("bars", 1e5), ("solids:4", None), ("spheres", 1e5)]
+SECOND = [(name, 1e5 if photons is None else None) for name, photons in FIRST]
+
+
+@pytest.mark.parametrize(
+    ("name", "photons"), [*FIRST, *(pytest.param(*case, marks=pytest.mark.slow) for case in SECOND)]
+)
 def test_test_objects_are_left_as_good_as_they_were(name, photons, prior):
     before, after, _ = measure(
         case(name, volume(name), GRID, num_views=16, photons=photons), prior, "restore"
@@ -30,7 +36,7 @@ def test_test_objects_are_left_as_good_as_they_were(name, photons, prior):
     assert after - before >= ALLOWED
 
 
-@pytest.mark.parametrize("voxel", [0.02, 0.5, 20.0])
+@pytest.mark.parametrize("voxel", [0.02, pytest.param(0.5, marks=pytest.mark.slow), 20.0])
 def test_voxels_far_outside_the_trained_range_do_no_harm_and_are_reported(voxel, prior):
     thin = declared(volume("head"), voxel)
     scale = voxel / volume("head").geometry.voxel_size[2]
