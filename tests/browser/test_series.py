@@ -92,7 +92,7 @@ def of_another_modality(series):
         (tilted, "tilted gantry"),
         (with_a_hole, "has a hole of"),
         (with_a_duplicate, "two slices at the same place"),
-        (of_mixed_sizes, "mixes slices of different"),
+        (of_mixed_sizes, "has a hole of"),
         (of_another_modality, "no CT series"),
     ],
 )
