@@ -11,6 +11,7 @@ import pages.ui.scanview
 from pages.ui.scanview import component
 from tests.browser.test_by_mouse import open_page
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import Volume, VolumeGeometry
 
 pytestmark = pytest.mark.browser
@@ -83,7 +84,9 @@ def test_sent_projections_match_the_trace(name):
     pg, centre = SCANS[name], (7.0, 12.0, -12.0)
     z, y, x = (VG.axis(k) - c for k, c in enumerate(centre))
     inside = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 < 7.0**2
-    packed, _ = component._picture(f"a ball, {name}", Volume(0.02 * inside, VG), pg, None, 0, False, None)
+    ball = Volume(0.02 * inside, VG)
+    ideal = ScanConfig("phantom:spheres")
+    packed, _ = component._picture(f"a ball, {name}", ideal, ball, ball, pg, False, None)
     (length,) = struct.unpack_from("<I", packed)
     head = json.loads(packed[4 : 4 + length])
     body, shape = head["volumeShape"], head["shape"]

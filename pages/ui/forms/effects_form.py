@@ -159,12 +159,12 @@ def choose() -> tuple[Effects, Corrections]:
 
 
 def _draw_corrections() -> None:
-    """Draw a switch for each correction; those without an effect to correct are shown below the others."""
-    st.markdown("**Corrections** :small[before the reconstruction]")
+    """Draw a switch for each correction that has an effect to correct, or is on."""
+    st.markdown("**Corrections** :small[before the reconstruction; each appears with its effect]")
     effects = _effects()
     for name, (label, text, effect) in CORRECTIONS.items():
-        unused = getattr(effects, effect) is None and not state.value(f"correct.{name}")
-        st.toggle(label, key=state.field(f"correct.{name}"), help=text, disabled=unused)
+        if getattr(effects, effect) is not None or state.value(f"correct.{name}"):
+            st.toggle(label, key=state.field(f"correct.{name}"), help=text)
     st.segmented_control(
         "Metal artefacts",
         list(METAL),
