@@ -34,7 +34,7 @@ ROWS: tuple[tuple[str, ScanConfig, Effects, Corrections | None], ...] = (
 def psnr(scan: ScanConfig) -> float:
     prepared = prepare(scan)
     result = reconstruct("fbp", prepared.A, prepared.measurement, callback=lambda step: None)
-    return quality(prepared.reference, prepared.finished(result).volume).psnr
+    return quality(prepared.reference, result.volume).psnr
 
 
 def main() -> None:

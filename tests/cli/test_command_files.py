@@ -1,9 +1,8 @@
-"""The command on files: units, paths with ~, measurements, and remarks about unseen parts of the volume."""
+"""The command on files: units, paths with ~, and remarks about unseen parts of the volume."""
 
 import json
 import math
 import re
-from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -15,9 +14,6 @@ from tomopatch.cli.main import _parser, main
 from tomopatch.io.nifti import read_nifti, write_nifti
 from tomopatch.prior.files import load_prior, save_prior
 from tomopatch.prior.precond import Precond
-from tomopatch.runs.config import ScanConfig
-from tomopatch.runs.measurements import read_measurement, write_measurement
-from tomopatch.runs.prepare import simulate_scan, source_volume
 from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 
 GRID = ["phantom:spheres", "--grid", "4x16x16"]
@@ -118,18 +114,6 @@ def test_memory_and_arithmetic_errors_end_in_one_sentence(tmp_path, capsys, monk
     monkeypatch.setattr("tomopatch.cli.commands.source_volume", fail)
     assert main(["compare", *GRID, "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.count("tomopatch: ") == 1
-
-
-def test_a_measurement_keeps_its_detector(tmp_path):
-    """The stored detector has two rows more than the default one for this grid."""
-    scan = ScanConfig("phantom:spheres", (4, 16, 16), beam="cone", num_views=3, same_grid=True)
-    volume = source_volume(scan)
-    fitted = scan.geometry(volume.geometry).det_shape
-    wider = simulate_scan(volume, replace(scan, det_shape=(fitted[0] + 2, fitted[1])))
-    write_measurement(tmp_path / "m.npz", scan, wider)
-    A, measurement = read_measurement(tmp_path / "m.npz")
-    assert A.pg.det_shape == (fitted[0] + 2, fitted[1])
-    assert torch.equal(measurement.projections, wider.measurement.projections)
 
 
 def test_a_comparison_removes_the_volumes_of_an_earlier_one(tmp_path):

@@ -95,7 +95,6 @@ def reconstruct(arguments: argparse.Namespace) -> None:
     )
     if arguments.prior and not METHODS[arguments.method].needs_prior:
         raise ValueError(f"--prior cannot act: {arguments.method} has no prior; leave it out.")
-    finished: Callable[[Result], Result] = lambda result: result  # noqa: E731
     if arguments.volume.endswith(".npz"):
         check_measured(arguments)
         A, measurement = read_measurement(arguments.volume, max_mb=memory_mb())
@@ -108,12 +107,11 @@ def reconstruct(arguments: argparse.Namespace) -> None:
         scan = scan_config(arguments)
         scan, volume = _source(arguments, scan, [arguments.method], {arguments.method: asdict(params)})
         prepared = simulate_scan(volume, scan, methods=[arguments.method])
-        A, measurement, finished = prepared.A, prepared.measurement, prepared.finished
+        A, measurement = prepared.A, prepared.measurement
         _note_remarks(prepared, scan)
     prior = _prior(arguments.prior, params) if METHODS[arguments.method].needs_prior else None
     with _ProgressBar(METHODS[arguments.method].label) as callback:
         result = run_method(arguments.method, A, measurement, params=params, prior=prior, callback=callback)
-    result = finished(result)
     _write(arguments.out, result.volume)
     if arguments.json:
         print(json.dumps({"out": str(arguments.out), **_summary(result)}))

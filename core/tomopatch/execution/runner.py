@@ -79,7 +79,7 @@ def _reconstruct(
     )
     if monitor.stop_request is not None:  # the method does not see a stop within a pass of the prior
         result = replace(result, status="stopped")
-    return Output(prepared.finished(result), prepared.reference, str(prepared.A.device))
+    return Output(result, prepared.reference, str(prepared.A.device))
 
 
 def _generate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,6 +44,9 @@ class Measurement:
         Inverse variance of each line integral; None = no noise.
     photon_count : float or None
         Photons per ray before the object; None = no noise.
+    metal : Volume or None
+        Metal whose rays were replaced: its attenuation [1/mm], 0 elsewhere. `reconstruct` inserts it into the
+        volume.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class Measurement:
     geometry: Geometry
     weights: Tensor | None = None
     photon_count: float | None = None
+    metal: Volume | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.geometry, ParallelBeam | ConeBeam | Views):
@@ -77,6 +81,8 @@ class Measurement:
             object.__setattr__(self, name, data)
         if self.weights is not None and bool((self.weights < 0).any()):
             raise ValueError("weights are inverse variances, at least 0; some are below 0.")
+        if self.metal is not None:
+            self.metal.check_finite("to be the metal of a measurement")
 
     def check_projector(self, A: Projector) -> None:
         """Refuse a projector whose geometry differs from that of this measurement.
@@ -113,13 +119,12 @@ class Measurement:
         """Only these views, in this order."""
         index = torch.from_numpy(view_index(angle_index, self.geometry.num_views))
         weights = None if self.weights is None else self.weights[:, index]
-        return Measurement(
-            self.projections[:, index], self.geometry.subset(index.tolist()), weights, self.photon_count
-        )
+        geometry = self.geometry.subset(index.tolist())
+        return replace(self, projections=self.projections[:, index], geometry=geometry, weights=weights)
 
     def to(self, device: torch.device | str) -> Measurement:
         weights = None if self.weights is None else self.weights.to(device)
-        return Measurement(self.projections.to(device), self.geometry, weights, self.photon_count)
+        return replace(self, projections=self.projections.to(device), weights=weights)
 
 
 def simulate(

@@ -29,7 +29,7 @@ from tomopatch.reconstruct.params import (
     checked,
 )
 from tomopatch.reconstruct.plan import Plan, check_trained
-from tomopatch.volume import MU_WATER, Volume
+from tomopatch.volume import MU_WATER, Volume, VolumeGeometry, resample
 
 
 @dataclass(frozen=True)
@@ -326,6 +326,9 @@ def reconstruct(
             " measurement for values far beyond the others, or choose another method."
         )
     x, std = x.detach().to(home).clone(), None if std is None else std.detach().to(home).clone()
+    if measurement.metal is not None:
+        metal = _on_grid(measurement.metal, A.vg).to(x)
+        x = torch.where(metal > 0, metal, x)
     return Result(
         volume=Volume(x, A.vg, chosen.label),
         method=method,
@@ -337,3 +340,13 @@ def reconstruct(
         std=None if std is None else Volume(std, A.vg, f"{chosen.label}, deviation"),
         plan=final.plan,
     )
+
+
+def _on_grid(metal: Volume, vg: VolumeGeometry) -> Tensor:
+    """The metal of a measurement on another grid of the same extent."""
+    if metal.geometry.with_shape(vg.shape) != vg:
+        raise ValueError(
+            "the metal of this measurement was found on a grid of another extent; reconstruct on a grid that"
+            f" covers {' x '.join(f'{s:.4g}' for s in metal.geometry.size)} mm."
+        )
+    return metal.data if metal.shape == vg.shape else resample(metal, vg.shape).data

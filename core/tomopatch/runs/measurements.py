@@ -20,7 +20,7 @@ from tomopatch.physics.measurement import Measurement
 from tomopatch.projector import Projector
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import Prepared
-from tomopatch.volume import VolumeGeometry
+from tomopatch.volume import Volume, VolumeGeometry
 
 _DAMAGED = (
     AttributeError,
@@ -46,6 +46,8 @@ def write_measurement(path: Path, scan: ScanConfig, prepared: Prepared) -> None:
     arrays = {"projections": m.projections.cpu().numpy()}
     if m.weights is not None:
         arrays["weights"] = m.weights.cpu().numpy()
+    if m.metal is not None:
+        arrays["metal"] = m.metal.data.cpu().numpy()
     pg = prepared.A.pg
     assert isinstance(pg, ParallelBeam | ConeBeam)
     scan = replace(scan, det_offset=pg.det_offset)  # that of an estimated axis
@@ -73,12 +75,20 @@ def read_measurement(path: str | Path, *, max_mb: float | None = None) -> tuple[
         with np.load(path, allow_pickle=False) as file:
             about = parse_json(file["about"].tobytes())
             projections = torch.from_numpy(file["projections"])
-            weights = torch.from_numpy(file["weights"]) if "weights" in file else None
+            weights, metal = (
+                torch.from_numpy(file[name]) if name in file else None for name in ("weights", "metal")
+            )
         scan, grid = ScanConfig.from_json(about["scan"]), VolumeGeometry(**about["grid"])
         if scan.det_shape is None:  # keep the detector of the file; another version may choose another one
             v, _, u = projections.shape if projections.ndim == 3 else (0, 0, 0)
             scan = replace(scan, det_shape=(v, u))
-        measurement = Measurement(projections, scan.geometry(grid), weights, scan.photons)
+        measurement = Measurement(
+            projections,
+            scan.geometry(grid),
+            weights,
+            scan.photons,
+            None if metal is None else Volume(metal, grid, "metal"),
+        )
     except _TooLarge:
         raise
     except _DAMAGED as error:

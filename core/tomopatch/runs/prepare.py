@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -13,12 +13,11 @@ from tomopatch.io.slices import voxels_within
 from tomopatch.library import load_volume, phantom_of
 from tomopatch.phantoms.catalogue import field_of_view
 from tomopatch.phantoms.lesions import plant
-from tomopatch.physics.corrections.metal import MetalFree
 from tomopatch.physics.corrections.settings import Corrections, correct
 from tomopatch.physics.inserts import plant_inserts
 from tomopatch.physics.measurement import Measurement, simulate
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.methods import Result, available, check_suited, reconstruct
+from tomopatch.reconstruct.methods import available, check_suited, reconstruct
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb
 from tomopatch.volume import Shape, Volume, VolumeGeometry, resample
@@ -44,8 +43,6 @@ class Prepared:
         With the geometry of the measurement: the assumed one, or that about an estimated axis.
     measurement : Measurement
         With the corrections of the scan.
-    metal : MetalFree or None
-        Metal that was removed from the measurement; `finished` puts it back.
     figures : dict
         Results of the corrections, such as the axis offset.
     """
@@ -53,12 +50,7 @@ class Prepared:
     reference: Volume
     A: Projector
     measurement: Measurement
-    metal: MetalFree | None = None
     figures: dict[str, float] = field(default_factory=dict)
-
-    def finished(self, result: Result) -> Result:
-        """Return a reconstruction with the metal that was removed from the measurement."""
-        return result if self.metal is None else replace(result, volume=self.metal.put_back(result.volume))
 
 
 def source_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:
@@ -114,7 +106,7 @@ def simulate_scan(volume: Volume, scan: ScanConfig, *, methods: Sequence[str] = 
         return Prepared(reference, A, measurement)
     corrected = correct(measurement, A, scan.corrections, scan.effects, _image)
     A = Projector(A.vg, corrected.measurement.geometry)
-    return Prepared(reference, A, corrected.measurement, corrected.metal, corrected.figures)
+    return Prepared(reference, A, corrected.measurement, corrected.figures)
 
 
 def _image(A: Projector, measurement: Measurement) -> Volume:

@@ -52,7 +52,7 @@ def compare(
             note(f"{METHODS[name].label} is skipped: {error}")
     for name, method_prior in priors.items():
         with progress(METHODS[name].label) as callback:
-            result = reconstruct(
+            results[name] = reconstruct(
                 name,
                 prepared.A,
                 prepared.measurement,
@@ -60,7 +60,6 @@ def compare(
                 prior=method_prior,
                 callback=callback,
             )
-        results[name] = prepared.finished(result)
     return results
 
 

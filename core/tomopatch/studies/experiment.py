@@ -114,7 +114,6 @@ def notebook(run: RunConfig, *, name: str = "") -> bytes:
             f"params = make_params({run.method!r}, json.loads({json.dumps(json.dumps(run.params))}))\n"
             f"result = reconstruct(\n    {run.method!r}, prepared.A, prepared.measurement, "
             f"params=params{prior}\n)\n"
-            "result = prepared.finished(result)\n"
             "result",
         ),
         ("markdown", "## Errors against the scanned volume"),

@@ -90,7 +90,6 @@ def reproduce(
         prior=prior(run.config.prior) if run.config.prior else None,
         callback=callback,
     )
-    result = prepared.finished(result)
     difference = (result.volume.data.cpu() - before.data) * (1000 / MU_WATER)
     then, now = store.made_with(run_id), made_with(run.config.prior or DEFAULT)
     if not run.config.prior:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,36 +24,13 @@ LEAST_PATH = 0.02
 """The normalising sinogram is at least this share of its largest value."""
 
 
-@dataclass(frozen=True, eq=False)
-class MetalFree:
-    """A measurement without the shadow of metal.
-
-    Attributes
-    ----------
-    measurement : Measurement
-    metal : Volume
-        Attenuation of the metal [1/mm], 0 elsewhere; `put_back` adds it to a reconstruction.
-    share : float
-        Share of the rays that were replaced.
-    """
-
-    measurement: Measurement
-    metal: Volume
-    share: float
-
-    def put_back(self, volume: Volume) -> Volume:
-        """Return a reconstruction with the metal in its place."""
-        metal = self.metal.data.to(volume.data)
-        return volume.with_data(torch.where(metal > 0, metal, volume.data))
-
-
 def reduce_metal(
     measurement: Measurement,
     A: Projector,
     reconstruct: Callable[[Measurement], Volume],
     *,
     normalised: bool = True,
-) -> MetalFree:
+) -> tuple[Measurement, float]:
     """Replace the line integrals of rays through metal.
 
     The metal is found in a first image by its value. In its shadow each detector row is interpolated linearly
@@ -70,22 +47,24 @@ def reduce_metal(
 
     Returns
     -------
-    MetalFree
-        The measurement is unchanged if there is no metal.
+    measurement : Measurement
+        With the metal as its `metal`; unchanged if there is none.
+    share : float
+        Share of the rays that were replaced.
     """
     image = reconstruct(measurement)
     is_metal = hu_from_mu(image.data) > METAL_HU
     metal = image.with_data(torch.where(is_metal, image.data, torch.zeros_like(image.data)))
     shadow = _widened(A(is_metal.to(image.data)) > 0)
     if not bool(shadow.any()):
-        return MetalFree(measurement, metal, 0.0)
+        return measurement, 0.0
     y = interpolated(measurement.projections, shadow)
     if normalised:
         tissue = _tissue(reconstruct(replace(measurement, projections=y)), is_metal)
         prior = A(tissue)
         prior = prior.clamp(min=LEAST_PATH * float(prior.max()))
         y = torch.where(shadow, interpolated(measurement.projections / prior, shadow) * prior, y)
-    return MetalFree(replace(measurement, projections=y), metal, float(shadow.float().mean()))
+    return replace(measurement, projections=y, metal=metal), float(shadow.float().mean())
 
 
 def _widened(shadow: Tensor) -> Tensor:

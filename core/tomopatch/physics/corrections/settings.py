@@ -14,7 +14,7 @@ from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.views import Views
 from tomopatch.physics.corrections.axis import estimate_axis
 from tomopatch.physics.corrections.hardening import linearise_water
-from tomopatch.physics.corrections.metal import MetalFree, reduce_metal
+from tomopatch.physics.corrections.metal import reduce_metal
 from tomopatch.physics.corrections.pixels import repair_pixels
 from tomopatch.physics.corrections.scatter import subtract_scatter
 from tomopatch.physics.corrections.stripes import remove_stripes, stripe_amplitude
@@ -63,14 +63,11 @@ class Corrected:
     ----------
     measurement : Measurement
         Its geometry differs from the assumed one if the axis was estimated.
-    metal : MetalFree or None
-        The removed metal, which is put back into the reconstruction.
     figures : dict
         Results of the corrections: `axis_offset_mm`, `stripes_before`, `stripes_after`, `metal_share`.
     """
 
     measurement: Measurement
-    metal: MetalFree | None
     figures: dict[str, float]
 
 
@@ -120,15 +117,12 @@ def correct(
         measurement = replace(measurement, projections=torch.from_numpy(cleaned).to(measurement.projections))
     if corrections.axis:
         measurement, figures["axis_offset_mm"] = _on_axis(measurement)
-    metal = None
     if corrections.metal != "none":
         on_axis = Projector(A.vg, measurement.geometry, A.backend)
-        metal = reduce_metal(
+        measurement, figures["metal_share"] = reduce_metal(
             measurement, on_axis, lambda m: reconstruct(on_axis, m), normalised=corrections.metal == "NMAR"
         )
-        figures["metal_share"] = metal.share
-        measurement = metal.measurement
-    return Corrected(measurement, metal, figures)
+    return Corrected(measurement, figures)
 
 
 def _views(measurement: Measurement) -> Views:
