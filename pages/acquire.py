@@ -13,7 +13,6 @@ from tomopatch.geometry.remarks import field_of_view, remarks
 from tomopatch.phantoms.lesions import plant
 from tomopatch.physics.inserts import plant_inserts
 from tomopatch.physics.remarks import effect_remarks
-from tomopatch.projector import Projector
 from tomopatch.volume import Volume
 
 
@@ -91,7 +90,7 @@ with pictures:
     facts[3].metric("Dose", labels.dose_share(pg, scan.photons), help=labels.dose_help(pg))
     for remark in found:
         st.warning(f"**{remark.title}.** {remark.text}")
-    for text in effect_remarks(scan.effects, Projector(planted.geometry, pg), scan.photons):
+    for text in effect_remarks(scan.effects, planted.geometry, pg, scan.photons):
         st.info(text)
     if st.button("Reconstruct this scan", type="primary", help="Open Reconstruct with this scan."):
         st.switch_page(routes.RECONSTRUCT)

@@ -40,7 +40,7 @@ with _quiet_imports():
     from tomopatch.io.projections import Projections, read_projections
     from tomopatch.library import load_volume
     from tomopatch.phantoms.catalogue import PHANTOMS, phantom
-    from tomopatch.physics.corrections import prepare
+    from tomopatch.physics.corrections import prepare_projections
     from tomopatch.physics.measurement import Measurement, relative_dose, simulate
     from tomopatch.prior.denoiser import PatchPrior
     from tomopatch.prior.files import load_prior
@@ -71,7 +71,7 @@ __all__ = [
     "load_volume",
     "pad",
     "phantom",
-    "prepare",
+    "prepare_projections",
     "quality",
     "read_projections",
     "reconstruct",

@@ -55,6 +55,18 @@ def test_methods_are_compared_by_held_out_views(scan, tmp_path, capsys, one_thre
     assert "54 of 60 views" in printed.out
 
 
+def test_a_study_replaces_all_volumes_of_an_earlier_one(scan, tmp_path):
+    out = tmp_path / "out"
+    common = ["reconstruct", *scan, "--grid", "1x24x24", "--axis", "34.0", "--out", str(out)]
+    assert main([*common, "--methods", "fdk,cgls", "--all-views", "fdk"]) == 0
+    (out / "notes.txt").write_text("mine")
+    assert (out / "all_views.nii.gz").exists()
+    assert main([*common, "--methods", "fdk"]) == 0
+    assert sorted(p.name for p in out.iterdir()) == [
+        "fdk.nii.gz", "notes.txt", "reconstruct.json", "reconstruct.png",
+    ]  # fmt: skip
+
+
 def test_the_wrong_axis_predicts_worse(scan, tmp_path, capsys, one_thread):
     errors = []
     for axis in ("34", "37"):

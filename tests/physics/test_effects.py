@@ -309,16 +309,16 @@ def test_a_source_cannot_pass_the_axis():
 
 def test_remarks_name_what_is_extreme(blobs):
     A = Projector(blobs.geometry, SCANS["parallel"](blobs.geometry))
-    assert effect_remarks(None, A, 1e5) == []
-    assert effect_remarks(NOTHING, A, 1e5) == []
+    assert effect_remarks(None, A.vg, A.pg, 1e5) == []
+    assert effect_remarks(NOTHING, A.vg, A.pg, 1e5) == []
     effects = Effects(
         tube=Tube(mas=1e-6),
         motion=Motion(),
         faults=DetectorFaults(saturation=0.5),
         inserts=(Insert("rod", "steel", size=(0.5, 500.0)),),
     )
-    text = " ".join(effect_remarks(effects, A, 1e5))
+    text = " ".join(effect_remarks(effects, A.vg, A.pg, 1e5))
     for words in ("not used", "counts as 1 m", "measure nothing", "bones included", "saturates", "thinner"):
         assert words in text
     assert "reaches beyond" in text
-    assert "no beam hardening" in effect_remarks(replace(effects, tube=None), A)[0]
+    assert "no beam hardening" in effect_remarks(replace(effects, tube=None), A.vg, A.pg)[0]

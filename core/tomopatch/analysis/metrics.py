@@ -17,17 +17,17 @@ HU_RANGE = (-1000.0, 1000.0)
 DATA_RANGE = HU_RANGE[1] - HU_RANGE[0]
 
 
-Figure = Annotated[float, Field(allow_inf_nan=True)]
-"""A metric, which may be infinite or not exist."""
+MetricValue = Annotated[float, Field(allow_inf_nan=True)]
+"""A number that may be infinite or NaN."""
 
 
 @dataclass(frozen=True)
 class Quality:
     """Similarity of a reconstruction to its reference: PSNR in dB, RMSE in HU."""
 
-    psnr: Figure  # infinite for an exact match
-    ssim: Figure  # NaN for slices without contrast
-    rmse_hu: Figure
+    psnr: MetricValue  # infinite for an exact match
+    ssim: MetricValue  # NaN for slices without contrast
+    rmse_hu: MetricValue
 
 
 @dataclass(frozen=True)

@@ -323,7 +323,7 @@ def _note_remarks(prepared: Prepared, scan: ScanConfig) -> None:
     pg = prepared.A.pg
     assert isinstance(pg, ParallelBeam | ConeBeam)
     found = [*remarks(prepared.reference, pg), *few_views(prepared.reference, pg)]
-    for remark in (*map(str, found), *effect_remarks(scan.effects, prepared.A, scan.photons)):
+    for remark in (*map(str, found), *effect_remarks(scan.effects, prepared.A.vg, pg, scan.photons)):
         note(remark)
 
 

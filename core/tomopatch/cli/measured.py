@@ -23,7 +23,7 @@ from tomopatch.cli.arguments import (
 from tomopatch.cli.flags import StoreExplicit, path
 from tomopatch.io.nifti import write_nifti
 from tomopatch.io.projections import read_projections
-from tomopatch.physics.corrections import prepare
+from tomopatch.physics.corrections import prepare_projections
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
 from tomopatch.projector import Projector
@@ -129,7 +129,7 @@ def reconstruct(
         projections = projections.repeated(arguments.axisymmetric)
     if arguments.bin != 1:
         projections = projections.bin(arguments.bin)
-    prepared = prepare(
+    prepared = prepare_projections(
         projections,
         axis=arguments.axis,
         roll=arguments.roll if isinstance(arguments.roll, str) else math.radians(arguments.roll),

@@ -56,6 +56,10 @@ class Views:
     def num_views(self) -> int:
         return len(self.source)
 
+    def views(self) -> Views:
+        """These views themselves: every geometry can be asked for its views."""
+        return self
+
     def subset(self, angle_index: Sequence[int] | slice) -> Views:
         """Only these views, in this order."""
         index = view_index(angle_index, self.num_views)

@@ -53,7 +53,7 @@ def visibility(vg: VolumeGeometry, pg: Geometry) -> Visibility:
     Tested on points, up to 24 per axis, and on up to 360 views of a helix, 90 of other geometries: accurate
     to a few per cent.
     """
-    views = pg if isinstance(pg, Views) else pg.views()
+    views = pg.views()
     points = _points(grid_of(vg))
     seen = np.zeros(len(points))
     helical = views.cone and np.ptp(views.source[:, 0]) > 0.01 * grid_of(vg).size[0]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from tomopatch.geometry.beams import Geometry
-from tomopatch.geometry.views import Views
 from tomopatch.physics.blur import FWHM, focal_spot, smeared
 from tomopatch.physics.effects import Effects
 from tomopatch.physics.misalignment import misaligned
@@ -68,7 +67,7 @@ def measured_rays(pg: Geometry, effects: Effects, vg: VolumeGeometry) -> Rays:
     if effects.misalignment is not None:
         pg = misaligned(pg, effects.misalignment)
     if effects.motion is not None:
-        return moving_rays(pg if isinstance(pg, Views) else pg.views(), effects.motion, vg)
+        return moving_rays(pg.views(), effects.motion, vg)
     return Rays(pg)
 
 

@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from tomopatch.geometry.beams import Geometry
-from tomopatch.geometry.views import Views
 from tomopatch.physics.effects import Tube
 from tomopatch.physics.spectrum import tube_spectrum
 from tomopatch.volume import finite
@@ -24,7 +23,7 @@ def photons_per_ray(tube: Tube, pg: Geometry) -> float | None:
     """
     if tube.mas is None:
         return None
-    views = pg if isinstance(pg, Views) else pg.views()
+    views = pg.views()
     area = float(np.linalg.norm(np.cross(views.det_u[0], views.det_v[0])))
     distance = float(np.linalg.norm(views.det_pos[0] - views.source[0])) if views.cone else METRE
     return tube_spectrum(tube, None).total * tube.mas * area * (METRE / distance) ** 2

@@ -99,7 +99,7 @@ class Measurement:
             )
         if self.geometry is A.pg or self.geometry == A.pg:
             return
-        ours, theirs = (g if isinstance(g, Views) else g.views() for g in (self.geometry, A.pg))
+        ours, theirs = (g.views() for g in (self.geometry, A.pg))
         differs = difference(ours, theirs)
         if differs is not None:
             raise ValueError(

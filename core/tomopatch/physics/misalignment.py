@@ -24,7 +24,7 @@ def misaligned(pg: Geometry, misalignment: Misalignment) -> Views:
     ValueError
         If a parallel beam is given another distance, or the source would reach the axis or the detector.
     """
-    views = pg if isinstance(pg, Views) else pg.views()
+    views = pg.views()
     along_u, along_v = _unit(views.det_u), _unit(views.det_v)
     normal = _normal(views)
     source = views.source

@@ -38,7 +38,7 @@ class Rays:
 
     @property
     def views(self) -> Views:
-        return self.geometry if isinstance(self.geometry, Views) else self.geometry.views()
+        return self.geometry.views()
 
 
 def beer(paths: list[Tensor], views: slice) -> Tensor:
@@ -48,7 +48,7 @@ def beer(paths: list[Tensor], views: slice) -> Tensor:
 
 def rays_per_pixel(vg: VolumeGeometry, pg: Geometry) -> int:
     """Number of voxels across a pixel, seen from the rotation axis; from 1 to 4."""
-    views = pg if isinstance(pg, Views) else pg.views()
+    views = pg.views()
     pixel = float((views.det_u[0] ** 2).sum() ** 0.5)
     if isinstance(pg, ConeBeam):
         pixel *= pg.src_orig_dist / pg.src_det_dist

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from tomopatch.geometry.beams import ConeBeam
-from tomopatch.geometry.views import Views
+from tomopatch.geometry.beams import Geometry
 from tomopatch.physics.blur import MOST_SOURCES, focal_spot
 from tomopatch.physics.chain import switched_on
 from tomopatch.physics.dose import photons_per_ray
 from tomopatch.physics.effects import METALS, Effects, Insert
 from tomopatch.physics.inserts import extent
-from tomopatch.projector import Projector
 from tomopatch.volume import VolumeGeometry
 
 FEW_PHOTONS = 100.0
 """Photons per ray behind which hardly any get through a body: a line integral of 4.6 leaves one."""
 
 
-def effect_remarks(effects: Effects | None, A: Projector, photon_count: float | None = None) -> list[str]:
-    """Return sentences on what is approximate or extreme about these effects in a scan with A.
+def effect_remarks(
+    effects: Effects | None, vg: VolumeGeometry, pg: Geometry, photon_count: float | None = None
+) -> list[str]:
+    """Return sentences about approximations and extreme values of the effects of a scan.
 
     Parameters
     ----------
     effects : Effects or None
-    A : Projector
-        Its volume grid is taken for that of the object.
+    vg : VolumeGeometry
+        Grid of the object.
+    pg : ParallelBeam, ConeBeam or Views
     photon_count : float or None
         Photons per ray that the scan asks for.
     """
-    effects = switched_on(effects)
+    effects, views = switched_on(effects), pg.views()
     remarks = []
     tube, faults, motion = effects.tube, effects.faults, effects.motion
     if tube is not None and tube.mas is not None:
-        photons = photons_per_ray(tube, A.pg)
+        photons = photons_per_ray(tube, pg)
         assert photons is not None
-        where = "" if _is_cone(A) else " A parallel beam has no distance; it counts as 1 m."
+        where = "" if views.cone else " A parallel beam has no distance; it counts as 1 m."
         given = "" if photon_count is None else f" The scan's {photon_count:.3g} photons a ray are not used."
         remarks.append(f"The tube's current gives {photons:.3g} photons a ray.{given}{where}")
         photon_count = photons
@@ -42,9 +43,8 @@ def effect_remarks(effects: Effects | None, A: Projector, photon_count: float | 
     if tube is None and any(i.material in METALS for i in effects.inserts):
         remarks.append("Without a tube metal attenuates all photons alike: there is no beam hardening.")
     for insert in effects.inserts:
-        remarks += _on_insert(insert, A.vg)
-    if effects.blur is not None and effects.blur.focal_spot and _is_cone(A):
-        views = A.pg if isinstance(A.pg, Views) else A.pg.views()
+        remarks += _on_insert(insert, vg)
+    if effects.blur is not None and effects.blur.focal_spot and views.cone:
         points = len(focal_spot(views, effects.blur.focal_spot))
         coarse = " It is larger than they cover well." if points == MOST_SOURCES else ""
         remarks.append(f"The focal spot is sampled by {points} points; the scan takes as many times.{coarse}")
@@ -56,10 +56,6 @@ def effect_remarks(effects: Effects | None, A: Projector, photon_count: float | 
     if faults is not None and faults.saturation is not None and faults.saturation < 1:
         remarks.append("The unattenuated beam saturates the detector, so the outline of the object is lost.")
     return remarks
-
-
-def _is_cone(A: Projector) -> bool:
-    return A.pg.cone if isinstance(A.pg, Views) else isinstance(A.pg, ConeBeam)
 
 
 def _on_insert(insert: Insert, vg: VolumeGeometry) -> list[str]:

@@ -85,7 +85,7 @@ class Projector:
                 f"unknown projector backend {backend!r}; known are {sorted(BACKENDS)} and 'auto'."
             )
         self.vg, self.pg = vg, pg
-        views = pg if isinstance(pg, Views) else pg.views()
+        views = pg.views()
         self.backend = best_backend(views) if backend == "auto" else backend
         self._operator = BACKENDS[self.backend](vg, views)
         self.domain_shape: Shape = vg.shape

@@ -47,7 +47,7 @@ def coarser(
     vg = A.vg.halved()
     if max(vg.shape[1:]) < LEAST or vg.shape[1:] == A.vg.shape[1:]:
         return None
-    views = A.pg if isinstance(A.pg, Views) else A.pg.views()
+    views = A.pg.views()
     num_v, num_u = views.det_shape
     by_v = 2 if vg.shape[0] < A.vg.shape[0] and num_v > 1 else 1
     by_u = 2 if num_u > 1 else 1

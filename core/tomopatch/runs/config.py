@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -27,6 +27,10 @@ PHANTOM_GRID: Shape = (64, 128, 128)
 MAX_GRID_VOXELS = 2**28
 MAX_RAYS = 2**31
 MAX_LESIONS = 20
+
+
+LATER_FIELDS = ("lesions", "units", "effects", "corrections")
+"""Fields that are left out of the JSON at their default, so that digests equal those of earlier versions."""
 
 
 def check_grid(grid: Shape, most: int = MAX_GRID_VOXELS) -> Shape:
@@ -152,14 +156,9 @@ class ScanConfig:
 
     def to_json(self) -> dict[str, Any]:
         stored = asdict(self)
-        if not self.lesions:
-            del stored["lesions"]  # so that the digest equals that of versions without lesions
-        if self.units is None:
-            del stored["units"]
-        if self.effects == Effects():
-            del stored["effects"]
-        if self.corrections == Corrections():
-            del stored["corrections"]
+        for f in fields(self):
+            if f.name in LATER_FIELDS and getattr(self, f.name) == f.default:
+                del stored[f.name]
         return stored
 
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,6 +19,7 @@ from tomopatch.progress import Callback
 from tomopatch.reconstruct.methods import METHODS, Result, available, check_suited, reconstruct
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import Prepared
+from tomopatch.studies.outputs import replace_outputs
 
 
 def compare(
@@ -103,32 +103,17 @@ def write_comparison(
     pictures = [("reference", prepared.reference)]
     pictures += [(METHODS[name].label, result.volume) for name, result in results.items()]
     text = json.dumps(report, indent=1)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".compare-", dir=folder) as name:
-        new = Path(name)
+
+    def write(new: Path) -> None:
         for method, result in results.items():
             write_nifti(new / f"{method}.nii.gz", result.volume)
             if result.std is not None:
                 write_nifti(new / f"{method}_std.nii.gz", result.std)
         write_beside(new / "compare.png", slices_png(pictures))
         write_beside(new / "compare.json", text.encode())
-        _drop_earlier(folder)
-        for path in sorted(new.iterdir(), key=lambda path: path.suffix == ".json"):  # compare.json last
-            path.replace(folder / path.name)
+
+    replace_outputs(folder, "compare.json", write)
     return json.loads(text)
-
-
-def _drop_earlier(folder: Path) -> None:
-    """Remove an earlier comparison: compare.json first, then the volumes that it lists."""
-    try:
-        listed = json.loads((folder / "compare.json").read_bytes())["methods"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return
-    (folder / "compare.json").unlink()
-    for name in METHODS:
-        if name in listed:
-            (folder / f"{name}.nii.gz").unlink(missing_ok=True)
-            (folder / f"{name}_std.nii.gz").unlink(missing_ok=True)
 
 
 def format_table(report: dict[str, Any]) -> str:

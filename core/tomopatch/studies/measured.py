@@ -18,8 +18,6 @@ import numpy as np
 import torch
 
 from tomopatch.export.slices import slices_png
-from tomopatch.geometry.beams import ConeBeam, Geometry
-from tomopatch.geometry.views import Views
 from tomopatch.io.nifti import write_nifti
 from tomopatch.io.writing import write_beside
 from tomopatch.notes import note
@@ -29,6 +27,7 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.methods import METHODS, Result, check_suited, make_params, reconstruct
+from tomopatch.studies.outputs import ALL_VIEWS, replace_outputs
 from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 
 SCALED = ("tv", "diffusion")
@@ -219,7 +218,7 @@ def report_of(study: Study, scan: str, notes: Sequence[str] = ()) -> dict[str, A
             methods[name]["plan"] = result.plan.to_json()
     config: dict[str, Any] = {
         "scan": scan,
-        "beam": "cone" if _is_cone(study.A.pg) else "parallel",
+        "beam": "cone" if study.A.pg.views().cone else "parallel",
         "views": study.prepared.measurement.geometry.num_views,
         "used_views": len(study.selection.used),
         "held_out_views": list(study.selection.held_out),
@@ -239,22 +238,23 @@ def report_of(study: Study, scan: str, notes: Sequence[str] = ()) -> dict[str, A
     }
 
 
-def _is_cone(pg: Geometry) -> bool:
-    return pg.cone if isinstance(pg, Views) else isinstance(pg, ConeBeam)
-
-
 def write_study(folder: Path, study: Study, report: Mapping[str, Any]) -> None:
     """Write reconstruct.json, reconstruct.png and a NIfTI file per method [HU]."""
-    folder.mkdir(parents=True, exist_ok=True)
-    results = dict(study.results) | ({} if study.reference is None else {"all_views": study.reference})
-    for name, result in results.items():
-        write_nifti(folder / f"{name}.nii.gz", result.volume)
+    results = dict(study.results) | ({} if study.reference is None else {ALL_VIEWS: study.reference})
     shown = [
         (METHODS[name].label if name in METHODS else "all views", result.volume)
         for name, result in results.items()
     ]
-    write_beside(folder / "reconstruct.png", slices_png(shown, _window([v for _, v in shown])))
-    write_beside(folder / "reconstruct.json", json.dumps(report, indent=1).encode())
+
+    def write(new: Path) -> None:
+        for name, result in results.items():
+            write_nifti(new / f"{name}.nii.gz", result.volume)
+            if result.std is not None:
+                write_nifti(new / f"{name}_std.nii.gz", result.std)
+        write_beside(new / "reconstruct.png", slices_png(shown, _window([v for _, v in shown])))
+        write_beside(new / "reconstruct.json", json.dumps(report, indent=1).encode())
+
+    replace_outputs(folder, "reconstruct.json", write)
 
 
 def _window(volumes: Sequence[Volume]) -> tuple[float, float]:

@@ -11,7 +11,13 @@ from scipy.ndimage import binary_erosion
 from tomopatch import Projector
 from tomopatch.io.projections import read_projections
 from tomopatch.notes import collected
-from tomopatch.physics.corrections import PreparedScan, estimate_axis, line_integrals, prepare, repair_pixels
+from tomopatch.physics.corrections import (
+    PreparedScan,
+    estimate_axis,
+    line_integrals,
+    prepare_projections,
+    repair_pixels,
+)
 from tomopatch.progress import last
 from tomopatch.reconstruct import cgls, fbp, fdk
 
@@ -25,7 +31,7 @@ def read(name, **options):
 
 def prepared_scan(name, **options) -> PreparedScan:
     with collected():
-        return prepare(read(name), **options)
+        return prepare_projections(read(name), **options)
 
 
 def slice_of(prepared, shape):
@@ -116,7 +122,7 @@ def test_the_neck_of_the_tensile_bar():
     """Neck radius 2.61 mm, 5.06 mm elsewhere."""
     with collected():
         p = read("tensile_bar.npz").repeated(60).bin(2)
-        prepared = prepare(p)
+        prepared = prepare_projections(p)
     vg = prepared.grid.with_shape((125, 125, 125))
     x = last(fdk(Projector(vg, prepared.measurement.geometry), prepared.measurement.projections)).x
     middle = x[:, 62].numpy()  # (z, x)

@@ -13,7 +13,7 @@ from tomopatch.physics.corrections import (
     estimate_axis,
     estimate_roll,
     line_integrals,
-    prepare,
+    prepare_projections,
     remove_stripes,
     repair_pixels,
     stripe_amplitude,
@@ -85,10 +85,10 @@ def test_a_short_arc_does_not_determine_the_axis(one_thread):
         src_orig_dist=120.0, src_det_dist=180.0,
     )  # fmt: skip
     with collected() as notes:
-        assert prepare(p).record["axis"] == {"column": 63.5, "method": "middle"}
+        assert prepare_projections(p).record["axis"] == {"column": 63.5, "method": "middle"}
     assert any("do not determine it" in n for n in notes)
     with pytest.raises(ValueError, match="do not determine the rotation axis"):
-        prepare(p, axis="auto")
+        prepare_projections(p, axis="auto")
 
 
 def test_roll_is_found_and_corrected(one_thread):
@@ -201,7 +201,7 @@ def test_prepare_recovers_geometry_and_attenuation(one_thread):
         pixel_size=pg.pixel_size, src_orig_dist=120.0, src_det_dist=180.0,
     )  # fmt: skip
     with collected() as notes:
-        prepared = prepare(p, stripes=False)
+        prepared = prepare_projections(p, stripes=False)
     assert prepared.record["dead_pixels"] == 1
     assert any("1 dead pixel was interpolated" in n for n in notes)
     assert prepared.record["axis"]["column"] == pytest.approx(63.5 - 2.4, abs=0.1)
@@ -221,7 +221,7 @@ def test_rows_that_run_down_are_turned():
     data[0] = 1
     p = Projections(data, "line_integrals", angles=np.arange(4.0), axis=2.0)
     with collected():
-        assert float(prepare(p).measurement.projections[2].mean()) == 1
+        assert float(prepare_projections(p).measurement.projections[2].mean()) == 1
 
 
 def test_an_intensity_becomes_like_water():
@@ -231,7 +231,7 @@ def test_an_intensity_becomes_like_water():
     data = np.broadcast_to(chord, (1, 6, 200))
     p = Projections(data, "intensity", angles=np.linspace(0, 2.5, 6), pixel_size=(1e-5, 1e-5), axis=99.5)
     with collected() as notes:
-        prepared = prepare(p)
+        prepared = prepare_projections(p)
     y = prepared.measurement.projections
     assert float(y.max()) == pytest.approx(MU_WATER * 120 * 1e-5, rel=0.02)
     assert any("no absolute attenuation" in n for n in notes)
@@ -246,7 +246,7 @@ def test_vectors_are_the_same_geometry():
     )
     data = np.random.default_rng(0).random((3, 3, 4), np.float32)
     p = Projections(data, "line_integrals", vectors=vectors, beam="cone")
-    found = prepare(p).measurement.geometry
+    found = prepare_projections(p).measurement.geometry
     for name in ("source", "det_pos", "det_u", "det_v"):
         np.testing.assert_allclose(getattr(found, name), getattr(views, name), atol=1e-12)
     assert suggested_grid(found).voxel_size == pytest.approx(suggested_grid(pg).voxel_size, rel=0.01)
@@ -255,8 +255,8 @@ def test_vectors_are_the_same_geometry():
 def test_a_missing_geometry_is_said():
     data = np.ones((1, 4, 9), np.float32)
     with pytest.raises(ValueError, match="states no angles"):
-        prepare(Projections(data, "line_integrals"))
+        prepare_projections(Projections(data, "line_integrals"))
     with pytest.raises(ValueError, match="without distances"):
-        prepare(Projections(data, "line_integrals", angles=np.arange(4.0), beam="cone"))
+        prepare_projections(Projections(data, "line_integrals", angles=np.arange(4.0), beam="cone"))
     with pytest.raises(ValueError, match="from 0 to 8"):
-        prepare(Projections(data, "line_integrals", angles=np.arange(4.0)), axis=20)
+        prepare_projections(Projections(data, "line_integrals", angles=np.arange(4.0)), axis=20)

@@ -3,7 +3,12 @@
 from tomopatch.physics.corrections.axis import Axis, estimate_axis
 from tomopatch.physics.corrections.linear import LineIntegrals, line_integrals
 from tomopatch.physics.corrections.pixels import repair_pixels
-from tomopatch.physics.corrections.prepare import PreparedScan, prepare, scan_geometry, suggested_grid
+from tomopatch.physics.corrections.prepare import (
+    PreparedScan,
+    prepare_projections,
+    scan_geometry,
+    suggested_grid,
+)
 from tomopatch.physics.corrections.roll import Roll, correct_roll, estimate_roll
 from tomopatch.physics.corrections.stripes import remove_stripes, stripe_amplitude
 
@@ -16,7 +21,7 @@ __all__ = [
     "estimate_axis",
     "estimate_roll",
     "line_integrals",
-    "prepare",
+    "prepare_projections",
     "remove_stripes",
     "repair_pixels",
     "scan_geometry",

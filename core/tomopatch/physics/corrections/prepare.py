@@ -50,7 +50,7 @@ class PreparedScan:
     record: dict[str, Any]
 
 
-def prepare(
+def prepare_projections(
     projections: Projections,
     *,
     axis: float | str | None = None,

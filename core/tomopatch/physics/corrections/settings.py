@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.geometry.views import Views
 from tomopatch.physics.corrections.axis import estimate_axis
 from tomopatch.physics.corrections.hardening import linearise_water
 from tomopatch.physics.corrections.metal import reduce_metal
@@ -99,7 +98,7 @@ def correct(
     factor: float | Tensor = 1.0
     unattenuated = None
     if tube is not None:
-        beam = beam_of(tube, ("water",), _views(measurement))
+        beam = beam_of(tube, ("water",), measurement.geometry.views())
         factor, unattenuated = beam.water_factor, beam.unattenuated
     if corrections.pixels and effects.faults is not None:
         v, _, u = measurement.projections.shape
@@ -123,11 +122,6 @@ def correct(
             measurement, on_axis, lambda m: reconstruct(on_axis, m), normalised=corrections.metal == "NMAR"
         )
     return Corrected(measurement, figures)
-
-
-def _views(measurement: Measurement) -> Views:
-    geometry = measurement.geometry
-    return geometry.views() if isinstance(geometry, ParallelBeam | ConeBeam) else geometry
 
 
 def _repaired(measurement: Measurement, dead: np.ndarray) -> Measurement:
