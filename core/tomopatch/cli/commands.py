@@ -1,4 +1,7 @@
-"""Implementations of the commands of `tomopatch`."""
+"""The commands that scan, reconstruct and compare, and those of the app.
+
+Those that make or use a prior alone are in `tomopatch.cli.prior_commands`.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
-
-import torch
-from tqdm import tqdm
 
 from tomopatch.cli import measured, memory_check
 from tomopatch.cli.arguments import (
@@ -21,27 +20,22 @@ from tomopatch.cli.arguments import (
     check_folder,
     check_measured,
     check_set,
-    check_training,
     chosen_methods,
-    convert,
     explicit_flags,
     method_params,
-    named_values,
     scan_config,
     varied_effects,
     with_covering_turns,
 )
+from tomopatch.cli.output import ProgressBar, write_volume
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import few_views, remarks, unseen
 from tomopatch.installation import app_folder
-from tomopatch.io.nifti import write_nifti
 from tomopatch.io.projections import is_projections
 from tomopatch.io.writing import write_beside
 from tomopatch.notes import note
 from tomopatch.physics.remarks import effect_remarks
 from tomopatch.prior.denoiser import PatchPrior
-from tomopatch.prior.network import PRESETS
-from tomopatch.progress import Step
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.methods import METHODS, Result, make_params
 from tomopatch.reconstruct.methods import reconstruct as run_method
@@ -50,13 +44,9 @@ from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb
 from tomopatch.runs.measurements import read_measurement, write_measurement
 from tomopatch.runs.prepare import Prepared, native_geometry, simulate_scan, source_volume
-from tomopatch.store.history import Point
 from tomopatch.studies.compare import compare as compare_methods
 from tomopatch.studies.compare import format_table, write_comparison
 from tomopatch.studies.sweep import suited
-from tomopatch.training.data_config import DataConfig
-from tomopatch.training.pairs import VoxelRanges
-from tomopatch.training.trainer import TrainConfig
 from tomopatch.volume import Volume, VolumeGeometry
 
 
@@ -77,7 +67,7 @@ def simulate(arguments: argparse.Namespace) -> None:
 def reconstruct(arguments: argparse.Namespace) -> None:
     if is_projections(arguments.volume):
         measured.reconstruct(
-            arguments, prior=lambda params: _prior(arguments.prior, params), progress=_ProgressBar
+            arguments, prior=lambda params: _prior(arguments.prior, params), progress=ProgressBar
         )
         return
     measured.refuse_measured(arguments)
@@ -110,9 +100,9 @@ def reconstruct(arguments: argparse.Namespace) -> None:
         A, measurement = prepared.A, prepared.measurement
         _note_remarks(prepared, scan)
     prior = _prior(arguments.prior, params) if METHODS[arguments.method].needs_prior else None
-    with _ProgressBar(METHODS[arguments.method].label) as callback:
+    with ProgressBar(METHODS[arguments.method].label) as callback:
         result = run_method(arguments.method, A, measurement, params=params, prior=prior, callback=callback)
-    _write(arguments.out, result.volume)
+    write_volume(arguments.out, result.volume)
     if arguments.json:
         print(json.dumps({"out": str(arguments.out), **_summary(result)}))
     else:
@@ -129,7 +119,7 @@ def compare(arguments: argparse.Namespace) -> None:
     prepared = simulate_scan(volume, scan, methods=names)
     _note_remarks(prepared, scan)
     comparison = compare_methods(
-        prepared, names, params, prior=_shared_prior(arguments, params["diffusion"]), progress=_ProgressBar
+        prepared, names, params, prior=_shared_prior(arguments, params["diffusion"]), progress=ProgressBar
     )
     report = write_comparison(arguments.out, scan, prepared, comparison, remarks=arguments.notes)
     print(json.dumps(report) if arguments.json else format_table(report))
@@ -161,7 +151,7 @@ def sweep(arguments: argparse.Namespace) -> None:
     # digests of runs contain the shipped weights only, so runs of other weights have a store of their own
     folder = f"store-{prior().info['digest']}" if arguments.prior else "store"
     store = RunStore(arguments.out / folder)
-    for cells in run_sweep(config, store, prior=lambda name: prior(), progress=_ProgressBar):
+    for cells in run_sweep(config, store, prior=lambda name: prior(), progress=ProgressBar):
         report = {
             "config": config.to_json(),
             "remarks": arguments.notes,
@@ -173,101 +163,6 @@ def sweep(arguments: argparse.Namespace) -> None:
     print(json.dumps(report) if arguments.json else format_cells(cells))
 
 
-def sample(arguments: argparse.Namespace) -> None:
-    from tomopatch.prior.files import load_prior
-    from tomopatch.prior.generation import generate
-
-    check_file(arguments.out, ".nii", ".nii.gz")
-    geometry = VolumeGeometry(arguments.grid, tuple(arguments.voxel_size))
-    memory_check.check_generated(arguments.grid)
-    with _ProgressBar("Sampling") as callback:
-        volume = generate(
-            load_prior(arguments.prior),
-            geometry,
-            body=load_prior(arguments.body),
-            num_steps=arguments.steps,
-            seed=arguments.seed,
-            callback=callback,
-        )
-    _write(arguments.out, volume)
-    print(f"{arguments.out}: {'x'.join(map(str, volume.shape))} in {arguments.steps} passes")
-
-
-def train(arguments: argparse.Namespace) -> None:
-    from tomopatch.training.run import train as run_training
-
-    check_training(arguments)
-    check_folder(arguments.out)
-    network = PRESETS[arguments.network]
-    if arguments.without:
-        network = replace(network, **{f"use_{arguments.without}": False})  # type: ignore[arg-type]
-    config = TrainConfig(
-        network=network,
-        data=_data_config(arguments),
-        num_steps=arguments.steps,
-        learning_rate=arguments.learning_rate,
-        cooldown=min(arguments.cooldown, arguments.steps),
-        ema=arguments.ema,
-        volumes=arguments.volumes,
-        crops=arguments.crops,
-        seed=arguments.seed,
-        bf16=torch.cuda.is_available(),  # on CPUs the backward pass is slower in bfloat16
-        compile=arguments.compile,
-    )
-    run_training(
-        arguments.folder,
-        arguments.out,
-        config,
-        validation=_names(arguments.validation),
-        num_solids=arguments.geometric_phantoms,
-        num_pairs=arguments.pairs,
-        pair_prior=arguments.pair_prior,
-        pair_workers=arguments.pair_workers,
-        pair_gpu=arguments.pair_gpu,
-        minutes=arguments.minutes,
-        validate_every=arguments.validate_every,
-        start=arguments.start,
-        cache=arguments.cache,
-        report=lambda text: print(text, flush=True),
-    )
-
-
-def calibrate(arguments: argparse.Namespace) -> None:
-    from tomopatch.training.calibrate import calibrate as run_calibration
-
-    check_file(arguments.out, ".safetensors")
-    run_calibration(
-        arguments.folder,
-        arguments.out,
-        VoxelRanges(tuple(arguments.voxel_xy), tuple(arguments.voxel_z)),
-        prior=arguments.prior,
-        mode=arguments.mode,
-        num_scans=arguments.scans,
-        num_samples=arguments.samples,
-        validation=_names(arguments.validation),
-        cache=arguments.cache,
-        seed=arguments.seed,
-        report=lambda text: print(text, flush=True),
-    )
-
-
-def _data_config(arguments: argparse.Namespace) -> DataConfig:
-    given = named_values(getattr(arguments, "data", []), "--data")
-    known = [f.name for f in fields(DataConfig) if not isinstance(f.default, tuple)]
-    for name in given:
-        if name not in known:
-            raise ValueError(f"--data: unknown field {name!r}; known are {', '.join(known)}.")
-    return DataConfig(
-        voxel_xy=tuple(arguments.voxel_xy),
-        voxel_z=tuple(arguments.voxel_z),
-        **convert("--data", DataConfig, given),
-    )
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
 def reproduce(arguments: argparse.Namespace) -> int:
     from tomopatch.prior.files import load_prior
     from tomopatch.store.store import RunStore
@@ -276,7 +171,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if arguments.store is not None and not (arguments.store / "runs").is_dir():
         raise ValueError(f"--store {arguments.store} holds no runs; give the store of the app or of a sweep.")
     store = RunStore(arguments.store)
-    with _ProgressBar("Reproducing") as callback:
+    with ProgressBar("Reproducing") as callback:
         found = run_again(store, arguments.id, prior=load_prior, callback=callback)
     print(json.dumps(found.to_json()) if arguments.json else found.sentence())
     return 0 if found.same else 1
@@ -337,11 +232,6 @@ def _note_unseen(scans: Iterable[ScanConfig], native: VolumeGeometry) -> None:
             note(f"{scan.num_views} views over {scan.angle_range:g} degrees: {remark}")
 
 
-def _write(path: Path, volume: Volume) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_nifti(path, volume)
-
-
 def _prior(name: str | None, params: DiffusionParams) -> PatchPrior:
     """Load the named prior, or the default one of the mode."""
     from tomopatch.prior.files import default_prior, load_prior
@@ -363,22 +253,3 @@ def _summary(result: Result) -> dict[str, Any]:
         "peak_memory_mb": result.peak_memory_mb,
         **({} if result.plan is None else {"plan": result.plan.to_json()}),
     }
-
-
-class _ProgressBar:
-    """Progress bar on stderr if that is a terminal: `with _ProgressBar("SIRT") as callback`."""
-
-    def __init__(self, label: str) -> None:
-        self.bar = tqdm(desc=label, disable=not sys.stderr.isatty(), leave=False)
-
-    def __enter__(self) -> Callable[[Step | Point], None]:
-        return self._show
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()
-
-    def _show(self, step: Step | Point) -> None:
-        self.bar.total = step.total
-        self.bar.update(step.i - self.bar.n)
-        if step.residual is not None:
-            self.bar.set_postfix(residual=f"{step.residual:.3g}")

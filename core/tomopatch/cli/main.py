@@ -1,4 +1,5 @@
-"""The `tomopatch` command: its arguments. The commands themselves are in `tomopatch.cli.commands`."""
+"""The `tomopatch` command: its arguments. The commands themselves are in `commands` and
+`prior_commands`."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import NoReturn
 from tomopatch.quiet import STOPPED, end_by_broken_pipe, output_is_closed, quiet_imports
 
 with quiet_imports():
-    from tomopatch.cli import commands, flags, measured
+    from tomopatch.cli import commands, flags, measured, prior_commands
     from tomopatch.notes import collected
     from tomopatch.prior.files import BODY, DEFAULT, GENERATOR
     from tomopatch.prior.network import ABLATIONS, PRESETS
@@ -145,7 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--json", action="store_true", help="print sweep.json instead of the table")
 
-    sub = command("sample", commands.sample, "Generate a volume from the prior (unconditional sampling).")
+    sub = command(
+        "sample", prior_commands.sample, "Generate a volume from the prior (unconditional sampling)."
+    )
     sub.add_argument("--grid", type=flags.grid, default=(64, 128, 128), help="z x y x x, e.g. 64x128x128")
     sub.add_argument(
         "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), default=(6.0, 3.0, 3.0), help="in mm"
@@ -165,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     sub = command(
-        "train", commands.train, "Train a prior on a folder of CT volumes; resumes where it stopped."
+        "train", prior_commands.train, "Train a prior on a folder of CT volumes; resumes where it stopped."
     )
     flags.add_volumes(sub)
     sub.add_argument(
@@ -240,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command(
         "calibrate",
-        commands.calibrate,
+        prior_commands.calibrate,
         "Calibrate the standard deviation of a prior's samples on simulated scans of known volumes.",
     )
     flags.add_volumes(sub)

@@ -1,0 +1,112 @@
+"""The commands that make a prior or use it alone: sample, train, calibrate."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, replace
+
+import torch
+
+from tomopatch.cli import memory_check
+from tomopatch.cli.arguments import check_file, check_folder, check_training, convert, named_values
+from tomopatch.cli.output import ProgressBar, write_volume
+from tomopatch.prior.network import PRESETS
+from tomopatch.training.data_config import DataConfig
+from tomopatch.training.pairs import VoxelRanges
+from tomopatch.training.trainer import TrainConfig
+from tomopatch.volume import VolumeGeometry
+
+
+def sample(arguments: argparse.Namespace) -> None:
+    from tomopatch.prior.files import load_prior
+    from tomopatch.prior.generation import generate
+
+    check_file(arguments.out, ".nii", ".nii.gz")
+    geometry = VolumeGeometry(arguments.grid, tuple(arguments.voxel_size))
+    memory_check.check_generated(arguments.grid)
+    with ProgressBar("Sampling") as callback:
+        volume = generate(
+            load_prior(arguments.prior),
+            geometry,
+            body=load_prior(arguments.body),
+            num_steps=arguments.steps,
+            seed=arguments.seed,
+            callback=callback,
+        )
+    write_volume(arguments.out, volume)
+    print(f"{arguments.out}: {'x'.join(map(str, volume.shape))} in {arguments.steps} passes")
+
+
+def train(arguments: argparse.Namespace) -> None:
+    from tomopatch.training.run import train as run_training
+
+    check_training(arguments)
+    check_folder(arguments.out)
+    network = PRESETS[arguments.network]
+    if arguments.without:
+        network = replace(network, **{f"use_{arguments.without}": False})  # type: ignore[arg-type]
+    config = TrainConfig(
+        network=network,
+        data=_data_config(arguments),
+        num_steps=arguments.steps,
+        learning_rate=arguments.learning_rate,
+        cooldown=min(arguments.cooldown, arguments.steps),
+        ema=arguments.ema,
+        volumes=arguments.volumes,
+        crops=arguments.crops,
+        seed=arguments.seed,
+        bf16=torch.cuda.is_available(),  # on CPUs the backward pass is slower in bfloat16
+        compile=arguments.compile,
+    )
+    run_training(
+        arguments.folder,
+        arguments.out,
+        config,
+        validation=_names(arguments.validation),
+        num_solids=arguments.geometric_phantoms,
+        num_pairs=arguments.pairs,
+        pair_prior=arguments.pair_prior,
+        pair_workers=arguments.pair_workers,
+        pair_gpu=arguments.pair_gpu,
+        minutes=arguments.minutes,
+        validate_every=arguments.validate_every,
+        start=arguments.start,
+        cache=arguments.cache,
+        report=lambda text: print(text, flush=True),
+    )
+
+
+def calibrate(arguments: argparse.Namespace) -> None:
+    from tomopatch.training.calibrate import calibrate as run_calibration
+
+    check_file(arguments.out, ".safetensors")
+    run_calibration(
+        arguments.folder,
+        arguments.out,
+        VoxelRanges(tuple(arguments.voxel_xy), tuple(arguments.voxel_z)),
+        prior=arguments.prior,
+        mode=arguments.mode,
+        num_scans=arguments.scans,
+        num_samples=arguments.samples,
+        validation=_names(arguments.validation),
+        cache=arguments.cache,
+        seed=arguments.seed,
+        report=lambda text: print(text, flush=True),
+    )
+
+
+def _data_config(arguments: argparse.Namespace) -> DataConfig:
+    given = named_values(getattr(arguments, "data", []), "--data")
+    known = [f.name for f in fields(DataConfig) if not isinstance(f.default, tuple)]
+    for name in given:
+        if name not in known:
+            raise ValueError(f"--data: unknown field {name!r}; known are {', '.join(known)}.")
+    return DataConfig(
+        voxel_xy=tuple(arguments.voxel_xy),
+        voxel_z=tuple(arguments.voxel_z),
+        **convert("--data", DataConfig, given),
+    )
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
