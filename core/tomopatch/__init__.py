@@ -46,7 +46,8 @@ with _quiet_imports():
     from tomopatch.prior.files import load_prior
     from tomopatch.progress import Step
     from tomopatch.projector import Projector
-    from tomopatch.reconstruct.methods import METHODS, Result, reconstruct
+    from tomopatch.reconstruct.methods import METHODS
+    from tomopatch.reconstruct.run import Result, reconstruct
     from tomopatch.volume import MU_WATER, Volume, VolumeGeometry, crop, pad, resample
 
 __all__ = [

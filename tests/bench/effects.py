@@ -11,7 +11,7 @@ from pages.ui.learn.lessons_effects import ABDOMEN, CHEST, HARD, HEAD, METAL
 from tomopatch.analysis.metrics import quality
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effects import DetectorFaults, Effects, Misalignment, Motion, Scatter
-from tomopatch.reconstruct.methods import reconstruct
+from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import prepare
 

@@ -27,7 +27,8 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import DEFAULT, load_prior
 from tomopatch.progress import Step
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.reconstruct.methods import make_params
+from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import Shape, Volume, VolumeGeometry, resample
 

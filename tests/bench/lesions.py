@@ -27,7 +27,8 @@ from tomopatch.library import load_volume
 from tomopatch.phantoms.lesions import hiding_place, plant
 from tomopatch.phantoms.scene import Lesion
 from tomopatch.prior.files import DEFAULT, load_prior
-from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.reconstruct.methods import make_params
+from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import Prepared, simulate_scan
 from tomopatch.volume import Triple, Volume, VolumeGeometry, resample

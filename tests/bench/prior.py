@@ -23,7 +23,8 @@ from tomopatch.analysis.metrics import quality
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import DEFAULT, load_prior
 from tomopatch.prior.network import ABLATIONS
-from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.reconstruct.methods import make_params
+from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import simulate_scan, source_volume
 from tomopatch.volume import Shape

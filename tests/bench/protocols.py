@@ -27,7 +27,8 @@ from tomopatch.analysis.metrics import DATA_RANGE, HU_RANGE, psnr, quality
 from tomopatch.geometry.beams import ConeBeam
 from tomopatch.prior.files import load_prior
 from tomopatch.progress import Step
-from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.reconstruct.methods import make_params
+from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import Prepared, simulate_scan, source_volume
 from tomopatch.volume import Volume, hu_from_mu

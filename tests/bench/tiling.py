@@ -21,7 +21,8 @@ from tomopatch.analysis.metrics import quality
 from tomopatch.library import load_volume
 from tomopatch.prior.files import DEFAULT, load_prior
 from tomopatch.prior.patches import PatchGrid
-from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.reconstruct.methods import make_params
+from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import simulate_scan
 from tomopatch.volume import Shape

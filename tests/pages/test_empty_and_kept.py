@@ -59,7 +59,7 @@ def test_gallery_captions_are_distinct(visit, small_scan):
     runs = [RunConfig(replace(small_scan, seed=seed), "cgls", {"num_iterations": 3}) for seed in (901, 902)]
     ids = [engine.store().create(run) for run in runs]
     volume = volume_cache.reference(small_scan).result(60)
-    from tomopatch.reconstruct.methods import Result
+    from tomopatch.reconstruct.run import Result
 
     for run_id in ids:
         engine.store().save_result(run_id, Result(volume, "cgls", {}, "done", 1.0, 0.0), None, "cpu")

@@ -37,9 +37,10 @@ from tomopatch.notes import note
 from tomopatch.physics.remarks import effect_remarks
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.methods import METHODS, Result, make_params
-from tomopatch.reconstruct.methods import reconstruct as run_method
+from tomopatch.reconstruct.methods import METHODS, make_params
 from tomopatch.reconstruct.params import DiffusionParams
+from tomopatch.reconstruct.run import Result
+from tomopatch.reconstruct.run import reconstruct as run_method
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb
 from tomopatch.runs.measurements import read_measurement, write_measurement

@@ -12,7 +12,8 @@ from tomopatch.prior.files import BODY, GENERATOR
 from tomopatch.prior.generation import generate
 from tomopatch.prior.noise import add_noise, denoise
 from tomopatch.reconstruct.memory import PeakMemory
-from tomopatch.reconstruct.methods import Result, make_params, reconstruct
+from tomopatch.reconstruct.methods import make_params
+from tomopatch.reconstruct.run import Result, reconstruct
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.prepare import prepare, reference_volume
 from tomopatch.runs.prior import Config, DenoiseConfig, GenerateConfig

@@ -21,7 +21,8 @@ import torch
 
 from tomopatch.execution.execute import EXPECTED_FAILURES, end_without_result, execute
 from tomopatch.reconstruct.memory import give_back
-from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.reconstruct.methods import make_params
+from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import Beam, ScanConfig
 from tomopatch.runs.prepare import prepare
 from tomopatch.runs.weights import shared_prior

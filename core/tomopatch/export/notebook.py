@@ -15,7 +15,7 @@ from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.views import Views
 from tomopatch.physics.measurement import Measurement, relative_dose
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.methods import Result
+from tomopatch.reconstruct.run import Result
 from tomopatch.volume import Volume, VolumeGeometry
 
 

@@ -2,7 +2,8 @@
 
 from tomopatch.reconstruct.analytic import FILTERS, fbp, fdk
 from tomopatch.reconstruct.iterative import cgls, sirt, tv
-from tomopatch.reconstruct.methods import METHODS, Method, Result, available, make_params, reconstruct
+from tomopatch.reconstruct.methods import METHODS, Method, available, make_params
+from tomopatch.reconstruct.run import Result, reconstruct
 
 __all__ = [
     "FILTERS",

@@ -17,7 +17,8 @@ from tomopatch.physics.corrections.settings import Corrections, correct
 from tomopatch.physics.inserts import plant_inserts
 from tomopatch.physics.measurement import Measurement, simulate
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.methods import available, check_suited, reconstruct
+from tomopatch.reconstruct.methods import available, check_suited
+from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb
 from tomopatch.volume import Shape, Volume, VolumeGeometry, resample

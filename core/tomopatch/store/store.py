@@ -26,7 +26,7 @@ import torch
 from tomopatch.analysis.metrics import Quality
 from tomopatch.io.writing import PART, in_use, is_abandoned, write_array, write_beside
 from tomopatch.prior.files import DEFAULT
-from tomopatch.reconstruct.methods import Result
+from tomopatch.reconstruct.run import Result
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.limits import check_uploads, limit, shared
 from tomopatch.runs.prior import Config

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tomopatch.reconstruct.methods import available, reconstruct
+from tomopatch.reconstruct.methods import available
+from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import Beam, ScanConfig
 from tomopatch.runs.prepare import prepare
 from tomopatch.volume import Shape

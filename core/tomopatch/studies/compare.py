@@ -16,7 +16,8 @@ from tomopatch.io.writing import finite, write_beside
 from tomopatch.notes import note
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
-from tomopatch.reconstruct.methods import METHODS, Result, available, check_suited, reconstruct
+from tomopatch.reconstruct.methods import METHODS, available, check_suited
+from tomopatch.reconstruct.run import Result, reconstruct
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import Prepared
 from tomopatch.studies.outputs import replace_outputs

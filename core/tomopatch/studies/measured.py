@@ -26,7 +26,8 @@ from tomopatch.physics.measurement import Measurement
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.methods import METHODS, Result, check_suited, make_params, reconstruct
+from tomopatch.reconstruct.methods import METHODS, check_suited, make_params
+from tomopatch.reconstruct.run import Result, reconstruct
 from tomopatch.studies.outputs import ALL_VIEWS, replace_outputs
 from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 

@@ -11,7 +11,8 @@ import torch
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import DEFAULT
 from tomopatch.progress import Callback
-from tomopatch.reconstruct.methods import make_params, reconstruct
+from tomopatch.reconstruct.methods import make_params
+from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.prepare import prepare
 from tomopatch.runs.run import FINISHED

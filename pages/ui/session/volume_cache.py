@@ -19,7 +19,7 @@ from pages.ui.session import engine
 from tomopatch.analysis.metrics import Quality, quality
 from tomopatch.library import load_volume
 from tomopatch.prior.noise import add_noise
-from tomopatch.reconstruct.methods import Result
+from tomopatch.reconstruct.run import Result
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb
 from tomopatch.runs.prepare import reference_volume

@@ -12,7 +12,7 @@ from tomopatch.physics.corrections.scatter import subtract_scatter
 from tomopatch.physics.corrections.settings import Corrections, correct
 from tomopatch.physics.effects import DetectorFaults, Effects, Insert, Misalignment, Scatter, Tube
 from tomopatch.physics.measurement import Measurement
-from tomopatch.reconstruct.methods import reconstruct
+from tomopatch.reconstruct.run import reconstruct
 
 
 def image(A, measurement):

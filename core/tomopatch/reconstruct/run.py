@@ -1,0 +1,178 @@
+"""One reconstruction: `reconstruct` runs a method on a measurement and returns a `Result`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tomopatch.physics.measurement import Measurement
+from tomopatch.progress import Callback, Interrupted, State, Step, moved, stops
+from tomopatch.progress_bar import notebook_progress
+from tomopatch.projector import Projector
+from tomopatch.reconstruct.memory import PeakMemory
+from tomopatch.reconstruct.methods import METHODS, MethodInput, check_suited, make_params
+from tomopatch.reconstruct.plan import Plan, check_trained
+from tomopatch.volume import Volume, VolumeGeometry, resample
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A reconstruction and the record of its computation.
+
+    Attributes
+    ----------
+    volume : Volume
+    method : str
+    params : dict
+    status : "done" or "stopped"
+        Stopped: the callback ended it early; the volume is the last iterate.
+    seconds, peak_memory_mb : float
+        Wall time without the callback's; rise of the process's memory.
+    residuals : tuple of float
+        |A(x) - y| / |y| after each iteration, if the method measures it.
+    std : Volume or None
+        Expected error of each voxel, if the method estimates it.
+    plan : Plan or None
+        Resolved settings of a reconstruction with a prior: grids, noise levels, conditions, clamped numbers.
+    """
+
+    volume: Volume
+    method: str
+    params: dict[str, Any]
+    status: str
+    seconds: float
+    peak_memory_mb: float
+    residuals: tuple[float, ...] = ()
+    std: Volume | None = None
+    plan: Plan | None = None
+
+    def __repr__(self) -> str:
+        residual = f", residual {self.residuals[-1]:.3g}" if self.residuals else ""
+        return f"Result({self.method!r}, {self.status} in {self.seconds:.1f} s{residual}, {self.volume!r})"
+
+
+def reconstruct(
+    method: str,
+    A: Projector,
+    measurement: Measurement,
+    *,
+    params: Any = None,
+    prior: Any = None,
+    callback: Callback | None = None,
+    state: State | None = None,
+    on_tiles: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Result:
+    """Reconstruct a measurement on A's grid.
+
+    A's device computes; the result is on the device of the measurement.
+
+    Parameters
+    ----------
+    method : str
+        A name in METHODS.
+    A : Projector
+        Its geometry must be that of the measurement.
+    params : the method's params dataclass, or None
+    prior : PatchPrior or None
+        For methods that need one.
+    callback : f(Step) or None
+        Called after each iteration; raises StopIteration to stop and keep the iterate. None in a notebook
+        shows a progress bar.
+    state : State or None
+        State of a step of the same reconstruction, which continues after that step, to the same result.
+    on_tiles : f(done, total) or None
+        Called after each batch of tiles of the prior; raises StopIteration to stop and keep the last step.
+    **options
+        Fields of the params dataclass by name, instead of `params`.
+
+    Raises
+    ------
+    Interrupted
+        If the first step was interrupted, so that there is no result.
+    """
+    if params is None:
+        params = make_params(method, options)
+    elif options or not is_dataclass(params) or not isinstance(params, METHODS[method].params):
+        raise TypeError(
+            f"give {method} either params={METHODS[method].params.__name__}(...) or its fields by name."
+        )
+    chosen = METHODS[method]
+    check_suited([method], A.pg)
+    measurement.check_projector(A)
+    if chosen.needs_prior and prior is None:
+        raise ValueError(f"{method} needs a prior: pass prior=load_prior().")
+    if chosen.needs_prior:
+        check_trained(prior, params)
+    home = measurement.projections.device
+    measurement = measurement.to(A.device)
+    if callback is None:
+        callback = notebook_progress(chosen.label)
+    state = {} if state is None else moved(state, A.device)
+    residuals: list[float] = torch.as_tensor(state.get("residuals", ())).tolist()
+    before = state.get("seconds", 0.0)
+    given = MethodInput(
+        A, measurement.projections, measurement.weights, params, prior, state.get("method"), on_tiles
+    )
+    final: Step | None = None
+    stopped, watching = False, 0.0
+    with PeakMemory() as memory, torch.inference_mode():
+        started = time.perf_counter()
+        try:
+            for final in chosen.steps(given):
+                if final.residual is not None and not final.stage:
+                    residuals.append(final.residual)
+                now = time.perf_counter()
+                step = final
+                if final.state is not None:
+                    figures = torch.tensor(residuals, dtype=torch.float64)
+                    seconds = before + now - started - watching
+                    step = replace(
+                        final, state={"residuals": figures, "seconds": seconds, "method": final.state}
+                    )
+                stopped = stops(callback, step)
+                watching += time.perf_counter() - now
+                if stopped:
+                    break
+        except Interrupted:
+            stopped = True
+            if final is None:
+                raise
+        seconds = before + time.perf_counter() - started - watching
+    assert final is not None, f"{method} made no step"
+    x, std = final.x, final.std
+    if not bool(torch.isfinite(x).all()) or (std is not None and not bool(torch.isfinite(std).all())):
+        raise ValueError(
+            f"{chosen.label} gave a volume that is not finite; expected finite attenuation; check the"
+            " measurement for values far beyond the others, or choose another method."
+        )
+    x, std = x.detach().to(home).clone(), None if std is None else std.detach().to(home).clone()
+    if measurement.metal is not None:
+        metal = _on_grid(measurement.metal, A.vg).to(x)
+        x = torch.where(metal > 0, metal, x)
+    return Result(
+        volume=Volume(x, A.vg, chosen.label),
+        method=method,
+        params=asdict(params),
+        status="stopped" if stopped else "done",
+        seconds=seconds,
+        peak_memory_mb=memory.peak_mb,
+        residuals=tuple(residuals),
+        std=None if std is None else Volume(std, A.vg, f"{chosen.label}, deviation"),
+        plan=final.plan,
+    )
+
+
+def _on_grid(metal: Volume, vg: VolumeGeometry) -> Tensor:
+    """The metal of a measurement on another grid of the same extent."""
+    if metal.geometry.with_shape(vg.shape) != vg:
+        raise ValueError(
+            "the metal of this measurement was found on a grid of another extent; reconstruct on a grid that"
+            f" covers {' x '.join(f'{s:.4g}' for s in metal.geometry.size)} mm."
+        )
+    return metal.data if metal.shape == vg.shape else resample(metal, vg.shape).data
