@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
+from tomopatch.physics.effect_settings import PRESETS
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.prior import DenoiseConfig, GenerateConfig, read_config
 from tomopatch.runs.run import Run
-from tomopatch.schema import Flag, Real, Whole, json_schema, read, record
+from tomopatch.schema import Flag, Real, Whole, changed_values, json_schema, read, record
 from tomopatch.studies.experiment import Experiment
 from tomopatch.studies.sweep import SweepConfig
 
@@ -138,6 +139,14 @@ def test_a_config_survives_its_json_with_the_same_digest(scan, method):
     again = read_config(json.loads(json.dumps(config.to_json())))
     assert again == config
     assert again.digest() == config.digest()
+
+
+@pytest.mark.parametrize("effects", [preset.effects for preset in PRESETS.values()])
+def test_the_changed_values_restore_a_scan(effects):
+    scan = ScanConfig("phantom:head", num_views=7, effects=effects, lesions=[[[1, 2, 3], 4, 5]])
+    changed = json.loads(json.dumps(changed_values(scan)))
+    assert "angle_range" not in changed
+    assert read(ScanConfig, changed) == scan
 
 
 def test_whole_numbers_and_decimals_are_the_same_run():

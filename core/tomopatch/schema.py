@@ -86,6 +86,14 @@ def read(cls: type[T], stored: Any) -> T:
         raise ValueError(_sentence(error, cls)) from None
 
 
+def changed_values(value: Any) -> dict[str, Any]:
+    """Return the JSON form of a record without the values that are defaults; `read` restores it."""
+    changed: dict[str, Any] = _adapter(cast(Any, type(value))).dump_python(
+        value, mode="json", exclude_defaults=True
+    )
+    return changed
+
+
 def json_schema(cls: type) -> dict[str, Any]:
     """Return the JSON schema of a record, without the docstrings of the classes."""
     schema = _adapter(cls).json_schema()

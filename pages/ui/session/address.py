@@ -6,7 +6,6 @@ This module alone names the parameters of the URL.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -100,7 +99,7 @@ def write() -> None:
     """Write the session's choices into the URL."""
     scan = state.scan()
     wanted = {
-        "scan": None if scan is None else _changed_fields(scan),
+        "scan": None if scan is None else _changed_values(scan),
         "run": state.run_id(),
         "compare": ",".join(state.compared()[:_MAX_RUNS]) or None,
         "prior": ",".join(state.prior_runs()) or None,
@@ -117,10 +116,11 @@ def write() -> None:
             st.query_params[name] = value
 
 
-def _changed_fields(scan: ScanConfig) -> str:
-    """Return the fields that differ from their defaults as JSON."""
-    defaults = {f.name: f.default for f in fields(scan)}
-    return _json({k: v for k, v in asdict(scan).items() if v != defaults[k]})
+def _changed_values(scan: ScanConfig) -> str:
+    """Return the values of a scan that differ from their defaults as JSON."""
+    from tomopatch.schema import changed_values  # imports the engine
+
+    return _json(changed_values(scan))
 
 
 def _json(value: object) -> str:
