@@ -18,6 +18,8 @@ from tomopatch.store.checkpoint import has_checkpoint, kept_steps, read_checkpoi
 from tomopatch.store.history import read_history, read_trace
 from tomopatch.store.store import RunStore
 
+pytestmark = pytest.mark.system
+
 SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, photons=1e5, same_grid=True)
 RUNS = {
     "sirt": RunConfig(SCAN, "sirt", {"num_iterations": 500}),
@@ -36,7 +38,6 @@ from tomopatch.runs.prior import read_config
 from tomopatch.store.store import RunStore
 import json
 
-pytestmark = pytest.mark.system
 worker_queue.NICENESS.update(fast=0, heavy=0)
 queue = RunQueue(RunStore(sys.argv[1]))
 for text in sys.argv[2:]:
