@@ -18,7 +18,7 @@ DATA_RANGE = HU_RANGE[1] - HU_RANGE[0]
 
 
 Figure = Annotated[float, Field(allow_inf_nan=True)]
-"""A metric, which may be infinite or not exist."""
+"""A metric; it may be infinite, or NaN where it is undefined."""
 
 
 @dataclass(frozen=True)

@@ -39,15 +39,15 @@ class Prepared:
     Attributes
     ----------
     reference : Volume
-        The scanned object on the reconstruction grid, with planted objects, before any motion.
+        The scanned object on the reconstruction grid, with inserts, before any motion.
     A : Projector
-        With the geometry of the measurement: the assumed one, or that about an estimated axis.
+        Its geometry is the assumed one, or has the estimated axis.
     measurement : Measurement
-        With the corrections of the scan.
+        Corrected measurement.
     metal : MetalFree or None
-        Metal that was removed from the measurement; `finished` puts it back.
+        Metal that was removed from the measurement; `finished` inserts it again.
     figures : dict
-        Results of the corrections, such as the axis offset.
+        Numeric results of the corrections, for example the axis offset.
     """
 
     reference: Volume
@@ -57,7 +57,7 @@ class Prepared:
     figures: dict[str, float] = field(default_factory=dict)
 
     def finished(self, result: Result) -> Result:
-        """Return a reconstruction with the metal that was removed from the measurement."""
+        """Return a reconstruction with the removed metal inserted again."""
         return result if self.metal is None else replace(result, volume=self.metal.put_back(result.volume))
 
 
@@ -118,7 +118,7 @@ def simulate_scan(volume: Volume, scan: ScanConfig, *, methods: Sequence[str] = 
 
 
 def _image(A: Projector, measurement: Measurement) -> Volume:
-    """An image for the search of metal: FBP or FDK, or a few iterations where neither suits the scan."""
+    """Image for the metal segmentation: FBP or FDK, or a few iterations if neither suits the scan."""
     methods = available(A.pg)
     method = next((name for name in ("fbp", "fdk") if name in methods), "cgls")
     return reconstruct(method, A, measurement, callback=lambda step: None).volume
