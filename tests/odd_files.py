@@ -117,7 +117,7 @@ def alter_nifti(data: bytes, rng: Rng) -> bytes:
 
 
 def alter_packed(data: bytes, rng: Rng) -> bytes:
-    """A compressed file: altered within, packed otherwise, cut, followed by something, or with a wrong
+    """A compressed file: altered inside, compressed differently, cut, with trailing data, or with a wrong
     checksum.
     """
     raw = gzip.decompress(data)
@@ -181,7 +181,7 @@ def alter_dicom(data: bytes, rng: Rng) -> bytes:
 
 
 def alter_zip(data: bytes, rng: Rng) -> bytes:
-    """An archive with altered slices, doubled or foreign members, or sizes that are not true."""
+    """An archive with altered slices, duplicate or foreign members, or wrong sizes."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = [(name, archive.read(name)) for name in archive.namelist()]
     kind = int(rng.integers(8))

@@ -26,7 +26,7 @@ COUNTS = (1, 2, 3, 5, 8, 13, 16, 24)
 RAW = re.compile(
     r"Traceback|\n|object has no|unsupported operand|expected scalar|not implemented for|index \d+ is out"
 )
-"""Marks of a library's own message, which users do not understand."""
+"""Words of library messages that users do not understand."""
 ODD = {
     "beam": ("parallel", "cone"),
     "num_views": (1, 2, 3, 4, 7, 16, 33),

@@ -1,4 +1,4 @@
-"""Records: values from outside become a record or one sentence."""
+"""Records: external values give a record or an error of one sentence."""
 
 import json
 from dataclasses import FrozenInstanceError, replace
@@ -98,7 +98,7 @@ KINDS = [ScanConfig, RunConfig, SweepConfig, Experiment, GenerateConfig, Denoise
 @settings(deadline=None)
 @given(kind=st.sampled_from(KINDS), data=st.data())
 def test_any_json_is_a_record_or_one_sentence(kind, data):
-    """Values for fields that exist, so that the checks of every field are reached."""
+    """Values for existing fields, so that every check of a field is reached."""
     names = sorted(kind.__pydantic_fields__)
     stored = data.draw(JSON | st.dictionaries(st.sampled_from(names), JSON, max_size=6))
     if isinstance(stored, dict):

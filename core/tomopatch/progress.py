@@ -16,7 +16,7 @@ from torch import Tensor
 
 State = Mapping[str, Any]
 """Everything that a method needs to continue after a step: tensors, numbers, texts, and the states of its
-parts, by name. The tensors may belong to the method: copy those that must outlive the step.
+parts, by name. The method may reuse the tensors: copy them if they must outlive the step.
 """
 
 

@@ -1,4 +1,4 @@
-"""Records that are stored or come from outside: dataclasses whose values pydantic checks.
+"""Records: dataclasses for stored or external data, whose values pydantic checks.
 
     @record
     class Circle:
@@ -6,8 +6,8 @@
 
     read(Circle, {"radius": -1})  # ValueError: the radius must be above 0, got -1.
 
-`Real`, `Whole` and `Flag` are strict: a text or a truth value is no number. Every number is finite. Lists
-become tuples. Unknown fields are refused. All errors are one sentence.
+`Real`, `Whole` and `Flag` are strict: a string or a boolean is not accepted as a number. Every number is
+finite. Lists become tuples. Unknown fields are refused. Every error is one sentence.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Count = Annotated[Whole, Field(ge=1, le=2**31 - 1)]
 Seed = Annotated[Whole, Field(ge=0, le=2**31 - 1, title="the seed")]
 
 MAX_SHOWN = 80
-"""Characters of a wrong value that a message shows."""
+"""Largest number of characters of a wrong value in a message."""
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -51,12 +51,12 @@ _EXPECTED = {
     "too_long": "a list of at most {max_length}",
     "too_short": "a list of at least {min_length}",
 }
-"""Expected values, by pydantic's type of the error. Its own text serves for all other types."""
+"""Expected values by pydantic's error type. Other types use pydantic's own message."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(Field, dataclasses.field))
 def record(cls: type[T]) -> type[T]:
-    """Make a frozen dataclass of a class. Values that do not fit its annotations raise ValueError."""
+    """Convert a class to a frozen dataclass. Values that do not match its annotations raise ValueError."""
     made: Any = pydantic.dataclasses.dataclass(frozen=True, config=_CONFIG)(cls)
     validated: Callable[..., None] = made.__init__
 
@@ -112,7 +112,7 @@ def _sentence(error: ValidationError, cls: Any) -> str:
     first = error.errors(include_url=False)[0]
     kind, value, context = first["type"], first["input"], first.get("ctx", {})
     fields = [f.name for f in dataclasses.fields(cls)]
-    # positional arguments are counted
+    # pydantic identifies positional arguments by their index
     path = [fields[p] if i == 0 and isinstance(p, int) else p for i, p in enumerate(first["loc"])]
     name = _name(cls, path)
     if kind == "value_error":

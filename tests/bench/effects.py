@@ -39,11 +39,11 @@ def psnr(scan: ScanConfig) -> float:
 
 def main() -> None:
     for name, scan, effects, corrections in ROWS:
-        ideal, spoilt = psnr(scan), psnr(replace(scan, effects=effects))
+        ideal, degraded = psnr(scan), psnr(replace(scan, effects=effects))
         fixed = "-"
         if corrections is not None:
             fixed = f"{psnr(replace(scan, effects=effects, corrections=corrections)):.2f}"
-        print(f"| {name} | {ideal:.2f} | {spoilt:.2f} | {fixed} |", flush=True)
+        print(f"| {name} | {ideal:.2f} | {degraded:.2f} | {fixed} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Own workers against an embedded dask cluster: `python -m tests.bench.execution` prints a table.
+"""Server workers compared with an embedded dask cluster: `python -m tests.bench.execution` prints a table.
 
-Both execute the same runs in the same store, with one worker process for each. The figures are the time until
-the first FBP is done after a start, the latency of further ones, the memory of all processes, and the time
+Both execute the same runs in the same store, with one worker process for each. The results are the time from
+start to the first finished FBP, the latency of further FBP runs, the memory of all processes, and the time
 until a run continues after its worker was killed.
 """
 
@@ -36,24 +36,24 @@ PATIENCE = 300.0  # seconds
 
 @dataclass
 class Events:
-    """What the workers reported, with the time at which it arrived."""
+    """Events that the workers reported, with their arrival times."""
 
-    seen: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    received: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def add(self, queue: Any, event: dict[str, Any]) -> None:
         if event.get("status") == "done":
             queue.remove(event["run"])
         with self.changed:
-            self.seen.append((time.perf_counter(), event))
+            self.received.append((time.perf_counter(), event))
             self.changed.notify_all()
 
     def wait(self, run_id: str, status: str, *, after: float = 0.0) -> float:
-        """Time of the first event of a run with this status after a time."""
+        """Return the time of the first event with this run and status later than `after`."""
         deadline = time.perf_counter() + PATIENCE
         with self.changed:
             while True:
-                for when, event in self.seen:
+                for when, event in self.received:
                     if when > after and event.get("run") == run_id and event.get("status") == status:
                         return when
                 if not self.changed.wait(max(0.0, deadline - time.perf_counter())):
@@ -136,7 +136,7 @@ def measure(engine: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    for name in worker_queue.NICENESS:  # dask's workers do not give way to others either
+    for name in worker_queue.NICENESS:  # dask's workers run at normal priority too
         worker_queue.NICENESS[name] = 0
     measure(own)  # reads the files and compiles the kernels
     rounds = [(measure(own), measure(dask)) for _ in range(ROUNDS)]

@@ -17,7 +17,7 @@ import numpy as np
 
 FOLDER = Path(__file__).resolve().parents[2] / "core" / "tomopatch" / "physics"
 OWN_ALUMINIUM, ANODE = 1.0, 12.0
-"""The tube's own filter [mm aluminium] and the anode's angle [degrees]."""
+"""Inherent filtration of the tube [mm aluminium] and anode angle [degrees]."""
 EDGES = (29.200, 33.169)
 """[keV] K edges of tin and iodine."""
 
@@ -81,7 +81,7 @@ MATERIALS: dict[str, tuple[float, dict[str, float]]] = {
 
 
 def attenuation_energies() -> np.ndarray:
-    """Energies [keV], evenly spaced in their logarithm; a K edge is a pair of neighbours."""
+    """Energies [keV] with logarithmic spacing; a K edge is a pair of neighbours."""
     edges = [e + side for e in EDGES for side in (-1e-3, 1e-3)]
     return np.unique(np.concatenate([np.geomspace(10, 150, 64).round(3), edges]))
 
@@ -94,7 +94,7 @@ def mass_attenuation(fractions: dict[str, float], energies: np.ndarray) -> np.nd
 
 
 def spek(kvp: float, **filters: float):
-    """SpekPy's spectrum behind the tube's own filter and further filters [mm]."""
+    """SpekPy spectrum behind the inherent filtration and further filters [mm]."""
     import spekpy
 
     beam = spekpy.Spek(kvp=kvp, th=ANODE, dk=0.5)
@@ -122,7 +122,7 @@ def write_spectra() -> None:
     lines = ["keV," + ",".join(f"{e + 0.5:g}" for e in bins[:-1])]
     for kvp in range(40, 151, 5):
         energies, fluence = spek(kvp).get_spectrum()
-        # two bins of 0.5 keV in each; per cm^2 to per mm^2
+        # sum of two bins of 0.5 keV; per cm^2 to per mm^2
         photons = np.histogram(energies, bins, weights=fluence * 0.5)[0] / 100
         lines.append(f"{kvp}," + ",".join(f"{p:.4g}" if p >= 0.5 else "0" for p in photons))
     (FOLDER / "spectra.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

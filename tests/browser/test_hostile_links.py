@@ -1,4 +1,4 @@
-"""Texts from an address in a real browser: none of them becomes a link, a picture or markup."""
+"""Texts from a web address, in a browser: none of them becomes a link, an image or markup."""
 
 import json
 from urllib.parse import quote

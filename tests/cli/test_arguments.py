@@ -38,7 +38,7 @@ def test_without_flags_a_scan_has_its_beam_s_usual_range():
         (["--range", "-5"], r"--range .* got -5"),
         (["--range", "nan"], "--range"),
         (["--views", "0"], "number of views .* got 0"),
-        (["--photons", "0"], "photons a ray must be at least 0.001"),
+        (["--photons", "0"], "photons per ray must be at least 0.001"),
         (["--tilt", "90"], r"--tilt must lie between -90 and 90 degrees, got 90"),
         (
             ["--geometry", "cone", "--src-det-dist", "0"],

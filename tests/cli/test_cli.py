@@ -116,7 +116,7 @@ def test_simulate_then_reconstruct(tmp_path, capsys):
         (["simulate", *PHANTOM, "--out", "OUT"], ".npz"),
         (
             ["simulate", *PHANTOM, "--photons", "0", "--out", "OUT.npz"],
-            "photons a ray must be at least 0.001",
+            "photons per ray must be at least 0.001",
         ),
         (["compare", "phantom:thorax", "--grid", "0x8x8", "--out", "OUT"], "at least 1"),
         (["compare", "phantom:thorax", "--grid", "9999x9999x9999", "--out", "OUT"], "million voxels"),

@@ -1,4 +1,4 @@
-"""Exit of the command if its reader has gone, and if it is interrupted during imports."""
+"""Exit of the command if its output pipe is closed, and if it is interrupted during imports."""
 
 import os
 import signal

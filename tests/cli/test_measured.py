@@ -12,7 +12,7 @@ GRID = VolumeGeometry((1, 48, 48), (1.0, 1.0, 1.0))
 
 @pytest.fixture
 def scan(tmp_path):
-    """Counts of a fan beam whose axis is off by 1.5 columns; its geometry is in another file."""
+    """Counts of a fan-beam scan with an axis offset of 1.5 columns, and a geometry file."""
     image = phantom("shepp-logan", shape=(9, 48, 48)).data[4:5].contiguous()
     pg = ConeBeam(even_angles(60, 2 * np.pi), (1, 72), (1.5, 1.5), 100, 150, (0.0, 2.25))
     m = simulate(Volume(image, GRID), Projector(GRID, pg), photon_count=1e5)
@@ -128,7 +128,7 @@ def test_flags_of_measured_scans_need_one(tmp_path, capsys):
 
 
 def test_a_dense_object_is_scaled_for_total_variation(tmp_path, capsys, one_thread):
-    """Total variation does the same to an object of a hundred times the attenuation."""
+    """Total variation gives the same result for an object with a hundred times the attenuation."""
     image = phantom("shepp-logan", shape=(9, 48, 48)).data[4:5].contiguous()
     pg = ParallelBeam(even_angles(40, np.pi), (1, 72), (1.0, 1.0))
     y = simulate(Volume(image, GRID), Projector(GRID, pg)).projections.numpy().transpose(1, 0, 2)

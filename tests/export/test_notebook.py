@@ -46,7 +46,7 @@ def test_everything_is_a_line_in_a_shell(small):
     assert repr(m).startswith(
         f"Measurement(ParallelBeam, {' x '.join(map(str, A.range_shape))} (v, angle, u)"
     )
-    assert "1e+05 photons a ray" in repr(m)
+    assert "1e+05 photons per ray" in repr(m)
     assert repr(result).startswith("Result('sirt', done in ")
     assert "16 x 48 x 48 (z, y, x) -> " in repr(A)
     for thing in (named, m, result, A):

@@ -12,7 +12,7 @@ from tomopatch.physics.effects import DetectorFaults, Effects, Insert, Motion, T
 
 @pytest.fixture
 def acquire(app, small_scan):
-    """Acquire with a small scan and the open section."""
+    """Acquire with a small scan and the expanded effects section."""
     app.session_state["_scan"] = small_scan
     app.session_state["acquire.effects"] = True
     app.switch_page(routes.ACQUIRE).run()
@@ -48,7 +48,7 @@ def test_a_switch_turns_on_an_effect_with_its_defaults_and_off_again(acquire):
     assert effects_of(acquire) == Effects()
 
 
-def test_a_planted_object_is_in_the_scan(acquire):
+def test_an_insert_is_in_the_scan(acquire):
     acquire.toggle(key=state.field("insert")).set_value(True).run()
     acquire.selectbox(key=state.field("insert.shape")).set_value("ball").run()
     acquire.number_input(key=state.field("insert.x")).set_value(20.0).run()

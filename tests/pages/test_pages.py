@@ -103,7 +103,7 @@ def test_an_unreadable_address_is_ignored(visit, text):
     [
         ({"num_views": 0}, "The number of views must be at least 1, got 0"),
         ({"num_views": True}, "The number of views must be a whole number, got True"),
-        ({"photons": 1e-300}, "The number of photons a ray must be at least 0.001"),
+        ({"photons": 1e-300}, "The number of photons per ray must be at least 0.001"),
         ({"tilt": 1e300}, "The tilt in degrees must be below 90"),
         ({"det_shape": [1.5, 2]}, "a value of the detector's rows and columns must be a whole number"),
         ({"pixel_size": [0, 1]}, "a value of the pixel size in mm must be above 0"),

@@ -54,7 +54,7 @@ def test_missing_runs_are_counted(what_if):
     ("name", "text", "word"),
     [
         ("num_views", "8, x", "Views: expected whole numbers"),
-        ("photons", "-5", "photons a ray must be at least 0.001"),
+        ("photons", "-5", "photons per ray must be at least 0.001"),
         ("angle_range", "0", "The angle range in degrees must be above 0"),
         ("num_views", " ".join(map(str, range(1, 300))), "at most 400"),
     ],

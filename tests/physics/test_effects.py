@@ -1,4 +1,4 @@
-"""The chain of a scan: every effect against what it must do, and the ideal scan when all are off."""
+"""Simulated scans: each effect has its expected result; without effects the scan is ideal."""
 
 import math
 from dataclasses import replace
@@ -47,7 +47,7 @@ ALL = Effects(
 
 
 def without_cone(effects: Effects) -> Effects:
-    """The same for a parallel beam."""
+    """Return the effects that also suit a parallel beam."""
     return replace(
         effects,
         blur=replace(effects.blur, focal_spot=0.0),
@@ -142,7 +142,7 @@ def test_jitter_is_a_scan_at_other_angles():
 
 
 def test_roll_turns_the_image():
-    """A ball above and beside the axis appears where the turned axes of the detector put it."""
+    """A ball off the axis is projected to its position in the rotated detector coordinates."""
     vg = VolumeGeometry((41, 41, 41))
     ball = Insert("ball", "water", (8.0, 0.0, 5.0), (6.0, 1.0))
     volume = Volume(torch.zeros(vg.shape), vg)
@@ -199,7 +199,7 @@ def test_a_moving_ball_follows_its_analytic_path(kind, beam):
 
 @pytest.mark.parametrize("beam", ["parallel", "cone"])
 def test_breathing_is_the_scan_of_the_stretched_volume(beam):
-    """In the view at full inspiration: the same voxels, longer, with the upper end in place."""
+    """At full inspiration, the view shows longer voxels, with the upper end in place."""
     make = ParallelBeam.circular if beam == "parallel" else ConeBeam.circular
     pg = make(ROOM, num_views=2, det_shape=(71, 71), pixel_size=(1.0, 1.0))
     motion = Motion("breathing", (6.0, 0.0, 0.0), cycles=1.0)
@@ -217,8 +217,8 @@ def test_breathing_is_the_scan_of_the_stretched_volume(beam):
 
 
 @pytest.mark.parametrize("diameter", [2.0, 12.0])
-def test_the_focal_spot_widens_a_shadow_by_its_own(diameter):
-    """Variance of a small ball's shadow: its own, and d^2/16 times the magnification minus 1, squared."""
+def test_the_focal_spot_widens_a_shadow_by_its_variance(diameter):
+    """The variance of a small ball's shadow grows by d^2/16 times (magnification - 1)^2."""
     pg = ConeBeam((0.0,), (61, 61), (1.0, 1.0), 400.0, 800.0)
     ball = Insert("ball", "water", (0.0, 0.0, 0.0), (4.0, 1.0))
     volume = Volume(torch.zeros(ROOM.shape), replace(ROOM, pos=(0.0, 0.0, 0.0)))

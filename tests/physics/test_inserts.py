@@ -29,12 +29,12 @@ def test_an_insert_has_its_volume_and_its_centre(insert, volume, vg):
     box, share = planted(insert, vg)
     assert share.min() >= 0
     assert share.max() <= 1 + 1e-9
-    # the ball of the size of a voxel has most; plates are exact
+    # a ball of one voxel has the largest error; plates are exact
     assert float(share.sum()) * math.prod(vg.voxel_size) == pytest.approx(volume, rel=0.025)
     for axis in range(3):
         along = share.sum(tuple(a for a in range(3) if a != axis))
         centre = float((vg.axis(axis)[box[axis]] * along).sum() / along.sum())
-        # a voxel that is partly covered does not know where
+        # a partly covered voxel does not store the position of its material
         voxel = vg.voxel_size[axis]
         wide = 2 * extent(insert)[axis] > 5 * voxel
         assert centre == pytest.approx(insert.centre[axis], abs=(0.03 if wide else 0.5) * voxel)

@@ -47,7 +47,7 @@ def closed_form(length, spectrum=TWO, detector="integrating"):
 
 @pytest.mark.parametrize("detector", ["integrating", "counting"])
 def test_two_energies_through_water_follow_the_closed_form(disc, monkeypatch, detector):
-    """Cupping: the line integrals through a cylinder of water bend away from MU_WATER times length."""
+    """Cupping: line integrals through a water cylinder deviate from MU_WATER times length."""
     monkeypatch.setattr(polychromatic, "tube_spectrum", lambda tube: TWO)
     pg = ParallelBeam.circular(disc.geometry, num_views=3)
     m = simulate(disc, Projector(disc.geometry, pg), effects=Effects(tube=Tube(detector=detector)))
@@ -55,13 +55,13 @@ def test_two_energies_through_water_follow_the_closed_form(disc, monkeypatch, de
     length = 2 * np.sqrt(np.maximum(RADIUS**2 - u**2, 0))
     inside = np.abs(u) < 0.9 * RADIUS
     exact = closed_form(length, detector=detector)
-    # the ideal scan of the same voxels is within 0.3 % of the chord; the bend is 15 times as large
+    # the ideal scan of the same voxels is within 0.3 % of the chord; the deviation is 15 times as large
     np.testing.assert_allclose(m.projections[0, 0, inside], exact[inside], rtol=0.003)
     assert exact.max() < 0.95 * MU_WATER * 2 * RADIUS
 
 
 def test_cupping_in_hounsfield_units(disc):
-    """The centre of a water cylinder is less dense than its rim, by what its closed form predicts."""
+    """The centre of a water cylinder is darker than its edge, by the amount of the closed form."""
     pg = ParallelBeam.circular(disc.geometry, num_views=120)
     A = Projector(disc.geometry, pg)
     m = simulate(disc, A, effects=Effects(tube=Tube()))
@@ -111,7 +111,7 @@ def test_one_energy_has_the_noise_of_the_ideal_scan(small, monkeypatch):
 
 
 def test_materials_add_up_to_the_volume(vg, generator):
-    """At the reference energy, whatever the tissue: air, water, mixtures and dense bone."""
+    """The sum holds at the reference energy for air, water, mixtures and dense bone."""
     hu = torch.linspace(-1000, 3000, math.prod(vg.shape)).reshape(vg.shape)
     volume = Volume.from_hu(hu, vg)
     parts = material_volumes(volume)

@@ -20,7 +20,7 @@ SPEKPY = {
     (140.0, 2.5, 0.0, 0.4): (8.5701e5, 85.767, 12.380, 77.956, 0.030282),
     (147.0, 2.5, 2.0, 0.0): (6.0414e5, 94.208, 14.072, 90.931, 0.022193),
 }
-"""SpekPy 2.5.4, tungsten at 12 degrees, with 1 mm of aluminium of the tube's own in addition."""
+"""SpekPy 2.5.4, tungsten at 12 degrees, with 1 mm of aluminium as additional inherent filtration."""
 
 
 def described(s: Spectrum) -> tuple[float, ...]:

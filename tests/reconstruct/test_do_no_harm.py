@@ -21,7 +21,7 @@ def volume(name):
     return load_volume(f"phantom:{name}", shape=(2 * GRID[0], 2 * GRID[1], 2 * GRID[2]))
 
 
-# each object once with noise or without; the other half takes as long and is slow
+# each object either with or without noise; the other combinations take as long and are marked slow
 FIRST = [("shepp-logan", None), ("bars", 1e5), ("solids:4", None), ("spheres", 1e5)]
 SECOND = [(name, 1e5 if photons is None else None) for name, photons in FIRST]
 

@@ -18,7 +18,7 @@ DATA_RANGE = HU_RANGE[1] - HU_RANGE[0]
 
 
 MetricValue = Annotated[float, Field(allow_inf_nan=True)]
-"""A number that may be infinite or NaN."""
+"""A metric; it may be infinite, or NaN where it is undefined."""
 
 
 @dataclass(frozen=True)

@@ -56,14 +56,14 @@ def scan_config(arguments: argparse.Namespace) -> ScanConfig:
 
 
 def _corrections(arguments: argparse.Namespace) -> Corrections:
-    """The corrections that were named."""
+    """Corrections that the flags name."""
     metal: Any = next((name for name in ("NMAR", "LI") if name in arguments.correct), "none")
     others = {name: True for name in arguments.correct if name not in ("NMAR", "LI")}
     return Corrections(**others, metal=metal)
 
 
 def _effects(arguments: argparse.Namespace) -> Effects:
-    """The effects of a preset, with single settings and inserts."""
+    """Effects of the preset, changed by single settings and inserts."""
     effects = PRESETS[arguments.effects].effects if arguments.effects else Effects()
     for setting in arguments.effect:
         effects = changed(effects, setting)
@@ -165,7 +165,7 @@ def chosen_methods(arguments: argparse.Namespace, seed: int) -> tuple[list[str],
 
 
 def varied_effects(arguments: argparse.Namespace) -> dict[str, tuple[float, ...]]:
-    """Return the values of the numbers in --vary."""
+    """Return the values of each effect setting in --vary."""
     effects: dict[str, tuple[float, ...]] = {}
     for text in arguments.vary:
         ((name, listed),) = named_values([text], "--vary").items()

@@ -115,22 +115,22 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
         + many_words,
     )
     flag("--start", type=float, default=0.0, help="first angle in degrees")
-    flag("--photons", type=kind(photons), help=f"photons a ray, or none for no noise (default){many_words}")
+    flag("--photons", type=kind(photons), help=f"photons per ray, or none for no noise (default){many_words}")
     flag("--seed", type=int, default=0, help="seed of noise and sampling (default 0)")
-    flag("--effects", choices=tuple(PRESETS), help="preset of effects that a real scan has")
+    flag("--effects", choices=tuple(PRESETS), help="preset of effects of a real scan")
     flag(
         "--effect",
         nargs="+",
         default=[],
         metavar="NAME.FIELD=VALUE",
-        help=f"an effect, such as tube.kvp=80 or motion.kind=jump; names: {', '.join(GROUPS)}",
+        help=f"settings of effects, for example tube.kvp=80 motion.kind=jump; effects: {', '.join(GROUPS)}",
     )
     flag(
         "--insert",
         nargs="+",
         default=[],
         metavar="SHAPE:MATERIAL:Z,Y,X:SIZE",
-        help="an object in mm, such as rod:titanium:0,20,-30:10x60 or ball:steel:0,0,0:8",
+        help="objects of one material [mm], for example rod:titanium:0,20,-30:10x60 or ball:steel:0,0,0:8",
     )
     flag(
         "--correct",
@@ -175,13 +175,13 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
 
 
 def add_vary(sub: argparse.ArgumentParser) -> None:
-    """Add the flag of the numbers of the effects that a sweep varies."""
+    """Add the flag for the effect settings that a sweep varies."""
     sub.add_argument(
         "--vary",
         action="append",
         default=[],
         metavar="NAME=VALUES",
-        help="values of a number of the effects, such as tube.kvp=60,80,120; repeat it for several numbers; "
+        help="values of an effect setting, for example tube.kvp=60,80,120; repeatable; "
         f"names: {', '.join(NUMBERS)}",
     )
 

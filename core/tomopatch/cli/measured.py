@@ -58,12 +58,12 @@ def add_measured(sub: argparse.ArgumentParser) -> None:
         "--hold-out",
         type=int,
         metavar="N",
-        help="predict every Nth view with the reconstruction of the others",
+        help="hold out every Nth view and predict it from the reconstruction of the others",
     )
     flag(
         "--axis",
         type=number_or_auto,
-        help="column of the rotation axis, or auto (default: that of the file, else auto)",
+        help="column of the rotation axis, or auto (default: the column in the file, else auto)",
     )
     flag(
         "--roll",
@@ -75,7 +75,7 @@ def add_measured(sub: argparse.ArgumentParser) -> None:
         "--stripes",
         choices=("auto", "on", "off"),
         default="auto",
-        help="remove stripes (default auto: of raw values with enough views)",
+        help="remove stripes (default auto: only from raw values with enough views)",
     )
     flag("--bin", type=int, default=1, metavar="N", help="average N x N detector pixels (default 1)")
     flag(
@@ -105,7 +105,7 @@ def number_or_auto(text: str) -> float | str:
 
 
 def refuse_measured(arguments: argparse.Namespace) -> None:
-    """Refuse flags of measured scans for anything else."""
+    """Refuse flags of measured scans if the input is not a measured scan."""
     refuse_explicit(arguments, FLAGS, "needs a measured scan")
 
 
@@ -162,7 +162,7 @@ def reconstruct(
 
 
 def _names(arguments: argparse.Namespace) -> list[str]:
-    """The chosen methods; empty for all that suit the scan and need no prior."""
+    """Chosen methods; empty = all methods that suit the scan and need no prior."""
     if arguments.method is not None and arguments.methods is not None:
         raise ValueError("--method and --methods exclude each other; leave one out.")
     if arguments.method is not None:
@@ -172,12 +172,12 @@ def _names(arguments: argparse.Namespace) -> list[str]:
     if unknown:
         raise ValueError(f"unknown method {unknown[0]!r}; known are {', '.join(METHODS)}.")
     if arguments.prior and names and not any(METHODS[n].needs_prior for n in names):
-        raise ValueError("--prior cannot act: none of the methods has a prior; leave it out.")
+        raise ValueError("--prior cannot act: none of the methods uses a prior; leave it out.")
     return names
 
 
 def _given(arguments: argparse.Namespace, names: list[str]) -> dict[str, dict[str, Any]]:
-    """Parameters that were set, by method: the flags of --method, and --set of --methods."""
+    """Explicit parameters by method: flags with --method, --set with --methods."""
     texts: dict[str, dict[str, str]] = {name: {} for name in names}
     flags = {
         k.removeprefix("param_"): v

@@ -71,7 +71,7 @@ class Progress:
 
 
 def with_point(known: Progress, point: Point, event: dict[str, Any]) -> dict[str, Any]:
-    """Return the event with the run's figures so far, and the time left at the pace of this stage."""
+    """Return the event with the run's results so far, and the time left at the speed of this stage."""
     began = next((p for p in reversed(known.points) if p.stage != point.stage), None)
     done, before = (point.i / point.total, 0.0) if point.work is None else (point.work, 0.0)
     if point.work is not None and began is not None:  # the work of the whole run

@@ -62,7 +62,7 @@ def _(measurement: Measurement) -> str:
     right.set(title="sinogram of the middle row", xlabel="u", ylabel="view")
     rows = {"scan": type(measurement.geometry).__name__, "views": str(n), "detector (v, u)": f"{v} x {u}"}
     if measurement.photon_count is not None:
-        rows["photons a ray"] = f"{measurement.photon_count:.3g}"
+        rows["photons per ray"] = f"{measurement.photon_count:.3g}"
         rows["dose of a full scan"] = f"{relative_dose(measurement.geometry, measurement.photon_count):.2%}"
     return _card("Measurement", rows, figure_png(figure))
 

@@ -32,7 +32,7 @@ def middle_slices(volume: Volume) -> list[tuple[str, np.ndarray, float]]:
 def slices_png(volumes: Sequence[tuple[str, Volume]], window: tuple[float, float] = WINDOW) -> bytes:
     """Return a PNG with one row of middle slices per volume, all in one window [HU].
 
-    Volumes of a single slice show only that.
+    If every volume has a single slice, only the axial plane is shown.
     """
     from matplotlib.figure import Figure
 

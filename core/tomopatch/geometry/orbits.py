@@ -1,4 +1,4 @@
-"""Orbits that are no circle or helix, and views from a table: each as `Views`.
+"""Orbits other than a circle or helix, and views from a table, as `Views`.
 
 Laminography is a circular scan with a tilt: `ParallelBeam.circular(..., tilt=...)`, or `ConeBeam`.
 """
@@ -21,19 +21,20 @@ MAX_ROWS = 100_000
 def views_from_text(
     text: str, det_shape: tuple[int, int], *, cone: bool = True, axes: Literal["xyz", "zyx"] = "xyz"
 ) -> Views:
-    """Return the views of a table with twelve numbers per line [mm], as of ASTRA's vector geometries.
+    """Return the views of a table with twelve numbers per line [mm], as in ASTRA's vector geometries.
 
-    Source (or direction of the rays), detector centre, step to the next column (u), step to the next row (v).
-    The numbers are separated by commas, semicolons or white space; lines that begin with # do not count.
+    The numbers are the source (or ray direction), the detector centre, the step to the next column (u) and
+    the step to the next row (v). Commas, semicolons or white space separate them. Lines that begin with # are
+    ignored.
 
     Parameters
     ----------
     text : str
     det_shape : (v, u)
     cone : bool
-        False: the first vector is a direction.
+        False = parallel beam; the first vector is then the ray direction.
     axes : "xyz" or "zyx"
-        Order of each vector's numbers: that of ASTRA, or that of this package.
+        Order of the coordinates of each vector: "xyz" as in ASTRA, "zyx" as in this package.
 
     Raises
     ------
@@ -70,16 +71,16 @@ def angles_from_text(text: str) -> tuple[float, ...]:
 def sine_on_circle(
     vg: VolumeGeometry, *, num_views: int, amplitude: float, cycles: int = 2, **scanner: Any
 ) -> Views:
-    """Return a circle on which source and detector swing up and down, opposite each other about the centre.
+    """Return a circular orbit on which source and detector oscillate along z in opposite directions.
 
-    The central ray always passes through the origin; the source rises above the plane by an angle of
-    `amplitude` sin(`cycles` angle) [rad]. Two cycles make a saddle. `scanner` as in `ConeBeam.circular`.
+    The central ray always passes through the origin. The elevation angle of the source is `amplitude`
+    sin(`cycles` angle) [rad]. Two cycles give a saddle orbit. `scanner` as in `ConeBeam.circular`.
     """
     if not (finite(amplitude) and abs(amplitude) < math.pi / 2):
         raise ValueError(f"the amplitude must lie between -pi/2 and pi/2 rad, got {amplitude}.")
     pg = ConeBeam.circular(vg, num_views=num_views, **{"tilt": amplitude, **scanner})
     angles = np.asarray(pg.angles)
-    # a beam that is tilted by t leaves the plane upwards: its source lies below
+    # a positive tilt directs the beam upwards, so the source lies below the plane
     rays = [frame([a], -amplitude * math.sin(cycles * a)) for a in angles]
     ray, up, across = (np.concatenate(part) for part in zip(*rays, strict=True))
     return _facing(pg, -pg.src_orig_dist * ray, ray, up, across)
@@ -88,10 +89,11 @@ def sine_on_circle(
 def circle_and_line(
     vg: VolumeGeometry, *, num_views: int, line_views: int, length: float, **scanner: Any
 ) -> Views:
-    """Return a circle and then a straight line along z, at the angle of the first view.
+    """Return a circular orbit followed by a line along z at the angle of the first view.
 
-    Source and detector move along the line together, from -`length`/2 to `length`/2 [mm]. Together with the
-    circle the line sees every plane that meets the object (Tuy's condition), which a circle does not.
+    Source and detector move along the line together, from -`length`/2 to `length`/2 [mm]. A circle
+    alone violates Tuy's condition. With a line that is long enough, every plane through the object meets the
+    orbit.
     """
     if not (finite(length) and length > 0 and line_views >= 2):
         raise ValueError(
@@ -112,16 +114,16 @@ def circle_and_line(
 
 
 def tomosynthesis(vg: VolumeGeometry, *, num_views: int, angle_range: float, **scanner: Any) -> Views:
-    """Return an arc of source positions over `angle_range` [rad] above a detector that stands still.
+    """Return an arc of source positions over `angle_range` [rad] and a stationary detector.
 
-    The source moves in the plane of the axes x and y about the origin; the detector lies at +y. `scanner` as
-    in `ConeBeam.circular`; the detector fits the volume unless it is given.
+    The source moves in the x-y plane about the origin; the detector lies at +y. `scanner` as in
+    `ConeBeam.circular`; the detector fits the volume unless given.
     """
     if not (finite(angle_range) and 0 < angle_range < math.pi):
         raise ValueError(f"an arc spans more than 0 and less than pi rad, got {angle_range}.")
     vg = grid_of(vg)
     still = ConeBeam.circular(vg, num_views=1, **scanner)
-    # each view in the middle of its part of the arc
+    # each view lies in the middle of its part of the arc
     start = -angle_range / 2 + angle_range / (2 * num_views)
     ray, _, _ = frame(even_angles(num_views, angle_range, start), 0.0)
     one = still.views()
@@ -130,7 +132,7 @@ def tomosynthesis(vg: VolumeGeometry, *, num_views: int, angle_range: float, **s
 
 
 def _facing(pg: ConeBeam, source: np.ndarray, ray: np.ndarray, up: np.ndarray, across: np.ndarray) -> Views:
-    """The detector of a scanner, perpendicular to the central rays from these sources."""
+    """Views with a detector perpendicular to the central rays from these sources."""
     det_pos = source + pg.src_det_dist * ray + pg.det_offset[0] * up + pg.det_offset[1] * across
     v, u = pg.pixel_size
     return Views(True, source, det_pos, v * up, u * across, pg.det_shape)

@@ -1,4 +1,4 @@
-"""Blur of intensities: the detector's point spread, and the extent of the focal spot."""
+"""Blur of intensities by the detector's point spread function and by the focal spot."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch import Tensor
 from tomopatch.geometry.views import Views
 
 FWHM = 2 * math.sqrt(2 * math.log(2))
-"""Full width at half maximum of a Gaussian over its standard deviation."""
+"""Full width at half maximum of a Gaussian, divided by its standard deviation."""
 WIDE = 20.0
-"""Standard deviation [pixels] above which the kernel is a sampled Gaussian; it differs by less than 4e-4."""
+"""Standard deviation [pixels] above which the kernel is a sampled Gaussian; the kernels differ by < 4e-4."""
 MOST_SOURCES = 61
-"""Points of a focal spot; more blur than that many points cover is sampled coarsely."""
+"""Largest number of points of a focal spot; a very wide spot is therefore sampled coarsely."""
 
 
 def smeared(signal: Tensor, sigma: float, *, aspect: float = 1.0, padding: str = "edge") -> Tensor:
     """Return the signal (v, angle, u) convolved with a Gaussian along v and u.
 
     The kernel is the discrete analogue exp(-t) I_n(t) with t = sigma^2 and modified Bessel functions I_n
-    (Lindeberg, IEEE PAMI 12:234, 1990), whose variance is exactly sigma^2, however narrow it is.
+    (Lindeberg, IEEE PAMI 12:234, 1990). Its variance is exactly sigma^2, even for a narrow kernel.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def smeared(signal: Tensor, sigma: float, *, aspect: float = 1.0, padding: str =
     aspect : float
         Height of a row over the width of a column: the kernel spans `sigma` / `aspect` rows.
     padding : "edge" or "zero"
-        The signal beyond the detector: that of the outermost pixels, or none.
+        Signal beyond the detector: equal to the outermost pixels, or zero.
     """
     if sigma <= 0:
         return signal
@@ -44,12 +44,12 @@ def _along(signal: Tensor, sigma: float, axis: int, padding: str) -> Tensor:
     n = signal.shape[axis]
     if n == 1:  # one row of a wider detector
         return signal
-    # a matrix: one product serves wide and narrow kernels
+    # the convolution as a matrix product, for wide and narrow kernels
     kernel = _kernel(sigma, n)
     index = torch.arange(n)
     matrix = kernel[(index[:, None] - index).abs()]
     if padding == "edge":
-        # what lies farther away than each distance, on one side
+        # one-sided sum of the kernel beyond each distance
         beyond = ((1 + kernel[0]) / 2 - kernel.cumsum(0)).clamp(min=0)
         matrix[:, 0] += beyond
         matrix[:, -1] += beyond.flip(0)
@@ -60,7 +60,7 @@ def _along(signal: Tensor, sigma: float, axis: int, padding: str) -> Tensor:
 
 
 def _kernel(sigma: float, n: int) -> Tensor:
-    """The kernel at the distances 0 to n - 1 [pixels]; with its mirror image its sum is 1."""
+    """Kernel at the distances 0 to n - 1 [pixels]; the two-sided kernel sums to 1."""
     distance = np.arange(n, dtype=float)
     if sigma > WIDE:
         values = np.exp(-((distance / sigma) ** 2) / 2) / (sigma * math.sqrt(2 * math.pi))
@@ -70,12 +70,12 @@ def _kernel(sigma: float, n: int) -> Tensor:
 
 
 def focal_spot(views: Views, diameter: float) -> list[tuple[float, Views]]:
-    """Return weights and views of the points of a focal spot: an even disc that faces the detector.
+    """Return weights and views of the points of a focal spot: a uniform disc parallel to the detector.
 
-    Seven points integrate polynomials of degree 5 over the disc exactly (Radon's rule); they suffice while
-    the spot's shadow is two pixels wide. A wider shadow gets points of equal weight on a spiral, one per
-    square pixel, at most MOST_SOURCES. With a single detector row the points lie in the fan's plane, since
-    the spot's height acts outside it.
+    Seven points integrate polynomials of degree 5 over the disc exactly (Radon's rule). They suffice
+    for a penumbra of up to two pixels. A wider penumbra gets points of equal weight on a spiral, one per
+    square pixel, at most MOST_SOURCES. With a single detector row the points lie in the plane of the fan,
+    because the height of the spot blurs only across rows.
 
     Raises
     ------
@@ -98,14 +98,14 @@ def focal_spot(views: Views, diameter: float) -> list[tuple[float, Views]]:
 
 
 def _shadow(views: Views) -> float:
-    """Size of a focal spot's shadow on the detector over that of the spot, for an edge on the axis."""
+    """Width of the penumbra on the detector over the diameter of the focal spot, for an edge on the axis."""
     to_detector = np.linalg.norm(views.det_pos[0] - views.source[0])
     to_axis = float(np.hypot(*views.source[0, 1:]))
     return max(float(to_detector) / to_axis - 1, 0.0)
 
 
 def _disc(pixels: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and points (n, 2) that sample the unit disc, for a shadow this many pixels wide."""
+    """Weights and points (n, 2) that sample the unit disc, for a penumbra of this width [pixels]."""
     if pixels <= 2:
         angle = np.arange(6) * np.pi / 3
         ring = math.sqrt(2 / 3) * np.stack([np.cos(angle), np.sin(angle)], 1)

@@ -1,4 +1,4 @@
-"""The chain of a scan from the source to the detector: effects, and the signal that they lead to."""
+"""Simulation of a scan from the source to the detector: effects and expected signal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tomopatch.volume import Volume, VolumeGeometry
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """Expected signal of a scan, relative to that of the unattenuated beam at the central ray.
+    """Expected signal of a scan, relative to the unattenuated beam at the central ray.
 
     Attributes
     ----------
@@ -30,9 +30,9 @@ class Signal:
     unattenuated : Tensor, broadcasts to the same shape
         The signal without an object; below 1 behind a bowtie.
     gain : Tensor (v, angle, u) or None
-        Variance of the signal of one photon per ray over its mean; None = 1, a Poisson variable.
+        Variance over mean of the signal of one photon per ray; None = 1 (Poisson).
     water_factor : float or Tensor (1, angle, u)
-        Factor of the line integrals that gives a thin layer of water MU_WATER.
+        Factor on the line integrals that gives a thin layer of water the attenuation MU_WATER.
     """
 
     mean: Tensor
@@ -42,7 +42,7 @@ class Signal:
 
 
 def switched_on(effects: Effects | None) -> Effects:
-    """Return the effects without those of zero strength."""
+    """Return the effects; an effect of zero strength becomes None."""
     if effects is None:
         return Effects()
     scatter, blur, faults = effects.scatter, effects.blur, effects.faults
@@ -63,7 +63,7 @@ def switched_on(effects: Effects | None) -> Effects:
 
 
 def measured_rays(pg: Geometry, effects: Effects, vg: VolumeGeometry) -> Rays:
-    """Return the rays of the scan that is measured when the reconstruction assumes `pg`."""
+    """Return the rays that are measured when the reconstruction assumes `pg`."""
     if effects.misalignment is not None:
         pg = misaligned(pg, effects.misalignment)
     if effects.motion is not None:
@@ -72,13 +72,13 @@ def measured_rays(pg: Geometry, effects: Effects, vg: VolumeGeometry) -> Rays:
 
 
 def expected_signal(volume: Volume, rays: Rays, effects: Effects, supersample: int, backend: str) -> Signal:
-    """Return the signal before noise and the detector's faults: tube, focal spot, detector blur and scatter.
+    """Return the signal before noise and detector faults: tube, focal spot, detector blur and scatter.
 
     Parameters
     ----------
     volume : Volume
-        Attenuation at the reference energy. Inserts are planted here with a tube; without one they are part
-        of the volume already (`plant_inserts`).
+        Attenuation at the reference energy. With a tube, the inserts are added here. Without a tube, the
+        volume must already contain them (`plant_inserts`).
     """
     tube, views = effects.tube, rays.views
     volumes: list[Volume] = [volume]
@@ -93,14 +93,14 @@ def expected_signal(volume: Volume, rays: Rays, effects: Effects, supersample: i
         if beam.unattenuated is not None:
             unattenuated = beam.unattenuated.to(volume.data)
 
-    def seen(source: Rays) -> Tensor:
+    def signals(source: Rays) -> Tensor:
         return transmissions(volumes, source, supersample, backend, transmit)
 
-    out = _over_focal_spot(rays, effects, seen)
+    out = _over_focal_spot(rays, effects, signals)
     if effects.blur is not None and effects.blur.detector:
         out = torch.stack([smeared(part, effects.blur.detector / FWHM) for part in out])
     mean = out[0]
-    # relative to one photon a ray; scattered photons have the energies of the primary ones of their pixel
+    # for one photon per ray; scattered photons get the energies of the primary photons of their pixel
     gain = None if excess is None else excess * out[1] / mean.clamp(min=torch.finfo(mean.dtype).tiny)
     if effects.scatter is not None:
         height, width = (float(np.linalg.norm(a[0])) for a in (views.det_v, views.det_u))
@@ -108,13 +108,13 @@ def expected_signal(volume: Volume, rays: Rays, effects: Effects, supersample: i
     return Signal(mean, unattenuated, gain, factor)
 
 
-def _over_focal_spot(rays: Rays, effects: Effects, seen: Callable[[Rays], Tensor]) -> Tensor:
+def _over_focal_spot(rays: Rays, effects: Effects, signals: Callable[[Rays], Tensor]) -> Tensor:
     """Signals averaged over the points of the focal spot."""
     if effects.blur is None or not effects.blur.focal_spot:
-        return seen(rays)
+        return signals(rays)
     total: Tensor | None = None
     for weight, views in focal_spot(rays.views, effects.blur.focal_spot):
-        part = weight * seen(Rays(views, rays.stretch))
+        part = weight * signals(Rays(views, rays.stretch))
         total = part if total is None else total.add_(part)
     assert total is not None
     return total

@@ -1,4 +1,4 @@
-"""Faults of a detector: pixels of different gain, dead pixels and columns, lag, saturation."""
+"""Detector faults: gain errors, dead pixels and columns, lag, saturation."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ def pixels_of(faults: DetectorFaults, det_shape: tuple[int, int]) -> Pixels:
     Raises
     ------
     ValueError
-        If there are more dead columns than columns.
+        If all columns would be dead.
     """
     v, u = det_shape
     if faults.dead_columns >= u:
-        raise ValueError(f"{faults.dead_columns} dead columns leave nothing of a detector with {u} columns.")
+        raise ValueError(f"{faults.dead_columns} dead columns leave none of the {u} columns of the detector.")
     rng = np.random.default_rng(faults.seed)
     gain = 1 + faults.gain * rng.standard_normal((v, u))
     dead = np.zeros((v, u), bool)
     dead.flat[rng.choice(v * u, round(faults.dead * v * u), replace=False)] = True
     dead[:, rng.choice(u, faults.dead_columns, replace=False)] = True
-    # a gain below 0 does not exist
+    # gains are not negative
     return Pixels(torch.from_numpy(np.maximum(gain, 0)).to(torch.float32), torch.from_numpy(dead))
 
 
 def lagged(signal: Tensor, lag: float) -> Tensor:
-    """Return signals (v, angle, u) with a share in the next view each; the first view follows itself."""
+    """Return signals (v, angle, u) with lag from the previous view; view 0 is its own previous view."""
     if not lag:
         return signal
     before = torch.cat([signal[:, :1], signal[:, :-1]], 1)
@@ -49,7 +49,7 @@ def lagged(signal: Tensor, lag: float) -> Tensor:
 def read_out(
     signal: Tensor, faults: DetectorFaults, unattenuated: Tensor | float, electronic: Tensor | None = None
 ) -> Tensor:
-    """Return what a detector with faults reads (v, angle, u), in the unit of the signal.
+    """Return the output (v, angle, u) of a detector with faults, in the unit of the signal.
 
     Lag, gain, electronic noise, saturation, dead pixels, in this order. A dead pixel reads 0.
 
@@ -57,7 +57,7 @@ def read_out(
     ----------
     signal : Tensor (v, angle, u)
     unattenuated : Tensor or float
-        The signal without an object, which saturation refers to.
+        Signal without an object; the saturation is a share of it.
     electronic : Tensor or None
         Electronic noise, in the unit of the signal.
     """

@@ -1,4 +1,4 @@
-"""Photons and dose from the tube's current: what a scan emits, in photons a ray and in mGy."""
+"""Photons per ray and air kerma [mGy] of a scan, from the tube current."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def photons_per_ray(tube: Tube, pg: Geometry) -> float | None:
     """Return the photons that reach a pixel through air in one view; None without `tube.mas`.
 
     Photons per mm^2 and mAs at 1 m, times mAs, times the area of a pixel, times (1 m / distance)^2; the
-    distance is that from source to detector in the first view. A parallel beam has no distance; it counts as
-    1 m. The air on the way and the detector's slant are neglected, and every photon is detected.
+    distance is measured from source to detector in the first view. A parallel beam has no distance; 1 m is
+    used. Absorption in air and oblique incidence are neglected, and every photon is detected.
     """
     if tube.mas is None:
         return None
@@ -35,9 +35,9 @@ def air_kerma_at_axis(tube: Tube, num_views: int, distance: float) -> float:
         K = k(kVp, filters) mAs views (1 m / distance)^2
 
     with k the air kerma per mAs at 1 m of the spectrum (`Spectrum.air_kerma`) and `distance` from the source
-    to the axis [mm]. It is an index of the tube's output, not a patient's dose: the object's absorption and
-    scatter, a bowtie, the length of the scan and the organs do not enter. Inside a body the dose is lower: in
-    the 32 cm phantom of the CT dose index about a third of this value, in the 16 cm phantom about two thirds.
+    to the axis [mm]. It is an index of the tube's output, not a patient's dose: it ignores absorption and
+    scatter in the object, a bowtie, the length of the scan and the organs. Inside a body the dose is lower:
+    in the 32 cm phantom of the CT dose index about a third of this value, in the 16 cm phantom two thirds.
 
     Raises
     ------

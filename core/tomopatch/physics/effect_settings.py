@@ -47,7 +47,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "implant": Preset(
         "Dental CBCT with an implant",
-        "90 kV, much scatter, and a titanium rod that few photons pass.",
+        "90 kV, much scatter, and a titanium rod that absorbs most photons.",
         Effects(
             tube=Tube(90.0, 2.5),
             scatter=Scatter(0.4),
@@ -56,8 +56,8 @@ PRESETS: dict[str, Preset] = {
         ),
     ),
     "bench": Preset(
-        "Uneven detector",
-        "A detector with gain errors, dead pixels and lag: rings.",
+        "Faulty detector",
+        "Gain errors, dead pixels and lag, which cause rings.",
         Effects(faults=DetectorFaults(gain=0.02, dead=0.001, lag=0.02)),
     ),
     "breathing": Preset(
@@ -76,12 +76,12 @@ PRESETS: dict[str, Preset] = {
 def changed(effects: Effects, setting: str) -> Effects:
     """Return the effects with one setting changed; `setting` is like `tube.kvp=80` or `motion.kind=jump`.
 
-    A setting switches its effect on. `tube=off` switches an effect off, `tube=on` on with its defaults.
+    A setting switches its effect on. `tube=off` switches the effect off, `tube=on` on with its defaults.
 
     Raises
     ------
     ValueError
-        For an unknown name or a value that does not fit.
+        For an unknown name or an invalid value.
     """
     name, found, text = setting.partition("=")
     group, dot, field = name.strip().partition(".")
@@ -116,7 +116,7 @@ def parse_insert(text: str) -> Insert:
     Raises
     ------
     ValueError
-        If the text has another form, or a value does not fit.
+        If the text has another form, or a value is invalid.
     """
     parts = text.split(":")
     try:
@@ -142,7 +142,7 @@ def parse_insert(text: str) -> Insert:
 
 
 def _value(text: str) -> Any:
-    """A number, a list, true or false, or else the text itself."""
+    """Parse a number, a list, true or false; any other text is returned unchanged."""
     text = text.strip()
     words = {"on": True, "off": False, "none": None}
     if text in words:

@@ -20,7 +20,7 @@ Position = tuple[Millimetres, Millimetres, Millimetres]
 
 METALS = ("titanium", "steel", "aluminium")
 Material = Literal["titanium", "steel", "aluminium", "iodine", "cortical bone", "PMMA", "water", "air"]
-"""Materials of planted objects; iodine is a solution of 20 mg/ml in water."""
+"""Materials of inserts; iodine is a solution of 20 mg/ml in water."""
 
 
 @record
@@ -32,14 +32,14 @@ class Tube:
     kvp : float
         Tube voltage [kV].
     aluminium, copper, tin : float
-        Filters [mm], in addition to the tube's own of 1 mm of aluminium.
+        Filters [mm], in addition to the inherent filtration of 1 mm of aluminium.
     bowtie : bool
-        A filter that is thicker towards the edges of the fan, so that rays through a water cylinder that
-        fills half of the field of view are hardened evenly.
+        A filter that is thicker towards the edges of the fan, so that all rays through a water cylinder of
+        half the field of view are hardened equally.
     detector : "integrating" or "counting"
-        The signal of a photon is its energy, or 1.
+        The signal of a photon is its energy (integrating) or 1 (counting).
     mas : float or None
-        Tube current times time of one view [mAs]. None = the photons a ray are given by the scan.
+        Tube current times time of one view [mAs]. None = the scan sets the photons per ray.
     """
 
     kvp: Annotated[Real, Field(ge=40, le=150, title="the tube voltage in kV")] = 120.0
@@ -53,13 +53,13 @@ class Tube:
 
 @record
 class Scatter:
-    """Scattered radiation: a share of the primary signal, smeared over the detector.
+    """Scattered radiation: a share of the primary signal, blurred over the detector.
 
     Attributes
     ----------
     ratio : float
-        Scatter over primary signal, both summed over the detector of a view. The primary of a ray counts by
-        the share that the object removes from it, so that air does not scatter.
+        Scatter over primary signal, both summed over the detector of a view. The primary signal of a ray is
+        weighted by the share that the object removes from the ray, so that air does not scatter.
     width : float
         Standard deviation of the Gaussian kernel, as a share of the detector's width.
     """
@@ -97,9 +97,9 @@ class Misalignment:
     roll : float
         Rotation of the detector about its normal [degrees].
     distance : float
-        Source to axis: the true distance minus the assumed one [mm]; cone beam only.
+        True minus assumed distance from source to axis [mm]; cone beam only.
     jitter : float
-        Standard deviation of the angles' errors [degrees].
+        Standard deviation of the errors of the view angles [degrees].
     seed : int
         Seed of the jitter.
     """
@@ -119,9 +119,9 @@ class Motion:
     Attributes
     ----------
     kind : "drift", "jump" or "breathing"
-        drift: the whole object moves evenly, by `amplitude` until the end of the scan. jump: it moves by
-        `amplitude` at the time `time`. breathing: it is stretched along z by `amplitude` at the lower end of
-        the volume, falling to 0 at the upper end, as 1 - cos, `cycles` times during the scan.
+        drift: the whole object moves at constant speed, by `amplitude` during the scan. jump: it moves by
+        `amplitude` at the time `time`. breathing: it is stretched along z. The lower end of the volume moves
+        by `amplitude`, the upper end does not move. The time course is 1 - cos, `cycles` times per scan.
     amplitude : (z, y, x) [mm]
         Breathing uses z alone.
     time : float
@@ -143,7 +143,7 @@ class DetectorFaults:
     Attributes
     ----------
     gain : float
-        Standard deviation of the pixels' relative gain errors, constant in time; they give rings.
+        Standard deviation of the pixels' relative gain errors, constant in time; they cause rings.
     dead : float
         Share of dead pixels, which measure nothing.
     dead_columns : int
@@ -166,7 +166,7 @@ class DetectorFaults:
 
 @record
 class Insert:
-    """An object of one material that is planted into the volume.
+    """An object of one material that is inserted into the volume.
 
     Attributes
     ----------
@@ -189,12 +189,12 @@ class Insert:
 
 @record
 class Effects:
-    """All effects of a scan; none of them is on by default.
+    """All effects of a scan; all are off by default.
 
     Attributes
     ----------
     tube : Tube or None
-        None = one energy, at which water has 0.0192 /mm.
+        None = one energy, at which water has the attenuation 0.0192 /mm.
     inserts : tuple of Insert
     """
 

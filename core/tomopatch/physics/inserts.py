@@ -1,4 +1,4 @@
-"""Objects of one material that are planted into a volume: balls, rods and plates, with partial volumes."""
+"""Inserts in a volume: balls, rods and plates of one material, with the partial volume effect."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tomopatch.volume import Volume, VolumeGeometry
 Box = tuple[slice, slice, slice]
 
 FINEST = 8
-"""Most samples of a voxel along an axis. A round surface is smoothed within a sample, so that even a ball of
-one voxel's size has its volume to 2.5 %, and one of four voxels to 0.5 %."""
+"""Largest number of samples per voxel along an axis. A round surface is smoothed over a sample. The volume of
+a ball of one voxel is then accurate to 2.5 %, and of four voxels to 0.5 %."""
 
 
 class Planted(NamedTuple):
@@ -28,15 +28,15 @@ class Planted(NamedTuple):
 
 
 def plant_inserts(volume: Volume, inserts: Sequence[Insert]) -> Volume:
-    """Return the volume with these objects, at their attenuation at the reference energy.
+    """Return the volume with these inserts, with their attenuation at the reference energy.
 
-    The reference energy is that at which water has MU_WATER, about 71 keV. Where objects overlap the later
-    one counts. A part outside the volume is left out.
+    At the reference energy, about 71 keV, water has the attenuation MU_WATER. Where inserts overlap, the
+    later one counts. Parts outside the volume are left out.
 
     Raises
     ------
     ValueError
-        If an object lies outside the volume.
+        If an insert lies completely outside the volume.
     """
     if not inserts:
         return volume
@@ -54,7 +54,7 @@ def planted(insert: Insert, vg: VolumeGeometry) -> Planted:
     Raises
     ------
     ValueError
-        If it lies outside the volume.
+        If it lies completely outside the volume.
     """
     box = _box(insert, vg)
     axis = "zyx".index(insert.axis)
@@ -73,7 +73,7 @@ def planted(insert: Insert, vg: VolumeGeometry) -> Planted:
 
 
 def extent(insert: Insert) -> list[float]:
-    """Half of the extent (z, y, x) [mm]."""
+    """Return half of the extent (z, y, x) of an insert [mm]."""
     if insert.shape == "ball":
         return [insert.size[0] / 2] * 3
     half = [insert.size[0] / 2] * 3
@@ -100,16 +100,16 @@ def _box(insert: Insert, vg: VolumeGeometry) -> Box:
 
 
 def _span(vg: VolumeGeometry, axis: int, part: slice, centre: float, half: float) -> Tensor:
-    """Share of each voxel along an axis that lies within `half` of the centre: exact."""
+    """Exact share of each voxel along an axis that lies within `half` [mm] of the centre."""
     middle, reach = vg.axis(axis)[part] - centre, vg.voxel_size[axis] / 2
     upper, lower = (middle + reach).clamp(max=half), (middle - reach).clamp(min=-half)
     return (upper - lower).clamp(min=0) / (2 * reach)
 
 
 def _round(insert: Insert, vg: VolumeGeometry, box: Box, axes: tuple[int, ...]) -> Tensor:
-    """Share of each voxel within a disc or ball that spans these axes; 1 voxel long along the others.
+    """Share of each voxel within a disc or ball in these axes; the result has size 1 along the other axes.
 
-    The voxel is divided into samples; a sample at the surface counts by its distance to it, to first order.
+    The voxel is divided into samples. A sample at the surface counts in part, by its distance to the surface.
     """
     radius = insert.size[0] / 2
     finest = math.ceil(4 * max(vg.voxel_size[a] for a in axes) / radius)

@@ -17,7 +17,7 @@ LOWEST, HIGHEST = 10.0, 150.0
 
 
 def table(name: str) -> list[list[str]]:
-    """Return the rows of a table of this package."""
+    """Return the rows of a CSV file of this package."""
     return list(csv.reader(files(__package__).joinpath(name).read_text("utf-8").splitlines()))
 
 
@@ -41,8 +41,9 @@ def densities() -> dict[str, float]:
 def mass_attenuation(material: str, energies_keV: Any) -> np.ndarray:
     """Return the mass attenuation mu/rho [cm^2/g] at these energies [keV].
 
-    Photoelectric, coherent and incoherent, of Elam, Ravel & Sieber (2002); it agrees with NIST's tables
-    (Hubbell & Seltzer 1995) to 2 %. Interpolated in the logarithms of both; a K edge is a pair of energies.
+    Photoelectric absorption, coherent and incoherent scattering (Elam, Ravel & Sieber 2002). The values agree
+    with NIST's tables (Hubbell & Seltzer 1995) to 2 %. The interpolation is log-log; a K edge is a pair of
+    energies.
 
     Raises
     ------
@@ -68,5 +69,5 @@ def mu(material: str, energies_keV: Any) -> np.ndarray:
 
 @cache
 def reference_energy() -> float:
-    """Return the energy [keV] of a volume's attenuation, at which water has MU_WATER: about 71."""
+    """Return the energy [keV] at which water has the attenuation MU_WATER, about 71 keV."""
     return float(brentq(lambda e: float(mu("water", e)) - MU_WATER, 60, 90, xtol=1e-12))

@@ -109,7 +109,7 @@ class Measurement:
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.projections.shape))
-        dose = "no noise" if self.photon_count is None else f"{self.photon_count:.3g} photons a ray"
+        dose = "no noise" if self.photon_count is None else f"{self.photon_count:.3g} photons per ray"
         return (
             f"Measurement({type(self.geometry).__name__}, {shape} (v, angle, u), line integrals "
             f"{float(self.projections.min()):.3g} to {float(self.projections.max()):.3g}, {dose})"
@@ -153,8 +153,8 @@ def simulate(
     A : Projector
         Gives the scan geometry; its volume grid does not matter.
     photon_count : float or None
-        Photons per ray before the object; None = no noise at all. With `effects.tube.mas` the tube's current
-        decides instead. Behind a bowtie: photons of the central ray.
+        Photons per ray before the object; None = no noise at all. `effects.tube.mas` replaces this
+        value. Behind a bowtie: photons of the central ray.
     electronic_noise : float
         Standard deviation of the read-out, in photons; with a tube, in photons of the unattenuated beam's
         mean signal.
@@ -182,7 +182,7 @@ def simulate(
         photon_count = photons_per_ray(effects.tube, pg)
     if photon_count is not None and not (finite(photon_count) and FEWEST <= photon_count <= MOST):
         raise ValueError(
-            f"photon_count must lie between {FEWEST:g} and {MOST:g} photons a ray, or be None for no noise; "
+            f"photon_count must lie between {FEWEST:g} and {MOST:g} photons per ray, or be None (no noise); "
             f"got {photon_count}."
         )
     if supersample is not None and not (finite(supersample) and int(supersample) == supersample >= 1):
@@ -231,10 +231,10 @@ def _read(
     generator: torch.Generator,
     faults: DetectorFaults | None,
 ) -> Measurement:
-    """The measurement that a detector reads of an expected signal.
+    """Simulate the measurement of an expected signal by the detector.
 
-    Signals below half a photon are raised to half a photon, as in `from_counts`. Without noise a dead pixel
-    reads half a photon of a scan at full dose, and any other signal is limited by float32 alone.
+    Signals below half a photon are raised to half a photon, as in `from_counts`. Without noise, a dead
+    pixel reads half a photon of a scan at full dose; other signals are limited by float32 precision only.
     """
     faults = faults or DetectorFaults()
     _check_counts(signal.mean)
@@ -275,7 +275,7 @@ def from_counts(
     inverse variance of the logarithm to first order, counts^2 / (counts + electronic_noise^2).
     """
     if not (finite(photon_count) and photon_count > 0):
-        raise ValueError(f"photon_count must be above 0 photons a ray, got {photon_count}.")
+        raise ValueError(f"photon_count must be above 0 photons per ray, got {photon_count}.")
     counts = as_tensor(counts, "counts").clamp(min=0.5)
     weights = counts.square() / (counts + electronic_noise**2)
     return Measurement(torch.log(photon_count / counts), pg, weights, photon_count)

@@ -1,4 +1,4 @@
-"""Views of a scanner that stands differently from the geometry that a reconstruction assumes."""
+"""Views of a scanner whose geometry differs from the geometry that the reconstruction assumes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from tomopatch.physics.effects import Misalignment
 def misaligned(pg: Geometry, misalignment: Misalignment) -> Views:
     """Return the views that are measured when the reconstruction assumes `pg`.
 
-    In this order: the source moves along the detector's normal; the detector turns about its normal; it
-    shifts along its own columns (u) and rows (v) as they were before the turn; source and detector turn about
-    z by the jitter.
+    The order is: the source moves along the detector normal; the detector rotates about its normal; it shifts
+    along u and v as they were before the rotation; source and detector rotate about z by the jitter.
 
     Raises
     ------
     ValueError
-        If a parallel beam is given another distance, or the source would reach the axis or the detector.
+        If a parallel beam has a distance error, or the source would reach the axis or the detector.
     """
     views = pg.views()
     along_u, along_v = _unit(views.det_u), _unit(views.det_v)
@@ -46,7 +45,7 @@ def misaligned(pg: Geometry, misalignment: Misalignment) -> Views:
 
 
 def turned(views: Views, angles: np.ndarray) -> Views:
-    """Return the views turned about z by these angles [rad], from +x towards +y, one per view."""
+    """Return the views rotated about z by these angles [rad], from +x towards +y, one per view."""
     cos, sin = np.cos(angles), np.sin(angles)
 
     def turn(vectors: np.ndarray) -> np.ndarray:

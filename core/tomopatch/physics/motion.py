@@ -1,4 +1,4 @@
-"""Motion of the object during a scan, exactly: source and detector move instead of the object."""
+"""Exact motion of the object during a scan: source and detector move instead of the object."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tomopatch.volume import VolumeGeometry
 
 
 def displacements(motion: Motion, num_views: int) -> np.ndarray:
-    """Return the displacement (views, 3) of the object in each view [mm]; of its lower end if it breathes.
+    """Return the displacement (views, 3) of the object in each view [mm]; for breathing, of its lower end.
 
-    View i is measured at the time i / num_views. A drift has moved by the whole amplitude at the time 1.
+    View i is measured at the time i / num_views. A drift reaches the whole amplitude at the time 1.
     """
     time = np.arange(num_views) / num_views
     amplitude = np.asarray(motion.amplitude)
@@ -30,12 +30,12 @@ def displacements(motion: Motion, num_views: int) -> np.ndarray:
 
 
 def moving_rays(views: Views, motion: Motion, vg: VolumeGeometry) -> Rays:
-    """Return rays through the object at rest that measure what `views` measure of the moving object.
+    """Return rays through the object at rest that measure the same as `views` of the moving object.
 
     A rigid motion shifts source and detector by the opposite displacement. Breathing stretches the object
-    evenly along z about the volume's upper end, so that its lower end moves by the amplitude; the attenuation
-    of a piece of tissue stays the same. Such a stretch maps straight rays to straight rays. There are no
-    phases and no interpolation.
+    uniformly along z about the upper end of the volume, so that its lower end moves by the amplitude. The
+    attenuation of each tissue stays the same. A uniform stretch maps straight rays to straight rays,
+    so neither motion phases nor interpolation are needed.
 
     Raises
     ------

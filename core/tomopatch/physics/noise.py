@@ -1,4 +1,4 @@
-"""Photon noise of a detector: Poisson, and compound Poisson where photons count by their energy."""
+"""Photon noise of a detector: Poisson, or compound Poisson for an energy-integrating detector."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def photon_noise(mean: Tensor, gain: Tensor | None, generator: torch.Generator) -> Tensor:
-    """Return noisy signals with this mean and the variance gain times mean, on the generator's device.
+    """Return noisy signals with this mean and variance gain * mean, on the generator's device.
 
     The signal of a detector that integrates energy is a compound Poisson variable, the sum of the energies of
-    a Poisson number of photons (Whiting et al., Medical Physics 33:3290, 2006). It is drawn as gain times a
-    Poisson variable of mean / gain, the scaled Poisson variable with the same mean and variance. With many
-    photons both are Gaussian; with few both keep the chance of no signal, that of the compound variable being
-    exp(-number of photons). A gain of 1, of one energy or a counting detector, is exact.
+    a Poisson number of photons (Whiting et al., Medical Physics 33:3290, 2006). It is approximated by
+    gain times a Poisson variable of mean / gain, which has the same mean and variance. With many photons both
+    are nearly Gaussian. With few photons both can be zero; for the compound variable, the probability is
+    exp(-number of photons). A gain of 1 (one energy, or a counting detector) is exact.
     """
     mean = mean.to(generator.device)
     if gain is None:

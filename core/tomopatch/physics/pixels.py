@@ -15,11 +15,11 @@ from tomopatch.projector import Projector
 from tomopatch.volume import Volume, VolumeGeometry
 
 MAX_RAYS = 2**26
-"""Rays whose paths are held at once, over all materials."""
+"""Largest number of rays, over all materials, whose line integrals are held at once."""
 
 Transmit = Callable[[list[Tensor], slice], Tensor]
-"""Line integrals (rows, views, columns) of each volume, and the views' index -> signals (outputs, rows,
-views, columns)."""
+"""Function of the line integrals (rows, views, columns) of each volume and of a slice of views. It returns
+signals (outputs, rows, views, columns)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Rays:
     ----------
     geometry : ParallelBeam, ConeBeam or Views
     stretch : float64 array (views,) or None
-        The volume is longer by this factor along z than its grid states, and the views' z shorter by it.
+        The volume is longer along z by this factor than its grid; the z of the views is divided by it.
     """
 
     geometry: Geometry
@@ -47,7 +47,7 @@ def beer(paths: list[Tensor], views: slice) -> Tensor:
 
 
 def rays_per_pixel(vg: VolumeGeometry, pg: Geometry) -> int:
-    """Number of voxels across a pixel, seen from the rotation axis; from 1 to 4."""
+    """Number of voxels across a detector pixel that is scaled to the rotation axis; from 1 to 4."""
     views = pg.views()
     pixel = float((views.det_u[0] ** 2).sum() ** 0.5)
     if isinstance(pg, ConeBeam):
@@ -75,12 +75,12 @@ def transmissions(
     volumes : sequence of Volume
         One per material, at the same resolution; a volume may cover only a part of the object.
     transmit : function
-        Signals from the line integrals of all volumes.
+        Returns signals from the line integrals of all volumes.
     """
     views, n, vg = rays.views, supersample, volumes[0].geometry
     v, u = views.det_shape
     level = n > 1 and _rows_lie_in_slices(views)
-    if level:  # the mean over a pixel's height is then exact, from one row of rays per slice
+    if level:  # the mean over a pixel's height is then exact with one row of rays per slice
         finer, per_row = _row_per_slice(views, vg, n), 1
     else:
         finer, per_row = (
@@ -98,7 +98,7 @@ def transmissions(
         if n > 1:
             part = part.unflatten(3, (u, n)).unflatten(1, (-1, per_row)).mean((2, 5))
         if level:
-            # above and below the volume a row sees air; 1 - 1 + exp(-p) would lose transmissions below 1e-7
+            # rows above and below the volume measure air; 1 - 1 + exp(-p) would lose transmissions below 1e-7
             air = (1 - share.sum(1, dtype=torch.float64)).clamp(min=0)
             air = torch.where(air < 1e-6, 0.0, air).to(part)
             nothing = [part.new_zeros((1, part.shape[2], u))] * len(volumes)
@@ -121,7 +121,7 @@ def _paths(volumes: Sequence[Volume], views: Views, stretch: np.ndarray | None, 
 
 
 def _lengthening(views: Views, stretch: np.ndarray) -> Tensor:
-    """Factor (v or 1, angle, u or 1) by which a ray's sections grow when z is stretched."""
+    """Factor (v or 1, angle, u or 1) by which path lengths grow when z is stretched."""
     if views.cone:
         v, u = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2 for n in views.det_shape)
         middle, det_v, det_u = (
@@ -155,7 +155,7 @@ def _rows_lie_in_slices(views: Views) -> bool:
 
 
 def _row_per_slice(views: Views, vg: VolumeGeometry, n: int) -> Views:
-    """These views with a detector row at the height of each slice, and n columns for each column."""
+    """Views with a detector row at the height of each slice and n times as many columns."""
     det_pos, det_v = views.det_pos.copy(), np.zeros_like(views.det_v)
     det_pos[:, 0], det_v[:, 0] = vg.pos[0], vg.voxel_size[0]
     return Views(False, views.source, det_pos, det_v, views.det_u / n, (vg.shape[0], views.det_shape[1] * n))

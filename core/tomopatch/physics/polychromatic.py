@@ -1,4 +1,4 @@
-"""Polychromatic beams: an object of several materials, and the signal summed over the energies of a beam."""
+"""Polychromatic beams: a volume as several materials, and the signal summed over energies."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tomopatch.physics.spectrum import Spectrum, response, tube_spectrum
 from tomopatch.volume import MU_WATER, Volume, crop, mu_from_hu
 
 SOFT_HU, BONE_HU = 100.0, 300.0
-"""[HU] Up to the first a voxel is water, from the second cortical bone; in between it is split evenly."""
+"""[HU] A voxel is water up to the first value, cortical bone from the second, and a mixture in between."""
 BOWTIE = "PMMA"
 RAYS_AT_ONCE = 2**13
-"""Rays whose energy bins are held at once: 20 bins of them fit into the cache of a core."""
+"""Number of rays whose energy bins are held at once; 20 bins fit into the cache of a core."""
 
 
 def material_volumes(volume: Volume, inserts: Sequence[Insert] = ()) -> dict[str, Volume]:
-    """Return the volume as densities of materials, relative to the solid material (water = 1).
+    """Return the volume as one density map per material, relative to the pure material (water = 1).
 
-    A voxel is water of a density of mu / MU_WATER, or cortical bone, or a mixture: a share that grows evenly
-    from 0 at 100 HU to 1 at 300 HU of its attenuation is bone's. At the reference energy the sum of all
-    materials attenuates like the volume. An insert replaces what lies there. Volumes without any voxel
-    above 0 are left out; others than water's cover only the part of the grid that they need.
+    A voxel is water of density mu / MU_WATER, cortical bone, or a mixture: the share of bone in its
+    attenuation grows linearly from 0 at 100 HU to 1 at 300 HU. At the reference energy the sum of all
+    materials attenuates like the volume. An insert replaces the materials at its place. Maps that are
+    0 everywhere are left out. All maps except water cover only the part of the grid that they need.
     """
     low, high = (float(mu_from_hu(torch.tensor(hu))) for hu in (SOFT_HU, BONE_HU))
     data = volume.data
@@ -56,9 +56,9 @@ def material_volumes(volume: Volume, inserts: Sequence[Insert] = ()) -> dict[str
 
 def _cropped(volume: Volume) -> Volume:
     """The part of a volume that is not 0, with a margin of a voxel."""
-    seen = volume.data.amax(0)  # along z
+    projected = volume.data.amax(0)  # along z
     box = []
-    for highest in (volume.data.amax((1, 2)), seen.amax(1), seen.amax(0)):
+    for highest in (volume.data.amax((1, 2)), projected.amax(1), projected.amax(0)):
         used = highest.nonzero().flatten()
         box.append(slice(max(0, int(used[0]) - 1), min(len(highest), int(used[-1]) + 2)))
     return crop(volume, (box[0], box[1], box[2]))
@@ -77,8 +77,8 @@ class Beam:
     bowtie : Tensor (views, u) or None
         Thickness of the bowtie [mm].
 
-    Calling it with paths [mm of solid material] gives (2, rows, views, columns): the mean signal and its
-    variance for one photon per ray, each relative to the unattenuated beam of the central ray.
+    Calling it with path lengths [mm of pure material] gives (2, rows, views, columns): the mean signal and
+    its variance for one photon per ray, each relative to the unattenuated beam of the central ray.
     """
 
     materials: tuple[str, ...]
@@ -88,24 +88,23 @@ class Beam:
 
     @property
     def _signals(self) -> np.ndarray:
-        """Signals of each bin's photons and their squares, normalised to 1 (2, bins)."""
+        """First and second moments of the signal by energy bin (2, bins), each with sum 1."""
         per_photon = response(self.detector, self.spectrum.energies)
         both = self.spectrum.photons * np.stack([per_photon, per_photon**2])
         return both / both.sum(1, keepdims=True)
 
     @property
     def excess(self) -> float:
-        """Variance of the unattenuated signal over that of as many photons of one energy; at least 1."""
+        """Variance of the unattenuated signal over the variance for photons of one energy; at least 1."""
         per_photon = response(self.detector, self.spectrum.energies)
         share = self.spectrum.photons / self.spectrum.total
         return float(share @ per_photon**2 / (share @ per_photon) ** 2)
 
     @property
     def water_factor(self) -> float | Tensor:
-        """Factor of line integrals that gives a thin layer of water MU_WATER, so that HU stay comparable.
+        """Factor on line integrals; it gives a thin layer of water MU_WATER, so that HU stay comparable.
 
-        Behind a bowtie the beam of each column has a factor of its own (1, views, u), as a scanner's
-        calibration has.
+        Behind a bowtie each column has a different factor (1, views, u), as in the calibration of a scanner.
         """
         signals, water = self._signals[0], mu("water", self.spectrum.energies)
         if self.bowtie is None:
@@ -117,7 +116,7 @@ class Beam:
 
     @property
     def unattenuated(self) -> Tensor | None:
-        """Signal without an object (1, views, u), relative to the central ray's; None without a bowtie."""
+        """Signal without an object (1, views, u), relative to the central ray; None without a bowtie."""
         if self.bowtie is None:
             return None
         nothing = self.bowtie.new_zeros((1, *self.bowtie.shape), dtype=torch.float32)
@@ -145,7 +144,7 @@ class Beam:
 
 
 def beam_of(tube: Tube, materials: Sequence[str], views: Views) -> Beam:
-    """Return the beam of a tube through these materials, seen with these views."""
+    """Return the beam of a tube through these materials, for these views."""
     spectrum = tube_spectrum(tube)
     bowtie = bowtie_thickness(views, spectrum.effective_energy) if tube.bowtie else None
     return Beam(tuple(materials), spectrum, tube.detector, bowtie)
@@ -154,8 +153,8 @@ def beam_of(tube: Tube, materials: Sequence[str], views: Views) -> Beam:
 def bowtie_thickness(views: Views, energy_keV: float) -> Tensor:
     """Return the bowtie's thickness (views, u) [mm of PMMA] along the rays of the middle row.
 
-    It completes a cylinder of water about the axis, of half the diameter of the field of view, to the same
-    attenuation in each column at `energy_keV`. The line integrals are taken relative to the unattenuated beam
+    With a cylinder of water about the axis, of half the diameter of the field of view, the total attenuation
+    is the same in each column at `energy_keV`. The line integrals are taken relative to the unattenuated beam
     behind the bowtie, and water is calibrated in each column (`Beam.water_factor`).
     """
     u = torch.arange(views.det_shape[1], dtype=torch.float64) - (views.det_shape[1] - 1) / 2

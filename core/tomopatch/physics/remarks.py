@@ -1,4 +1,4 @@
-"""Remarks on the effects of a scan: approximations, and values that are extreme."""
+"""Remarks on the effects of a scan: approximations and extreme values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tomopatch.physics.inserts import extent
 from tomopatch.volume import VolumeGeometry
 
 FEW_PHOTONS = 100.0
-"""Photons per ray behind which hardly any get through a body: a line integral of 4.6 leaves one."""
+"""Below this number of photons per ray, hardly any pass a body: a line integral of 4.6 leaves 1 of 100."""
 
 
 def effect_remarks(
@@ -26,7 +26,7 @@ def effect_remarks(
         Grid of the object.
     pg : ParallelBeam, ConeBeam or Views
     photon_count : float or None
-        Photons per ray that the scan asks for.
+        Photons per ray that the scan sets.
     """
     effects, views = switched_on(effects), pg.views()
     remarks = []
@@ -35,22 +35,24 @@ def effect_remarks(
         photons = photons_per_ray(tube, pg)
         assert photons is not None
         where = "" if views.cone else " A parallel beam has no distance; it counts as 1 m."
-        given = "" if photon_count is None else f" The scan's {photon_count:.3g} photons a ray are not used."
-        remarks.append(f"The tube's current gives {photons:.3g} photons a ray.{given}{where}")
+        given = "" if photon_count is None else f" The scan's {photon_count:.3g} photons are not used."
+        remarks.append(f"The tube's current gives {photons:.3g} photons per ray.{given}{where}")
         photon_count = photons
     if photon_count is not None and photon_count < FEW_PHOTONS:
-        remarks.append(f"Only {photon_count:.3g} photons a ray: most rays through a body measure nothing.")
+        remarks.append(f"Only {photon_count:.3g} photons per ray: most rays through a body measure nothing.")
     if tube is None and any(i.material in METALS for i in effects.inserts):
-        remarks.append("Without a tube metal attenuates all photons alike: there is no beam hardening.")
+        remarks.append("Without a tube, metal attenuates all photons equally: there is no beam hardening.")
     for insert in effects.inserts:
         remarks += _on_insert(insert, vg)
     if effects.blur is not None and effects.blur.focal_spot and views.cone:
         points = len(focal_spot(views, effects.blur.focal_spot))
-        coarse = " It is larger than they cover well." if points == MOST_SOURCES else ""
-        remarks.append(f"The focal spot is sampled by {points} points; the scan takes as many times.{coarse}")
+        coarse = " The spot is too large for an accurate blur." if points == MOST_SOURCES else ""
+        remarks.append(
+            f"The focal spot is sampled by {points} points, so the scan takes {points} times as long.{coarse}"
+        )
     if motion is not None and motion.kind == "breathing":
         remarks.append(
-            "Breathing stretches the whole volume along z, bones included; the attenuation of a piece of"
+            "Breathing stretches the whole volume along z, bones included; the attenuation of each"
             " tissue stays the same."
         )
     if faults is not None and faults.saturation is not None and faults.saturation < 1:

@@ -14,8 +14,8 @@ from tomopatch.physics.effects import Tube
 from tomopatch.physics.materials import HIGHEST, LOWEST, mass_attenuation, mu, table
 
 NUM_BINS = 20
-"""Energy bins of a simulated beam. 20 and 100 bins give a line integral through 300 mm of water that differs
-by less than 0.1 %."""
+"""Energy bins of a simulated beam. With 20 and 100 bins, a line integral through 300 mm of water
+differs by less than 0.1 %."""
 KERMA_PER_ENERGY = 1.602e-8
 """Air kerma [mGy] of 1 keV/mm^2 times 1 cm^2/g: 1.602e-16 J/keV, 100 mm^2/cm^2, 1000 g/kg, 1000 mGy/Gy."""
 
@@ -55,7 +55,7 @@ class Spectrum:
 
     @classmethod
     def monochromatic(cls, energy_keV: float) -> Spectrum:
-        """Return a beam of one energy, of one photon."""
+        """Return a spectrum of one photon of one energy."""
         return cls(np.array([energy_keV]), np.ones(1))
 
     @property
@@ -113,16 +113,16 @@ def _tube_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def tube_spectrum(tube: Tube, num_bins: int | None = NUM_BINS) -> Spectrum:
     """Return the spectrum of a tube behind its filters; `num_bins` None = bins of 1 keV.
 
-    A tungsten anode at 12 degrees behind 1 mm of aluminium, the tube's own filter. Computed with SpekPy
+    A tungsten anode at 12 degrees with 1 mm of aluminium as inherent filtration. Computed with SpekPy
     (Poludniowski et al., Medical Physics 48:3630, 2021) for every 5 kV, and interpolated in between. Photons
-    below 10 keV are left out; behind the tube's own filter they are fewer than one in a thousand.
+    below 10 keV are left out; behind the inherent filtration they are fewer than one in a thousand.
     """
     energies, voltages, photons = _tube_table()
     above = min(max(int(np.searchsorted(voltages, tube.kvp)), 1), len(voltages) - 1)
     below = above - 1
     share = (tube.kvp - voltages[below]) / (voltages[above] - voltages[below])
     mixed = (1 - share) * photons[below] + share * photons[above]
-    # the upper voltage's photons reach beyond the tube's own voltage
+    # the spectrum of the next higher tabulated voltage reaches beyond the tube voltage
     mixed = mixed * np.clip(tube.kvp - (energies - 0.5), 0, 1)
     beam = Spectrum(energies, mixed)
     for material, thickness in filters(tube).items():
@@ -136,6 +136,6 @@ def filters(tube: Tube) -> dict[str, float]:
 
 
 def response(detector: str, energies_keV: Any) -> np.ndarray:
-    """Return the signal of a photon, which is absorbed: its energy ("integrating") or 1 ("counting")."""
+    """Return the signal of an absorbed photon: its energy ("integrating") or 1 ("counting")."""
     energies = np.asarray(energies_keV, float)
     return energies if detector == "integrating" else np.ones_like(energies)

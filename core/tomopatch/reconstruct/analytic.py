@@ -20,7 +20,7 @@ from tomopatch.volume import MU_WATER
 Beam = TypeVar("Beam", ParallelBeam, ConeBeam)
 
 EDGE = 5
-"""Columns to which the continuation beyond the detector is fitted: fewer would continue their noise."""
+"""Number of columns to which the extrapolation is fitted; fewer columns would extrapolate their noise."""
 
 FILTERS: dict[str, Callable[[Tensor], Tensor]] = {  # windows over frequency, 0 to 1 = Nyquist
     "ram-lak": torch.ones_like,
@@ -46,7 +46,7 @@ def fbp(A: Projector, y: Tensor, *, filter: str = "ram-lak", extrapolate: bool =
     filter : str
         A name in FILTERS: the window on the ramp.
     extrapolate : bool
-        Continue the projections of a truncated object beyond the detector (see `extrapolated`).
+        Extrapolate the projections of a truncated object beyond the detector (see `extrapolated`).
     """
     pg = A.pg
     if not isinstance(pg, ParallelBeam) or pg.tilt:
@@ -75,7 +75,7 @@ def fdk(A: Projector, y: Tensor, *, filter: str = "ram-lak", extrapolate: bool =
     filter : str
         A name in FILTERS: the window on the ramp.
     extrapolate : bool
-        Continue the projections of a truncated object beyond the detector (see `extrapolated`).
+        Extrapolate the projections of a truncated object beyond the detector (see `extrapolated`).
     """
     pg = A.pg
     if not isinstance(pg, ConeBeam) or pg.tilt or pg.pitch:
@@ -119,11 +119,11 @@ def ramp_filter(y: Tensor, pixel_size: float, filter: str = "ram-lak") -> Tensor
 
 
 def extrapolated(y: Tensor, pg: Beam) -> tuple[Tensor, Beam]:
-    """Continue the rows of a truncated object, and widen the detector by half of its width on both sides.
+    """Extrapolate the rows of a truncated object by half of the detector width on both sides.
 
     At each end of a row a cylinder of water is fitted to the value and the slope; its projection continues
-    the row to its edge. Without this the abrupt end gives a bright rim. (Hsieh et al. 2004, Med. Phys. 31,
-    2385)
+    the row to the edge of the cylinder. Without this, the truncation causes a bright rim. (Hsieh et al.
+    2004, Med. Phys. 31, 2385)
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def extrapolated(y: Tensor, pg: Beam) -> tuple[Tensor, Beam]:
     Raises
     ------
     ValueError
-        For a detector that is shifted sideways, which is not truncated on both sides.
+        If the detector is shifted along u, because its rows are not truncated on both sides.
     """
     if pg.det_offset[1]:
         raise ValueError(
@@ -150,13 +150,13 @@ def extrapolated(y: Tensor, pg: Beam) -> tuple[Tensor, Beam]:
 
 
 def _beyond(y: Tensor, pixel: float, count: int) -> Tensor:
-    """`count` values that continue rows (..., u) on their right; `pixel` [mm] at the axis."""
+    """Extrapolate rows (..., u) to the right by `count` values; `pixel` [mm] is the size at the axis."""
     edge = min(EDGE, y.shape[-1])
     last = y[..., -edge:].double()
     x = pixel * (torch.arange(edge, dtype=torch.float64) - edge + 1)
     slope = ((last - last.mean(-1, keepdim=True)) * (x - x.mean())).sum(-1) / (x - x.mean()).square().sum()
     value = (last.mean(-1) - slope * x.mean()).clamp(min=0)
-    # p(x) = 2 mu sqrt(R^2 - x^2), so p p' = -4 mu^2 x; a row that rises outwards ends in mid-cylinder
+    # p(x) = 2 mu sqrt(R^2 - x^2), so p p' = -4 mu^2 x; a row that rises outwards ends at the cylinder axis
     place = (-value * slope / (4 * MU_WATER**2)).clamp(min=0)
     radius = (value.square() / (4 * MU_WATER**2) + place.square()).sqrt()
     beyond = place[..., None] + pixel * (torch.arange(count, dtype=torch.float64) + 1)

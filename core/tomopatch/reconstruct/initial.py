@@ -23,7 +23,7 @@ from tomopatch.volume import Triple
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Inputs of an initial reconstruction; the names are those of the iterative methods."""
+    """Inputs of an initial reconstruction, with the names of the iterative methods."""
 
     A: Projector
     y: Tensor

@@ -27,7 +27,7 @@ class AnalyticParams:
     extrapolate: bool = option(
         False,
         "Extrapolate",
-        "Continue the projections beyond the detector, for an object that is wider: no bright rim.",
+        "Extrapolate the projections of an object wider than the detector. This avoids a bright rim.",
     )
 
 

@@ -62,8 +62,8 @@ class Sampling:
     def accepted_share(self, first: Step) -> float:
         """Share of the usual noise level to restore from, judged after the first step.
 
-        It is below 1 if the measurement took back most of the prior's change. This indicates an object unlike
-        the training data: the prior changes what the measurement then restores.
+        It is below 1 if data consistency undid most of the prior's change. This indicates an object unlike
+        the training data: the prior makes changes that contradict the measurement.
         """
         assert self.initial is not None
         assert first.denoised is not None
@@ -129,7 +129,7 @@ def plan_sampling(
             start_noise = sigma_max / 3
         if share < 1:
             remarks.append(
-                "The measurement took back most of the prior's change: the object may be unlike the training"
+                "Data consistency undid most of the prior's change: the object may be unlike the training"
                 f" data. Restoration started at {100 * share:.0f} % of the usual noise level."
             )
     else:

@@ -70,7 +70,7 @@ class ScanConfig:
     det_offset, tilt, pitch
         See `tomopatch.geometry.beams`.
     photons : float or None
-        Photons a ray; None = no noise.
+        Photons per ray; None = no noise.
     seed : int
         Seed of the noise.
     same_grid : bool
@@ -99,7 +99,7 @@ class ScanConfig:
     tilt: Annotated[Real, Field(gt=-90, lt=90, title="the tilt in degrees")] = 0.0
     pitch: Real = 0.0
     photons: Annotated[
-        Annotated[Real, Field(ge=FEWEST, le=MOST)] | None, Field(title="the number of photons a ray")
+        Annotated[Real, Field(ge=FEWEST, le=MOST)] | None, Field(title="the number of photons per ray")
     ] = None
     seed: Seed = 0
     same_grid: Flag = False

@@ -50,7 +50,7 @@ def write_measurement(path: Path, scan: ScanConfig, prepared: Prepared) -> None:
         arrays["metal"] = m.metal.data.cpu().numpy()
     pg = prepared.A.pg
     assert isinstance(pg, ParallelBeam | ConeBeam)
-    scan = replace(scan, det_offset=pg.det_offset)  # that of an estimated axis
+    scan = replace(scan, det_offset=pg.det_offset)  # includes an estimated axis
     about = json.dumps({"scan": scan.to_json(), "grid": asdict(prepared.A.vg)})
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays["about"] = np.frombuffer(about.encode(), np.uint8)

@@ -39,13 +39,13 @@ class Prepared:
     Attributes
     ----------
     reference : Volume
-        The scanned object on the reconstruction grid, with planted objects, before any motion.
+        The scanned object on the reconstruction grid, with inserts, before any motion.
     A : Projector
-        With the geometry of the measurement: the assumed one, or that about an estimated axis.
+        Its geometry is the assumed one, or has the estimated axis.
     measurement : Measurement
-        With the corrections of the scan.
+        After the corrections of the scan.
     figures : dict
-        Results of the corrections, such as the axis offset.
+        Numeric results of the corrections, for example the axis offset.
     """
 
     reference: Volume
@@ -111,7 +111,7 @@ def simulate_scan(volume: Volume, scan: ScanConfig, *, methods: Sequence[str] = 
 
 
 def _image(A: Projector, measurement: Measurement) -> Volume:
-    """An image for the search of metal: FBP or FDK, or a few iterations where neither suits the scan."""
+    """Image for the metal segmentation: FBP or FDK, or a few iterations if neither suits the scan."""
     methods = available(A.pg)
     method = next((name for name in ("fbp", "fdk") if name in methods), "cgls")
     return reconstruct(method, A, measurement, callback=lambda step: None).volume

@@ -161,16 +161,16 @@ def _source_voxels(scan: ScanConfig, grid: Shape, store: Geometries) -> int:
 
 
 def _effect_voxels(scan: ScanConfig, voxels: int) -> int:
-    """Numbers that the effects need for a volume: its materials, or a copy with planted objects."""
+    """Count of values that the effects hold for a volume: its materials, or a copy with inserts."""
     effects = scan.effects
     copies = len(effects.inserts) and 1
     if effects.tube is not None:
-        copies += 4  # water and bone, the share of bone, and a temporary one
+        copies += 4  # water and bone, the share of bone, and a temporary array
     return copies * voxels
 
 
 def _effect_rays(scan: ScanConfig, rays: int) -> int:
-    """Numbers that the effects and corrections need for a measurement of so many rays."""
+    """Count of values that effects and corrections hold for a measurement with `rays` rays."""
     effects = scan.effects
     spoilt = any(e is not None for e in (effects.tube, effects.scatter, effects.blur, effects.faults))
     return (6 * spoilt + 6 * (scan.corrections != Corrections())) * rays

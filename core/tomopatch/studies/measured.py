@@ -1,7 +1,7 @@
-"""Reconstruction of a measured scan with several methods, which held-out views compare.
+"""Reconstruction of a measured scan with several methods, compared on held-out views.
 
-A measured scan has no reference volume. The views that took no part in a reconstruction can be predicted from
-it, and the reconstruction from all views can stand in for a reference of sparse subsets.
+A measured scan has no reference volume. A reconstruction can predict views that it did not
+use. The reconstruction from all views can replace the reference for sparse subsets.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from tomopatch.studies.outputs import ALL_VIEWS, replace_outputs
 from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 
 SCALED = ("tv", "diffusion")
-"""Methods whose parameters, or prior, are relative to the attenuation of water."""
+"""Methods whose parameters or prior assume the attenuation of water."""
 LIKE_WATER = (0.5, 2.0)
-"""Typical attenuations, relative to water, that these methods take as they are."""
+"""Range of `typical_attenuation`, relative to water, in which these methods need no scaling."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Views of a scan by their use.
+    """Views for the reconstruction, and views for its validation.
 
     Attributes
     ----------
     used, held_out : tuple of int
-        Views that are reconstructed from, and views that are predicted.
+        Views that the reconstruction uses, and views that it predicts.
     """
 
     used: tuple[int, ...]
@@ -59,7 +59,7 @@ class Selection:
         Raises
         ------
         ValueError
-            If a count is impossible, or no view remains.
+            If `every` or `hold_out` is out of range, or no view remains.
         """
         if every < 1:
             raise ValueError(f"every must be a whole number of at least 1, got {every}.")
@@ -78,12 +78,12 @@ class Study:
     ----------
     prepared : PreparedScan
     A : Projector
-        Of the views that were used.
+        Projector of the used views.
     selection : Selection
     results : dict of Result by method
     held_out : dict of (rmse, relative) by method
         Root mean square difference of predicted and measured line integrals in the held-out views, and the
-        same relative to the root mean square of those measured; empty without held-out views.
+        same relative to the root mean square of the measured ones; empty without held-out views.
     reference : Result or None
         The reconstruction from all views, as a stand-in for a reference.
     """
@@ -125,7 +125,7 @@ def reconstruct_measured(
     Raises
     ------
     ValueError
-        Before any work, if a method does not suit the scan.
+        If a method does not suit the scan; raised before any reconstruction.
     """
     whole = prepared.measurement
     selection = selection or Selection.of(whole.geometry.num_views)
@@ -161,13 +161,13 @@ def _run(
     typical: float,
     callback: Callback | None,
 ) -> Result:
-    """Reconstruct; an object unlike water is scaled to water, and back, for the methods in SCALED."""
+    """Reconstruct. For methods in SCALED, an object outside LIKE_WATER is scaled to water and back."""
     factor = 1.0
     if name in SCALED and typical > 0 and not LIKE_WATER[0] <= typical / MU_WATER <= LIKE_WATER[1]:
         factor = MU_WATER / typical
         note(
-            f"{METHODS[name].label} has settings relative to water, the object attenuates {typical:.3g} /mm:"
-            f" the line integrals were multiplied by {factor:.3g} for it, and its volume was divided by that."
+            f"{METHODS[name].label} has settings relative to water, but the object attenuates {typical:.3g}"
+            f" /mm: the line integrals were multiplied by {factor:.3g}, and the volume was divided by it."
         )
         weights = None if measurement.weights is None else measurement.weights / factor**2
         measurement = replace(measurement, projections=measurement.projections * factor, weights=weights)
@@ -183,14 +183,14 @@ def _run(
 
 
 def _prediction_error(volume: Volume, measured: Measurement) -> tuple[float, float]:
-    """RMS difference of the volume's line integrals from those measured, and relative to their RMS."""
+    """RMS difference of predicted and measured line integrals, and the same relative to the measured RMS."""
     predicted = Projector(volume.geometry, measured.geometry)(volume.data)
     rmse = float((predicted - measured.projections).square().mean().sqrt())
     return rmse, rmse / max(float(measured.projections.square().mean().sqrt()), 1e-30)
 
 
 def difference_to_reference(study: Study, name: str) -> float | None:
-    """RMSE of a volume to the one from all views [HU], within the cylinder that all views see."""
+    """RMSE [HU] between a volume and the volume from all views, within the inscribed cylinder of the grid."""
     if study.reference is None:
         return None
     vg = study.A.vg
@@ -265,7 +265,7 @@ def _window(volumes: Sequence[Volume]) -> tuple[float, float]:
 
 
 def format_table(report: Mapping[str, Any]) -> str:
-    """The table that the command prints."""
+    """Return the table that the command prints."""
     config = report["config"]
     grid = "x".join(map(str, config["grid"]))
     head = (

@@ -1,4 +1,4 @@
-"""Sweep: one run for every combination of numbers of views, angle ranges, doses, effects and methods.
+"""Sweep: one run for every combination of numbers of views, angle ranges, doses, effect settings and methods.
 
 A cell of a sweep is an ordinary run, so a sweep resumes where it stopped: stored runs are not repeated.
 """
@@ -29,10 +29,10 @@ from tomopatch.studies.sweep_numbers import NUMBERS, check_name, checked, number
 from tomopatch.volume import VolumeGeometry
 
 MAX_CELLS = 400
-VARIED = {"num_views": "Views", "angle_range": "Angle range [degrees]", "photons": "Photons a ray"}
+VARIED = {"num_views": "Views", "angle_range": "Angle range [degrees]", "photons": "Photons per ray"}
 """Fields of a scan that a sweep can vary, and their axis labels."""
 QUANTITIES = VARIED | {name: number.label for name, number in NUMBERS.items()}
-"""Everything that a sweep can vary, and the axis labels: VARIED and the numbers of the effects."""
+"""Axis labels of all quantities that a sweep can vary: VARIED and the effect settings."""
 MEASURED = {"psnr": "PSNR [dB]", "ssim": "SSIM", "rmse_hu": "RMSE [HU]", "seconds": "Time [s]"}
 """Metrics of a cell, and their axis labels."""
 
@@ -51,8 +51,8 @@ class SweepConfig:
     params : dict
         Parameters by method that differ from the defaults.
     effects : dict
-        Values by the name of a number in NUMBERS, such as "tube.kvp", or "seed" for the noise. An effect that
-        is off is switched on.
+        Values by the name of an effect setting in NUMBERS, for example "tube.kvp", or "seed" for the noise.
+        The sweep switches on an effect that is off.
     """
 
     scan: ScanConfig
@@ -126,7 +126,7 @@ def suited(scan: ScanConfig) -> list[str]:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a sweep: its config, its stored run, if any, and the names of the sweep's effects."""
+    """A cell of a sweep: its config, its stored run, if any, and the names of the varied effect settings."""
 
     config: RunConfig
     run: Run[RunConfig] | None
@@ -139,7 +139,7 @@ class Cell:
     def row(self) -> dict[str, Any]:
         """The cell as a row of a table: method, scan and metrics; None for metrics that do not exist yet.
 
-        A number of the effects has the column of its name.
+        A varied effect setting has a column with its name.
         """
         scan, run = self.config.scan, self.run
         row: dict[str, Any] = {"method": self.config.method}

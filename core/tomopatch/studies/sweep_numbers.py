@@ -1,4 +1,4 @@
-"""Numbers of a scan's effects, and its noise seed, as quantities that a sweep can vary."""
+"""Numeric effect settings of a scan, and its noise seed, as quantities that a sweep can vary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Value = int | float
 
 
 class Number(NamedTuple):
-    """A number of the effects: label with its unit, examples of values, and whether they are whole."""
+    """Numeric effect setting: label with unit, examples of values, and whether they are whole numbers."""
 
     label: str
     example: str
@@ -50,7 +50,7 @@ NUMBERS = {
     "faults.seed": Number("Seed of the detector faults", "0, 1, 2", whole=True),
     "seed": Number("Noise seed", "0, 1, 2", whole=True),
 }
-"""Numbers that a sweep can vary beside views, angle range and photons, named as for `with_value`.
+"""Settings that a sweep can vary in addition to views, angle range and photons, named as in `with_value`.
 
 `motion.amplitude` is varied along one axis.
 """
@@ -60,7 +60,7 @@ MOTION_UNUSED = {
     "drift": ("motion.time", "motion.cycles"),
     "jump": ("motion.cycles",),
 }
-"""Numbers without effect, by the kind of the motion."""
+"""Settings without effect, by kind of motion."""
 _AMPLITUDE = "motion.amplitude."
 
 
@@ -70,12 +70,12 @@ def check_name(name: str) -> None:
 
 
 def checked(scan: ScanConfig, given: Mapping[str, Sequence[Value]]) -> dict[str, tuple[Value, ...]]:
-    """Return the values of each number without repetitions; a number without values is left out.
+    """Return the values of each setting without repetitions; a setting without values is left out.
 
     Raises
     ------
     ValueError
-        If a name is unknown, a number has no effect on this scan, or a value is not whole.
+        If a name is unknown, a setting has no effect on this scan, or a value must be whole and is not.
     """
     values: dict[str, tuple[Value, ...]] = {}
     for name, listed in given.items():
@@ -89,7 +89,7 @@ def checked(scan: ScanConfig, given: Mapping[str, Sequence[Value]]) -> dict[str,
 
 
 def unused(scan: ScanConfig, name: str) -> str:
-    """Return the reason why a number has no effect on such scans, or an empty text."""
+    """Return the reason why a setting has no effect on this scan, or an empty string."""
     if name in CONE_ONLY and scan.beam == "parallel":
         return "needs a cone beam"
     kind = (scan.effects.motion or Motion()).kind
@@ -99,7 +99,7 @@ def unused(scan: ScanConfig, name: str) -> str:
 
 
 def with_number(scan: ScanConfig, name: str, value: Value) -> ScanConfig:
-    """Return the scan with one number set; an effect that is off is switched on with its defaults."""
+    """Return the scan with one setting changed; an effect that is off is switched on with its defaults."""
     if name == "seed":
         return replace(scan, seed=int(value))
     if name.startswith(_AMPLITUDE):
@@ -110,7 +110,7 @@ def with_number(scan: ScanConfig, name: str, value: Value) -> ScanConfig:
 
 
 def number_of(scan: ScanConfig, name: str) -> Value | None:
-    """Return the scan's value of a number; None while its effect is off."""
+    """Return the scan's value of a setting; None if its effect is off."""
     if name == "seed":
         return scan.seed
     group, field, *axis = name.split(".")
@@ -120,12 +120,12 @@ def number_of(scan: ScanConfig, name: str) -> Value | None:
 
 
 def label_of(name: str) -> str:
-    """Return the label of a number without its unit."""
+    """Return the label of a setting without its unit."""
     return NUMBERS[name].label.split(" [")[0]
 
 
 def with_unit(name: str, value: object) -> str:
-    """Return a value, or its format, with the unit of the number: 80 kV, 1°."""
+    """Return a value, or its format, with the unit of the setting: 80 kV, 1°."""
     unit = NUMBERS[name].label.partition(" [")[2].rstrip("]")
     return f"{value}{unit}" if unit in ("", "°") else f"{value} {unit}"
 

@@ -26,7 +26,7 @@ class Number(NamedTuple):
     def draw(
         self, column: Any, *, disabled: bool = False, on_change: Callable[[], None] | None = None
     ) -> None:
-        """Draw the control. Its range includes the value of a scan from a link, whatever that is."""
+        """Draw the control. Its range is extended to include the value of a scan from a link."""
         key = state.field(self.name)
         value = type(self.low)(state.value(self.name, self.low))
         column.number_input(

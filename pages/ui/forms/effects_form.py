@@ -1,4 +1,4 @@
-"""Form of the effects: what makes a scan differ from an ideal one."""
+"""Form for the effects and corrections of a real scan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tomopatch.runs.config import ScanConfig
 from tomopatch.studies.sweep_numbers import CONE_ONLY, MOTION_UNUSED
 
 OWN = "own"
-"""Name of settings that are no preset."""
+"""Name for settings that match no preset."""
 MATERIALS = ("titanium", "steel", "aluminium", "iodine", "cortical bone", "PMMA", "water", "air")
 SHAPES = {"rod": "Rod", "ball": "Ball", "plate": "Plate"}
 MOTIONS = {"breathing": "Breathing", "drift": "Drift", "jump": "Jump"}
@@ -43,7 +43,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Group:
-    """An effect: its switch, and its controls, which are named GROUP.FIELD in the session."""
+    """An effect with its switch and its controls, which are named GROUP.FIELD in the session."""
 
     name: str
     label: str
@@ -55,35 +55,35 @@ EFFECTS = (
     Group(
         "tube",
         "X-ray spectrum",
-        "The tube sends photons of many energies. Soft ones are absorbed first: dark centres, and dark bands "
-        "between dense objects.",
+        "The tube emits photons of many energies. Low-energy photons are absorbed first: dark centres, and "
+        "dark bands between dense objects.",
         (
             Number("tube.kvp", "Tube voltage [kV]", 40.0, 150.0, 10.0, "Highest energy of the photons."),
-            Number("tube.aluminium", "Aluminium [mm]", 0.0, 50.0, 0.5, "Filter that absorbs soft photons."),
-            Number("tube.copper", "Copper [mm]", 0.0, 5.0, 0.1, "Filter that absorbs more of them."),
+            Number("tube.aluminium", "Aluminium [mm]", 0.0, 50.0, 0.5, "Filter for low-energy photons."),
+            Number("tube.copper", "Copper [mm]", 0.0, 5.0, 0.1, "Stronger filter than aluminium."),
             Choice(
                 "tube.detector",
                 "Detector",
                 {"integrating": "Energy-integrating", "counting": "Photon-counting"},
-                "An integrating detector adds up energies, a counting one counts photons.",
+                "An integrating detector adds up photon energies. A counting detector counts photons.",
             ),
         ),
     ),
     Group(
         "scatter",
         "Scatter",
-        "Photons that change their direction reach the wrong pixels and weaken contrast.",
+        "Scattered photons reach the wrong pixels and reduce contrast.",
         (
             Number(
-                "scatter.ratio", "Scatter / primary", 0.0, 10.0, 0.05, "All scatter over all direct signal."
+                "scatter.ratio", "Scatter / primary", 0.0, 10.0, 0.05, "Total scatter over total primary."
             ),
-            Number("scatter.width", "Width", 0.01, 2.0, 0.05, "Of its blur, as a share of the detector."),
+            Number("scatter.width", "Width", 0.01, 2.0, 0.05, "Share of the detector width."),
         ),
     ),
     Group(
         "blur",
         "Blur",
-        "The detector spreads each photon's signal, and the focal spot has a size.",
+        "The detector spreads the signal of each photon, and the focal spot is not a point.",
         (
             Number("blur.detector", "Detector [pixels]", 0.0, 20.0, 0.5, "Full width at half maximum."),
             Number("blur.focal_spot", "Focal spot [mm]", 0.0, 20.0, 0.5, "Diameter; cone beam only."),
@@ -98,8 +98,10 @@ EFFECTS = (
             Number(
                 "misalignment.roll", "Roll [°]", -89.0, 89.0, 0.5, "Rotation of the detector in its plane."
             ),
-            Number("misalignment.distance", "Distance error [mm]", -1000.0, 1000.0, 5.0, "Source to axis."),
-            Number("misalignment.jitter", "Angle jitter [°]", 0.0, 30.0, 0.1, "Typical error of an angle."),
+            Number(
+                "misalignment.distance", "Distance error [mm]", -1000.0, 1000.0, 5.0, "From source to axis."
+            ),
+            Number("misalignment.jitter", "Angle jitter [°]", 0.0, 30.0, 0.1, "Standard deviation."),
         ),
     ),
     Group(
@@ -107,7 +109,7 @@ EFFECTS = (
         "Motion",
         "The object moves while it is scanned: double edges and streaks.",
         (
-            Choice("motion.kind", "Kind", MOTIONS, "Breathing stretches it along z; the others move it."),
+            Choice("motion.kind", "Kind", MOTIONS, "Breathing stretches the object. Drift and jump move it."),
             Number("motion.z", "Along z [mm]", -1000.0, 1000.0, 1.0, "Feet to head."),
             Number("motion.y", "Along y [mm]", -1000.0, 1000.0, 1.0, "Front to back; not for breathing."),
             Number("motion.x", "Along x [mm]", -1000.0, 1000.0, 1.0, "Right to left; not for breathing."),
@@ -118,12 +120,12 @@ EFFECTS = (
     Group(
         "faults",
         "Detector faults",
-        "Pixels with another gain make rings. Dead pixels measure nothing.",
+        "Pixels with a wrong gain cause rings. Dead pixels measure nothing.",
         (
             Number("faults.gain", "Gain error", 0.0, 1.0, 0.005, "Standard deviation over the pixels."),
-            Number("faults.dead", "Dead pixels", 0.0, 0.5, 0.001, "As a share of all pixels."),
+            Number("faults.dead", "Dead pixels", 0.0, 0.5, 0.001, "Share of all pixels."),
             Number("faults.dead_columns", "Dead columns", 0, 100, 1, "Columns that measure nothing."),
-            Number("faults.lag", "Lag", 0.0, 0.99, 0.01, "Share of a view that stays in the next view."),
+            Number("faults.lag", "Lag", 0.0, 0.99, 0.01, "Share that appears in the next view."),
         ),
     ),
 )
@@ -132,16 +134,16 @@ EFFECTS = (
 CORRECTIONS = {
     "pixels": ("Dead pixels", "Interpolate pixels that measure nothing.", "faults"),
     "scatter": ("Scatter", "Estimate the scattered signal and subtract it.", "scatter"),
-    "hardening": ("Beam hardening", "Make water even, for the spectrum of the tube.", "tube"),
-    "stripes": ("Rings", "Remove stripes of the sinogram by sorting (Vo 2018).", "faults"),
+    "hardening": ("Beam hardening", "Remove cupping of water for this tube spectrum.", "tube"),
+    "stripes": ("Rings", "Remove stripes from the sinogram with a sorting filter.", "faults"),
     "axis": ("Rotation axis", "Estimate the axis from the projections and use it.", "misalignment"),
 }
-"""Label and help of each correction, and the effect that it corrects."""
+"""Label and help of each correction, and the name of its effect."""
 METAL = {"none": "Off", "LI": "Interpolated (LI)", "NMAR": "Normalised (NMAR)"}
 
 
 def fill(scan: ScanConfig | None) -> None:
-    """Set fields without a value to the scan's effects and corrections."""
+    """Fill empty fields with the effects and corrections of the scan."""
     _set(scan.effects if scan else Effects(), overwrite=False)
     corrections = scan.corrections if scan else Corrections()
     state.fill({f"correct.{f.name}": getattr(corrections, f.name) for f in fields(Corrections)})
@@ -159,7 +161,7 @@ def choose() -> tuple[Effects, Corrections]:
 
 
 def _draw_corrections() -> None:
-    """Draw a switch for each correction that has an effect to correct, or is on."""
+    """Draw a switch for each correction whose effect is on, or which is on itself."""
     st.markdown("**Corrections** :small[before the reconstruction; each appears with its effect]")
     effects = _effects()
     for name, (label, text, effect) in CORRECTIONS.items():
@@ -171,8 +173,8 @@ def _draw_corrections() -> None:
         format_func=lambda name: METAL[name],
         key=state.field("correct.metal"),
         required=True,
-        help="Interpolate the rays through metal; NMAR does so in a sinogram that is divided by that of a "
-        "simple image.",
+        help="Interpolate the rays through metal. NMAR first divides the sinogram by the sinogram of an "
+        "image of air, water and bone.",
     )
 
 
@@ -199,7 +201,7 @@ def _draw() -> None:
 
 
 def _shown(group: Group) -> list[Number | Choice]:
-    """The controls that act in the present choice of beam and motion."""
+    """Controls that have an effect for the chosen beam and motion."""
     hidden = set(CONE_ONLY) if state.value("beam") == "parallel" else set()
     if group.name == "motion":
         unused = MOTION_UNUSED[state.value("motion.kind")]
@@ -209,9 +211,9 @@ def _shown(group: Group) -> list[Number | Choice]:
 
 def _inserts() -> None:
     wanted = st.toggle(
-        "Planted object",
+        "Insert",
         key=state.field("insert"),
-        help="An object of metal or another material in the volume, such as an implant.",
+        help="An object of metal or another material in the volume, for example an implant.",
     )
     if not wanted:
         return
@@ -222,19 +224,19 @@ def _inserts() -> None:
             "insert.material",
             "Material",
             {m: m[:1].upper() + m[1:] for m in MATERIALS},
-            "What it is made of.",
+            "Material of the insert.",
         ).draw(right)
         for k, axis in enumerate("zyx"):
-            Number(f"insert.{axis}", f"Centre {axis} [mm]", -1000.0, 1000.0, 5.0, "0 is the middle.").draw(
+            Number(f"insert.{axis}", f"Centre {axis} [mm]", -1000.0, 1000.0, 5.0, "0 is the centre.").draw(
                 (left, right)[k % 2]
             )
-        Number("insert.width", "Diameter [mm]", 0.1, 1000.0, 1.0, "Of a plate: its edge.").draw(right)
+        Number("insert.width", "Diameter [mm]", 0.1, 1000.0, 1.0, "For a plate: its edge.").draw(right)
         if state.value("insert.shape") != "ball":
-            Number("insert.length", "Length [mm]", 0.1, 1000.0, 5.0, "Of a plate: its thickness.").draw(left)
+            Number("insert.length", "Length [mm]", 0.1, 1000.0, 5.0, "For a plate: its thickness.").draw(left)
 
 
 def _effects() -> Effects:
-    """The effects that the session's fields describe."""
+    """Effects that the fields of the session describe."""
     found: dict[str, Any] = {}
     for name, kind in GROUPS.items():
         if not state.value(name):

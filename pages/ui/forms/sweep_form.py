@@ -77,7 +77,7 @@ def choose(scan: ScanConfig) -> SweepConfig | None:
 
 
 def _choose_effect(scan: ScanConfig) -> tuple[str, str]:
-    """Let the user choose a number of the effects; return its name, or an empty one, and the typed values."""
+    """Let the user choose an effect setting; return its name (empty = none) and the typed values."""
     linked = state.value("sweep.effect")
     options = ["", *(name for name in NUMBERS if name == linked or not unused(scan, name))]
     name: str = st.selectbox(
@@ -85,7 +85,7 @@ def _choose_effect(scan: ScanConfig) -> tuple[str, str]:
         options if linked in options else [*options, linked],  # a link can name anything; `choose` explains
         format_func=lambda name: QUANTITIES.get(name, name) or "none",
         key=state.field("sweep.effect"),
-        help="A number that is varied as well, such as the tube voltage. Its effect is switched on.",
+        help="Also vary an effect setting, for example the tube voltage. Its effect is switched on.",
     )
     if not name:
         return "", ""
@@ -109,7 +109,7 @@ def _scan_value(scan: ScanConfig, name: str) -> str:
 
 
 def _effect_key(name: str) -> str:
-    """Key of the values of a number; each number keeps its own."""
+    """Key of the values of an effect setting; each setting keeps its values."""
     return _key(f"values.{name}")
 
 

@@ -26,7 +26,7 @@ GUESS_DOSE = 0.001
 """Cost of a wrong guess, as a share of the dose of a complete scan."""
 
 MAX_WRONG = 10_000
-"""A link with more wrong guesses is not readable."""
+"""A link with more wrong guesses is invalid."""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def scan_view(
     volume : Volume
         Volume on the reconstruction grid; its projections are simulated for this picture alone.
     planted : Volume
-        The same with the planted objects of the scan's effects, which is shown.
+        The volume with the inserts of the scan's effects; this volume is shown.
     truncated : bool
         Draw the field of view in the colour of a warning.
     """

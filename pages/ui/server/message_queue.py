@@ -4,7 +4,7 @@ When a fragment runs again, the messages of its previous run are dropped from th
 keeps messages that only refer to an element cached in the browser, because these do not name their fragment.
 On a busy server such a message could refer to a container that had been dropped, and the browser replaced the
 whole page with an error. Clearing the queue for fragments came with streamlit/streamlit#9381, the cached
-messages with #9562; no issue there describes their interplay.
+messages with #9562; no issue there describes how the two interact.
 """
 
 from __future__ import annotations

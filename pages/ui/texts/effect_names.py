@@ -53,7 +53,7 @@ def effect_words(effects: Effects, name: str) -> str:
 
 
 def insert_words(insert: Insert) -> str:
-    """Describe a planted object."""
+    """Describe an insert."""
     size = insert.size[:1] if insert.shape == "ball" else insert.size
     place = ", ".join(f"{c:g}" for c in insert.centre)
     along = "" if insert.shape == "ball" else f" along {insert.axis}"
@@ -61,7 +61,7 @@ def insert_words(insert: Insert) -> str:
 
 
 def effects_summary(effects: Effects) -> str:
-    """Name the effects that are on in a few words, or their preset; empty for an ideal scan."""
+    """Name the preset, or the effects that are on; empty for an ideal scan."""
     if effects == Effects():
         return ""
     preset = next((p for p in PRESETS.values() if p.effects == effects), None)
@@ -72,7 +72,7 @@ def effects_summary(effects: Effects) -> str:
 
 
 def corrections_words(corrections: Corrections) -> str:
-    """Name the corrections that are applied; empty without any."""
+    """Name the applied corrections; empty if there are none."""
     names = [CORRECTION_LABELS[f.name] for f in fields(corrections) if getattr(corrections, f.name) is True]
     metal = [] if corrections.metal == "none" else [f"metal by {corrections.metal}"]
     return ", ".join([*names, *metal])

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 
 _MARKUP = re.compile(r"[\\`*~\[\]{}|$<>#]|(?<!\w)_|_(?!\w)|:(?=[\w/])")
-"""Characters that begin Markdown or a directive."""
+"""Characters that begin Markdown or a Streamlit directive."""
 _LINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)(?=\w)", re.IGNORECASE)
-"""Places inside an address without markup, which Markdown turns into a link even if it is escaped."""
+"""Places inside a bare web address. Markdown turns these addresses into links even if they are escaped."""
 _JOINER = "\u2060"  # invisible
 
 
@@ -21,7 +21,7 @@ def sentence(text: str) -> str:
 def plain(text: str, longest: int = 400) -> str:
     """Return a text of at most `longest` characters in one line, with possible markup escaped.
 
-    For text from files, addresses and visitors, and for error messages, which may repeat it.
+    For text from files, links and users, and for error messages, which may repeat this text.
     """
     text = " ".join(text.split())
     if len(text) > longest:

@@ -85,7 +85,7 @@ _SETTINGS: tuple[Callable[[ScanConfig], str], ...] = (
     _lesions(lambda lesion: f"lesion {lesion[2]:g} HU"),
     _lesions(lambda lesion: f"lesion at {', '.join(f'{c:g}' for c in lesion[0])} mm"),
     *map(_effect, GROUPS),
-    lambda s: "; ".join(map(insert_words, s.effects.inserts)) or "no planted object",
+    lambda s: "; ".join(map(insert_words, s.effects.inserts)) or "no insert",
     lambda s: f"corrected: {corrections_words(s.corrections)}"
     if s.corrections != Corrections()
     else "uncorrected",

@@ -1,4 +1,4 @@
-"""Real scans, if TOMOPATCH_MEASURED names their folder: what is known of them must come out."""
+"""Real scans in the folder TOMOPATCH_MEASURED: the results must match the known values."""
 
 import os
 from pathlib import Path
@@ -60,7 +60,8 @@ def test_the_tooth_is_the_same_in_its_own_file():
 def test_axis_and_dead_pixel_of_the_diamond():
     prepared = prepared_scan("diamond.npz", axis="auto")
     assert prepared.record["dead_pixels"] == 1
-    assert not prepared.record["stripes"]["removed"]  # it has none, and the filter would harm the core
+    # the scan has no stripes, and the filter would damage the core
+    assert not prepared.record["stripes"]["removed"]
     assert prepared.record["axis"]["method"] == "mirror"
     assert prepared.record["axis"]["column"] == pytest.approx(85.8, abs=0.1)
 
@@ -93,9 +94,9 @@ def test_the_two_matlab_files_are_parts_of_the_joined_scans():
         np.testing.assert_allclose(joined.data[:, index], part.data, atol=1e-5)
 
 
-@pytest.mark.slow  # the axis of 549 views
+@pytest.mark.slow  # estimating the axis takes long for 549 views
 def test_the_acrylic_disc():
-    """69.85 mm wide, 0.034 to 0.037 /mm; the axis is centred to 0.15 pixel."""
+    """69.85 mm wide, 0.034 to 0.037 /mm; the axis is centred to within 0.15 pixel."""
     prepared = prepared_scan("htc2022_tb.npz")
     grid, x = slice_of(prepared, (1, 560, 560))
     image = x[0].numpy()

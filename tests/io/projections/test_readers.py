@@ -1,4 +1,4 @@
-"""Each format against a file written by its own library."""
+"""Each reader on a file that the usual library of its format wrote."""
 
 import io
 import json
@@ -275,12 +275,12 @@ def test_damaged_files_give_one_sentence(content):
     assert str(error.value).endswith(".")
 
 
-def test_what_is_missing_or_does_not_fit_is_said(tmp_path):
+def test_missing_and_contradictory_information_is_reported(tmp_path):
     with pytest.raises(ValueError, match="does not exist"):
         read_projections(tmp_path / "nothing.npz")
     path = tmp_path / "plain.npz"
     np.savez(path, projections=DATA)
-    with pytest.raises(ValueError, match="does not say what its numbers are"):
+    with pytest.raises(ValueError, match="does not state the quantity of its values"):
         read_projections(path)
     with pytest.raises(ValueError, match="4 views but angles"):
         read_projections(path, geometry=COUNTS | {"angles_deg": [1, 2]})

@@ -22,7 +22,7 @@ def image(A, measurement):
 
 @pytest.fixture(scope="module")
 def cylinder():
-    """A water cylinder of 240 mm across, with soft edges."""
+    """A water cylinder of 240 mm diameter, with soft edges."""
     vg = VolumeGeometry((4, 96, 96), (5.0, 3.0, 3.0))
     y, x = torch.meshgrid(*[3.0 * (torch.arange(96) - 47.5)] * 2, indexing="ij")
     inside = ((120 - (x**2 + y**2).sqrt()) / 3 + 0.5).clamp(0, 1)
@@ -50,7 +50,7 @@ def test_water_has_no_cupping_after_linearisation(cylinder, parallel, kvp, detec
     before, after = (cupping(image(parallel, m)) for m in (measured, linearise_water(measured, tube)))
     ideal = cupping(image(parallel, simulate(cylinder, parallel)))
     assert before - ideal > 20
-    # partial voxels at the edge are no water column; they leave a few per cent
+    # partial-volume voxels at the edge are not corrected; a few per cent remain
     assert abs(after - ideal) < 0.1 * (before - ideal)
 
 
@@ -116,7 +116,7 @@ def test_a_shadow_is_interpolated_linearly_and_at_the_end_of_a_row_repeated():
 
 @pytest.mark.parametrize("beam", [ParallelBeam, ConeBeam])
 @pytest.mark.parametrize("normalised", [False, True])
-def test_streaks_of_steel_rods_lose_nine_tenths_of_their_energy(cylinder, beam, normalised):
+def test_metal_reduction_removes_nine_tenths_of_the_streak_energy(cylinder, beam, normalised):
     rods = tuple(Insert("rod", "steel", (0.0, 0.0, x), (15.0, 100.0)) for x in (-50.0, 50.0))
     pg = beam.circular(cylinder.geometry, num_views=120)
     A, tube = Projector(cylinder.geometry, pg), Tube(120.0)

@@ -142,7 +142,7 @@ def test_other_quantities():
     np.testing.assert_allclose(intensity, 0.1, rtol=1e-5)
 
 
-def test_values_of_zero_or_less_are_raised_and_counted():
+def test_values_of_zero_or_less_are_replaced_and_counted():
     data = np.array([[[0.5, 0.0, -0.1, 0.2]]], np.float32)
     with collected() as notes:
         found = line_integrals(Projections(data, "transmission"))
@@ -191,7 +191,7 @@ def test_stripes_fall_and_the_object_stays(one_thread):
 
 
 def test_prepare_recovers_geometry_and_attenuation(one_thread):
-    """From counts with a dead pixel to a fan-beam reconstruction, with the rows turned over."""
+    """From counts with a dead pixel to a fan-beam reconstruction, with flipped rows."""
     pg = fan(0.9 * 2.4)
     y = simulate(object_of(GRID), Projector(GRID, pg)).projections.numpy()
     counts = 5 + 1e4 * np.exp(-y)
@@ -216,7 +216,7 @@ def test_prepare_recovers_geometry_and_attenuation(one_thread):
     )
 
 
-def test_rows_that_run_down_are_turned():
+def test_rows_that_run_down_are_flipped():
     data = np.zeros((3, 4, 5), np.float32)
     data[0] = 1
     p = Projections(data, "line_integrals", angles=np.arange(4.0), axis=2.0)
@@ -224,8 +224,8 @@ def test_rows_that_run_down_are_turned():
         assert float(prepare_projections(p).measurement.projections[2].mean()) == 1
 
 
-def test_an_intensity_becomes_like_water():
-    """A uniform cylinder of any brightness and any pixel size gets the attenuation of water."""
+def test_an_intensity_is_scaled_to_water():
+    """A uniform cylinder of any intensity and any pixel size gets the attenuation of water."""
     u = np.arange(200) - 99.5
     chord = 5000 * 2 * np.sqrt(np.clip(60**2 - u**2, 0, None)).astype(np.float32)
     data = np.broadcast_to(chord, (1, 6, 200))
@@ -252,7 +252,7 @@ def test_vectors_are_the_same_geometry():
     assert suggested_grid(found).voxel_size == pytest.approx(suggested_grid(pg).voxel_size, rel=0.01)
 
 
-def test_a_missing_geometry_is_said():
+def test_a_missing_geometry_is_reported():
     data = np.ones((1, 4, 9), np.float32)
     with pytest.raises(ValueError, match="states no angles"):
         prepare_projections(Projections(data, "line_integrals"))

@@ -196,9 +196,9 @@ def _distinct(headers: list[Header]) -> list[Header]:
 
 
 def _of_one_kind(headers: list[Header]) -> list[Header]:
-    """Files of the most frequent kind: a series may also hold a picture of the dose or a preview.
+    """Files of the most frequent kind. A series may also contain a dose report or a preview image.
 
-    A kind is a modality, a class, grey or colour, and a number of rows and columns.
+    A kind is a combination of modality, SOP class, grey or colour, and number of rows and columns.
     """
 
     def kind(header: Dataset) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Measured projections: readers of several formats, all of which return `Projections`."""
+"""Readers of measured projections in several formats; each returns `Projections`."""
 
 from tomopatch.io.projections.geometry_file import KEYS, read_geometry_file
 from tomopatch.io.projections.projections import QUANTITIES, Projections

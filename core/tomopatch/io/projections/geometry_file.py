@@ -1,4 +1,4 @@
-"""The JSON file that states the geometry of a scan, in addition to what its projections say."""
+"""JSON file with the geometry of a scan; it completes or replaces the metadata of the projections."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from tomopatch.parsing import parse_json
 from tomopatch.volume import finite
 
 KEYS: dict[str, str] = {
-    "quantity": f"what the numbers are: {', '.join(QUANTITIES)}",
+    "quantity": f"quantity of the values: {', '.join(QUANTITIES)}",
     "order": 'axes of the projections in the file, such as "view,v,u" (the default) or "v,view,u"',
-    "rows": '"down" (the default): the first row is the top of the picture; "up": the bottom',
+    "rows": '"down" (the default): the first row is at the top of the projection; "up": at the bottom',
     "beam": "parallel, fan (one row) or cone",
     "angles_deg": "list of angles, one per view",
     "angle_start_deg": "first angle of evenly spaced views (default 0)",
     "angle_step_deg": "step between evenly spaced views",
-    "angle_sign": "1 (the default) or -1: the object turns the other way",
+    "angle_sign": "1 (the default), or -1 for the opposite direction of rotation",
     "pixel_size_mm": "edge of a detector pixel: one number, or [v, u]",
     "src_orig_dist_mm": "distance from the source to the rotation axis",
     "src_det_dist_mm": "distance from the source to the detector",
-    "rotation_axis_u_px": "column that the rotation axis projects to; 0 is the centre of the first pixel",
+    "rotation_axis_u_px": "column onto which the rotation axis projects; 0 is the centre of the first pixel",
     "middle_row_v_px": "row at the height of the source (cone beam; default: the middle row)",
     "white_level": "counts without object, for files without flat frames",
     "dark_level": "counts without beam, for files without dark frames",
     "air": "transmission of air (default 1)",
-    "background": "background of an intensity (default 0)",
+    "background": "background level of intensities (default 0)",
     "leave_out": "list of bad views, counted from 0",
-    "vectors": "any geometry in mm: per view 12 numbers, x, y, z of the source (parallel beam: of the ray's"
-    " direction), the detector's centre, the step to the next column and the step to the next row",
+    "vectors": "arbitrary geometry in mm: per view 12 numbers, x, y, z of the source (parallel beam: of the"
+    " ray direction), the detector's centre, the step to the next column and the step to the next row",
 }
 """The keys of a geometry file, with their meaning."""
 
@@ -50,7 +50,7 @@ def read_geometry_file(source: str | Path | bytes) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is not JSON, has an unknown key, or a value of another type than KEYS describes.
+        If it is not JSON, has an unknown key, or has a value of the wrong type (see KEYS).
     """
     if isinstance(source, bytes):
         name, text = "the geometry file", source
@@ -61,7 +61,7 @@ def read_geometry_file(source: str | Path | bytes) -> dict[str, Any]:
         name, text = path.name, path.read_bytes()
     try:
         values = parse_json(text)
-    except ValueError as error:  # also of a text that is not UTF-8
+    except ValueError as error:  # also for text that is not UTF-8
         raise ValueError(f"{name} is not a JSON file ({error}); correct it.") from error
     return checked_keys(values, name)
 
@@ -72,7 +72,7 @@ def checked_keys(values: Any, name: str) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        For an unknown key, or a value of another type than KEYS describes.
+        For an unknown key or a value of the wrong type (see KEYS).
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{name} must hold an object {{...}}; known keys are {', '.join(KEYS)}.")
@@ -124,7 +124,7 @@ def _is_number(value: Any) -> bool:
 
 
 def angles_of(keys: Mapping[str, Any], num_views: int) -> list[float] | None:
-    """Angles [rad] of the views that these keys state; None if they state none."""
+    """View angles [rad] from these keys; None if the keys state no angles."""
     if "angles_deg" in keys:
         degrees = [float(a) for a in keys["angles_deg"]]
     elif "angle_step_deg" in keys:

@@ -1,4 +1,4 @@
-"""HDF5: the Data Exchange layout of synchrotron beamlines, and access that stays within the file.
+"""Reader of HDF5 in the Data Exchange layout of synchrotron beamlines; links to other files are refused.
 
 (De Carlo et al. 2014, "Scientific data exchange", J. Synchrotron Rad. 21, 1224)
 """
@@ -19,7 +19,7 @@ ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError
 
 
 def is_hdf5(head: bytes) -> bool:
-    """Whether a file with these first 520 bytes is HDF5; MATLAB 7.3 has its own 512 bytes before it."""
+    """Whether a file with these first 520 bytes is HDF5; MATLAB 7.3 files start with 512 other bytes."""
     return head[:8] == MAGIC or head[512:520] == MAGIC
 
 
@@ -69,12 +69,12 @@ def array(group: Any, path: str, name: str, max_mb: float) -> np.ndarray | None:
     if not isinstance(found, h5py.Dataset) or found.shape is None:
         raise ValueError(f"{name} has a {path} that is not an array; expected numbers.")
     if found.is_virtual or found.external:
-        raise ValueError(f"{name} keeps {path} in another file; expected the data in the file itself.")
+        raise ValueError(f"{name} stores {path} in another file; expected the data in the file itself.")
     check_numbers(found.dtype, name, path)
     if found.shape:
         check_size(found.shape, found.dtype.itemsize, name, max_mb)
     if found.chunks and math.prod(found.chunks) * found.dtype.itemsize > max_mb * 2**20:
-        raise ValueError(f"{name} has a {path} in chunks of {found.chunks} values; expected smaller ones.")
+        raise ValueError(f"{name} has a {path} in chunks of {found.chunks} values; expected smaller chunks.")
     return np.asarray(found[()])
 
 
@@ -100,7 +100,7 @@ def read_exchange(file: BinaryIO, name: str, max_mb: float) -> Raw:
         if sorted(axes.split(":")) == sorted(order):
             raw.keys["order"] = ",".join(order[a] for a in axes.split(":"))
         if flat is None:
-            raw.notes.append(f"{name} has no data_white; its numbers are taken as transmission.")
+            raw.notes.append(f"{name} has no data_white; its values are taken as transmissions.")
     return raw
 
 

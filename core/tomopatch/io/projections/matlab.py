@@ -1,4 +1,4 @@
-"""MATLAB files of the Helsinki tomography challenges, version 5 to 7 (scipy) and 7.3 (HDF5).
+"""Reader of MATLAB files of the Helsinki tomography challenges, version 5 to 7 (scipy) and 7.3 (HDF5).
 
 A struct holds `sinogram` (view, u) and `parameters` with the angles [degrees] and distances [mm] of a fan
 beam. (Meaney, Silva de Moura, Siltanen 2022, doi:10.5281/zenodo.6984868)
@@ -29,7 +29,7 @@ def is_matlab(head: bytes) -> bool:
 
 
 def read_matlab(file: BinaryIO, name: str, max_mb: float) -> Raw:
-    """Read the sinogram and the parameters of a challenge file: line integrals of one row."""
+    """Read the sinogram and the parameters of a challenge file: line integrals of one detector row."""
     head = file.read(128)
     file.seek(0)
     sinogram, values = (_version_73 if head.startswith(V73) else _version_5)(file, name, max_mb)
@@ -100,7 +100,7 @@ def _parameters(struct: Any, name: str) -> dict[str, np.ndarray]:
 
 
 def _check_elements(file: BinaryIO, name: str, max_mb: float) -> None:
-    """Unpack the compressed elements once, in pieces, and refuse those that grow beyond the limit."""
+    """Decompress each compressed element once, in pieces, and refuse sizes beyond the memory limit."""
     head = file.read(128)
     order = "<" if head[126:128] == b"IM" else ">"
     left = int(max_mb * 2**20)

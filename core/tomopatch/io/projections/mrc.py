@@ -1,4 +1,4 @@
-"""MRC tilt series of electron microscopes, with the angles in a .tlt or .rawtlt file.
+"""Reader of MRC tilt series of electron microscopes, with the angles in a .tlt or .rawtlt file.
 
 (Cheng et al. 2015, "MRC2014: Extensions to the MRC format header", J. Struct. Biol. 192, 146)
 """
@@ -18,7 +18,7 @@ from tomopatch.io.files import File
 from tomopatch.io.projections.raw import Raw, check_size, missing
 
 TILTS = (".tlt", ".rawtlt")
-"""Endings of files of tilt angles; the first ones, after alignment, are preferred."""
+"""Extensions of files with tilt angles. The first one, for angles after alignment, is preferred."""
 _BYTES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}
 """Bytes per pixel of the modes that hold real numbers."""
 _ANGSTROM = 1e-7  # mm
@@ -35,7 +35,7 @@ def tilts_beside(path: Path) -> list[Path]:
 
 
 def read_mrc(file: BinaryIO, name: str, max_mb: float, tilts: Sequence[File] = ()) -> Raw:
-    """Read a tilt series (view, v, u) as intensities; one of `tilts`, its files of angles, is used."""
+    """Read a tilt series (view, v, u) as intensities, with the angles of one of the files `tilts`."""
     try:
         from mrcfile.mrcinterpreter import MrcInterpreter
     except ImportError:
@@ -56,12 +56,12 @@ def read_mrc(file: BinaryIO, name: str, max_mb: float, tilts: Sequence[File] = (
     if tilts:
         chosen = min(tilts, key=lambda f: not f.name.endswith(TILTS[0]))
         keys["angles_deg"] = _angles(chosen, len(data))
-        raw.notes.append(f"{name}: the tilt angles are those of {chosen.name}.")
+        raw.notes.append(f"{name}: the tilt angles come from {chosen.name}.")
     return raw
 
 
 def _check_header(file: BinaryIO, name: str, max_mb: float) -> None:
-    """Refuse declared sizes that do not fit the file or the memory."""
+    """Refuse a declared size that exceeds the file or the memory limit."""
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(1024)

@@ -25,7 +25,7 @@ BEAMS = ("parallel", "cone")
 
 @dataclass(frozen=True, eq=False)
 class Projections:
-    """Measured projections and all that their file says about the scan. `None` means: not known.
+    """Measured projections with the metadata of their file. `None` means unknown.
 
     Attributes
     ----------
@@ -48,18 +48,18 @@ class Projections:
     src_orig_dist, src_det_dist : float or None
         Distance from the source to the rotation axis and to the detector [mm].
     axis : float or None
-        Column that the rotation axis projects to, counted from 0 at the centre of the first pixel.
+        Column onto which the rotation axis projects, counted from 0 at the centre of the first pixel.
     middle_row : float or None
         Row at the height of the source (cone beam); None = the middle of the detector.
     rows_down : bool
-        Row 0 is at the top of the picture. The engine counts rows upwards.
+        Whether row 0 is at the top. The engine counts rows upwards.
     vectors : float64 array (angle, 12) or None
-        Any geometry, one row per view: source (or ray direction), detector centre, step to the next column
-        and to the next row, each as x, y, z [mm]. It replaces angles, distances and axis.
+        Arbitrary geometry, one row per view: source (or ray direction), detector centre, step to the next
+        column and to the next row, each as x, y, z [mm]. It replaces angles, distances and axis.
     name : str
         Name of the file, for messages.
     notes : tuple of str
-        Assumptions and repairs of the reader.
+        Assumptions and repairs that the reader made.
 
     Raises
     ------
@@ -88,8 +88,8 @@ class Projections:
     def __post_init__(self) -> None:
         if self.data.ndim != 3 or 0 in self.data.shape:
             raise ValueError(
-                f"{self.name} has projections of shape {self.data.shape}; expected three counts (v, angle, u)"
-                " of at least 1."
+                f"{self.name} has projections of shape {self.data.shape}; expected (v, angle, u), each at"
+                " least 1."
             )
         if self.quantity not in QUANTITIES:
             raise ValueError(
@@ -145,16 +145,16 @@ class Projections:
         return int(self.data.shape[0]), int(self.data.shape[2])
 
     def subset(self, angle_index: Sequence[int] | slice) -> Projections:
-        """Only these views, in this order."""
+        """Projections of these views, in this order."""
         index = view_index(angle_index, self.num_views)
         angles, vectors = (None if a is None else a[index] for a in (self.angles, self.vectors))
         return replace(self, data=self.data[:, index], angles=angles, vectors=vectors)
 
     def bin(self, factor: int) -> Projections:
-        """Projections with `factor` x `factor` pixels averaged; rows or columns that are left over are cut.
+        """Projections with `factor` x `factor` pixels averaged; incomplete groups at the end are dropped.
 
-        A direction with fewer pixels than `factor` stays as it is. An unknown pixel size is taken as 1 mm
-        before binning, with a note.
+        A direction with fewer pixels than `factor` is not binned. If the pixel size is unknown, 1 mm before
+        binning is assumed, with a note.
         """
         if int(factor) != factor or factor < 1:
             raise ValueError(f"binning factor must be a whole number of at least 1, got {factor}.")
@@ -182,7 +182,7 @@ class Projections:
         )
 
     def repeated(self, num_views: int) -> Projections:
-        """The single view of an axisymmetric object, as `num_views` views over a full turn.
+        """Repeat the single view of an axisymmetric object as `num_views` views over a full turn.
 
         Raises
         ------

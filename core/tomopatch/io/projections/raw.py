@@ -1,4 +1,4 @@
-"""Common ground of the readers: their result, the check of declared sizes, and missing libraries."""
+"""Shared code of the readers: their result, checks of declared sizes, errors for missing libraries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 MAX_MB = 4096.0
 """Default limit on the memory that a reader needs [MB]."""
 COPIES = 3
-"""Arrays of the size of the projections, as float32, that a reader and the first corrections hold."""
+"""Float32 arrays of the size of the projections that a reader and the first corrections hold at once."""
 
 
 @dataclass
@@ -24,9 +24,9 @@ class Raw:
     data : array
         Projections, three axes in the order that `keys["order"]` names.
     dark, flat : array (frame, ...) or None
-        Frames whose other axes are in the order of those of the projections.
+        Frames; their other axes are in the same order as in the projections.
     keys : dict
-        What the file says about the scan, by the keys of a geometry file (see `geometry_file.KEYS`).
+        Metadata of the file, under the keys of a geometry file (see `geometry_file.KEYS`).
     notes : list of str
     """
 
@@ -43,7 +43,7 @@ def check_size(shape: Sequence[int], itemsize: int, name: str, max_mb: float) ->
     Raises
     ------
     ValueError
-        With the memory that is needed and the limit.
+        If an axis is shorter than 1, or the array needs more than `max_mb` [MB].
     """
     shape = tuple(int(n) for n in shape)
     if not shape or min(shape) < 1:

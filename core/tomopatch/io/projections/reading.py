@@ -1,4 +1,4 @@
-"""`read_projections`: one reader for all formats, which are recognised by their content."""
+"""`read_projections`: one function for all formats; the content of a file shows its format."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FORMATS = (
 """The formats that `read_projections` understands, for messages and help texts."""
 _HEAD = 520
 _LOOKED_AT = 20
-"""Files of a folder or zip that are opened to recognise a stack."""
+"""Number of files of a folder or zip that are opened to recognise a stack."""
 
 
 def is_projections(path: str | Path) -> bool:
-    """Whether a file or folder holds measured projections; a measurement of `tomopatch simulate` does not."""
+    """Whether a file or folder holds measured projections; False for output of `tomopatch simulate`."""
     path = Path(path).expanduser()
     if not path.exists():
         return False
@@ -56,8 +56,8 @@ def read_projections(
         A file or folder in one of FORMATS. A .tlt or .rawtlt file with the same name as an MRC file is read
         with it.
     geometry : path, bytes, dict or None
-        A geometry file (see `geometry_file.KEYS`), its content, or its keys. They complete or replace what
-        the projections say.
+        A geometry file (see `geometry_file.KEYS`), its content, or its keys. They complete or replace the
+        metadata of the projections.
     max_mb : float or None
         Memory that may be used [MB]; larger projections are refused before they are decoded. None = MAX_MB.
 
@@ -78,7 +78,7 @@ def read_projections(
 
 
 def _named(source: Source) -> tuple[str, Source]:
-    """Name of a source for messages, and the source with the files of tilt angles beside it."""
+    """Return the name of a source for messages, and the source together with its files of tilt angles."""
     if isinstance(source, str | Path):
         path = Path(source).expanduser()
         if not path.exists():
@@ -137,7 +137,7 @@ def _format(head: bytes) -> str | None:
 
 
 def _assembled(raw: Raw, given: Mapping[str, Any], name: str, max_mb: float) -> Projections:
-    """Projections from a file's content and the keys of a geometry file, which replace those of the file."""
+    """Projections from a file's content and the keys of a geometry file, which take precedence."""
     keys = _merged(checked_keys(raw.keys, name), given)
     data = raw.data
     if data.ndim == 2:  # one view
@@ -153,8 +153,8 @@ def _assembled(raw: Raw, given: Mapping[str, Any], name: str, max_mb: float) -> 
     quantity = keys.get("quantity") or ("counts" if flat is not None or "white_level" in keys else None)
     if quantity is None:
         raise ValueError(
-            f"{name} does not say what its numbers are; write quantity (counts, transmission, line_integrals"
-            " or intensity) in a geometry file."
+            f"{name} does not state the quantity of its values; write quantity (counts, transmission,"
+            " line_integrals or intensity) in a geometry file."
         )
     angles = angles_of(keys, data.shape[1])
     beam = keys.get("beam") or ("cone" if "src_det_dist_mm" in keys else None)
@@ -184,7 +184,7 @@ def _assembled(raw: Raw, given: Mapping[str, Any], name: str, max_mb: float) -> 
 
 
 def _merged(keys: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of the file, replaced by those given; given angles replace the file's, however they are stated."""
+    """Merge the keys. Given keys take precedence; given angles replace all keys of the file about angles."""
     if "angle_step_deg" in given or "angles_deg" in given:
         keys = {k: v for k, v in keys.items() if k not in ("angles_deg", "angle_start_deg", "angle_step_deg")}
     return keys | dict(given)

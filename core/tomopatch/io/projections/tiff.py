@@ -13,7 +13,7 @@ from tomopatch.io.projections.raw import Raw, check_numbers, check_size, missing
 
 DARK = re.compile(r"dark|(^|[^a-z])(di|df)(?=[^a-z]|$)", re.IGNORECASE)
 FLAT = re.compile(r"flat|white|open|bright|(^|[^a-z])(io|ff|ob)(?=[^a-z]|$)", re.IGNORECASE)
-"""Names of files or folders of dark frames and of flat frames."""
+"""Patterns for names of files or folders with dark frames and with flat frames."""
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -25,7 +25,7 @@ def is_tiff(head: bytes) -> bool:
 def read_tiff(files: Sequence[File], name: str, max_mb: float) -> Raw:
     """Read a stack: files in the order of the numbers in their names, each with one or more pages.
 
-    Files whose name or folder says dark or flat are the frames without beam and without object.
+    A file whose name or folder matches DARK or FLAT holds frames without beam or without object.
     """
     try:
         import tifffile
@@ -72,12 +72,12 @@ def _stack(tifffile: Any, files: Sequence[File], name: str, max_mb: float) -> np
                     _check_page(page, file.name)
                     if page.shape != stack.shape[1:]:
                         raise ValueError(
-                            f"{file.name} has a picture of {page.shape} pixels, the first one has"
-                            f" {stack.shape[1:]}; expected one size."
+                            f"{file.name} has an image of {page.shape} pixels, the first one has"
+                            f" {stack.shape[1:]}; expected equal sizes."
                         )
                     if filled == len(stack):
                         raise ValueError(
-                            f"{file.name} has more pages than the first file; expected the same."
+                            f"{file.name} has more pages than the first file; expected equal numbers."
                         )
                     stack[filled] = page.asarray()
                     filled += 1
@@ -95,7 +95,7 @@ def _stack(tifffile: Any, files: Sequence[File], name: str, max_mb: float) -> np
 
 def _check_page(page: Any, name: str) -> None:
     if page.dtype is None or len(page.shape) != 2:
-        raise ValueError(f"{name} has a picture of shape {page.shape}; expected grey values (row, column).")
+        raise ValueError(f"{name} has an image of shape {page.shape}; expected grey values (row, column).")
     check_numbers(page.dtype, name, "pixels")
     check_size(page.shape, 4, name, 4096.0)
 

@@ -17,13 +17,13 @@ from tomopatch.volume import VolumeGeometry
 
 METHODS = ("auto", "mirror", "mass", "consistency")
 OPPOSITE = math.radians(0.2)
-"""Views that are half a turn apart to this angle [rad] count as opposite: the rim of an object of 500 pixels
-then moves by less than a pixel."""
+"""Views count as opposite if their difference from half a turn is at most this angle [rad]. The edge of an
+object of 500 pixels then moves by less than a pixel."""
 BACKGROUND = 0.05
-"""Values below this share of the largest (99th percentile) are not the object's. Air is not exactly zero
-after flat-field correction, and far from the axis it weighs much: 0.7 pixel in the scan of a tooth."""
+"""Values below this share of the 99th percentile count as background. Air is not exactly zero after
+flat-field correction, and air far from the axis moves the centre of mass (tooth scan: 0.7 pixel)."""
 WHOLE = 0.02
-"""The mass of an object that is in view in all views varies by less than this share."""
+"""An object counts as fully in view if its mass varies over the views by less than this share."""
 ROWS, PAIRS = 16, 8
 """Bands of rows and pairs of views that `mirror` compares; more add little."""
 SEARCH = 0.12
@@ -34,12 +34,12 @@ fine search, views, and iterations of conjugate gradients."""
 
 
 CONTRAST = 3.0
-"""The median residual of the coarse search is at least this multiple of the smallest one, if the views
-determine the axis. Fan-beam scans of acrylic discs: 49 with 276 degrees, 1.0 to 2.2 with 30 to 90 degrees."""
+"""The views determine the axis if the median residual of the coarse search is at least this multiple of the
+smallest residual. Fan-beam scans of acrylic discs: 49 with 276 degrees, 1.0 to 2.2 with 30 to 90 degrees."""
 
 
 class Undetermined(ValueError):
-    """The views do not determine the axis."""
+    """Error: the views do not determine the axis."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def estimate_axis(y: np.ndarray, pg: ParallelBeam | ConeBeam, *, method: str = "
     is minimised with subpixel shifts. (Donath et al. 2006, J. Opt. Soc. Am. A 23(5), 1048, sec. 2)
     mass: the centre of mass of parallel projections follows axis + a cos + b sin. (Helgason-Ludwig conditions
     of order 1; Azevedo et al. 1990, IEEE Trans. Nucl. Sci. 37(4), 1525)
-    consistency: the axis at which a few iterations of CGLS leave the smallest residual, in one row.
+    consistency: the axis at which a few iterations of CGLS leave the smallest residual, for one row.
     (Reprojection, as Parkinson et al. 2012, J. Struct. Biol. 177, 259)
     auto: mirror if there are opposite views, else mass if the whole object is in view, else consistency.
 
@@ -90,15 +90,15 @@ def estimate_axis(y: np.ndarray, pg: ParallelBeam | ConeBeam, *, method: str = "
         raise ValueError(f"unknown method {method!r} for the axis; known are {', '.join(METHODS)}.")
     if pg.num_views < 3:
         raise ValueError(
-            f"the axis needs at least 3 views, got {pg.num_views}; state the column of the axis."
+            f"estimating the axis needs at least 3 views, got {pg.num_views}; state the column of the axis."
         )
     y = np.asarray(y, np.float64)
     parallel = isinstance(pg, ParallelBeam) and not pg.tilt
     if method in ("mirror", "mass") and not parallel:
-        raise ValueError(f"the axis by {method} needs a parallel beam; use consistency.")
+        raise ValueError(f"axis method {method} needs a parallel beam; use consistency.")
     pairs = opposite_views(pg) if parallel else []
     if method == "mirror" and not pairs:
-        raise ValueError("the axis by mirror needs two views half a turn apart; use mass or consistency.")
+        raise ValueError("axis method mirror needs two views half a turn apart; use mass or consistency.")
     if method == "mirror" or (method == "auto" and pairs):
         return _by_mirror(y, pairs)
     if method == "mass" or (method == "auto" and parallel and _is_whole(y)):
@@ -107,7 +107,7 @@ def estimate_axis(y: np.ndarray, pg: ParallelBeam | ConeBeam, *, method: str = "
 
 
 def opposite_views(pg: ParallelBeam | ConeBeam) -> list[tuple[int, int]]:
-    """Pairs of views that are half a turn apart, at most PAIRS of them."""
+    """At most PAIRS pairs of views that are half a turn apart."""
     angles = np.asarray(pg.angles)
     pairs = []
     for i, angle in enumerate(angles):
@@ -145,7 +145,7 @@ def _by_mirror(y: np.ndarray, pairs: list[tuple[int, int]]) -> Axis:
 
 
 def _mismatch(here: np.ndarray, there: np.ndarray, shift: int) -> float:
-    """Mean squared difference where both are defined."""
+    """Mean squared difference where both profiles are defined."""
     n = here.shape[1]
     a, b = max(0, -shift), min(n, n - shift)
     return float(np.square(here[:, a:b] - there[:, a + shift : b + shift]).mean())
@@ -160,7 +160,7 @@ def _bands(y: np.ndarray) -> np.ndarray:
 
 
 def _mass_and_centre(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum over the detector, and column of the centre of mass, of each view, without the background."""
+    """Mass (sum over the detector) and column of the centre of mass of each view, without background."""
     profile = np.where(y > BACKGROUND * np.percentile(y, 99), y, 0).sum(0)
     mass = profile.sum(1)
     return mass, (profile * np.arange(profile.shape[1])).sum(1) / np.where(mass == 0, np.nan, mass)
@@ -176,11 +176,11 @@ def _is_whole(y: np.ndarray) -> bool:
 def _by_mass(y: np.ndarray, angles: np.ndarray) -> Axis:
     _, centre = _mass_and_centre(y)
     if not np.isfinite(centre).all():
-        raise ValueError("the axis by mass needs an object in every view; use mirror or consistency.")
+        raise ValueError("axis method mass needs an object in every view; use mirror or consistency.")
     system = np.stack([np.ones_like(angles), np.cos(angles), np.sin(angles)], 1)
     solution, _, rank, _ = np.linalg.lstsq(system, centre, rcond=None)
     if rank < 3:
-        raise ValueError("the axis by mass needs views in three directions or more; state the column.")
+        raise ValueError("axis method mass needs views in at least three directions; state the column.")
     residual = centre - system @ solution
     variance = float(residual @ residual) / max(1, len(angles) - 3)
     covariance = np.linalg.inv(system.T @ system) * variance
@@ -199,8 +199,8 @@ def _by_consistency(y: np.ndarray, pg: ParallelBeam | ConeBeam) -> Axis:
         residuals = np.array([fan.residual(c) for c in tried])
         if columns == COLUMNS[0] and np.median(residuals) < CONTRAST * residuals.min():
             raise Undetermined(
-                "these views do not determine the rotation axis: other columns fit them about as well, as is"
-                " usual for a short arc; state the column of the axis."
+                "these views do not determine the rotation axis: other columns fit them almost"
+                " equally well, which is usual for a short arc; state the column of the axis."
             )
         column, reach = float(tried[int(residuals.argmin())]), 3
     assert fan is not None
@@ -210,7 +210,7 @@ def _by_consistency(y: np.ndarray, pg: ParallelBeam | ConeBeam) -> Axis:
 
 
 def _row(y: np.ndarray, pg: ParallelBeam | ConeBeam) -> int:
-    """The row at the height of the source; of a parallel beam, the one that varies most."""
+    """Row at the height of the source; for a parallel beam, the row with the largest variance."""
     if isinstance(pg, ParallelBeam):
         return int(y.var(axis=(1, 2)).argmax())
     middle = (pg.det_shape[0] - 1) / 2 - pg.det_offset[0] / pg.pixel_size[0]
@@ -219,7 +219,7 @@ def _row(y: np.ndarray, pg: ParallelBeam | ConeBeam) -> int:
 
 @dataclass(frozen=True)
 class _Fan:
-    """One detector row, binned: line integrals (1, angle, u), the geometry, and the pixel before binning."""
+    """One binned detector row: line integrals (1, angle, u), geometry, and binning factor."""
 
     data: torch.Tensor
     pg: ParallelBeam | ConeBeam

@@ -1,4 +1,4 @@
-"""Beam hardening of water: line integrals as a beam of one energy would have measured them."""
+"""Water correction of beam hardening: polychromatic line integrals become monochromatic."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ NUM_POINTS = 1001
 
 
 def water_curve(tube: Tube) -> tuple[np.ndarray, np.ndarray]:
-    """Line integrals through water (thickness): as the tube's beam measures them, and for one energy.
+    """Return polychromatic and monochromatic line integrals through water, each (thickness,).
 
-    Both have the attenuation MU_WATER for a thin layer.
+    For a thin layer, both correspond to the attenuation MU_WATER.
     """
     beam = Beam(("water",), tube_spectrum(tube), tube.detector)
     thickness = torch.linspace(0, LONGEST, NUM_POINTS, dtype=torch.float64)
@@ -31,11 +31,11 @@ def water_curve(tube: Tube) -> tuple[np.ndarray, np.ndarray]:
 
 
 def linearise_water(measurement: Measurement, tube: Tube) -> Measurement:
-    """Replace each line integral by that of as much water at one energy. (Herman 1979, PMB 24, 81)
+    """Replace each line integral by the monochromatic one of the same water path. (Herman 1979, PMB 24, 81)
 
-    Water then has no cupping; bone and metal, which harden the beam more than water, keep a part of theirs.
-    The weights follow from the slope of the curve. A bowtie is not considered: the curve is that of the
-    central ray.
+    This removes the cupping of water. Bone and metal harden the beam more than water does, so a part of their
+    artefacts remains. The weights are divided by the squared slope of the curve. The curve holds for the
+    central ray; a bowtie is ignored.
     """
     measured, ideal = water_curve(tube)
     slope = np.gradient(ideal, measured)

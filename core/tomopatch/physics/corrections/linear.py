@@ -10,7 +10,7 @@ from tomopatch.io.projections import Projections
 from tomopatch.notes import note
 
 GAIN_FRAMES = 5
-"""Flat frames from which the photons per count are estimated; fewer do not show their variance."""
+"""Least number of flat frames for an estimate of the photons per count; fewer give no reliable variance."""
 
 
 class LineIntegrals(NamedTuple):
@@ -25,7 +25,7 @@ class LineIntegrals(NamedTuple):
     photon_count : float or None
         Mean number of photons per ray without object, if counts were measured.
     num_raised : int
-        Values of zero or less that were raised before the logarithm.
+        Number of zero and negative transmissions that were replaced before the logarithm.
     """
 
     y: np.ndarray
@@ -39,8 +39,8 @@ def line_integrals(projections: Projections) -> LineIntegrals:
 
     Counts: y = -log((p - dark) / (flat - dark)) with the means over the frames. (Kak & Slaney, sec. 4.1) A
     pixel whose flat frame is not above its dark frame has no value. Zero and negative transmissions, which
-    have no logarithm, are raised to half of the smallest positive one of their scan. To first order the
-    variance of y is p / (g (p - dark)^2) plus the same term of the flat frames, with g photons per count;
+    have no logarithm, are replaced by half of the smallest positive transmission of the scan. To first order
+    the variance of y is p / (g (p - dark)^2) plus the same term of the flat frames, with g photons per count;
     see `photons_per_count`.
 
     Raises
@@ -70,7 +70,7 @@ def line_integrals(projections: Projections) -> LineIntegrals:
     open_beam = np.where(np.isfinite(open_beam) & (open_beam > 0), open_beam, np.float32(np.nan))
     y, raised = _logarithm((p.data - dark) / open_beam, p.name)
     g = photons_per_count(p)
-    signal = open_beam * np.exp(-y)  # p - dark, after zero and negative values are raised
+    signal = open_beam * np.exp(-y)  # p - dark, after zero and negative values are replaced
     variance = (signal + dark) / (g * signal**2)
     if p.flat is not None:
         variance += (open_beam + dark) / (g * len(p.flat) * open_beam**2)
@@ -81,8 +81,8 @@ def line_integrals(projections: Projections) -> LineIntegrals:
 def photons_per_count(projections: Projections) -> float:
     """Photons per detector count, mean / variance of the flat frames; 1 with fewer than GAIN_FRAMES.
 
-    Each frame is scaled to the mean of all, so that the beam's drift does not count as noise. (Photon
-    transfer, Janesick 2007, sec. 4) Charge that spreads between pixels makes the estimate too high.
+    Each frame is scaled to the mean of all frames, so that drift of the beam does not count as noise. (Photon
+    transfer, Janesick 2007, sec. 4) Charge sharing between pixels makes the estimate too high.
     """
     p = projections
     if p.flat is None or len(p.flat) < GAIN_FRAMES:
@@ -107,12 +107,12 @@ def _finite_or_nan(values: np.ndarray) -> np.ndarray:
 
 
 def _logarithm(transmission: np.ndarray, name: str) -> tuple[np.ndarray, int]:
-    """-log, and the number of zero and negative values that were raised; NaN stays."""
+    """-log(transmission), and the number of zero and negative values that were replaced; NaN stays."""
     transmission = _finite_or_nan(transmission)
     positive = transmission[transmission > 0]
     if not positive.size:
         raise ValueError(
-            f"{name} has no transmission above zero; expected some light behind the object; check the dark"
+            f"{name} has no transmission above zero; expected some signal behind the object; check the dark"
             " and flat levels."
         )
     floor = positive.min() / 2
@@ -122,7 +122,7 @@ def _logarithm(transmission: np.ndarray, name: str) -> tuple[np.ndarray, int]:
         transmission[low] = floor
         note(
             f"{name}: {raised} of {transmission.size} values have a transmission of zero or less; they were"
-            f" raised to {floor:.3g} before the logarithm.",
+            f" replaced by {floor:.3g} before the logarithm.",
             stacklevel=3,
         )
     return -np.log(transmission), raised

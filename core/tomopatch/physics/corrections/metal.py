@@ -17,11 +17,11 @@ from tomopatch.volume import MU_WATER, Volume, hu_from_mu
 METAL_HU = 2500.0
 """Voxels above this value are metal; the densest bone has about 2000 HU."""
 AIR_HU, BONE_HU = -400.0, 350.0
-"""Limits of air, water and bone in the image that normalises the sinogram."""
+"""Limits [HU] between air and water, and between water and bone, in the prior image of NMAR."""
 SMOOTHING = 1.0
-"""Standard deviation of the filter before the tissue is classified [voxels]."""
+"""Standard deviation [voxels] of the Gaussian filter before tissue classification."""
 LEAST_PATH = 0.02
-"""The normalising sinogram is at least this share of its largest value."""
+"""Values of the normalising sinogram below this share of its maximum are raised to that limit."""
 
 
 def reduce_metal(
@@ -33,17 +33,18 @@ def reduce_metal(
 ) -> tuple[Measurement, float]:
     """Replace the line integrals of rays through metal.
 
-    The metal is found in a first image by its value. In its shadow each detector row is interpolated linearly
-    (LI; Kalender, Hebel, Ebersberger 1987, Radiology 164, 576). The normalised form (NMAR) first divides the
-    sinogram by that of an image with air, water and bone alone, which makes it flat, and multiplies by it
-    afterwards (Meyer, Raupach, Lell, Schmidt, Kachelriess 2010, Med. Phys. 37, 5482).
+    The metal is segmented in a first image by a threshold. In the metal trace each detector row is
+    interpolated linearly (LI; Kalender, Hebel, Ebersberger 1987, Radiology 164, 576). The normalised method
+    (NMAR) first divides the sinogram by the sinogram of a prior image with air, water and bone, so that it
+    becomes flat, and multiplies by the same sinogram afterwards (Meyer, Raupach, Lell, Schmidt, Kachelriess
+    2010, Med. Phys. 37, 5482).
 
     Parameters
     ----------
     A : Projector
         On the grid of the image, with the geometry of the measurement.
     reconstruct : f(measurement) -> Volume
-        Makes the images, such as FBP.
+        Reconstruction of the images, for example with FBP.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def reduce_metal(
 
 
 def _widened(shadow: Tensor) -> Tensor:
-    """The shadow (v, angle, u) and the pixels next to it: the edge of metal covers a pixel in part."""
+    """Widen the metal trace (v, angle, u) by one pixel, because the edge of metal covers pixels in part."""
     out = shadow.clone()
     out[..., 1:] |= shadow[..., :-1]
     out[..., :-1] |= shadow[..., 1:]
@@ -78,7 +79,7 @@ def _widened(shadow: Tensor) -> Tensor:
 def interpolated(y: Tensor, shadow: Tensor) -> Tensor:
     """Interpolate the values of (v, angle, u) linearly along u where `shadow` is true.
 
-    At the end of a row the nearest value is repeated. A row without any other value stays as it is.
+    At the end of a row the nearest known value is repeated. A row without known values is not changed.
     """
     out = y.clone().cpu().numpy()
     hidden = shadow.cpu().numpy()

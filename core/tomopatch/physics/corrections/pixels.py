@@ -1,4 +1,4 @@
-"""Dead pixels: values that are missing, or that never change, are interpolated."""
+"""Interpolation of dead pixels, whose values are missing or never change."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 STUCK_VIEWS = 8
-"""Views from which a pixel that never changes counts as dead; with fewer it may be chance."""
+"""Least number of views in which a constant pixel counts as dead; with fewer views it may be chance."""
 STUCK_SHARE = 0.05
-"""Its neighbours change by more than this share of the pixel that changes most."""
+"""A constant pixel is dead if its neighbours change by more than this share of the largest change."""
 
 
 def repair_pixels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Interpolate pixels without a value, and pixels with the same value in all views.
 
-    Along a row, linearly between the nearest good columns; a row without any takes the mean of the nearest
-    good rows. No value lies beyond the range of its neighbours.
+    The interpolation is linear along a row, between the nearest good columns. A row without good columns gets
+    the mean of the nearest good rows. No value lies beyond the range of its neighbours.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def repair_pixels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     y = np.asarray(y, np.float32)
     dead = ~np.isfinite(y)
     if y.shape[1] >= STUCK_VIEWS:
-        # where the neighbours do not change either there is no object, and nothing is wrong
+        # if the neighbours are constant too, no object is there, and the pixel is good
         highest, lowest = np.where(dead, -np.inf, y).max(1), np.where(dead, np.inf, y).min(1)
         spread = np.maximum(highest - lowest, 0)
         around = median_filter(spread, size=(1, 5), mode="reflect")
@@ -54,7 +54,7 @@ def repair_pixels(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         good = np.flatnonzero(~lost[:, view])
         if not good.size:
             raise ValueError(
-                f"view {view} has no pixel with a value; expected some light; leave that view out"
+                f"view {view} has no pixel with a value; expected some signal; leave that view out"
                 " (leave_out in a geometry file)."
             )
         for row in np.flatnonzero(lost[:, view]):

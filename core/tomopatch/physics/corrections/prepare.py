@@ -1,4 +1,4 @@
-"""From measured projections to a `Measurement` and a grid: all corrections in their order."""
+"""Corrections of measured projections, in order; the result is a `Measurement` and a grid."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from tomopatch.physics.measurement import Measurement
 from tomopatch.volume import MU_WATER, VolumeGeometry, as_tensor
 
 OFFSET_SCAN = 0.1
-"""A detector whose centre lies this share of its width beside the axis is a shifted one: it sees one side of
-a wide object in each half turn. A smaller shift is a matter of adjustment."""
+"""If the centre of the detector is farther from the axis than this share of its width, the scan is an
+offset-detector scan: it measures one side of a wide object in each half turn. Smaller shifts are adjustment
+errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class PreparedScan:
     grid : VolumeGeometry
         A grid that suits the detector; see `suggested_grid`.
     record : dict
-        What was done, with its figures, ready for JSON.
+        Applied corrections with their numeric results, ready for JSON.
     """
 
     measurement: Measurement
@@ -58,7 +59,7 @@ def prepare_projections(
     stripes: bool | None = None,
     stripe_size: int | None = None,
 ) -> PreparedScan:
-    """Correct measured projections: logarithm, dead pixels, stripes, roll, axis.
+    """Correct measured projections: logarithm, dead pixels, roll, axis, stripes.
 
     Intensities have no absolute attenuation. They are divided by a constant, so that a uniform cylinder gets
     the attenuation of water; see `typical_attenuation`.
@@ -67,14 +68,14 @@ def prepare_projections(
     ----------
     projections : Projections
     axis : float, "auto" or None
-        Column of the rotation axis; "auto" = estimated; None = that of the file, estimated if it has none.
+        Column of the rotation axis; "auto" = estimated; None = the column in the file, else estimated.
     roll : float or "auto"
         Angle of the rotation axis against the detector's columns [rad]; "auto" = estimated.
     stripes : bool or None
-        Whether stripes are removed; None = if counts or transmissions were measured in enough views, and the
-        filter changes the stripes more than the object.
+        Whether stripes are removed. None = only if counts or transmissions were measured in enough views, and
+        the filter changes the stripes more than the object.
     stripe_size : int or None
-        Width of the stripe filter [pixels]; None = by the number of columns.
+        Width of the stripe filter [pixels]; None = chosen from the number of columns.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def prepare_projections(
         weights = None if weights is None else weights[::-1].copy()
     if p.vectors is not None:
         if axis is not None or roll:
-            raise ValueError(f"{p.name} has vectors, which include the axis and the roll; leave those out.")
+            raise ValueError(f"{p.name} has vectors, which include axis and roll; leave both out.")
         pg: Geometry = _from_vectors(p)
     else:
         flat = scan_geometry(p, (p.det_shape[1] - 1) / 2)
@@ -106,7 +107,7 @@ def prepare_projections(
             y, record["roll_deg"] = _without_roll(y, flat, roll)
         column, record["axis"] = _axis(y, flat, p, axis)
         pg = scan_geometry(p, column)
-    # after the axis: the filter would move the centre of mass
+    # only after the axis is known, because the filter would move the centre of mass
     if stripes or (stripes is None and _suits_stripes(y, p)):
         y, record["stripes"] = _without_stripes(y, p.name, stripe_size, certain=bool(stripes))
     grid = suggested_grid(pg)
@@ -117,7 +118,7 @@ def prepare_projections(
         typical = MU_WATER
         note(
             f"{p.name} holds intensities, which have no absolute attenuation; they were scaled so that a"
-            " uniform cylinder would have that of water.",
+            " uniform cylinder would have the attenuation of water.",
             stacklevel=2,
         )
     record["typical_attenuation_per_mm"] = typical
@@ -136,7 +137,7 @@ def prepare_projections(
 def scan_geometry(projections: Projections, axis: float) -> ParallelBeam | ConeBeam:
     """Return the geometry of a scan whose rotation axis projects to column `axis`.
 
-    An unknown beam is taken as parallel, and an unknown pixel size as 1 mm, with a note.
+    If the beam is unknown, a parallel beam is assumed; if the pixel size is unknown, 1 mm. A note says so.
 
     Raises
     ------
@@ -172,10 +173,10 @@ def scan_geometry(projections: Projections, axis: float) -> ParallelBeam | ConeB
 
 
 def suggested_grid(pg: Geometry) -> VolumeGeometry:
-    """Return a grid with one voxel per detector pixel, seen from the axis, as wide as the detector.
+    """Return a grid with the extent of the detector and voxels of one pixel, both scaled to the axis.
 
-    It is centred on the rotation axis. For a shifted detector it reaches as far on both sides as the detector
-    does on one.
+    It is centred on the rotation axis. For an offset detector it extends on both sides as far as the
+    detector does on its longer side.
     """
     if isinstance(pg, Views):
         scale = 1.0
@@ -197,10 +198,11 @@ def suggested_grid(pg: Geometry) -> VolumeGeometry:
 
 
 def typical_attenuation(y: np.ndarray, pg: Geometry) -> float:
-    """Attenuation [1/mm] of a uniform cylinder with the same longest ray and the same mass; 0 without object.
+    """Attenuation [1/mm] of a uniform cylinder with the same largest value and mass; 0 without an object.
 
-    A cylinder of radius R and attenuation mu has the longest ray p = 2 mu R and the mass m = pi mu R^2 in a
-    row, so mu = pi p^2 / (4 m). The row with the largest mass is used, p is its 99th percentile.
+    A cylinder of radius R and attenuation mu has the largest line integral p = 2 mu R and the mass
+    m = pi mu R^2 in a row, so mu = pi p^2 / (4 m). The row with the largest mass is used; p is its 99th
+    percentile.
     """
     row = y[int(y.sum(axis=(1, 2)).argmax())]
     grid = suggested_grid(pg)
@@ -213,7 +215,7 @@ def typical_attenuation(y: np.ndarray, pg: Geometry) -> float:
 
 
 def _dead_pixels(dead: np.ndarray, p: Projections) -> int:
-    """Count the pixels that were repaired in some view, with a note."""
+    """Count the pixels that were repaired in at least one view, and note the number."""
     count = int(dead.any(1).sum())
     if count:
         text = f"{p.name}: {count} dead pixel{'s were' if count > 1 else ' was'} interpolated."
@@ -222,7 +224,7 @@ def _dead_pixels(dead: np.ndarray, p: Projections) -> int:
 
 
 def _suits_stripes(y: np.ndarray, p: Projections) -> bool:
-    """Whether raw values were measured in enough views; equal views are those of an axisymmetric object."""
+    """Whether raw values were measured in enough views, and the object is not axisymmetric (equal views)."""
     raw = p.quantity in ("counts", "transmission")
     return raw and p.num_views >= LEAST_VIEWS and y.shape[2] >= 32 and bool((y[:, 0] != y[:, -1]).any())
 
@@ -230,7 +232,7 @@ def _suits_stripes(y: np.ndarray, p: Projections) -> bool:
 def _without_stripes(
     y: np.ndarray, name: str, size: int | None, *, certain: bool
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Filtered line integrals and the record; unless `certain`, a filter that harms the object is undone."""
+    """Filtered line integrals and a record; if not `certain`, a filter that harms the object is undone."""
     size = default_size(y.shape[2]) if size is None else size
     filtered = remove_stripes(y, size=size)
     share = stripe_share(y, filtered)
@@ -270,7 +272,7 @@ def _axis(
         return column, {"column": column, "method": "given" if axis is not None else "file"}
     elif p.num_views < 3:
         middle = (p.det_shape[1] - 1) / 2
-        note(f"{p.name} states no axis and has too few views to find it; the middle is used.", stacklevel=3)
+        note(f"{p.name} states no axis and too few views for an estimate; the middle is used.", stacklevel=3)
         return middle, {"column": middle, "method": "middle"}
     try:
         found = estimate_axis(y, pg)
@@ -292,9 +294,9 @@ def _axis(
 
 
 def _from_vectors(p: Projections) -> Views:
-    """The geometry of the vectors of a geometry file; x, y, z become z, y, x."""
+    """Views from the vectors of a geometry file; x, y, z become z, y, x."""
     assert p.vectors is not None
     source, det_pos, det_u, det_v = (p.vectors[:, k : k + 3][:, ::-1].copy() for k in (0, 3, 6, 9))
-    if p.rows_down:  # the rows were turned over
+    if p.rows_down:  # the rows were flipped
         det_v = -det_v
     return Views(p.beam == "cone", source, det_pos, det_v, det_u, p.det_shape)

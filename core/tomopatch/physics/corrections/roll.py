@@ -1,4 +1,4 @@
-"""Roll of the detector: the rotation axis is not parallel to its columns."""
+"""Detector roll: the angle between the rotation axis and the detector columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.physics.corrections.axis import estimate_axis, opposite_views
 
 BANDS = 8
-"""Bands of rows in each of which the axis is estimated."""
+"""Number of bands of rows; the axis is estimated in each band."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Roll:
 
 
 def estimate_roll(y: np.ndarray, pg: ParallelBeam) -> Roll:
-    """Estimate the roll from the axis in bands of rows, by a straight line through their columns.
+    """Estimate the axis in bands of rows, and fit a straight line to its columns.
 
     (Donath et al. 2006, J. Opt. Soc. Am. A 23(5), 1048, sec. 4: slice-wise axis and a linear fit)
 
@@ -69,13 +69,13 @@ def estimate_roll(y: np.ndarray, pg: ParallelBeam) -> Roll:
 
 
 def correct_roll(y: np.ndarray, angle: float, pixel_size: tuple[float, float]) -> np.ndarray:
-    """Turn the pictures about the detector's centre by `angle` [rad], with cubic splines.
+    """Rotate the projections about the centre of the detector by `angle` [rad], with cubic splines.
 
     Parameters
     ----------
     y : float32 array (v, angle, u)
     pixel_size : (v, u)
-        [mm]
+        Pixel size [mm].
     """
     v, _, u = y.shape
     rows, columns = np.meshgrid(np.arange(v) - (v - 1) / 2, np.arange(u) - (u - 1) / 2, indexing="ij")

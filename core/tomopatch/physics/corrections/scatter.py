@@ -1,4 +1,4 @@
-"""Scatter: the smooth signal that the object scatters is estimated from the measurement and subtracted."""
+"""Scatter correction: the smooth scattered signal is estimated from the measurement and subtracted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tomopatch.physics.scatter import scattered
 SMALLEST_SHARE = 0.1
 """At least this share of a pixel's signal counts as primary, so that the logarithm stays finite."""
 NUM_ITERATIONS = 6
-"""The scatter of the scatter's estimate falls by the ratio in each iteration."""
+"""Each iteration reduces the error of the estimate by a factor of about the scatter ratio."""
 
 
 def subtract_scatter(
@@ -26,16 +26,16 @@ def subtract_scatter(
 ) -> Measurement:
     """Estimate the scatter of each view and subtract it.
 
-    The estimate applies the ratio-and-blur model of `tomopatch.physics.scatter` to the signal, subtracts, and
-    applies it to the result again, with one ratio and one kernel for all objects. (Ohnesorge, Flohr,
-    Klingenbeck-Regn 1999, Eur. Radiol. 9, 563)
+    Each iteration applies the ratio-and-blur model of `tomopatch.physics.scatter` to the current estimate
+    of the primary signal and subtracts the result from the measured signal. Ratio and kernel do not depend on
+    the object. (Ohnesorge, Flohr, Klingenbeck-Regn 1999, Eur. Radiol. 9, 563)
 
     Parameters
     ----------
     scatter : Scatter
-        Ratio and kernel, as a calibration of the scanner gives them.
+        Ratio and kernel from a calibration of the scanner.
     water_factor : float or Tensor (1, angle, u)
-        Factor of the line integrals that gave water MU_WATER (see `tomopatch.physics.polychromatic`).
+        Factor that the line integrals were multiplied by (see `tomopatch.physics.polychromatic`).
     unattenuated : Tensor or None
         The signal without an object, which broadcasts to (v, angle, u); None = 1.
     """

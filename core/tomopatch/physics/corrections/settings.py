@@ -1,4 +1,4 @@
-"""Corrections of a simulated scan, as a record, and their application in the order of the data."""
+"""Corrections of a simulated scan, as a record, and their application in order."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Corrections:
     Attributes
     ----------
     pixels : bool
-        Interpolate dead pixels, which the flat field shows.
+        Interpolate dead pixels, which are known from the flat field.
     scatter : bool
-        Subtract the scatter's ratio, constant over the detector.
+        Subtract an estimate of the scatter, with the ratio and kernel of the effect.
     hardening : bool
         Linearise the beam hardening of water for the tube's spectrum.
     stripes : bool
@@ -63,7 +63,7 @@ class Corrected:
     measurement : Measurement
         Its geometry differs from the assumed one if the axis was estimated.
     figures : dict
-        Results of the corrections: `axis_offset_mm`, `stripes_before`, `stripes_after`, `metal_share`.
+        Numeric results: `axis_offset_mm`, `stripes_before`, `stripes_after`, `metal_share`.
     """
 
     measurement: Measurement
@@ -84,9 +84,9 @@ def correct(
     A : Projector
         With the geometry that the reconstruction assumes.
     effects : Effects
-        Source of the figures that a calibration gives: spectrum, ratio of scatter, dead pixels.
+        Source of calibration data: spectrum, ratio and kernel of the scatter, dead pixels.
     reconstruct : f(A, measurement) -> Volume
-        Makes the images in which metal is found.
+        Reconstruction of the images in which metal is segmented.
 
     Raises
     ------
@@ -139,12 +139,10 @@ def _repaired(measurement: Measurement, dead: np.ndarray) -> Measurement:
 
 
 def _on_axis(measurement: Measurement) -> tuple[Measurement, float]:
-    """The measurement with a geometry about the estimated axis, and the change of the shift [mm]."""
+    """The measurement with the estimated axis in its geometry, and the change of the detector shift [mm]."""
     pg = measurement.geometry
     if not isinstance(pg, ParallelBeam | ConeBeam):
-        raise ValueError(
-            "the axis is estimated for parallel and cone beams; these views have one of their own."
-        )
+        raise ValueError("the axis can be estimated for parallel and cone beams only, not for general views.")
     column = estimate_axis(measurement.projections.cpu().numpy(), pg).column
     offset = ((pg.det_shape[1] - 1) / 2 - column) * pg.pixel_size[1]
     change = offset - pg.det_offset[1]
