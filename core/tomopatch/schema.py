@@ -2,12 +2,13 @@
 
     @record
     class Circle:
-        radius: Annotated[Real, Field(gt=0, title="the radius")] = 1.0
+        radius: Annotated[Real, Field(gt=0, title="radius")] = 1.0
 
     read(Circle, {"radius": -1})  # ValueError: the radius must be above 0, got -1.
 
-`Real`, `Whole` and `Flag` are strict: a string or a boolean is not accepted as a number. Every number is
-finite. Lists become tuples. Unknown fields are refused. Every error is one sentence.
+The title of a field names it in messages. `Real`, `Whole` and `Flag` are strict: a string or a boolean is
+not accepted as a number. Every number is finite. Lists become tuples. Unknown fields are refused. Every
+error is one sentence.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Real = Annotated[float, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[Whole, Field(ge=1, le=2**31 - 1)]
-Seed = Annotated[Whole, Field(ge=0, le=2**31 - 1, title="the seed")]
+Seed = Annotated[Whole, Field(ge=0, le=2**31 - 1, title="seed")]
 
 MAX_SHOWN = 80
 """Largest number of characters of a wrong value in a message."""
@@ -136,7 +137,7 @@ def _name(cls: Any, path: list[Any]) -> str:
         return f"a {cls.__name__}"
     *_, last = words = [str(p)[:MAX_SHOWN] for p in path if not isinstance(p, int)]
     field = cls.__pydantic_fields__.get(last) if len(words) == 1 else None
-    name = field.title if field is not None and field.title else ".".join(words)
+    name = f"the {field.title}" if field is not None and field.title else ".".join(words)
     return f"a value of {name}" if isinstance(path[-1], int) else name
 
 

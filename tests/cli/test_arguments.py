@@ -75,7 +75,7 @@ def test_effects_are_a_preset_with_changes_and_objects():
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        (["--effect", "tube.kvp=8"], "tube voltage in kV must be at least 40, got 8"),
+        (["--effect", "tube.kvp=8"], "tube voltage \\[kV] must be at least 40, got 8"),
         (["--effect", "tube.kv=80"], "tube has no field 'kv'; it has kvp"),
         (["--effect", "lens.blur=1"], "NAME is one of tube, scatter"),
         (["--effect", "tube=80"], "tube must be on or off"),

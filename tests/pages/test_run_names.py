@@ -35,7 +35,7 @@ OTHERS = {
     "same_grid": (True, "same grid"),
     "units": ("1/cm", "units 1/cm"),
     "lesions": ((LESION,), "1 lesion"),
-    "effects": (Effects(tube=Tube(80.0)), "X-ray spectrum: 80 kV"),
+    "effects": (Effects(tube=Tube(80.0)), "X-ray spectrum: tube voltage 80 kV"),
     "corrections": (Corrections(stripes=True, metal="LI"), "corrected: rings, metal by LI"),
 }
 """Another value of each setting, and its text in a name."""

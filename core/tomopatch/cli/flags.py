@@ -13,7 +13,7 @@ from typing import Any
 from tomopatch.library import SOURCES
 from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.reconstruct.methods import METHODS
-from tomopatch.studies.sweep_numbers import NUMBERS
+from tomopatch.studies.sweep_numbers import EXAMPLES
 from tomopatch.training.data_config import DataConfig
 
 CORRECTIONS = ("pixels", "scatter", "hardening", "stripes", "axis", "LI", "NMAR")
@@ -182,7 +182,7 @@ def add_vary(sub: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=VALUES",
         help="values of an effect setting, for example tube.kvp=60,80,120; repeatable; "
-        f"names: {', '.join(NUMBERS)}",
+        f"names: {', '.join(EXAMPLES)}",
     )
 
 

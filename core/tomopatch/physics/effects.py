@@ -2,7 +2,7 @@
 
 `tomopatch.physics.measurement.simulate` applies them in the order of the beam: tube, object, motion, blur,
 scatter, detector. The geometry of the reconstruction stays the ideal one; `Misalignment` changes the scan
-that is measured.
+that is measured. The titles of the numbers are their labels in forms, sweeps and messages.
 """
 
 from __future__ import annotations
@@ -42,13 +42,15 @@ class Tube:
         Tube current times time of one view [mAs]. None = the scan sets the photons per ray.
     """
 
-    kvp: Annotated[Real, Field(ge=40, le=150, title="the tube voltage in kV")] = 120.0
-    aluminium: Annotated[Real, Field(ge=0, le=50, title="the aluminium filter in mm")] = 2.5
-    copper: Annotated[Real, Field(ge=0, le=5, title="the copper filter in mm")] = 0.0
-    tin: Annotated[Real, Field(ge=0, le=5, title="the tin filter in mm")] = 0.0
+    kvp: Annotated[Real, Field(ge=40, le=150, title="tube voltage [kV]")] = 120.0
+    aluminium: Annotated[Real, Field(ge=0, le=50, title="aluminium filter [mm]")] = 2.5
+    copper: Annotated[Real, Field(ge=0, le=5, title="copper filter [mm]")] = 0.0
+    tin: Annotated[Real, Field(ge=0, le=5, title="tin filter [mm]")] = 0.0
     bowtie: bool = False
     detector: Literal["integrating", "counting"] = "integrating"
-    mas: Annotated[Real, Field(gt=0, le=1000)] | None = None
+    mas: Annotated[
+        Annotated[Real, Field(gt=0, le=1000)] | None, Field(title="tube current-time product [mAs]")
+    ] = None
 
 
 @record
@@ -64,8 +66,8 @@ class Scatter:
         Standard deviation of the Gaussian kernel, as a share of the detector's width.
     """
 
-    ratio: Annotated[Real, Field(ge=0, le=10, title="the ratio of scatter to primary")] = 0.2
-    width: Annotated[Real, Field(gt=0, le=2, title="the width of the scatter kernel")] = 0.25
+    ratio: Annotated[Real, Field(ge=0, le=10, title="scatter-to-primary ratio")] = 0.2
+    width: Annotated[Real, Field(gt=0, le=2, title="scatter kernel width")] = 0.25
 
 
 @record
@@ -80,8 +82,8 @@ class Blur:
         Diameter of the focal spot [mm]; cone beam only.
     """
 
-    detector: Annotated[Real, Field(ge=0, le=20, title="the blur of the detector in pixels")] = 1.0
-    focal_spot: Annotated[Real, Field(ge=0, le=20, title="the focal spot in mm")] = 0.0
+    detector: Annotated[Real, Field(ge=0, le=20, title="detector blur [pixels]")] = 1.0
+    focal_spot: Annotated[Real, Field(ge=0, le=20, title="focal spot [mm]")] = 0.0
 
 
 @record
@@ -104,12 +106,12 @@ class Misalignment:
         Seed of the jitter.
     """
 
-    axis_offset: Annotated[Millimetres, Field(title="the axis offset in mm")] = 0.0
-    vertical_offset: Annotated[Millimetres, Field(title="the vertical offset in mm")] = 0.0
-    roll: Annotated[Degrees, Field(title="the roll in degrees")] = 0.0
-    distance: Annotated[Millimetres, Field(title="the error of the distance in mm")] = 0.0
-    jitter: Annotated[Real, Field(ge=0, le=30, title="the angle jitter in degrees")] = 0.0
-    seed: Seed = 0
+    axis_offset: Annotated[Millimetres, Field(title="axis offset [mm]")] = 0.0
+    vertical_offset: Annotated[Millimetres, Field(title="vertical offset [mm]")] = 0.0
+    roll: Annotated[Degrees, Field(title="detector roll [°]")] = 0.0
+    distance: Annotated[Millimetres, Field(title="distance error [mm]")] = 0.0
+    jitter: Annotated[Real, Field(ge=0, le=30, title="angle jitter [°]")] = 0.0
+    seed: Annotated[Seed, Field(title="seed of the angle jitter")] = 0
 
 
 @record
@@ -132,8 +134,8 @@ class Motion:
 
     kind: Literal["drift", "jump", "breathing"] = "breathing"
     amplitude: Position = (10.0, 0.0, 0.0)
-    time: Share = 0.5
-    cycles: Annotated[Real, Field(gt=0, le=100, title="the number of breaths")] = 3.0
+    time: Annotated[Share, Field(title="time of the jump")] = 0.5
+    cycles: Annotated[Real, Field(gt=0, le=100, title="number of breaths")] = 3.0
 
 
 @record
@@ -156,12 +158,12 @@ class DetectorFaults:
         Seed of the faults.
     """
 
-    gain: Annotated[Real, Field(ge=0, le=1, title="the gain error")] = 0.0
-    dead: Annotated[Real, Field(ge=0, le=0.5, title="the share of dead pixels")] = 0.0
-    dead_columns: Annotated[int, Field(ge=0, le=100, title="the number of dead columns")] = 0
-    lag: Annotated[Real, Field(ge=0, lt=1, title="the lag")] = 0.0
-    saturation: Annotated[Annotated[Real, Field(gt=0, le=10)] | None, Field(title="the saturation")] = None
-    seed: Seed = 0
+    gain: Annotated[Real, Field(ge=0, le=1, title="gain error")] = 0.0
+    dead: Annotated[Real, Field(ge=0, le=0.5, title="share of dead pixels")] = 0.0
+    dead_columns: Annotated[int, Field(ge=0, le=100, title="number of dead columns")] = 0
+    lag: Annotated[Real, Field(ge=0, lt=1, title="lag")] = 0.0
+    saturation: Annotated[Annotated[Real, Field(gt=0, le=10)] | None, Field(title="saturation")] = None
+    seed: Annotated[Seed, Field(title="seed of the detector faults")] = 0
 
 
 @record

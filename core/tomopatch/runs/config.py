@@ -46,7 +46,7 @@ def check_grid(grid: Shape, most: int = MAX_GRID_VOXELS) -> Shape:
 
 Beam = Literal["parallel", "cone"]
 Length = Annotated[Real, Field(gt=0)]
-Grid = Annotated[tuple[Count, Count, Count], AfterValidator(check_grid), Field(title="the grid (z, y, x)")]
+Grid = Annotated[tuple[Count, Count, Count], AfterValidator(check_grid), Field(title="grid (z, y, x)")]
 
 
 @record
@@ -85,21 +85,21 @@ class ScanConfig:
         Corrections before the reconstruction; none by default.
     """
 
-    source: Annotated[str, Field(min_length=1, title="the source, a path, phantom:NAME or volume:DIGEST,")]
-    grid: Annotated[Grid | None, Field(title="the grid (z, y, x)")] = None
+    source: Annotated[str, Field(min_length=1, title="source, a path, phantom:NAME or volume:DIGEST,")]
+    grid: Annotated[Grid | None, Field(title="grid (z, y, x)")] = None
     beam: Beam = "parallel"
-    num_views: Annotated[Whole, Field(ge=1, le=10_000, title="the number of views")] = 20
-    angle_range: Annotated[Real, Field(gt=0, le=36_000, title="the angle range in degrees")] = 180.0
+    num_views: Annotated[Whole, Field(ge=1, le=10_000, title="number of views")] = 20
+    angle_range: Annotated[Real, Field(gt=0, le=36_000, title="angle range in degrees")] = 180.0
     start: Real = 0.0
     src_orig_dist: Real = 800.0
     src_det_dist: Real = 1200.0
-    pixel_size: Annotated[tuple[Length, Length] | None, Field(title="the pixel size in mm")] = None
-    det_shape: Annotated[tuple[Count, Count] | None, Field(title="the detector's rows and columns")] = None
+    pixel_size: Annotated[tuple[Length, Length] | None, Field(title="pixel size in mm")] = None
+    det_shape: Annotated[tuple[Count, Count] | None, Field(title="detector's rows and columns")] = None
     det_offset: tuple[Real, Real] = (0.0, 0.0)
-    tilt: Annotated[Real, Field(gt=-90, lt=90, title="the tilt in degrees")] = 0.0
+    tilt: Annotated[Real, Field(gt=-90, lt=90, title="tilt in degrees")] = 0.0
     pitch: Real = 0.0
     photons: Annotated[
-        Annotated[Real, Field(ge=FEWEST, le=MOST)] | None, Field(title="the number of photons per ray")
+        Annotated[Real, Field(ge=FEWEST, le=MOST)] | None, Field(title="number of photons per ray")
     ] = None
     seed: Seed = 0
     same_grid: Flag = False

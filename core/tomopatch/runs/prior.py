@@ -24,7 +24,7 @@ MAX_VOXELS = 2**24
 Grid = Annotated[
     tuple[Count, Count, Count],
     AfterValidator(partial(check_grid, most=MAX_VOXELS)),
-    Field(title="the grid (z, y, x)"),
+    Field(title="grid (z, y, x)"),
 ]
 VoxelSize = Annotated[Real, Field(ge=0.1, le=50)]
 
@@ -35,12 +35,12 @@ class GenerateConfig:
 
     method: ClassVar[str] = "generate"
     grid: Grid = (64, 128, 128)
-    voxel_size: Annotated[tuple[VoxelSize, VoxelSize, VoxelSize], Field(title="the voxel size in mm")] = (
+    voxel_size: Annotated[tuple[VoxelSize, VoxelSize, VoxelSize], Field(title="voxel size in mm")] = (
         6.0,
         3.0,
         3.0,
     )
-    num_steps: Annotated[Whole, Field(ge=2, le=500, title="the number of steps")] = 60
+    num_steps: Annotated[Whole, Field(ge=2, le=500, title="number of steps")] = 60
     seed: Seed = 0
 
     @property
@@ -73,9 +73,9 @@ class DenoiseConfig:
     """
 
     method: ClassVar[str] = "denoise"
-    source: Annotated[str, Field(min_length=1, title="the source")]
+    source: Annotated[str, Field(min_length=1, title="source")]
     grid: Grid = (64, 128, 128)
-    sigma: Annotated[Real, Field(ge=0.001, le=100, title="the noise level in units of 1000 HU")] = 0.3
+    sigma: Annotated[Real, Field(ge=0.001, le=100, title="noise level in units of 1000 HU")] = 0.3
     seed: Seed = 0
     without: Annotated[tuple[Input, ...], AfterValidator(lambda names: tuple(sorted(names)))] = ()
 

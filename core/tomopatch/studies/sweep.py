@@ -25,13 +25,21 @@ from tomopatch.runs.run import ACTIVE, FINISHED, Run
 from tomopatch.schema import Real, Whole, read, record
 from tomopatch.store.history import Point
 from tomopatch.store.store import RunStore, unfinished
-from tomopatch.studies.sweep_numbers import NUMBERS, check_name, checked, number_of, with_number
+from tomopatch.studies.sweep_numbers import (
+    EXAMPLES,
+    check_name,
+    checked,
+    is_whole,
+    number_of,
+    title_of,
+    with_number,
+)
 from tomopatch.volume import VolumeGeometry
 
 MAX_CELLS = 400
 VARIED = {"num_views": "Views", "angle_range": "Angle range [degrees]", "photons": "Photons per ray"}
 """Fields of a scan that a sweep can vary, and their axis labels."""
-QUANTITIES = VARIED | {name: number.label for name, number in NUMBERS.items()}
+QUANTITIES = VARIED | {name: title_of(name) for name in EXAMPLES}
 """Axis labels of all quantities that a sweep can vary: VARIED and the effect settings."""
 MEASURED = {"psnr": "PSNR [dB]", "ssim": "SSIM", "rmse_hu": "RMSE [HU]", "seconds": "Time [s]"}
 """Metrics of a cell, and their axis labels."""
@@ -51,7 +59,7 @@ class SweepConfig:
     params : dict
         Parameters by method that differ from the defaults.
     effects : dict
-        Values by the name of an effect setting in NUMBERS, for example "tube.kvp", or "seed" for the noise.
+        Values by the name of an effect setting in EXAMPLES, for example "tube.kvp", or "seed" for the noise.
         The sweep switches on an effect that is off.
     """
 
@@ -154,7 +162,7 @@ class Cell:
         return row
 
 
-_EXAMPLES = {"num_views": "8, 20, 60", "angle_range": "90, 180", "photons": "1e4, 1e5, none"}
+_SCAN_EXAMPLES = {"num_views": "8, 20, 60", "angle_range": "90, 180", "photons": "1e4, 1e5, none"}
 
 
 def read_values(name: str, text: str) -> tuple[Any, ...]:
@@ -167,7 +175,7 @@ def read_values(name: str, text: str) -> tuple[Any, ...]:
     """
     if name not in VARIED:
         check_name(name)
-    whole = name == "num_views" or (name in NUMBERS and NUMBERS[name].whole)
+    whole = name == "num_views" or (name in EXAMPLES and is_whole(name))
     values: list[Any] = []
     for word in text.replace(",", " ").replace(";", " ").split():
         if name == "photons" and word.lower() in ("none", "inf"):
@@ -176,7 +184,7 @@ def read_values(name: str, text: str) -> tuple[Any, ...]:
         try:
             values.append(int(word) if whole else float(word))
         except ValueError:
-            example = _EXAMPLES[name] if name in VARIED else NUMBERS[name].example
+            example = _SCAN_EXAMPLES[name] if name in VARIED else EXAMPLES[name]
             form = f"{'whole ' if whole else ''}numbers like {example}"
             raise ValueError(f"{QUANTITIES[name].split(' [')[0]}: expected {form}; got {word!r}.") from None
     return tuple(values)

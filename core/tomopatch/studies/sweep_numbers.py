@@ -4,55 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
+from tomopatch.physics.effect_numbers import effect_number
 from tomopatch.physics.effect_settings import with_value
 from tomopatch.physics.effects import Motion
 from tomopatch.runs.config import ScanConfig
 
 Value = int | float
 
-
-class Number(NamedTuple):
-    """Numeric effect setting: label with unit, examples of values, and whether they are whole numbers."""
-
-    label: str
-    example: str
-    whole: bool = False
-
-
-NUMBERS = {
-    "tube.kvp": Number("Tube voltage [kV]", "60, 80, 120"),
-    "tube.aluminium": Number("Aluminium filter [mm]", "1, 3, 10"),
-    "tube.copper": Number("Copper filter [mm]", "0, 0.2, 1"),
-    "tube.tin": Number("Tin filter [mm]", "0, 0.2, 1"),
-    "tube.mas": Number("Current-time product of a view [mAs]", "0.01, 0.1, 1"),
-    "scatter.ratio": Number("Scatter / primary", "0, 0.2, 1"),
-    "scatter.width": Number("Width of the scatter kernel", "0.1, 0.25, 0.5"),
-    "blur.detector": Number("Detector blur [pixels]", "0, 1, 3"),
-    "blur.focal_spot": Number("Focal spot [mm]", "0, 1, 3"),
-    "misalignment.axis_offset": Number("Axis offset [mm]", "0, 2, 4"),
-    "misalignment.vertical_offset": Number("Vertical offset [mm]", "0, 2, 4"),
-    "misalignment.roll": Number("Detector roll [°]", "0, 1, 3"),
-    "misalignment.distance": Number("Distance error [mm]", "-20, 0, 20"),
-    "misalignment.jitter": Number("Angle jitter [°]", "0, 0.5, 2"),
-    "misalignment.seed": Number("Seed of the angle jitter", "0, 1, 2", whole=True),
-    "motion.amplitude.z": Number("Motion along z [mm]", "0, 5, 15"),
-    "motion.amplitude.y": Number("Motion along y [mm]", "0, 5, 15"),
-    "motion.amplitude.x": Number("Motion along x [mm]", "0, 5, 15"),
-    "motion.time": Number("Time of the jump", "0.25, 0.5, 0.75"),
-    "motion.cycles": Number("Breaths", "0.5, 1, 3"),
-    "faults.gain": Number("Gain error", "0, 0.01, 0.05"),
-    "faults.dead": Number("Share of dead pixels", "0, 0.001, 0.01"),
-    "faults.dead_columns": Number("Dead columns", "0, 1, 5", whole=True),
-    "faults.lag": Number("Lag", "0, 0.05, 0.2"),
-    "faults.saturation": Number("Saturation", "0.5, 0.8, 1"),
-    "faults.seed": Number("Seed of the detector faults", "0, 1, 2", whole=True),
-    "seed": Number("Noise seed", "0, 1, 2", whole=True),
+EXAMPLES = {
+    "tube.kvp": "60, 80, 120",
+    "tube.aluminium": "1, 3, 10",
+    "tube.copper": "0, 0.2, 1",
+    "tube.tin": "0, 0.2, 1",
+    "tube.mas": "0.01, 0.1, 1",
+    "scatter.ratio": "0, 0.2, 1",
+    "scatter.width": "0.1, 0.25, 0.5",
+    "blur.detector": "0, 1, 3",
+    "blur.focal_spot": "0, 1, 3",
+    "misalignment.axis_offset": "0, 2, 4",
+    "misalignment.vertical_offset": "0, 2, 4",
+    "misalignment.roll": "0, 1, 3",
+    "misalignment.distance": "-20, 0, 20",
+    "misalignment.jitter": "0, 0.5, 2",
+    "misalignment.seed": "0, 1, 2",
+    "motion.amplitude.z": "0, 5, 15",
+    "motion.amplitude.y": "0, 5, 15",
+    "motion.amplitude.x": "0, 5, 15",
+    "motion.time": "0.25, 0.5, 0.75",
+    "motion.cycles": "0.5, 1, 3",
+    "faults.gain": "0, 0.01, 0.05",
+    "faults.dead": "0, 0.001, 0.01",
+    "faults.dead_columns": "0, 1, 5",
+    "faults.lag": "0, 0.05, 0.2",
+    "faults.saturation": "0.5, 0.8, 1",
+    "faults.seed": "0, 1, 2",
+    "seed": "0, 1, 2",
 }
-"""Settings that a sweep can vary in addition to views, angle range and photons, named as in `with_value`.
+"""Settings that a sweep can vary in addition to views, angle range and photons, with examples of values.
 
-`motion.amplitude` is varied along one axis.
+They are named as in `effect_numbers`; "seed" is the seed of the noise.
 """
 CONE_ONLY = ("blur.focal_spot", "misalignment.distance")
 MOTION_UNUSED = {
@@ -62,11 +53,12 @@ MOTION_UNUSED = {
 }
 """Settings without effect, by kind of motion."""
 _AMPLITUDE = "motion.amplitude."
+_NOISE_SEED = "Noise seed"
 
 
 def check_name(name: str) -> None:
-    if name not in NUMBERS:
-        raise ValueError(f"a sweep cannot vary {name[:80]!r}; it can vary {', '.join(NUMBERS)}.")
+    if name not in EXAMPLES:
+        raise ValueError(f"a sweep cannot vary {name[:80]!r}; it can vary {', '.join(EXAMPLES)}.")
 
 
 def checked(scan: ScanConfig, given: Mapping[str, Sequence[Value]]) -> dict[str, tuple[Value, ...]]:
@@ -82,9 +74,9 @@ def checked(scan: ScanConfig, given: Mapping[str, Sequence[Value]]) -> dict[str,
         check_name(name)
         reason = unused(scan, name)
         if reason:
-            raise ValueError(f"{label_of(name)} {reason}.")
+            raise ValueError(f"the {label_of(name)} {reason}.")
         if listed:
-            values[name] = tuple(dict.fromkeys(_whole(name, v) if NUMBERS[name].whole else v for v in listed))
+            values[name] = tuple(dict.fromkeys(_whole(name, v) if is_whole(name) else v for v in listed))
     return values
 
 
@@ -119,18 +111,26 @@ def number_of(scan: ScanConfig, name: str) -> Value | None:
     return value["zyx".index(axis[0])] if axis and value is not None else value
 
 
+def title_of(name: str) -> str:
+    """Return the label of a setting with its unit: "Tube voltage [kV]"."""
+    return _NOISE_SEED if name == "seed" else effect_number(name).title
+
+
 def label_of(name: str) -> str:
-    """Return the label of a setting without its unit."""
-    return NUMBERS[name].label.split(" [")[0]
+    """Return the label of a setting without its unit, in lower case."""
+    return _NOISE_SEED.lower() if name == "seed" else effect_number(name).label
 
 
 def with_unit(name: str, value: object) -> str:
     """Return a value, or its format, with the unit of the setting: 80 kV, 1°."""
-    unit = NUMBERS[name].label.partition(" [")[2].rstrip("]")
-    return f"{value}{unit}" if unit in ("", "°") else f"{value} {unit}"
+    return str(value) if name == "seed" else effect_number(name).with_unit(value)
+
+
+def is_whole(name: str) -> bool:
+    return name == "seed" or effect_number(name).whole
 
 
 def _whole(name: str, value: Value) -> int:
     if value != int(value):
-        raise ValueError(f"{label_of(name)} must be a whole number, got {value:g}.")
+        raise ValueError(f"the {label_of(name)} must be a whole number, got {value:g}.")
     return int(value)

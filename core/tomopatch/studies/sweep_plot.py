@@ -8,7 +8,7 @@ from typing import Any
 
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.studies.sweep import MEASURED, QUANTITIES, Cell, SweepConfig
-from tomopatch.studies.sweep_numbers import NUMBERS, label_of, with_unit
+from tomopatch.studies.sweep_numbers import EXAMPLES, label_of, with_unit
 
 
 def lines(sweep: SweepConfig, cells: list[Cell], x: str) -> dict[str, list[dict[str, Any]]]:
@@ -40,9 +40,8 @@ def value_words(name: str, value: float | None) -> str:
         return "no noise"
     if name == "photons":
         return f"{_count(value)} photons"
-    if name in NUMBERS:
-        words = label_of(name)
-        return f"{words[:1].lower()}{words[1:]} {with_unit(name, tick(name, value))}"
+    if name in EXAMPLES:
+        return f"{label_of(name)} {with_unit(name, tick(name, value))}"
     return f"{value} views" if name == "num_views" else f"{value:g}°"
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 import streamlit as st
 
 from pages.ui.forms.detector_form import Number
 from pages.ui.session import state
+from pages.ui.texts import effect_names
+from pages.ui.texts.formatting import sentence
 from tomopatch.physics.corrections.settings import Corrections
+from tomopatch.physics.effect_numbers import EffectNumber, effect_number
 from tomopatch.physics.effect_settings import GROUPS, PRESETS
-from tomopatch.physics.effects import Effects, Insert
+from tomopatch.physics.effects import Effects, Insert, Material
 from tomopatch.runs.config import ScanConfig
 from tomopatch.studies.sweep_numbers import CONE_ONLY, MOTION_UNUSED
 
 OWN = "own"
 """Name for settings that match no preset."""
-MATERIALS = ("titanium", "steel", "aluminium", "iodine", "cortical bone", "PMMA", "water", "air")
 SHAPES = {"rod": "Rod", "ball": "Ball", "plate": "Plate"}
 MOTIONS = {"breathing": "Breathing", "drift": "Drift", "jump": "Jump"}
 
@@ -42,25 +44,61 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Group:
-    """An effect with its switch and its controls, which are named GROUP.FIELD in the session."""
+class OptionalNumber:
+    """A number that may be empty."""
 
     name: str
-    label: str
+    step: float
+    empty: str
     help: str
-    controls: tuple[Number | Choice, ...]
+
+    def draw(self, column: Any) -> None:
+        number = effect_number(self.name)
+        column.number_input(
+            number.title,
+            *_limits(number, self.step),
+            value=None,
+            step=self.step,
+            format="%g",
+            placeholder=self.empty,
+            key=state.field(self.name),
+            help=self.help,
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """An effect with its help and its controls, which are named GROUP.FIELD in the session."""
+
+    name: str
+    help: str
+    controls: tuple[Number | OptionalNumber | Choice, ...]
+
+
+def _limits(number: EffectNumber, step: float) -> tuple[float, float]:
+    """Limits of a control. A limit that is itself excluded moves by a step; `Number` widens it for links."""
+    kind = int if number.whole else float
+    return kind(number.low + number.above * step), kind(number.high - number.below * step)
+
+
+def _number(name: str, step: float, help: str) -> Number:
+    """Control of an effect setting, with the label and the limits of its record."""
+    number = effect_number(name)
+    return Number(name, number.title, *_limits(number, step), step, help)
 
 
 EFFECTS = (
     Group(
         "tube",
-        "X-ray spectrum",
         "The tube emits photons of many energies. Low-energy photons are absorbed first: dark centres, and "
         "dark bands between dense objects.",
         (
-            Number("tube.kvp", "Tube voltage [kV]", 40.0, 150.0, 10.0, "Highest energy of the photons."),
-            Number("tube.aluminium", "Aluminium [mm]", 0.0, 50.0, 0.5, "Filter for low-energy photons."),
-            Number("tube.copper", "Copper [mm]", 0.0, 5.0, 0.1, "Stronger filter than aluminium."),
+            _number("tube.kvp", 10.0, "Highest energy of the photons."),
+            OptionalNumber(
+                "tube.mas", 0.1, "not used", "Sets the photons per ray, in place of the scan's number."
+            ),
+            _number("tube.aluminium", 0.5, "Filter for low-energy photons."),
+            _number("tube.copper", 0.1, "Stronger filter than aluminium."),
             Choice(
                 "tube.detector",
                 "Detector",
@@ -71,74 +109,66 @@ EFFECTS = (
     ),
     Group(
         "scatter",
-        "Scatter",
         "Scattered photons reach the wrong pixels and reduce contrast.",
         (
-            Number(
-                "scatter.ratio", "Scatter / primary", 0.0, 10.0, 0.05, "Total scatter over total primary."
-            ),
-            Number("scatter.width", "Width", 0.01, 2.0, 0.05, "Share of the detector width."),
+            _number("scatter.ratio", 0.05, "Total scatter over total primary signal of a view."),
+            _number("scatter.width", 0.05, "Standard deviation, as a share of the detector width."),
         ),
     ),
     Group(
         "blur",
-        "Blur",
         "The detector spreads the signal of each photon, and the focal spot is not a point.",
         (
-            Number("blur.detector", "Detector [pixels]", 0.0, 20.0, 0.5, "Full width at half maximum."),
-            Number("blur.focal_spot", "Focal spot [mm]", 0.0, 20.0, 0.5, "Diameter; cone beam only."),
+            _number("blur.detector", 0.5, "Full width at half maximum."),
+            _number("blur.focal_spot", 0.5, "Diameter; cone beam only."),
         ),
     ),
     Group(
         "misalignment",
-        "Misalignment",
         "The scanner differs from the geometry that the reconstruction assumes.",
         (
-            Number("misalignment.axis_offset", "Axis offset [mm]", -1000.0, 1000.0, 1.0, "At the detector."),
-            Number(
-                "misalignment.roll", "Roll [°]", -89.0, 89.0, 0.5, "Rotation of the detector in its plane."
-            ),
-            Number(
-                "misalignment.distance", "Distance error [mm]", -1000.0, 1000.0, 5.0, "From source to axis."
-            ),
-            Number("misalignment.jitter", "Angle jitter [°]", 0.0, 30.0, 0.1, "Standard deviation."),
+            _number("misalignment.axis_offset", 1.0, "At the detector."),
+            _number("misalignment.roll", 0.5, "Rotation of the detector in its plane."),
+            _number("misalignment.distance", 5.0, "From source to axis."),
+            _number("misalignment.jitter", 0.1, "Standard deviation of the errors of the view angles."),
         ),
     ),
     Group(
         "motion",
-        "Motion",
         "The object moves while it is scanned: double edges and streaks.",
         (
             Choice("motion.kind", "Kind", MOTIONS, "Breathing stretches the object. Drift and jump move it."),
-            Number("motion.z", "Along z [mm]", -1000.0, 1000.0, 1.0, "Feet to head."),
-            Number("motion.y", "Along y [mm]", -1000.0, 1000.0, 1.0, "Front to back; not for breathing."),
-            Number("motion.x", "Along x [mm]", -1000.0, 1000.0, 1.0, "Right to left; not for breathing."),
-            Number("motion.cycles", "Breaths", 0.1, 100.0, 0.5, "During the scan."),
-            Number("motion.time", "Time of the jump", 0.0, 1.0, 0.1, "As a share of the scan."),
+            _number("motion.amplitude.z", 1.0, "Feet to head."),
+            _number("motion.amplitude.y", 1.0, "Front to back."),
+            _number("motion.amplitude.x", 1.0, "Right to left."),
+            _number("motion.cycles", 0.5, "During the scan."),
+            _number("motion.time", 0.1, "As a share of the scan."),
         ),
     ),
     Group(
         "faults",
-        "Detector faults",
         "Pixels with a wrong gain cause rings. Dead pixels measure nothing.",
         (
-            Number("faults.gain", "Gain error", 0.0, 1.0, 0.005, "Standard deviation over the pixels."),
-            Number("faults.dead", "Dead pixels", 0.0, 0.5, 0.001, "Share of all pixels."),
-            Number("faults.dead_columns", "Dead columns", 0, 100, 1, "Columns that measure nothing."),
-            Number("faults.lag", "Lag", 0.0, 0.99, 0.01, "Share that appears in the next view."),
+            _number("faults.gain", 0.005, "Standard deviation over the pixels."),
+            _number("faults.dead", 0.001, "Share of all pixels."),
+            _number("faults.dead_columns", 1, "Columns that measure nothing."),
+            _number("faults.lag", 0.01, "Share of a view's signal that appears in the next view."),
+            OptionalNumber(
+                "faults.saturation", 0.05, "none", "Largest signal, as a share of the unattenuated beam's."
+            ),
         ),
     ),
 )
 
 
 CORRECTIONS = {
-    "pixels": ("Dead pixels", "Interpolate pixels that measure nothing.", "faults"),
-    "scatter": ("Scatter", "Estimate the scattered signal and subtract it.", "scatter"),
-    "hardening": ("Beam hardening", "Remove cupping of water for this tube spectrum.", "tube"),
-    "stripes": ("Rings", "Remove stripes from the sinogram with a sorting filter.", "faults"),
-    "axis": ("Rotation axis", "Estimate the axis from the projections and use it.", "misalignment"),
+    "pixels": ("Interpolate pixels that measure nothing.", "faults"),
+    "scatter": ("Estimate the scattered signal and subtract it.", "scatter"),
+    "hardening": ("Remove cupping of water for this tube spectrum.", "tube"),
+    "stripes": ("Remove stripes from the sinogram with a sorting filter.", "faults"),
+    "axis": ("Estimate the axis from the projections and use it.", "misalignment"),
 }
-"""Label and help of each correction, and the name of its effect."""
+"""Help of each correction, and the name of its effect."""
 METAL = {"none": "Off", "LI": "Interpolated (LI)", "NMAR": "Normalised (NMAR)"}
 
 
@@ -164,9 +194,11 @@ def _draw_corrections() -> None:
     """Draw a switch for each correction whose effect is on, or which is on itself."""
     st.markdown("**Corrections** :small[before the reconstruction; each appears with its effect]")
     effects = _effects()
-    for name, (label, text, effect) in CORRECTIONS.items():
+    for name, (text, effect) in CORRECTIONS.items():
         if getattr(effects, effect) is not None or state.value(f"correct.{name}"):
-            st.toggle(label, key=state.field(f"correct.{name}"), help=text)
+            st.toggle(
+                sentence(effect_names.CORRECTION_LABELS[name]), key=state.field(f"correct.{name}"), help=text
+            )
     st.segmented_control(
         "Metal artefacts",
         list(METAL),
@@ -192,7 +224,7 @@ def _draw() -> None:
     if current in PRESETS:
         st.caption(PRESETS[current].summary)
     for group in EFFECTS:
-        if st.toggle(group.label, key=state.field(group.name), help=group.help):
+        if st.toggle(sentence(effect_names.LABELS[group.name]), key=state.field(group.name), help=group.help):
             with st.container(key=f"pairs.{group.name}"):
                 columns = st.columns(2, vertical_alignment="bottom")
                 for k, control in enumerate(_shown(group)):
@@ -200,12 +232,11 @@ def _draw() -> None:
     _inserts()
 
 
-def _shown(group: Group) -> list[Number | Choice]:
+def _shown(group: Group) -> list[Number | OptionalNumber | Choice]:
     """Controls that have an effect for the chosen beam and motion."""
     hidden = set(CONE_ONLY) if state.value("beam") == "parallel" else set()
     if group.name == "motion":
-        unused = MOTION_UNUSED[state.value("motion.kind")]
-        hidden = {name.replace("amplitude.", "") for name in unused}
+        hidden = set(MOTION_UNUSED[state.value("motion.kind")])
     return [control for control in group.controls if control.name not in hidden]
 
 
@@ -223,7 +254,7 @@ def _inserts() -> None:
         Choice(
             "insert.material",
             "Material",
-            {m: m[:1].upper() + m[1:] for m in MATERIALS},
+            {m: sentence(m) for m in get_args(Material)},
             "Material of the insert.",
         ).draw(right)
         for k, axis in enumerate("zyx"):
@@ -243,7 +274,7 @@ def _effects() -> Effects:
             continue
         values = {f.name: state.value(f"{name}.{f.name}") for f in fields(kind)}
         if name == "motion":
-            values["amplitude"] = tuple(float(state.value(f"motion.{axis}")) for axis in "zyx")
+            values["amplitude"] = tuple(float(state.value(f"motion.amplitude.{axis}")) for axis in "zyx")
         found[name] = kind(**{field: value for field, value in values.items() if value is not None})
     inserts: tuple[Insert, ...] = ()
     if state.value("insert"):
@@ -268,7 +299,7 @@ def _set(effects: Effects, *, overwrite: bool) -> None:
         shown = given or kind()
         values |= {f"{name}.{f.name}": getattr(shown, f.name) for f in fields(kind)}
         if name == "motion":
-            values |= dict(zip(("motion.z", "motion.y", "motion.x"), shown.amplitude, strict=True))
+            values |= {f"motion.amplitude.{a}": c for a, c in zip("zyx", shown.amplitude, strict=True)}
     first = effects.inserts[0] if effects.inserts else Insert()
     values |= {
         "insert": bool(effects.inserts),

@@ -11,7 +11,7 @@ from pages.ui.texts import formatting, messages
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import ScanConfig
 from tomopatch.studies.sweep import QUANTITIES, VARIED, SweepConfig, read_values, suited
-from tomopatch.studies.sweep_numbers import NUMBERS, number_of, unused, with_unit
+from tomopatch.studies.sweep_numbers import EXAMPLES, number_of, unused, with_unit
 
 FIELDS = {
     "num_views": ("Views", "5, 10, 20, 40, 80", "Numbers of X-ray pictures, e.g. 8, 20, 60."),
@@ -79,7 +79,7 @@ def choose(scan: ScanConfig) -> SweepConfig | None:
 def _choose_effect(scan: ScanConfig) -> tuple[str, str]:
     """Let the user choose an effect setting; return its name (empty = none) and the typed values."""
     linked = state.value("sweep.effect")
-    options = ["", *(name for name in NUMBERS if name == linked or not unused(scan, name))]
+    options = ["", *(name for name in EXAMPLES if name == linked or not unused(scan, name))]
     name: str = st.selectbox(
         "Effect or seed",
         options if linked in options else [*options, linked],  # a link can name anything; `choose` explains
@@ -89,12 +89,12 @@ def _choose_effect(scan: ScanConfig) -> tuple[str, str]:
     )
     if not name:
         return "", ""
-    known = name in NUMBERS
+    known = name in EXAMPLES
     value = number_of(scan, name) if known else None
     text = st.text_input(
         QUANTITIES[name] if known else "Values",
         key=state.field(_effect_key(name)),
-        help=f"Values, e.g. {NUMBERS[name].example if known else '1, 2, 3'}. Separate several values by "
+        help=f"Values, e.g. {EXAMPLES[name] if known else '1, 2, 3'}. Separate several values by "
         "commas. Leave empty to use the value of the scan.",
         placeholder=f"as in the scan: {'off' if value is None else with_unit(name, f'{value:g}')}",
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from pages.ui.texts.formatting import times
 from tomopatch.physics.corrections.settings import Corrections
+from tomopatch.physics.effect_numbers import effect_number
 from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.physics.effects import Effects, Insert
 
@@ -25,18 +26,6 @@ CORRECTION_LABELS = {
     "stripes": "rings",
     "axis": "axis",
 }
-FIELDS = {
-    "kvp": "kV",
-    "aluminium": "mm Al",
-    "copper": "mm Cu",
-    "tin": "mm Sn",
-    "axis_offset": "axis offset",
-    "vertical_offset": "vertical offset",
-    "focal_spot": "focal spot",
-    "dead_columns": "dead columns",
-}
-_AFTER = ("kvp", "aluminium", "copper", "tin")
-"""Settings whose unit follows the value."""
 
 
 def effect_words(effects: Effects, name: str) -> str:
@@ -45,7 +34,7 @@ def effect_words(effects: Effects, name: str) -> str:
     if given is None:
         return ""
     settings = [
-        _setting(f.name, getattr(given, f.name))
+        _setting(f"{name}.{f.name}", getattr(given, f.name))
         for f in fields(given)
         if f.name in ("kvp", "kind", "ratio") or getattr(given, f.name) != getattr(GROUPS[name](), f.name)
     ]
@@ -79,11 +68,12 @@ def corrections_words(corrections: Corrections) -> str:
 
 
 def _setting(name: str, value: Any) -> str:
+    """Describe one setting: tube voltage 80 kV, breathing, bowtie."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return name.rpartition(".")[2]
     if isinstance(value, tuple):
-        text = times(f"{v:g}" for v in value)
-    else:
-        text = f"{value:g}" if isinstance(value, float) else str(value)
-    label = FIELDS.get(name, name)
-    if name in ("kind", "detector") and isinstance(value, str):
-        return text
-    return f"{text} {label}" if name in _AFTER else f"{label} {text}"
+        return f"{times(f'{v:g}' for v in value)} mm"
+    number = effect_number(name)
+    return f"{number.label} {number.with_unit(f'{value:g}')}"
