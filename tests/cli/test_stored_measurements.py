@@ -1,7 +1,9 @@
 """Measurements that `tomopatch simulate` stored."""
 
+import json
 from dataclasses import replace
 
+import pytest
 import torch
 
 from tomopatch.cli.main import main
@@ -39,3 +41,14 @@ def test_metal_that_was_removed_from_a_stored_measurement_is_in_its_reconstructi
     metal = measurement.metal.data > 0
     assert metal.any()
     assert float(stored[metal].min()) > 2 * MU_WATER
+
+
+def test_projections_are_written_as_tiff_and_read_as_a_measured_scan(tmp_path):
+    pytest.importorskip("tifffile")
+    scan, out = str(tmp_path / "scan.zip"), tmp_path / "out"
+    main(["simulate", "phantom:spheres", "--grid", "8x24x24", "--views", "24", "--out", scan])
+    main(["reconstruct", scan, "--methods", "sirt", "--stripes", "off", "--out", str(out)])
+    report = json.loads((out / "reconstruct.json").read_text())
+    assert report["config"]["views"] == 24
+    assert report["corrections"]["axis"]["method"] == "file"
+    assert report["methods"]["sirt"]["residual"] < 0.05

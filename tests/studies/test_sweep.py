@@ -84,7 +84,10 @@ def test_sweeps_survive_json():
         ({"effects": {"tube.kvp": ["80"]}}, "effects.tube.kvp must be a number"),
         ({"effects": {"tube.kvp": [80, 10]}}, "the tube voltage \\[kV] must be at least 40, got 10"),
         ({"effects": {"seed": [-1]}}, "the seed must be at least 0"),
-        ({"effects": {"faults.dead_columns": [1.5]}}, "the number of dead columns must be a whole number, got 1.5"),
+        (
+            {"effects": {"faults.dead_columns": [1.5]}},
+            "dead columns must be a whole number, got 1.5",
+        ),
         ({"effects": {"blur.focal_spot": [1]}}, "the focal spot needs a cone beam"),
         (
             {"effects": {"motion.amplitude.y": [1]}},

@@ -32,6 +32,7 @@ from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import few_views, remarks, unseen
 from tomopatch.installation import app_folder
 from tomopatch.io.projections import is_projections
+from tomopatch.io.projections.writing import tiff_zip_bytes
 from tomopatch.io.writing import write_beside
 from tomopatch.notes import note
 from tomopatch.physics.remarks import effect_remarks
@@ -53,11 +54,16 @@ from tomopatch.volume import Volume, VolumeGeometry
 
 def simulate(arguments: argparse.Namespace) -> None:
     scan = scan_config(arguments)
-    check_file(arguments.out, ".npz")
+    check_file(arguments.out, ".npz", ".zip")
     scan, volume = _source(arguments, scan)
     prepared = simulate_scan(volume, scan)
     _note_remarks(prepared, scan)
-    write_measurement(arguments.out, scan, prepared)
+    if arguments.out.suffix == ".zip":
+        m = prepared.measurement
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        write_beside(arguments.out, tiff_zip_bytes(m.projections.cpu().numpy(), m.geometry))
+    else:
+        write_measurement(arguments.out, scan, prepared)
     v, n, u = prepared.A.range_shape
     if arguments.json:
         print(json.dumps({"out": str(arguments.out), "shape": [v, n, u], "config": scan.to_json()}))

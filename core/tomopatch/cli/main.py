@@ -84,10 +84,14 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    sub = command("simulate", commands.simulate, "Simulate a scan of a volume; write the measurement.")
+    sub = command("simulate", commands.simulate, "Simulate a scan of a volume; write the projections.")
     flags.add_scan(sub)
     sub.add_argument(
-        "--out", type=flags.path, required=True, metavar="FILE.npz", help="file of the measurement"
+        "--out",
+        type=flags.path,
+        required=True,
+        metavar="FILE",
+        help="FILE.npz for `reconstruct`, or FILE.zip with TIFF files and geometry.json",
     )
     sub.add_argument("--json", action="store_true", help="print a JSON summary")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import lzma
 import math
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.io.projections.writing import npz_keys
 from tomopatch.io.writing import write_arrays
 from tomopatch.parsing import parse_json
 from tomopatch.physics.measurement import Measurement
@@ -42,8 +44,25 @@ _DAMAGED = (
 
 def write_measurement(path: Path, scan: ScanConfig, prepared: Prepared) -> None:
     """Write a measurement and its reconstruction grid, as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(path, measurement_arrays(scan, prepared), compress=True)
+
+
+def measurement_bytes(scan: ScanConfig, prepared: Prepared) -> bytes:
+    """Return the content of the file that `write_measurement` writes."""
+    out = io.BytesIO()
+    np.savez_compressed(out, allow_pickle=False, **measurement_arrays(scan, prepared))
+    return out.getvalue()
+
+
+def measurement_arrays(scan: ScanConfig, prepared: Prepared) -> dict[str, np.ndarray]:
+    """Return the arrays of a stored measurement.
+
+    `projections` (v, view, u) are line integrals. The geometry is stored twice: as arrays with the names of a
+    geometry file, for other programs, and in `about` with the scan and the grid, for `read_measurement`.
+    """
     m = prepared.measurement
-    arrays = {"projections": m.projections.cpu().numpy()}
+    arrays = {"projections": m.projections.cpu().numpy(), **npz_keys(m.geometry)}
     if m.weights is not None:
         arrays["weights"] = m.weights.cpu().numpy()
     if m.metal is not None:
@@ -52,9 +71,8 @@ def write_measurement(path: Path, scan: ScanConfig, prepared: Prepared) -> None:
     assert isinstance(pg, ParallelBeam | ConeBeam)
     scan = replace(scan, det_offset=pg.det_offset)  # includes an estimated axis
     about = json.dumps({"scan": scan.to_json(), "grid": asdict(prepared.A.vg)})
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays["about"] = np.frombuffer(about.encode(), np.uint8)
-    write_arrays(path, arrays, compress=True)
+    return arrays
 
 
 def read_measurement(path: str | Path, *, max_mb: float | None = None) -> tuple[Projector, Measurement]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.ui.compare import report
-from pages.ui.session import state, volume_cache
+from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import labels
 from pages.ui.texts.run_names import short_names
 from pages.ui.viewer.slice_viewer import WINDOWS, default_window
 from tomopatch.export.animations import slices_gif_bytes
 from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from tomopatch.export.pictures import PLANES
+from tomopatch.io.projections.writing import tiff_zip_bytes
 from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.measurements import measurement_bytes
+from tomopatch.runs.prepare import prepare
 from tomopatch.runs.run import FINISHED, Run
 from tomopatch.volume import Volume
 
@@ -56,6 +59,10 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         level, width = WINDOWS[default_window(scan.source)]
         low, high = view.get("window", (level - width / 2, level + width / 2))
         return float(low), float(high)
+
+    def projections() -> bytes:
+        measurement = prepare(scan, engine.store()).measurement
+        return tiff_zip_bytes(measurement.projections.cpu().numpy(), measurement.geometry)
 
     def animation() -> bytes:
         volumes = [(name, volume_cache.int16_hu(volume)) for name, volume in named()]
@@ -108,3 +115,21 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         help="The slices of all volumes above, side by side, with the window of the viewer.",
     )
     report.download(c, scan, list(ready.values()))
+    a.download_button(
+        "Projections (NPZ)",
+        lambda: measurement_bytes(scan, prepare(scan, engine.store())),
+        "tomopatch-projections.npz",
+        "application/octet-stream",
+        width="stretch",
+        on_click="ignore",
+        help="The simulated measurement with its geometry: line integrals, angles, distances, weights.",
+    )
+    b.download_button(
+        "Projections (TIFF)",
+        projections,
+        "tomopatch-projections.zip",
+        "application/zip",
+        width="stretch",
+        on_click="ignore",
+        help="A zip with one float32 TIFF per view and the geometry as JSON.",
+    )

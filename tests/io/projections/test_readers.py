@@ -54,7 +54,9 @@ def test_npz_is_never_unpickled(tmp_path):
 
 
 def test_simulated_measurement_is_left_to_its_own_reader(tmp_path):
-    path = write_npz(tmp_path / "scan.npz", about=np.zeros(3, np.uint8))
+    """The command reads it with weights and grid; earlier versions did not store the geometry as arrays."""
+    path = tmp_path / "scan.npz"
+    np.savez(path, projections=np.ones((2, 3, 4), np.float32), about=np.zeros(3, np.uint8))
     assert not is_projections(path)
     with pytest.raises(ValueError, match="tomopatch simulate"):
         read_projections(path)

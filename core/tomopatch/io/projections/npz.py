@@ -29,10 +29,10 @@ def read_npz(files: Sequence[File], name: str, max_mb: float) -> Raw:
     members = {f.name.removesuffix(".npy"): f for f in files}
     if "projections" not in members:
         raise ValueError(f"{name} has no array 'projections'; it has {', '.join(sorted(members)[:9])}.")
-    if "about" in members:
+    if "about" in members and not {"angles_deg", "vectors"} & set(members):
         raise ValueError(
-            f"{name} is a measurement of `tomopatch simulate`, not raw projections; read it with"
-            " tomopatch.runs.measurements.read_measurement."
+            f"{name} is a measurement of an earlier version of `tomopatch simulate`, without its geometry as"
+            " arrays; read it with tomopatch.runs.measurements.read_measurement."
         )
     arrays = {key: _array(members[key], name, key, max_mb) for key in ARRAYS if key in members}
     scalars = {key: _array(members[key], name, key, max_mb) for key in (*TEXTS, *NUMBERS) if key in members}

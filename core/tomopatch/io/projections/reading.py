@@ -15,6 +15,7 @@ from tomopatch.io.projections import hdf5, matlab, mrc, npz, tiff
 from tomopatch.io.projections.geometry_file import angles_of, checked_keys, read_geometry_file
 from tomopatch.io.projections.projections import Projections
 from tomopatch.io.projections.raw import MAX_MB, Raw, check_numbers, check_size
+from tomopatch.io.projections.writing import GEOMETRY_NAME
 from tomopatch.notes import note
 
 FORMATS = (
@@ -23,6 +24,8 @@ FORMATS = (
 )
 """The formats that `read_projections` understands, for messages and help texts."""
 _HEAD = 520
+_MAX_GEOMETRY = 2**26
+"""Largest size of a geometry file beside TIFF files [bytes]."""
 _LOOKED_AT = 20
 """Number of files of a folder or zip that are opened to recognise a stack."""
 
@@ -111,7 +114,12 @@ def _read(files: Sequence[File], name: str, max_mb: float) -> Raw:
         raise ValueError(f"{name} holds several scans ({several} files); choose one of them.")
     kind, matching = next(iter(found.items()))
     if kind == "tiff":
-        return tiff.read_tiff(matching, name, max_mb)
+        raw = tiff.read_tiff(matching, name, max_mb)
+        for file in files:
+            if file.name == GEOMETRY_NAME:
+                with file.open() as opened:
+                    raw.keys |= read_geometry_file(opened.read(_MAX_GEOMETRY))
+        return raw
     with matching[0].open() as opened:
         if kind == "matlab":
             return matlab.read_matlab(opened, name, max_mb)
