@@ -46,6 +46,7 @@ def test_ctrl_c_during_imports_shows_no_traceback(script, tmp_path, module):
     (tmp_path / "sitecustomize.py").write_text(
         f"""
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
 class Stop:
     def find_spec(self, name, *rest):
         if name == {module!r}:
