@@ -13,13 +13,18 @@ from tomopatch.geometry.remarks import field_of_view, remarks
 from tomopatch.phantoms.lesions import plant
 from tomopatch.physics.inserts import plant_inserts
 from tomopatch.physics.remarks import effect_remarks
-from tomopatch.volume import Volume
+from tomopatch.volume import Triple, Volume
 
 
 def show_volume(volume: Volume, source: str, *, height: int) -> None:
     """Show the volume in three planes."""
     volumes = [ViewerVolume("Volume", volume_cache.int16_hu(volume))]
     viewer(volumes, volume.geometry, key="acquire_volume", window=default_window(source), height=height)
+
+
+def place(name: str, centre: Triple) -> None:
+    """Move the lesion or the insert to the point that was chosen in the scan view."""
+    {"lesion": lesion_form.place, "insert": effects_form.place_insert}[name](centre)
 
 
 shell.require_app()
@@ -100,5 +105,11 @@ with pictures:
             show_volume(planted, source, height=340)
     with picture:
         scan_view(
-            scan, volume, planted, pg, key="scan_view", truncated=any(r.title == "Truncated" for r in found)
+            scan,
+            volume,
+            planted,
+            pg,
+            key="scan_view",
+            truncated=any(r.title == "Truncated" for r in found),
+            place=place,
         )

@@ -9,6 +9,7 @@ import pytest
 
 import pages.ui.scanview
 from pages.ui.scanview import component
+from tests.browser.screenshots import keep
 from tests.browser.test_by_mouse import open_page
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.runs.config import ScanConfig
@@ -86,7 +87,7 @@ def test_sent_projections_match_the_trace(name):
     inside = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 < 7.0**2
     ball = Volume(0.02 * inside, VG)
     ideal = ScanConfig("phantom:spheres")
-    packed, _ = component._picture(f"a ball, {name}", ideal, ball, ball, pg, False, None)
+    packed, _ = component._picture(f"a ball, {name}", ideal, ball, ball, pg, False)
     (length,) = struct.unpack_from("<I", packed)
     head = json.loads(packed[4 : 4 + length])
     body, shape = head["volumeShape"], head["shape"]
@@ -106,6 +107,7 @@ def test_sent_projections_match_the_trace(name):
 
 
 def drag_to(page, canvas, fx, fy):
+    canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     page.mouse.click(box["x"] + fx * box["width"], box["y"] + fy * box["height"])
 
@@ -138,3 +140,31 @@ def test_clicks_link_the_sinogram_and_the_object(page):
     page.locator(".sv .slice").press("PageUp")
     page.wait_for_timeout(300)
     assert numbers(view, "voxel")[0] > z
+
+
+def test_an_insert_and_a_lesion_are_placed_by_mouse(page):
+    open_page(page, "Acquire")
+    view = page.locator(".sv[data-view]")
+    view.wait_for()
+    assert page.locator(".sv button.place:visible").count() == 0
+    page.get_by_text("Plant a lesion").click()
+    page.get_by_text("A lesion in the volume").click()
+    page.get_by_text("Effects of a real scan").click()
+    page.get_by_text("Insert", exact=True).click()
+    for name, at in (("Insert", (0.62, 0.45)), ("Lesion", (0.4, 0.6))):
+        button = page.get_by_role("button", name=f"{name} here")
+        button.wait_for()
+        drag_to(page, page.locator(".sv .slice"), *at)
+        page.wait_for_timeout(300)  # the selection is drawn
+        voxel = numbers(view, "voxel")
+        assert all(abs(c) > 5 for c in voxel[1:])  # not the centre, where both are by default
+        button.click()
+        labels = (f"Centre {a} [mm]" for a in "zyx") if name == "Insert" else "zyx"
+        for label, c in zip(labels, voxel, strict=True):
+            field = page.get_by_label(label, exact=True)
+            page.wait_for_function(
+                "([node, value]) => Math.abs(Number(node.value) - value) <= 0.5",
+                arg=[field.element_handle(), c],
+                polling=100,
+            )
+    keep(page, "placed-by-mouse")

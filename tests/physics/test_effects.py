@@ -1,6 +1,7 @@
 """Simulated scans: each effect has its expected result; without effects the scan is ideal."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -322,3 +323,12 @@ def test_remarks_name_what_is_extreme(blobs):
         assert words in text
     assert "reaches beyond" in text
     assert "no beam hardening" in effect_remarks(replace(effects, tube=None), A.vg, A.pg)[0]
+
+
+def test_the_dose_of_a_tube_current_is_stated(small):
+    """Twice the current gives twice the air kerma."""
+    pg, stated = ConeBeam.circular(small.geometry, num_views=3), []
+    for mas in (0.1, 0.2):
+        (text,) = effect_remarks(Effects(tube=Tube(mas=mas)), small.geometry, pg)
+        stated.append(float(re.search(r"([\d.e-]+) mGy", text)[1]))
+    assert stated[1] == pytest.approx(2 * stated[0], rel=0.01)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tomopatch.geometry.beams import Geometry
 from tomopatch.physics.blur import MOST_SOURCES, focal_spot
 from tomopatch.physics.chain import switched_on
-from tomopatch.physics.dose import photons_per_ray
+from tomopatch.physics.dose import METRE, air_kerma_at_axis, photons_per_ray
 from tomopatch.physics.effects import METALS, Effects, Insert
 from tomopatch.physics.inserts import extent
 from tomopatch.volume import VolumeGeometry
@@ -36,7 +38,12 @@ def effect_remarks(
         assert photons is not None
         where = "" if views.cone else " A parallel beam has no distance; it counts as 1 m."
         given = "" if photon_count is None else f" The scan's {photon_count:.3g} photons are not used."
-        remarks.append(f"The tube's current gives {photons:.3g} photons per ray.{given}{where}")
+        distance = float(np.linalg.norm(views.source[0])) if views.cone else METRE
+        kerma = air_kerma_at_axis(tube, views.num_views, distance)
+        remarks.append(
+            f"The tube's current gives {photons:.3g} photons per ray and {kerma:.3g} mGy of air kerma at the"
+            f" axis, free in air.{given}{where}"
+        )
         photon_count = photons
     if photon_count is not None and photon_count < FEW_PHOTONS:
         remarks.append(f"Only {photon_count:.3g} photons per ray: most rays through a body measure nothing.")

@@ -17,6 +17,7 @@ from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.physics.effects import Effects, Insert, Material
 from tomopatch.runs.config import ScanConfig
 from tomopatch.studies.sweep_numbers import CONE_ONLY, MOTION_UNUSED
+from tomopatch.volume import Triple
 
 OWN = "own"
 """Name for settings that match no preset."""
@@ -188,6 +189,11 @@ def choose() -> tuple[Effects, Corrections]:
             _draw_corrections()
     chosen = {f.name: state.value(f"correct.{f.name}") for f in fields(Corrections)}
     return _effects(), Corrections(**chosen)
+
+
+def place_insert(centre: Triple) -> None:
+    """Move the insert to a point (z, y, x) [mm]."""
+    state.fill({f"insert.{a}": float(round(c)) for a, c in zip("zyx", centre, strict=True)}, overwrite=True)
 
 
 def _draw_corrections() -> None:

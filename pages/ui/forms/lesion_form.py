@@ -10,7 +10,7 @@ from pages.ui.session import state
 from tomopatch.phantoms.lesions import hiding_place
 from tomopatch.phantoms.scene import Lesion
 from tomopatch.runs.config import ScanConfig
-from tomopatch.volume import Volume
+from tomopatch.volume import Triple, Volume
 
 DEFAULT = Lesion((0.0, 0.0, 0.0), 10.0, 40.0)
 _AXES = (("z", "feet to head"), ("y", "front to back"), ("x", "right to left"))
@@ -94,12 +94,20 @@ def choose(volume: Volume) -> tuple[Lesion, ...]:
         return (first, *state.value("lesion.others", ()))
 
 
+def place(centre: Triple) -> None:
+    """Move the lesion to a point (z, y, x) [mm]."""
+    state.fill(
+        {f"lesion.{axis}": float(round(c)) for (axis, _), c in zip(_AXES, centre, strict=True)},
+        overwrite=True,
+    )
+
+
 def _place_in_lung(volume: Volume, radius: float) -> None:
     attempt = state.value("lesion.draw", 0) + 1
     try:
-        place = hiding_place(volume, radius, seed=attempt)
+        hidden = hiding_place(volume, radius, seed=attempt)
     except ValueError:
         st.toast("This volume has no lung with room for the lesion. Enter its coordinates instead.")
         return
-    values = {f"lesion.{axis}": float(round(c)) for (axis, _), c in zip(_AXES, place, strict=True)}
-    state.fill(values | {"lesion.draw": attempt}, overwrite=True)
+    place(hidden)
+    state.fill({"lesion.draw": attempt}, overwrite=True)

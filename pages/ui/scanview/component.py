@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ _HTML = """<div class="box"><div class="sv">
 <canvas class="frequencies" role="img" aria-label="Frequency coverage of the views, explained below"></canvas>
 <div class="controls"><button type="button" class="play" aria-label="Play or pause">▶</button>
 <input class="view" type="range" min="0" step="1" value="0" aria-label="View">
+<button type="button" class="place" value="lesion" hidden>Lesion here</button>
+<button type="button" class="place" value="insert" hidden>Insert here</button>
 <span class="view-label"></span></div>
 <div class="hint">Click the sinogram or the projection to see that ray in red. Click the object to see that
 point's curve in the sinogram (dotted: on another detector row). Wheel: another slice. Drag the 3D picture to
@@ -65,6 +68,7 @@ def scan_view(
     *,
     key: str,
     truncated: bool,
+    place: Callable[[str, Triple], None],
 ) -> None:
     """Show the scan of a volume.
 
@@ -76,10 +80,18 @@ def scan_view(
         The volume with the inserts of the scan's effects; this volume is shown.
     truncated : bool
         Draw the field of view in the colour of a warning.
+    place : f(name, centre)
+        Called when the user moves the "lesion" or the "insert" to the selected point (z, y, x) [mm].
     """
-    lesion = scan.lesions[0].centre if scan.lesions else None
-    data, caption = _picture(scan.digest(), scan, volume, planted, pg, truncated, lesion)
-    _component()(key=key, data=data)
+
+    def take() -> None:
+        placed = getattr(st.session_state.get(key), "placed", None)
+        if placed:
+            name, z, y, x = placed
+            place(name, (float(z), float(y), float(x)))
+
+    data, caption = _picture(scan.digest(), scan, volume, planted, pg, truncated)
+    _component()(key=key, data=data, on_placed_change=take)
     st.caption(caption)
 
 
@@ -91,7 +103,6 @@ def _picture(
     _planted: Volume,
     _pg: ParallelBeam | ConeBeam,
     truncated: bool,
-    lesion: Triple | None,
 ) -> tuple[bytes, str]:
     """Return the packed data (JSON header, object, projections) and the caption of the frequencies."""
     index = np.unique(np.linspace(0, _pg.num_views - 1, min(MAX_VIEWS, _pg.num_views)).round().astype(int))
@@ -125,7 +136,8 @@ def _picture(
         "numbers": (index + 1).tolist(),
         "degrees": [math.degrees(_pg.angles[k]) for k in index],
         "total": _pg.num_views,
-        "lesion": lesion,  # selected when it is planted or moved
+        "lesion": _scan.lesions[0].centre if _scan.lesions else None,  # selected when it is planted or moved
+        "movable": ["lesion"] * bool(_scan.lesions) + ["insert"] * bool(_scan.effects.inserts),
     }
     found = covered(_volume, _pg)
     body = _bytes(_subsample(_planted.hu.numpy()), -900.0, 500.0)

@@ -23,12 +23,16 @@ class ScanView {
     [this.button, this.slider, this.viewLabel] = ['.play', '.view', '.view-label'].map(q);
     this.button.onclick = () => { this.s.playing = !this.s.playing; this.scheduleDraw(); };
     this.slider.oninput = () => { this.s.playing = false; this.s.view = Number(this.slider.value); this.scheduleDraw(); };
+    this.places = [...root.querySelectorAll('.place')];
+    for (const button of this.places) button.onclick = () => this.place([button.value, ...this.s.voxel]);
     addControls(this);
     new ResizeObserver(() => this.scheduleDraw()).observe(root);
     new IntersectionObserver(([seen]) => { this.seen = seen.isIntersecting; this.scheduleDraw(); }).observe(root);
   }
 
-  show(scan) {
+  /** Show a scan; `place([name, z, y, x])` moves an object to the selected voxel. */
+  show(scan, place) {
+    this.place = place;
     if (!viewStates.has(scan.id)) {
       viewStates.set(scan.id, { yaw: -0.62, pitch: 0.52, view: 0, row: 0.5, column: 0.5, z: 0, ray: false, voxel: null, playing: !matchMedia('(prefers-reduced-motion: reduce)').matches });
     }
@@ -125,6 +129,11 @@ class ScanView {
       this.write(this.space.getContext('2d'), this.ratio, scan.title, 10, 10);
       this.slider.value = s.view;
       this.button.textContent = s.playing ? '❚❚' : '▶';
+      for (const button of this.places) {
+        button.hidden = !scan.movable.includes(button.value);
+        button.disabled = !s.voxel;
+        button.title = s.voxel ? `Move the ${button.value} to the selected point` : 'Click the object first';
+      }
       this.viewLabel.textContent = `View ${scan.numbers[s.view]} of ${scan.total} · ${scan.degrees[s.view].toFixed(1)}°`;
       const point = this.detectorPoint();
       Object.assign(this.root.dataset, {
@@ -151,8 +160,8 @@ class ScanView {
 }
 
 export default function (component) {
-  const { data, parentElement } = component, root = parentElement.querySelector('.sv');
+  const { data, parentElement, setTriggerValue } = component, root = parentElement.querySelector('.sv');
   if (!root || !data) return;
   if (!instances.has(root)) instances.set(root, new ScanView(root));
-  instances.get(root).show(unpackScan(data));
+  instances.get(root).show(unpackScan(data), (placed) => setTriggerValue('placed', placed));
 }
