@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+import tomopatch
+from tomopatch.cli import commands
 from tomopatch.cli.main import main
 
 PHANTOM = ["phantom:shepp-logan", "--grid", "8x32x32", "--views", "8"]
@@ -290,3 +292,33 @@ def test_training_accepts_every_field_of_its_data_config(tmp_path, monkeypatch):
 def test_unknown_fields_of_the_data_config_are_refused(data, told, tmp_path, capsys):
     assert main(["train", str(tmp_path), "--out", str(tmp_path / "out"), "--data", data]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"tomopatch {tomopatch.__version__}\n"
+
+
+def test_a_demo_has_limits_that_the_environment_can_change(monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        commands.subprocess, "call", lambda command, **given: started.append((command, given)) or 0
+    )
+    monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "3")
+    monkeypatch.delenv("TOMOPATCH_SHARED", raising=False)
+    assert main(["app", "--demo", "--headless", "--address", "0.0.0.0", "--port", "8600"]) == 0
+    assert main(["app"]) == 0
+    (command, given), (_, plain) = started
+    assert given["env"]["TOMOPATCH_MEMORY_GB"] == "3"
+    assert given["env"]["TOMOPATCH_SHARED"] == given["env"]["TOMOPATCH_READ_ONLY"] == "1"
+    assert command[-6:] == [
+        "--server.port",
+        "8600",
+        "--server.address",
+        "0.0.0.0",
+        "--server.headless",
+        "true",
+    ]
+    assert "TOMOPATCH_SHARED" not in plain["env"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -192,13 +193,28 @@ def bench(arguments: argparse.Namespace) -> None:
     print(json.dumps(rows) if arguments.json else format_bench(rows))
 
 
+DEMO = {
+    "TOMOPATCH_SHARED": "1",
+    "TOMOPATCH_READ_ONLY": "1",
+    "TOMOPATCH_MEMORY_GB": "1.5",
+    "TOMOPATCH_RUN_MINUTES": "5",
+    "TOMOPATCH_QUEUE_LENGTH": "60",
+    "TOMOPATCH_SESSION_RUNS": "12",
+    "TOMOPATCH_STORE_LIMIT_GB": "2",
+}
+"""Limits of a public demo on a machine with 2.7 GB; a variable that is already set is kept."""
+
+
 def app(arguments: argparse.Namespace) -> int:
     script = app_folder() / "app.py"
     options = ["--server.port", str(arguments.port)]
+    if arguments.address:
+        options += ["--server.address", arguments.address]
     if arguments.headless:
         options += ["--server.headless", "true"]
+    environment = (DEMO if arguments.demo else {}) | dict(os.environ)
     return subprocess.call(
-        [sys.executable, "-m", "streamlit", "run", str(script), *options], cwd=script.parent
+        [sys.executable, "-m", "streamlit", "run", str(script), *options], cwd=script.parent, env=environment
     )
 
 

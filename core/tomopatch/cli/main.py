@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import NoReturn
 
 from tomopatch.quiet import STOPPED, end_by_broken_pipe, output_is_closed, quiet_imports
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
             "Sparse-view CT: simulate a scan of a volume, reconstruct it, compare methods. Not for diagnosis."
         ),
     )
+    parser.add_argument("--version", action="version", version=f"tomopatch {version('tomopatch')}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(
@@ -282,7 +284,9 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("app", commands.app, "Open the app in a browser.")
     sub.add_argument("--port", type=int, default=8501, help="port on this machine")
+    sub.add_argument("--address", help="address to listen on (default: this machine alone)")
     sub.add_argument("--headless", action="store_true", help="do not open a browser window")
+    sub.add_argument("--demo", action="store_true", help="set the limits of a public demo")
     return parser
 
 
