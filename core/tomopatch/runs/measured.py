@@ -26,6 +26,9 @@ from tomopatch.runs.measured_scan import GivenGeometry, MeasuredScan
 from tomopatch.runs.selection import Selection
 from tomopatch.volume import Volume, VolumeGeometry
 
+MAX_CACHED = 2**26
+"""Larger scans are not kept in memory after their corrections [values]."""
+
 
 class ScanFiles(Protocol):
     """Source of stored scan files by their digest, and of cached volumes."""
@@ -173,7 +176,10 @@ def corrected_scan(scan: MeasuredScan, store: ScanFiles) -> CorrectedScan:
             prepared = prepare_projections(
                 read_scan(scan, store), roll=math.radians(scan.roll), stripes=scan.stripes
             )
-        _cache(_corrected, key, CorrectedScan(prepared.measurement, prepared.record, tuple(notes)), 2)
+        corrected = CorrectedScan(prepared.measurement, prepared.record, tuple(notes))
+        if corrected.measurement.projections.numel() > MAX_CACHED:
+            return corrected
+        _cache(_corrected, key, corrected, 2)
     _corrected.move_to_end(key)
     return _corrected[key]
 

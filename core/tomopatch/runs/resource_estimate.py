@@ -115,7 +115,11 @@ def _display_estimate(scan: Scan, store: Geometries) -> ResourceEstimate | None:
     if grid is None:
         return None
     if isinstance(scan, MeasuredScan):
-        return ResourceEstimate(grid, _mb(math.ceil(DISPLAY_COPIES * math.prod(grid))))
+        pg, _ = full_geometry(scan, _scan_files(store))
+        rays = math.prod(pg.det_shape) * pg.num_views * scan.bin**2
+        return ResourceEstimate(
+            grid, _mb(math.ceil(DISPLAY_COPIES * math.prod(grid)) + CORRECTION_COPIES * rays)
+        )
     source = _source_voxels(scan, grid, store)
     return ResourceEstimate(
         grid,

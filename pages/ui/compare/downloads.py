@@ -8,16 +8,18 @@ from pages.ui.compare import report
 from pages.ui.session import state, volume_cache
 from pages.ui.texts import labels
 from pages.ui.texts.run_names import short_names
-from pages.ui.viewer.slice_viewer import WINDOWS, default_window
+from pages.ui.viewer.scan_window import window_of
+from pages.ui.viewer.slice_viewer import level_and_width
 from tomopatch.export.animations import slices_gif_bytes
 from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from tomopatch.export.pictures import PLANES
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import Scan
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import FINISHED, Run
 from tomopatch.volume import Volume
 
 
-def downloads(scan: ScanConfig, runs: list[Run]) -> None:
+def downloads(scan: Scan, runs: list[Run]) -> None:
     """Offer files of the selected volume, and pictures of all volumes."""
     ready = {run.id: run for run in runs if run.status in FINISHED}
     options = ["reference", *ready]
@@ -26,7 +28,9 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         "Volume to download",
         options,
         key=state.DOWNLOAD,
-        format_func=lambda r: "Reference" if r == "reference" else labels.run_label(ready[r], scan),
+        format_func=lambda r: (
+            labels.reference_name(scan) if r == "reference" else labels.run_label(ready[r], scan)
+        ),
         help="The volume in the files NIfTI, DICOM and NumPy: in HU, on the reconstruction grid.",
     )
     plane = right.selectbox(
@@ -49,11 +53,11 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         )
 
     def named() -> list[tuple[str, Volume]]:
-        found = [("Reference", volume_cache.reference(scan).result())]
+        found = [(labels.reference_name(scan), volume_cache.reference(scan).result())]
         return found + [(named_as[run.id], volume_cache.result_volume(run.id)) for run in ready.values()]
 
     def window() -> tuple[float, float]:
-        level, width = WINDOWS[default_window(scan.source)]
+        level, width = level_and_width(window_of(scan))
         low, high = view.get("window", (level - width / 2, level + width / 2))
         return float(low), float(high)
 
@@ -73,12 +77,12 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
     )
     b.download_button(
         "DICOM (zip)",
-        lambda: dicom_zip_bytes(volume()),
+        lambda: dicom_zip_bytes(volume(), simulated=not isinstance(scan, MeasuredScan)),
         f"tomopatch-{chosen}.zip",
         "application/zip",
         width="stretch",
         on_click="ignore",
-        help="A CT series, marked as derived, simulated and not for diagnosis.",
+        help="A CT series, marked as derived and not for diagnosis.",
     )
     c.download_button(
         "NumPy (NPZ)",
