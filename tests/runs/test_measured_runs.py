@@ -166,12 +166,21 @@ def test_a_given_geometry_replaces_that_of_the_file(store):
     scan = MeasuredScan(f"scan:{digest}")
     with pytest.raises(ValueError, match="states no angles"):
         full_geometry(scan, store)
-    given = GivenGeometry("cone", 10.0, 6.0, True, (1.5, 1.5), 100.0, 160.0)
+    given = GivenGeometry("cone", 10.0, 6.0, True, False, (1.5, 1.5), 100.0, 160.0)
     pg, grid = full_geometry(replace(scan, given=given), store)
     assert isinstance(pg, ConeBeam)
     assert np.degrees(pg.angles[:2]) == pytest.approx([-10, -16])
     assert (pg.src_det_dist, pg.pixel_size) == (160.0, (1.5, 1.5))
     assert grid.shape == (1, 72, 72)
+
+
+def test_a_horizontal_axis_is_turned_upright(store):
+    p = small_projections()
+    across = replace(p, data=p.data.transpose(2, 1, 0).copy(), pixel_size=(1.5, 3.0))
+    scan = MeasuredScan(f"scan:{store.add_scan(across)}", given=GivenGeometry(transposed=True))
+    again = read_scan(scan, store)
+    assert np.array_equal(again.data, p.data)
+    assert again.pixel_size == (3.0, 1.5)
 
 
 def test_the_axis_counts_columns_before_binning(scan, store):

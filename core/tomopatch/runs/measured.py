@@ -113,6 +113,8 @@ def with_geometry(p: Projections, given: GivenGeometry) -> Projections:
         return p
     if p.vectors is not None:
         raise ValueError(f"{p.name} has vectors, which are its whole geometry; leave the others out.")
+    if given.transposed:
+        p = _transposed(p)
     angles = p.angles
     if given.angle_step is not None:
         angles = np.radians(given.angle_start + given.angle_step * np.arange(p.num_views))
@@ -121,6 +123,14 @@ def with_geometry(p: Projections, given: GivenGeometry) -> Projections:
     names = ("beam", "pixel_size", "src_orig_dist", "src_det_dist")
     stated = {name: value for name in names if (value := getattr(given, name)) is not None}
     return replace(p, angles=angles, **stated)
+
+
+def _transposed(p: Projections) -> Projections:
+    """Return the projections with rows and columns of the detector exchanged."""
+    dark, flat = (None if f is None else f.transpose(0, 2, 1).copy() for f in (p.dark, p.flat))
+    pixel = None if p.pixel_size is None else p.pixel_size[::-1]
+    data = np.ascontiguousarray(p.data.transpose(2, 1, 0))
+    return replace(p, data=data, dark=dark, flat=flat, pixel_size=pixel, axis=None, middle_row=None)
 
 
 _geometries: OrderedDict[MeasuredScan, tuple[Geometry, VolumeGeometry]] = OrderedDict()

@@ -28,6 +28,9 @@ class GivenGeometry:
         First angle of evenly spaced views, and the step between them [degrees].
     reverse : bool
         Opposite direction of rotation.
+    transposed : bool
+        The rotation axis runs along the rows of the pictures, not along their columns. The pixel size in the
+        file is then exchanged too, and an axis in the file is ignored.
     pixel_size : (v, u) or None
         Edge lengths of a detector pixel [mm].
     src_orig_dist, src_det_dist : float or None
@@ -40,6 +43,7 @@ class GivenGeometry:
         None
     )
     reverse: Flag = False
+    transposed: Flag = False
     pixel_size: Annotated[tuple[Length, Length] | None, Field(title="the pixel size in mm")] = None
     src_orig_dist: Annotated[Length | None, Field(title="the distance from the source to the axis in mm")] = (
         None

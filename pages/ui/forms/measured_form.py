@@ -22,8 +22,8 @@ AXES = {"file": "As in the file", "estimate": "Estimate", "column": "Column"}
 STRIPES = {"auto": "If it suits the scan", "on": "Remove", "off": "Keep"}
 SHARES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Every Nth view: the offered numbers of views are these shares of all."""
-USUAL_VOXELS = 2**21
-"""The initial grid is the finest with at most this number of voxels."""
+USUAL_VOXELS, USUAL_COLUMNS = 2**21, 300
+"""The initial grid is the finest with at most these numbers of voxels, and of voxels across."""
 FACTORS = (1, 2, 3, 4, 6, 8)
 """Detector pixels per voxel of the offered grids."""
 METHODS = {
@@ -50,6 +50,7 @@ def fill(scan: Scan | None) -> None:
             "measured.start": given.angle_start,
             "measured.step": given.angle_step,
             "measured.reverse": given.reverse,
+            "measured.transposed": given.transposed,
             "measured.pixel": None if given.pixel_size is None else given.pixel_size[1],
             "measured.src_orig": given.src_orig_dist,
             "measured.src_det": given.src_det_dist,
@@ -80,6 +81,8 @@ def choose(source: str) -> MeasuredScan:
     st.caption(_stated(found))
     given = _geometry(found)
     scan = MeasuredScan(source, given=given, hold_out=None, **_corrections(found))
+    if given.transposed:
+        found = replace(found, det_shape=found.det_shape[::-1], axis=None)
     scan = _with_axis(scan, found)
     pg, native = full_geometry(scan, engine.store())
     scan = _with_views(scan, pg.num_views)
@@ -97,6 +100,7 @@ def _begin(source: str, found: StoredScan) -> None:
             "measured.start": 0.0,
             "measured.step": None,
             "measured.reverse": False,
+            "measured.transposed": False,
             "measured.pixel": None,
             "measured.src_orig": None,
             "measured.src_det": None,
@@ -135,12 +139,12 @@ def _stated(found: StoredScan) -> str:
         parts.append(
             "no angles"
             if found.angles_deg is None
-            else f"angles from {min(found.angles_deg):.4g}° to {max(found.angles_deg):.4g}°"
+            else f"angles from {min(found.angles_deg):.4g}° to {max(found.angles_deg):.4g}°".replace("-", "−")
         )
         parts.append(
             "pixel size not stated"
             if found.pixel_size is None
-            else f"pixels of {formatting.times(f'{p:.3g}' for p in found.pixel_size)} mm"
+            else f"pixels of {formatting.times(map(formatting.length, found.pixel_size))}"
         )
         if found.src_orig_dist is not None and found.src_det_dist is not None:
             parts.append(f"source to axis {found.src_orig_dist:g} mm, to detector {found.src_det_dist:g} mm")
@@ -183,6 +187,12 @@ def _geometry(found: StoredScan) -> GivenGeometry:
             help="A parallel scan fits both directions and becomes a mirror image. In other scans the wrong "
             "one increases the held-out error.",
         )
+        transposed = st.checkbox(
+            "Rotation axis along the rows",
+            key=state.field("measured.transposed"),
+            help="In the pictures of a vertical axis, features move sideways from view to view. Check this "
+            "if they move up and down, as in many tilt series.",
+        )
         pixel = st.number_input(
             "Pixel size [mm]",
             min_value=0.0,
@@ -207,6 +217,7 @@ def _geometry(found: StoredScan) -> GivenGeometry:
         float(start) if step is not None else 0.0,
         None if step is None else float(step),
         bool(reverse),
+        bool(transposed),
         (float(pixel), float(pixel)) if pixel else None,
         **distances,
     )
@@ -377,7 +388,10 @@ def _with_grid(scan: MeasuredScan, native: Shape) -> MeasuredScan:
     if current is not None and current not in grids and current[0] <= native[0] and current[1] <= native[1]:
         grids[current] = "As it is"
     if current not in grids:
-        usual = next((g for g in grids if math.prod(g) <= USUAL_VOXELS), list(grids)[-1])
+        usual = next(
+            (g for g in grids if math.prod(g) <= USUAL_VOXELS and max(g[1:]) <= USUAL_COLUMNS),
+            list(grids)[-1],
+        )
         state.fill({"measured.grid": usual}, overwrite=True)
     grid = st.selectbox(
         "Reconstruction grid",

@@ -59,10 +59,9 @@ def _upload() -> None:
     given = _choose_quantity() if unclear else {}
     if unclear and not given:
         return
-    done = state.value(_DONE)
-    if done is None or done[0] != (token, given):  # read the same files only once
+    if state.value(_DONE) != (token, given):  # read the same files only once
         try:
-            with st.spinner("Reading the scan…"), collected() as notes:
+            with st.spinner("Reading the scan…"), collected():  # the scan keeps the notes
                 digest = engine.store().add_scan(_projections(files, given))
         except QuantityError:
             state.fill({_UNCLEAR: token, _QUANTITY: None, _WHITE: None}, overwrite=True)
@@ -74,10 +73,7 @@ def _upload() -> None:
                 "another, or add a geometry file."
             )
             return
-        done = ((token, given), tuple(notes))
-        state.fill({_DONE: done, CHOSEN: digest}, overwrite=True)
-    for text in done[1]:
-        st.info(f"**Note.** {formatting.plain(formatting.sentence(text), 600)}")
+        state.fill({_DONE: (token, given), CHOSEN: digest}, overwrite=True)
 
 
 def _projections(files: Sequence[Any], given: dict[str, Any]) -> Any:
@@ -141,8 +137,7 @@ def _stored() -> str | None:
         v, n, u = known[digest].shape
         return f"{known[digest].name} · {formatting.plural(n, 'view')} of {v} × {u}"
 
-    picked, delete = st.columns([5, 1], vertical_alignment="bottom")
-    digest = picked.selectbox(
+    digest = st.selectbox(
         "Measured scan",
         list(known),
         key=state.field(CHOSEN),
@@ -150,7 +145,7 @@ def _stored() -> str | None:
         help="Scans uploaded to this server, newest first.",
     )
     if not shared() or visitor.is_administrator():
-        with delete.popover(":material/delete:", help="Delete this scan from the server.", width="stretch"):
+        with st.popover("Delete", help="Delete this scan from the server."):
             st.markdown("Delete this scan for good? Its runs stay, but cannot be repeated.")
             st.button(
                 "Delete for good",

@@ -33,15 +33,21 @@ DEFAULT_METHODS = ("fbp", "fdk", "tv")
 def fill(scan: Scan) -> None:
     """Set fields without a value to those of the address, or to defaults."""
     typed = state.sweep()
-    state.fill(
-        {_key(name): typed.get(name, "") if typed else default for name, (_, default, _) in FIELDS.items()}
-    )
+    state.fill({_key(name): typed.get(name, "") if typed else _default(scan, name) for name in FIELDS})
     possible = _suited(scan)
     effect = typed.get("effect", "")
     state.fill({"sweep.effect": effect, _effect_key(effect): typed.get("effect_values", "")})
     wanted = typed.get("methods", "").split(",") if typed else list(DEFAULT_METHODS)
     kept = [m for m in state.value("sweep.methods", wanted) if m in possible]
     state.fill({"sweep.methods": kept or possible[:1]}, overwrite=True)
+
+
+def _default(scan: Scan, name: str) -> str:
+    """Return the initial values of a field: of a measured scan, fractions of its views."""
+    if name != "num_views" or not isinstance(scan, MeasuredScan):
+        return FIELDS[name][1]
+    usable = volume_cache.scan_geometry(scan.all_views).num_views
+    return ", ".join(map(str, sorted({-(-usable // n) for n in (32, 16, 8, 4, 2, 1)})))
 
 
 def choose(scan: Scan) -> SweepConfig | None:

@@ -29,8 +29,8 @@ class Step:
         Label of the button that opens the step.
     page : str
         Page that the button opens.
-    scan : ScanConfig or MeasuredScan
-        Current scan on that page.
+    scan : ScanConfig or None
+        Current scan on that page; None = the user's measured scan, which Acquire asks for.
     runs : tuple of RunConfig
         Runs to queue. Compare shows all of them, Reconstruct the first.
     sweep : dict
@@ -42,7 +42,7 @@ class Step:
     text: str
     label: str
     page: str
-    scan: Scan
+    scan: Scan | None
     runs: tuple[RunConfig, ...] = ()
     sweep: dict[str, str] = field(default_factory=dict)
     plane: str = "axial"

@@ -59,7 +59,9 @@ def view(scan: MeasuredScan) -> None:
         formatting.times(pg.det_shape),
         help=f"Rows × columns of pixels, {scan_preview.beam_words(pg)}.",
     )
-    facts[3].metric("Voxel", f"{vg.voxel_size[-1]:.3g} mm", help="Edge of a voxel across the rotation axis.")
+    facts[3].metric(
+        "Voxel", formatting.length(vg.voxel_size[-1]), help="Edge of a voxel across the rotation axis."
+    )
     st.markdown("  \n".join(f"**{name}:** {text}" for name, text in figures(found.record).items()))
     sinogram, projection = st.columns(2)
     sinogram.image(

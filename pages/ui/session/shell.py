@@ -191,7 +191,10 @@ def _sidebar_lines(scan: Scan) -> list[str]:
     volume = labels.source_label(scan.source, names)
     grid = f", {formatting.times(scan.grid)}" if scan.grid else ""
     lines = [
-        _line("Volume", formatting.plain(volume, 80) + grid),
+        _line(
+            "Measured scan" if scan.source.startswith("scan:") else "Volume",
+            formatting.plain(volume, 80) + grid,
+        ),
         _line("Scan", formatting.sentence(labels.scan_summary(scan))),
     ]
     run = engine.known_run(state.run_id())

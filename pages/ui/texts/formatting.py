@@ -50,6 +50,12 @@ def ordinal(n: int) -> str:
     return f"{n}{ending}"
 
 
+def length(mm: float) -> str:
+    """Format a length in mm, µm or nm."""
+    unit, factor = next(((u, f) for u, f in (("mm", 1.0), ("µm", 1e3)) if mm * f >= 0.1), ("nm", 1e6))
+    return f"{mm * factor:.3g} {unit}"
+
+
 def percent(share: float) -> str:
     """Format a share of 1, with more digits below 10 %."""
     return f"{share:.2%}" if share < 0.1 else f"{share:.0%}"
