@@ -254,6 +254,13 @@ def test_what_if_varies_the_views_of_the_scan(visit, scan):
     assert "1 to 54 views" in texts(refused.error)
 
 
+def test_what_if_shows_a_single_point_with_all_views(visit, scan, run_id):
+    app = visit(scan=json.dumps(scan.to_json()), sweep=json.dumps({"methods": "fdk"}))
+    app.switch_page(routes.WHAT_IF).run()
+    assert not app.exception
+    assert "1 of 1 done" in texts(app.caption)
+
+
 def test_names_and_summaries(scan):
     few = replace(scan, num_views=9)
     names = short_names([RunConfig(scan, "fdk"), RunConfig(few, "fdk")])

@@ -224,11 +224,11 @@ def prepare_measured(scan: MeasuredScan, store: ScanFiles) -> PreparedMeasured:
 
 
 def stand_in_method(pg: Geometry) -> str:
-    """Method that reconstructs from all views: FBP or FDK for a complete scan, else SIRT."""
+    """Method that reconstructs from all views: FBP or FDK for a complete scan, else CGLS."""
     methods = available(pg)
     direct = next((name for name in ("fbp", "fdk") if name in methods), None)
     limited = not isinstance(pg, ParallelBeam | ConeBeam) or limited_angle(pg) is not None
-    return "sirt" if direct is None or limited else direct
+    return "cgls" if direct is None or limited else direct
 
 
 def stand_in(scan: MeasuredScan, store: ScanFiles) -> Volume:

@@ -58,7 +58,7 @@ ABOUT_MEASURED: dict[str, Lesson] = {
         ),
         (
             "On Acquire, set *Angle range* to 90°. Which edges disappear? Does the held-out error show it?",
-            "Reconstruct with 50 and with 2000 iterations of CGLS. Which one fits the used views better, "
+            "Reconstruct with 5 and with 200 iterations of CGLS. Which one fits the used views better, "
             "and which one the held-out views?",
             "Use the diffusion prior. It was trained on the human body. Does it help for this object?",
         ),

@@ -8,6 +8,8 @@ import streamlit as st
 
 from pages.ui.session import engine, routes, scan_preview, volume_cache
 from pages.ui.texts import formatting
+from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.geometry.remarks import limited_angle
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.reconstruct.scaled import SCALED, water_factor
 from tomopatch.runs.measured import full_geometry, selection, stand_in_method
@@ -72,6 +74,10 @@ def view(scan: MeasuredScan) -> None:
     projection.image(
         found.projection, caption="Projection of the middle view, corrected: bright is dense", width="stretch"
     )
+    used = volume_cache.scan_geometry(scan)
+    limited = limited_angle(used) if isinstance(used, ParallelBeam | ConeBeam) else None
+    if limited:
+        st.warning(f"**{limited.title}.** {limited.text}")
     for text in (*scan_preview.stored_scan(scan.file_digest).notes, *found.notes):
         st.info(f"**Note.** {formatting.plain(formatting.sentence(text), 600)}")
     if water_factor(SCALED[0], found.typical) != 1:
