@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from pages.ui.forms import effects_form, lesion_form, scan_form, source_form
+from pages.ui.forms import effects_form, lesion_form, measured_form, scan_form, scan_upload_form, source_form
+from pages.ui.runs import measured_view
 from pages.ui.scanview.component import scan_view
 from pages.ui.session import routes, shell, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
@@ -27,20 +29,49 @@ def place(name: str, centre: Triple) -> None:
     {"lesion": lesion_form.place, "insert": effects_form.place_insert}[name](centre)
 
 
+def show_measured(controls: DeltaGenerator, pictures: DeltaGenerator) -> None:
+    """Show the form and the pictures of a measured scan."""
+    with controls:
+        source = scan_upload_form.choose_file()
+        if source is None:
+            with pictures, st.container(border=True):
+                st.markdown("**The scan appears here** once its file is loaded.")
+            return
+        try:
+            scan = measured_form.choose(source)
+            with pictures:
+                measured_view.view(scan)
+            state.set_scan(scan, from_form=True)
+        except ValueError as error:
+            with pictures, st.container(key="pinned.problem"):
+                unchanged = " Until you correct it, your scan does not change." if state.scan() else ""
+                st.error(
+                    f"**This scan cannot be reconstructed yet.** {messages.error_sentence(error)}{unchanged}"
+                )
+
+
 shell.require_app()
+source_form.fill(state.scan())
+measured_form.fill(state.scan())
+simulated = source_form.simulated(state.scan())
+scan_form.fill(simulated)
+lesion_form.fill(simulated)
+effects_form.fill(simulated)
 shell.heading(
     "Acquire",
-    "Choose a CT volume and design its scan. The measurement is simulated; no real scanner is involved.",
+    "This scan was measured: choose its file, check its geometry and select its views."
+    if source_form.is_measured()
+    else "Choose a CT volume and design its scan. The measurement is simulated; no real scanner is involved.",
 )
-
-source_form.fill(state.scan())
-scan_form.fill(state.scan())
-lesion_form.fill(state.scan())
-effects_form.fill(state.scan())
 
 controls, pictures = st.columns([1, 2], gap="large")
 with controls:
-    source = source_form.choose_source()
+    kind = source_form.choose_kind()
+if kind == "measured":
+    show_measured(controls, pictures)
+    shell.stop_page()
+with controls:
+    source = source_form.choose_source(kind)
     if source is None:
         with pictures, st.container(border=True):
             unchanged = " Until then your scan does not change." if state.scan() else ""

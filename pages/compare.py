@@ -3,11 +3,15 @@
 import streamlit as st
 
 from pages.ui.compare import comparison, downloads, gallery
-from pages.ui.session import engine, experiment_files, routes, shell
+from pages.ui.session import engine, experiment_files, routes, shell, state
 
 shell.require_app()
+current = state.scan()
 shell.heading(
-    "Compare", "The same slice of every reconstruction and of the reference, the volume that was scanned."
+    "Compare",
+    "The same slice of every reconstruction and of the one from all views, a stand-in for a reference."
+    if current is not None and current.source.startswith("scan:")
+    else "The same slice of every reconstruction and of the reference, the volume that was scanned.",
 )
 
 scan = shell.require_scan()

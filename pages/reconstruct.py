@@ -13,7 +13,7 @@ shell.require_app()
 shell.heading("Reconstruct", "Choose a method and watch the volume emerge from the measured projections.")
 
 scan = shell.require_scan()
-pg = scan.geometry(volume_cache.geometry(scan))
+pg = volume_cache.scan_geometry(scan)
 run = engine.known_run(state.run_id())
 volume_cache.prepare_worker(scan)  # a worker prepares the measurement while you choose the method
 method_form.fill(run.config if run else None)

@@ -115,6 +115,7 @@ def _sentence(error: ValidationError, cls: Any) -> str:
     fields = [f.name for f in dataclasses.fields(cls)]
     # pydantic identifies positional arguments by their index
     path = [fields[p] if i == 0 and isinstance(p, int) else p for i, p in enumerate(first["loc"])]
+    path = [p for p in path if not str(p).startswith("<")]  # tags of unions
     name = _name(cls, path)
     if kind == "value_error":
         return str(context["error"])

@@ -157,7 +157,7 @@ def test_visitors_cannot_fill_the_disk_with_volumes(tmp_path, small, monkeypatch
     monkeypatch.setenv("TOMOPATCH_STORE_LIMIT_GB", str(1.5e-9 * small.data.numel() * 4))
     monkeypatch.setenv("TOMOPATCH_SHARED", "1")
     digest = store.add_volume(small)
-    with pytest.raises(ValueError, match=r"no room for another volume .* Choose one of them"):
+    with pytest.raises(ValueError, match=r"no room for another upload .* Choose one of them"):
         store.add_volume(Volume(small.data * 0.5, small.geometry))
     assert store.add_volume(small) == digest  # it is there already
     monkeypatch.delenv("TOMOPATCH_SHARED")

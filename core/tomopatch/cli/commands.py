@@ -152,9 +152,12 @@ def sweep(arguments: argparse.Namespace) -> None:
     check_folder(arguments.out)
     native = native_geometry(scan)
     config = replace(config, scan=with_covering_turns(scan, arguments, native))
+    scans: set[ScanConfig] = set()
     for cell in config.cells():
+        assert isinstance(cell.scan, ScanConfig)
         memory_check.check_scan(cell.scan, [cell.method], {cell.method: cell.params}, native=native)
-    _note_unseen({cell.scan for cell in config.cells()}, native)
+        scans.add(cell.scan)
+    _note_unseen(scans, native)
     prior = _shared_prior(arguments, make_params("diffusion", params.get("diffusion")))
     # digests of runs contain the shipped weights only, so runs of other weights have a store of their own
     folder = f"store-{prior().info['digest']}" if arguments.prior else "store"

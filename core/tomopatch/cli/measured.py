@@ -29,8 +29,8 @@ from tomopatch.progress import Callback
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.methods import METHODS, available, make_params
 from tomopatch.runs.limits import memory_mb
+from tomopatch.runs.selection import Selection
 from tomopatch.studies.measured import (
-    Selection,
     format_table,
     reconstruct_measured,
     report_of,

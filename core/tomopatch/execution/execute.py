@@ -129,13 +129,13 @@ def _execute(
     metrics = None if output.reference is None else quality(output.reference, result.volume)
     message = f"{timeout}." if timeout else ""
     try:
-        store.save_result(run_id, result, metrics, output.device, message)
+        store.save_result(run_id, result, metrics, output.device, message, output.measured)
     except OSError as error:
         if error.errno not in FULL:
             raise
         drop_previews(folder, history=True)  # the result matters more than its history
         drop_checkpoint(folder)
-        store.save_result(run_id, result, metrics, output.device, message)
+        store.save_result(run_id, result, metrics, output.device, message, output.measured)
     remove_leftovers(store, run_id, result.status)
     emit(run=run_id, status=result.status, seconds=result.seconds, message=message, version=-1)
 

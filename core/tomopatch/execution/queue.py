@@ -23,7 +23,7 @@ from tomopatch.execution.execute import (
 from tomopatch.execution.progress import Progress, with_point
 from tomopatch.execution.worker_queue import WorkerQueue
 from tomopatch.reconstruct.memory import give_back
-from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.config import RunConfig, Scan
 from tomopatch.runs.limits import limit
 from tomopatch.runs.prior import Config
 from tomopatch.runs.resource_estimate import refusal
@@ -157,7 +157,7 @@ class RunQueue:
         self._background.discard(run_id)
         self._active = {digest: other for digest, other in self._active.items() if other != run_id}
 
-    def prepare(self, scan: ScanConfig) -> None:
+    def prepare(self, scan: Scan) -> None:
         """Prepare a scan on an idle worker, because a run of it may follow; not if no run of it would fit."""
         try:
             if refusal(RunConfig(scan, FAST_METHODS[0]), self.store):

@@ -11,11 +11,15 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import BODY, GENERATOR
 from tomopatch.prior.generation import generate
 from tomopatch.prior.noise import add_noise, denoise
+from tomopatch.reconstruct.held_out import MeasuredQuality
 from tomopatch.reconstruct.memory import PeakMemory
 from tomopatch.reconstruct.methods import make_params
-from tomopatch.reconstruct.run import Result, reconstruct
+from tomopatch.reconstruct.run import Result
+from tomopatch.reconstruct.scaled import reconstruct_scaled
 from tomopatch.runs.config import RunConfig
-from tomopatch.runs.prepare import prepare, reference_volume
+from tomopatch.runs.measured import PreparedMeasured, measured_quality, prepare_measured, stand_in
+from tomopatch.runs.measured_scan import MeasuredScan
+from tomopatch.runs.prepare import Prepared, prepare, reference_volume
 from tomopatch.runs.prior import Config, DenoiseConfig, GenerateConfig
 from tomopatch.store.checkpoint import Checkpoint
 from tomopatch.store.store import RunStore
@@ -24,11 +28,15 @@ from tomopatch.volume import Volume, VolumeGeometry
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """Result of a run, its reference volume if there is one, and the device that computed it."""
+    """Result of a run, its reference volume if there is one, and the device that computed it.
+
+    A run of a measured scan has the figures `measured` instead of a reference.
+    """
 
     result: Result
     reference: Volume | None = None
     device: str = "cpu"
+    measured: MeasuredQuality | None = None
 
 
 def run_config(
@@ -60,18 +68,21 @@ def _reconstruct(
     resume: Checkpoint | None,
     load_prior: Callable[[str], PatchPrior],
 ) -> Output:
-    on_message("Simulating the scan")
-    prepared = prepare(config.scan, store)
+    scan = config.scan
+    on_message("Preparing the scan" if isinstance(scan, MeasuredScan) else "Simulating the scan")
+    prepared = prepare_measured(scan, store) if isinstance(scan, MeasuredScan) else prepare(scan, store)
     prior = None
     if config.prior:
         on_message("Loading the prior")
         prior = load_prior(config.prior)
     on_message("")
-    monitor.begin(reference=prepared.reference, resume=resume)
-    result = reconstruct(
+    reference = prepared.reference if isinstance(prepared, Prepared) else None
+    monitor.begin(reference=reference, resume=resume)
+    result = reconstruct_scaled(
         config.method,
         prepared.A,
         prepared.measurement,
+        typical=prepared.typical,
         params=make_params(config.method, config.params),
         prior=prior,
         callback=monitor,
@@ -80,7 +91,11 @@ def _reconstruct(
     )
     if monitor.stop_request is not None:  # the method does not see a stop within a pass of the prior
         result = replace(result, status="stopped")
-    return Output(result, prepared.reference, str(prepared.A.device))
+    measured = None
+    if isinstance(scan, MeasuredScan) and isinstance(prepared, PreparedMeasured):
+        on_message("Predicting the held-out views")
+        measured = measured_quality(result.volume, prepared, stand_in(scan, store))
+    return Output(result, reference, str(prepared.A.device), measured)
 
 
 def _generate(

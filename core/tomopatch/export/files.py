@@ -36,12 +36,12 @@ def npz_bytes(volume: Volume) -> bytes:
     return out.getvalue()
 
 
-def dicom_zip_bytes(volume: Volume) -> bytes:
-    """Return a zip with a DICOM CT series, marked as derived, simulated and not for diagnosis."""
+def dicom_zip_bytes(volume: Volume, *, simulated: bool = True) -> bytes:
+    """Return a zip with a DICOM CT series, marked as derived and not for diagnosis."""
     out = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         series = Path(folder) / "series"
-        write_dicom(series, volume)
+        write_dicom(series, volume, simulated=simulated)
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(series.iterdir()):
                 archive.write(path, path.name)

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tomopatch.analysis.metrics import Quality
 from tomopatch.export.pictures import PLANES, grey, plane_slice, png, signed
 from tomopatch.export.slices import WINDOW
+from tomopatch.reconstruct.held_out import MeasuredQuality
 from tomopatch.runs.versions import made_with
 from tomopatch.volume import Triple, Volume
 
@@ -41,6 +42,7 @@ class Entry:
     metrics: Quality | None
     seconds: float
     device: str
+    measured: MeasuredQuality | None = None
 
 
 def report_html(
@@ -52,6 +54,7 @@ def report_html(
     now: datetime,
     cursor: Triple = (0.5, 0.5, 0.5),
     window: tuple[float, float] = WINDOW,
+    reference_name: str = "Reference",
 ) -> bytes:
     """Return the report as HTML in UTF-8.
 
@@ -66,7 +69,10 @@ def report_html(
     cursor : fractions (z, y, x)
         Position of the slices.
     window : (low, high) [HU]
+    reference_name : str
+        Another name than "Reference" says that the volume is a stand-in, for entries with `measured`.
     """
+    measured = any(entry.measured is not None for entry in entries)
     for entry in entries:
         if entry.volume.shape != reference.shape:
             raise ValueError(
@@ -84,14 +90,19 @@ def report_html(
             title=title,
             scan=scan,
             entries=entries,
-            results=[_result(entry) for entry in entries],
+            measured=measured,
+            reference_name=reference_name,
+            results=[_measured_result(e) if measured else _result(e) for e in entries],
             position=_minus(position),
             low=_minus(f"{window[0]:.0f}"),
             high=_minus(f"{window[1]:.0f}"),
             difference=f"{DIFFERENCE:.0f}",
             pictures=[
-                _pictures("Reference", reference, None, cursor, window),
-                *(_pictures(entry.name, entry.volume, reference, cursor, window) for entry in entries),
+                _pictures(reference_name, reference, None, cursor, window),
+                *(
+                    _pictures(entry.name, entry.volume, reference, cursor, window, reference_name)
+                    for entry in entries
+                ),
             ],
             now=f"{now:%Y-%m-%d %H:%M %Z}",
             versions=", ".join(f"{name} {versions[name]}" for name in VERSIONS),
@@ -110,8 +121,23 @@ def _result(entry: Entry) -> tuple[str, ...]:
     return (entry.name, *numbers, f"{entry.seconds:.1f}", entry.device)
 
 
+def _measured_result(entry: Entry) -> tuple[str, ...]:
+    """Cells of an entry of a measured scan."""
+    m = entry.measured
+    numbers = ["–"] * 2
+    if m is not None:
+        pairs = ((m.held_out_relative, 100, ".2f"), (m.difference_hu, 1, ".0f"))
+        numbers = ["–" if value is None else f"{value * factor:{form}}" for value, factor, form in pairs]
+    return (entry.name, *numbers, f"{entry.seconds:.1f}", entry.device)
+
+
 def _pictures(
-    name: str, volume: Volume, reference: Volume | None, cursor: Triple, window: tuple[float, float]
+    name: str,
+    volume: Volume,
+    reference: Volume | None,
+    cursor: Triple,
+    window: tuple[float, float],
+    reference_name: str = "",
 ) -> dict[str, Any]:
     """A row with the three planes of a volume, and a row with their differences from the reference."""
     hu = volume.hu.detach().cpu().numpy()
@@ -120,7 +146,7 @@ def _pictures(
     if reference is not None:
         difference = hu - reference.hu.detach().cpu().numpy()
         colours = {plane: signed(plane_slice(difference, plane, cursor), DIFFERENCE) for plane in PLANES}
-        rows.append(_row(f"{name} − Reference", volume, colours))
+        rows.append(_row(f"{name} − {reference_name}", volume, colours))
     return {"name": name, "rows": rows}
 
 

@@ -103,7 +103,7 @@ def remarks(volume: Volume, pg: Scan) -> list[Remark]:
             )
         )
     out += unseen(volume.geometry, pg, object_known=True)
-    limited = _limited(pg)
+    limited = limited_angle(pg)
     if limited:
         out.append(limited)
     if isinstance(pg, ConeBeam) and not pg.pitch:
@@ -172,7 +172,7 @@ def _at_one_height(pg: Scan) -> Scan:
     )
 
 
-def _limited(pg: Scan) -> Remark | None:
+def limited_angle(pg: Scan) -> Remark | None:
     """Return a remark if the views span less than a complete scan: pi, plus the fan angle for a cone."""
     if _whole_turn(pg):
         return None

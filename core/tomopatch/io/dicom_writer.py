@@ -16,10 +16,13 @@ OURS = "TomoPatch"
 """Manufacturer of the series written here. Their units are known, and they hold no padding."""
 
 
-def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Reconstruction") -> Path:
+def write_dicom(
+    folder: str | Path, volume: Volume, *, description: str = "Reconstruction", simulated: bool = True
+) -> Path:
     """Write a CT series, one file per slice, marked as derived and "simulated, not for diagnosis".
 
-    Hounsfield units are rounded to integers. All identifiers are new; the patient is called SIMULATED.
+    Hounsfield units are rounded to integers. All identifiers are new; the patient is called SIMULATED. With
+    `simulated=False`, the marks say "measured" instead.
     The folder appears only when it is complete. An existing folder with files in it is refused.
     """
     folder = Path(folder).expanduser()
@@ -38,7 +41,7 @@ def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Recon
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for k, pixels in enumerate(hu.numpy().astype("<i2")):
-            dataset = _template(volume, k, description)
+            dataset = _template(volume, k, description, "simulated" if simulated else "measured")
             dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = (
                 study,
                 series,
@@ -53,7 +56,7 @@ def write_dicom(folder: str | Path, volume: Volume, *, description: str = "Recon
     return folder
 
 
-def _template(volume: Volume, k: int, description: str) -> FileDataset:
+def _template(volume: Volume, k: int, description: str, origin: str) -> FileDataset:
     """Slice k without pixels and without the identifiers common to all slices."""
     vg = volume.geometry
     z, y, x = (float(vg.axis(axis)[i]) for axis, i in ((0, k), (1, 0), (2, 0)))
@@ -64,12 +67,12 @@ def _template(volume: Volume, k: int, description: str) -> FileDataset:
     values = {
         "SOPClassUID": CTImageStorage, "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
         "ImageType": ["DERIVED", "SECONDARY", "AXIAL"], "Modality": "CT", "Manufacturer": OURS,
-        "PatientName": "SIMULATED", "PatientID": "SIMULATED", "PatientBirthDate": "", "PatientSex": "",
+        "PatientName": origin.upper(), "PatientID": origin.upper(), "PatientBirthDate": "", "PatientSex": "",
         "StudyDate": "", "StudyTime": "", "StudyID": "", "AccessionNumber": "", "ReferringPhysicianName": "",
         "SeriesNumber": 1, "AcquisitionNumber": None, "InstanceNumber": k + 1, "KVP": None,
-        "SeriesDescription": f"{description[:30]} (simulated, not for diagnosis)",
-        "ImageComments": "simulated, not for diagnosis",
-        "DerivationDescription": "reconstructed from simulated projections by TomoPatch",
+        "SeriesDescription": f"{description[:30]} ({origin}, not for diagnosis)",
+        "ImageComments": f"{origin}, not for diagnosis",
+        "DerivationDescription": f"reconstructed from {origin} projections by TomoPatch",
         "PatientPosition": "HFS", "PositionReferenceIndicator": "", "BurnedInAnnotation": "NO",
         "ImagePositionPatient": [_ds(v) for v in (x, y, z)], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
         "PixelSpacing": [_ds(v) for v in vg.voxel_size[1:]], "SliceThickness": _ds(vg.voxel_size[0]),

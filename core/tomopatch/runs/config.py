@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.io.units import known_units
@@ -19,12 +17,13 @@ from tomopatch.physics.measurement import FEWEST, MOST
 from tomopatch.prior.files import DEFAULT, NAME, default_prior
 from tomopatch.reconstruct.methods import METHODS, make_params
 from tomopatch.reconstruct.params import DiffusionParams, migrated
+from tomopatch.runs.measured_scan import PREFIX, MeasuredScan
+from tomopatch.runs.values import Grid, Length, digest_of
 from tomopatch.runs.weights import weights_digest
 from tomopatch.schema import Count, Flag, Real, Seed, Whole, read, record
 from tomopatch.volume import Shape, VolumeGeometry
 
 PHANTOM_GRID: Shape = (64, 128, 128)
-MAX_GRID_VOXELS = 2**28
 MAX_RAYS = 2**31
 MAX_LESIONS = 20
 
@@ -33,20 +32,7 @@ LATER_FIELDS = ("lesions", "units", "effects", "corrections")
 """Fields that are left out of the JSON at their default, so that digests equal those of earlier versions."""
 
 
-def check_grid(grid: Shape, most: int = MAX_GRID_VOXELS) -> Shape:
-    """Return the grid (z, y, x); refuse one with more voxels than `most` in a sentence."""
-    voxels = math.prod(grid)
-    if voxels > most:
-        raise ValueError(
-            f"the grid {grid} has {min(voxels, 10**18) / 1e6:.0f} million voxels; "
-            f"at most {most / 1e6:.0f} million are supported."
-        )
-    return grid
-
-
 Beam = Literal["parallel", "cone"]
-Length = Annotated[Real, Field(gt=0)]
-Grid = Annotated[tuple[Count, Count, Count], AfterValidator(check_grid), Field(title="grid (z, y, x)")]
 
 
 @record
@@ -169,6 +155,25 @@ class ScanConfig:
         return digest_of(self.to_json())
 
 
+def _kind(value: Any) -> str:
+    source = value.get("source") if isinstance(value, dict) else getattr(value, "source", None)
+    return "<measured>" if isinstance(source, str) and source.startswith(PREFIX) else "<simulated>"
+
+
+Scan = ScanConfig | MeasuredScan
+AnyScan = Annotated[
+    Annotated[ScanConfig, Tag("<simulated>")] | Annotated[MeasuredScan, Tag("<measured>")],
+    Discriminator(_kind),
+]
+"""A simulated or a measured scan as a field of a record; its source decides."""
+
+
+def scan_from_json(stored: Any) -> Scan:
+    """Return the simulated or measured scan that a JSON value describes."""
+    measured = _kind(stored) == "<measured>"
+    return MeasuredScan.from_json(stored) if measured else ScanConfig.from_json(stored)
+
+
 @record
 class RunConfig:
     """A scan and the method that reconstructs it.
@@ -180,7 +185,7 @@ class RunConfig:
         checked when the run begins.
     """
 
-    scan: ScanConfig
+    scan: AnyScan
     method: str
     params: dict[str, Any] = Field(default_factory=dict)
     prior: str = ""
@@ -214,9 +219,3 @@ class RunConfig:
     def digest(self) -> str:
         weights = {"weights": weights_digest(self.prior)} if self.prior else {}
         return digest_of(self.to_json() | weights)
-
-
-def digest_of(value: Any) -> str:
-    """Digest of JSON values."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -21,7 +21,7 @@ from tomopatch.reconstruct.methods import available, check_suited
 from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb
-from tomopatch.volume import Shape, Volume, VolumeGeometry, resample
+from tomopatch.volume import MU_WATER, Shape, Volume, VolumeGeometry, resample
 
 
 class Volumes(Protocol):
@@ -52,6 +52,11 @@ class Prepared:
     A: Projector
     measurement: Measurement
     figures: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def typical(self) -> float:
+        """Attenuation [1/mm] for which methods are scaled: simulated scans are never scaled."""
+        return MU_WATER
 
 
 def source_volume(scan: ScanConfig, store: Volumes | None = None) -> Volume:

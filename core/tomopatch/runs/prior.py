@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, Field
 
 from tomopatch.prior.files import BODY, GENERATOR
-from tomopatch.runs.config import RunConfig, ScanConfig, check_grid, digest_of
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.values import check_grid, digest_of
 from tomopatch.runs.weights import weights_digest
 from tomopatch.schema import Count, Real, Seed, Whole, read, record
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, cast
 
 from tomopatch.library import phantom_of
 from tomopatch.phantoms.catalogue import field_of_view
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.reconstruct.memory import estimated_mb
-from tomopatch.runs.config import PHANTOM_GRID, RunConfig, ScanConfig
+from tomopatch.runs.config import PHANTOM_GRID, RunConfig, Scan, ScanConfig
 from tomopatch.runs.limits import memory_mb
+from tomopatch.runs.measured import ScanFiles, full_geometry, used_geometry
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.prior import Config, DenoiseConfig
 from tomopatch.volume import Shape, VolumeGeometry
 
@@ -21,6 +23,8 @@ PROCESS_MB = 400
 DRAWING_COPIES, READING_COPIES = 4.5, 2.0
 """Peak memory, in float32 arrays of the volume's size, while a phantom is drawn (measured at 96 x 192 x 192:
 2.8 to 4.4), and while a stored volume is read and averaged."""
+CORRECTION_COPIES = 6
+"""Float32 arrays of the size of the projections that the corrections of a measured scan hold at once."""
 DISPLAY_COPIES = 7.0
 """Peak memory, in float32 arrays of the reconstruction grid, while a volume is displayed: the volume, the
 reference, Hounsfield units, their rounded values, and the message to the browser."""
@@ -48,11 +52,13 @@ def estimate(config: Config, store: Geometries) -> ResourceEstimate | None:
         source = 0 if scan is None else _source_voxels(scan, config.grid, store)
         mb = estimated_mb("generate", math.prod(config.grid), 0)
         return ResourceEstimate(config.grid, PROCESS_MB + _mb(source) + mb)
+    if isinstance(config.scan, MeasuredScan):
+        return _of_measured(config, config.scan, store)
     native = native_geometry(config.scan.source, store)
     grid = reconstruction_grid(config.scan, store)
     if native is None or grid is None:
         return None
-    return _on_grid(config, native, grid, store)
+    return _on_grid(config, config.scan, native, grid, store)
 
 
 def refusal(config: Config, store: Geometries) -> str:
@@ -76,7 +82,7 @@ def refusal(config: Config, store: Geometries) -> str:
     return f"{reason}; {fitting or 'choose a smaller grid or fewer views'}."
 
 
-def display_refusal(scan: ScanConfig, store: Geometries) -> str:
+def display_refusal(scan: Scan, store: Geometries) -> str:
     """Return the reason why the server does not display this scan's volume; empty if it does.
 
     Raises
@@ -96,18 +102,24 @@ def display_refusal(scan: ScanConfig, store: Geometries) -> str:
     return f"{reason}; {fitting or 'choose a smaller grid or another volume'}."
 
 
-def check_displayed(scan: ScanConfig, store: Geometries) -> None:
+def check_displayed(scan: Scan, store: Geometries) -> None:
     """Raise a ValueError if displaying this scan's volume takes too much memory."""
     refused = display_refusal(scan, store)
     if refused:
         raise ValueError(refused)
 
 
-def _display_estimate(scan: ScanConfig, store: Geometries) -> ResourceEstimate | None:
+def _display_estimate(scan: Scan, store: Geometries) -> ResourceEstimate | None:
     """Return the memory that the server needs to display this scan's volume."""
     grid = reconstruction_grid(scan, store)
     if grid is None:
         return None
+    if isinstance(scan, MeasuredScan):
+        pg, _ = full_geometry(scan, _scan_files(store))
+        rays = math.prod(pg.det_shape) * pg.num_views * scan.bin**2
+        return ResourceEstimate(
+            grid, _mb(math.ceil(DISPLAY_COPIES * math.prod(grid)) + CORRECTION_COPIES * rays)
+        )
     source = _source_voxels(scan, grid, store)
     return ResourceEstimate(
         grid,
@@ -118,8 +130,10 @@ def _display_estimate(scan: ScanConfig, store: Geometries) -> ResourceEstimate |
     )
 
 
-def reconstruction_grid(scan: ScanConfig, store: Geometries) -> Shape | None:
+def reconstruction_grid(scan: Scan, store: Geometries) -> Shape | None:
     """Return a scan's reconstruction grid; None if its volume is neither a phantom nor stored."""
+    if isinstance(scan, MeasuredScan):
+        return full_geometry(scan, _scan_files(store))[1].shape
     native = native_geometry(scan.source, store)
     if native is None:
         return None
@@ -139,8 +153,21 @@ def _fitting_grid(
     return ""
 
 
-def _on_grid(config: RunConfig, native: VolumeGeometry, grid: Shape, store: Geometries) -> ResourceEstimate:
-    scan, voxels = config.scan, math.prod(grid)
+def _of_measured(config: RunConfig, scan: MeasuredScan, store: Geometries) -> ResourceEstimate:
+    """Resource estimate of a run of a measured scan: all views are corrected, the used ones reconstructed."""
+    pg, vg = full_geometry(scan, _scan_files(store))
+    used = used_geometry(scan, _scan_files(store))
+    voxels, pixels = math.prod(vg.shape), math.prod(pg.det_shape)
+    samples = int(config.params.get("num_samples", 1))
+    working = estimated_mb(config.method, voxels, pixels * used.num_views, samples=samples)
+    data = _mb(CORRECTION_COPIES * pixels * pg.num_views * scan.bin**2 + 2 * voxels)
+    return ResourceEstimate(vg.shape, PROCESS_MB + data + working)
+
+
+def _on_grid(
+    config: RunConfig, scan: ScanConfig, native: VolumeGeometry, grid: Shape, store: Geometries
+) -> ResourceEstimate:
+    voxels = math.prod(grid)
     pg = scan.geometry(native.with_shape(grid))
     rays = math.prod(pg.det_shape) * pg.num_views
     source = _source_voxels(scan, grid, store)
@@ -187,6 +214,10 @@ def native_geometry(source: str, store: Geometries) -> VolumeGeometry | None:
     if source.startswith("volume:"):
         return store.volume_geometry(source.removeprefix("volume:"))
     return None
+
+
+def _scan_files(store: Geometries) -> ScanFiles:
+    return cast(ScanFiles, store)  # a measured scan exists in a store alone, which has both
 
 
 def _mb(numbers: int) -> float:

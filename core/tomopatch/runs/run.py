@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 from pydantic import SkipValidation
 
 from tomopatch.analysis.metrics import Quality
+from tomopatch.reconstruct.held_out import MeasuredQuality
 from tomopatch.reconstruct.plan import Plan
 from tomopatch.runs.prior import Config, read_config
 from tomopatch.schema import Flag, Real, Whole, read, record
@@ -49,6 +50,8 @@ class Run(Generic[C]):
         Visitors who submitted it.
     plan : Plan or None
         Resolved settings of a reconstruction with a prior.
+    measured : MeasuredQuality or None
+        Figures of a reconstruction of a measured scan, which has no reference.
     """
 
     id: str
@@ -69,6 +72,7 @@ class Run(Generic[C]):
     background: Flag = False
     owners: tuple[str, ...] = ()
     plan: Plan | None = None
+    measured: MeasuredQuality | None = None
 
 
 def read_run(run_id: str, state: dict[str, Any], config: dict[str, Any]) -> Run[Any]:

@@ -1,9 +1,13 @@
-"""Cache of phantoms as files, shared by the server and its workers. A large phantom takes seconds to draw."""
+"""Caches of computed volumes as files, shared by the server and its workers.
+
+A large phantom takes seconds to draw, and so does a reconstruction from all views of a measured scan.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -17,7 +21,7 @@ from tomopatch.library import load_volume
 from tomopatch.volume import Shape, Volume, VolumeGeometry
 
 MAX_BYTES = 2**30
-"""Size of the whole cache. The phantoms that were used longest ago are removed first."""
+"""Size of a whole cache. The volumes that were used longest ago are removed first."""
 
 
 def cached_phantom(folder: Path, spec: str, shape: Shape) -> Volume:
@@ -27,24 +31,27 @@ def cached_phantom(folder: Path, spec: str, shape: Shape) -> Volume:
     """
     if 4 * np.prod(shape, dtype=float) > MAX_BYTES / 4:
         return load_volume(spec, shape=shape)
+    return cached_volume(folder, _digest(spec, shape), lambda: load_volume(spec, shape=shape))
+
+
+def cached_volume(folder: Path, name: str, make: Callable[[], Volume]) -> Volume:
+    """Return the volume of this name from the cache in a folder, or make and cache it."""
+    made: list[Volume] = []
     try:
-        return _cached(folder, spec, shape)
-    except OSError:  # a full or read-only disk does not prevent drawing
-        return load_volume(spec, shape=shape)
-
-
-def _cached(folder: Path, spec: str, shape: Shape) -> Volume:
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{_digest(spec, shape)}.npz"
-    with alone(path.with_suffix(".lock")):
-        if path.exists():
-            path.touch()
-            return _read(path)
-        volume = load_volume(spec, shape=shape)
-        _evict(folder, MAX_BYTES - 4 * volume.data.numel())
-        about = json.dumps({"name": volume.name, **asdict(volume.geometry)}).encode()
-        write_arrays(path, {"data": volume.data.numpy(), "about": np.frombuffer(about, np.uint8)})
-        return volume
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{name}.npz"
+        with alone(path.with_suffix(".lock")):
+            if path.exists():
+                path.touch()
+                return _read(path)
+            volume = make()
+            made.append(volume)
+            _evict(folder, MAX_BYTES - 4 * volume.data.numel())
+            about = json.dumps({"name": volume.name, **asdict(volume.geometry)}).encode()
+            write_arrays(path, {"data": volume.data.cpu().numpy(), "about": np.frombuffer(about, np.uint8)})
+            return volume
+    except OSError:  # a full or read-only disk does not prevent the computation
+        return made[0] if made else make()
 
 
 def _read(path: Path) -> Volume:
@@ -55,7 +62,7 @@ def _read(path: Path) -> Volume:
 
 
 def _evict(folder: Path, max_bytes: float) -> None:
-    """Remove the phantoms that were used longest ago until the rest fits."""
+    """Remove the volumes that were used longest ago until the rest fits."""
     files = sorted(folder.glob("*.npz"), key=lambda p: -p.stat().st_mtime)
     used = 0
     for path in files:

@@ -13,7 +13,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,8 +25,10 @@ import platformdirs
 import torch
 
 from tomopatch.analysis.metrics import Quality
-from tomopatch.io.writing import PART, in_use, is_abandoned, write_array, write_beside
+from tomopatch.io.projections import Projections
+from tomopatch.io.writing import PART, in_use, is_abandoned, write_array, write_arrays, write_beside
 from tomopatch.prior.files import DEFAULT
+from tomopatch.reconstruct.held_out import MeasuredQuality
 from tomopatch.reconstruct.run import Result
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.limits import check_uploads, limit, shared
@@ -33,7 +36,8 @@ from tomopatch.runs.prior import Config
 from tomopatch.runs.run import ACTIVE, FINISHED, Run, read_run
 from tomopatch.runs.versions import made_with
 from tomopatch.store.index import Entry, RunIndex
-from tomopatch.store.phantom_cache import cached_phantom
+from tomopatch.store.phantom_cache import cached_phantom, cached_volume
+from tomopatch.store.scans import ScanInfo, arrays_of, digest_of_scan, projections_of, values_of
 from tomopatch.volume import Shape, Volume, VolumeGeometry
 
 
@@ -111,13 +115,13 @@ class RunStore:
         return digest
 
     def _check_room(self, new_bytes: int) -> None:
-        """Refuse a volume on a shared server if all volumes together would exceed the limit of the runs."""
+        """Refuse an upload on a shared server if all uploads together would exceed the limit of the runs."""
         max_bytes = 1e9 * limit("STORE_LIMIT_GB")
-        stored = sum(path.stat().st_size for path in (self.root / "volumes").glob("*/data.npy"))
+        stored = sum(path.stat().st_size for path in self.root.glob("[vs]*/*/data.np[yz]"))
         if stored + new_bytes > max_bytes:
             raise ValueError(
-                f"This server has no room for another volume of {new_bytes / 1e6:.0f} MB: "
-                f"the stored volumes take {stored / 1e9:.1f} of {max_bytes / 1e9:g} GB. "
+                f"This server has no room for another upload of {new_bytes / 1e6:.0f} MB: "
+                f"the stored volumes and scans take {stored / 1e9:.1f} of {max_bytes / 1e9:g} GB. "
                 "Choose one of them, or ask the administrator."
             )
 
@@ -149,6 +153,65 @@ class RunStore:
                 name = _shown_name(info["name"], folder.name)
                 found.append(VolumeInfo(folder.name, name, shape, size, info["created"]))
         return sorted(found, key=lambda v: -v.created)
+
+    # ---- measured scans
+
+    def add_scan(self, projections: Projections) -> str:
+        """Store measured projections and return their digest. Equal ones are stored once.
+
+        A read-only server refuses.
+        """
+        check_uploads()
+        digest = digest_of_scan(projections)
+        if not (self.root / "scans" / digest).exists():
+            arrays = arrays_of(projections)
+            if shared():
+                self._check_room(sum(a.nbytes for a in arrays.values()))
+            info = {
+                "name": projections.name[:80],
+                "shape": projections.data.shape,
+                "values": values_of(projections),
+                "created": time.time(),
+                "schema": SCHEMA,
+            }
+            with self._new("scans", digest) as temporary:
+                write_arrays(temporary / "data.npz", arrays, compress=True)
+                (temporary / "info.json").write_text(json.dumps(info))
+        return digest
+
+    def scan(self, digest: str) -> Projections:
+        """Return stored projections."""
+        folder = self._folder("scans", digest, "measured scan")
+        try:
+            info = json.loads((folder / "info.json").read_text())
+            with np.load(folder / "data.npz", allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            return projections_of(arrays, info["values"], _shown_name(info["name"], digest))
+        except (*_DAMAGE, KeyError, zipfile.BadZipFile) as error:
+            raise ValueError(f"the measured scan {digest} is damaged; upload it again.") from error
+
+    def check_scan(self, digest: str) -> None:
+        """Raise a ValueError if there is no such scan."""
+        self._folder("scans", digest, "measured scan")
+
+    def scans(self) -> list[ScanInfo]:
+        """All stored scans, newest first."""
+        found = []
+        for folder in (self.root / "scans").glob("*"):
+            info = _read_json(folder / "info.json")
+            if info is not None:
+                name = _shown_name(info["name"], folder.name)
+                found.append(ScanInfo(folder.name, name, tuple(info["shape"]), info["created"]))
+        return sorted(found, key=lambda s: -s.created)
+
+    def delete_scan(self, digest: str) -> None:
+        """Remove a stored scan. Its runs stay."""
+        self._remove(self._folder("scans", digest, "measured scan"))
+
+    def cached_volume(self, key: str, make: Callable[[], Volume]) -> Volume:
+        """Return a computed volume, from the cache that all users of this store share."""
+        name = hashlib.sha256(key.encode()).hexdigest()[:16]
+        return cached_volume(self.root / "computed", name, make)
 
     # ---- runs
 
@@ -208,7 +271,13 @@ class RunStore:
                 yield entry.id
 
     def save_result(
-        self, run_id: str, result: Result, metrics: Quality | None, device: str, message: str = ""
+        self,
+        run_id: str,
+        result: Result,
+        metrics: Quality | None,
+        device: str,
+        message: str = "",
+        measured: MeasuredQuality | None = None,
     ) -> None:
         """Store the result of a run, then mark the run as finished."""
         folder = self._folder("runs", run_id, "run")
@@ -229,6 +298,7 @@ class RunStore:
             message=message,
             made_with=made_with(prior),
             plan=None if result.plan is None else result.plan.to_json(),
+            **({} if measured is None else {"measured": asdict(measured)}),
             finished=time.time(),
         )
 
@@ -274,7 +344,9 @@ class RunStore:
 
     def delete(self, run_id: str) -> None:
         """Remove a run and its files."""
-        folder = self._folder("runs", run_id, "run")
+        self._remove(self._folder("runs", run_id, "run"))
+
+    def _remove(self, folder: Path) -> None:
         gone = self.root / f".gone-{secrets.token_hex(4)}"  # renamed first, so that it disappears at once
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -313,7 +385,10 @@ class RunStore:
         """
         candidates = [
             self.root.glob(".*"),
-            *(self.root.glob(f"{kind}/**/.*") for kind in ("runs", "volumes", "phantoms")),
+            *(
+                self.root.glob(f"{kind}/**/.*")
+                for kind in ("runs", "volumes", "scans", "phantoms", "computed")
+            ),
         ]
         freed = 0
         for part in [p for found in candidates for p in found if PART.fullmatch(p.name)]:

@@ -10,7 +10,8 @@ from pydantic import Field
 from tomopatch.export.pictures import Plane
 from tomopatch.parsing import parse_json
 from tomopatch.reconstruct.methods import METHODS
-from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.config import AnyScan, RunConfig
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.schema import read, record
 
 FORMAT = "tomopatch-experiment-1"
@@ -24,7 +25,7 @@ class Experiment:
 
     Attributes
     ----------
-    scan : ScanConfig
+    scan : ScanConfig or MeasuredScan
     runs : tuple of RunConfig
         The compared runs.
     sweep : dict
@@ -33,7 +34,7 @@ class Experiment:
         Plane of the displayed slices.
     """
 
-    scan: ScanConfig
+    scan: AnyScan
     runs: Annotated[tuple[RunConfig, ...], Field(max_length=MAX_RUNS)] = ()
     sweep: dict[str, str] = Field(default_factory=dict)
     plane: Plane = "axial"
@@ -68,6 +69,28 @@ class Experiment:
         return read(cls, stored)
 
 
+_ERRORS = (
+    ("markdown", "## Errors against the scanned volume"),
+    ("code", "quality(prepared.reference, result.volume)"),
+)
+_MEASURED_ERRORS = (
+    (
+        "markdown",
+        "## Errors without a reference\n\nThe held-out views, predicted from the volume, and the difference "
+        "to the reconstruction from all views, which is a stand-in for a reference.",
+    ),
+    ("code", "measured_quality(result.volume, prepared, stand_in(scan, RunStore()))"),
+)
+_MEASURED_IMPORTS = """import json
+
+from tomopatch import load_prior, read_projections
+from tomopatch.reconstruct import make_params
+from tomopatch.reconstruct.scaled import reconstruct_scaled
+from tomopatch.runs.measured import measured_quality, prepare_measured, stand_in
+from tomopatch.runs.measured_scan import MeasuredScan
+from tomopatch.store.store import RunStore"""
+
+
 def notebook(run: RunConfig, *, name: str = "") -> bytes:
     """Return a Jupyter notebook that repeats the run with the engine and computes its metrics.
 
@@ -76,25 +99,35 @@ def notebook(run: RunConfig, *, name: str = "") -> bytes:
     name : str
         Name of the volume, for the title.
     """
-    stored = run.scan.source.startswith("volume:")
-    where = (
-        "The volume is in the store of the machine that made this notebook. "
-        "Elsewhere, set `source` to its path."
-        if stored
-        else "The volume is a phantom, which is the same on every machine."
-    )
+    measured = isinstance(run.scan, MeasuredScan)
+    stored = measured or run.scan.source.startswith("volume:")
+    if measured:
+        where = (
+            "The measured scan is in the store of the machine that made this notebook. Elsewhere, add it "
+            "with `RunStore().add_scan(read_projections(PATH))` and set `source` to `scan:` and the digest."
+        )
+    elif stored:
+        where = (
+            "The volume is in the store of the machine that made this notebook. "
+            "Elsewhere, set `source` to its path."
+        )
+    else:
+        where = "The volume is a phantom, which is the same on every machine."
     prior = f", prior=load_prior({run.prior!r})" if run.prior else ""
+    scaled = ", typical=prepared.typical" if measured else ""
     cells = [
         (
             "markdown",
             f"# {METHODS[run.method].label}{' of ' + _plain(name) if name else ''}\n\n"
-            "Made by TomoPatch. Simulated; not for diagnosis. "
+            f"Made by TomoPatch. {'A measured scan' if measured else 'Simulated'}; not for diagnosis. "
             "Run it in TomoPatch's environment, from its folder.\n\n"
             f"{where}",
         ),
         (
             "code",
-            "import json\n\n"
+            _MEASURED_IMPORTS
+            if measured
+            else "import json\n\n"
             f"from tomopatch import {'load_prior, ' if run.prior else ''}quality, reconstruct\n"
             "from tomopatch.reconstruct import make_params\n"
             "from tomopatch.runs.config import ScanConfig\n"
@@ -104,20 +137,20 @@ def notebook(run: RunConfig, *, name: str = "") -> bytes:
         ("markdown", "## The scan"),
         (
             "code",
-            f"scan = ScanConfig.from_json(json.loads({json.dumps(json.dumps(run.scan.to_json()))}))\n"
-            f"prepared = prepare(scan{', RunStore()' if stored else ''})\n"
+            f"scan = {type(run.scan).__name__}.from_json("
+            f"json.loads({json.dumps(json.dumps(run.scan.to_json()))}))\n"
+            f"prepared = prepare{'_measured' if measured else ''}(scan{', RunStore()' if stored else ''})\n"
             "prepared.measurement",
         ),
         ("markdown", "## The reconstruction"),
         (
             "code",
             f"params = make_params({run.method!r}, json.loads({json.dumps(json.dumps(run.params))}))\n"
-            f"result = reconstruct(\n    {run.method!r}, prepared.A, prepared.measurement, "
-            f"params=params{prior}\n)\n"
+            f"result = reconstruct{'_scaled' if measured else ''}(\n    {run.method!r}, prepared.A, "
+            f"prepared.measurement, params=params{scaled}{prior}\n)\n"
             "result",
         ),
-        ("markdown", "## Errors against the scanned volume"),
-        ("code", "quality(prepared.reference, result.volume)"),
+        *(_MEASURED_ERRORS if measured else _ERRORS),
     ]
     return json.dumps(
         {

@@ -10,64 +10,26 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from tomopatch.export.slices import slices_png
 from tomopatch.io.nifti import write_nifti
 from tomopatch.io.writing import write_beside
-from tomopatch.notes import note
 from tomopatch.physics.corrections import PreparedScan
-from tomopatch.physics.measurement import Measurement
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
 from tomopatch.projector import Projector
+from tomopatch.reconstruct.held_out import difference_hu, prediction_error
 from tomopatch.reconstruct.methods import METHODS, check_suited, make_params
-from tomopatch.reconstruct.run import Result, reconstruct
+from tomopatch.reconstruct.run import Result
+from tomopatch.reconstruct.scaled import reconstruct_scaled
+from tomopatch.runs.selection import Selection
 from tomopatch.studies.outputs import ALL_VIEWS, replace_outputs
-from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
-
-SCALED = ("tv", "diffusion")
-"""Methods whose parameters or prior assume the attenuation of water."""
-LIKE_WATER = (0.5, 2.0)
-"""Range of `typical_attenuation`, relative to water, in which these methods need no scaling."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Views for the reconstruction, and views for its validation.
-
-    Attributes
-    ----------
-    used, held_out : tuple of int
-        Views that the reconstruction uses, and views that it predicts.
-    """
-
-    used: tuple[int, ...]
-    held_out: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, num_views: int, *, every: int = 1, hold_out: int | None = None) -> Selection:
-        """Hold out every `hold_out`-th view, and use every `every`-th of the others.
-
-        The held-out views do not depend on `every`, so that their errors can be compared between subsets.
-
-        Raises
-        ------
-        ValueError
-            If `every` or `hold_out` is out of range, or no view remains.
-        """
-        if every < 1:
-            raise ValueError(f"every must be a whole number of at least 1, got {every}.")
-        if hold_out is not None and not 2 <= hold_out <= num_views:
-            raise ValueError(f"hold_out must lie between 2 and the {num_views} views, got {hold_out}.")
-        held = () if hold_out is None else tuple(range(hold_out // 2, num_views, hold_out))
-        others = [i for i in range(num_views) if i not in set(held)]
-        return cls(tuple(others[::every]), held)
+from tomopatch.volume import Volume, VolumeGeometry
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,65 +101,28 @@ def reconstruct_measured(
     for name, params in methods.items():
         needed = prior(params) if METHODS[name].needs_prior and prior is not None else None
         with progress(METHODS[name].label) as callback:
-            results[name] = _run(name, A, used, params, needed, typical, callback)
+            results[name] = reconstruct_scaled(
+                name, A, used, typical=typical, params=params, prior=needed, callback=callback
+            )
         if selection.held_out:
-            held_out[name] = _prediction_error(results[name].volume, whole.subset(selection.held_out))
+            held_out[name] = prediction_error(results[name].volume, whole.subset(selection.held_out))
     stand_in = None
     if reference is not None:
         params = methods.get(reference) or make_params(reference)
         needed = prior(params) if METHODS[reference].needs_prior and prior is not None else None
         with progress("All views") as callback:
             A_all = Projector(vg, whole.geometry)
-            stand_in = _run(reference, A_all, whole, params, needed, typical, callback)
+            stand_in = reconstruct_scaled(
+                reference, A_all, whole, typical=typical, params=params, prior=needed, callback=callback
+            )
     return Study(prepared, A, selection, results, held_out, stand_in)
-
-
-def _run(
-    name: str,
-    A: Projector,
-    measurement: Measurement,
-    params: Any,
-    prior: PatchPrior | None,
-    typical: float,
-    callback: Callback | None,
-) -> Result:
-    """Reconstruct. For methods in SCALED, an object outside LIKE_WATER is scaled to water and back."""
-    factor = 1.0
-    if name in SCALED and typical > 0 and not LIKE_WATER[0] <= typical / MU_WATER <= LIKE_WATER[1]:
-        factor = MU_WATER / typical
-        note(
-            f"{METHODS[name].label} has settings relative to water, but the object attenuates {typical:.3g}"
-            f" /mm: the line integrals were multiplied by {factor:.3g}, and the volume was divided by it."
-        )
-        weights = None if measurement.weights is None else measurement.weights / factor**2
-        measurement = replace(measurement, projections=measurement.projections * factor, weights=weights)
-    result = reconstruct(name, A, measurement, params=params, prior=prior, callback=callback)
-    if factor == 1.0:
-        return result
-    volume, std = (
-        None if v is None else Volume(v.data / factor, v.geometry, v.name)
-        for v in (result.volume, result.std)
-    )
-    assert volume is not None
-    return replace(result, volume=volume, std=std)
-
-
-def _prediction_error(volume: Volume, measured: Measurement) -> tuple[float, float]:
-    """RMS difference of predicted and measured line integrals, and the same relative to the measured RMS."""
-    predicted = Projector(volume.geometry, measured.geometry)(volume.data)
-    rmse = float((predicted - measured.projections).square().mean().sqrt())
-    return rmse, rmse / max(float(measured.projections.square().mean().sqrt()), 1e-30)
 
 
 def difference_to_reference(study: Study, name: str) -> float | None:
     """RMSE [HU] between a volume and the volume from all views, within the inscribed cylinder of the grid."""
     if study.reference is None:
         return None
-    vg = study.A.vg
-    y, x = vg.axis(1)[:, None] - vg.pos[1], vg.axis(2)[None] - vg.pos[2]
-    inside = torch.sqrt(y**2 + x**2) < min(vg.size[1:]) / 2
-    difference = study.results[name].volume.hu - study.reference.volume.hu
-    return float(difference[:, inside].square().mean().sqrt())
+    return difference_hu(study.results[name].volume, study.reference.volume)
 
 
 def report_of(study: Study, scan: str, notes: Sequence[str] = ()) -> dict[str, Any]:

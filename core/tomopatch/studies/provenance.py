@@ -12,8 +12,10 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import DEFAULT
 from tomopatch.progress import Callback
 from tomopatch.reconstruct.methods import make_params
-from tomopatch.reconstruct.run import reconstruct
+from tomopatch.reconstruct.scaled import reconstruct_scaled
 from tomopatch.runs.config import RunConfig
+from tomopatch.runs.measured import prepare_measured
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.prepare import prepare
 from tomopatch.runs.run import FINISHED
 from tomopatch.runs.versions import made_with
@@ -82,11 +84,13 @@ def reproduce(
         state = "was stopped early" if run.status in FINISHED else f"is {run.status}"
         raise ValueError(f"the run {run_id} {state}; only a completed run can be reproduced.")
     before = store.result(run_id).volume
-    prepared = prepare(run.config.scan, store)
-    result = reconstruct(
+    scan = run.config.scan
+    prepared = prepare_measured(scan, store) if isinstance(scan, MeasuredScan) else prepare(scan, store)
+    result = reconstruct_scaled(
         run.config.method,
         prepared.A,
         prepared.measurement,
+        typical=prepared.typical,
         params=make_params(run.config.method, run.config.params),
         prior=prior(run.config.prior) if run.config.prior else None,
         callback=callback,

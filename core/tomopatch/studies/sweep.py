@@ -20,7 +20,8 @@ from tomopatch.execution.execute import execute
 from tomopatch.io.writing import finite
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.reconstruct.methods import METHODS, available
-from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.config import AnyScan, RunConfig, Scan, ScanConfig
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import ACTIVE, FINISHED, Run
 from tomopatch.schema import Real, Whole, read, record
 from tomopatch.store.history import Point
@@ -41,8 +42,26 @@ VARIED = {"num_views": "Views", "angle_range": "Angle range [degrees]", "photons
 """Fields of a scan that a sweep can vary, and their axis labels."""
 QUANTITIES = VARIED | {name: title_of(name) for name in EXAMPLES}
 """Axis labels of all quantities that a sweep can vary: VARIED and the effect settings."""
-MEASURED = {"psnr": "PSNR [dB]", "ssim": "SSIM", "rmse_hu": "RMSE [HU]", "seconds": "Time [s]"}
-"""Metrics of a cell, and their axis labels."""
+WITH_REFERENCE = {"psnr": "PSNR [dB]", "ssim": "SSIM", "rmse_hu": "RMSE [HU]"}
+"""Metrics of a cell with a simulated scan, and their axis labels."""
+WITHOUT_REFERENCE = {
+    "held_out_relative": "Held-out error [relative]",
+    "difference_hu": "Difference to all views [HU]",
+}
+"""Metrics of a cell with a measured scan, and their axis labels."""
+TIME = {"seconds": "Time [s]"}
+MEASURED = WITH_REFERENCE | WITHOUT_REFERENCE | TIME
+"""All metrics of a cell, and their axis labels."""
+
+
+def metrics_of(scan: Scan) -> dict[str, str]:
+    """Return the metrics of the runs of a scan, and their axis labels."""
+    return (WITHOUT_REFERENCE if isinstance(scan, MeasuredScan) else WITH_REFERENCE) | TIME
+
+
+def varied_of(scan: Scan) -> tuple[str, ...]:
+    """Return the fields of a scan that a sweep can vary."""
+    return tuple(name for name in VARIED if hasattr(scan, name))
 
 
 @record
@@ -51,7 +70,7 @@ class SweepConfig:
 
     Attributes
     ----------
-    scan : ScanConfig
+    scan : ScanConfig or MeasuredScan
         The fields that are not varied.
     methods : names in METHODS
     num_views, angle_range, photons
@@ -63,7 +82,7 @@ class SweepConfig:
         The sweep switches on an effect that is off.
     """
 
-    scan: ScanConfig
+    scan: AnyScan
     methods: tuple[str, ...]
     num_views: tuple[Whole, ...] = ()
     angle_range: tuple[Real, ...] = ()
@@ -74,7 +93,10 @@ class SweepConfig:
     def __post_init__(self) -> None:
         for name in ("methods", *VARIED):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        object.__setattr__(self, "effects", checked(self.scan, self.effects))
+        if isinstance(self.scan, ScanConfig):
+            object.__setattr__(self, "effects", checked(self.scan, self.effects))
+        elif self.photons or self.effects:
+            raise ValueError("a measured scan has a fixed dose; vary its views or its angle range.")
         if not self.methods:
             raise ValueError(f"a sweep needs at least one method; there are {', '.join(METHODS)}.")
         count = len(self.methods)
@@ -84,7 +106,8 @@ class SweepConfig:
             raise ValueError(
                 f"these values make {count} cells; at most {MAX_CELLS} are supported: give fewer of them."
             )
-        possible = suited(self.scan)
+        # the geometry of a measured scan is in its file, which the run checks
+        possible = suited(self.scan) if isinstance(self.scan, ScanConfig) else list(METHODS)
         for method in self.methods:
             if method not in METHODS:
                 raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}.")
@@ -106,9 +129,10 @@ class SweepConfig:
 
     def cells(self) -> list[RunConfig]:
         """The runs, grouped by scan, so that each scan is simulated once."""
-        values = [getattr(self, name) or (getattr(self.scan, name),) for name in VARIED]
-        scans = [
-            replace(self.scan, **dict(zip(VARIED, chosen, strict=True)))
+        names = varied_of(self.scan)
+        values = [getattr(self, name) or (getattr(self.scan, name),) for name in names]
+        scans: list[Any] = [
+            replace(self.scan, **dict(zip(names, chosen, strict=True)))
             for chosen in itertools.product(*values)
         ]
         for name, numbers in self.effects.items():
@@ -151,11 +175,16 @@ class Cell:
         """
         scan, run = self.config.scan, self.run
         row: dict[str, Any] = {"method": self.config.method}
-        row |= {name: getattr(scan, name) for name in VARIED} | {"seed": scan.seed}
-        row |= {name: number_of(scan, name) for name in self.effects}
+        row |= {name: getattr(scan, name) for name in varied_of(scan)}
         finished = run is not None and run.status in FINISHED
-        m = run.metrics if run is not None and finished else None
-        row |= {name: None if m is None else finite(getattr(m, name)) for name in ("psnr", "ssim", "rmse_hu")}
+        m: Any = None
+        if isinstance(scan, ScanConfig):
+            row |= {"seed": scan.seed} | {name: number_of(scan, name) for name in self.effects}
+            m, names = run.metrics if run is not None and finished else None, WITH_REFERENCE
+        else:
+            m, names = run.measured if run is not None and finished else None, WITHOUT_REFERENCE
+        values = {name: None if m is None else getattr(m, name) for name in names}
+        row |= {name: None if value is None else finite(value) for name, value in values.items()}
         row["seconds"] = run.seconds if run is not None and finished else None
         row["peak_memory_mb"] = run.peak_memory_mb if run is not None and finished else None
         row |= {"status": "missing" if run is None else run.status, "run": "" if run is None else run.id}

@@ -7,8 +7,11 @@ import math
 from typing import Any
 
 from tomopatch.reconstruct.methods import METHODS
-from tomopatch.studies.sweep import MEASURED, QUANTITIES, Cell, SweepConfig
+from tomopatch.studies.sweep import MEASURED, QUANTITIES, Cell, SweepConfig, metrics_of
 from tomopatch.studies.sweep_numbers import EXAMPLES, label_of, with_unit
+
+ALL = {"photons": "no noise", "num_views": "all views", "angle_range": "all angles"}
+"""Words for the value None of a quantity."""
 
 
 def lines(sweep: SweepConfig, cells: list[Cell], x: str) -> dict[str, list[dict[str, Any]]]:
@@ -22,7 +25,7 @@ def lines(sweep: SweepConfig, cells: list[Cell], x: str) -> dict[str, list[dict[
     found: dict[str, list[dict[str, Any]]] = {}
     for cell in cells:
         row = cell.row()
-        if row["psnr"] is None and row["seconds"] is None:
+        if row["seconds"] is None:
             continue
         parts = [METHODS[row["method"]].label, *(value_words(name, row[name]) for name in others)]
         found.setdefault(", ".join(parts), []).append(row)
@@ -30,14 +33,14 @@ def lines(sweep: SweepConfig, cells: list[Cell], x: str) -> dict[str, list[dict[
 
 
 def sort_key(value: float | None) -> float:
-    """Sort key of a value on its axis; no noise corresponds to infinitely many photons."""
+    """Sort key of a value on its axis; None (no noise, all views) comes last."""
     return math.inf if value is None else value
 
 
 def value_words(name: str, value: float | None) -> str:
     """A value with its unit: 20 views, 90°, 100 000 photons, tube voltage 80 kV."""
     if value is None:
-        return "no noise"
+        return ALL[name]
     if name == "photons":
         return f"{_count(value)} photons"
     if name in EXAMPLES:
@@ -53,7 +56,7 @@ def ticks(x: str, rows: list[dict[str, Any]]) -> list[str]:
 
 def tick(x: str, value: float | None) -> str:
     if value is None:
-        return "no noise"
+        return ALL[x]
     if x == "photons":
         return _count(value)
     return str(value) if isinstance(value, int) else f"{value:g}"
@@ -65,14 +68,15 @@ def _count(value: float) -> str:
 
 
 def plot_png(sweep: SweepConfig, cells: list[Cell]) -> bytes:
-    """Plot PSNR, SSIM and time over the quantity with the most values, as a PNG."""
+    """Plot two metrics and the time over the quantity with the most values, as a PNG."""
     from matplotlib.figure import Figure
 
     x = (sweep.varied or ["num_views"])[0]
     found = lines(sweep, cells, x)
     order = ticks(x, [row for rows in found.values() for row in rows])
     figure = Figure(figsize=(12, 3.8), layout="constrained", facecolor="white")
-    for axis, name in zip(figure.subplots(1, 3), ("psnr", "ssim", "seconds"), strict=True):
+    shown = [*list(metrics_of(sweep.scan))[:2], "seconds"]
+    for axis, name in zip(figure.subplots(1, 3), shown, strict=True):
         for label, rows in found.items():
             known = [row for row in rows if row[name] is not None]
             at = [order.index(tick(x, row[x])) for row in known]

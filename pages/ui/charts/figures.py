@@ -48,11 +48,12 @@ def sweep(
     """
     figure = go.Figure()
     rows = [row for line in found.values() for row in line] + [{x: value} for value in planned]
+    categories = x == "photons" or any(row[x] is None for row in rows)
     styles = colours.of_runs([line[0]["method"] for line in found.values()])
     for (name, line), drawn in zip(found.items(), styles, strict=True):
         known = [row for row in line if row[measure] is not None]
         figure.add_scatter(
-            x=[tick(x, row[x]) if x == "photons" else row[x] for row in known],
+            x=[tick(x, row[x]) if categories else row[x] for row in known],
             y=[row[measure] for row in known],
             name=name,
             mode="lines+markers",
@@ -73,7 +74,7 @@ def sweep(
     )  # a click selects one point
     figure.update_xaxes(title=QUANTITIES[x], zeroline=False)
     figure.update_yaxes(title=MEASURED[measure], zeroline=False)
-    if x == "photons":
+    if categories:
         figure.update_xaxes(type="category", categoryorder="array", categoryarray=ticks(x, rows))
     else:
         values = sorted({row[x] for row in rows})

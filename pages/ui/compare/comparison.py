@@ -14,9 +14,10 @@ from pages.ui.runs import run_bars, run_volumes
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import labels, messages
 from pages.ui.texts.run_names import short_names
-from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, placeholder, viewer
+from pages.ui.viewer.scan_window import shared_view, window_of
+from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
 from tomopatch.execution.progress import Progress
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import Scan
 from tomopatch.runs.run import ACTIVE, FINISHED, Run
 from tomopatch.volume import Triple, Volume, VolumeGeometry
 
@@ -36,7 +37,7 @@ ANALYSES = [LINE, REGION, *_ERRORS]
 _ANALYSIS = "compare.look"
 
 
-def comparable(scan: ScanConfig) -> list[Run]:
+def comparable(scan: Scan) -> list[Run]:
     """Return the runs with this scan's reference, i.e. the same volume on the same grid; newest first."""
     same = (scan.object, volume_cache.grid_of(scan))
     out = []
@@ -49,7 +50,7 @@ def comparable(scan: ScanConfig) -> list[Run]:
     return out
 
 
-def choose(scan: ScanConfig, runs: list[Run]) -> list[Run]:
+def choose(scan: Scan, runs: list[Run]) -> list[Run]:
     """Let the user choose the runs to compare; the default is the newest of each method of this scan."""
     known = {run.id: run for run in runs}
     chosen = [r for r in state.compared() if r in known]
@@ -85,7 +86,7 @@ def failures() -> None:
         st.warning(f"{sentence} Run it again on Reconstruct.")
 
 
-def comparison(scan: ScanConfig, runs: list[Run]) -> None:
+def comparison(scan: Scan, runs: list[Run]) -> None:
     """Show the comparison and refresh it while one of the runs works."""
     active = any(engine.progress(run).status in ACTIVE for run in runs)
     active = active or not volume_cache.reference(scan).done()
@@ -94,7 +95,7 @@ def comparison(scan: ScanConfig, runs: list[Run]) -> None:
     )
 
 
-def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
+def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
     now = [engine.progress(run) for run in runs]
     future = volume_cache.reference(scan)
     reference = future.result() if future.done() and future.exception() is None else None
@@ -110,7 +111,8 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
         geometry,
         key="compare",
         layouts=("side", "difference", "swipe", "flicker", "planes"),
-        window=default_window(scan.source),
+        window=window_of(scan),
+        view=shared_view(scan, "compare"),
         height=420,
         report=True,
         region=None if region is None else (region.kind, region.size),
@@ -142,7 +144,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
                 cursor,
             )
         elif reference is None or not done:
-            st.caption("Appears when the reference and one of the runs are ready.")
+            st.caption("Appears when the volume of comparison and one of the runs are ready.")
         elif analysis == REGION:
             region_figures.controls()
             region_figures.table(scan, done, region_figures.chosen(geometry, cursor))
@@ -154,15 +156,15 @@ def _parts(
     runs: Sequence[Run],
     names: Sequence[str],
     now: Sequence[Progress],
-    scan: ScanConfig,
+    scan: Scan,
     reference: Volume | None,
 ) -> list[ViewerVolume]:
     """Return the volumes; missing ones have placeholders, so that nothing moves later."""
     grid = volume_cache.grid_of(scan)
     if reference is None:
-        parts = [placeholder(grid, "Reference", "being prepared")]
+        parts = [placeholder(grid, labels.reference_name(scan), "being prepared")]
     else:
-        parts = [ViewerVolume("Reference", volume_cache.int16_hu(reference))]
+        parts = [ViewerVolume(labels.reference_name(scan), volume_cache.int16_hu(reference))]
     for run, name, progress in zip(runs, names, now, strict=True):
         current = run_volumes.current_volume(run, progress)
         if current is None:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.ui.compare import report
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import labels
 from pages.ui.texts.run_names import short_names
-from pages.ui.viewer.slice_viewer import WINDOWS, default_window
+from pages.ui.viewer.scan_window import window_of
+from pages.ui.viewer.slice_viewer import level_and_width
 from tomopatch.export.animations import slices_gif_bytes
 from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from tomopatch.export.pictures import PLANES
 from tomopatch.io.projections.writing import tiff_zip_bytes
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import Scan, ScanConfig
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.measurements import measurement_bytes
 from tomopatch.runs.prepare import prepare
 from tomopatch.runs.run import FINISHED, Run
 from tomopatch.volume import Volume
 
 
-def downloads(scan: ScanConfig, runs: list[Run]) -> None:
+def downloads(scan: Scan, runs: list[Run]) -> None:
     """Offer files of the selected volume, and pictures of all volumes."""
     ready = {run.id: run for run in runs if run.status in FINISHED}
     options = ["reference", *ready]
@@ -29,7 +32,9 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         "Volume to download",
         options,
         key=state.DOWNLOAD,
-        format_func=lambda r: "Reference" if r == "reference" else labels.run_label(ready[r], scan),
+        format_func=lambda r: (
+            labels.reference_name(scan) if r == "reference" else labels.run_label(ready[r], scan)
+        ),
         help="The volume in the files NIfTI, DICOM and NumPy: in HU, on the reconstruction grid.",
     )
     plane = right.selectbox(
@@ -52,17 +57,13 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         )
 
     def named() -> list[tuple[str, Volume]]:
-        found = [("Reference", volume_cache.reference(scan).result())]
+        found = [(labels.reference_name(scan), volume_cache.reference(scan).result())]
         return found + [(named_as[run.id], volume_cache.result_volume(run.id)) for run in ready.values()]
 
     def window() -> tuple[float, float]:
-        level, width = WINDOWS[default_window(scan.source)]
+        level, width = level_and_width(window_of(scan))
         low, high = view.get("window", (level - width / 2, level + width / 2))
         return float(low), float(high)
-
-    def projections() -> bytes:
-        measurement = prepare(scan, engine.store()).measurement
-        return tiff_zip_bytes(measurement.projections.cpu().numpy(), measurement.geometry)
 
     def animation() -> bytes:
         volumes = [(name, volume_cache.int16_hu(volume)) for name, volume in named()]
@@ -80,12 +81,12 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
     )
     b.download_button(
         "DICOM (zip)",
-        lambda: dicom_zip_bytes(volume()),
+        lambda: dicom_zip_bytes(volume(), simulated=not isinstance(scan, MeasuredScan)),
         f"tomopatch-{chosen}.zip",
         "application/zip",
         width="stretch",
         on_click="ignore",
-        help="A CT series, marked as derived, simulated and not for diagnosis.",
+        help="A CT series, marked as derived and not for diagnosis.",
     )
     c.download_button(
         "NumPy (NPZ)",
@@ -115,21 +116,32 @@ def downloads(scan: ScanConfig, runs: list[Run]) -> None:
         help="The slices of all volumes above, side by side, with the window of the viewer.",
     )
     report.download(c, scan, list(ready.values()))
-    a.download_button(
-        "Projections (NPZ)",
-        lambda: measurement_bytes(scan, prepare(scan, engine.store())),
-        "tomopatch-projections.npz",
-        "application/octet-stream",
-        width="stretch",
-        on_click="ignore",
-        help="The simulated measurement with its geometry: line integrals, angles, distances, weights.",
-    )
-    b.download_button(
+    _projections(scan, a, b)
+
+
+def _projections(scan: Scan, left: DeltaGenerator, right: DeltaGenerator) -> None:
+    """Offer the line integrals with their geometry."""
+
+    def tiff() -> bytes:
+        measurement = prepare(scan, engine.store()).measurement
+        return tiff_zip_bytes(measurement.projections.cpu().numpy(), measurement.geometry)
+
+    if isinstance(scan, ScanConfig):
+        left.download_button(
+            "Projections (NPZ)",
+            lambda: measurement_bytes(scan, prepare(scan, engine.store())),
+            "tomopatch-projections.npz",
+            "application/octet-stream",
+            width="stretch",
+            on_click="ignore",
+            help="The measurement with its geometry: line integrals, angles, distances, weights.",
+        )
+    right.download_button(
         "Projections (TIFF)",
-        projections,
+        tiff,
         "tomopatch-projections.zip",
         "application/zip",
         width="stretch",
         on_click="ignore",
-        help="A zip with one float32 TIFF per view and the geometry as JSON.",
+        help="A zip with one float32 TIFF of line integrals per view, and the geometry as JSON.",
     )

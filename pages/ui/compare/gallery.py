@@ -10,7 +10,7 @@ import streamlit as st
 from pages.ui.session import state, volume_cache
 from pages.ui.texts import labels
 from pages.ui.texts.run_names import short_names
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import Scan
 from tomopatch.runs.run import FINISHED, Run
 
 COLUMNS = 6
@@ -18,7 +18,7 @@ MAX_PER_METHOD = 12
 """Largest number of pictures for a method; the newest are shown."""
 
 
-def gallery(scan: ScanConfig, runs: Sequence[Run], chosen: Sequence[Run]) -> None:
+def gallery(scan: Scan, runs: Sequence[Run], chosen: Sequence[Run]) -> None:
     """Show the finished runs by method, newest first.
 
     Parameters
@@ -45,14 +45,13 @@ def gallery(scan: ScanConfig, runs: Sequence[Run], chosen: Sequence[Run]) -> Non
                     _entry(run, name, scan, run.id in compared, chosen=compared)
 
 
-def _entry(run: Run, name: str, scan: ScanConfig, shown: bool, *, chosen: list[str]) -> None:
+def _entry(run: Run, name: str, scan: Scan, shown: bool, *, chosen: list[str]) -> None:
     picture = volume_cache.thumbnail_url(run.id)
     label = labels.run_label(run, scan)
     if picture is not None:
         alt = html.escape(f"Middle slice of {label}")
         st.html(f'<img alt="{alt}" src="{picture}" style="width:100%;border-radius:6px">')
-    psnr = f"{run.metrics.psnr:.1f} dB" if run.metrics else "–"
-    st.caption(f"**{name}**  \n{psnr}")
+    st.caption(f"**{name}**  \n{labels.quality_note(run) or '–'}")
     others = [r for r in chosen if r != run.id]
     st.button(
         "Leave out" if shown else "Add",

@@ -10,9 +10,10 @@ import streamlit as st
 
 from pages.ui.charts.colours import Line
 from pages.ui.session import state, volume_cache
-from pages.ui.texts import formatting, messages
+from pages.ui.texts import formatting, labels, messages
 from tomopatch.analysis.regions import SHELL, Region, region_quality
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import Scan
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.volume import Triple, Volume, VolumeGeometry
 
 KINDS = {"sphere": "Sphere", "box": "Box"}
@@ -48,23 +49,24 @@ def controls() -> None:
     )
 
 
-def table(scan: ScanConfig, runs: Sequence[tuple[str, Line, str]], region: Region) -> None:
+def table(scan: Scan, runs: Sequence[tuple[str, Line, str]], region: Region) -> None:
     """Show mean, standard deviation, CNR and PSNR of the reference and of each run (name, line, id)."""
     reference = volume_cache.reference(scan).result()
-    volumes: list[tuple[str, Volume]] = [("Reference", reference)]
+    volumes: list[tuple[str, Volume]] = [(labels.reference_name(scan), reference)]
     volumes += [(name, volume_cache.result_volume(run_id)) for name, _, run_id in runs]
     try:
         found = [(name, region_quality(reference, volume, region)) for name, volume in volumes]
     except ValueError as error:
         st.warning(messages.error_sentence(error))
         return
+    with_psnr = not isinstance(scan, MeasuredScan)  # without a reference there is none
     rows = [
         {
             "Volume": name,
             "Mean": q.mean,
             "SD": q.std,
             "CNR": q.contrast_to_noise if math.isfinite(q.contrast_to_noise) else None,
-            "PSNR": q.psnr if math.isfinite(q.psnr) else None,
+            **({"PSNR": q.psnr if math.isfinite(q.psnr) else None} if with_psnr else {}),
         }
         for name, q in found
     ]

@@ -6,26 +6,29 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pages.ui.session import engine, state, volume_cache
+from pages.ui.runs import measured_view
+from pages.ui.session import engine, scan_preview, state, volume_cache
 from pages.ui.texts import formatting, labels
 from pages.ui.texts.effect_names import corrections_words, effect_words, insert_words
 from pages.ui.texts.run_names import short_names
-from pages.ui.viewer.slice_viewer import WINDOWS, default_window
+from pages.ui.viewer.scan_window import window_of
+from pages.ui.viewer.slice_viewer import level_and_width
 from tomopatch.export.report import Entry, report_html
 from tomopatch.physics.effect_settings import GROUPS
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import Scan
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import Run
 
 
-def download(place: Any, scan: ScanConfig, runs: Sequence[Run]) -> None:
+def download(place: Any, scan: Scan, runs: Sequence[Run]) -> None:
     """Show the download button; a click writes the report."""
     view = state.compare_view()
-    names = {v.digest: v.name for v in engine.store().volumes()} if scan.source.startswith("volume:") else {}
+    names = {} if scan.source.startswith("phantom:") else engine.source_names()
     title = labels.source_label(scan.source, names)
     short = short_names([run.config for run in runs])
 
     def report() -> bytes:
-        level, width = WINDOWS[default_window(scan.source)]
+        level, width = level_and_width(window_of(scan))
         return report_html(
             title,
             scan_rows(scan, title),
@@ -33,6 +36,7 @@ def download(place: Any, scan: ScanConfig, runs: Sequence[Run]) -> None:
             [entry(run, name) for run, name in zip(runs, short, strict=True)],
             now=datetime.now().astimezone(),
             cursor=view.get("cursor", (0.5, 0.5, 0.5)),
+            reference_name=labels.reference_name(scan),
             window=view.get("window", (level - width / 2, level + width / 2)),
         )
 
@@ -56,13 +60,33 @@ def entry(run: Run, name: str) -> Entry:
         settings=labels.all_settings(run.config) | ended,
         scan=labels.scan_summary(run.config.scan),
         metrics=run.metrics,
+        measured=run.measured,
         seconds=run.seconds,
         device=run.device,
     )
 
 
-def scan_rows(scan: ScanConfig, title: str) -> dict[str, str]:
+def measured_rows(scan: MeasuredScan, title: str) -> dict[str, str]:
+    """Return file, grid, views and corrections of a measured scan as rows of a table."""
+    vg, pg = volume_cache.geometry(scan), volume_cache.scan_geometry(scan)
+    found = scan_preview.preview(scan)
+    return {
+        "Measured scan": title,
+        "Reconstruction grid (z, y, x)": f"{formatting.times(vg.shape)} voxels of "
+        f"{formatting.times(f'{s:.3g}' for s in vg.voxel_size)} mm",
+        "Scan": labels.scan_summary(scan),
+        "Beam": scan_preview.beam_words(pg),
+        "Used views": f"{pg.num_views} of {found.geometry.num_views}",
+        "Detector (v, u)": f"{formatting.times(pg.det_shape)} pixels",
+        "Corrections": "; ".join(measured_view.figures(found.record).values()),
+        "Notes": " ".join(map(formatting.sentence, found.notes)) or "none",
+    }
+
+
+def scan_rows(scan: Scan, title: str) -> dict[str, str]:
     """Return volume and scan geometry as rows of a table."""
+    if isinstance(scan, MeasuredScan):
+        return measured_rows(scan, title)
     vg = volume_cache.geometry(scan)
     pg = scan.geometry(vg)
     rows = {

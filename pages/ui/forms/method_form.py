@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.ui.session import state
 from pages.ui.texts import labels
-from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.geometry.beams import Geometry
 from tomopatch.prior.files import priors_for
 from tomopatch.reconstruct.methods import METHODS, available, make_params
 from tomopatch.reconstruct.params import DiffusionParams
@@ -28,7 +28,7 @@ def fill(config: RunConfig | None) -> None:
     state.fill({_key(config.method, name): value for name, value in config.params.items()})
 
 
-def choose(pg: ParallelBeam | ConeBeam) -> str:
+def choose(pg: Geometry) -> str:
     """Let the user choose a method; name unavailable methods with the reason."""
     offered = available(pg)
     if state.value("method") not in offered:

@@ -9,17 +9,26 @@ from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels
 from tomopatch.library import MAX_SEED_DIGITS
 from tomopatch.phantoms.catalogue import PHANTOMS, SEEDED
-from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
+from tomopatch.runs.config import PHANTOM_GRID, Scan, ScanConfig
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.volume import Shape
 
 GRIDS: dict[str, Shape | None] = {"S": PHANTOM_GRID, "M": (96, 192, 192), "Native": None}
 OWN = "As it is"
 """Label of the grid of a scan from a lesson or a link; opening the form must not change it."""
-KINDS = {"phantom": "Phantom", "upload": "Upload", "stored": "Stored"}
+KINDS = {"phantom": "Phantom", "upload": "Upload", "stored": "Stored", "measured": "Measured"}
 
 
-def fill(scan: ScanConfig | None) -> None:
+def simulated(scan: Scan | None) -> ScanConfig | None:
+    """Return the scan if it is simulated, else None."""
+    return None if isinstance(scan, MeasuredScan) else scan
+
+
+def fill(chosen: Scan | None) -> None:
     """Set fields without a value to the scan's volume and grid."""
+    if isinstance(chosen, MeasuredScan):
+        state.fill({"kind": "measured"})
+    scan = simulated(chosen)
     kind, _, rest = (scan.source if scan else "phantom:thorax:0").partition(":")
     name, _, seed = rest.partition(":") if kind == "phantom" else ("thorax", "", "0")
     grid = next(
@@ -39,16 +48,27 @@ def fill(scan: ScanConfig | None) -> None:
     )
 
 
-def choose_source() -> str | None:
-    """Draw the controls and return the name of the chosen volume; None without one."""
+def is_measured() -> bool:
+    """Whether a measured scan is chosen instead of a volume."""
+    return bool(state.value("kind") == "measured")
+
+
+def choose_kind() -> str:
+    """Draw the control and return the kind of source: a name in KINDS."""
     kind = st.segmented_control(
         "Volume",
         list(KINDS),
         format_func=lambda k: KINDS[k],
         key=state.field("kind"),
         required=True,
-        help="The scanned volume: a built-in phantom, or a CT volume of your own.",
+        help="The scanned volume, a built-in phantom or a CT volume of your own; or the projections of a "
+        "real scan.",
     )
+    return kind or "phantom"
+
+
+def choose_source(kind: str) -> str | None:
+    """Draw the controls and return the name of the chosen volume; None without one."""
     if kind == "upload":
         return upload_form.choose_upload()
     if kind == "stored":

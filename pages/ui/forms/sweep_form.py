@@ -8,9 +8,10 @@ import streamlit as st
 
 from pages.ui.session import state, volume_cache
 from pages.ui.texts import formatting, messages
-from tomopatch.reconstruct.methods import METHODS
-from tomopatch.runs.config import ScanConfig
-from tomopatch.studies.sweep import QUANTITIES, VARIED, SweepConfig, read_values, suited
+from tomopatch.reconstruct.methods import METHODS, available
+from tomopatch.runs.config import Scan, ScanConfig
+from tomopatch.runs.measured_scan import MeasuredScan
+from tomopatch.studies.sweep import QUANTITIES, SweepConfig, read_values, varied_of
 from tomopatch.studies.sweep_numbers import EXAMPLES, number_of, unused, with_unit
 
 FIELDS = {
@@ -29,13 +30,11 @@ FIELDS = {
 DEFAULT_METHODS = ("fbp", "fdk", "tv")
 
 
-def fill(scan: ScanConfig) -> None:
+def fill(scan: Scan) -> None:
     """Set fields without a value to those of the address, or to defaults."""
     typed = state.sweep()
-    state.fill(
-        {_key(name): typed.get(name, "") if typed else default for name, (_, default, _) in FIELDS.items()}
-    )
-    possible = suited(scan)
+    state.fill({_key(name): typed.get(name, "") if typed else _default(scan, name) for name in FIELDS})
+    possible = _suited(scan)
     effect = typed.get("effect", "")
     state.fill({"sweep.effect": effect, _effect_key(effect): typed.get("effect_values", "")})
     wanted = typed.get("methods", "").split(",") if typed else list(DEFAULT_METHODS)
@@ -43,25 +42,36 @@ def fill(scan: ScanConfig) -> None:
     state.fill({"sweep.methods": kept or possible[:1]}, overwrite=True)
 
 
-def choose(scan: ScanConfig) -> SweepConfig | None:
+def _default(scan: Scan, name: str) -> str:
+    """Return the initial values of a field: of a measured scan, fractions of its views."""
+    if name != "num_views" or not isinstance(scan, MeasuredScan):
+        return FIELDS[name][1]
+    usable = volume_cache.scan_geometry(scan.all_views).num_views
+    return ", ".join(map(str, sorted({-(-usable // n) for n in (32, 16, 8, 4, 2, 1)})))
+
+
+def choose(scan: Scan) -> SweepConfig | None:
     """Draw the controls and return their sweep; explain invalid values and return None."""
-    for name, (label, _, help) in FIELDS.items():
+    for name in varied_of(scan):
+        label, _, help = FIELDS[name]
         st.text_input(
             label,
             key=state.field(_key(name)),
             help=f"{help} Separate several values by commas. Leave empty to use the value of the scan.",
             placeholder=f"as in the scan: {_scan_value(scan, name)}",
         )
-    effect, effect_values = _choose_effect(scan)
+    effect, effect_values = ("", "") if isinstance(scan, MeasuredScan) else _choose_effect(scan)
+    if isinstance(scan, MeasuredScan):
+        st.caption("Views are left out of the same scan. The held-out views stay the same.")
     methods = st.pills(
         "Methods",
-        suited(scan),
+        _suited(scan),
         key=state.field("sweep.methods"),
         selection_mode="multi",
         format_func=lambda m: METHODS[m].label,
         help="Each scan is reconstructed with each of these methods and its default settings.",
     )
-    typed = {name: state.value(_key(name), "").strip() for name in VARIED}
+    typed = {name: state.value(_key(name), "").strip() for name in varied_of(scan)}
     of_effect = {"effect": effect, "effect_values": effect_values} if effect else {}
     state.set_sweep({**typed, **of_effect, "methods": ",".join(methods)})
     try:
@@ -69,7 +79,7 @@ def choose(scan: ScanConfig) -> SweepConfig | None:
         effects = {effect: read_values(effect, effect_values)} if effect else {}
         sweep = SweepConfig(scan, tuple(methods), **lists, effects=effects)
         for config in sweep.cells():
-            config.scan.geometry(volume_cache.geometry(scan))
+            volume_cache.scan_geometry(config.scan)
     except ValueError as error:
         st.error(messages.error_sentence(error))
         return None
@@ -101,8 +111,14 @@ def _choose_effect(scan: ScanConfig) -> tuple[str, str]:
     return name, text.strip()
 
 
-def _scan_value(scan: ScanConfig, name: str) -> str:
+def _suited(scan: Scan) -> list[str]:
+    return list(available(volume_cache.scan_geometry(scan)))
+
+
+def _scan_value(scan: Scan, name: str) -> str:
     value = getattr(scan, name)
+    if value is None and name != "photons":
+        return "all"
     if name == "photons":
         return "no noise" if value is None else formatting.count(value)
     return f"{value:g}°" if name == "angle_range" else f"{value:g}"

@@ -100,7 +100,7 @@ def geometry_of(scan: ScanConfig) -> ParallelBeam | ConeBeam:
 
 def dose(game: Game, runs: list[Run[RunConfig]]) -> float:
     """Return the dose of all different scans and of wrong guesses, as a share of that of a complete scan."""
-    scans = {run.config.scan for run in runs}
+    scans = {run.config.scan for run in runs if isinstance(run.config.scan, ScanConfig)}
     return sum(relative_dose(geometry_of(s), s.photons) for s in scans) + GUESS_DOSE * game.wrong
 
 

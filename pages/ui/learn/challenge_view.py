@@ -13,7 +13,7 @@ from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
 from tomopatch.physics.measurement import relative_dose
-from tomopatch.runs.config import RunConfig
+from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.run import ACTIVE, FINISHED, Run
 
 VIEWS = (5, 8, 12, 20, 30, 45, 60, 90, 120)
@@ -183,5 +183,6 @@ def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
 
 def _name(run: Run[RunConfig]) -> str:
     scan = run.config.scan
+    assert isinstance(scan, ScanConfig)  # the challenge has no measured scans
     method = labels.method_label(run.config.method)
     return f"{method}, {scan.num_views} views, {formatting.count(scan.photons or 0)} photons"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pages.ui.session import routes
-from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.config import RunConfig, Scan, ScanConfig
 
 GRID = (64, 128, 128)
 LIGHT, MIDDLE, SMALL = (64, 96, 96), (48, 96, 96), (32, 96, 96)
@@ -29,8 +29,8 @@ class Step:
         Label of the button that opens the step.
     page : str
         Page that the button opens.
-    scan : ScanConfig
-        Current scan on that page.
+    scan : ScanConfig or None
+        Current scan on that page; None = the user's measured scan, which Acquire asks for.
     runs : tuple of RunConfig
         Runs to queue. Compare shows all of them, Reconstruct the first.
     sweep : dict
@@ -42,7 +42,7 @@ class Step:
     text: str
     label: str
     page: str
-    scan: ScanConfig
+    scan: Scan | None
     runs: tuple[RunConfig, ...] = ()
     sweep: dict[str, str] = field(default_factory=dict)
     plane: str = "axial"

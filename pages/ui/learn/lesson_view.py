@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import streamlit as st
 
 from pages.ui.learn.lesson_parts import Step
 from pages.ui.learn.lessons import LESSONS
 from pages.ui.session import engine, routes, state
+from tomopatch.runs.measured_scan import MeasuredScan
 
 CHALLENGE = "challenge"
 
@@ -43,7 +45,9 @@ def lesson(name: str) -> None:
                 key=f"step.{name}.{k}",
                 type="primary" if k == 0 else "secondary",
                 icon=":material/arrow_forward:",
-                help="Replaces the current scan; runs of other scans are kept.",
+                help="Replaces the current scan; runs of other scans are kept."
+                if step.scan is not None
+                else "Works with your measured scan.",
             ):
                 go(step, k + 1)
     st.markdown("**Things to try**\n" + _list(chosen.tries))
@@ -54,9 +58,11 @@ def lesson(name: str) -> None:
 
 def go(step: Step, number: int) -> None:
     """Set the state of the step and open its page."""
-    state.set_scan(step.scan)
     state.set_plane(step.plane)
     state.set_step(number)
+    if step.scan is None:
+        _open_measured(step.page)
+    state.set_scan(step.scan)
     if step.sweep:
         state.set_sweep(step.sweep)
     queued = [engine.queue().submit(run) for run in step.runs]
@@ -65,6 +71,14 @@ def go(step: Step, number: int) -> None:
     if queued:
         state.set_run(queued[0])
     st.switch_page(step.page)
+
+
+def _open_measured(page: str) -> NoReturn:
+    """Open the page with the user's measured scan, or Acquire to choose one."""
+    if page == routes.ACQUIRE or not isinstance(state.scan(), MeasuredScan):
+        page = routes.ACQUIRE
+        state.fill({"kind": "measured"}, overwrite=True)
+    st.switch_page(page)
 
 
 def sidebar(number: int) -> None:
@@ -81,7 +95,8 @@ def sidebar(number: int) -> None:
             "Next step",
             key="lesson.next",
             width="stretch",
-            help=f"{following[0].label}. Replaces the current scan; runs are kept.",
+            help=f"{following[0].label}. "
+            + ("Replaces the current scan; runs are kept." if following[0].scan is not None else ""),
         ):
             go(following[0], number + 1)
 

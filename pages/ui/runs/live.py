@@ -11,12 +11,14 @@ from pages.ui.charts import colours, curves
 from pages.ui.runs import replays, run_bars, run_volumes
 from pages.ui.session import engine, routes, state, volume_cache
 from pages.ui.texts import formatting, labels
-from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, placeholder, viewer
+from pages.ui.viewer.scan_window import shared_view, window_of
+from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
 from tomopatch.execution.progress import Progress
 from tomopatch.execution.queue import FAST_METHODS
 from tomopatch.reconstruct.methods import METHODS, make_params
 from tomopatch.reconstruct.params import DiffusionParams
-from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.config import RunConfig, Scan
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import ACTIVE, Run
 
 INSTANT_POLL = 0.6  # seconds, for methods that finish at once
@@ -69,10 +71,11 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
             run.id,
             names,
             volume_cache.geometry(scan),
-            default_window(scan.source),
+            window_of(scan),
             HEIGHT,
             reference,
             run_volumes.changes_of(list(names)),
+            shared_view(scan, "live"),
         )
     else:
         _pictures(run, now, reference)
@@ -118,13 +121,32 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
                 "–" if residual is None else f"{residual:.3f}",
                 "Relative difference between computed and measured projections.",
             ),
-            ("PSNR", "–" if psnr is None else f"{psnr:.2f} dB", labels.METRIC_HELP["PSNR"]),
+            *(
+                []
+                if isinstance(run.config.scan, MeasuredScan)
+                else [("PSNR", "–" if psnr is None else f"{psnr:.2f} dB", labels.METRIC_HELP["PSNR"])]
+            ),
         ]
     elif run.metrics is not None:
         numbers = [
             ("PSNR", f"{run.metrics.psnr:.2f} dB", labels.METRIC_HELP["PSNR"]),
             ("SSIM", f"{run.metrics.ssim:.3f}", labels.METRIC_HELP["SSIM"]),
             ("RMSE", f"{run.metrics.rmse_hu:.0f} HU", labels.METRIC_HELP["RMSE"]),
+            ("Time", formatting.seconds(run.seconds), labels.METRIC_HELP["Time"]),
+        ]
+    elif run.measured is not None:
+        relative, difference = run.measured.held_out_relative, run.measured.difference_hu
+        numbers = [
+            (
+                "Held-out error",
+                "–" if relative is None else formatting.percent(relative),
+                labels.METRIC_HELP["Held-out error"],
+            ),
+            (
+                "To all views",
+                "–" if difference is None else f"{difference:.0f} HU",
+                labels.METRIC_HELP["Difference"],
+            ),
             ("Time", formatting.seconds(run.seconds), labels.METRIC_HELP["Time"]),
         ]
     else:
@@ -141,21 +163,21 @@ def _outcome(run: Run[RunConfig], now: Progress) -> str:
     return f"done on the {labels.device_label(run.device)}."
 
 
-def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) -> None:
+def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None) -> None:
     """Show the current volumes and the reference, with placeholders for missing ones."""
     existing = {volume.name: volume for volume in run_volumes.existing_volumes(run, now)}
     scan, sampler = run.config.scan, METHODS[run.config.method].needs_prior
-    names = run_volumes.preview_labels(run)
+    names, name_of = run_volumes.preview_labels(run), labels.reference_name(scan)
     shape = next((volume.hu.shape for volume in existing.values()), volume_cache.grid_of(scan))
     if reference is not None:
-        existing["Reference"] = ViewerVolume("Reference", volume_cache.reference_hu(reference, shape))
+        existing[name_of] = ViewerVolume(name_of, volume_cache.reference_hu(reference, shape))
     volumes = list(existing.values())
     if now.status in ACTIVE:
         first = "appears after the initial reconstruction" if sampler else "appears with the first iteration"
-        notes = {"Reference": "being prepared"}
+        notes = {name_of: "being prepared"}
         volumes = [
             existing.get(name) or placeholder(shape, name, notes.get(name, first))
-            for name in (*names.values(), "Reference")
+            for name in (*names.values(), name_of)
         ]
     if not volumes:
         return
@@ -169,9 +191,9 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None) 
         volumes,
         volume_cache.geometry(scan),
         key="live.sampler" if sampler else "live",
-        view="live",
+        view=shared_view(scan, "live"),
         layouts=(*layouts, "difference", "swipe", "flicker"),
-        window=default_window(scan.source),
+        window=window_of(scan),
         reference=len(volumes) - 1,
         height=HEIGHT,
         fixed_height=True,

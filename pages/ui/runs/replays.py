@@ -7,10 +7,19 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages.ui.session import volume_cache
-from pages.ui.viewer.slice_viewer import WINDOWS, Change, ReplayStep, ViewerState, ViewerVolume, replay
+from pages.ui.texts import labels as texts
+from pages.ui.viewer.slice_viewer import (
+    Change,
+    ReplayStep,
+    ViewerState,
+    ViewerVolume,
+    Window,
+    level_and_width,
+    replay,
+)
 from tomopatch.export.animations import gif_bytes, step_words
 from tomopatch.export.pictures import PLANES
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import Scan
 from tomopatch.volume import VolumeGeometry
 
 THREE = "three planes"
@@ -20,10 +29,11 @@ def replay_view(
     run_id: str,
     labels: dict[str, str],
     geometry: VolumeGeometry,
-    window: str,
+    window: Window,
     height: int,
-    reference: ScanConfig | None = None,
+    reference: Scan | None = None,
     changes: Sequence[Change] = (),
+    view: str = "live",
 ) -> None:
     """Show the snapshots of a run.
 
@@ -33,10 +43,12 @@ def replay_view(
         Labels of the volumes of a snapshot by name, in the order of display.
     geometry : VolumeGeometry
         Geometry of the run.
-    reference : ScanConfig or None
+    reference : Scan or None
         Scan whose reference is shown as well.
     changes : sequence of Change
         Maps of the changes in a step; see `pages.ui.viewer.slice_viewer`.
+    view : str
+        Viewers with the same name share position and window.
     """
     try:
         frames = volume_cache.history(run_id)
@@ -50,7 +62,9 @@ def replay_view(
     ]
     shape = next(iter(frames[0].volumes.values())).shape
     fixed = (
-        [] if reference is None else [ViewerVolume("Reference", volume_cache.reference_hu(reference, shape))]
+        []
+        if reference is None
+        else [ViewerVolume(texts.reference_name(reference), volume_cache.reference_hu(reference, shape))]
     )
     viewed = replay(
         steps,
@@ -60,7 +74,7 @@ def replay_view(
         fixed=fixed,
         window=window,
         height=height,
-        view="live",
+        view=view,
         changes=changes,
     )
     coarse = " They are stored on a coarser grid." if shape != geometry.shape else ""
@@ -69,7 +83,7 @@ def replay_view(
 
 
 def _gif(
-    run_id: str, labels: dict[str, str], geometry: VolumeGeometry, viewed: ViewerState | None, window: str
+    run_id: str, labels: dict[str, str], geometry: VolumeGeometry, viewed: ViewerState | None, window: Window
 ) -> None:
     """Show the choice of planes and volumes, and the download."""
     planes, volumes, button = st.columns([1.2, 1.4, 1], vertical_alignment="bottom")
@@ -88,7 +102,7 @@ def _gif(
         key=f"gif.volumes.{run_id}",
         help="Volumes in each frame of the GIF.",
     )
-    level, width = WINDOWS[window]
+    level, width = level_and_width(window)
 
     def data() -> bytes:
         return gif_bytes(

@@ -58,7 +58,7 @@ def current_volume(run: Run[RunConfig], now: Progress) -> ViewerVolume | None:
     label = labels.method_label(run.config.method)
     if now.status in FINISHED:
         done = engine.known_run(run.id)
-        note = f"{done.metrics.psnr:.1f} dB" if done is not None and done.metrics is not None else ""
+        note = "" if done is None else labels.quality_note(done)
         if run.config.params.get("num_samples", 1) > 1:
             label += ", mean"
         return ViewerVolume(label, volume_cache.result_hu(run.id), note)

@@ -10,7 +10,7 @@ import streamlit as st
 
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels
-from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.config import RunConfig, Scan
 from tomopatch.runs.run import FINISHED, Run
 from tomopatch.store.eviction import StoredRun
 
@@ -27,7 +27,7 @@ def choose(runs: Sequence[StoredRun]) -> list[Run]:
     separate table, whose initial ticks follow the same runs of the previous table.
     """
     ticked = state.ticked_runs()
-    names = {v.digest: v.name for v in engine.store().volumes()}
+    names = engine.source_names()
     shown = _page(runs, names)
     if not shown:
         st.caption("No run matches all of these words.")
@@ -49,6 +49,9 @@ def choose(runs: Sequence[StoredRun]) -> list[Run]:
             "What": st.column_config.TextColumn(width=165),
             "PSNR": st.column_config.NumberColumn(
                 format="%.1f dB", width=72, help=labels.METRIC_HELP["PSNR"]
+            ),
+            "Held-out": st.column_config.NumberColumn(
+                format="%.2f %%", width=72, help=labels.METRIC_HELP["Held-out error"]
             ),
             "Time": st.column_config.NumberColumn(format="%.1f s", width=60, help=labels.METRIC_HELP["Time"]),
             "Size": st.column_config.NumberColumn(format="%.1f MB", width=70),
@@ -109,10 +112,17 @@ def _row(k: StoredRun, names: dict[str, str]) -> dict[str, Any]:
         + ("" if run.status == "done" else f", {run.status}"),
         "What": _what(run, names),
         "PSNR": run.metrics.psnr if run.metrics else None,
+        **_held_out(run),
         "Time": run.seconds or None,
         "Size": None if run.status == "queued" else k.size / 1e6,
         "Made": pd.Timestamp(run.created, unit="s"),
     }
+
+
+def _held_out(run: Run) -> dict[str, float]:
+    """Return the held-out error [%]; empty for simulated scans, so that their table has no such column."""
+    relative = run.measured.held_out_relative if run.measured else None
+    return {} if relative is None else {"Held-out": 100 * relative}
 
 
 def _what(run: Run, names: dict[str, str]) -> str:
@@ -123,7 +133,7 @@ def _what(run: Run, names: dict[str, str]) -> str:
     return labels.source_label(source, names) if source else formatting.times(config.grid)
 
 
-def _scan(scan: ScanConfig) -> str:
+def _scan(scan: Scan) -> str:
     """Return a short summary of the scan for narrow windows."""
     summary = labels.scan_summary(scan).removeprefix("parallel beam, ").replace(" per ray", "")
     return summary.replace(" planted", "")

@@ -11,10 +11,21 @@ import streamlit as st
 from pages.ui.charts import figures
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
-from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, viewer
+from pages.ui.viewer.scan_window import shared_view, window_of
+from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
 from tomopatch.reconstruct.methods import METHODS
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import ACTIVE, FINISHED
-from tomopatch.studies.sweep import MEASURED, QUANTITIES, Cell, SweepConfig, look_up, seconds_left, table
+from tomopatch.studies.sweep import (
+    MEASURED,
+    QUANTITIES,
+    Cell,
+    SweepConfig,
+    look_up,
+    metrics_of,
+    seconds_left,
+    table,
+)
 from tomopatch.studies.sweep_numbers import number_of, with_unit
 from tomopatch.studies.sweep_plot import lines, value_words
 
@@ -25,6 +36,8 @@ WITHOUT_UNIT = {name: label.split(" [")[0] for name, label in QUANTITIES.items()
 RESULTS = {"PSNR": "psnr", "SSIM": "ssim", "RMSE": "rmse_hu", "Time": "seconds"}
 """Columns of the table; the unit is part of each number."""
 FORMATS = {"PSNR": "%.2f dB", "SSIM": "%.3f", "RMSE": "%.0f HU", "Time": "%.1f s"}
+MEASURED_RESULTS = {"Held-out error": "held_out_relative", "Difference": "difference_hu", "Time": "seconds"}
+FORMATS |= {"Held-out error": "%.2f %%", "Difference": "%.0f HU"}
 
 
 def show_empty() -> None:
@@ -145,13 +158,12 @@ def _axes(sweep: SweepConfig) -> tuple[str, str]:
     with up:
         measure = st.segmented_control(
             "Measured",
-            list(MEASURED),
+            list(metrics_of(sweep.scan)),
             format_func=lambda m: MEASURED[m].split(" [")[0],
-            default="psnr",
+            default=next(iter(metrics_of(sweep.scan))),
             required=True,
-            key="sweep_measure",
-            help="PSNR, SSIM: similarity to the reference; higher is better. RMSE: typical error of a voxel. "
-            "Time: computing time of the method.",
+            key="sweep_measure.measured" if isinstance(sweep.scan, MeasuredScan) else "sweep_measure",
+            help=_measure_help(sweep),
         )
     varied = sweep.varied or ["num_views"]
     x = varied[0]
@@ -166,7 +178,19 @@ def _axes(sweep: SweepConfig) -> tuple[str, str]:
                 key="sweep_x",
                 help="Quantity on the horizontal axis. Each combination of the others has its own line.",
             )
-    return measure or "psnr", x if x in varied else varied[0]
+    return measure or next(iter(metrics_of(sweep.scan))), x if x in varied else varied[0]
+
+
+def _measure_help(sweep: SweepConfig) -> str:
+    if isinstance(sweep.scan, MeasuredScan):
+        return (
+            "Held-out error: of views that were not used. Difference: to the stand-in, the reconstruction "
+            "from all views. Lower is better."
+        )
+    return (
+        "PSNR, SSIM: similarity to the reference; higher is better. RMSE: typical error of a voxel. "
+        "Time: computing time of the method."
+    )
 
 
 def _select(runs: list[list[str]]) -> None:
@@ -187,17 +211,20 @@ def _pictures(cell: Cell) -> None:
     assert cell.run is not None
     run, scan = cell.run, cell.config.scan
     future = volume_cache.reference(scan)
-    note = f"{run.metrics.psnr:.1f} dB" if run.metrics else ""
+    note = labels.quality_note(run)
     st.caption(f"Below: {_name(cell)}. Click another point to see its volume.")
     parts = [ViewerVolume(_name(cell), volume_cache.result_hu(run.id), note)]
     if future.done() and future.exception() is None:
-        parts.append(ViewerVolume("Reference", volume_cache.reference_hu(scan, parts[0].hu.shape)))
+        parts.append(
+            ViewerVolume(labels.reference_name(scan), volume_cache.reference_hu(scan, parts[0].hu.shape))
+        )
     viewer(
         parts,
         volume_cache.geometry(scan),
         key="sweep_cell",
         layouts=("side", "difference", "swipe", "flicker", "planes"),
-        window=default_window(scan.source),
+        window=window_of(scan),
+        view=shared_view(scan, "sweep_cell"),
         reference=len(parts) - 1,
         height=340,
     )
@@ -205,10 +232,11 @@ def _pictures(cell: Cell) -> None:
 
 def _numbers(cells: list[Cell], sweep: SweepConfig) -> None:
     varied = sweep.varied or ["num_views"]
+    results = MEASURED_RESULTS if isinstance(sweep.scan, MeasuredScan) else RESULTS
     with st.expander("Numbers"):
         column = st.column_config
         st.dataframe(
-            pd.DataFrame([_row(c) for c in cells])[["Method", *(WITHOUT_UNIT[n] for n in varied), *RESULTS]],
+            pd.DataFrame([_row(c) for c in cells])[["Method", *(WITHOUT_UNIT[n] for n in varied), *results]],
             hide_index=True,
             key="sweep_table",
             placeholder="–",  # of unfinished runs
@@ -238,6 +266,15 @@ def _numbers(cells: list[Cell], sweep: SweepConfig) -> None:
 def _row(cell: Cell) -> dict[str, Any]:
     """Return a row of the table with labels; the CSV file has the names of the engine."""
     row = cell.row()
+    if isinstance(cell.config.scan, MeasuredScan):
+        relative = row["held_out_relative"]
+        return {
+            "Method": METHODS[row["method"]].label,
+            WITHOUT_UNIT["num_views"]: row["num_views"],
+            WITHOUT_UNIT["angle_range"]: row["angle_range"],
+            **{name: row[key] for name, key in MEASURED_RESULTS.items()},
+            "Held-out error": None if relative is None else 100 * relative,
+        }
     return {
         "Method": METHODS[row["method"]].label,
         WITHOUT_UNIT["num_views"]: row["num_views"],
@@ -251,6 +288,9 @@ def _row(cell: Cell) -> dict[str, Any]:
 def _name(cell: Cell) -> str:
     scan = cell.config.scan
     parts = [METHODS[cell.config.method].label, value_words("num_views", scan.num_views)]
+    if isinstance(scan, MeasuredScan):
+        parts += [] if scan.angle_range is None else [value_words("angle_range", scan.angle_range)]
+        return ", ".join(parts)
     parts += [value_words("angle_range", scan.angle_range), value_words("photons", scan.photons)]
     return ", ".join([*parts, *(value_words(name, number_of(scan, name)) for name in cell.effects)])
 

@@ -13,7 +13,7 @@ import streamlit as st
 from pages.ui.session import loading, state
 
 if TYPE_CHECKING:
-    from tomopatch.runs.config import ScanConfig
+    from tomopatch.runs.config import Scan
 
 _RESTORED = "_restored"
 _STEPS = tuple("123456789")
@@ -21,7 +21,7 @@ _MAX_RUNS = 200  # runs in an address; longer addresses are not accepted everywh
 _MAX_PRIOR_RUNS = 4
 _MAX_CHARACTERS = 100_000  # of a scan in an address; one with all lesions has 2000
 _MAX_REASON = 250  # characters of the reason why a scan in an address cannot be used
-_SAFE_SOURCES = ("phantom:", "volume:")  # a link must not make the server open its files
+_SAFE_SOURCES = ("phantom:", "volume:", "scan:")  # a link must not make the server open its files
 
 
 def restore() -> None:
@@ -63,10 +63,10 @@ def _restore_scan(text: str) -> None:
     loading.engine()
     from pages.ui.texts import messages
     from tomopatch.parsing import parse_json
-    from tomopatch.runs.config import ScanConfig  # imports the engine
+    from tomopatch.runs.config import scan_from_json  # imports the engine
 
     try:
-        scan = ScanConfig.from_json(parse_json(text, most=_MAX_CHARACTERS))
+        scan = scan_from_json(parse_json(text, most=_MAX_CHARACTERS))
     except ValueError as error:
         reason = messages.error_sentence(error, _MAX_REASON)
         st.toast(
@@ -116,7 +116,7 @@ def write() -> None:
             st.query_params[name] = value
 
 
-def _changed_values(scan: ScanConfig) -> str:
+def _changed_values(scan: Scan) -> str:
     """Return the values of a scan that differ from their defaults as JSON."""
     from tomopatch.schema import changed_values  # imports the engine
 

@@ -45,6 +45,12 @@ def freeze_imports() -> None:
         gc.freeze()
 
 
+def source_names() -> dict[str, str]:
+    """Return the names of stored volumes and measured scans by digest."""
+    names = {volume.digest: volume.name for volume in store().volumes()}
+    return names | {scan.digest: scan.name for scan in store().scans()}
+
+
 # ---- runs ---------------------------------------------------------------------------------------------
 
 

@@ -8,13 +8,13 @@ import streamlit as st
 
 from pages.ui.session import engine, routes, state
 from pages.ui.texts import labels, messages
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import Scan
 from tomopatch.runs.limits import read_only
 from tomopatch.runs.run import Run
 from tomopatch.studies.experiment import Experiment, notebook
 
 
-def downloads(scan: ScanConfig, runs: Sequence[Run]) -> None:
+def downloads(scan: Scan, runs: Sequence[Run]) -> None:
     """Offer the experiment as JSON and the selected run as a notebook."""
     left, right, _ = st.columns(3)
     left.download_button(
@@ -28,7 +28,7 @@ def downloads(scan: ScanConfig, runs: Sequence[Run]) -> None:
     )
     by_id = {run.id: run for run in runs}
     chosen = by_id.get(state.download() or "", runs[0])
-    name = labels.source_label(scan.source, {v.digest: v.name for v in engine.store().volumes()})
+    name = labels.source_label(scan.source, engine.source_names())
     right.download_button(
         "Notebook",
         lambda: notebook(chosen.config, name=name),
@@ -72,9 +72,10 @@ def upload() -> None:
 def _check_volumes(experiment: Experiment) -> None:
     """Refuse volumes that are not stored here: a file must not make the server open other files."""
     stored = {f"volume:{v.digest}" for v in engine.store().volumes()}
+    stored |= {f"scan:{s.digest}" for s in engine.store().scans()}
     for scan in (experiment.scan, *(run.scan for run in experiment.runs)):
         if scan.source not in stored and not scan.source.startswith("phantom:"):
             raise ValueError(
-                "the experiment's volume is not stored on this machine; upload it on Acquire first, then "
-                "open this again."
+                "the experiment's volume or scan is not stored on this machine; upload it on Acquire first, "
+                "then open this again."
             )

@@ -16,7 +16,7 @@ from pages.ui.server import late_downloads, message_queue
 from pages.ui.session import address, loading, routes, state
 
 if TYPE_CHECKING:
-    from tomopatch.runs.config import ScanConfig
+    from tomopatch.runs.config import Scan
 
 HEADING_DELAY = 0.03
 """Seconds between the heading of a newly opened page and its content.
@@ -137,7 +137,7 @@ def stop_page() -> NoReturn:
     st.stop()
 
 
-def require_scan() -> ScanConfig:
+def require_scan() -> Scan:
     """Return the current scan if its volume exists; otherwise explain and end the page."""
     from pages.ui.session import volume_cache
     from pages.ui.texts import messages
@@ -156,7 +156,7 @@ def require_scan() -> ScanConfig:
             with_demo=True,
         )
     try:
-        scan.geometry(volume_cache.geometry(scan))
+        volume_cache.scan_geometry(scan)
         volume_cache.check_memory(scan)
     except ValueError as error:
         show_missing(
@@ -171,35 +171,36 @@ def _sidebar() -> None:
     """Show the current volume, scan and run."""
     with st.sidebar, st.container(gap="xsmall"):
         scan = state.scan()
+        measured = scan is not None and scan.source.startswith("scan:")
+        kind = "simulated, except for measured scans" if measured else "simulated"
         if scan is None:
             st.caption("No scan yet. Run the demo on Home, or design a scan on Acquire.")
         else:
             st.markdown("\n\n".join(_sidebar_lines(scan)))
         st.caption(
-            "**Not for diagnosis.** Measurements are simulated. Reconstructions can show structures that do "
+            f"**Not for diagnosis.** Measurements are {kind}. Reconstructions can show structures that do "
             "not exist and hide others. For teaching and research."
         )
 
 
-def _sidebar_lines(scan: ScanConfig) -> list[str]:
+def _sidebar_lines(scan: Scan) -> list[str]:
     from pages.ui.session import engine
     from pages.ui.texts import formatting, labels
 
-    stored = scan.source.startswith("volume:")
-    names = {v.digest: v.name for v in engine.store().volumes()} if stored else {}
+    names = {} if scan.source.startswith("phantom:") else engine.source_names()
     volume = labels.source_label(scan.source, names)
     grid = f", {formatting.times(scan.grid)}" if scan.grid else ""
     lines = [
-        _line("Volume", formatting.plain(volume, 80) + grid),
+        _line(
+            "Measured scan" if scan.source.startswith("scan:") else "Volume",
+            formatting.plain(volume, 80) + grid,
+        ),
         _line("Scan", formatting.sentence(labels.scan_summary(scan))),
     ]
     run = engine.known_run(state.run_id())
     if run is not None:
-        done = (
-            f"{run.metrics.psnr:.1f} dB, {formatting.seconds(run.seconds)}"
-            if run.metrics
-            else _status(run.status)
-        )
+        note = labels.quality_note(run)
+        done = f"{note}, {formatting.seconds(run.seconds)}" if note else _status(run.status)
         lines.append(_line("Run", f"{labels.method_label(run.config.method)}, {done}"))
     return lines
 

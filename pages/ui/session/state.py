@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import streamlit as st
 
 if TYPE_CHECKING:
-    from tomopatch.runs.config import ScanConfig
+    from tomopatch.runs.config import Scan
 
 _IN_APP, _PAGE = "_inside", "_headed"
 SCAN, RUN, COMPARED, PRIOR_RUNS = "_scan", "_run", "_compared", "_prior"
@@ -57,11 +57,11 @@ def page_changed(title: str) -> bool:
 # ---- choices ------------------------------------------------------------------------------------------
 
 
-def scan() -> ScanConfig | None:
+def scan() -> Scan | None:
     return st.session_state.get(SCAN)
 
 
-def set_scan(chosen: ScanConfig, *, from_form: bool = False) -> None:
+def set_scan(chosen: Scan, *, from_form: bool = False) -> None:
     """Choose a scan. Another scan clears run and comparison, and the forms unless it comes from them."""
     if not from_form:
         for key in [k for k in st.session_state if str(k).startswith(_FORM)]:

@@ -17,11 +17,14 @@ from torch import Tensor
 
 from pages.ui.session import engine
 from tomopatch.analysis.metrics import Quality, quality
+from tomopatch.geometry.beams import Geometry
 from tomopatch.library import load_volume
 from tomopatch.prior.noise import add_noise
 from tomopatch.reconstruct.run import Result
-from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
+from tomopatch.runs.config import PHANTOM_GRID, Scan, ScanConfig
 from tomopatch.runs.limits import memory_mb
+from tomopatch.runs.measured import full_geometry, stand_in, used_geometry
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.prepare import reference_volume
 from tomopatch.runs.resource_estimate import check_displayed, native_geometry, reconstruction_grid
 from tomopatch.runs.run import FINISHED
@@ -35,7 +38,7 @@ R = TypeVar("R")
 MAX_REFERENCES = 4
 _lock = threading.Lock()
 _references: dict[tuple, Future[Volume]] = {}
-_announced: ScanConfig | None = None
+_announced: Scan | None = None
 _drawing = threading.Lock()  # one volume at a time: many visitors take no more memory than one
 _pool = ThreadPoolExecutor(1, thread_name_prefix="reference")
 
@@ -60,7 +63,7 @@ def memory_share(share: float) -> int:
 # ---- grids and geometries -----------------------------------------------------------------------------
 
 
-def grid_of(scan: ScanConfig) -> Shape:
+def grid_of(scan: Scan) -> Shape:
     """Return the reconstruction grid (z, y, x)."""
     grid = reconstruction_grid(scan, engine.store())
     assert grid is not None  # the pages offer phantoms and stored volumes only
@@ -80,14 +83,29 @@ def small_grid(name: str) -> Shape:
     return z, y, x
 
 
-def geometry(scan: ScanConfig) -> VolumeGeometry:
+def scan_geometry(scan: Scan) -> Geometry:
+    """Return the geometry of the views that a reconstruction uses.
+
+    Raises
+    ------
+    ValueError
+        If the scan is impossible, or its volume or file is not stored.
+    """
+    if isinstance(scan, MeasuredScan):
+        return used_geometry(scan, engine.store())
+    return scan.geometry(geometry(scan))
+
+
+def geometry(scan: Scan) -> VolumeGeometry:
     """Return the geometry of the reconstruction without computing a volume."""
+    if isinstance(scan, MeasuredScan):
+        return full_geometry(scan, engine.store())[1]
     native = native_geometry(scan.source, engine.store())
     assert native is not None  # the pages offer phantoms and stored volumes only
     return native.with_shape(grid_of(scan))
 
 
-def check_memory(scan: ScanConfig) -> None:
+def check_memory(scan: Scan) -> None:
     """Raise a ValueError if the scan's volume exceeds the memory limit."""
     check_displayed(scan, engine.store())
 
@@ -112,9 +130,10 @@ def preview_volume(name: str, grid: Shape) -> Volume:
         return resample(engine.store().volume(name.removeprefix("volume:")), grid)
 
 
-def reference(scan: ScanConfig) -> Future[Volume]:
+def reference(scan: Scan) -> Future[Volume]:
     """Return the volume on the reconstruction grid, as metrics use it; it is computed in the background.
 
+    Of a measured scan it is the reconstruction from all views, a stand-in.
     The future of an unknown volume has a ValueError as its exception.
     """
     try:
@@ -134,11 +153,13 @@ def reference(scan: ScanConfig) -> Future[Volume]:
         return _references[key]
 
 
-def _make_reference(scan: ScanConfig, store: RunStore) -> Volume:
+def _make_reference(scan: Scan, store: RunStore) -> Volume:
     """Return the scan's volume on its grid; raise a ValueError if it exceeds the memory limit."""
     check_displayed(scan, store)
     assert scan.grid is not None
     with _drawing:
+        if isinstance(scan, MeasuredScan):
+            return stand_in(scan, store)
         return reference_volume(scan, store)
 
 
@@ -148,7 +169,7 @@ def _reference_bytes() -> int:
     return sum(f.result().data.nbytes for f in ready)
 
 
-def prepare_worker(scan: ScanConfig) -> None:
+def prepare_worker(scan: Scan) -> None:
     """Let a worker prepare for this scan as soon as its reference exists; repeated calls do nothing."""
     global _announced
     with _lock:
@@ -160,7 +181,7 @@ def prepare_worker(scan: ScanConfig) -> None:
 
 
 @cache_by_size(memory_share(0.05), lambda hu: hu.nbytes)
-def reference_hu(scan: ScanConfig, shape: Shape) -> np.ndarray:
+def reference_hu(scan: Scan, shape: Shape) -> np.ndarray:
     """Return the finished reference in HU, on its own grid or on that of a reduced preview."""
     return int16_hu(resample(reference(scan).result(), shape))
 

@@ -44,6 +44,18 @@ def plural(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
+def ordinal(n: int) -> str:
+    """Format an ordinal number, e.g. 2nd, 10th."""
+    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"
+
+
+def length(mm: float) -> str:
+    """Format a length in mm, µm or nm."""
+    unit, factor = next(((u, f) for u, f in (("mm", 1.0), ("µm", 1e3)) if mm * f >= 0.1), ("nm", 1e6))
+    return f"{mm * factor:.3g} {unit}"
+
+
 def percent(share: float) -> str:
     """Format a share of 1, with more digits below 10 %."""
     return f"{share:.2%}" if share < 0.1 else f"{share:.0%}"

@@ -7,12 +7,13 @@ from dataclasses import fields, replace
 from typing import Any
 
 from pages.ui.texts.effect_names import corrections_words, effects_summary
-from pages.ui.texts.formatting import count, plural, sentence
+from pages.ui.texts.formatting import count, ordinal, percent, plural, sentence
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.physics.measurement import full_scan_views, relative_dose
 from tomopatch.prior.files import DEFAULT
 from tomopatch.reconstruct.methods import METHODS, make_params
-from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.config import RunConfig, Scan
+from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import Run
 
 PHANTOM_LABELS = {
@@ -41,9 +42,22 @@ METRIC_HELP = {
     "SSIM": "Structural similarity to the reference, at most 1; higher is better.",
     "RMSE": "Typical error of a voxel; lower is better.",
     "Time": "Computing time of the method alone.",
+    "Held-out error": "Difference between predicted and measured held-out views, relative to the measured "
+    "ones; lower is better.",
+    "Difference": "Typical difference of a voxel to the reconstruction from all views, which is a stand-in "
+    "and not the truth.",
 }
 """Help of the numbers of a run, the same on all pages."""
 _ALWAYS_SHOWN = ("num_iterations", "num_steps", "filter")
+
+
+STAND_IN = "All views (stand-in)"
+"""Name of the reconstruction from all views of a measured scan, which has no reference."""
+
+
+def reference_name(scan: Scan) -> str:
+    """Return the name of the volume with which runs of a scan are compared."""
+    return STAND_IN if isinstance(scan, MeasuredScan) else "Reference"
 
 
 # ---- volumes and scan geometries ----------------------------------------------------------------------
@@ -62,6 +76,8 @@ def source_label(source: str, volumes: dict[str, str] | None = None) -> str:
         return f"{PHANTOM_NAMES.get(name, phantom_label(name))} phantom{number}"
     if kind == "volume":
         return (volumes or {}).get(rest, "Stored volume")
+    if kind == "scan":
+        return (volumes or {}).get(rest, "Measured scan")
     return source
 
 
@@ -69,8 +85,10 @@ def photons_label(photons: float | None) -> str:
     return "no noise" if photons is None else f"{count(photons)} photons per ray"
 
 
-def scan_summary(scan: ScanConfig) -> str:
-    """Return beam, views, angle range, photons and lesions in one line."""
+def scan_summary(scan: Scan) -> str:
+    """Return beam, views, angle range, photons and lesions in one line; the views of a measured scan."""
+    if isinstance(scan, MeasuredScan):
+        return ", ".join(["measured", *measured_words(scan)])
     beam = {"parallel": "parallel beam", "cone": "cone beam"}[scan.beam]
     if scan.pitch:
         beam = "helical cone beam"
@@ -81,6 +99,28 @@ def scan_summary(scan: ScanConfig) -> str:
         f"{beam}, {views} over {scan.angle_range:g}°, {photons_label(scan.photons)}{planted}"
         f"{', ' if effects else ''}{effects}{'; corrected: ' if corrected else ''}{corrected}"
     )
+
+
+def measured_words(scan: MeasuredScan) -> list[str]:
+    """Return the views of a measured scan, and its settings that differ from the defaults."""
+    held_out = "no view held out" if scan.hold_out is None else f"every {ordinal(scan.hold_out)} held out"
+    words = ["all other views" if scan.num_views is None else plural(scan.num_views, "view"), held_out]
+    words += [] if scan.angle_range is None else [f"within {scan.angle_range:g}°"]
+    words += [] if scan.axis is None else [f"axis at column {scan.axis:g}"]
+    words += [f"roll {scan.roll:g}°"] if scan.roll else []
+    words += [] if scan.stripes is None else [f"stripes {'removed' if scan.stripes else 'kept'}"]
+    words += [f"{scan.bin} × {scan.bin} pixels averaged"] if scan.bin > 1 else []
+    words += [] if scan.axisymmetric is None else [f"one view repeated {scan.axisymmetric} times"]
+    return words
+
+
+def quality_note(run: Run) -> str:
+    """Return the PSNR of a run, or the held-out error of a measured scan; empty without either."""
+    if run.metrics is not None:
+        return f"{run.metrics.psnr:.1f} dB"
+    if run.measured is not None and run.measured.held_out_relative is not None:
+        return f"held-out error {percent(run.measured.held_out_relative)}"
+    return ""
 
 
 def dose_share(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:
@@ -166,12 +206,18 @@ def _metadata(method: str, name: str) -> Mapping[str, Any]:
 # ---- runs ---------------------------------------------------------------------------------------------
 
 
-def run_label(run: Run, scan: ScanConfig) -> str:
+def run_label(run: Run, scan: Scan) -> str:
     """Return a run's method and settings, and its scan geometry where that differs from `scan`."""
     other, extra = run.config.scan, settings_summary(run.config)
     parts = [f"{method_label(run.config.method)} ({extra})" if extra else method_label(run.config.method)]
-    if other != scan:
-        same = replace(other, num_views=scan.num_views, photons=scan.photons) == scan
+    if isinstance(other, MeasuredScan):
+        if other != scan:
+            parts.append(scan_summary(other).removeprefix("measured, "))
+    elif other != scan:
+        same = (
+            not isinstance(scan, MeasuredScan)
+            and replace(other, num_views=scan.num_views, photons=scan.photons) == scan
+        )
         views = plural(other.num_views, "view")
         parts.append(f"{views}, {photons_label(other.photons)}" if same else scan_summary(other))
     return " · ".join(parts)

@@ -9,7 +9,8 @@ from pages.ui.texts import formatting, labels
 from pages.ui.texts.effect_names import LABELS, corrections_words, effect_words, insert_words
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_settings import GROUPS
-from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.config import RunConfig, Scan, ScanConfig
+from tomopatch.runs.measured_scan import GivenGeometry, MeasuredScan
 
 
 def short_names(configs: Sequence[RunConfig]) -> list[str]:
@@ -17,12 +18,13 @@ def short_names(configs: Sequence[RunConfig]) -> list[str]:
 
     Runs with equal configurations are numbered.
     """
-    shared = [describe for describe in _SETTINGS if _agree([describe(config.scan) for config in configs])]
+    described = [_descriptions(config.scan) for config in configs]
+    differing = [texts for texts in zip(*described, strict=True) if not _agree(texts)]
     out = []
-    for config in configs:
+    for i, config in enumerate(configs):
         twins = [other for other in configs if other.method == config.method]
         parts = [labels.method_label(config.method)]
-        parts += [describe(config.scan) for describe in _SETTINGS if describe not in shared]
+        parts += [texts[i] for texts in differing]
         parts += [
             labels.setting_label(config.method, name, value)
             for name, value in config.params.items()
@@ -35,6 +37,14 @@ def short_names(configs: Sequence[RunConfig]) -> list[str]:
         seen[name] += 1
         out[k] = f"{name} ({seen[name]})" if seen[name] > 1 else name
     return out
+
+
+def _descriptions(scan: Scan) -> list[str]:
+    """Return each setting of a scan in a few words; as many texts for both kinds of scan."""
+    if not isinstance(scan, MeasuredScan):
+        return [describe(scan) for describe in _SETTINGS]
+    texts = [describe(scan) for describe in _MEASURED]
+    return texts + [""] * (len(_SETTINGS) - len(texts))
 
 
 def _agree(texts: Sequence[str]) -> bool:
@@ -91,3 +101,17 @@ _SETTINGS: tuple[Callable[[ScanConfig], str], ...] = (
     else "uncorrected",
 )  # fmt: skip
 """Functions that describe one setting of a scan in a few words; empty where the setting does not apply."""
+_MEASURED: tuple[Callable[[MeasuredScan], str], ...] = (
+    lambda s: labels.source_label(s.source),
+    lambda s: formatting.times(s.grid) if s.grid else "own grid",
+    lambda s: "all views" if s.num_views is None else formatting.plural(s.num_views, "view"),
+    lambda s: "all angles" if s.angle_range is None else f"{s.angle_range:g}°",
+    lambda s: "none held out" if s.hold_out is None else f"every {formatting.ordinal(s.hold_out)} held out",
+    lambda s: "axis of the file" if s.axis is None else f"axis {s.axis:g}",
+    lambda s: f"roll {s.roll:g}°",
+    lambda s: "" if s.stripes is None else "stripes removed" if s.stripes else "stripes kept",
+    lambda s: f"{s.bin} × {s.bin} pixels averaged" if s.bin > 1 else "all pixels",
+    lambda s: "" if s.axisymmetric is None else f"repeated {s.axisymmetric} times",
+    lambda s: "other geometry" if s.given != GivenGeometry() else "geometry of the file",
+)
+"""The same for measured scans."""

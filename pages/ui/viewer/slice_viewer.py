@@ -28,6 +28,14 @@ WINDOWS: dict[str, tuple[int, int]] = {
 """Display windows: level and width [HU]."""
 
 
+Window = str | tuple[float, float]
+"""A name in WINDOWS, or level and width [HU]."""
+
+
+def level_and_width(window: Window) -> tuple[float, float]:
+    return WINDOWS[window] if isinstance(window, str) else window
+
+
 def default_window(source: str) -> str:
     """Return the initial display window for a volume."""
     known = {"phantom:thorax": "lung", "phantom:abdomen": "soft tissue", "phantom:head": "full"}
@@ -89,7 +97,7 @@ def viewer(
     key: str,
     layouts: Sequence[str] = ("planes",),
     layout: str | None = None,
-    window: str = "soft tissue",
+    window: Window = "soft tissue",
     reference: int = 0,
     height: int = 460,
     fixed_height: bool = False,
@@ -138,7 +146,7 @@ def viewer(
         "heat": max((heat_limit(v.hu) for v in volumes if v.kind == "heat" and not v.pending), default=1),
         "layouts": list(layouts),
         "layout": layout or layouts[0],
-        "window": WINDOWS[window],
+        "window": level_and_width(window),
         "reference": reference,
         "height": height,
         "fixedHeight": fixed_height,
@@ -159,7 +167,7 @@ def replay(
     *,
     key: str,
     fixed: Sequence[ViewerVolume] = (),
-    window: str = "soft tissue",
+    window: Window = "soft tissue",
     height: int = 460,
     view: str = "",
     changes: Sequence[Change] = (),
@@ -201,7 +209,7 @@ def replay(
         "heat": 1,
         "layouts": layouts,
         "layout": "side" if len(labels) > 1 else "planes",
-        "window": WINDOWS[window],
+        "window": level_and_width(window),
         "reference": len(names) if fixed else 0,
         "height": height,
         "fixedHeight": True,

@@ -30,6 +30,10 @@ _LOOKED_AT = 20
 """Number of files of a folder or zip that are opened to recognise a stack."""
 
 
+class QuantityError(ValueError):
+    """The file does not state the quantity of its values."""
+
+
 def is_projections(path: str | Path) -> bool:
     """Whether a file or folder holds measured projections; False for output of `tomopatch simulate`."""
     path = Path(path).expanduser()
@@ -160,7 +164,7 @@ def _assembled(raw: Raw, given: Mapping[str, Any], name: str, max_mb: float) -> 
     dark, flat = (_frames(f, turned) for f in (raw.dark, raw.flat))
     quantity = keys.get("quantity") or ("counts" if flat is not None or "white_level" in keys else None)
     if quantity is None:
-        raise ValueError(
+        raise QuantityError(
             f"{name} does not state the quantity of its values; write quantity (counts, transmission,"
             " line_integrals or intensity) in a geometry file."
         )

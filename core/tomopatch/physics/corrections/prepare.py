@@ -100,7 +100,7 @@ def prepare_projections(
     if p.vectors is not None:
         if axis is not None or roll:
             raise ValueError(f"{p.name} has vectors, which include axis and roll; leave both out.")
-        pg: Geometry = _from_vectors(p)
+        pg: Geometry = from_vectors(p)
     else:
         flat = scan_geometry(p, (p.det_shape[1] - 1) / 2)
         if roll:
@@ -293,8 +293,8 @@ def _axis(
     }
 
 
-def _from_vectors(p: Projections) -> Views:
-    """Views from the vectors of a geometry file; x, y, z become z, y, x."""
+def from_vectors(p: Projections) -> Views:
+    """Return the views from the vectors of a geometry file; x, y, z become z, y, x."""
     assert p.vectors is not None
     source, det_pos, det_u, det_v = (p.vectors[:, k : k + 3][:, ::-1].copy() for k in (0, 3, 6, 9))
     if p.rows_down:  # the rows were flipped
