@@ -68,26 +68,36 @@ class Experiment:
         return read(cls, stored)
 
 
-def notebook(run: RunConfig, *, name: str = "") -> bytes:
-    """Return a Jupyter notebook that repeats the run with the engine and computes its metrics.
+def notebook(*runs: RunConfig, name: str = "") -> bytes:
+    """Return a Jupyter notebook that repeats the runs with the engine and computes their metrics.
 
     Parameters
     ----------
+    *runs : RunConfig
+        One run or more, in the order of the notebook.
     name : str
         Name of the volume, for the title.
+
+    Raises
+    ------
+    ValueError
+        Without any run.
     """
-    stored = run.scan.source.startswith("volume:")
+    if not runs:
+        raise ValueError("a notebook repeats one run or more, got none.")
+    stored = any(run.scan.source.startswith("volume:") for run in runs)
     where = (
         "The volume is in the store of the machine that made this notebook. "
         "Elsewhere, set `source` to its path."
         if stored
         else "The volume is a phantom, which is the same on every machine."
     )
-    prior = f", prior=load_prior({run.prior!r})" if run.prior else ""
+    title = " and ".join(dict.fromkeys(METHODS[run.method].label for run in runs))
+    with_prior = any(run.prior for run in runs)
     cells = [
         (
             "markdown",
-            f"# {METHODS[run.method].label}{' of ' + _plain(name) if name else ''}\n\n"
+            f"# {title}{' of ' + _plain(name) if name else ''}\n\n"
             "Made by TomoPatch. Simulated; not for diagnosis. "
             "Run it in TomoPatch's environment, from its folder.\n\n"
             f"{where}",
@@ -95,30 +105,19 @@ def notebook(run: RunConfig, *, name: str = "") -> bytes:
         (
             "code",
             "import json\n\n"
-            f"from tomopatch import {'load_prior, ' if run.prior else ''}quality, reconstruct\n"
+            f"from tomopatch import {'load_prior, ' if with_prior else ''}quality, reconstruct\n"
             "from tomopatch.reconstruct import make_params\n"
             "from tomopatch.runs.config import ScanConfig\n"
             "from tomopatch.runs.prepare import prepare\n"
             "from tomopatch.store.store import RunStore",
         ),
-        ("markdown", "## The scan"),
-        (
-            "code",
-            f"scan = ScanConfig.from_json(json.loads({json.dumps(json.dumps(run.scan.to_json()))}))\n"
-            f"prepared = prepare(scan{', RunStore()' if stored else ''})\n"
-            "prepared.measurement",
-        ),
-        ("markdown", "## The reconstruction"),
-        (
-            "code",
-            f"params = make_params({run.method!r}, json.loads({json.dumps(json.dumps(run.params))}))\n"
-            f"result = reconstruct(\n    {run.method!r}, prepared.A, prepared.measurement, "
-            f"params=params{prior}\n)\n"
-            "result",
-        ),
-        ("markdown", "## Errors against the scanned volume"),
-        ("code", "quality(prepared.reference, result.volume)"),
     ]
+    before = None
+    for run in runs:
+        if run.scan != before:
+            cells += _scan_cells(run.scan)
+        before = run.scan
+        cells += _run_cells(run)
     return json.dumps(
         {
             "nbformat": 4,
@@ -128,6 +127,37 @@ def notebook(run: RunConfig, *, name: str = "") -> bytes:
         },
         indent=1,
     ).encode()
+
+
+def _scan_cells(scan: ScanConfig) -> list[tuple[str, str]]:
+    """Return kind and text of the cells that simulate a scan."""
+    store = ", RunStore()" if scan.source.startswith("volume:") else ""
+    return [
+        ("markdown", "## The scan"),
+        (
+            "code",
+            f"scan = ScanConfig.from_json(json.loads({json.dumps(json.dumps(scan.to_json()))}))\n"
+            f"prepared = prepare(scan{store})\n"
+            "prepared.measurement",
+        ),
+    ]
+
+
+def _run_cells(run: RunConfig) -> list[tuple[str, str]]:
+    """Return kind and text of the cells that reconstruct the current scan and measure the errors."""
+    prior = f", prior=load_prior({run.prior!r})" if run.prior else ""
+    return [
+        ("markdown", f"## The reconstruction with {METHODS[run.method].label}"),
+        (
+            "code",
+            f"params = make_params({run.method!r}, json.loads({json.dumps(json.dumps(run.params))}))\n"
+            f"result = reconstruct(\n    {run.method!r}, prepared.A, prepared.measurement, "
+            f"params=params{prior}\n)\n"
+            "result",
+        ),
+        ("markdown", "### Errors against the scanned volume"),
+        ("code", "quality(prepared.reference, result.volume)"),
+    ]
 
 
 def _cell(number: int, kind: str, text: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import streamlit as st
 from pages.ui.charts import figures
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
-from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, viewer
+from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, placeholder, viewer
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.run import ACTIVE, FINISHED
 from tomopatch.studies.sweep import MEASURED, QUANTITIES, Cell, SweepConfig, look_up, seconds_left, table
@@ -58,14 +58,21 @@ def start_button(sweep: SweepConfig) -> None:
 
 def view(sweep: SweepConfig) -> None:
     """Show plot and pictures and refresh them while runs are active."""
-    active = any(_active(c) for c in look_up(sweep, engine.store().runs()))
-    st.fragment(_view, run_every=POLL if active else None)(sweep, active)
+    waiting = _waiting(look_up(sweep, engine.store().runs()))
+    st.fragment(_view, run_every=POLL if waiting else None)(sweep, waiting)
 
 
-def _view(sweep: SweepConfig, was_active: bool) -> None:
+def _waiting(cells: list[Cell]) -> bool:
+    """Whether runs are active or the reference of the selected point is being prepared."""
+    chosen = _chosen(cells)
+    prepared = chosen is None or volume_cache.reference(chosen.config.scan).done()
+    return not prepared or any(map(_active, cells))
+
+
+def _view(sweep: SweepConfig, was_waiting: bool) -> None:
     cells = look_up(sweep, engine.store().runs())
     active = [c for c in cells if _active(c)]
-    if was_active and not active:
+    if was_waiting and not _waiting(cells):
         st.rerun()  # a full run of the page stops the polling
     _progress(cells, active)
     measure, x = _axes(sweep)
@@ -192,11 +199,13 @@ def _pictures(cell: Cell) -> None:
     parts = [ViewerVolume(_name(cell), volume_cache.result_hu(run.id), note)]
     if future.done() and future.exception() is None:
         parts.append(ViewerVolume("Reference", volume_cache.reference_hu(scan, parts[0].hu.shape)))
+    elif not future.done():
+        parts.append(placeholder(parts[0].hu.shape, "Reference", "being prepared"))
     viewer(
         parts,
         volume_cache.geometry(scan),
         key="sweep_cell",
-        layouts=("side", "difference", "swipe", "flicker", "planes"),
+        layouts=("side", "difference", "swipe", "flicker", "planes") if len(parts) > 1 else ("planes",),
         window=default_window(scan.source),
         reference=len(parts) - 1,
         height=340,

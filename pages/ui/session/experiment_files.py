@@ -27,16 +27,18 @@ def downloads(scan: ScanConfig, runs: Sequence[Run]) -> None:
         help="The scan, these runs and the values on What if, without volumes. Home opens it again.",
     )
     by_id = {run.id: run for run in runs}
-    chosen = by_id.get(state.download() or "", runs[0])
+    selected = by_id.get(state.download() or "")
+    chosen = runs if selected is None else [selected]  # with the reference selected: all runs
     name = labels.source_label(scan.source, {v.digest: v.name for v in engine.store().volumes()})
     right.download_button(
         "Notebook",
-        lambda: notebook(chosen.config, name=name),
-        f"tomopatch-{chosen.config.method}.ipynb",
+        lambda: notebook(*(run.config for run in chosen), name=name),
+        f"tomopatch-{'compare' if selected is None else selected.config.method}.ipynb",
         "application/x-ipynb+json",
         width="stretch",
         on_click="ignore",
-        help=f"Repeats {labels.run_label(chosen, scan)}, step by step, in Python.",
+        help=f"Repeats {'all runs above' if selected is None else labels.run_label(selected, scan)}, step by "
+        "step, in Python.",
     )
 
 

@@ -187,7 +187,7 @@ class Viewer {
     this.timer = setInterval(() => {
       if (!this.root.isConnected) { clearInterval(this.timer); this.timer = 0; return; }
       const axis = PLANES[this.current[0].plane].across, n = this.scene.shape[axis];
-      this.view.cursor[axis] = ((indexAt(this.view.cursor[axis], n) + 1) % n + 0.5) / n;
+      this.setAcross(axis, ((indexAt(this.view.cursor[axis], n) + 1) % n + 0.5) / n);
       this.redraw();
     }, 90);
   }
@@ -220,8 +220,14 @@ class Viewer {
 
   goToSlice(i, k) {
     const axis = PLANES[this.current[i].plane].across, n = this.scene.shape[axis];
-    this.view.cursor[axis] = (clamp(k, 0, n - 1) + 0.5) / n;
+    this.setAcross(axis, (clamp(k, 0, n - 1) + 0.5) / n);
     this.moved();
+  }
+
+  /** Move the crosshair along this axis; the readout under the pointer follows to the new slice. */
+  setAcross(axis, fraction) {
+    this.view.cursor[axis] = fraction;
+    if (this.view.hover && this.hovered && PLANES[this.hovered.plane].across === axis) this.view.hover[axis] = fraction;
   }
 
   step(i, by) {
