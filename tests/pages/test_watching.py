@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -242,7 +243,7 @@ def test_labels_of_a_curve_with_equal_values_do_not_overlap():
         (curve,) = curves.curves(points).curves
         heights = [h for h in curve.heights([v for v, _ in curve.y_ticks]) if 0 <= h <= 1]
         assert heights
-        assert all(b - a > 0.1 for a, b in zip(heights, heights[1:], strict=False))
+        assert all(b - a > 0.1 for a, b in pairwise(heights))
 
 
 def test_the_line_of_a_run_names_the_iteration_of_the_tile():

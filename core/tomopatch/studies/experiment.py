@@ -31,12 +31,18 @@ class Experiment:
         Contents of the form on the page What if.
     plane : str
         Plane of the displayed slices.
+    view : str
+        Slice, window, zoom and layout of the slice viewer, as in the address of the app.
+    analysis : str
+        Open analysis of the page Compare.
     """
 
     scan: ScanConfig
     runs: Annotated[tuple[RunConfig, ...], Field(max_length=MAX_RUNS)] = ()
     sweep: dict[str, str] = Field(default_factory=dict)
     plane: Plane = "axial"
+    view: Annotated[str, Field(max_length=200)] = ""
+    analysis: Annotated[str, Field(max_length=40)] = ""
 
     def to_bytes(self) -> bytes:
         stored = {
@@ -45,6 +51,8 @@ class Experiment:
             "runs": [run.to_json() for run in self.runs],
             "sweep": self.sweep,
             "plane": self.plane,
+            "view": self.view,
+            "analysis": self.analysis,
         }
         return json.dumps(stored, indent=1).encode()
 

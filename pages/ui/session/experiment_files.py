@@ -16,15 +16,23 @@ from tomopatch.studies.experiment import Experiment, notebook
 
 def downloads(scan: ScanConfig, runs: Sequence[Run]) -> None:
     """Offer the experiment as JSON and the selected run as a notebook."""
+    seen, sweep, plane = state.compare_view(), state.sweep(), state.plane()
+    analysis = state.value(state.ANALYSIS) or ""
+
+    def experiment() -> bytes:
+        configs = tuple(run.config for run in runs)
+        return Experiment(scan, configs, sweep, plane, seen.get("address", ""), analysis).to_bytes()
+
     left, right, _ = st.columns(3)
     left.download_button(
         "Experiment (JSON)",
-        lambda: Experiment(scan, tuple(run.config for run in runs), state.sweep(), state.plane()).to_bytes(),
+        experiment,
         "tomopatch-experiment.json",
         "application/json",
         width="stretch",
         on_click="ignore",
-        help="The scan, these runs and the values on What if, without volumes. Home opens it again.",
+        help="The scan, these runs, the visible slice and the values on What if, without volumes. Home opens "
+        "it again.",
     )
     by_id = {run.id: run for run in runs}
     selected = by_id.get(state.download() or "")
@@ -65,6 +73,9 @@ def upload() -> None:
         state.set_scan(experiment.scan)
         state.set_sweep(experiment.sweep)
         state.set_plane(experiment.plane)
+        state.set_opened_view(experiment.view)
+        if experiment.analysis:
+            state.fill({state.ANALYSIS: experiment.analysis}, overwrite=True)
         queued = [engine.queue().submit(run) for run in experiment.runs]
         state.set_compared(queued)
         state.set_run(queued[0] if queued else None)

@@ -77,5 +77,5 @@ def progress_line(now: Progress) -> str:
 
 
 def current_iteration(now: Progress) -> int:
-    """Return the number of the iteration in progress if its patches are known, else of the last finished one."""
+    """Return the iteration whose patches are being computed, or the last finished one."""
     return min(now.total, now.i + bool(now.tiles_done))

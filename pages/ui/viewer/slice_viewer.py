@@ -67,10 +67,14 @@ class ViewerVolume:
 
 @dataclass(frozen=True)
 class ViewerState:
-    """Settings of the viewer: crosshair as fractions (z, y, x) and window (low, high) [HU]."""
+    """Settings of the viewer: crosshair as fractions (z, y, x) and window (low, high) [HU].
+
+    `address` holds them all, with zoom and layout, as in the address of the page.
+    """
 
     cursor: Triple
     window: tuple[float, float]
+    address: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +236,7 @@ def _mount(
         "spacing": [s / n for s, n in zip(geometry.size, shape, strict=True)],
         "count": len(arrays),
         "plane": state.plane(),
+        "opened": state.opened_view(),
         "windows": WINDOWS,
         "range": 200,
         "note": note,
@@ -246,8 +251,9 @@ def _mount(
     seen = getattr(mounted, "view", None)
     if not seen:
         return None
-    z, y, x, level, width = (float(value) for value in seen)
-    return ViewerState((z, y, x), (level - width / 2, level + width / 2))
+    *numbers, address_text = seen
+    z, y, x, level, width = map(float, numbers)
+    return ViewerState((z, y, x), (level - width / 2, level + width / 2), str(address_text))
 
 
 def _take_plane(key: str) -> None:
@@ -307,7 +313,7 @@ def _ordinal(n: int) -> str:
 @cache
 def _component() -> Any:
     # Streamlit accepts a single script, so the files form one module
-    parts = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker")
+    parts = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker", "address")
     names = (*(f"viewer_{part}.js" for part in parts), "viewer.js")
     script = "\n".join((_HERE / name).read_text("utf-8") for name in names)
     return st.components.v2.component(

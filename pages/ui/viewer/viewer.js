@@ -2,6 +2,7 @@
 
 const viewStates = new Map(); // view state by viewer id: survives new data, reruns and page changes
 const mounted = new WeakMap(); // viewer by mounted element
+let openedView = ''; // of the experiment that was opened last
 
 const RANGES = [50, 100, 200, 400, 1000];
 const CHOICES = {
@@ -25,6 +26,7 @@ class Viewer {
     this.overlayLookup = new Lookup(OVERLAY);
     this.frames = 0;
     new ResizeObserver(() => this.redraw()).observe(root);
+    addEventListener('tomopatch-view', () => { if (root.isConnected && this.scene) this.applyView(linkedView()); }); // after Back or Forward
     this.updateAccent();
   }
 
@@ -47,8 +49,15 @@ class Viewer {
         volume: 0, other: 1, hover: null, tiles: true, mip: false, otherWindow: scene.windows.bone, showOverlay: false,
       });
     }
+    const first = this.view !== viewStates.get(scene.id);
     this.view = viewStates.get(scene.id);
+    if (first && !this.view.linked) { // once per page load
+      this.view.linked = true;
+      this.written = writeView(this);
+      this.applyView(linkedView());
+    } else if (first) this.written = writeView(this);
     if (this.view.serverPlane !== scene.plane) this.view.plane = this.view.serverPlane = scene.plane; // chosen in another viewer
+    if (scene.opened && scene.opened !== openedView) { openedView = scene.opened; this.applyView(scene.opened.replace(/^\d+:/, '')); }
     this.view.isHovered = (pane) => pane === this.hovered;
     this.updateAccent();
     this.replay.show(scene, this.view);
@@ -235,13 +244,22 @@ class Viewer {
     this.goToSlice(i, indexAt(this.view.cursor[axis], this.scene.shape[axis]) + by);
   }
 
-  moved() {
-    this.redraw();
-    if (!this.scene.report) return;
-    clearTimeout(this.reportTimer);
-    this.reportTimer = setTimeout(() => {
-      const v = this.view;
-      this.send('view', [...v.cursor.map((f) => Math.round(f * 1e4) / 1e4), v.level, v.width]);
+  moved() { this.redraw(); }
+
+  /** Show a view from the address or from an experiment, if it is one of this viewer. */
+  applyView(text) {
+    if (readView(this, text)) this.redraw();
+  }
+
+  /** Write a changed view into the address and report it to the server, once it no longer moves. */
+  settle() {
+    clearTimeout(this.settleTimer);
+    this.settleTimer = setTimeout(() => {
+      const text = writeView(this), v = this.view;
+      if (text === this.written || !this.root.isConnected) return;
+      this.written = text;
+      window.tomopatchAddress?.setView(text === defaultView(this) ? '' : text);
+      if (this.scene.report) this.send('view', [...v.cursor.map(rounded), v.level, v.width, text]);
     }, 300);
   }
 
@@ -277,6 +295,7 @@ class Viewer {
       pane.draw(scene, view, spec);
     });
     this.legend(mm);
+    this.settle();
     this.frames += 1;
     Object.assign(this.root.dataset, { ms: (performance.now() - began).toFixed(2), frames: this.frames, cursor: view.cursor.join(), window: `${view.level},${view.width}`, layout: this.layout, frame: view.frame ?? '' });
   }
