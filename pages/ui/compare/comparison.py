@@ -115,6 +115,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
         height=420,
         report=True,
         region=None if region is None else (region.kind, region.size),
+        caption=labels.picture_caption([run.config.scan for run in runs] or [scan], volume_cache.names()),
     )
     cursor = seen.cursor if seen else MIDDLE
     if seen:

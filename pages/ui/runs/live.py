@@ -192,6 +192,7 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: ScanConfig | None, 
         fixed_height=True,
         tiles=now.tiles if now.status in ACTIVE and not now.stage else None,
         changes=changes,
+        caption=labels.picture_caption([scan], volume_cache.names()),
     )
 
 

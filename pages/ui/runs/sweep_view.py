@@ -209,6 +209,7 @@ def _pictures(cell: Cell) -> None:
         window=default_window(scan.source),
         reference=len(parts) - 1,
         height=340,
+        caption=labels.picture_caption([scan], volume_cache.names()),
     )
 
 

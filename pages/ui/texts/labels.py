@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -81,6 +81,13 @@ def scan_summary(scan: ScanConfig) -> str:
         f"{beam}, {views} over {scan.angle_range:g}°, {photons_label(scan.photons)}{planted}"
         f"{', ' if effects else ''}{effects}{'; corrected: ' if corrected else ''}{corrected}"
     )
+
+
+def picture_caption(scans: Sequence[ScanConfig], volumes: dict[str, str]) -> str:
+    """Return volume and scan of a picture in one line; scans that differ are counted."""
+    different = list(dict.fromkeys(scans))
+    volume = source_label(different[0].source, volumes)
+    return f"{volume}; {scan_summary(different[0]) if len(different) == 1 else f'{len(different)} scans'}"
 
 
 def dose_share(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:

@@ -102,6 +102,7 @@ def viewer(
     tiles: Tiles | None = None,
     region: tuple[str, float] | None = None,
     changes: Sequence[Change] = (),
+    caption: str = "",
 ) -> ViewerState | None:
     """Show volumes of one grid and return the viewer's settings once the user has changed them.
 
@@ -132,6 +133,8 @@ def viewer(
         Region to outline around the crosshair; see `tomopatch.analysis.regions.Region`.
     changes : sequence of (after, before, title)
         Maps that the layout "changes" adds to the volumes.
+    caption : str
+        Line below a downloaded picture of the view: volume and scan.
     """
     head = {
         "names": [v.name for v in volumes],
@@ -152,6 +155,7 @@ def viewer(
         "changes": list(changes),
         "tiled": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
         "tiles": None if tiles is None else asdict(tiles),
+        "caption": caption,
     }
     return _mount([v.hu for v in volumes], geometry, head, key, view)
 
@@ -167,6 +171,7 @@ def replay(
     height: int = 460,
     view: str = "",
     changes: Sequence[Change] = (),
+    caption: str = "",
 ) -> ViewerState | None:
     """Show the steps of a run with a slider; other parameters as in `viewer`.
 
@@ -214,6 +219,7 @@ def replay(
         "tiled": [i < len(names) for i in range(len(labels))],
         "changes": list(changes),
         "tiles": None,
+        "caption": caption,
     }
     return _mount([*arrays, *(v.hu for v in fixed)], geometry, head, key, view)
 
@@ -313,7 +319,7 @@ def _ordinal(n: int) -> str:
 @cache
 def _component() -> Any:
     # Streamlit accepts a single script, so the files form one module
-    parts = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker", "address")
+    parts = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker", "address", "save")
     names = (*(f"viewer_{part}.js" for part in parts), "viewer.js")
     script = "\n".join((_HERE / name).read_text("utf-8") for name in names)
     return st.components.v2.component(

@@ -174,6 +174,7 @@ class Viewer {
       Object.assign(v, { zoom: 1, centre: [0.5, 0.5, 0.5], cursor: [0.5, 0.5, 0.5], divider: 0.5, mip: false, otherWindow: scene.windows.bone, level: scene.window[0], width: scene.window[1] });
       this.arrange();
     }));
+    tools.append(single('save', 'This view as PNG', () => savePicture(this)));
     tools.append(single('full', 'Full screen', () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen())));
     parts.push(tools);
     this.bar.replaceChildren(...parts);
@@ -276,14 +277,16 @@ class Viewer {
     scene.overlayTable = this.overlayLookup.set(0, scene.heat);
     scene.signedTable = this.signed.set(-view.range, view.range);
     const full = document.fullscreenElement === this.root.getRootNode().host || this.root.matches(':fullscreen');
-    const mm = scene.shape.map((n, a) => n * scene.spacing[a]);
-    const tall = Math.min(1.15, Math.max(...Object.values(PLANES).map((p) => mm[p.v] / mm[p.u])));
-    const { columns, across, height } = (scene.fixedHeight && !full ? fixedLayout : flowingLayout)(this, tall, full);
-    this.grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+    this.root.classList.toggle('full', full);
+    const { panes, widths, total } = arrangePanes(this, full);
+    this.grid.style.gridTemplateColumns = widths.map((w) => `${w}px`).join(' ');
+    this.grid.style.minHeight = scene.fixedHeight || full ? `${total}px` : ''; // nothing below moves when panes are added
     const mip = view.mip && this.layout !== 'difference';
     this.panes.forEach((pane, i) => {
       const spec = specs[i], axis = PLANES[spec.plane].across;
+      const { width: across, height } = panes[i];
       pane.canvas.style.height = `${height}px`;
+      pane.canvas.parentElement.style.width = `${across}px`;
       const note = spec.kind === 'swipe' ? scene.names[spec.other] : scene.pending[spec.volume] ? '' : spec.kind === 'heat' ? `0 … ${scene.heat} HU` : spec.note || '';
       for (const [node, text] of [[pane.name, spec.title], [pane.note, note]]) node.textContent = node.title = text;
       pane.note.className = spec.kind === 'swipe' ? 'name' : '';
@@ -291,16 +294,16 @@ class Viewer {
       pane.slider.setAttribute('aria-label', `Slice of ${spec.title}`);
       pane.slider.max = scene.shape[axis] - 1;
       pane.slider.value = indexAt(view.cursor[axis], scene.shape[axis]);
-      pane.resize(across, height, Math.min(2, devicePixelRatio || 1));
+      pane.resize(across, height, Math.min(2, devicePixelRatio || 1), full ? 1.5 : 1);
       pane.draw(scene, view, spec);
     });
-    this.legend(mm);
+    this.legend();
     this.settle();
     this.frames += 1;
     Object.assign(this.root.dataset, { ms: (performance.now() - began).toFixed(2), frames: this.frames, cursor: view.cursor.join(), window: `${view.level},${view.width}`, layout: this.layout, frame: view.frame ?? '' });
   }
 
-  legend(mm) {
+  legend() {
     const { view } = this, signed = this.layout === 'difference';
     const low = signed ? -view.range : Math.round(view.level - view.width / 2);
     const high = signed ? view.range : Math.round(view.level + view.width / 2);
@@ -312,9 +315,14 @@ class Viewer {
     this.low.textContent = minus(low);
     this.high.textContent = `${signed ? '+' : ''}${minus(high)} HU`;
     this.ramp.setAttribute('aria-label', `Colours from ${this.low.textContent} to ${this.high.textContent}`);
-    const f = view.hover || view.cursor;
-    const [z, y, x] = f.map((q, a) => minus(fixed((q - 0.5) * mm[a], this.scene.spacing[a])));
-    this.position.textContent = `x ${x} · y ${y} · z ${z} mm`;
+    this.position.textContent = this.positionText(view.hover || view.cursor);
+  }
+
+  /** Return a position, given as fractions (z, y, x), in mm from the centre. */
+  positionText(at) {
+    const { shape, spacing } = this.scene;
+    const [z, y, x] = at.map((q, a) => fixed((q - 0.5) * shape[a] * spacing[a], spacing[a]).replace('-', '−'));
+    return `x ${x} · y ${y} · z ${z} mm`;
   }
 }
 
