@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from pages.ui.charts import colours, figures
+from pages.ui.charts import colours, figure_files, figures
 from pages.ui.compare import error_charts, region_figures
 from pages.ui.compare.table import table
 from pages.ui.runs import linked_runs, run_bars, run_volumes
@@ -104,6 +104,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
     names = short_names([run.config for run in runs])
     parts = _parts(runs, names, now, scan, reference)
     geometry = volume_cache.geometry(scan)
+    caption = labels.picture_caption([run.config.scan for run in runs] or [scan], volume_cache.names())
     state.fill({state.ANALYSIS: LINE})
     region = region_figures.chosen(geometry, MIDDLE) if state.value(state.ANALYSIS) == REGION else None
     seen = viewer(
@@ -115,7 +116,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
         height=420,
         report=True,
         region=None if region is None else (region.kind, region.size),
-        caption=labels.picture_caption([run.config.scan for run in runs] or [scan], volume_cache.names()),
+        caption=caption,
     )
     cursor = seen.cursor if seen else MIDDLE
     if seen:
@@ -142,6 +143,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
                 [(p.name, styles.get(p.name, colours.Line(colours.REFERENCE)), p.hu) for p in existing],
                 geometry,
                 cursor,
+                caption,
             )
         elif reference is None or not done:
             st.caption("Appears when the reference and one of the runs are ready.")
@@ -149,7 +151,7 @@ def _comparison(scan: ScanConfig, runs: list[Run], was_active: bool) -> None:
             region_figures.controls()
             region_figures.table(scan, done, region_figures.chosen(geometry, cursor))
         else:
-            _ERRORS[analysis](scan, done)
+            _ERRORS[analysis](scan, done, caption)
 
 
 def _parts(
@@ -196,7 +198,10 @@ def _choose_analysis() -> str:
 
 
 def _line(
-    lines: list[tuple[str, colours.Line, np.ndarray]], geometry: VolumeGeometry, cursor: Triple
+    lines: list[tuple[str, colours.Line, np.ndarray]],
+    geometry: VolumeGeometry,
+    cursor: Triple,
+    caption: str,
 ) -> None:
     axis = st.segmented_control(
         "Values along a line through the crosshair",
@@ -206,9 +211,11 @@ def _line(
         key="profile_axis",
         help="Click in a picture above to move the crosshair.",
     )
+    figure = figures.profiles(lines, geometry, cursor, figures.AXES[axis])
     st.plotly_chart(
-        figures.profiles(lines, geometry, cursor, figures.AXES[axis]),
+        figure,
         key="profile",
         config={"displayModeBar": False},
         alt="Values along a line through the crosshair",
     )
+    figure_files.download_buttons(figure, "line", caption, key="line")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import plotly.graph_objects as go
 import streamlit as st
 from torch import Tensor
 
-from pages.ui.charts import figures
+from pages.ui.charts import figure_files, figures
 from pages.ui.charts.colours import Line
 from pages.ui.compare import error_figures
 from pages.ui.session import volume_cache
@@ -49,19 +50,19 @@ def _error(scan: ScanConfig, run_id: str) -> Tensor:
     return errors.error(volume_cache.reference(scan).result(), volume_cache.result_volume(run_id))
 
 
-def histogram(scan: ScanConfig, runs: Named) -> None:
+def histogram(scan: ScanConfig, runs: Named, caption: str) -> None:
     """Show the share of voxels by error."""
     limit = max((_extent(scan, run_id) for *_, run_id in runs), default=1.0)
     limit = math.ceil(max(limit, 10.0) / 10) * 10
     found = [(name, line, *_histogram(scan, run_id, limit)) for name, line, run_id in runs]
-    _chart(error_figures.histogram(found), "errors", "Share of voxels by their error")
+    _chart(error_figures.histogram(found), "errors", "Share of voxels by their error", caption)
     st.caption(
         "A narrow curve is good. Left of 0 the run is too dark, right of 0 too bright. Errors beyond the "
         "axis count at its ends."
     )
 
 
-def calibration(scan: ScanConfig, runs: Named) -> None:
+def calibration(scan: ScanConfig, runs: Named, caption: str) -> None:
     """Show whether the deviation of a run's samples predicts the error of their mean."""
     found = [(name, line, _calibration(scan, run_id)) for name, line, run_id in runs]
     known = [(name, line, bins) for name, line, bins in found if bins]
@@ -72,13 +73,13 @@ def calibration(scan: ScanConfig, runs: Named) -> None:
                 "samples or more. The samples differ where the result is uncertain."
             )
         return
-    _chart(error_figures.calibration(known), "calibration", "True error against predicted deviation")
+    _chart(error_figures.calibration(known), "calibration", "True error against predicted deviation", caption)
     st.caption(
         "On the dashed line, predicted and true error agree. Above: overconfident. Below: overcautious."
     )
 
 
-def spectrum(scan: ScanConfig, runs: Named) -> None:
+def spectrum(scan: ScanConfig, runs: Named, caption: str) -> None:
     """Show the noise power spectrum of the error."""
     if min(volume_cache.grid_of(scan)[1:]) < 4:
         st.markdown(
@@ -87,12 +88,13 @@ def spectrum(scan: ScanConfig, runs: Named) -> None:
         )
         return
     found = [(name, line, *_spectrum(scan, run_id)) for name, line, run_id in runs]
-    _chart(error_figures.spectrum(found), "spectrum", "Noise power spectrum of the error")
+    _chart(error_figures.spectrum(found), "spectrum", "Noise power spectrum of the error", caption)
     st.caption(
         "Noise power spectrum of the error in axial slices. Left: shading and broad streaks. Right: fine "
         "noise and blurred edges."
     )
 
 
-def _chart(figure: object, key: str, alt: str) -> None:
+def _chart(figure: go.Figure, key: str, alt: str, caption: str) -> None:
     st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=alt)
+    figure_files.download_buttons(figure, key, caption, key=key)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages.ui.charts import figures
+from pages.ui.charts import figure_files, figures
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, placeholder, viewer
@@ -79,16 +79,12 @@ def _view(sweep: SweepConfig, was_waiting: bool) -> None:
     found = lines(sweep, cells, x)
     chosen = _chosen(cells)
     run_ids = [[row["run"] for row in line if row[measure] is not None] for line in found.values()]
+    figure = None
     if found:
+        marked = None if chosen is None or chosen.run is None else chosen.run.id
+        figure = figures.sweep(found, x, measure, marked, HEIGHT, sweep.values(x))
         st.plotly_chart(
-            figures.sweep(
-                found,
-                x,
-                measure,
-                None if chosen is None or chosen.run is None else chosen.run.id,
-                HEIGHT,
-                sweep.values(x),
-            ),
+            figure,
             key=_CHART,
             on_select=partial(_select, run_ids),
             selection_mode="points",
@@ -104,6 +100,9 @@ def _view(sweep: SweepConfig, was_waiting: bool) -> None:
                 if any(c.run is not None for c in cells)
                 else "**Ready.** Press *Run*. Each run becomes a point here; click a point to see its volume."
             )
+    if figure is not None:
+        caption = labels.picture_caption([c.config.scan for c in cells], volume_cache.names())
+        figure_files.download_buttons(figure, f"sweep-{measure}", caption, key="sweep")
     if chosen is not None:
         _pictures(chosen)
     if found:
