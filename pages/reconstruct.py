@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.ui.forms import method_form
-from pages.ui.runs import live
+from pages.ui.runs import linked_runs, live
 from pages.ui.session import engine, routes, shell, state, volume_cache
 from pages.ui.texts import labels
 from tomopatch.execution.queue import FAST_METHODS
@@ -16,7 +16,8 @@ scan = shell.require_scan()
 pg = volume_cache.scan_geometry(scan)
 run = engine.known_run(state.run_id())
 volume_cache.prepare_worker(scan)  # a worker prepares the measurement while you choose the method
-method_form.fill(run.config if run else None)
+linked = state.linked_runs().get(state.run_id() or "")
+method_form.fill(run.config if run else linked)
 
 # on a phone page.css puts the pictures before the parameters
 controls, pictures = st.container(key="pictures_first").columns([1, 3], gap="large")
@@ -53,6 +54,8 @@ with actions:
         st.switch_page(routes.COMPARE)
 
 with pictures:
+    if run is None and state.run_id():
+        linked_runs.offer([state.run_id() or ""])
     if run is None:
         with st.container(border=True, height=live.HEIGHT):
             st.markdown(

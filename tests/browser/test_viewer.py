@@ -148,3 +148,58 @@ def test_lengths_suit_the_voxel_size(browser, voxel, bar, position):
     assert found[:2] == [bar, position]
     assert float(found[2]) == 0
     assert "-" not in found[2]
+
+
+def wheres(page):
+    return page.locator(".tv .where").inner_text()
+
+
+def test_the_readout_follows_the_wheel_under_a_resting_pointer(opened):
+    page = opened()
+    box = page.locator(".tv canvas").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
+    page.wait_for_timeout(300)
+    before = wheres(page)
+    page.mouse.wheel(0, 200)
+    page.wait_for_timeout(500)
+    after = wheres(page)
+    assert before.split("·")[:2] == after.split("·")[:2]  # x and y of the pointer
+    assert before.split("·")[2] != after.split("·")[2]
+
+
+@pytest.mark.parametrize("width", [700, 1200])
+def test_each_picture_fills_its_pane(opened, width):
+    page = opened()
+    page.set_viewport_size({"width": width, "height": 800})
+    page.wait_for_timeout(500)
+    for canvas in page.locator(".tv .pane canvas").all():
+        box = canvas.bounding_box()  # the slices are square
+        assert min(box["width"], box["height"]) > 0.75 * max(box["width"], box["height"])
+
+
+def test_full_screen_uses_the_height(opened):
+    page = opened()
+    page.set_viewport_size({"width": 1000, "height": 900})
+    act(page, "Full screen")
+    page.wait_for_timeout(800)
+    panes = [p.bounding_box() for p in page.locator(".tv .pane").all()]
+    used = max(p["y"] + p["height"] for p in panes) - min(p["y"] for p in panes)
+    assert used > 0.85 * page.evaluate("innerHeight")
+    assert (
+        page.locator(".tv .caption").first.evaluate("(e) => parseFloat(getComputedStyle(e).fontSize)") >= 18
+    )
+
+
+def test_the_picture_of_a_view_has_the_size_of_a_screen(opened, tmp_path):
+    from PIL import Image
+
+    page = opened(accept_downloads=True)
+    act(page, "Difference")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="This view as PNG").click()
+    path = tmp_path / "view.png"
+    download.value.save_as(path)
+    assert download.value.suggested_filename == "tomopatch-difference-axial.png"
+    with Image.open(path) as picture:
+        assert picture.width >= 1920
+        assert len(picture.convert("RGB").getcolors(2**24)) > 3

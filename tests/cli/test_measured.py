@@ -104,7 +104,7 @@ def test_one_method_writes_one_file(scan, tmp_path, capsys):
         (["--hold-out", "1"], "hold_out must lie between 2 and the 60 views"),
         (["--every", "0"], "every must be"),
         (["--axis", "999"], "a column from 0 to 71"),
-        (["--methods", "fbp"], "FBP needs a parallel beam"),
+        (["--methods", "fbp"], "needs a parallel beam"),
         (["--methods", "magic"], "unknown method 'magic'"),
         (["--set", "tv.lam=1"], "--set tv.lam cannot act"),
         (["--axisymmetric", "9"], "single view"),

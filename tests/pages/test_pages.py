@@ -234,7 +234,7 @@ def test_a_new_scan_clears_the_current_run(app, small_scan):
 def test_unavailable_methods_are_named_with_the_reason(app, small_scan):
     app.session_state["_scan"] = small_scan
     app.switch_page(routes.RECONSTRUCT).run()
-    assert "FDK needs a cone beam" in texts(app)
+    assert "FDK is unavailable: it needs a circular cone-beam scan" in texts(app)
 
 
 def test_an_uploaded_volume_is_stored_and_scanned(app):

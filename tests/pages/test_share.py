@@ -19,6 +19,8 @@ def experiment(small_scan):
         (RunConfig(small_scan, "fbp"), RunConfig(small_scan, "sirt", {"num_iterations": 4})),
         {"num_views": "4, 8", "methods": "fbp"},
         "sagittal",
+        "compare_0.25_0.5_0.5_400_1800_2_0.5_0.5_0.5_side",
+        "Region",
     )
 
 
@@ -37,6 +39,8 @@ def test_an_experiment_can_be_opened_and_compared(app, experiment):
     assert app.session_state["_scan"] == experiment.scan
     assert app.session_state["_sweep"] == experiment.sweep
     assert app.session_state["_plane"] == experiment.plane
+    assert app.session_state["form.compare.look"] == experiment.analysis
+    assert app.session_state["_opened_view"].endswith(experiment.view)
     runs = [engine.store().run(r) for r in app.session_state["_compared"]]
     assert tuple(run.config for run in runs) == experiment.runs
     assert all(wait(engine.queue(), run.id, timeout=180).status == "done" for run in runs)

@@ -3,15 +3,17 @@
 import json
 import re
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from pages.ui.charts import curves
 from pages.ui.session import engine, routes, state, volume_cache
-from pages.ui.texts import labels
+from pages.ui.texts import labels, messages
 from pages.ui.viewer import slice_viewer
 from tests.pages.test_pages import texts
+from tomopatch.execution.progress import Progress
 from tomopatch.execution.queue import wait
 from tomopatch.progress import Tiles
 from tomopatch.runs.config import RunConfig, ScanConfig
@@ -233,3 +235,21 @@ def test_all_points_of_short_runs_and_the_last_of_long_runs_are_readable():
     told = re.findall(r"<b>([^<]+)</b>", curves.html(curves.curves(long), "red"))
     assert len(told) <= curves.MAX_READ
     assert told[-1] == "2000: 0.0005"
+
+
+def test_labels_of_a_curve_with_equal_values_do_not_overlap():
+    for name, value in (("sigma", 1.0), ("residual", 0.05), ("psnr", 27.0)):
+        points = [Point(1, 4, "", 1.0, **{"residual": None, "sigma": None, "psnr": None} | {name: value})]
+        (curve,) = curves.curves(points).curves
+        heights = [h for h in curve.heights([v for v, _ in curve.y_ticks]) if 0 <= h <= 1]
+        assert heights
+        assert all(b - a > 0.1 for a, b in pairwise(heights))
+
+
+def test_the_line_of_a_run_names_the_iteration_of_the_tile():
+    point = Point(2, 4, "", 1.0, None, None, None)
+    assert "Iteration 3 of 4" in messages.progress_line(
+        Progress("running", points=(point,), tiles_done=(1, 9))
+    )
+    assert messages.current_iteration(Progress("running", points=(point,), tiles_done=(1, 9))) == 3
+    assert messages.current_iteration(Progress("running", points=(point,))) == 2

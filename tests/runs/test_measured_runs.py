@@ -29,7 +29,8 @@ from tomopatch.runs.measured_scan import GivenGeometry, MeasuredScan
 from tomopatch.runs.resource_estimate import display_refusal, estimate, refusal
 from tomopatch.runs.selection import Selection
 from tomopatch.store.store import RunStore
-from tomopatch.studies.experiment import Experiment, notebook
+from tomopatch.studies.experiment import Experiment
+from tomopatch.studies.notebook import notebook
 from tomopatch.studies.provenance import reproduce
 from tomopatch.studies.sweep import SweepConfig, look_up, run_sweep, table
 from tomopatch.studies.sweep_plot import lines, plot_png

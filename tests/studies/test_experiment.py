@@ -13,7 +13,8 @@ from tomopatch.reconstruct import make_params
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.prepare import prepare
 from tomopatch.store.store import RunStore
-from tomopatch.studies.experiment import MAX_RUNS, Experiment, notebook
+from tomopatch.studies.experiment import MAX_RUNS, Experiment
+from tomopatch.studies.notebook import notebook
 
 ROOT = Path(__file__).parents[2]
 SCAN = ScanConfig(
@@ -104,3 +105,15 @@ def test_a_notebook_finds_a_stored_volume(tmp_path):
     said = executed(notebook(run, name='x"; import os # <b>'), tmp_path, store.root)
     assert said == repr(quality(prepared.reference, result.volume))
     assert "<b>" not in notebook(run, name="<b>").decode()
+
+
+def test_a_notebook_repeats_all_runs_and_simulates_each_scan_once(tmp_path):
+    other = RunConfig(ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=5), "fbp")
+    data = notebook(*EXPERIMENT.runs, other)
+    text = "".join(cell["source"] for cell in json.loads(data)["cells"])
+    assert (text.count("prepare(scan)"), text.count("= reconstruct(")) == (2, 3)
+    prepared = prepare(other.scan)
+    result = reconstruct("fbp", prepared.A, prepared.measurement)
+    assert executed(data, tmp_path, tmp_path / "store") == repr(quality(prepared.reference, result.volume))
+    with pytest.raises(ValueError, match="one run or more"):
+        notebook()

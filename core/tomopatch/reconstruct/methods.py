@@ -83,13 +83,13 @@ class Method:
 def _fbp_unsuited(geometry: Geometry) -> str | None:
     if isinstance(geometry, ParallelBeam) and not geometry.tilt:
         return None
-    return "FBP needs a parallel beam without tilt."
+    return "FBP is unavailable: it needs a parallel beam without tilt."
 
 
 def _fdk_unsuited(geometry: Geometry) -> str | None:
     if isinstance(geometry, ConeBeam) and not geometry.tilt and not geometry.pitch:
         return None
-    return "FDK needs a cone beam on a circle: no pitch, no tilt."
+    return "FDK is unavailable: it needs a circular cone-beam scan without tilt."
 
 
 def _low(params: Any) -> float | None:

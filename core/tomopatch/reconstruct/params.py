@@ -42,7 +42,11 @@ class SirtParams:
 @dataclass(frozen=True)
 class CglsParams:
     num_iterations: int = option(
-        15, "Iterations", "Too many fit the noise: this number is the regularisation.", low=1, high=500
+        15,
+        "Iterations",
+        "Too many iterations fit the noise; stopping early is the smoothing.",
+        low=1,
+        high=500,
     )
 
 

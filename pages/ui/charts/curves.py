@@ -52,7 +52,8 @@ class Curve(NamedTuple):
         scale = math.log if self.is_log else float
         ends = [scale(v) for v in self.y]
         low, high = min(ends), max(ends)
-        room = 0.08 * (high - low) or max(abs(high) * 0.01, 1e-6)
+        # equal values: one percent around them
+        room = 0.08 * (high - low) or (0.01 if self.is_log else max(abs(high) * 0.01, 1e-6))
         return [(scale(v) - low + room) / (high - low + 2 * room) for v in values]
 
 

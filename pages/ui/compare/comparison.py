@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from pages.ui.charts import colours, figures
+from pages.ui.charts import colours, figure_files, figures
 from pages.ui.compare import error_charts, region_figures
 from pages.ui.compare.table import table
-from pages.ui.runs import run_bars, run_volumes
-from pages.ui.session import engine, state, volume_cache
+from pages.ui.runs import linked_runs, run_bars, run_volumes
+from pages.ui.session import address, engine, state, volume_cache
 from pages.ui.texts import labels, messages
 from pages.ui.texts.run_names import short_names
 from pages.ui.viewer.scan_window import shared_view, window_of
@@ -25,7 +25,7 @@ POLL = 2.0  # seconds; each refresh takes time of the cores that compute
 POLL_VOLUMES = 8  # with more volumes, the interval grows in proportion
 MIDDLE: Triple = (0.5, 0.5, 0.5)
 LATER = "appears when it is done"
-LINE, REGION = "Line", "Region"
+LINE, REGION = address.DEFAULT_ANALYSIS, "Region"
 _ERRORS = {
     "Errors": error_charts.histogram,
     "Calibration": error_charts.calibration,
@@ -34,7 +34,6 @@ _ERRORS = {
 ALONG = {"axial": "across (x)", "coronal": "feet to head (z)", "sagittal": "feet to head (z)"}
 """Direction of the first profile in each plane."""
 ANALYSES = [LINE, REGION, *_ERRORS]
-_ANALYSIS = "compare.look"
 
 
 def comparable(scan: Scan) -> list[Run]:
@@ -80,7 +79,9 @@ def failures() -> None:
     existing = [run for run in found if run is not None]
     missing = len(found) - len(existing)
     if missing:
-        st.warning(f"{messages.missing_runs(missing)} Choose others below or on Runs.")
+        linked_runs.offer(
+            [run_id for run_id, run in zip(state.compared(), found, strict=True) if run is None]
+        )
     failed = [(labels.method_label(r.config.method), r.message) for r in existing if r.status == "failed"]
     for sentence in messages.failed_runs(failed):
         st.warning(f"{sentence} Run it again on Reconstruct.")
@@ -104,8 +105,9 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
     names = short_names([run.config for run in runs])
     parts = _parts(runs, names, now, scan, reference)
     geometry = volume_cache.geometry(scan)
-    state.fill({_ANALYSIS: LINE})
-    region = region_figures.chosen(geometry, MIDDLE) if state.value(_ANALYSIS) == REGION else None
+    caption = labels.picture_caption([run.config.scan for run in runs] or [scan], volume_cache.names())
+    state.fill({state.ANALYSIS: LINE})
+    region = region_figures.chosen(geometry, MIDDLE) if state.value(state.ANALYSIS) == REGION else None
     seen = viewer(
         parts,
         geometry,
@@ -116,10 +118,11 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
         height=420,
         report=True,
         region=None if region is None else (region.kind, region.size),
+        caption=caption,
     )
     cursor = seen.cursor if seen else MIDDLE
     if seen:
-        state.compare_view().update(cursor=seen.cursor, window=seen.window)
+        state.compare_view().update(cursor=seen.cursor, window=seen.window, address=seen.address)
     with st.container(key="run_bar.compare"):  # fixed height: nothing below moves when all are done
         run_bars.active_runs_bar(
             [entry for entry in zip(runs, names, now, strict=True) if entry[2].status in ACTIVE]
@@ -142,6 +145,7 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
                 [(p.name, styles.get(p.name, colours.Line(colours.REFERENCE)), p.hu) for p in existing],
                 geometry,
                 cursor,
+                caption,
             )
         elif reference is None or not done:
             st.caption("Appears when the volume of comparison and one of the runs are ready.")
@@ -149,7 +153,7 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
             region_figures.controls()
             region_figures.table(scan, done, region_figures.chosen(geometry, cursor))
         else:
-            _ERRORS[analysis](scan, done)
+            _ERRORS[analysis](scan, done, caption)
 
 
 def _parts(
@@ -183,19 +187,23 @@ def _parts(
 
 
 def _choose_analysis() -> str:
-    state.fill({_ANALYSIS: LINE}, overwrite=state.value(_ANALYSIS) not in ANALYSES)
+    state.fill({state.ANALYSIS: LINE}, overwrite=state.value(state.ANALYSIS) not in ANALYSES)
     analysis = st.segmented_control(
         "Look closer",
         ANALYSES,
         required=True,
-        key=state.field(_ANALYSIS),
+        key=state.field(state.ANALYSIS),
+        on_change=address.write,  # a following run of a fragment alone would not write it
         help="Values along a line, metrics within a region, or the errors of all finished runs.",
     )
     return analysis or LINE
 
 
 def _line(
-    lines: list[tuple[str, colours.Line, np.ndarray]], geometry: VolumeGeometry, cursor: Triple
+    lines: list[tuple[str, colours.Line, np.ndarray]],
+    geometry: VolumeGeometry,
+    cursor: Triple,
+    caption: str,
 ) -> None:
     axis = st.segmented_control(
         "Values along a line through the crosshair",
@@ -205,9 +213,11 @@ def _line(
         key="profile_axis",
         help="Click in a picture above to move the crosshair.",
     )
+    figure = figures.profiles(lines, geometry, cursor, figures.AXES[axis])
     st.plotly_chart(
-        figures.profiles(lines, geometry, cursor, figures.AXES[axis]),
+        figure,
         key="profile",
         config={"displayModeBar": False},
         alt="Values along a line through the crosshair",
     )
+    figure_files.download_buttons(figure, "line", caption, key="line")

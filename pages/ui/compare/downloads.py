@@ -16,6 +16,7 @@ from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_
 from tomopatch.export.pictures import PLANES
 from tomopatch.io.projections.writing import tiff_zip_bytes
 from tomopatch.runs.config import Scan, ScanConfig
+from tomopatch.runs.measured import prepare_measured
 from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.measurements import measurement_bytes
 from tomopatch.runs.prepare import prepare
@@ -123,7 +124,9 @@ def _projections(scan: Scan, left: DeltaGenerator, right: DeltaGenerator) -> Non
     """Offer the line integrals with their geometry."""
 
     def tiff() -> bytes:
-        measurement = prepare(scan, engine.store()).measurement
+        store = engine.store()
+        prepared = prepare(scan, store) if isinstance(scan, ScanConfig) else prepare_measured(scan, store)
+        measurement = prepared.measurement
         return tiff_zip_bytes(measurement.projections.cpu().numpy(), measurement.geometry)
 
     if isinstance(scan, ScanConfig):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import plotly.graph_objects as go
 import streamlit as st
 from torch import Tensor
 
-from pages.ui.charts import figures
+from pages.ui.charts import figure_files, figures
 from pages.ui.charts.colours import Line
 from pages.ui.compare import error_figures
 from pages.ui.session import volume_cache
@@ -50,12 +51,12 @@ def _error(scan: Scan, run_id: str) -> Tensor:
     return errors.error(volume_cache.reference(scan).result(), volume_cache.result_volume(run_id))
 
 
-def histogram(scan: Scan, runs: Named) -> None:
+def histogram(scan: Scan, runs: Named, caption: str) -> None:
     """Show the share of voxels by error."""
     limit = max((_extent(scan, run_id) for *_, run_id in runs), default=1.0)
     limit = math.ceil(max(limit, 10.0) / 10) * 10
     found = [(name, line, *_histogram(scan, run_id, limit)) for name, line, run_id in runs]
-    _chart(error_figures.histogram(found), "errors", "Share of voxels by their error")
+    _chart(error_figures.histogram(found), "errors", "Share of voxels by their error", caption)
     st.caption(
         "A narrow curve is good. Left of 0 the run is too dark, right of 0 too bright. Errors beyond the "
         "axis count at its ends."
@@ -63,7 +64,7 @@ def histogram(scan: Scan, runs: Named) -> None:
     _of_stand_in(scan)
 
 
-def calibration(scan: Scan, runs: Named) -> None:
+def calibration(scan: Scan, runs: Named, caption: str) -> None:
     """Show whether the deviation of a run's samples predicts the error of their mean."""
     found = [(name, line, _calibration(scan, run_id)) for name, line, run_id in runs]
     known = [(name, line, bins) for name, line, bins in found if bins]
@@ -74,14 +75,14 @@ def calibration(scan: Scan, runs: Named) -> None:
                 "samples or more. The samples differ where the result is uncertain."
             )
         return
-    _chart(error_figures.calibration(known), "calibration", "True error against predicted deviation")
+    _chart(error_figures.calibration(known), "calibration", "True error against predicted deviation", caption)
     st.caption(
         "On the dashed line, predicted and true error agree. Above: overconfident. Below: overcautious."
     )
     _of_stand_in(scan)
 
 
-def spectrum(scan: Scan, runs: Named) -> None:
+def spectrum(scan: Scan, runs: Named, caption: str) -> None:
     """Show the noise power spectrum of the error."""
     if min(volume_cache.grid_of(scan)[1:]) < 4:
         st.markdown(
@@ -90,7 +91,7 @@ def spectrum(scan: Scan, runs: Named) -> None:
         )
         return
     found = [(name, line, *_spectrum(scan, run_id)) for name, line, run_id in runs]
-    _chart(error_figures.spectrum(found), "spectrum", "Noise power spectrum of the error")
+    _chart(error_figures.spectrum(found), "spectrum", "Noise power spectrum of the error", caption)
     st.caption(
         "Noise power spectrum of the error in axial slices. Left: shading and broad streaks. Right: fine "
         "noise and blurred edges."
@@ -107,5 +108,6 @@ def _of_stand_in(scan: Scan) -> None:
         )
 
 
-def _chart(figure: object, key: str, alt: str) -> None:
+def _chart(figure: go.Figure, key: str, alt: str, caption: str) -> None:
     st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=alt)
+    figure_files.download_buttons(figure, key, caption, key=key)

@@ -46,7 +46,7 @@ def choose(pg: Geometry) -> str:
     st.caption(METHODS[name].summary)
     for other, method in METHODS.items():
         if other not in offered:
-            st.caption(f"Not for this scan: {method.unsuited(pg)}")
+            st.caption(method.unsuited(pg))
     return name
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 METHODS = ("fbp", "tv", "diffusion")
 """Order in the comparison."""
 
-QUEUED = ("fbp", "diffusion", "tv")
-"""Order of computation: FBP and diffusion, the main contrast, come first."""
+QUEUED = ("fbp", "tv", "diffusion")
+"""Order of computation: the slowest method comes last, so that no picture stays empty for long."""
 
 
 def prepare() -> None:

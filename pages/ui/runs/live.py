@@ -10,7 +10,7 @@ import streamlit as st
 from pages.ui.charts import colours, curves
 from pages.ui.runs import replays, run_bars, run_volumes
 from pages.ui.session import engine, routes, state, volume_cache
-from pages.ui.texts import formatting, labels
+from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.scan_window import shared_view, window_of
 from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
 from tomopatch.execution.progress import Progress
@@ -39,20 +39,22 @@ def submit(config: RunConfig) -> str:
 def run_view(run: Run[RunConfig]) -> None:
     """Show the run and refresh it until it ends."""
     active = engine.progress(run).status in ACTIVE
+    waiting = active or not volume_cache.reference(run.config.scan).done()
     poll = INSTANT_POLL if _instant(run) else run_bars.POLL
-    st.fragment(_view, run_every=poll if active else None)(run, active)
+    st.fragment(_view, run_every=poll if waiting else None)(run, waiting)
     if not _instant(run):
         st.fragment(_curves, run_every=CURVE_POLL if active else None)(run)
     if run.plan is not None and run.plan.remarks:  # below everything, so that nothing moves at the end
         st.caption(" ".join(run.plan.remarks))
 
 
-def _view(run: Run[RunConfig], was_active: bool) -> None:
+def _view(run: Run[RunConfig], waiting: bool) -> None:
     now = engine.progress(run)
-    if was_active and now.status not in ACTIVE:
-        st.rerun()  # a full run of the page stops the polling
     run = engine.known_run(run.id) or run
     scan = run.config.scan
+    future = volume_cache.reference(scan)
+    if waiting and now.status not in ACTIVE and future.done():
+        st.rerun()  # a full run of the page stops the polling
     replayed = False
     if now.status in ("failed", "cancelled"):
         run_bars.show_no_result(now)
@@ -61,7 +63,6 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
     else:
         _numbers(run, now)
         replayed = run_bars.run_bar(run.id, now, _title(run), _outcome(run, now), instant=_instant(run))
-    future = volume_cache.reference(scan)
     reference = scan if future.done() and future.exception() is None else None
     if now.status == "failed" and reference is None:
         return  # the volume may not exist
@@ -78,7 +79,7 @@ def _view(run: Run[RunConfig], was_active: bool) -> None:
             shared_view(scan, "live"),
         )
     else:
-        _pictures(run, now, reference)
+        _pictures(run, now, reference, expected=not future.done())
 
 
 def _curves(run: Run[RunConfig]) -> None:
@@ -114,7 +115,11 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
         psnr = next((p.psnr for p in reversed(now.points) if p.psnr is not None), None)
         left = formatting.seconds(now.eta) if math.isfinite(now.eta) else "–"
         numbers = [
-            ("Iteration", f"{now.i} / {now.total}" if now.total else "–", "Finished and planned iterations."),
+            (
+                "Iteration",
+                f"{messages.current_iteration(now)} / {now.total}" if now.total else "–",
+                "Current and planned iterations.",
+            ),
             ("Time left", left, "Estimate from the speed so far."),
             (
                 "Residual",
@@ -163,14 +168,24 @@ def _outcome(run: Run[RunConfig], now: Progress) -> str:
     return f"done on the {labels.device_label(run.device)}."
 
 
-def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None) -> None:
-    """Show the current volumes and the reference, with placeholders for missing ones."""
+def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, expected: bool) -> None:
+    """Show the current volumes and the reference, with placeholders for missing ones.
+
+    Parameters
+    ----------
+    reference : Scan or None
+        Scan whose reference exists; None without one.
+    expected : bool
+        Whether the reference is being prepared.
+    """
     existing = {volume.name: volume for volume in run_volumes.existing_volumes(run, now)}
     scan, sampler = run.config.scan, METHODS[run.config.method].needs_prior
     names, name_of = run_volumes.preview_labels(run), labels.reference_name(scan)
     shape = next((volume.hu.shape for volume in existing.values()), volume_cache.grid_of(scan))
     if reference is not None:
         existing[name_of] = ViewerVolume(name_of, volume_cache.reference_hu(reference, shape))
+    elif expected and existing:
+        existing[name_of] = placeholder(shape, name_of, "being prepared")
     volumes = list(existing.values())
     if now.status in ACTIVE:
         first = "appears after the initial reconstruction" if sampler else "appears with the first iteration"
@@ -192,13 +207,14 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None) -> Non
         volume_cache.geometry(scan),
         key="live.sampler" if sampler else "live",
         view=shared_view(scan, "live"),
-        layouts=(*layouts, "difference", "swipe", "flicker"),
+        layouts=(*layouts, "difference", "swipe", "flicker") if len(volumes) > 1 else ("planes",),
         window=window_of(scan),
         reference=len(volumes) - 1,
         height=HEIGHT,
         fixed_height=True,
         tiles=now.tiles if now.status in ACTIVE and not now.stage else None,
         changes=changes,
+        caption=labels.picture_caption([scan], volume_cache.names()),
     )
 
 

@@ -72,8 +72,8 @@ def _storage_bar(runs: Sequence[StoredRun]) -> None:
         limit = 1e9 * DEFAULT_LIMIT
     st.progress(
         min(1.0, used / limit),
-        text=f"{len(runs)} run{'s' * (len(runs) != 1)}, {_size(used)} of {_size(limit)}. When it is full, "
-        "those unused for longest go; kept ones stay.",
+        text=f"{len(runs)} run{'s' * (len(runs) != 1)}, {_size(used)} of {_size(limit)}. When full, the "
+        "oldest unused runs are deleted, except those you keep.",
     )
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages.ui.charts import figures
+from pages.ui.charts import figure_files, figures
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.scan_window import shared_view, window_of
-from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
+from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import ACTIVE, FINISHED
@@ -71,30 +71,33 @@ def start_button(sweep: SweepConfig) -> None:
 
 def view(sweep: SweepConfig) -> None:
     """Show plot and pictures and refresh them while runs are active."""
-    active = any(_active(c) for c in look_up(sweep, engine.store().runs()))
-    st.fragment(_view, run_every=POLL if active else None)(sweep, active)
+    waiting = _waiting(look_up(sweep, engine.store().runs()))
+    st.fragment(_view, run_every=POLL if waiting else None)(sweep, waiting)
 
 
-def _view(sweep: SweepConfig, was_active: bool) -> None:
+def _waiting(cells: list[Cell]) -> bool:
+    """Whether runs are active or the reference of the selected point is being prepared."""
+    chosen = _chosen(cells)
+    prepared = chosen is None or volume_cache.reference(chosen.config.scan).done()
+    return not prepared or any(map(_active, cells))
+
+
+def _view(sweep: SweepConfig, was_waiting: bool) -> None:
     cells = look_up(sweep, engine.store().runs())
     active = [c for c in cells if _active(c)]
-    if was_active and not active:
+    if was_waiting and not _waiting(cells):
         st.rerun()  # a full run of the page stops the polling
     _progress(cells, active)
     measure, x = _axes(sweep)
     found = lines(sweep, cells, x)
     chosen = _chosen(cells)
     run_ids = [[row["run"] for row in line if row[measure] is not None] for line in found.values()]
+    figure = None
     if found:
+        marked = None if chosen is None or chosen.run is None else chosen.run.id
+        figure = figures.sweep(found, x, measure, marked, HEIGHT, sweep.values(x))
         st.plotly_chart(
-            figures.sweep(
-                found,
-                x,
-                measure,
-                None if chosen is None or chosen.run is None else chosen.run.id,
-                HEIGHT,
-                sweep.values(x),
-            ),
+            figure,
             key=_CHART,
             on_select=partial(_select, run_ids),
             selection_mode="points",
@@ -110,6 +113,9 @@ def _view(sweep: SweepConfig, was_active: bool) -> None:
                 if any(c.run is not None for c in cells)
                 else "**Ready.** Press *Run*. Each run becomes a point here; click a point to see its volume."
             )
+    if figure is not None:
+        caption = labels.picture_caption([c.config.scan for c in cells], volume_cache.names())
+        figure_files.download_buttons(figure, f"sweep-{measure}", caption, key="sweep")
     if chosen is not None:
         _pictures(chosen)
     if found:
@@ -218,15 +224,18 @@ def _pictures(cell: Cell) -> None:
         parts.append(
             ViewerVolume(labels.reference_name(scan), volume_cache.reference_hu(scan, parts[0].hu.shape))
         )
+    elif not future.done():
+        parts.append(placeholder(parts[0].hu.shape, labels.reference_name(scan), "being prepared"))
     viewer(
         parts,
         volume_cache.geometry(scan),
         key="sweep_cell",
-        layouts=("side", "difference", "swipe", "flicker", "planes"),
+        layouts=("side", "difference", "swipe", "flicker", "planes") if len(parts) > 1 else ("planes",),
         window=window_of(scan),
         view=shared_view(scan, "sweep_cell"),
         reference=len(parts) - 1,
         height=340,
+        caption=labels.picture_caption([scan], volume_cache.names()),
     )
 
 

@@ -11,32 +11,43 @@ from pages.ui.texts import labels, messages
 from tomopatch.runs.config import Scan
 from tomopatch.runs.limits import read_only
 from tomopatch.runs.run import Run
-from tomopatch.studies.experiment import Experiment, notebook
+from tomopatch.studies.experiment import Experiment
+from tomopatch.studies.notebook import notebook
 
 
 def downloads(scan: Scan, runs: Sequence[Run]) -> None:
     """Offer the experiment as JSON and the selected run as a notebook."""
+    seen, sweep, plane = state.compare_view(), state.sweep(), state.plane()
+    analysis = state.value(state.ANALYSIS) or ""
+
+    def experiment() -> bytes:
+        configs = tuple(run.config for run in runs)
+        return Experiment(scan, configs, sweep, plane, seen.get("address", ""), analysis).to_bytes()
+
     left, right, _ = st.columns(3)
     left.download_button(
         "Experiment (JSON)",
-        lambda: Experiment(scan, tuple(run.config for run in runs), state.sweep(), state.plane()).to_bytes(),
+        experiment,
         "tomopatch-experiment.json",
         "application/json",
         width="stretch",
         on_click="ignore",
-        help="The scan, these runs and the values on What if, without volumes. Home opens it again.",
+        help="The scan, these runs, the visible slice and the values on What if, without volumes. Home opens "
+        "it again.",
     )
     by_id = {run.id: run for run in runs}
-    chosen = by_id.get(state.download() or "", runs[0])
+    selected = by_id.get(state.download() or "")
+    chosen = runs if selected is None else [selected]  # with the reference selected: all runs
     name = labels.source_label(scan.source, engine.source_names())
     right.download_button(
         "Notebook",
-        lambda: notebook(chosen.config, name=name),
-        f"tomopatch-{chosen.config.method}.ipynb",
+        lambda: notebook(*(run.config for run in chosen), name=name),
+        f"tomopatch-{'compare' if selected is None else selected.config.method}.ipynb",
         "application/x-ipynb+json",
         width="stretch",
         on_click="ignore",
-        help=f"Repeats {labels.run_label(chosen, scan)}, step by step, in Python.",
+        help=f"Repeats {'all runs above' if selected is None else labels.run_label(selected, scan)}, step by "
+        "step, in Python.",
     )
 
 
@@ -63,6 +74,9 @@ def upload() -> None:
         state.set_scan(experiment.scan)
         state.set_sweep(experiment.sweep)
         state.set_plane(experiment.plane)
+        state.set_opened_view(experiment.view)
+        if experiment.analysis:
+            state.fill({state.ANALYSIS: experiment.analysis}, overwrite=True)
         queued = [engine.queue().submit(run) for run in experiment.runs]
         state.set_compared(queued)
         state.set_run(queued[0] if queued else None)

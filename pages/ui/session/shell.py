@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from pages.ui.server import late_downloads, message_queue
-from pages.ui.session import address, loading, routes, state
+from pages.ui.session import address, browser, loading, routes, state
 
 if TYPE_CHECKING:
     from tomopatch.runs.config import Scan
@@ -33,6 +33,7 @@ def navigation() -> Any:
     here = Path(__file__).parent
     st.html(f"<style>{(here / 'page.css').read_text('utf-8')}</style>")
     st.logo(str(here / "logo.svg"), size="large")
+    browser.install()
     return st.navigation(
         [st.Page(path, title=title, default=path == routes.HOME) for path, title in routes.TITLES.items()]
     )
@@ -177,6 +178,7 @@ def _sidebar() -> None:
             st.caption("No scan yet. Run the demo on Home, or design a scan on Acquire.")
         else:
             st.markdown("\n\n".join(_sidebar_lines(scan)))
+            browser.copy_link_button()
         st.caption(
             f"**Not for diagnosis.** Measurements are {kind}. Reconstructions can show structures that do "
             "not exist and hide others. For teaching and research."

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import streamlit as st
 
 if TYPE_CHECKING:
-    from tomopatch.runs.config import Scan
+    from tomopatch.runs.config import RunConfig, Scan
 
 _IN_APP, _PAGE = "_inside", "_headed"
 SCAN, RUN, COMPARED, PRIOR_RUNS = "_scan", "_run", "_compared", "_prior"
 SWEEP, SWEEP_RUN = "_sweep", "_cell"
+LINKED = "_linked"
+ANALYSIS = "compare.look"
 LESSON, STEP, CHALLENGE = "_lesson", "_step", "_challenge"
 PLANE = "_plane"
-_COMPARE_VIEW = "_looked"
+_COMPARE_VIEW, _OPENED_VIEW = "_looked", "_opened_view"
 _TABLE, _IN_TABLE = "runs_table", "_in_table"
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = get_args(Plane)
@@ -64,8 +66,7 @@ def scan() -> Scan | None:
 def set_scan(chosen: Scan, *, from_form: bool = False) -> None:
     """Choose a scan. Another scan clears run and comparison, and the forms unless it comes from them."""
     if not from_form:
-        for key in [k for k in st.session_state if str(k).startswith(_FORM)]:
-            del st.session_state[key]
+        clear_forms()
     if chosen != scan():
         st.session_state[SCAN] = chosen
         set_run(None)
@@ -97,12 +98,34 @@ def add_compared(run_id: str) -> None:
         set_compared((*chosen, run_id))
 
 
+def linked_runs() -> dict[str, RunConfig]:
+    """Return the configurations of the runs that the address names, by id.
+
+    They allow runs that are not on this server to be made again.
+    """
+    return st.session_state.get(LINKED, {})
+
+
+def set_linked_runs(configs: dict[str, RunConfig]) -> None:
+    st.session_state[LINKED] = configs
+
+
 def compare_view() -> dict[str, Any]:
     """Return crosshair and window of the pictures on Compare, once the user has moved them.
 
     Downloads keep this object, which is updated in place, and use its values at the time of the click.
     """
     return st.session_state.setdefault(_COMPARE_VIEW, {})
+
+
+def opened_view() -> str:
+    """Return the view of the experiment that was opened last, after a number that grows with each; or ""."""
+    return st.session_state.get(_OPENED_VIEW, "")
+
+
+def set_opened_view(view: str) -> None:
+    number = int(opened_view().partition(":")[0] or 0) + 1
+    st.session_state[_OPENED_VIEW] = f"{number}:{view}"
 
 
 def plane() -> Plane:
@@ -180,6 +203,30 @@ def challenge() -> dict[str, Any]:
 
 def set_challenge(stored: dict[str, Any]) -> None:
     st.session_state[CHALLENGE] = stored
+
+
+def forget_choices() -> None:
+    """Forget all choices and the values of forms, before those of another address are restored."""
+    clear_forms()
+    for key in (
+        SCAN,
+        RUN,
+        COMPARED,
+        PRIOR_RUNS,
+        SWEEP,
+        LESSON,
+        STEP,
+        CHALLENGE,
+        PLANE,
+        LINKED,
+        _COMPARE_VIEW,
+    ):
+        st.session_state.pop(key, None)
+
+
+def clear_forms() -> None:
+    for key in [k for k in st.session_state if str(k).startswith(_FORM)]:
+        del st.session_state[key]
 
 
 # ---- the table of runs --------------------------------------------------------------------------------

@@ -70,6 +70,11 @@ def grid_of(scan: Scan) -> Shape:
     return grid
 
 
+def names() -> dict[str, str]:
+    """Return the names of stored volumes by digest."""
+    return {v.digest: v.name for v in engine.store().volumes()}
+
+
 def native_shape(name: str) -> Shape:
     """Return the grid (z, y, x) of a stored volume without loading it."""
     return engine.store().volume_geometry(name.removeprefix("volume:")).shape

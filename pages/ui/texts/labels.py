@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -121,6 +121,13 @@ def quality_note(run: Run) -> str:
     if run.measured is not None and run.measured.held_out_relative is not None:
         return f"held-out error {percent(run.measured.held_out_relative)}"
     return ""
+
+
+def picture_caption(scans: Sequence[Scan], volumes: dict[str, str]) -> str:
+    """Return volume and scan of a picture in one line; scans that differ are counted."""
+    different = list(dict.fromkeys(scans))
+    volume = source_label(different[0].source, volumes)
+    return f"{volume}; {scan_summary(different[0]) if len(different) == 1 else f'{len(different)} scans'}"
 
 
 def dose_share(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:

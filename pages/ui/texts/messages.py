@@ -72,5 +72,10 @@ def progress_line(now: Progress) -> str:
     if now.stage:
         return f"Initial reconstruction, iteration {now.i} of {now.total}"
     if patch:
-        return f"Iteration {now.i + 1} of {now.total}, {patch}{left}"
-    return f"Iteration {now.i} of {now.total}, {seconds(now.seconds)}{left}"
+        return f"Iteration {current_iteration(now)} of {now.total}, {patch}{left}"
+    return f"Iteration {current_iteration(now)} of {now.total}, {seconds(now.seconds)}{left}"
+
+
+def current_iteration(now: Progress) -> int:
+    """Return the iteration whose patches are being computed, or the last finished one."""
+    return min(now.total, now.i + bool(now.tiles_done))

@@ -75,10 +75,14 @@ class ViewerVolume:
 
 @dataclass(frozen=True)
 class ViewerState:
-    """Settings of the viewer: crosshair as fractions (z, y, x) and window (low, high) [HU]."""
+    """Settings of the viewer: crosshair as fractions (z, y, x) and window (low, high) [HU].
+
+    `address` holds them all, with zoom and layout, as in the address of the page.
+    """
 
     cursor: Triple
     window: tuple[float, float]
+    address: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +110,7 @@ def viewer(
     tiles: Tiles | None = None,
     region: tuple[str, float] | None = None,
     changes: Sequence[Change] = (),
+    caption: str = "",
 ) -> ViewerState | None:
     """Show volumes of one grid and return the viewer's settings once the user has changed them.
 
@@ -136,6 +141,8 @@ def viewer(
         Region to outline around the crosshair; see `tomopatch.analysis.regions.Region`.
     changes : sequence of (after, before, title)
         Maps that the layout "changes" adds to the volumes.
+    caption : str
+        Line below a downloaded picture of the view: volume and scan.
     """
     head = {
         "names": [v.name for v in volumes],
@@ -156,6 +163,7 @@ def viewer(
         "changes": list(changes),
         "tiled": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
         "tiles": None if tiles is None else asdict(tiles),
+        "caption": caption,
     }
     return _mount([v.hu for v in volumes], geometry, head, key, view)
 
@@ -171,6 +179,7 @@ def replay(
     height: int = 460,
     view: str = "",
     changes: Sequence[Change] = (),
+    caption: str = "",
 ) -> ViewerState | None:
     """Show the steps of a run with a slider; other parameters as in `viewer`.
 
@@ -218,6 +227,7 @@ def replay(
         "tiled": [i < len(names) for i in range(len(labels))],
         "changes": list(changes),
         "tiles": None,
+        "caption": caption,
     }
     return _mount([*arrays, *(v.hu for v in fixed)], geometry, head, key, view)
 
@@ -240,6 +250,7 @@ def _mount(
         "spacing": [s / n for s, n in zip(geometry.size, shape, strict=True)],
         "count": len(arrays),
         "plane": state.plane(),
+        "opened": state.opened_view(),
         "windows": WINDOWS,
         "range": 200,
         "note": note,
@@ -254,8 +265,9 @@ def _mount(
     seen = getattr(mounted, "view", None)
     if not seen:
         return None
-    z, y, x, level, width = (float(value) for value in seen)
-    return ViewerState((z, y, x), (level - width / 2, level + width / 2))
+    *numbers, address_text = seen
+    z, y, x, level, width = map(float, numbers)
+    return ViewerState((z, y, x), (level - width / 2, level + width / 2), str(address_text))
 
 
 def _take_plane(key: str) -> None:
@@ -315,7 +327,7 @@ def _ordinal(n: int) -> str:
 @cache
 def _component() -> Any:
     # Streamlit accepts a single script, so the files form one module
-    parts = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker")
+    parts = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker", "address", "save")
     names = (*(f"viewer_{part}.js" for part in parts), "viewer.js")
     script = "\n".join((_HERE / name).read_text("utf-8") for name in names)
     return st.components.v2.component(

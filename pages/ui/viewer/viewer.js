@@ -2,6 +2,7 @@
 
 const viewStates = new Map(); // view state by viewer id: survives new data, reruns and page changes
 const mounted = new WeakMap(); // viewer by mounted element
+let openedView = ''; // of the experiment that was opened last
 
 const RANGES = [50, 100, 200, 400, 1000];
 const CHOICES = {
@@ -25,6 +26,7 @@ class Viewer {
     this.overlayLookup = new Lookup(OVERLAY);
     this.frames = 0;
     new ResizeObserver(() => this.redraw()).observe(root);
+    addEventListener('tomopatch-view', () => { if (root.isConnected && this.scene) this.applyView(linkedView()); }); // after Back or Forward
     this.updateAccent();
   }
 
@@ -47,8 +49,15 @@ class Viewer {
         volume: 0, other: 1, hover: null, tiles: true, mip: false, otherWindow: scene.windows.bone, showOverlay: false,
       });
     }
+    const first = this.view !== viewStates.get(scene.id);
     this.view = viewStates.get(scene.id);
+    if (first && !this.view.linked) { // once per page load
+      this.view.linked = true;
+      this.written = writeView(this);
+      this.applyView(linkedView());
+    } else if (first) this.written = writeView(this);
     if (this.view.serverPlane !== scene.plane) this.view.plane = this.view.serverPlane = scene.plane; // chosen in another viewer
+    if (scene.opened && scene.opened !== openedView) { openedView = scene.opened; this.applyView(scene.opened.replace(/^\d+:/, '')); }
     this.view.isHovered = (pane) => pane === this.hovered;
     this.updateAccent();
     this.replay.show(scene, this.view);
@@ -165,6 +174,7 @@ class Viewer {
       Object.assign(v, { zoom: 1, centre: [0.5, 0.5, 0.5], cursor: [0.5, 0.5, 0.5], divider: 0.5, mip: false, otherWindow: scene.windows.bone, level: scene.window[0], width: scene.window[1] });
       this.arrange();
     }));
+    tools.append(single('save', 'This view as PNG', () => savePicture(this)));
     tools.append(single('full', 'Full screen', () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen())));
     parts.push(tools);
     this.bar.replaceChildren(...parts);
@@ -187,7 +197,7 @@ class Viewer {
     this.timer = setInterval(() => {
       if (!this.root.isConnected) { clearInterval(this.timer); this.timer = 0; return; }
       const axis = PLANES[this.current[0].plane].across, n = this.scene.shape[axis];
-      this.view.cursor[axis] = ((indexAt(this.view.cursor[axis], n) + 1) % n + 0.5) / n;
+      this.setAcross(axis, ((indexAt(this.view.cursor[axis], n) + 1) % n + 0.5) / n);
       this.redraw();
     }, 90);
   }
@@ -220,8 +230,14 @@ class Viewer {
 
   goToSlice(i, k) {
     const axis = PLANES[this.current[i].plane].across, n = this.scene.shape[axis];
-    this.view.cursor[axis] = (clamp(k, 0, n - 1) + 0.5) / n;
+    this.setAcross(axis, (clamp(k, 0, n - 1) + 0.5) / n);
     this.moved();
+  }
+
+  /** Move the crosshair along this axis; the readout under the pointer follows to the new slice. */
+  setAcross(axis, fraction) {
+    this.view.cursor[axis] = fraction;
+    if (this.view.hover && this.hovered && PLANES[this.hovered.plane].across === axis) this.view.hover[axis] = fraction;
   }
 
   step(i, by) {
@@ -229,13 +245,22 @@ class Viewer {
     this.goToSlice(i, indexAt(this.view.cursor[axis], this.scene.shape[axis]) + by);
   }
 
-  moved() {
-    this.redraw();
-    if (!this.scene.report) return;
-    clearTimeout(this.reportTimer);
-    this.reportTimer = setTimeout(() => {
-      const v = this.view;
-      this.send('view', [...v.cursor.map((f) => Math.round(f * 1e4) / 1e4), v.level, v.width]);
+  moved() { this.redraw(); }
+
+  /** Show a view from the address or from an experiment, if it is one of this viewer. */
+  applyView(text) {
+    if (readView(this, text)) this.redraw();
+  }
+
+  /** Write a changed view into the address and report it to the server, once it no longer moves. */
+  settle() {
+    clearTimeout(this.settleTimer);
+    this.settleTimer = setTimeout(() => {
+      const text = writeView(this), v = this.view;
+      if (text === this.written || !this.root.isConnected) return;
+      this.written = text;
+      window.tomopatchAddress?.setView(text === defaultView(this) ? '' : text);
+      if (this.scene.report) this.send('view', [...v.cursor.map(rounded), v.level, v.width, text]);
     }, 300);
   }
 
@@ -252,14 +277,16 @@ class Viewer {
     scene.overlayTable = this.overlayLookup.set(0, scene.heat);
     scene.signedTable = this.signed.set(-view.range, view.range);
     const full = document.fullscreenElement === this.root.getRootNode().host || this.root.matches(':fullscreen');
-    const mm = scene.shape.map((n, a) => n * scene.spacing[a]);
-    const tall = Math.min(1.15, Math.max(...Object.values(PLANES).map((p) => mm[p.v] / mm[p.u])));
-    const { columns, across, height } = (scene.fixedHeight && !full ? fixedLayout : flowingLayout)(this, tall, full);
-    this.grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+    this.root.classList.toggle('full', full);
+    const { panes, widths, total } = arrangePanes(this, full);
+    this.grid.style.gridTemplateColumns = widths.map((w) => `${w}px`).join(' ');
+    this.grid.style.minHeight = scene.fixedHeight || full ? `${total}px` : ''; // nothing below moves when panes are added
     const mip = view.mip && this.layout !== 'difference';
     this.panes.forEach((pane, i) => {
       const spec = specs[i], axis = PLANES[spec.plane].across;
+      const { width: across, height } = panes[i];
       pane.canvas.style.height = `${height}px`;
+      pane.canvas.parentElement.style.width = `${across}px`;
       const note = spec.kind === 'swipe' ? scene.names[spec.other] : scene.pending[spec.volume] ? '' : spec.kind === 'heat' ? `0 … ${scene.heat} HU` : spec.note || '';
       for (const [node, text] of [[pane.name, spec.title], [pane.note, note]]) node.textContent = node.title = text;
       pane.note.className = spec.kind === 'swipe' ? 'name' : '';
@@ -267,15 +294,16 @@ class Viewer {
       pane.slider.setAttribute('aria-label', `Slice of ${spec.title}`);
       pane.slider.max = scene.shape[axis] - 1;
       pane.slider.value = indexAt(view.cursor[axis], scene.shape[axis]);
-      pane.resize(across, height, Math.min(2, devicePixelRatio || 1));
+      pane.resize(across, height, Math.min(2, devicePixelRatio || 1), full ? 1.5 : 1);
       pane.draw(scene, view, spec);
     });
-    this.legend(mm);
+    this.legend();
+    this.settle();
     this.frames += 1;
     Object.assign(this.root.dataset, { ms: (performance.now() - began).toFixed(2), frames: this.frames, cursor: view.cursor.join(), window: `${view.level},${view.width}`, layout: this.layout, frame: view.frame ?? '' });
   }
 
-  legend(mm) {
+  legend() {
     const { view } = this, signed = this.layout === 'difference';
     const low = signed ? -view.range : Math.round(view.level - view.width / 2);
     const high = signed ? view.range : Math.round(view.level + view.width / 2);
@@ -287,9 +315,14 @@ class Viewer {
     this.low.textContent = minus(low);
     this.high.textContent = `${signed ? '+' : ''}${minus(high)} HU`;
     this.ramp.setAttribute('aria-label', `Colours from ${this.low.textContent} to ${this.high.textContent}`);
-    const f = view.hover || view.cursor;
-    const [z, y, x] = f.map((q, a) => minus(fixed((q - 0.5) * mm[a], this.scene.spacing[a])));
-    this.position.textContent = `x ${x} · y ${y} · z ${z} mm`;
+    this.position.textContent = this.positionText(view.hover || view.cursor);
+  }
+
+  /** Return a position, given as fractions (z, y, x), in mm from the centre. */
+  positionText(at) {
+    const { shape, spacing } = this.scene;
+    const [z, y, x] = at.map((q, a) => fixed((q - 0.5) * shape[a] * spacing[a], spacing[a]).replace('-', '−'));
+    return `x ${x} · y ${y} · z ${z} mm`;
   }
 }
 

@@ -123,10 +123,12 @@ class Pane {
     this.rect = { x: 0, y: 0, w: 1, h: 1 };
   }
 
-  resize(width, height, ratio) {
+  /** Set the size in CSS pixels; `letters` enlarges labels and marks. */
+  resize(width, height, ratio, letters = 1) {
     const w = Math.max(1, Math.round(width * ratio)), h = Math.max(1, Math.round(height * ratio));
     if (this.canvas.width !== w || this.canvas.height !== h) { this.canvas.width = w; this.canvas.height = h; }
-    this.ratio = ratio;
+    this.ratio = ratio * letters;
+    this.screenRatio = ratio;
   }
 
   /** Return fractions (u, v) of the picture at a screen position, with v along the volume's axis. */

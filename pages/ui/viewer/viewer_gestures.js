@@ -30,10 +30,10 @@ function gestures(viewer, pane, i) {
     const { view } = viewer, plane = PLANES[pane.plane];
     from = { x: e.clientX, y: e.clientY, level: view.level, width: view.width, centre: [...view.centre], zoom: view.zoom };
     if (fingers.size === 2) { mode = 'pinch'; from.gap = gap(fingers); return; }
-    const cut = pane.rect.x + view.divider * pane.rect.w, x = (e.clientX - canvas.getBoundingClientRect().left) * pane.ratio;
+    const cut = pane.rect.x + view.divider * pane.rect.w, x = (e.clientX - canvas.getBoundingClientRect().left) * pane.screenRatio;
     if (e.button === 2) mode = 'window';
     else if (e.button === 1 || e.shiftKey) mode = 'move';
-    else if (viewer.current[i].kind === 'swipe' && plane.u === 2 && Math.abs(x - cut) < 16 * pane.ratio) mode = 'swipe';
+    else if (viewer.current[i].kind === 'swipe' && plane.u === 2 && Math.abs(x - cut) < 16 * pane.screenRatio) mode = 'swipe';
     else { mode = 'cross'; place(e).write(view.cursor); viewer.moved(); }
   });
   canvas.addEventListener('pointermove', (e) => {
@@ -48,8 +48,8 @@ function gestures(viewer, pane, i) {
       view.level = Math.round(clamp(from.level - 3 * (e.clientY - from.y), -1500, 4000));
       viewer.updateButtons();
     } else if (mode === 'move') {
-      view.centre[plane.u] = clamp(from.centre[plane.u] - (e.clientX - from.x) * pane.ratio / pane.rect.w, 0, 1);
-      view.centre[plane.v] = clamp(from.centre[plane.v] - (plane.flip ? -1 : 1) * (e.clientY - from.y) * pane.ratio / pane.rect.h, 0, 1);
+      view.centre[plane.u] = clamp(from.centre[plane.u] - (e.clientX - from.x) * pane.screenRatio / pane.rect.w, 0, 1);
+      view.centre[plane.v] = clamp(from.centre[plane.v] - (plane.flip ? -1 : 1) * (e.clientY - from.y) * pane.screenRatio / pane.rect.h, 0, 1);
     } else if (mode === 'swipe') view.divider = clamp(spot.u, 0, 1);
     else if (spot.inside && e.pointerType !== 'touch') { view.hover = [...view.cursor]; write(view.hover); }
     viewer.redraw();

@@ -46,24 +46,38 @@ function paneSpecs(viewer) {
 
 const GAP = 6; // between panes
 const AROUND = 45; // pixels of a pane's caption and slider
+const AROUND_FULL = 62; // the same with the larger labels of the full screen
+const LEAST_WIDTH = 110; // of a pane, for its caption
 
-/** Return columns and picture size: as many columns as fit, up to four, or six for more than eight pictures. */
-function flowingLayout({ root, scene, layout, current }, tall, full) {
-  const width = root.clientWidth, count = current.length;
-  const most = layout === 'swipe' || layout === 'flicker' ? 2 : count > 8 ? 6 : 4;
-  const fit = Math.max(1, Math.min(most, Math.floor(width / clamp(width / 3.9, 135, 200))));
-  const rows = Math.ceil(count / fit), columns = Math.ceil(count / rows), across = (width - GAP * (columns - 1)) / columns;
-  const cap = full ? (innerHeight - 110 - GAP * (rows - 1)) / rows - AROUND : scene.height * (rows > 1 ? 0.75 : 1);
-  return { columns, across, height: Math.round(Math.min(cap, across * tall)) };
+/** Return the height for all pictures together. */
+function totalHeight({ root, bar, foot, replay, scene, current }, full) {
+  if (full) return Math.max(200, innerHeight - bar.offsetHeight - foot.offsetHeight - replay.root.offsetHeight - 24 - 8 * (replay.root.offsetHeight ? 3 : 2));
+  const width = root.clientWidth;
+  if (scene.fixedHeight) { // higher where two rows of two need it
+    return width < 760 ? clamp(2 * (width / 2 + AROUND) + GAP, scene.height, 1.3 * scene.height) : scene.height;
+  }
+  return current.length > 4 || width < 760 ? Math.max(scene.height + AROUND, Math.min(0.68 * innerHeight, 1.6 * scene.height)) : scene.height + AROUND;
 }
 
-/** Return columns and picture size for a fixed total height: the number of columns that makes the pictures largest. */
-function fixedLayout({ root, scene, current }, tall) {
-  const width = root.clientWidth, count = current.length;
+/**
+ * Return the size of each pane and the widths of the columns.
+ *
+ * Each picture fills its pane. Of all numbers of columns, the one with the largest pictures is chosen.
+ */
+function arrangePanes(viewer, full) {
+  const { root, scene, current } = viewer, width = root.clientWidth, count = current.length, around = full ? AROUND_FULL : AROUND;
+  const total = totalHeight(viewer, full), mm = scene.shape.map((n, a) => n * scene.spacing[a]);
+  const tall = current.map(({ plane }) => Math.min(4, Math.max(0.25, mm[PLANES[plane].v] / mm[PLANES[plane].u])));
   const ways = current.map((_, k) => {
     const columns = k + 1, rows = Math.ceil(count / columns);
-    const across = (width - GAP * (columns - 1)) / columns, height = (scene.height - GAP * (rows - 1)) / rows - AROUND;
-    return { columns, across, height, size: Math.min(across, height / tall) };
+    const across = (width - GAP * (columns - 1)) / columns, most = Math.max(40, (total - GAP * (rows - 1)) / rows - around);
+    const panes = tall.map((t) => {
+      const w = Math.min(across, Math.max(LEAST_WIDTH, most / t));
+      return { width: w, height: Math.round(Math.min(most, w * t)) };
+    });
+    return { columns, panes, size: panes.reduce((sum, p) => sum + p.width * p.height, 0) };
   });
-  return ways.reduce((best, way) => (way.size > best.size + 1 ? way : best));
+  const { columns, panes } = ways.reduce((best, way) => (way.size > best.size * 1.02 ? way : best));
+  const widths = Array.from({ length: Math.min(columns, count) }, (_, c) => Math.max(...panes.filter((_, i) => i % columns === c).map((p) => p.width)));
+  return { panes, widths, total };
 }
