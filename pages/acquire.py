@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from pages.ui.forms import effects_form, lesion_form, scan_form, source_form
+from pages.ui.forms import effects_form, grids, lesion_form, scan_form, source_form
 from pages.ui.scanview.component import scan_view
 from pages.ui.session import routes, shell, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
@@ -52,6 +52,7 @@ with controls:
                 "*Reconstruction grid*."
             )
         shell.stop_page()
+    st.caption(grids.describe(volume.geometry))
     lesions = lesion_form.choose(volume)
     try:
         designed = scan_form.design(source, grid, volume.geometry.size[0])
