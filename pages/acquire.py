@@ -5,7 +5,15 @@ from dataclasses import replace
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from pages.ui.forms import effects_form, lesion_form, measured_form, scan_form, scan_upload_form, source_form
+from pages.ui.forms import (
+    effects_form,
+    grids,
+    lesion_form,
+    measured_form,
+    scan_form,
+    scan_upload_form,
+    source_form,
+)
 from pages.ui.runs import measured_view
 from pages.ui.scanview.component import scan_view
 from pages.ui.session import routes, shell, state, volume_cache
@@ -88,6 +96,7 @@ with controls:
                 "*Reconstruction grid*."
             )
         shell.stop_page()
+    st.caption(grids.describe(volume.geometry))
     lesions = lesion_form.choose(volume)
     try:
         designed = scan_form.design(source, grid, volume.geometry.size[0])

@@ -252,6 +252,44 @@ def test_the_challenge_can_be_played_and_reloaded(visit):
     won = visit(lesson="challenge", challenge=json.dumps(json.loads(kept) | {"found": True}))
     won.switch_page(routes.LEARN).run()
     assert "Found, with" in won.success[0].value
+    won.session_state["_inside"] = True
+    won.button(key="challenge_again").click().run()
+    assert not won.exception
+    assert won.session_state["_challenge"] == {
+        "number": 1, "size": "medium", "runs": [], "wrong": 0, "found": False, "said": "",
+    }  # fmt: skip
+
+
+def test_the_next_patient_follows_and_the_best_dose_is_kept(visit):
+    found = {"number": 5, "size": "small", "found": True, "wrong": 3, "best": 0.004}
+    app = visit(lesson="challenge", challenge=json.dumps(found)).switch_page(routes.LEARN).run()
+    assert "Your best: 0.40%" in app.success[0].value
+    app.session_state["_inside"] = True
+    app.button(key="challenge_again").click().run()
+    assert (app.session_state["_challenge"]["best"], app.session_state["_challenge"]["found"]) == (
+        0.004,
+        False,
+    )
+    app = visit(lesson="challenge", challenge=json.dumps(found)).switch_page(routes.LEARN).run()
+    app.session_state["_inside"] = True
+    app.button(key="challenge_next").click().run()
+    assert not app.exception
+    assert app.session_state["_challenge"]["number"] == 6
+    assert "best" not in app.session_state["_challenge"]
+
+
+def test_the_link_for_others_has_no_solution(visit):
+    found = {
+        "number": 5,
+        "size": "small",
+        "found": True,
+        "runs": ["20200101-000000-fbp-aaaaaa"],
+        "best": 0.004,
+    }
+    app = visit(lesson="challenge", challenge=json.dumps(found)).switch_page(routes.LEARN).run()
+    (link,) = [code.value for code in app.code]
+    assert "%22number%22%3A5" in link
+    assert not any(word in link for word in ("found", "runs", "best"))
 
 
 @pytest.mark.parametrize(

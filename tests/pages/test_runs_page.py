@@ -6,6 +6,7 @@ import pytest
 
 from pages.ui.runs import runs_table, runs_view
 from pages.ui.session import engine, routes, state, volume_cache
+from pages.ui.texts import labels
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
 from tomopatch.runs.config import RunConfig
@@ -153,3 +154,30 @@ def test_only_owners_and_administrators_change_runs_on_a_shared_server(app, two,
         assert [message in e.value for e in app.error] == [True] * bool(message)
     press("runs_delete")
     assert not set(two) & {run.id for run in engine.store().runs()}
+
+
+def test_rows_that_differ_in_settings_seed_or_grid_look_different(app, small_scan, monkeypatch):
+    configs = [
+        RunConfig(small_scan, "sirt", {"num_iterations": 2}),
+        RunConfig(small_scan, "sirt", {"num_iterations": 3}),
+        RunConfig(replace(small_scan, seed=4), "sirt", {"num_iterations": 2}),
+        RunConfig(replace(small_scan, grid=(8, 32, 32)), "sirt", {"num_iterations": 2}),
+    ]
+    ids = [engine.queue().submit(config) for config in configs]
+    assert all(wait(engine.queue(), run_id, timeout=120).status == "done" for run_id in ids)
+    rows = [runs_table._row(StoredRun(engine.store().run(run_id), 0, 0.0), {}) for run_id in ids]
+    shown = {tuple(str(row[name]) for name in ("Name", "What", "Settings", "Grid", "Seed")) for row in rows}
+    assert len(shown) == len(configs)
+
+
+def test_files_have_readable_names(small_scan):
+    run_id = engine.queue().submit(RunConfig(small_scan, "fbp"))
+    assert wait(engine.queue(), run_id, timeout=120).status == "done"
+    name = labels.file_name(engine.store().run(run_id), small_scan)
+    assert name == "tomopatch-spheres-phantom-fbp-8-views-100000-photons-seed-0"
+    assert labels.file_name(None, small_scan) == "tomopatch-spheres-phantom-reference"
+    stored = replace(small_scan, source="volume:0123456789abcdef")
+    assert (
+        labels.file_name(None, stored, {"0123456789abcdef": "My CT/../x.nii.gz"})
+        == "tomopatch-my-ct-x-reference"
+    )

@@ -49,6 +49,7 @@ def downloads(scan: Scan, runs: list[Run]) -> None:
     named_as = {run.id: name for run, name in zip(runs, names, strict=True)}
     view = state.compare_view()
     chosen = state.download() or "reference"
+    file = labels.file_name(ready.get(chosen), scan, volume_cache.names())
 
     def volume() -> Volume:
         return (
@@ -74,7 +75,7 @@ def downloads(scan: Scan, runs: list[Run]) -> None:
     a.download_button(
         "NIfTI",
         lambda: nifti_bytes(volume()),
-        f"tomopatch-{chosen}.nii.gz",
+        f"{file}.nii.gz",
         "application/gzip",
         width="stretch",
         on_click="ignore",
@@ -83,7 +84,7 @@ def downloads(scan: Scan, runs: list[Run]) -> None:
     b.download_button(
         "DICOM (zip)",
         lambda: dicom_zip_bytes(volume(), simulated=not isinstance(scan, MeasuredScan)),
-        f"tomopatch-{chosen}.zip",
+        f"{file}.zip",
         "application/zip",
         width="stretch",
         on_click="ignore",
@@ -92,7 +93,7 @@ def downloads(scan: Scan, runs: list[Run]) -> None:
     c.download_button(
         "NumPy (NPZ)",
         lambda: npz_bytes(volume()),
-        f"tomopatch-{chosen}.npz",
+        f"{file}.npz",
         "application/octet-stream",
         width="stretch",
         on_click="ignore",

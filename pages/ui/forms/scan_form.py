@@ -16,6 +16,7 @@ from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import Shape
 
 VIEWS = [*range(1, 41), *range(45, 121, 5), *range(130, 361, 10), 400, 500, 600, 720, 900, 984, 1200, 1500]
+MAX_VIEWS = 10_000  # limit of the engine
 PHOTONS: list[float] = [round(m * 10**e) for e in (3, 4, 5) for m in (1, 1.5, 2, 3, 5, 7)] + [1e6]
 BEAMS = {"parallel": "Parallel", "cone": "Cone"}
 DISTANCES = (
@@ -82,25 +83,9 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
     )
     scanner = SCANNERS[state.value("scanner")]
     st.caption(f"{scanner.source} It usually takes {scanner.num_views} views.{_changed(scanner)}")
-    views = sorted({*VIEWS, state.value("views")})
-    st.select_slider(
-        "Views",
-        views,
-        key=state.field("views"),
-        help="Number of X-ray pictures. Fewer views mean less dose and time, and more streaks.",
-    )
     helical = state.value("beam") == "cone" and state.value("pitch", 0.0) > 0
-    st.slider(
-        "Angle range",
-        min(10.0, state.value("range")),
-        max(360.0, state.value("range")),
-        step=1.0,
-        format="%g°",
-        key=state.field("range"),
-        disabled=helical,
-        help="Angle over which the views are spread. A parallel beam needs 180°, a cone beam 180° plus its "
-        "fan angle. Otherwise edges vanish.",
-    )
+    _views()
+    _angle_range(disabled=helical)
     _dose()
     st.segmented_control(
         "Beam",
@@ -124,6 +109,69 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
 
 
 # ---- parts --------------------------------------------------------------------------------------------
+
+
+def _views() -> None:
+    slider, typed = _slider_and_number("views")
+    slider.select_slider(
+        "Views",
+        sorted({*VIEWS, state.value("views")}),
+        key=state.field("views"),
+        help="Number of X-ray pictures. Fewer views mean less dose and time, and more streaks.",
+    )
+    state.fill({"views.typed": int(state.value("views"))}, overwrite=True)
+    typed.number_input(
+        "Number of views",
+        1,
+        max(MAX_VIEWS, int(state.value("views"))),
+        step=1,
+        key=state.field("views.typed"),
+        on_change=_take_typed,
+        args=("views",),
+        label_visibility="collapsed",
+        help="Any number of views.",
+    )
+
+
+def _angle_range(*, disabled: bool) -> None:
+    slider, typed = _slider_and_number("range")
+    low, high = min(10.0, state.value("range")), max(360.0, state.value("range"))
+    slider.slider(
+        "Angle range",
+        low,
+        high,
+        step=1.0,
+        format="%g°",
+        key=state.field("range"),
+        disabled=disabled,
+        help="Angle over which the views are spread. A parallel beam needs 180°, a cone beam 180° plus its "
+        "fan angle. Otherwise edges vanish.",
+    )
+    state.fill({"range.typed": float(state.value("range"))}, overwrite=True)
+    typed.number_input(
+        "Angle range in degrees",
+        low,
+        high,
+        step=1.0,
+        format="%g",
+        key=state.field("range.typed"),
+        on_change=_take_typed,
+        args=("range",),
+        disabled=disabled,
+        label_visibility="collapsed",
+        help="Any angle range in degrees.",
+    )
+
+
+def _slider_and_number(name: str) -> Any:
+    """Return places for a slider and for a field with the same value."""
+    with st.container(key=f"pairs.{name}"):
+        return st.columns([1.9, 1], vertical_alignment="bottom")
+
+
+def _take_typed(name: str) -> None:
+    """Set the slider to the typed number."""
+    state.fill({name: state.value(f"{name}.typed")}, overwrite=True)
 
 
 def _dose() -> None:

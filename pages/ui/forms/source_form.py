@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.ui.forms import upload_form
+from pages.ui.forms.grids import isotropic_in_plane
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels
 from tomopatch.library import MAX_SEED_DIGITS
@@ -109,7 +110,9 @@ def choose_grid(source: str) -> Shape:
         assert grid is not None  # Native is offered for stored volumes only
         if native is None:
             return grid
-        return min(grid[0], native[0]), min(grid[1], native[1]), min(grid[2], native[2])
+        if grid in (own, native):
+            return min(grid[0], native[0]), min(grid[1], native[1]), min(grid[2], native[2])
+        return isotropic_in_plane(grid, volume_cache.native_geometry_of(source))
 
     offered = [label for label in grids if not (phantom and label == "Native")]
     # grids larger than a small volume are equal: only the first is offered

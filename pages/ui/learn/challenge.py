@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from pages.ui.session import state, volume_cache
+from pages.ui.session import engine, state, volume_cache
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.phantoms.catalogue import lesions
 from tomopatch.phantoms.lesions import hiding_place
@@ -25,6 +26,7 @@ PHANTOM_OFFSET = 1000
 GUESS_DOSE = 0.001
 """Cost of a wrong guess, as a share of the dose of a complete scan."""
 
+MAX_NUMBER = 999
 MAX_WRONG = 10_000
 """A link with more wrong guesses is invalid."""
 
@@ -39,6 +41,7 @@ class Game:
     wrong: int = 0
     found: bool = False
     answer: str = ""  # to the last guess: "wrong", or "other" for another lesion
+    best: float = math.inf  # least dose with which this lesion was found, as a share of a complete scan
 
     @classmethod
     def stored(cls) -> Game:
@@ -52,10 +55,12 @@ class Game:
                 int(stored.get("wrong", 0)),
                 bool(stored.get("found", False)),
                 str(stored.get("said", "")),
+                float(stored.get("best", math.inf)),
             )
         except (TypeError, ValueError, OverflowError):
             return cls()
-        valid = game.size in SIZES and 1 <= game.number <= 999 and 0 <= game.wrong <= MAX_WRONG
+        valid = game.size in SIZES and 1 <= game.number <= MAX_NUMBER and 0 <= game.wrong <= MAX_WRONG
+        valid = valid and game.best >= 0
         return game if valid else cls()
 
     def store(self) -> None:
@@ -69,7 +74,16 @@ class Game:
                 "found": self.found,
                 "said": self.answer,
             }
+            | ({"best": self.best} if math.isfinite(self.best) else {})
         )
+
+    def again(self) -> Game:
+        """Return a new search for the same lesion."""
+        return Game(self.number, self.size, best=self.best)
+
+    def following(self) -> Game:
+        """Return a search in the next patient for a lesion of this size."""
+        return Game(self.number % MAX_NUMBER + 1, self.size)
 
 
 def source_of(number: int) -> str:
@@ -107,7 +121,8 @@ def dose(game: Game, runs: list[Run[RunConfig]]) -> float:
 def guess(game: Game, geometry: VolumeGeometry, cursor: Triple) -> None:
     """Store the result of a guess at the crosshair."""
     if is_near(cursor, geometry, hidden_lesion(game)):
-        replace(game, found=True, answer="").store()
+        runs = [run for run in map(engine.known_run, game.runs) if run is not None]
+        replace(game, found=True, answer="", best=min(game.best, dose(game, runs))).store()
         return
     known = lesions("thorax", PHANTOM_OFFSET + game.number)
     other = any(is_near(cursor, geometry, lesion) for lesion in known)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -44,6 +47,7 @@ def view() -> None:
         _scan_form(game)
     if runs:
         _reconstructions(game, runs)
+    _share(game)
 
 
 def _choose_game(game: Game) -> None:
@@ -52,7 +56,7 @@ def _choose_game(game: Game) -> None:
     number = left.number_input(
         "Patient no.",
         1,
-        999,
+        challenge.MAX_NUMBER,
         step=1,
         key=state.field("challenge.number"),
         help="Each number is a different digital patient.",
@@ -69,6 +73,19 @@ def _choose_game(game: Game) -> None:
         Game(int(number), size or "medium").store()
 
 
+def _start(game: Game) -> None:
+    game.store()
+    state.fill({"challenge.number": game.number, "challenge.size": game.size}, overwrite=True)
+
+
+def _share(game: Game) -> None:
+    """Show a link to this patient and lesion, without scans, guesses or the solution."""
+    with st.expander("Link for others, without the solution"):
+        wanted = json.dumps({"number": game.number, "size": game.size}, separators=(",", ":"))
+        query = urlencode({"lesson": "challenge", "challenge": wanted})
+        st.code(f"{(st.context.url or '/learn').partition('?')[0]}?{query}", language=None, wrap_lines=True)
+
+
 def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
     dose = formatting.percent(challenge.dose(game, runs))
     pg = challenge.geometry_of(
@@ -82,10 +99,24 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
     cost = formatting.percent(GUESS_DOSE)
     columns[2].metric("Wrong guesses", game.wrong, help=f"Each wrong guess costs {cost}.")
     if game.found:
-        st.success(
-            f"**Found, with {dose} of the dose of a complete scan.** Try the next *Patient no.*, or a "
-            "smaller *Lesion*."
-        )
+        best = f" Your best: {formatting.percent(game.best)}." if math.isfinite(game.best) else ""
+        st.success(f"**Found, with {dose} of the dose of a complete scan.**{best} Can you do it with less?")
+        with st.container(horizontal=True):
+            st.button(
+                "Again",
+                key="challenge_again",
+                type="primary",
+                on_click=_start,
+                args=(game.again(),),
+                help="Search for the same lesion once more, with less dose.",
+            )
+            st.button(
+                "Next patient",
+                key="challenge_next",
+                on_click=_start,
+                args=(game.following(),),
+                help="Search for a lesion of this size in the next patient.",
+            )
     else:  # always one line, so that nothing below moves after a guess
         st.info(ANSWERS.get(game.answer, BEFORE_GUESS if runs else BEFORE_SCAN))
 

@@ -47,6 +47,9 @@ def choose(runs: Sequence[StoredRun]) -> list[Run]:
             "Picture": st.column_config.ImageColumn("", width=62),
             "Name": st.column_config.TextColumn(width=95),
             "What": st.column_config.TextColumn(width=165),
+            "Settings": st.column_config.TextColumn(width=120, help="Settings of the method."),
+            "Grid": st.column_config.TextColumn(width=92, help="Voxels of the reconstruction (z, y, x)."),
+            "Seed": st.column_config.TextColumn(width=46, help="Number of the noise of the measurement."),
             "PSNR": st.column_config.NumberColumn(
                 format="%.1f dB", width=72, help=labels.METRIC_HELP["PSNR"]
             ),
@@ -111,6 +114,11 @@ def _row(k: StoredRun, names: dict[str, str]) -> dict[str, Any]:
         + run_name(run)
         + ("" if run.status == "done" else f", {run.status}"),
         "What": _what(run, names),
+        "Settings": labels.settings_summary(run.config) if isinstance(run.config, RunConfig) else "",
+        "Grid": _grid(run),
+        "Seed": str(seed)
+        if (seed := getattr(getattr(run.config, "scan", run.config), "seed", None)) is not None
+        else "",
         "PSNR": run.metrics.psnr if run.metrics else None,
         **_held_out(run),
         "Time": run.seconds or None,
@@ -123,6 +131,11 @@ def _held_out(run: Run) -> dict[str, float]:
     """Return the held-out error [%]; empty for simulated scans, so that their table has no such column."""
     relative = run.measured.held_out_relative if run.measured else None
     return {} if relative is None else {"Held-out": 100 * relative}
+
+
+def _grid(run: Run) -> str:
+    grid = getattr(getattr(run.config, "scan", run.config), "grid", None)
+    return formatting.times(grid) if grid else "own"
 
 
 def _what(run: Run, names: dict[str, str]) -> str:

@@ -32,11 +32,13 @@ def view() -> None:
         )
     _storage_bar(runs)
     _administrator()
+    actions = st.container(key="run_actions")  # above the table, which can extend below the screen
     chosen = runs_table.choose(runs)
-    if not chosen:
-        st.caption("Tick runs in the first column to open, compare, name, keep or delete them.")
-        return
-    _actions(chosen)
+    with actions:
+        if not chosen:
+            st.caption("Tick runs in the first column to open, compare, name, keep or delete them.")
+            return
+        _actions(chosen)
     failed = [(runs_table.run_name(run), run.message) for run in chosen if run.status == "failed"]
     for sentence in messages.failed_runs(failed):
         st.warning(sentence)

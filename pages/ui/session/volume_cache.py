@@ -75,9 +75,14 @@ def names() -> dict[str, str]:
     return {v.digest: v.name for v in engine.store().volumes()}
 
 
+def native_geometry_of(name: str) -> VolumeGeometry:
+    """Return the geometry of a stored volume without loading it."""
+    return engine.store().volume_geometry(name.removeprefix("volume:"))
+
+
 def native_shape(name: str) -> Shape:
     """Return the grid (z, y, x) of a stored volume without loading it."""
-    return engine.store().volume_geometry(name.removeprefix("volume:")).shape
+    return native_geometry_of(name).shape
 
 
 def small_grid(name: str) -> Shape:

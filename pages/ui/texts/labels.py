@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -228,6 +229,21 @@ def run_label(run: Run, scan: Scan) -> str:
         views = plural(other.num_views, "view")
         parts.append(f"{views}, {photons_label(other.photons)}" if same else scan_summary(other))
     return " · ".join(parts)
+
+
+def file_name(run: Run | None, scan: Scan, volumes: dict[str, str] | None = None) -> str:
+    """Return a name for the file of a run, or of the reference, in lower-case words joined by hyphens."""
+    scan = scan if run is None else run.config.scan
+    volume = source_label(scan.source, volumes).removesuffix(".nii.gz").removesuffix(".nii")
+    parts = [volume, "reference"]
+    if run is not None:
+        views = "all-views" if scan.num_views is None else f"{scan.num_views}-views"
+        parts = [volume, run.config.method, views]
+        if not isinstance(scan, MeasuredScan):
+            photons = "no-noise" if scan.photons is None else f"{scan.photons:.0f}-photons"
+            parts += [photons, f"seed-{scan.seed}"]
+    words = "-".join(parts).lower()
+    return "tomopatch-" + re.sub(r"[^a-z0-9]+", "-", words).strip("-")[:100]
 
 
 def device_label(name: str) -> str:
