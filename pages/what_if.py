@@ -12,7 +12,7 @@ shell.heading(
     "What if",
     "What if the scanner had measured fewer views? Leave views out of the scan and compare."
     if current is not None and current.source.startswith("scan:")
-    else "What if there were only 10 views, or a tenth of the dose? Scan one volume in many ways and compare.",
+    else "What if there were only 10 views, or a tenth of the dose? Scan a volume in many ways and compare.",
 )
 
 scan = shell.require_scan()
