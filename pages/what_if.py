@@ -4,12 +4,15 @@ import streamlit as st
 
 from pages.ui.forms import sweep_form
 from pages.ui.runs import sweep_view
-from pages.ui.session import shell
+from pages.ui.session import shell, state
 
 shell.require_app()
+current = state.scan()
 shell.heading(
     "What if",
-    "What if there were only 10 views, or a tenth of the dose? Scan one volume in many ways and compare.",
+    "What if the scanner had measured fewer views? Leave views out of the scan and compare."
+    if current is not None and current.source.startswith("scan:")
+    else "What if there were only 10 views, or a tenth of the dose? Scan a volume in many ways and compare.",
 )
 
 scan = shell.require_scan()

@@ -11,6 +11,7 @@ from PIL import Image
 
 from tomopatch import Volume, VolumeGeometry, quality
 from tomopatch.export.report import Entry, report_html
+from tomopatch.reconstruct.held_out import MeasuredQuality
 
 VG = VolumeGeometry((6, 14, 18), (3.0, 1.0, 1.0))
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -83,3 +84,15 @@ def test_grids_must_agree(pair):
     other = Entry("FBP", Volume(torch.zeros(1, 4, 4), VolumeGeometry((1, 4, 4))), {}, "", None, 0, "cpu")
     with pytest.raises(ValueError, match="resample"):
         report_html("x", {}, pair[0], [other], now=NOW)
+
+
+def test_a_measured_scan_has_held_out_errors_and_a_stand_in(pair):
+    reference, test = pair
+    run = Entry("TV", test, {}, "9 views", None, 1.0, "cpu", MeasuredQuality(0.02, 0.0314, 50.4))
+    text = report_html("Tooth", {}, reference, [run], now=NOW, reference_name="All views (stand-in)").decode()
+    assert "Held-out error" in text
+    assert "<td>3.14</td><td>50</td>" in text
+    assert "All views (stand-in)" in text
+    assert "PSNR" not in text
+    assert "Reference" not in text
+    assert "simulated" not in text

@@ -151,6 +151,8 @@ def test_views_axis_and_corrections_change_the_scan(acquire, scan):
     assert (chosen.num_views, chosen.axis, chosen.hold_out, chosen.stripes) == (27, 33.5, 5, True)
     assert acquire.metric[0].value == "27 of 60"
     assert acquire.metric[1].value == "12"
+    widget(acquire.select_slider, "bin").set_value(2).run()
+    assert "column 33.50" in texts(acquire.markdown)  # of the file, before pixels are averaged
 
 
 def test_a_wrong_value_keeps_the_scan(acquire, scan):

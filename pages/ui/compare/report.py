@@ -78,7 +78,7 @@ def measured_rows(scan: MeasuredScan, title: str) -> dict[str, str]:
         "Beam": scan_preview.beam_words(pg),
         "Used views": f"{pg.num_views} of {found.geometry.num_views}",
         "Detector (v, u)": f"{formatting.times(pg.det_shape)} pixels",
-        "Corrections": "; ".join(measured_view.figures(found.record).values()),
+        "Corrections": "; ".join(measured_view.figures(scan, found.record).values()),
         "Notes": " ".join(map(formatting.sentence, found.notes)) or "none",
     }
 

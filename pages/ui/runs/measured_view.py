@@ -16,11 +16,11 @@ from tomopatch.runs.measured import full_geometry, selection, stand_in_method
 from tomopatch.runs.measured_scan import MeasuredScan
 
 
-def figures(record: dict[str, Any]) -> dict[str, str]:
-    """Return the results of the corrections by their names."""
+def figures(scan: MeasuredScan, record: dict[str, Any]) -> dict[str, str]:
+    """Return the results of the corrections by their names; columns are those of the file, before binning."""
     found: dict[str, str] = {}
     if "axis" in record:
-        found["Axis"] = f"column {record['axis']['column']:.2f}"
+        found["Axis"] = f"column {(record['axis']['column'] + 0.5) * scan.bin - 0.5:.2f}"
     found["Dead pixels"] = f"{record['dead_pixels']} interpolated"
     if record.get("raised_values"):
         found["Without signal"] = f"{formatting.count(record['raised_values'])} values replaced"
@@ -64,7 +64,7 @@ def view(scan: MeasuredScan) -> None:
     facts[3].metric(
         "Voxel", formatting.length(vg.voxel_size[-1]), help="Edge of a voxel across the rotation axis."
     )
-    st.markdown("  \n".join(f"**{name}:** {text}" for name, text in figures(found.record).items()))
+    st.markdown("  \n".join(f"**{name}:** {text}" for name, text in figures(scan, found.record).items()))
     sinogram, projection = st.columns(2)
     sinogram.image(
         found.sinogram,
