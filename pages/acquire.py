@@ -16,10 +16,12 @@ from pages.ui.forms import (
 )
 from pages.ui.runs import measured_view
 from pages.ui.scanview.component import scan_view
+from pages.ui.scanview.free_orbit import free_orbit
 from pages.ui.session import routes, shell, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, viewer
 from tomopatch.geometry.remarks import field_of_view, remarks
+from tomopatch.geometry.views import Views
 from tomopatch.phantoms.lesions import plant
 from tomopatch.physics.inserts import plant_inserts
 from tomopatch.physics.remarks import effect_remarks
@@ -116,7 +118,8 @@ with pictures:
         show_volume(volume, source, height=300)
         shell.stop_page()
     state.set_scan(scan, from_form=True)
-    found = remarks(volume, pg)
+    circular = None if isinstance(pg, Views) else pg
+    found = remarks(volume, circular) if circular else []
     picture = st.container(key="scan_picture")  # filled last, so that the numbers appear at once
     rows, columns = pg.det_shape
     with st.container(key="numbers.facts"):
@@ -129,7 +132,7 @@ with pictures:
     )
     facts[2].metric(
         "Field of view",
-        f"{2 * field_of_view(pg).radius:.3g} mm",
+        f"{2 * field_of_view(circular).radius:.3g} mm" if circular else "–",
         help="Diameter of the region that every view contains.",
     )
     facts[3].metric("Dose", labels.dose_share(pg, scan.photons), help=labels.dose_help(pg))
@@ -144,11 +147,14 @@ with pictures:
         with section:
             show_volume(planted, source, height=340)
     with picture:
+        if circular is None:
+            free_orbit(scan, volume, pg.views())
+            shell.stop_page()
         scan_view(
             scan,
             volume,
             planted,
-            pg,
+            circular,
             key="scan_view",
             truncated=any(r.title == "Truncated" for r in found),
             place=place,

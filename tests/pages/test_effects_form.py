@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pages.ui.session import routes, state
+from tests.pages.test_pages import texts
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_settings import PRESETS
 from tomopatch.physics.effects import DetectorFaults, Effects, Insert, Motion, Tube
@@ -90,3 +91,19 @@ def test_an_object_outside_the_volume_is_explained(acquire):
     acquire.number_input(key=state.field("insert.z")).set_value(900.0).run()
     assert not acquire.exception
     assert any("does not work" in error.value for error in acquire.error)
+
+
+def test_listed_views_replace_the_even_ones(acquire):
+    def type_lines(text):
+        acquire.text_area(key=state.field("listed")).set_value(text).run()
+        assert not acquire.exception
+        return acquire.session_state[state.SCAN]
+
+    acquire.session_state["acquire.detector"] = True
+    acquire.run()
+    before = acquire.session_state[state.SCAN]
+    scan = type_lines("0\n10\n95.5")
+    assert (scan.num_views, scan.angles) == (3, (0.0, 10.0, 95.5))
+    assert type_lines("0\nx") == scan  # a wrong line keeps the scan
+    assert "line 2 must hold 1 finite number" in texts(acquire)
+    assert type_lines("") == before

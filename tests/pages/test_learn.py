@@ -13,10 +13,12 @@ from pages.ui.learn import challenge, challenge_view
 from pages.ui.learn.challenge import Game
 from pages.ui.learn.lessons import LESSONS
 from pages.ui.session import engine, routes, shell, state, volume_cache
+from pages.ui.texts.formatting import sentence
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
 from tomopatch.geometry.remarks import field_of_view as fov_of_scan
 from tomopatch.phantoms.catalogue import SPHERES, field_of_view, phantom
+from tomopatch.physics.effect_numbers import effect_number, effect_numbers
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import RunConfig
 from tomopatch.studies.sweep import VARIED, SweepConfig, read_values, suited
@@ -175,6 +177,7 @@ def test_labels_in_lessons_exist_in_the_app(name):
         *(Path(tomopatch.__file__).parent / "reconstruct").glob("*.py"),
     ]
     source = "".join(f.read_text("utf-8") for f in files if not f.name.startswith("lesson"))
+    source += "".join(f'"{sentence(effect_number(name).label)}"' for name in effect_numbers())
     for called in re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", said):
         assert re.search(rf"""["'`>]{re.escape(called)}(?=["'`<, ])""", source), called
 

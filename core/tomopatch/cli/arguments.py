@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tomopatch.geometry.beams import turns_to_cover
+from tomopatch.geometry.orbits import degrees_from_text, vectors_from_text
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_settings import PRESETS, changed, parse_insert
 from tomopatch.physics.effects import Effects
@@ -29,6 +30,7 @@ def scan_config(arguments: argparse.Namespace) -> ScanConfig:
     if arguments.volume.startswith("phantom:"):
         refuse_explicit(arguments, ["units"], "cannot act on a phantom")
     _check_scan(arguments)
+    angles, vectors = _orbit(arguments)
     angle_range = arguments.range
     if angle_range is None:
         angle_range = 180.0 if arguments.geometry == "parallel" else 360.0
@@ -36,7 +38,7 @@ def scan_config(arguments: argparse.Namespace) -> ScanConfig:
         source=arguments.volume,
         grid=arguments.grid,
         beam=arguments.geometry,
-        num_views=arguments.views,
+        num_views=len(angles or vectors) or arguments.views,
         angle_range=angle_range,
         start=arguments.start,
         src_orig_dist=arguments.src_orig_dist,
@@ -52,7 +54,37 @@ def scan_config(arguments: argparse.Namespace) -> ScanConfig:
         units=arguments.units,
         effects=_effects(arguments),
         corrections=_corrections(arguments),
+        angles=angles,
+        vectors=vectors,
     )
+
+
+_NOT_WITH = {
+    "angles": ("views", "range", "start", "pitch", "orbit"),
+    "orbit": (
+        "views", "range", "start", "pitch", "tilt", "src_orig_dist", "src_det_dist", "pixel_size",
+        "det_offset",
+    ),
+}  # fmt: skip
+"""Flags that a file with the views replaces."""
+
+
+def _orbit(arguments: argparse.Namespace) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
+    """Angles [degrees] or vectors [mm] of the views in a file; both are empty without a file."""
+    for dest, others in _NOT_WITH.items():
+        file = getattr(arguments, dest, None)
+        if file is None:
+            continue
+        refuse_explicit(arguments, others, f"cannot act with --{dest}, which states each view")
+        if not file.is_file():
+            raise ValueError(f"--{dest}: there is no file {file}; expected a text file with a view per line.")
+        text = file.read_text("utf-8", errors="replace")
+        if dest == "angles":
+            return degrees_from_text(text), ()
+        if arguments.det_shape is None:
+            raise ValueError("--orbit needs --det-shape, the detector's rows and columns.")
+        return (), vectors_from_text(text)
+    return (), ()
 
 
 def _corrections(arguments: argparse.Namespace) -> Corrections:

@@ -30,7 +30,7 @@ from tomopatch.cli.arguments import (
 )
 from tomopatch.cli.output import ProgressBar, write_volume
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.geometry.remarks import few_views, remarks, unseen
+from tomopatch.geometry.remarks import Remark, few_views, remarks, unseen
 from tomopatch.installation import app_folder
 from tomopatch.io.projections import is_projections
 from tomopatch.io.projections.writing import tiff_zip_bytes
@@ -242,8 +242,9 @@ def _source(
 def _note_remarks(prepared: Prepared, scan: ScanConfig) -> None:
     """Print the remarks that the app shows for this scan."""
     pg = prepared.A.pg
-    assert isinstance(pg, ParallelBeam | ConeBeam)
-    found = [*remarks(prepared.reference, pg), *few_views(prepared.reference, pg)]
+    found: list[Remark] = []
+    if isinstance(pg, ParallelBeam | ConeBeam):
+        found = [*remarks(prepared.reference, pg), *few_views(prepared.reference, pg)]
     for remark in (*map(str, found), *effect_remarks(scan.effects, prepared.A.vg, pg, scan.photons)):
         note(remark)
 

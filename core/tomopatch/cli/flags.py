@@ -115,6 +115,14 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
         + many_words,
     )
     flag("--start", type=float, default=0.0, help="first angle in degrees")
+    if not many:
+        flag("--angles", type=path, metavar="FILE", help="text file with the angle of each view in degrees")
+        flag(
+            "--orbit",
+            type=path,
+            metavar="FILE",
+            help="text file with 12 numbers per view in mm: x y z of source, detector, step u, step v",
+        )
     flag("--photons", type=kind(photons), help=f"photons per ray, or none for no noise (default){many_words}")
     flag("--seed", type=int, default=0, help="seed of noise and sampling (default 0)")
     flag("--effects", choices=tuple(PRESETS), help="preset of effects of a real scan")

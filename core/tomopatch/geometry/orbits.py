@@ -41,7 +41,13 @@ def views_from_text(
     ValueError
         If a line does not hold twelve finite numbers, or a vector has no length.
     """
-    rows = _numbers(text, 12)
+    return views_from_rows(_numbers(text, 12), det_shape, cone=cone, axes=axes)
+
+
+def views_from_rows(
+    rows: np.ndarray, det_shape: tuple[int, int], *, cone: bool = True, axes: Literal["xyz", "zyx"] = "xyz"
+) -> Views:
+    """Return the views of an array (views, 12); see `views_from_text`."""
     source, det_pos, det_u, det_v = (rows[:, i : i + 3] for i in (0, 3, 6, 9))
     if axes == "xyz":
         source, det_pos, det_u, det_v = (a[:, ::-1].copy() for a in (source, det_pos, det_u, det_v))
@@ -55,6 +61,16 @@ def views_from_text(
     if len(wrong):
         raise ValueError(f"view {wrong[0]}: the rays have no direction.")
     return Views(cone, source, det_pos, det_v, det_u, det_shape)
+
+
+def vectors_from_text(text: str) -> tuple[tuple[float, ...], ...]:
+    """Return the twelve numbers per line of a table; see `views_from_text` for the errors."""
+    return tuple(tuple(row) for row in _numbers(text, 12).tolist())
+
+
+def degrees_from_text(text: str) -> tuple[float, ...]:
+    """Return the numbers of a list, one per line; see `angles_from_text` for the errors."""
+    return tuple(_numbers(text, 1)[:, 0].tolist())
 
 
 def angles_from_text(text: str) -> tuple[float, ...]:

@@ -69,6 +69,11 @@ class Views:
         return Views(self.cone, source, det_pos, det_v, det_u, self.det_shape)
 
 
+def pixel_size(views: Views) -> tuple[float, float]:
+    """Edge lengths (v, u) of a detector pixel in the first view [mm]."""
+    return float(np.linalg.norm(views.det_v[0])), float(np.linalg.norm(views.det_u[0]))
+
+
 def frame(angles: Sequence[float], tilt: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit vectors (views, 3) of the central ray, the detector's rows and its columns."""
     sin, cos = np.sin(np.asarray(angles)), np.cos(np.asarray(angles))

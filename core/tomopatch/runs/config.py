@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
+from tomopatch.geometry.orbits import views_from_rows
 from tomopatch.io.units import known_units
 from tomopatch.phantoms.scene import Lesion
 from tomopatch.physics.corrections.settings import Corrections
@@ -28,11 +30,13 @@ MAX_RAYS = 2**31
 MAX_LESIONS = 20
 
 
-LATER_FIELDS = ("lesions", "units", "effects", "corrections")
+LATER_FIELDS = ("lesions", "units", "effects", "corrections", "angles", "vectors")
 """Fields that are left out of the JSON at their default, so that digests equal those of earlier versions."""
 
 
 Beam = Literal["parallel", "cone"]
+Vector = Annotated[tuple[Real, ...], Field(min_length=12, max_length=12)]
+MAX_VIEWS = 10_000
 
 
 @record
@@ -69,12 +73,18 @@ class ScanConfig:
         Differences from an ideal scan; none by default.
     corrections : Corrections
         Corrections before the reconstruction; none by default.
+    angles : tuple of float
+        Angle of each view, in any order; empty = `num_views` evenly spaced views over `angle_range`.
+    vectors : tuple of 12 numbers per view
+        A free orbit, as in ASTRA's vector geometries: x, y, z of the source (parallel beam: of the ray
+        direction), of the detector's centre, of the step to the next column and of the step to the next row.
+        It replaces angles, distances, pixel size, shift, tilt and pitch, and needs `det_shape`.
     """
 
     source: Annotated[str, Field(min_length=1, title="source, a path, phantom:NAME or volume:DIGEST,")]
     grid: Annotated[Grid | None, Field(title="grid (z, y, x)")] = None
     beam: Beam = "parallel"
-    num_views: Annotated[Whole, Field(ge=1, le=10_000, title="number of views")] = 20
+    num_views: Annotated[Whole, Field(ge=1, le=MAX_VIEWS, title="number of views")] = 20
     angle_range: Annotated[Real, Field(gt=0, le=36_000, title="angle range in degrees")] = 180.0
     start: Real = 0.0
     src_orig_dist: Real = 800.0
@@ -93,8 +103,22 @@ class ScanConfig:
     units: Annotated[str | None, AfterValidator(known_units)] = None
     effects: Effects = Effects()
     corrections: Corrections = Corrections()
+    angles: Annotated[tuple[Real, ...], Field(max_length=MAX_VIEWS, title="list of angles")] = ()
+    vectors: Annotated[tuple[Vector, ...], Field(max_length=MAX_VIEWS, title="table of vectors")] = ()
 
-    def geometry(self, vg: VolumeGeometry) -> ParallelBeam | ConeBeam:
+    def __post_init__(self) -> None:
+        listed = self.angles or self.vectors
+        if self.angles and self.vectors:
+            raise ValueError("a scan has either a list of angles or a table of vectors; leave one out.")
+        if listed and self.num_views != len(listed):
+            raise ValueError(
+                f"the scan lists {len(listed)} views, but the number of views is {self.num_views}; make them"
+                " equal."
+            )
+        if self.vectors and self.det_shape is None:
+            raise ValueError("a table of vectors needs the detector's rows and columns.")
+
+    def geometry(self, vg: VolumeGeometry) -> Geometry:
         """Return the geometry of this scan for a volume on the grid `vg`.
 
         Raises
@@ -111,8 +135,10 @@ class ScanConfig:
             "det_offset": self.det_offset,
             "tilt": math.radians(self.tilt),
         }
-        pg: ParallelBeam | ConeBeam
-        if self.beam == "parallel":
+        pg: Geometry
+        if self.vectors:
+            pg = views_from_rows(np.asarray(self.vectors), self.det_shape or (1, 1), cone=self.beam == "cone")
+        elif self.beam == "parallel":
             if self.pitch:
                 raise ValueError(
                     "a helical pitch needs a cone beam; set the pitch to 0 or choose the cone beam."
@@ -126,6 +152,12 @@ class ScanConfig:
                 pitch=self.pitch,
                 **common,
             )
+        if self.angles and isinstance(pg, ParallelBeam | ConeBeam):
+            if isinstance(pg, ConeBeam) and pg.pitch:
+                raise ValueError(
+                    "a helix has evenly spaced views; leave out the pitch or the list of angles."
+                )
+            pg = replace(pg, angles=tuple(math.radians(a) for a in self.angles))
         rays = math.prod(pg.det_shape) * pg.num_views
         if rays > MAX_RAYS:
             raise ValueError(

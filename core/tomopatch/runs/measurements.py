@@ -68,8 +68,8 @@ def measurement_arrays(scan: ScanConfig, prepared: Prepared) -> dict[str, np.nda
     if m.metal is not None:
         arrays["metal"] = m.metal.data.cpu().numpy()
     pg = prepared.A.pg
-    assert isinstance(pg, ParallelBeam | ConeBeam)
-    scan = replace(scan, det_offset=pg.det_offset)  # includes an estimated axis
+    if isinstance(pg, ParallelBeam | ConeBeam):
+        scan = replace(scan, det_offset=pg.det_offset)  # includes an estimated axis
     about = json.dumps({"scan": scan.to_json(), "grid": asdict(prepared.A.vg)})
     arrays["about"] = np.frombuffer(about.encode(), np.uint8)
     return arrays

@@ -14,6 +14,7 @@ from pages.ui.texts.run_names import short_names
 from pages.ui.viewer.scan_window import window_of
 from pages.ui.viewer.slice_viewer import level_and_width
 from tomopatch.export.report import Entry, report_html
+from tomopatch.geometry.views import pixel_size
 from tomopatch.physics.effect_settings import GROUPS
 from tomopatch.runs.config import Scan
 from tomopatch.runs.measured_scan import MeasuredScan
@@ -96,7 +97,7 @@ def scan_rows(scan: Scan, title: str) -> dict[str, str]:
         "Scan": labels.scan_summary(scan),
         "First view at": f"{scan.start:g}°",
         "Detector (v, u)": f"{formatting.times(pg.det_shape)} pixels of "
-        f"{formatting.times(f'{s:.3g}' for s in pg.pixel_size)} mm",
+        f"{formatting.times(f'{s:.3g}' for s in pixel_size(pg.views()))} mm",
     }
     if scan.beam == "cone":
         rows["Distances"] = (

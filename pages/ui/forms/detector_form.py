@@ -11,6 +11,8 @@ import streamlit as st
 
 from pages.ui.session import state
 from tomopatch.geometry.beams import turns_to_cover
+from tomopatch.geometry.orbits import degrees_from_text, vectors_from_text
+from tomopatch.runs.config import ScanConfig
 
 
 class Number(NamedTuple):
@@ -131,12 +133,42 @@ def orbit(cone: bool, height: float) -> None:
     PITCH.draw(left, disabled=not cone, on_change=partial(_cover, height))
     TURNS.draw(right, disabled=not (cone and state.value("pitch", 0.0) > 0))
     SEED.draw(left)
+    st.text_area(
+        "List of views",
+        key=state.field("listed"),
+        height=68,
+        placeholder="evenly spaced",
+        help="A line per view: its angle in degrees, or 12 numbers in mm: x y z of source, detector, column "
+        "step, row step.",
+    )
     st.checkbox(
         "Simulate on the reconstruction grid",
         key=state.field("same_grid"),
         help="The easier protocol of many papers: simulation and reconstruction share errors, which "
         "improves the metrics. Off: the measurement is simulated from a finer volume.",
     )
+
+
+def listed_text(scan: ScanConfig) -> str:
+    """Return the listed views of a scan as lines."""
+    rows = scan.vectors or [(angle,) for angle in scan.angles]
+    return "\n".join(" ".join(f"{number:.12g}" for number in row) for row in rows)
+
+
+def listed_views() -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
+    """Return the typed angles [degrees] or vectors [mm]; both are empty for evenly spaced views.
+
+    Raises
+    ------
+    ValueError
+        If a line holds neither one nor twelve numbers, or the lines differ.
+    """
+    text = state.value("listed").strip()
+    if not text:
+        return (), ()
+    if len(text.splitlines()[0].replace(",", " ").split()) == 1:
+        return degrees_from_text(text), ()
+    return (), vectors_from_text(text)
 
 
 def _cover(height: float) -> None:

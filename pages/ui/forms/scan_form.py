@@ -67,6 +67,7 @@ def fill(scan: ScanConfig | None) -> None:
             "photons": _nearest(s.photons or FULL_DOSE_PHOTONS),
             "seed": s.seed,
             "same_grid": s.same_grid,
+            "listed": detector_form.listed_text(s),
         }
     )
 
@@ -84,8 +85,9 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
     scanner = SCANNERS[state.value("scanner")]
     st.caption(f"{scanner.source} It usually takes {scanner.num_views} views.{_changed(scanner)}")
     helical = state.value("beam") == "cone" and state.value("pitch", 0.0) > 0
-    _views()
-    _angle_range(disabled=helical)
+    listed = bool(state.value("listed").strip())
+    _views(disabled=listed)
+    _angle_range(disabled=helical or listed)
     _dose()
     st.segmented_control(
         "Beam",
@@ -111,12 +113,13 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
 # ---- parts --------------------------------------------------------------------------------------------
 
 
-def _views() -> None:
+def _views(*, disabled: bool) -> None:
     slider, typed = _slider_and_number("views")
     slider.select_slider(
         "Views",
         sorted({*VIEWS, state.value("views")}),
         key=state.field("views"),
+        disabled=disabled,
         help="Number of X-ray pictures. Fewer views mean less dose and time, and more streaks.",
     )
     state.fill({"views.typed": int(state.value("views"))}, overwrite=True)
@@ -128,6 +131,7 @@ def _views() -> None:
         key=state.field("views.typed"),
         on_change=_take_typed,
         args=("views",),
+        disabled=disabled,
         label_visibility="collapsed",
         help="Any number of views.",
     )
@@ -201,11 +205,12 @@ def _distances() -> None:
 def _scan(source: str, grid: Shape, cone: bool, helical: bool) -> ScanConfig:
     v = state.value
     fitted = v("fitted")
+    angles, vectors = detector_form.listed_views()
     return ScanConfig(
         source=source,
         grid=grid,
         beam=v("beam"),
-        num_views=int(v("views")),
+        num_views=len(angles or vectors) or int(v("views")),
         angle_range=360.0 * v("turns") if helical else v("range"),
         start=v("start"),
         **({"src_orig_dist": v("src_orig"), "src_det_dist": v("src_det")} if cone else {}),
@@ -217,6 +222,8 @@ def _scan(source: str, grid: Shape, cone: bool, helical: bool) -> ScanConfig:
         photons=float(v("photons")) if v("noise") else None,
         seed=int(v("seed")),
         same_grid=v("same_grid"),
+        angles=angles,
+        vectors=vectors,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from pages.ui.session import engine, state, volume_cache
-from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.geometry.beams import Geometry
 from tomopatch.phantoms.catalogue import lesions
 from tomopatch.phantoms.lesions import hiding_place
 from tomopatch.phantoms.scene import Lesion
@@ -108,7 +108,7 @@ def scan_of(game: Game, views: int, photons: float) -> ScanConfig:
     return ScanConfig(source_of(game.number), GRID, num_views=views, photons=photons, lesions=(lesion,))
 
 
-def geometry_of(scan: ScanConfig) -> ParallelBeam | ConeBeam:
+def geometry_of(scan: ScanConfig) -> Geometry:
     return scan.geometry(volume_cache.geometry(scan))
 
 

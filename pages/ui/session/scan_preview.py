@@ -97,8 +97,8 @@ def _preview(scan: MeasuredScan) -> Preview:
     y = corrected.measurement.projections.numpy()
     v, n, _ = y.shape
     return Preview(
-        _picture(y[v // 2]),
-        _picture(y[::-1, n // 2]),
+        grey_picture(y[v // 2]),
+        grey_picture(y[::-1, n // 2]),
         corrected.record,
         corrected.notes,
         corrected.typical,
@@ -123,7 +123,7 @@ def beam_words(pg: Geometry) -> str:
     return "cone beam" if pg.views().cone else "parallel beam"
 
 
-def _picture(values: np.ndarray) -> np.ndarray:
+def grey_picture(values: np.ndarray) -> np.ndarray:
     """Return values as grey levels, at most MAX_PIXELS in each direction."""
     step = tuple(slice(None, None, -(-n // MAX_PIXELS)) for n in values.shape)
     small = values[step]

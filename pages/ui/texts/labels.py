@@ -9,11 +9,11 @@ from typing import Any
 
 from pages.ui.texts.effect_names import corrections_words, effects_summary
 from pages.ui.texts.formatting import count, ordinal, percent, plural, sentence
-from tomopatch.geometry.beams import ConeBeam, ParallelBeam
+from tomopatch.geometry.beams import Geometry
 from tomopatch.physics.measurement import full_scan_views, relative_dose
 from tomopatch.prior.files import DEFAULT
 from tomopatch.reconstruct.methods import METHODS, make_params
-from tomopatch.runs.config import RunConfig, Scan
+from tomopatch.runs.config import RunConfig, Scan, ScanConfig
 from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import Run
 
@@ -97,9 +97,16 @@ def scan_summary(scan: Scan) -> str:
     views = plural(scan.num_views, "view")
     effects, corrected = effects_summary(scan.effects), corrections_words(scan.corrections)
     return (
-        f"{beam}, {views} over {scan.angle_range:g}°, {photons_label(scan.photons)}{planted}"
+        f"{beam}, {views} {angles_words(scan)}, {photons_label(scan.photons)}{planted}"
         f"{', ' if effects else ''}{effects}{'; corrected: ' if corrected else ''}{corrected}"
     )
+
+
+def angles_words(scan: ScanConfig) -> str:
+    """Return the angle range of a scan, or that its views are listed."""
+    if scan.vectors:
+        return "on a free orbit"
+    return "at listed angles" if scan.angles else f"over {scan.angle_range:g}°"
 
 
 def measured_words(scan: MeasuredScan) -> list[str]:
@@ -131,7 +138,7 @@ def picture_caption(scans: Sequence[Scan], volumes: dict[str, str]) -> str:
     return f"{volume}; {scan_summary(different[0]) if len(different) == 1 else f'{len(different)} scans'}"
 
 
-def dose_share(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:
+def dose_share(pg: Geometry, photons: float | None) -> str:
     """Return the dose as a share of that of a complete scan."""
     if photons is None:
         return "–"
@@ -139,7 +146,7 @@ def dose_share(pg: ParallelBeam | ConeBeam, photons: float | None) -> str:
     return f"{share:.2g} ×" if share >= 10 else f"{share:.0%}" if share >= 0.1 else f"{share:.2%}"
 
 
-def dose_help(pg: ParallelBeam | ConeBeam) -> str:
+def dose_help(pg: Geometry) -> str:
     """Return the definition of 100 % for this detector."""
     views = full_scan_views(pg)
     return (

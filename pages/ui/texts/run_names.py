@@ -77,7 +77,7 @@ _SETTINGS: tuple[Callable[[ScanConfig], str], ...] = (
     lambda s: formatting.times(s.grid) if s.grid else "own grid",
     lambda s: f"{s.beam} beam",
     lambda s: f"{s.num_views} view{'s' if s.num_views > 1 else ''}",
-    lambda s: f"{s.angle_range:g}°",
+    lambda s: labels.angles_words(s).removeprefix("over "),
     lambda s: f"from {s.start:g}°",
     lambda s: "no noise" if s.photons is None else f"{formatting.count(s.photons)} photons",
     _cone(lambda s: f"source {s.src_orig_dist:g} mm"),
