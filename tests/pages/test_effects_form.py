@@ -5,7 +5,6 @@ import json
 import pytest
 
 from pages.ui.session import routes, state
-from tests.pages.test_pages import texts
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_settings import PRESETS
 from tomopatch.physics.effects import DetectorFaults, Effects, Insert, Motion, Tube
@@ -105,5 +104,6 @@ def test_listed_views_replace_the_even_ones(acquire):
     scan = type_lines("0\n10\n95.5")
     assert (scan.num_views, scan.angles) == (3, (0.0, 10.0, 95.5))
     assert type_lines("0\nx") == scan  # a wrong line keeps the scan
-    assert "line 2 must hold 1 finite number" in texts(acquire)
+    (error,) = acquire.error
+    assert "line 2 must hold 1 finite number" in error.value
     assert type_lines("") == before
