@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import Any
 
 import plotly.graph_objects as go
@@ -18,7 +19,7 @@ def download_buttons(figure: go.Figure, name: str, caption: str, *, key: str) ->
         for kind in _TYPES:
             st.download_button(
                 f"Figure ({kind.upper()})",
-                lambda kind=kind: figure_bytes(figure, kind, caption),
+                partial(figure_bytes, figure, kind, caption),
                 f"tomopatch-{name}.{kind}",
                 _TYPES[kind],
                 key=f"figure.{key}.{kind}",

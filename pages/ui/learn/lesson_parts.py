@@ -37,6 +37,8 @@ class Step:
         Values on What if; see `state.sweep`.
     plane : str
         Plane of volumes side by side; see `state.plane`.
+    window : (level, width) [HU] or None
+        Display window on Compare; None = the one of the volume.
     """
 
     text: str
@@ -46,6 +48,17 @@ class Step:
     runs: tuple[RunConfig, ...] = ()
     sweep: dict[str, str] = field(default_factory=dict)
     plane: str = "axial"
+    window: tuple[int, int] | None = None
+
+    @property
+    def view(self) -> str:
+        """View of the slice viewer on Compare, as in the address; empty without a window."""
+        middle = "0.5_0.5_0.5"
+        return (
+            ""
+            if self.window is None
+            else f"compare_{middle}_{self.window[0]}_{self.window[1]}_1_{middle}_side"
+        )
 
 
 @dataclass(frozen=True)
@@ -61,9 +74,11 @@ class Lesson:
     answer: str
 
 
-def compare(text: str, label: str, *runs: RunConfig, plane: str = "axial") -> Step:
+def compare(
+    text: str, label: str, *runs: RunConfig, plane: str = "axial", window: tuple[int, int] | None = None
+) -> Step:
     """Return a step that shows these runs side by side."""
-    return Step(text, label, routes.COMPARE, runs[0].scan, runs, plane=plane)
+    return Step(text, label, routes.COMPARE, runs[0].scan, runs, plane=plane, window=window)
 
 
 def run(

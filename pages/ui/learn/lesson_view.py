@@ -11,6 +11,8 @@ from pages.ui.learn.lessons import LESSONS
 from pages.ui.session import engine, routes, state
 
 CHALLENGE = "challenge"
+_NEXT = {"sidebar": "lesson.next", "page": "lesson.next.page"}
+"""Keys of the button for the next step by place."""
 
 
 def choose() -> str:
@@ -22,13 +24,20 @@ def choose() -> str:
         "Lesson",
         names,
         key=state.field("lesson"),
-        format_func=lambda n: "Challenge: find the lesion" if n == CHALLENGE else LESSONS[n].title,
+        format_func=_label,
         captions=[f"{lesson.minutes} minutes" for lesson in LESSONS.values()] + ["with the least dose"],
         help="Each lesson builds on the ones before, but you can also read it alone.",
     )
     state.set_lesson(name)
     state.set_step(None)  # the user has left the step
     return name
+
+
+def _label(name: str) -> str:
+    """Return a lesson's title, with a mark once it is done."""
+    if name == CHALLENGE:
+        return "Challenge: find the lesion"
+    return f"{LESSONS[name].title}{' ✓' if name in state.done_lessons() else ''}"
 
 
 def lesson(name: str) -> None:
@@ -50,6 +59,27 @@ def lesson(name: str) -> None:
     st.markdown(f"**A question.** {chosen.question}")
     with st.expander("Answer"):
         st.markdown(chosen.answer)
+    _next_lesson(name, "learn")
+
+
+def _next_lesson(name: str, place: str) -> None:
+    """Show the button that opens the following lesson, or the challenge after the last one."""
+    names = [*LESSONS, CHALLENGE]
+    following = names[names.index(name) + 1]
+    if st.button(
+        "Next lesson" if following != CHALLENGE else "To the challenge",
+        key=f"lesson.following.{place}",
+        icon=":material/arrow_forward:",
+        help=_label(following).removesuffix(" ✓") + ".",
+        on_click=_choose,
+        args=(following,),
+    ):
+        st.switch_page(routes.LEARN)
+
+
+def _choose(name: str) -> None:
+    state.set_lesson(name)
+    state.fill({"lesson": name}, overwrite=True)
 
 
 def go(step: Step, number: int) -> None:
@@ -57,6 +87,11 @@ def go(step: Step, number: int) -> None:
     state.set_scan(step.scan)
     state.set_plane(step.plane)
     state.set_step(number)
+    if step.view:
+        state.set_opened_view(step.view)
+    lesson = LESSONS.get(state.lesson() or "")
+    if lesson is not None and number == len(lesson.steps):
+        state.add_done_lesson(state.lesson() or "")
     if step.sweep:
         state.set_sweep(step.sweep)
     queued = [engine.queue().submit(run) for run in step.runs]
@@ -67,23 +102,34 @@ def go(step: Step, number: int) -> None:
     st.switch_page(step.page)
 
 
-def sidebar(number: int) -> None:
-    """Show the text of the current step, a link back to the lesson, and a button for the next step."""
+def step_text(number: int, place: str) -> None:
+    """Show the text of the current step, a link back to the lesson, and a button for what follows.
+
+    After the last step the question of the lesson follows. `place` distinguishes the elements of the sidebar
+    from those above the page, which only phones show.
+    """
     st.page_link(routes.LEARN, label="Back to the lesson", icon=":material/school:")
-    lesson = LESSONS.get(state.lesson() or "")
-    if lesson is not None and number <= len(lesson.steps):
-        st.markdown(f":small[**{lesson.title}**, step {number} of {len(lesson.steps)}]")
-        st.caption(lesson.steps[number - 1].text)
-        with st.expander("Things to try"):
-            st.caption(_list(lesson.tries))
-        following = lesson.steps[number:]
-        if following and st.button(
-            "Next step",
-            key="lesson.next",
-            width="stretch",
-            help=f"{following[0].label}. Replaces the current scan; runs are kept.",
-        ):
-            go(following[0], number + 1)
+    name = state.lesson() or ""
+    lesson = LESSONS.get(name)
+    if lesson is None or number > len(lesson.steps):
+        return
+    st.markdown(f":small[**{lesson.title}**, step {number} of {len(lesson.steps)}]")
+    st.caption(lesson.steps[number - 1].text)
+    with st.expander("Things to try"):
+        st.caption(_list(lesson.tries))
+    following = lesson.steps[number:]
+    if not following:
+        st.caption(f"**A question.** {lesson.question}")
+        with st.expander("Answer"):
+            st.caption(lesson.answer)
+        _next_lesson(name, place)
+    elif st.button(
+        "Next step",
+        key=_NEXT[place],
+        width="stretch",
+        help=f"{following[0].label}. Replaces the current scan; runs are kept.",
+    ):
+        go(following[0], number + 1)
 
 
 def _list(texts: Sequence[str]) -> str:
