@@ -1,5 +1,6 @@
 """Learn: steps of the lessons, and the challenge."""
 
+import itertools
 import json
 import math
 import re
@@ -321,7 +322,7 @@ def test_all_controls_have_help(visit):
 
 def test_after_the_last_step_the_question_and_the_next_lesson_follow(visit, quick):
     names = list(LESSONS)
-    for name, following in zip(names[:2], names[1:3], strict=True):
+    for name, following in itertools.pairwise(names[:3]):
         lesson = LESSONS[name]
         app = visit(lesson=name, step=str(len(lesson.steps))).switch_page(routes.ACQUIRE).run()
         assert any(lesson.question in caption.value for caption in app.sidebar.caption)

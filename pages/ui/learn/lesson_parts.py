@@ -53,12 +53,11 @@ class Step:
     @property
     def view(self) -> str:
         """View of the slice viewer on Compare, as in the address; empty without a window."""
+        if self.window is None:
+            return ""
+        level, width = self.window
         middle = "0.5_0.5_0.5"
-        return (
-            ""
-            if self.window is None
-            else f"compare_{middle}_{self.window[0]}_{self.window[1]}_1_{middle}_side"
-        )
+        return f"compare_{middle}_{level}_{width}_1_{middle}_side"
 
 
 @dataclass(frozen=True)

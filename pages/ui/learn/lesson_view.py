@@ -71,10 +71,13 @@ def _next_lesson(name: str, place: str) -> None:
         key=f"lesson.following.{place}",
         icon=":material/arrow_forward:",
         help=_label(following).removesuffix(" ✓") + ".",
-        on_click=_choose,
+        on_click=_choose if place == "learn" else None,  # on Learn the form is drawn before this button
         args=(following,),
     ):
-        st.switch_page(routes.LEARN)
+        if place != "learn":
+            _choose(following)
+            state.set_step(None)
+            st.switch_page(routes.LEARN)
 
 
 def _choose(name: str) -> None:
