@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pages.ui.session import routes
+from pages.ui.viewer.slice_viewer import WINDOWS, default_window
 from tomopatch.runs.config import RunConfig, ScanConfig
 
 GRID = (64, 128, 128)
@@ -52,10 +53,10 @@ class Step:
 
     @property
     def view(self) -> str:
-        """View of the slice viewer on Compare, as in the address; empty without a window."""
-        if self.window is None:
+        """View with which the step begins on Compare, as in the address; empty on other pages."""
+        if self.page != routes.COMPARE:
             return ""
-        level, width = self.window
+        level, width = self.window or WINDOWS[default_window(self.scan.source)]
         middle = "0.5_0.5_0.5"
         return f"compare_{middle}_{level}_{width}_1_{middle}_side"
 

@@ -66,18 +66,18 @@ def _next_lesson(name: str, place: str) -> None:
     """Show the button that opens the following lesson, or the challenge after the last one."""
     names = [*LESSONS, CHALLENGE]
     following = names[names.index(name) + 1]
-    if st.button(
+    pressed = st.button(
         "Next lesson" if following != CHALLENGE else "To the challenge",
         key=f"lesson.following.{place}",
         icon=":material/arrow_forward:",
         help=_label(following).removesuffix(" ✓") + ".",
         on_click=_choose if place == "learn" else None,  # on Learn the form is drawn before this button
         args=(following,),
-    ):
-        if place != "learn":
-            _choose(following)
-            state.set_step(None)
-            st.switch_page(routes.LEARN)
+    )
+    if pressed and place != "learn":
+        _choose(following)
+        state.set_step(None)
+        st.switch_page(routes.LEARN)
 
 
 def _choose(name: str) -> None:
