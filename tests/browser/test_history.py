@@ -55,16 +55,18 @@ def test_each_action_is_one_entry_and_back_undoes_it(page, address):
     views_are(page, 13)
 
 
-def test_a_step_of_a_lesson_is_one_entry(page):
+def test_a_step_of_a_lesson_is_one_entry_and_the_next_lesson_follows_the_last(page):
     menu(page, "Learn")
     before = entries(page)
-    page.get_by_test_id("stMain").get_by_role("button").filter(has_text="Watch").first.or_(
-        page.locator("[class*=st-key-step] button").first
-    ).first.click()
+    page.get_by_role("button", name="Open the balls on Acquire").click()
     page.wait_for_url("**step=1**")
     assert entries(page) == before + 1
     page.go_back()
     page.get_by_role("heading", level=1, name="Learn").wait_for()
+    page.get_by_role("button", name="Open a chest on Acquire").click()
+    page.get_by_test_id("stSidebar").get_by_role("button", name="Next lesson").click()
+    page.get_by_role("heading", name="Why filtered").wait_for()
+    page.get_by_text("What a scanner measures ✓").wait_for()
 
 
 def test_a_link_opens_the_same_slice_window_layout_and_zoom_elsewhere(page, browser):

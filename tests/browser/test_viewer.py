@@ -179,7 +179,7 @@ def test_each_picture_fills_its_pane(opened, width):
 
 def test_full_screen_uses_the_height(opened):
     page = opened()
-    page.set_viewport_size({"width": 1000, "height": 900})
+    page.set_viewport_size({"width": 800, "height": 900})
     act(page, "Full screen")
     page.wait_for_timeout(800)
     panes = [p.bounding_box() for p in page.locator(".tv .pane").all()]

@@ -105,5 +105,5 @@ def test_listed_views_replace_the_even_ones(acquire):
     assert (scan.num_views, scan.angles) == (3, (0.0, 10.0, 95.5))
     assert type_lines("0\nx") == scan  # a wrong line keeps the scan
     (error,) = acquire.error
-    assert "line 2 must hold 1 finite number" in error.value
+    assert "Line 2 must hold 1 finite number" in error.value
     assert type_lines("") == before

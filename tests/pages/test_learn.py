@@ -19,8 +19,10 @@ from tomopatch.execution.queue import wait
 from tomopatch.geometry.remarks import field_of_view as fov_of_scan
 from tomopatch.phantoms.catalogue import SPHERES, field_of_view, phantom
 from tomopatch.physics.effect_numbers import effect_number, effect_numbers
+from tomopatch.reconstruct import make_params, reconstruct
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import RunConfig
+from tomopatch.runs.prepare import prepare
 from tomopatch.studies.sweep import VARIED, SweepConfig, read_values, suited
 from tomopatch.volume import VolumeGeometry
 
@@ -322,3 +324,43 @@ def test_all_controls_have_help(visit):
     assert len(widgets) >= 5
     assert all(w.help for w in widgets)
     assert set(challenge_view.METHODS) <= set(METHODS)
+
+
+@pytest.mark.parametrize("name", list(LESSONS)[:2])
+def test_after_the_last_step_the_question_and_the_next_lesson_follow(visit, quick, name):
+    lesson = LESSONS[name]
+    app = visit(lesson=name, step=str(len(lesson.steps))).switch_page(routes.ACQUIRE).run()
+    assert any(lesson.question in caption.value for caption in app.sidebar.caption)
+    assert "lesson.following.sidebar" in [button.key for button in app.sidebar.button]
+
+
+def test_next_lesson_on_learn(visit):
+    first, second, *_ = LESSONS
+    app = visit(lesson=first).switch_page(routes.LEARN).run()
+    app.session_state["_inside"] = True
+    app.button(key="lesson.following.learn").click().run()
+    assert not app.exception
+    assert app.session_state["_lesson"] == second
+
+
+def test_finished_lessons_are_marked_and_stored_in_the_address(visit, quick):
+    app = visit(lesson="projections").switch_page(routes.LEARN).run()
+    last = len(LESSONS["projections"].steps) - 1
+    app.session_state["_inside"] = True
+    app.button(key=f"step.projections.{last}").click().run()
+    assert app.session_state["_done"] == ("projections",)
+    app = visit(done="projections,filter,<b>").switch_page(routes.LEARN).run()
+    marked = [option for option in app.radio[0].options if option.endswith("✓")]
+    assert marked == [f"{LESSONS[name].title} ✓" for name in ("projections", "filter")]
+    assert app.query_params["done"] in ("projections,filter", ["projections,filter"])
+
+
+def test_the_unfiltered_balls_are_within_the_window_of_the_lesson():
+    step = LESSONS["filter"].steps[0]
+    prepared = prepare(replace(step.scan, grid=(32, 64, 64), num_views=90))
+    hazy = reconstruct("fbp", prepared.A, prepared.measurement, params=make_params("fbp", {"filter": "none"}))
+    hu, reference = hazy.volume.hu, prepared.reference.hu
+    ball, water = hu[reference > 300].median(), hu[reference.abs() < 20].median()
+    level, width = step.window
+    assert abs(ball - level) < width / 2
+    assert ball - water > width / 20

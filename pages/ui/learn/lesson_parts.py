@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pages.ui.session import routes
+from pages.ui.viewer.slice_viewer import WINDOWS, default_window
 from tomopatch.runs.config import RunConfig, Scan, ScanConfig
 
 GRID = (64, 128, 128)
@@ -37,6 +38,8 @@ class Step:
         Values on What if; see `state.sweep`.
     plane : str
         Plane of volumes side by side; see `state.plane`.
+    window : (level, width) [HU] or None
+        Display window on Compare; None = the one of the volume.
     """
 
     text: str
@@ -46,6 +49,16 @@ class Step:
     runs: tuple[RunConfig, ...] = ()
     sweep: dict[str, str] = field(default_factory=dict)
     plane: str = "axial"
+    window: tuple[int, int] | None = None
+
+    @property
+    def view(self) -> str:
+        """View with which the step begins on Compare, as in the address; empty on other pages."""
+        if self.page != routes.COMPARE or self.scan is None:
+            return ""
+        level, width = self.window or WINDOWS[default_window(self.scan.source)]
+        middle = "0.5_0.5_0.5"
+        return f"compare_{middle}_{level}_{width}_1_{middle}_side"
 
 
 @dataclass(frozen=True)
@@ -61,9 +74,11 @@ class Lesson:
     answer: str
 
 
-def compare(text: str, label: str, *runs: RunConfig, plane: str = "axial") -> Step:
+def compare(
+    text: str, label: str, *runs: RunConfig, plane: str = "axial", window: tuple[int, int] | None = None
+) -> Step:
     """Return a step that shows these runs side by side."""
-    return Step(text, label, routes.COMPARE, runs[0].scan, runs, plane=plane)
+    return Step(text, label, routes.COMPARE, runs[0].scan, runs, plane=plane, window=window)
 
 
 def run(

@@ -13,6 +13,8 @@ from pages.ui.session import engine, routes, state
 from tomopatch.runs.measured_scan import MeasuredScan
 
 CHALLENGE = "challenge"
+_NEXT = {"sidebar": "lesson.next", "page": "lesson.next.page"}
+"""Keys of the button for the next step by place."""
 
 
 def choose() -> str:
@@ -24,13 +26,20 @@ def choose() -> str:
         "Lesson",
         names,
         key=state.field("lesson"),
-        format_func=lambda n: "Challenge: find the lesion" if n == CHALLENGE else LESSONS[n].title,
+        format_func=_label,
         captions=[f"{lesson.minutes} minutes" for lesson in LESSONS.values()] + ["with the least dose"],
         help="Each lesson builds on the ones before, but you can also read it alone.",
     )
     state.set_lesson(name)
     state.set_step(None)  # the user has left the step
     return name
+
+
+def _label(name: str) -> str:
+    """Return a lesson's title, with a mark once it is done."""
+    if name == CHALLENGE:
+        return "Challenge: find the lesion"
+    return f"{LESSONS[name].title}{' ✓' if name in state.done_lessons() else ''}"
 
 
 def lesson(name: str) -> None:
@@ -54,15 +63,44 @@ def lesson(name: str) -> None:
     st.markdown(f"**A question.** {chosen.question}")
     with st.expander("Answer"):
         st.markdown(chosen.answer)
+    _next_lesson(name, "learn")
+
+
+def _next_lesson(name: str, place: str) -> None:
+    """Show the button that opens the following lesson, or the challenge after the last one."""
+    names = [*LESSONS, CHALLENGE]
+    following = names[names.index(name) + 1]
+    pressed = st.button(
+        "Next lesson" if following != CHALLENGE else "To the challenge",
+        key=f"lesson.following.{place}",
+        icon=":material/arrow_forward:",
+        help=_label(following).removesuffix(" ✓") + ".",
+        on_click=_choose if place == "learn" else None,  # on Learn the form is drawn before this button
+        args=(following,),
+    )
+    if pressed and place != "learn":
+        _choose(following)
+        state.set_step(None)
+        st.switch_page(routes.LEARN)
+
+
+def _choose(name: str) -> None:
+    state.set_lesson(name)
+    state.fill({"lesson": name}, overwrite=True)
 
 
 def go(step: Step, number: int) -> None:
     """Set the state of the step and open its page."""
     state.set_plane(step.plane)
     state.set_step(number)
+    lesson = LESSONS.get(state.lesson() or "")
+    if lesson is not None and number == len(lesson.steps):
+        state.add_done_lesson(state.lesson() or "")
     if step.scan is None:
         _open_measured(step.page)
     state.set_scan(step.scan)
+    if step.view:
+        state.set_opened_view(step.view)
     if step.sweep:
         state.set_sweep(step.sweep)
     queued = [engine.queue().submit(run) for run in step.runs]
@@ -81,24 +119,35 @@ def _open_measured(page: str) -> NoReturn:
     st.switch_page(page)
 
 
-def sidebar(number: int) -> None:
-    """Show the text of the current step, a link back to the lesson, and a button for the next step."""
+def step_text(number: int, place: str) -> None:
+    """Show the text of the current step, a link back to the lesson, and a button for what follows.
+
+    After the last step the question of the lesson follows. `place` distinguishes the elements of the sidebar
+    from those above the page, which only phones show.
+    """
     st.page_link(routes.LEARN, label="Back to the lesson", icon=":material/school:")
-    lesson = LESSONS.get(state.lesson() or "")
-    if lesson is not None and number <= len(lesson.steps):
-        st.markdown(f":small[**{lesson.title}**, step {number} of {len(lesson.steps)}]")
-        st.caption(lesson.steps[number - 1].text)
-        with st.expander("Things to try"):
-            st.caption(_list(lesson.tries))
-        following = lesson.steps[number:]
-        if following and st.button(
-            "Next step",
-            key="lesson.next",
-            width="stretch",
-            help=f"{following[0].label}. "
-            + ("Replaces the current scan; runs are kept." if following[0].scan is not None else ""),
-        ):
-            go(following[0], number + 1)
+    name = state.lesson() or ""
+    lesson = LESSONS.get(name)
+    if lesson is None or number > len(lesson.steps):
+        return
+    st.markdown(f":small[**{lesson.title}**, step {number} of {len(lesson.steps)}]")
+    st.caption(lesson.steps[number - 1].text)
+    with st.expander("Things to try"):
+        st.caption(_list(lesson.tries))
+    following = lesson.steps[number:]
+    if not following:
+        st.caption(f"**A question.** {lesson.question}")
+        with st.expander("Answer"):
+            st.caption(lesson.answer)
+        _next_lesson(name, place)
+    elif st.button(
+        "Next step",
+        key=_NEXT[place],
+        width="stretch",
+        help=f"{following[0].label}. "
+        + ("Replaces the current scan; runs are kept." if following[0].scan is not None else ""),
+    ):
+        go(following[0], number + 1)
 
 
 def _list(texts: Sequence[str]) -> str:

@@ -66,10 +66,12 @@ ABOUT_SCANS: dict[str, Lesson] = {
                 "180 views without noise. **Without the filter** the volume is hazy: the smears of all "
                 "directions add up at each point and still overlap around it, which surrounds the point with "
                 "a glow. The ramp filter makes each smear negative next to its centre, so that the glow "
-                "cancels.",
+                "cancels. The narrow window shows the faint balls in the haze; press 5 in a picture for the "
+                "full range.",
                 "Compare with and without the filter",
                 run(SPHERES, "fbp", filter="none"),
                 run(SPHERES, "fbp"),
+                window=(-420, 80),
             ),
             compare(
                 "The ramp amplifies fine detail, including noise. Compare the pure ramp (Ram-Lak) with one "

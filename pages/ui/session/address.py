@@ -58,6 +58,9 @@ def restore() -> None:
         st.session_state.setdefault(state.LESSON, parameters["lesson"])
         step = parameters.get("step", "")
         st.session_state.setdefault(state.STEP, int(step) if step in _STEPS else None)
+    for name in parameters.get("done", "").split(",")[:_MAX_RUNS]:
+        if name.isidentifier():
+            state.add_done_lesson(name)
     if parameters.get("run"):
         st.session_state.setdefault(state.RUN, parameters["run"])
     if parameters.get("compare"):
@@ -149,6 +152,7 @@ def write() -> None:
         "analysis": analysis if analysis != DEFAULT_ANALYSIS else None,
         "lesson": state.lesson(),
         "step": str(state.step()) if state.step() else None,
+        "done": ",".join(state.done_lessons()) or None,
         "challenge": _json(state.challenge()) if state.challenge() else None,
         "sweep": _json(state.sweep()) if state.sweep() else None,
     }

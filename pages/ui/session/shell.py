@@ -60,7 +60,11 @@ def _lesson_in_sidebar(title: str) -> None:
         if number and title != routes.TITLES[routes.LEARN]:
             from pages.ui.learn import lesson_view
 
-            lesson_view.sidebar(number)
+            lesson_view.step_text(number, "sidebar")
+    # above the page as well: a phone hides the sidebar, and page.css shows this part there alone
+    with st.container(key="step_on_phone", gap="xsmall", border=True):
+        if number and title != routes.TITLES[routes.LEARN]:
+            lesson_view.step_text(number, "page")
 
 
 def _show_disk_error(error: OSError) -> None:

@@ -19,7 +19,7 @@ SCAN, RUN, COMPARED, PRIOR_RUNS = "_scan", "_run", "_compared", "_prior"
 SWEEP, SWEEP_RUN = "_sweep", "_cell"
 LINKED = "_linked"
 ANALYSIS = "compare.look"
-LESSON, STEP, CHALLENGE = "_lesson", "_step", "_challenge"
+LESSON, STEP, CHALLENGE, DONE = "_lesson", "_step", "_challenge", "_done"
 PLANE = "_plane"
 _COMPARE_VIEW, _OPENED_VIEW = "_looked", "_opened_view"
 _TABLE, _IN_TABLE = "runs_table", "_in_table"
@@ -191,6 +191,16 @@ def step() -> int | None:
 
 def set_step(number: int | None) -> None:
     st.session_state[STEP] = number
+
+
+def done_lessons() -> tuple[str, ...]:
+    """Return the lessons whose last step was opened."""
+    return st.session_state.get(DONE, ())
+
+
+def add_done_lesson(name: str) -> None:
+    if name not in done_lessons():
+        st.session_state[DONE] = (*done_lessons(), name)
 
 
 def challenge() -> dict[str, Any]:
