@@ -113,7 +113,8 @@ def _work(
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     kernels.NUM_THREADS = threads
     torch.set_num_threads(threads)
-    os.nice(10)
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(10)
     volumes = read_volumes()
     for i in indices:
         path = pair_path(folder, seed, i)
