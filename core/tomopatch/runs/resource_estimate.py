@@ -199,8 +199,8 @@ def _effect_voxels(scan: ScanConfig, voxels: int) -> int:
 def _effect_rays(scan: ScanConfig, rays: int) -> int:
     """Count of values that effects and corrections hold for a measurement with `rays` rays."""
     effects = scan.effects
-    spoilt = any(e is not None for e in (effects.tube, effects.scatter, effects.blur, effects.faults))
-    return (6 * spoilt + 6 * (scan.corrections != Corrections())) * rays
+    disturbed = any(e is not None for e in (effects.tube, effects.scatter, effects.blur, effects.faults))
+    return (6 * disturbed + 6 * (scan.corrections != Corrections())) * rays
 
 
 def _source_copies(scan: ScanConfig) -> float:
