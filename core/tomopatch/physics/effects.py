@@ -172,17 +172,17 @@ class Insert:
 
     Attributes
     ----------
-    shape : "ball", "rod" or "plate"
-        A rod lies along `axis`; a plate is thin along `axis`.
+    shape : "ball", "rod", "screw" or "plate"
+        Rods and screws lie along `axis`; a plate is thin along `axis`. A screw is a rod with a head.
     material : str
     centre : (z, y, x) [mm]
     size : (float, float)
-        Diameter and length of a rod, edge and thickness of a plate, diameter of a ball (the second is not
-        used) [mm].
+        Diameter and length of a rod, diameter of the shaft and total length of a screw, edge and thickness of
+        a plate, diameter of a ball (the second is not used) [mm].
     axis : "z", "y" or "x"
     """
 
-    shape: Literal["ball", "rod", "plate"] = "rod"
+    shape: Literal["ball", "rod", "screw", "plate"] = "rod"
     material: Material = "titanium"
     centre: Position = (0.0, 0.0, 0.0)
     size: tuple[Annotated[Real, Field(gt=0, le=1000)], Annotated[Real, Field(gt=0, le=1000)]] = (10.0, 60.0)

@@ -21,7 +21,7 @@ from tomopatch.volume import Triple
 
 OWN = "own"
 """Name for settings that match no preset."""
-SHAPES = {"rod": "Rod", "ball": "Ball", "plate": "Plate"}
+SHAPES = {"rod": "Rod", "screw": "Screw", "ball": "Ball", "plate": "Plate"}
 MOTIONS = {"breathing": "Breathing", "drift": "Drift", "jump": "Jump"}
 
 
@@ -256,7 +256,9 @@ def _inserts() -> None:
         return
     with st.container(key="pairs.insert"):
         left, right = st.columns(2)
-        Choice("insert.shape", "Shape", SHAPES, "A rod lies along z; a plate is thin along z.").draw(left)
+        Choice("insert.shape", "Shape", SHAPES, "Rods and screws lie along z; a plate is thin along z.").draw(
+            left
+        )
         Choice(
             "insert.material",
             "Material",
