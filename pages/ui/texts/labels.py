@@ -95,9 +95,12 @@ def scan_summary(scan: Scan) -> str:
         beam = "helical cone beam"
     planted = f", {plural(len(scan.lesions), 'lesion')} planted" if scan.lesions else ""
     views = plural(scan.num_views, "view")
+    tube = scan.effects.tube
+    given = None if tube is None else tube.mas
+    photons = photons_label(scan.photons) if given is None else f"{given:g} mAs per view"
     effects, corrected = effects_summary(scan.effects), corrections_words(scan.corrections)
     return (
-        f"{beam}, {views} over {scan.angle_range:g}°, {photons_label(scan.photons)}{planted}"
+        f"{beam}, {views} over {scan.angle_range:g}°, {photons}{planted}"
         f"{', ' if effects else ''}{effects}{'; corrected: ' if corrected else ''}{corrected}"
     )
 
