@@ -107,8 +107,11 @@ def scan_summary(scan: Scan) -> str:
 
 def measured_words(scan: MeasuredScan) -> list[str]:
     """Return the views of a measured scan, and its settings that differ from the defaults."""
-    held_out = "no view held out" if scan.hold_out is None else f"every {ordinal(scan.hold_out)} held out"
-    words = ["all other views" if scan.num_views is None else plural(scan.num_views, "view"), held_out]
+    every = "" if scan.hold_out is None else f"every {ordinal(scan.hold_out)}"
+    if scan.num_views is None:
+        words = [f"{every} view held out, all others used" if every else "all views"]
+    else:
+        words = [plural(scan.num_views, "view"), f"{every} held out" if every else "no view held out"]
     words += [] if scan.angle_range is None else [f"within {scan.angle_range:g}°"]
     words += [] if scan.axis is None else [f"axis at column {scan.axis:g}"]
     words += [f"roll {scan.roll:g}°"] if scan.roll else []
