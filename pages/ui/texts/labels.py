@@ -45,8 +45,8 @@ METRIC_HELP = {
     "Time": "Computing time of the method alone.",
     "Held-out error": "Difference between predicted and measured held-out views, relative to the measured "
     "ones; lower is better.",
-    "Difference": "Typical difference of a voxel to the reconstruction from all views, which is a stand-in "
-    "and not the truth.",
+    "Difference": "Typical difference of a voxel to the reconstruction from all views except those held out, "
+    "a stand-in for the truth. 0: the run is the stand-in.",
 }
 """Help of the numbers of a run, the same on all pages."""
 _ALWAYS_SHOWN = ("num_iterations", "num_steps", "filter")
