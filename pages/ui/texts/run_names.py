@@ -99,10 +99,10 @@ _SETTINGS: tuple[Callable[[ScanConfig], str], ...] = (
     _lesions(lambda lesion: f"lesion {2 * lesion[1]:g} mm"),
     _lesions(lambda lesion: f"lesion {lesion[2]:g} HU"),
     _lesions(lambda lesion: f"lesion at {', '.join(f'{c:g}' for c in lesion[0])} mm"),
-    *map(_effect, GROUPS),
-    lambda s: "; ".join(map(insert_words, s.effects.inserts)) or "no insert",
     lambda s: "metal kept" if s.corrections.metal == "none" else f"metal by {s.corrections.metal}",
     lambda s: _corrected(replace(s.corrections, metal="none")),
+    *map(_effect, GROUPS),
+    lambda s: "; ".join(map(insert_words, s.effects.inserts)) or "no insert",
 )  # fmt: skip
 """Functions that describe one setting of a scan in a few words; empty where the setting does not apply."""
 _MEASURED: tuple[Callable[[MeasuredScan], str], ...] = (
