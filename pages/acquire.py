@@ -23,6 +23,7 @@ from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, viewer
 from tomopatch.geometry.remarks import field_of_view, remarks
 from tomopatch.geometry.views import Views
 from tomopatch.phantoms.lesions import plant
+from tomopatch.physics.dose import photons_per_ray
 from tomopatch.physics.inserts import plant_inserts
 from tomopatch.physics.remarks import effect_remarks
 from tomopatch.volume import Triple, Volume
@@ -122,6 +123,8 @@ with pictures:
     found = remarks(volume, circular) if circular else []
     picture = st.container(key="scan_picture")  # filled last, so that the numbers appear at once
     rows, columns = pg.det_shape
+    tube = scan.effects.tube
+    photons = scan.photons if tube is None or tube.mas is None else photons_per_ray(tube, pg)
     with st.container(key="numbers.facts"):
         facts = st.columns(4)
     facts[0].metric("Detector", f"{rows} × {columns}", help="Rows × columns of pixels.")
@@ -135,7 +138,7 @@ with pictures:
         f"{2 * field_of_view(circular).radius:.3g} mm" if circular else "–",
         help="Diameter of the region that every view contains.",
     )
-    facts[3].metric("Dose", labels.dose_share(pg, scan.photons), help=labels.dose_help(pg))
+    facts[3].metric("Dose", labels.dose_share(pg, photons), help=labels.dose_help(pg))
     for remark in found:
         st.warning(f"**{remark.title}.** {remark.text}")
     for text in effect_remarks(scan.effects, planted.geometry, pg, scan.photons):

@@ -122,7 +122,7 @@ def test_refusals(scan, tmp_path, capsys, arguments, message):
 def test_flags_of_measured_scans_need_one(tmp_path, capsys):
     out = str(tmp_path / "x.nii.gz")
     assert main(["reconstruct", "phantom:spheres", "--method", "fbp", "--every", "2", "--out", out]) == 2
-    assert "--every needs a measured scan" in capsys.readouterr().err
+    assert "--every cannot act on a simulated scan" in capsys.readouterr().err
     assert main(["reconstruct", "phantom:spheres", "--out", out]) == 2
     assert "--method is needed" in capsys.readouterr().err
 

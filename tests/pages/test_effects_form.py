@@ -5,6 +5,8 @@ import json
 import pytest
 
 from pages.ui.session import routes, state
+from pages.ui.texts.labels import scan_summary
+from tomopatch.physics.chain import switched_on
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_settings import PRESETS
 from tomopatch.physics.effects import DetectorFaults, Effects, Insert, Motion, Tube
@@ -46,6 +48,19 @@ def test_a_switch_turns_on_an_effect_with_its_defaults_and_off_again(acquire):
     assert acquire.selectbox(key=state.field("effects")).value == "own"
     acquire.toggle(key=state.field("tube")).set_value(False).run()
     assert effects_of(acquire) == Effects()
+
+
+@pytest.mark.parametrize("name", ["tube", "scatter", "blur", "misalignment", "motion", "faults"])
+def test_every_effect_changes_the_scan_when_it_is_switched_on(acquire, name):
+    acquire.toggle(key=state.field(name)).set_value(True).run()
+    assert getattr(switched_on(effects_of(acquire)), name) is not None
+
+
+def test_a_tube_current_replaces_the_photons_in_the_summary(acquire):
+    acquire.toggle(key=state.field("tube")).set_value(True).run()
+    acquire.number_input(key=state.field("tube.mas")).set_value(0.5).run()
+    assert "0.5 mAs per view" in scan_summary(acquire.session_state["_scan"])
+    assert "photons" not in scan_summary(acquire.session_state["_scan"])
 
 
 def test_an_insert_is_in_the_scan(acquire):

@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from pages.ui.forms import scan_upload_form
+from pages.ui.forms import measured_form, scan_upload_form
 from pages.ui.session import engine, experiment_files, routes, state, volume_cache
 from pages.ui.texts import labels
 from pages.ui.texts.run_names import short_names
@@ -267,4 +267,23 @@ def test_names_and_summaries(scan):
     few = replace(scan, num_views=9)
     names = short_names([RunConfig(scan, "fdk"), RunConfig(few, "fdk")])
     assert names == ["FDK, all views", "FDK, 9 views"]
+    assert labels.scan_summary(replace(few, num_views=None, axis=None)) == (
+        "measured, every 10th view held out, all others used"
+    )
     assert labels.scan_summary(few) == "measured, 9 views, every 10th held out, axis at column 34"
+
+
+def test_a_detector_of_few_rows_keeps_a_slice_per_row(monkeypatch):
+    """Two rows in one slice would lose a quarter of their signal between the slice's centre and its edges."""
+    offered = []
+
+    def choose(_, options, **settings):
+        offered.extend(options)
+        return options[0]
+
+    monkeypatch.setattr(measured_form.st, "selectbox", choose)
+    measured_form._with_grid(MeasuredScan("scan:0123456789abcdef"), (2, 640, 640))
+    assert {z for z, _, _ in offered} == {2}
+    offered.clear()
+    measured_form._with_grid(MeasuredScan("scan:0123456789abcdef"), (64, 640, 640))
+    assert {z for z, _, _ in offered} > {64, 32}

@@ -36,7 +36,7 @@ OTHERS = {
     "units": ("1/cm", "units 1/cm"),
     "lesions": ((LESION,), "1 lesion"),
     "effects": (Effects(tube=Tube(80.0)), "X-ray spectrum: tube voltage 80 kV"),
-    "corrections": (Corrections(stripes=True, metal="LI"), "corrected: rings, metal by LI"),
+    "corrections": (Corrections(stripes=True), "corrected: rings"),
 }
 """Another value of each setting, and its text in a name."""
 
@@ -64,6 +64,16 @@ def test_names_contain_the_scan_only_where_scans_differ():
     assert short_names([RunConfig(PARALLEL, "sirt"), RunConfig(CONE, "sirt")]) == [
         "SIRT, parallel beam, 180°",
         "SIRT, cone beam, 360°",  # without the distances, which a parallel beam ignores
+    ]
+
+
+def test_methods_for_metal_are_the_first_difference_of_a_name():
+    """A picture of four shows only the first words of its name."""
+    corrected = [Corrections(), Corrections(hardening=True, metal="LI"), Corrections(True, metal="NMAR")]
+    assert short_names([RunConfig(replace(PARALLEL, corrections=c), "fbp") for c in corrected]) == [
+        "FBP, metal kept, uncorrected",
+        "FBP, metal by LI, corrected: beam hardening",
+        "FBP, metal by NMAR, corrected: dead pixels",
     ]
 
 

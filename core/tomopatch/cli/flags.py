@@ -137,7 +137,7 @@ def add_scan(sub: argparse.ArgumentParser, *, many: bool = False) -> None:
         "--insert",
         nargs="+",
         default=[],
-        metavar="SHAPE:MATERIAL:Z,Y,X:SIZE",
+        metavar="SHAPE:MATERIAL:Z,Y,X:SIZE[:AXIS]",
         help="objects of one material [mm], for example rod:titanium:0,20,-30:10x60 or ball:steel:0,0,0:8",
     )
     flag(

@@ -106,7 +106,7 @@ def number_or_auto(text: str) -> float | str:
 
 def refuse_measured(arguments: argparse.Namespace) -> None:
     """Refuse flags of measured scans if the input is not a measured scan."""
-    refuse_explicit(arguments, FLAGS, "needs a measured scan")
+    refuse_explicit(arguments, FLAGS, "cannot act on a simulated scan, which takes --method NAME")
 
 
 def reconstruct(

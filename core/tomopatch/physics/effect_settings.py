@@ -41,13 +41,13 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "textbook": Preset("Textbook", "One energy, perfect geometry, a still object.", Effects()),
     "chest": Preset(
-        "Chest at 120 kVp",
-        "A clinical tube with 120 kV, an integrating detector and some scatter.",
+        "Chest at 120 kV",
+        "A clinical tube with a bowtie filter, an integrating detector, some scatter and blur.",
         Effects(tube=Tube(120.0, 6.0, bowtie=True), scatter=Scatter(0.1), blur=Blur(1.0)),
     ),
     "implant": Preset(
         "Dental CBCT with an implant",
-        "90 kV, much scatter, and a titanium rod that absorbs most photons.",
+        "90 kV, much scatter, some blur, and a titanium rod that absorbs most photons.",
         Effects(
             tube=Tube(90.0, 2.5),
             scatter=Scatter(0.4),
@@ -57,7 +57,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "bench": Preset(
         "Faulty detector",
-        "Gain errors, dead pixels and lag, which cause rings.",
+        "Gain errors and dead pixels, which cause rings, and lag, which adds a part of the view before.",
         Effects(faults=DetectorFaults(gain=0.02, dead=0.001, lag=0.02)),
     ),
     "breathing": Preset(

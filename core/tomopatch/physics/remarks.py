@@ -37,16 +37,18 @@ def effect_remarks(
         photons = photons_per_ray(tube, pg)
         assert photons is not None
         where = "" if views.cone else " A parallel beam has no distance; it counts as 1 m."
-        given = "" if photon_count is None else f" The scan's {photon_count:.3g} photons are not used."
+        given = "" if photon_count is None else f" The scan's {_count(photon_count)} photons are not used."
         distance = float(np.linalg.norm(views.source[0])) if views.cone else METRE
         kerma = air_kerma_at_axis(tube, views.num_views, distance)
         remarks.append(
-            f"The tube's current gives {photons:.3g} photons per ray and {kerma:.3g} mGy of air kerma at the"
-            f" axis, free in air.{given}{where}"
+            f"The tube's current gives {_count(photons)} photons per ray and {kerma:.3g} mGy of air kerma"
+            f" at the axis, free in air.{given}{where}"
         )
         photon_count = photons
     if photon_count is not None and photon_count < FEW_PHOTONS:
-        remarks.append(f"Only {photon_count:.3g} photons per ray: most rays through a body measure nothing.")
+        remarks.append(
+            f"Only {_count(photon_count)} photons per ray: most rays through a body measure nothing."
+        )
     if tube is None and any(i.material in METALS for i in effects.inserts):
         remarks.append("Without a tube, metal attenuates all photons equally: there is no beam hardening.")
     for insert in effects.inserts:
@@ -65,6 +67,12 @@ def effect_remarks(
     if faults is not None and faults.saturation is not None and faults.saturation < 1:
         remarks.append("The unattenuated beam saturates the detector, so the outline of the object is lost.")
     return remarks
+
+
+def _count(photons: float) -> str:
+    """Format a number with three digits and thin spaces, such as 52 000."""
+    digits = f"{photons:.3g}"
+    return f"{float(digits):,.0f}".replace(",", "\u202f") if 100 <= photons < 1e9 else digits
 
 
 def _on_insert(insert: Insert, vg: VolumeGeometry) -> list[str]:

@@ -11,16 +11,22 @@ from pages.ui.forms.detector_form import Number
 from pages.ui.session import state
 from pages.ui.texts import effect_names
 from pages.ui.texts.formatting import sentence
+from tomopatch.physics.chain import switched_on
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_numbers import EffectNumber, effect_number
 from tomopatch.physics.effect_settings import GROUPS, PRESETS
-from tomopatch.physics.effects import Effects, Insert, Material
+from tomopatch.physics.effects import DetectorFaults, Effects, Insert, Material, Misalignment
 from tomopatch.runs.config import ScanConfig
 from tomopatch.studies.sweep_numbers import CONE_ONLY, MOTION_UNUSED
 from tomopatch.volume import Triple
 
 OWN = "own"
 """Name for settings that match no preset."""
+VISIBLE: dict[str, Effects] = {
+    "misalignment": Effects(misalignment=Misalignment(axis_offset=8.0)),
+    "faults": Effects(faults=DetectorFaults(gain=0.02)),
+}
+"""First settings of effects whose defaults change nothing."""
 SHAPES = {"rod": "Rod", "screw": "Screw", "ball": "Ball", "plate": "Plate"}
 MOTIONS = {"breathing": "Breathing", "drift": "Drift", "jump": "Jump"}
 
@@ -67,19 +73,22 @@ class OptionalNumber:
         )
 
 
+Control = Number | OptionalNumber | Choice
+
+
 @dataclass(frozen=True)
 class Group:
     """An effect with its help and its controls, which are named GROUP.FIELD in the session."""
 
     name: str
     help: str
-    controls: tuple[Number | OptionalNumber | Choice, ...]
+    controls: tuple[Control, ...]
 
 
 def _limits(number: EffectNumber, step: float) -> tuple[float, float]:
-    """Limits of a control. A limit that is itself excluded moves by a step; `Number` widens it for links."""
+    """Limits of a control; a limit that is itself excluded moves by a hundredth of a step."""
     kind = int if number.whole else float
-    return kind(number.low + number.above * step), kind(number.high - number.below * step)
+    return kind(number.low + number.above * step / 100), kind(number.high - number.below * step / 100)
 
 
 def _number(name: str, step: float, help: str) -> Number:
@@ -96,10 +105,18 @@ EFFECTS = (
         (
             _number("tube.kvp", 10.0, "Highest energy of the photons."),
             OptionalNumber(
-                "tube.mas", 0.1, "not used", "Sets the photons per ray, in place of the scan's number."
+                "tube.mas", 0.1, "none", "Per view. Sets the photons per ray, in place of the number above."
             ),
             _number("tube.aluminium", 0.5, "Filter for low-energy photons."),
             _number("tube.copper", 0.1, "Stronger filter than aluminium."),
+            _number("tube.tin", 0.1, "Stronger filter than copper, for hard beams."),
+            Choice(
+                "tube.bowtie",
+                "Bowtie filter",
+                {False: "None", True: "For half the field of view"},
+                "Thicker towards the edges of the beam: it hardens all rays through a water cylinder of half "
+                "the field of view equally.",
+            ),
             Choice(
                 "tube.detector",
                 "Detector",
@@ -128,7 +145,8 @@ EFFECTS = (
         "misalignment",
         "The scanner differs from the geometry that the reconstruction assumes.",
         (
-            _number("misalignment.axis_offset", 1.0, "At the detector."),
+            _number("misalignment.axis_offset", 1.0, "Along the rows of the detector."),
+            _number("misalignment.vertical_offset", 1.0, "Along the columns of the detector."),
             _number("misalignment.roll", 0.5, "Rotation of the detector in its plane."),
             _number("misalignment.distance", 5.0, "From source to axis."),
             _number("misalignment.jitter", 0.1, "Standard deviation of the errors of the view angles."),
@@ -150,7 +168,7 @@ EFFECTS = (
         "faults",
         "Pixels with a wrong gain cause rings. Dead pixels measure nothing.",
         (
-            _number("faults.gain", 0.005, "Standard deviation over the pixels."),
+            _number("faults.gain", 0.005, "Standard deviation of the pixels' gains, which are 1 on average."),
             _number("faults.dead", 0.001, "Share of all pixels."),
             _number("faults.dead_columns", 1, "Columns that measure nothing."),
             _number("faults.lag", 0.01, "Share of a view's signal that appears in the next view."),
@@ -198,7 +216,7 @@ def place_insert(centre: Triple) -> None:
 
 def _draw_corrections() -> None:
     """Draw a switch for each correction whose effect is on, or which is on itself."""
-    st.markdown("**Corrections** :small[before the reconstruction; each appears with its effect]")
+    st.markdown("**Corrections** :small[before the reconstruction; most appear with their effect]")
     effects = _effects()
     for name, (text, effect) in CORRECTIONS.items():
         if getattr(effects, effect) is not None or state.value(f"correct.{name}"):
@@ -230,15 +248,39 @@ def _draw() -> None:
     if current in PRESETS:
         st.caption(PRESETS[current].summary)
     for group in EFFECTS:
-        if st.toggle(sentence(effect_names.LABELS[group.name]), key=state.field(group.name), help=group.help):
+        wanted = st.toggle(
+            sentence(effect_names.LABELS[group.name]),
+            key=state.field(group.name),
+            on_change=_make_visible,
+            args=(group.name,),
+            help=group.help,
+        )
+        if wanted:
             with st.container(key=f"pairs.{group.name}"):
-                columns = st.columns(2, vertical_alignment="bottom")
-                for k, control in enumerate(_shown(group)):
-                    control.draw(columns[k % 2])
+                _draw_rows(_shown(group))
     _inserts()
 
 
-def _shown(group: Group) -> list[Number | OptionalNumber | Choice]:
+def _make_visible(name: str) -> None:
+    """Give an effect that was switched on first settings, if those of its fields change nothing."""
+    if name in VISIBLE and getattr(switched_on(_effects()), name) is None:
+        given = getattr(VISIBLE[name], name)
+        state.fill({f"{name}.{f.name}": getattr(given, f.name) for f in fields(given)}, overwrite=True)
+
+
+def _draw_rows(controls: list[Control]) -> None:
+    """Draw numbers in rows of two, and choices, whose texts are longer, in rows of their own."""
+    row: list[Any] = []
+    for control in controls:
+        if isinstance(control, Choice):
+            row = []
+            control.draw(st)
+        else:
+            row = row or list(st.columns(2, vertical_alignment="bottom"))
+            control.draw(row.pop(0))
+
+
+def _shown(group: Group) -> list[Control]:
     """Controls that have an effect for the chosen beam and motion."""
     hidden = set(CONE_ONLY) if state.value("beam") == "parallel" else set()
     if group.name == "motion":
@@ -256,9 +298,7 @@ def _inserts() -> None:
         return
     with st.container(key="pairs.insert"):
         left, right = st.columns(2)
-        Choice("insert.shape", "Shape", SHAPES, "Rods and screws lie along z; a plate is thin along z.").draw(
-            left
-        )
+        Choice("insert.shape", "Shape", SHAPES, "A screw is a rod with a head.").draw(left)
         Choice(
             "insert.material",
             "Material",
@@ -272,6 +312,12 @@ def _inserts() -> None:
         Number("insert.width", "Diameter [mm]", 0.1, 1000.0, 1.0, "For a plate: its edge.").draw(right)
         if state.value("insert.shape") != "ball":
             Number("insert.length", "Length [mm]", 0.1, 1000.0, 5.0, "For a plate: its thickness.").draw(left)
+            Choice(
+                "insert.axis",
+                "Axis",
+                {"z": "z, feet to head", "y": "y, front to back", "x": "x, right to left"},
+                "A rod or screw lies along it. A plate is thin along it.",
+            ).draw(right)
 
 
 def _effects() -> Effects:

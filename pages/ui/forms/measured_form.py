@@ -26,6 +26,9 @@ USUAL_VOXELS, USUAL_COLUMNS = 2**21, 300
 """The initial grid is the finest with at most these numbers of voxels, and of voxels across."""
 FACTORS = (1, 2, 3, 4, 6, 8)
 """Detector pixels per voxel of the offered grids."""
+FEW_ROWS = 8
+"""Fewer detector rows keep one slice each: between the outermost slice's centre and its edge the interpolated
+volume falls to half, an error of 25 % for two rows in one slice."""
 METHODS = {
     "mirror": "from mirrored opposite views",
     "mass": "from the centre of mass",
@@ -381,6 +384,7 @@ def _with_grid(scan: MeasuredScan, native: Shape) -> MeasuredScan:
     grids: dict[Shape, str] = {}
     for factor in FACTORS:
         z, y, x = (max(1, math.ceil(n / factor)) for n in native)
+        z = native[0] if native[0] < FEW_ROWS else z
         if min(y, x) >= 16 or factor == 1:
             grids.setdefault((z, y, x), "Finest" if factor == 1 else f"1/{factor}")
     current = state.value("measured.grid")

@@ -197,8 +197,7 @@ ABOUT_EFFECTS: dict[str, Lesson] = {
             ),
         ),
         (
-            "On What if or Acquire, change *Scatter-to-primary ratio* from 0.05 to 1. Where is the error "
-            "largest?",
+            "On Acquire, set *Scatter-to-primary ratio* to 0.05, then to 1. Where is the error largest?",
             "Add noise (10\u202f000 photons per ray). The correction removes the mean scatter, but not its "
             "noise.",
         ),

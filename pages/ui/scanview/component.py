@@ -18,6 +18,7 @@ from pages.ui.charts import frequencies
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import covered, field_of_view
 from tomopatch.geometry.views import Views
+from tomopatch.physics.detector import pixels_of
 from tomopatch.physics.measurement import simulate
 from tomopatch.projector import Projector
 from tomopatch.runs.config import ScanConfig
@@ -117,7 +118,7 @@ def _picture(
         supersample=1,
         effects=_scan.effects,
     ).projections
-    grey = _bytes(measured.numpy(), 0.0, max(1e-6, float(torch.quantile(measured.flatten()[::7], 0.999))))
+    grey = _bytes(measured.numpy(), 0.0, _white(measured, _scan))
     cone = isinstance(_pg, ConeBeam)
     distance = 1.75 * _volume.geometry.radius
     head: dict[str, Any] = {
@@ -149,6 +150,15 @@ def _picture(
     text = json.dumps(head).encode()
     packed = b"".join([struct.pack("<I", len(text)), text, body.tobytes(), grey.tobytes()])
     return packed, frequencies.caption(found, _pg)
+
+
+def _white(measured: torch.Tensor, scan: ScanConfig) -> float:
+    """Line integral that is white: the largest of the working pixels, without the top 0.1 %."""
+    values = measured.movedim(1, -1)
+    if scan.effects.faults is not None:
+        alive = ~pixels_of(scan.effects.faults, (values.shape[0], values.shape[1])).dead
+        values = values[alive] if alive.any() else values
+    return max(1e-6, float(torch.quantile(values.flatten()[::7], 0.999)))
 
 
 def _subsample(hu: np.ndarray) -> np.ndarray:

@@ -45,8 +45,8 @@ METRIC_HELP = {
     "Time": "Computing time of the method alone.",
     "Held-out error": "Difference between predicted and measured held-out views, relative to the measured "
     "ones; lower is better.",
-    "Difference": "Typical difference of a voxel to the reconstruction from all views, which is a stand-in "
-    "and not the truth.",
+    "Difference": "Typical difference of a voxel to the reconstruction from all views except those held out, "
+    "a stand-in for the truth. 0: the run is the stand-in.",
 }
 """Help of the numbers of a run, the same on all pages."""
 _ALWAYS_SHOWN = ("num_iterations", "num_steps", "filter")
@@ -95,9 +95,12 @@ def scan_summary(scan: Scan) -> str:
         beam = "helical cone beam"
     planted = f", {plural(len(scan.lesions), 'lesion')} planted" if scan.lesions else ""
     views = plural(scan.num_views, "view")
+    tube = scan.effects.tube
+    given = None if tube is None else tube.mas
+    photons = photons_label(scan.photons) if given is None else f"{given:g} mAs per view"
     effects, corrected = effects_summary(scan.effects), corrections_words(scan.corrections)
     return (
-        f"{beam}, {views} {angles_words(scan)}, {photons_label(scan.photons)}{planted}"
+        f"{beam}, {views} {angles_words(scan)}, {photons}{planted}"
         f"{', ' if effects else ''}{effects}{'; corrected: ' if corrected else ''}{corrected}"
     )
 
@@ -111,8 +114,11 @@ def angles_words(scan: ScanConfig) -> str:
 
 def measured_words(scan: MeasuredScan) -> list[str]:
     """Return the views of a measured scan, and its settings that differ from the defaults."""
-    held_out = "no view held out" if scan.hold_out is None else f"every {ordinal(scan.hold_out)} held out"
-    words = ["all other views" if scan.num_views is None else plural(scan.num_views, "view"), held_out]
+    every = "" if scan.hold_out is None else f"every {ordinal(scan.hold_out)}"
+    if scan.num_views is None:
+        words = [f"{every} view held out, all others used" if every else "all views"]
+    else:
+        words = [plural(scan.num_views, "view"), f"{every} held out" if every else "no view held out"]
     words += [] if scan.angle_range is None else [f"within {scan.angle_range:g}°"]
     words += [] if scan.axis is None else [f"axis at column {scan.axis:g}"]
     words += [f"roll {scan.roll:g}°"] if scan.roll else []

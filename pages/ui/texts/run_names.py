@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pages.ui.texts import formatting, labels
 from pages.ui.texts.effect_names import LABELS, corrections_words, effect_words, insert_words
@@ -72,6 +73,10 @@ def _effect(name: str) -> Callable[[ScanConfig], str]:
     return lambda scan: effect_words(scan.effects, name) or f"no {LABELS[name]}"
 
 
+def _corrected(corrections: Corrections) -> str:
+    return f"corrected: {corrections_words(corrections)}" if corrections != Corrections() else "uncorrected"
+
+
 _SETTINGS: tuple[Callable[[ScanConfig], str], ...] = (
     lambda s: labels.source_label(s.source),
     lambda s: formatting.times(s.grid) if s.grid else "own grid",
@@ -94,11 +99,10 @@ _SETTINGS: tuple[Callable[[ScanConfig], str], ...] = (
     _lesions(lambda lesion: f"lesion {2 * lesion[1]:g} mm"),
     _lesions(lambda lesion: f"lesion {lesion[2]:g} HU"),
     _lesions(lambda lesion: f"lesion at {', '.join(f'{c:g}' for c in lesion[0])} mm"),
+    lambda s: "metal kept" if s.corrections.metal == "none" else f"metal by {s.corrections.metal}",
+    lambda s: _corrected(replace(s.corrections, metal="none")),
     *map(_effect, GROUPS),
     lambda s: "; ".join(map(insert_words, s.effects.inserts)) or "no insert",
-    lambda s: f"corrected: {corrections_words(s.corrections)}"
-    if s.corrections != Corrections()
-    else "uncorrected",
 )  # fmt: skip
 """Functions that describe one setting of a scan in a few words; empty where the setting does not apply."""
 _MEASURED: tuple[Callable[[MeasuredScan], str], ...] = (

@@ -38,7 +38,7 @@ def level_and_width(window: Window) -> tuple[float, float]:
 
 def default_window(source: str) -> str:
     """Return the initial display window for a volume."""
-    known = {"phantom:thorax": "lung", "phantom:abdomen": "soft tissue", "phantom:head": "full"}
+    known = {"phantom:thorax": "lung", "phantom:abdomen": "soft tissue", "phantom:head": "soft tissue"}
     return next((window for name, window in known.items() if source.startswith(name)), "full")
 
 

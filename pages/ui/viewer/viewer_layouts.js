@@ -16,6 +16,13 @@ function flickerVolume({ scene, view }) {
   return requested !== reference ? requested : Math.max(0, names.findIndex((_, i) => i !== reference));
 }
 
+const LEAST_ACROSS = 4; // voxels of a picture; a volume of fewer slices has its axial picture alone
+
+/** Return those of the planes whose pictures are more than a few voxels across. */
+function worthShowing({ shape }, planes) {
+  return planes.filter((plane) => plane === 'axial' || Math.min(shape[PLANES[plane].u], shape[PLANES[plane].v]) >= LEAST_ACROSS);
+}
+
 /** Return the content of each pane in the chosen layout. */
 function paneSpecs(viewer) {
   const { scene, view } = viewer, all = scene.names.map((_, i) => i);
@@ -24,7 +31,7 @@ function paneSpecs(viewer) {
   const one = (i) => ({ kind: scene.kinds[i], plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i], overlay: overlay(i) });
   switch (viewer.layout) {
     case 'planes':
-      return Object.keys(PLANES).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: `${scene.names[volume]}, ${plane}`, overlay: overlay(volume) }));
+      return worthShowing(scene, Object.keys(PLANES)).map((plane) => ({ kind: scene.kinds[volume], plane, volume, title: `${scene.names[volume]}, ${plane}`, overlay: overlay(volume) }));
     case 'side': return all.map(one);
     case 'difference': // deviations are shown as they are, for comparison with the errors
       return all.filter((i) => i !== scene.reference).map((i) => (scene.kinds[i] === 'heat' ? one(i) : {
@@ -37,10 +44,10 @@ function paneSpecs(viewer) {
     }
     case 'flicker': {
       const i = viewer.flicker.second ? scene.reference : flickerVolume(viewer);
-      return ['axial', 'coronal'].map((plane) => ({ ...one(i), plane }));
+      return worthShowing(scene, ['axial', 'coronal']).map((plane) => ({ ...one(i), plane }));
     }
     default:
-      return [...['axial', 'coronal']].map((plane) => ({ kind: 'swipe', plane, volume, other, title: scene.names[volume] }));
+      return worthShowing(scene, ['axial', 'coronal']).map((plane) => ({ kind: 'swipe', plane, volume, other, title: scene.names[volume] }));
   }
 }
 
