@@ -37,6 +37,7 @@ OTHERS = {
     "lesions": ((LESION,), "1 lesion"),
     "effects": (Effects(tube=Tube(80.0)), "X-ray spectrum: tube voltage 80 kV"),
     "corrections": (Corrections(stripes=True), "corrected: rings"),
+    "angles": (tuple(float(3 * k) for k in range(60)), "at listed angles"),
 }
 """Another value of each setting, and its text in a name."""
 
@@ -51,7 +52,8 @@ def test_a_name_contains_the_only_different_setting(name):
 
 
 def test_all_settings_of_a_scan_are_covered():
-    assert set(OTHERS) | {"beam"} == set(ScanConfig.__dataclass_fields__)
+    # vectors need a detector as well
+    assert set(OTHERS) | {"beam", "vectors"} == set(ScanConfig.__dataclass_fields__)
 
 
 def test_names_contain_the_scan_only_where_scans_differ():
