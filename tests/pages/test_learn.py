@@ -16,7 +16,7 @@ from pages.ui.session import engine, routes, shell, state, volume_cache
 from pages.ui.texts.formatting import sentence
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
-from tomopatch.geometry.remarks import field_of_view as fov_of_scan
+from tomopatch.geometry.field_of_view import field_of_view as fov_of_scan
 from tomopatch.phantoms.catalogue import SPHERES, field_of_view, phantom
 from tomopatch.physics.effect_numbers import effect_number, effect_numbers
 from tomopatch.reconstruct import make_params, reconstruct

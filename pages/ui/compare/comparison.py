@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from pages.ui.charts import colours, figure_files, figures
-from pages.ui.compare import error_charts, region_figures
+from pages.ui.compare import error_charts, field_of_view, region_figures
 from pages.ui.compare.table import table
 from pages.ui.runs import linked_runs, run_bars, run_volumes
 from pages.ui.session import address, engine, state, volume_cache
@@ -130,7 +130,9 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
     with st.container(key="stacked.compare"):  # stacked on narrow screens
         numbers, analysis_place = st.columns([1.15, 1], gap="large")
     with numbers:
-        table([engine.known_run(run.id) or run for run in runs], names, scan)
+        known = [engine.known_run(run.id) or run for run in runs]
+        table(known, names, scan)
+        field_of_view.table(scan, known, names)
     with analysis_place:
         analysis = _choose_analysis()
         styles = dict(zip(names, colours.of_runs([run.config.method for run in runs]), strict=True))
