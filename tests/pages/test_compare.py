@@ -104,6 +104,22 @@ def test_reconstruct_repeats_the_warnings_of_acquire(app, small_scan, run_id):
     assert not any("Truncated" in w.value or "Not measured" in w.value for w in app.warning)
 
 
+def test_the_best_run_is_selected_for_download_until_another_is(compare, small_scan, run_id):
+    better = engine.store().create(RunConfig(small_scan, "sirt", {"num_iterations": 3}))
+    result, metrics = engine.store().result(run_id), engine.store().run(run_id).metrics
+    engine.store().save_result(better, result, replace(metrics, psnr=metrics.psnr + 1), "cpu")
+    assert compare.selectbox(key=state.DOWNLOAD).value == run_id
+    compare.session_state["_compared"] = (run_id, better)
+    compare.run()
+    assert compare.selectbox(key=state.DOWNLOAD).value == better
+    compare.selectbox(key=state.DOWNLOAD).set_value("reference").run()
+    compare.run()
+    assert not compare.exception
+    assert compare.selectbox(key=state.DOWNLOAD).value == "reference"
+    files = {b.proto.label: b.proto for b in compare.get("download_button")}
+    assert {"NIfTI", "Picture (PNG)", "Experiment (JSON)", "Notebook"} <= set(files)
+
+
 def test_a_region_smaller_than_a_voxel_is_explained(compare):
     look(compare, "Region")
     compare.number_input(key=state.field("region.size")).set_value(0.1).run()

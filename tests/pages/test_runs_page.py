@@ -181,3 +181,6 @@ def test_files_have_readable_names(small_scan):
         labels.file_name(None, stored, {"0123456789abcdef": "My CT/../x.nii.gz"})
         == "tomopatch-my-ct-x-reference"
     )
+    projections = labels.scan_file_name(small_scan, "projections", with_views=True)
+    assert projections == "tomopatch-spheres-phantom-projections-8-views-100000-photons-seed-0"
+    assert labels.scan_file_name(small_scan, "comparison") == "tomopatch-spheres-phantom-comparison"

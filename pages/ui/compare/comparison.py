@@ -14,6 +14,7 @@ from pages.ui.runs import linked_runs, run_bars, run_volumes
 from pages.ui.session import address, engine, state, volume_cache
 from pages.ui.texts import labels, messages
 from pages.ui.texts.run_names import short_names
+from pages.ui.viewer.lesion_places import lesion_places
 from pages.ui.viewer.scan_window import shared_view, window_of
 from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
 from tomopatch.execution.progress import Progress
@@ -117,6 +118,7 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
         view=shared_view(scan, "compare"),
         height=420,
         report=True,
+        places=lesion_places(scan, geometry),
         region=None if region is None else (region.kind, region.size),
         caption=caption,
     )

@@ -11,6 +11,7 @@ from pages.ui.charts import colours, curves
 from pages.ui.runs import replays, run_bars, run_volumes
 from pages.ui.session import engine, routes, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
+from pages.ui.viewer.lesion_places import lesion_places
 from pages.ui.viewer.scan_window import shared_view, window_of
 from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
 from tomopatch.execution.progress import Progress
@@ -214,6 +215,7 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, exp
         fixed_height=True,
         tiles=now.tiles if now.status in ACTIVE and not now.stage else None,
         changes=changes,
+        places=lesion_places(scan, volume_cache.geometry(scan)),
         caption=labels.picture_caption([scan], volume_cache.names()),
     )
 
