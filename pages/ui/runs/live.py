@@ -182,6 +182,8 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, exp
     existing = {volume.name: volume for volume in run_volumes.existing_volumes(run, now)}
     scan, sampler = run.config.scan, METHODS[run.config.method].needs_prior
     names, name_of = run_volumes.preview_labels(run), labels.reference_name(scan)
+    if now.status in ACTIVE:
+        names = run_volumes.started_labels(names, list(existing))
     shape = next((volume.hu.shape for volume in existing.values()), volume_cache.grid_of(scan))
     if reference is not None:
         existing[name_of] = ViewerVolume(name_of, volume_cache.reference_hu(reference, shape))
@@ -189,10 +191,12 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, exp
         existing[name_of] = placeholder(shape, name_of, "being prepared")
     volumes = list(existing.values())
     if now.status in ACTIVE:
-        first = "appears after the initial reconstruction" if sampler else "appears with the first iteration"
+        first = (
+            f"appears {'after the initial reconstruction' if len(names) > 1 else 'with the first iteration'}"
+        )
         notes = {name_of: "being prepared"}
         volumes = [
-            existing.get(name) or placeholder(shape, name, notes.get(name, first))
+            existing.get(name) or placeholder(shape, name, notes.get(name, f"appears {first}"))
             for name in (*names.values(), name_of)
         ]
     if not volumes:
