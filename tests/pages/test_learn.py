@@ -342,7 +342,7 @@ def test_a_forged_best_dose_is_not_shown(visit, forged):
 @pytest.mark.parametrize(("views", "kept"), [(70, "best"), (3, "current")])
 def test_a_search_replaces_the_best_one_only_with_less_dose(monkeypatch, views, kept):
     best, current = (
-        engine.store().create(RunConfig(challenge.scan_of(Game(5), n, 1e4), "fbp")) for n in (7, views)
+        engine.store().create(RunConfig(challenge.scan_of(Game(5), n, 1e4), "fbp")) for n in (20, views)
     )
     stored = {}
     monkeypatch.setattr(challenge.state, "set_challenge", stored.update)

@@ -55,8 +55,7 @@ def table(scan: Scan, runs: Sequence[Run], names: Sequence[str]) -> None:
         },
     )
     st.caption(
-        "These scans do not measure the whole grid. The table above includes the voxels outside the field of "
-        "view, which a method can only guess."
+        "The table above also counts voxels outside the field of view, which were not measured completely."
     )
 
 
