@@ -20,7 +20,8 @@ from pages.ui.scanview.free_orbit import free_orbit
 from pages.ui.session import routes, shell, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, viewer
-from tomopatch.geometry.remarks import field_of_view, remarks
+from tomopatch.geometry.field_of_view import field_of_view
+from tomopatch.geometry.remarks import remarks
 from tomopatch.geometry.views import Views
 from tomopatch.phantoms.lesions import plant
 from tomopatch.physics.dose import photons_per_ray

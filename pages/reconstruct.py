@@ -4,6 +4,7 @@ import streamlit as st
 
 from pages.ui.forms import method_form
 from pages.ui.runs import linked_runs, live
+from pages.ui.runs.scan_warnings import scan_warnings
 from pages.ui.session import engine, routes, shell, state, volume_cache
 from pages.ui.texts import labels
 from tomopatch.execution.queue import FAST_METHODS
@@ -63,3 +64,4 @@ with pictures:
             )
     else:
         live.run_view(run)
+    scan_warnings(scan)  # below everything, so that nothing moves when the reference is ready

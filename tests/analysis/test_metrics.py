@@ -45,6 +45,37 @@ def test_quality_clips_to_the_window_of_every_table():
     assert quality(air, hundred).psnr == pytest.approx(20 * math.log10(20), abs=1e-4)
 
 
+def test_quality_inside_a_mask_ignores_what_is_outside(pair):
+    a, b = pair
+    vg = VolumeGeometry(a.shape)
+    inside = torch.zeros(a.shape, dtype=torch.bool)
+    inside[1:4, 8:24, 10:30] = True
+    reference, test = Volume.from_hu(a, vg), Volume.from_hu(b, vg)
+    found = quality(reference, test, inside=inside)
+    ruined = Volume.from_hu(torch.where(inside, b, 900.0), vg)
+    assert quality(reference, ruined, inside=inside).rmse_hu == pytest.approx(found.rmse_hu, rel=1e-5)
+    assert quality(reference, ruined, inside=inside).psnr == pytest.approx(found.psnr, rel=1e-5)
+    x, y = (v.hu.clip(-1000, 1000) for v in (reference, test))
+    maps = [
+        structural_similarity(
+            p, q, data_range=2000, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+        )[1]
+        for p, q in zip(x.double().numpy(), y.double().numpy(), strict=True)
+    ]
+    expected = sum(maps[k][8:24, 10:30].mean() for k in (1, 2, 3)) / 3
+    assert found.ssim == pytest.approx(expected, abs=1e-6)
+    everything = quality(reference, test, inside=torch.ones(a.shape, dtype=torch.bool))
+    assert everything.psnr == pytest.approx(quality(reference, test).psnr)
+    assert everything.ssim == pytest.approx(quality(reference, test).ssim)
+
+
+@pytest.mark.parametrize("shape", [(5, 32, 40), (5, 32, 41)])
+def test_a_mask_without_voxels_or_of_another_shape_is_refused(pair, shape):
+    volume = Volume.from_hu(pair[0], VolumeGeometry(pair[0].shape))
+    with pytest.raises(ValueError, match="non-empty mask of shape"):
+        quality(volume, volume, inside=torch.zeros(shape, dtype=torch.bool))
+
+
 def test_regions():
     vg = VolumeGeometry((2, 4, 4))
     hu = torch.zeros(vg.shape)

@@ -21,7 +21,7 @@ deviation[:, 20:28, 4:12] = 100
 viewer([ViewerVolume("Test", test), ViewerVolume("Deviation", deviation, kind="heat"),
   ViewerVolume("Reference", reference)],
        VolumeGeometry((32, 32, 32)), key="v", layouts=("side", "planes", "difference", "flicker"),
-         window="full", reference=2)
+         window="full", reference=2, places=[(0.1875, 0.3125, 0.6875)])
 """
 PIXEL = """(c, [u, v]) => {
   const side = Math.min(c.width, c.height), x = c.width / 2 + (u - 0.5) * side,
@@ -148,6 +148,14 @@ def test_lengths_suit_the_voxel_size(browser, voxel, bar, position):
     assert found[:2] == [bar, position]
     assert float(found[2]) == 0
     assert "-" not in found[2]
+
+
+def test_a_button_moves_the_crosshair_to_the_lesion(opened):
+    page = opened()
+    assert page.locator(".tv").get_attribute("data-cursor") == "0.5,0.5,0.5"
+    act(page, "Go to lesion")
+    assert page.locator(".tv").get_attribute("data-cursor") == "0.1875,0.3125,0.6875"
+    assert page.locator(".tv canvas").first.evaluate(PIXEL, [0.6875 - 0.04, 0.3125 - 0.04])[0] > 200
 
 
 def wheres(page):

@@ -160,6 +160,23 @@ def test_remarks_are_printed_and_part_of_compare_json(tmp_path, capsys):
     assert all(f"note: {remark}" in printed.err for remark in remarks)
 
 
+def test_metrics_inside_the_field_of_view_are_added_for_truncated_scans(tmp_path, capsys):
+    scan = ["compare", "phantom:spheres", "--grid", "8x32x32", "--views", "20", "--methods", "fbp"]
+    assert main([*scan, "--out", str(tmp_path / "whole")]) == 0
+    assert "field of view" not in capsys.readouterr().out
+    whole = json.loads((tmp_path / "whole" / "compare.json").read_text())
+    assert "inside_field_of_view" not in whole["methods"]["fbp"]
+    assert main([*scan, "--det-shape", "8", "16", "--out", str(tmp_path / "part")]) == 0
+    report = json.loads((tmp_path / "part" / "compare.json").read_text())
+    found = report["methods"]["fbp"]
+    assert 0 < report["field_of_view_share"] < 1
+    assert found["inside_field_of_view"]["rmse_hu"] != found["rmse_hu"]
+    assert set(found["inside_field_of_view"]) == {"psnr", "ssim", "rmse_hu"}
+    heading, row = capsys.readouterr().out.splitlines()[-2:]
+    assert heading == f"inside the field of view ({report['field_of_view_share']:.0%} of the grid):"
+    assert row.split()[:2] == ["fbp", f"{found['inside_field_of_view']['psnr']:.2f}"]
+
+
 def test_a_helix_covers_the_volume_by_default(tmp_path, capsys):
     out = tmp_path / "out"
     methods = ["--methods", "sirt", "--set", "sirt.num_iterations=2"]
@@ -271,7 +288,7 @@ def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, 
 
 def test_every_path_option_expands_the_home_folder():
     """Flags without a path type are plain texts and never paths."""
-    texts = {"set", "methods", "validation", "data", "units", "id", "effect", "insert", "vary"}
+    texts = {"set", "methods", "validation", "data", "units", "id", "effect", "insert", "vary", "address"}
     subparsers = next(a for a in _parser()._actions if a.choices and "compare" in a.choices)
     for name, sub in subparsers.choices.items():
         for action in sub._actions:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.geometry.remarks import covered, extent, few_views, field_of_view, remarks
+from tomopatch.geometry.field_of_view import field_of_view
+from tomopatch.geometry.remarks import covered, extent, few_views, remarks
 from tomopatch.physics.measurement import full_scan_views, relative_dose
 from tomopatch.volume import Volume, VolumeGeometry
 

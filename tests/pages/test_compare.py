@@ -9,8 +9,10 @@ import torch
 from pages.ui.compare import comparison
 from pages.ui.session import engine, routes, state, volume_cache
 from tomopatch.analysis.errors import error
+from tomopatch.analysis.metrics import quality
 from tomopatch.analysis.regions import Region, region_quality
 from tomopatch.execution.queue import wait
+from tomopatch.geometry.field_of_view import inside_field_of_view
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import RunConfig
 from tomopatch.volume import MU_WATER
@@ -63,6 +65,59 @@ def test_region_table_matches_the_engine(compare, small_scan, run_id):
     assert table["CNR"]["FBP"] == pytest.approx(found.contrast_to_noise)
     assert table["PSNR"]["FBP"] == pytest.approx(found.psnr)
     assert np.isnan(table["PSNR"]["Reference"])  # undefined for the reference itself
+
+
+def test_a_truncated_scan_has_metrics_inside_its_field_of_view(compare, small_scan, run_id):
+    assert not any("field of view" in m.value for m in compare.markdown)
+    assert len(compare.dataframe) == 1
+    narrow = replace(small_scan, det_shape=(12, 16))
+    other = engine.queue().submit(RunConfig(narrow, "fbp"))
+    assert wait(engine.queue(), other, timeout=120).status == "done"
+    compare.session_state["_compared"] = (run_id, other)
+    compare.run()
+    assert not compare.exception
+    assert any(m.value == "**Inside the field of view**" for m in compare.markdown)
+    whole, inside = (table.value for table in compare.dataframe)
+    assert inside["Part of the grid"][0] == 100
+    assert 0 < inside["Part of the grid"][1] < 100
+    assert inside["PSNR"][0] == pytest.approx(whole["PSNR"][0])
+    vg = volume_cache.geometry(narrow)
+    expected = quality(
+        volume_cache.reference(narrow).result(),
+        volume_cache.result_volume(other),
+        inside=inside_field_of_view(vg, narrow.geometry(vg)),
+    )
+    assert inside["PSNR"][1] == pytest.approx(expected.psnr)
+    assert inside["RMSE"][1] == pytest.approx(expected.rmse_hu)
+    assert whole["PSNR"][1] == engine.store().run(other).metrics.psnr  # the stored metrics are unchanged
+
+
+def test_reconstruct_repeats_the_warnings_of_acquire(app, small_scan, run_id):
+    app.session_state["_scan"] = replace(small_scan, det_shape=(6, 16))
+    app.switch_page(routes.RECONSTRUCT).run()
+    assert not app.exception
+    shown = " ".join(w.value for w in app.warning)
+    assert "**Truncated.**" in shown
+    assert "**Not measured.**" in shown
+    app.session_state["_scan"] = small_scan
+    app.switch_page(routes.RECONSTRUCT).run()
+    assert not any("Truncated" in w.value or "Not measured" in w.value for w in app.warning)
+
+
+def test_the_best_run_is_selected_for_download_until_another_is(compare, small_scan, run_id):
+    better = engine.store().create(RunConfig(small_scan, "sirt", {"num_iterations": 3}))
+    result, metrics = engine.store().result(run_id), engine.store().run(run_id).metrics
+    engine.store().save_result(better, result, replace(metrics, psnr=metrics.psnr + 1), "cpu")
+    assert compare.selectbox(key=state.DOWNLOAD).value == run_id
+    compare.session_state["_compared"] = (run_id, better)
+    compare.run()
+    assert compare.selectbox(key=state.DOWNLOAD).value == better
+    compare.selectbox(key=state.DOWNLOAD).set_value("reference").run()
+    compare.run()
+    assert not compare.exception
+    assert compare.selectbox(key=state.DOWNLOAD).value == "reference"
+    files = {b.proto.label: b.proto for b in compare.get("download_button")}
+    assert {"NIfTI", "Picture (PNG)", "Experiment (JSON)", "Notebook"} <= set(files)
 
 
 def test_a_region_smaller_than_a_voxel_is_explained(compare):

@@ -7,16 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 import tomopatch
 from pages.ui.learn import challenge, challenge_view
 from pages.ui.learn.challenge import Game
 from pages.ui.learn.lessons import LESSONS
 from pages.ui.session import engine, routes, shell, state, volume_cache
-from pages.ui.texts.formatting import sentence
+from pages.ui.texts.formatting import percent, sentence
+from pages.ui.viewer.slice_viewer import WINDOWS
 from tests.pages.test_pages import texts
 from tomopatch.execution.queue import wait
-from tomopatch.geometry.remarks import field_of_view as fov_of_scan
+from tomopatch.geometry.field_of_view import field_of_view as fov_of_scan
+from tomopatch.library import load_volume
 from tomopatch.phantoms.catalogue import SPHERES, field_of_view, phantom
 from tomopatch.physics.effect_numbers import effect_number, effect_numbers
 from tomopatch.reconstruct import make_params, reconstruct
@@ -139,14 +142,40 @@ def test_invalid_step_numbers_are_ignored(visit, quick, step):
 
 
 def test_the_nodule_is_where_the_lesson_says():
-    """Check that it lies in the right lung, one or two slices above the initial slice on Compare."""
+    """Check that it lies in the periphery of the right lung, in lung tissue alone."""
     step = LESSONS["prior"].steps[1]
     (lesion,) = step.scan.lesions
-    vg = field_of_view("thorax").with_shape(step.scan.grid)
-    z, _, x = lesion.centre
     assert 2 * lesion.radius == 12
-    assert 0.5 < (z - vg.pos[0]) / vg.voxel_size[0] < 2.5
-    assert x < -30  # the viewer labels low x with R
+    assert lesion.centre[2] < -100  # the viewer labels low x with R
+    volume = load_volume("phantom:thorax:0", shape=(64, 96, 96))
+    distances = torch.meshgrid(
+        *(volume.geometry.axis(i) - c for i, c in enumerate(lesion.centre)), indexing="ij"
+    )
+    near = sum(d**2 for d in distances).sqrt() < lesion.radius
+    assert int(near.sum()) >= 8
+    assert float(volume.hu[near].min()) > -990
+    assert float(volume.hu[near].max()) < -650
+
+
+def test_the_step_with_the_nodule_opens_at_it_with_several_seeds(visit, quick):
+    app = visit(lesson="prior").switch_page(routes.LEARN).run()
+    app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
+    app.button(key="step.prior.1").click().run()
+    assert not app.exception
+    step = LESSONS["prior"].steps[1]
+    viewer, *numbers, layout = app.session_state["_opened_view"].partition(":")[2].split("_")
+    assert (viewer, layout) == ("compare", "side")
+    z, y, x, level, width, zoom, *centre = map(float, numbers)
+    (lesion,) = step.scan.lesions
+    vg = field_of_view("thorax").with_shape(step.scan.grid)
+    place = [p + (f - 0.5) * s for f, p, s in zip((z, y, x), vg.pos, vg.size, strict=True)]
+    assert place == pytest.approx(lesion.centre, abs=0.1)
+    assert centre == [z, y, x]
+    assert zoom > 1
+    assert (level, width) == WINDOWS["lung"]
+    samples = [run for run in step.runs if run.method == "diffusion"]
+    assert [run.params["seed"] for run in samples] == [0, 1, 2]
+    assert {run.params["mode"] for run in samples} == {"posterior"}
 
 
 def test_a_shifted_unfitted_detector_truncates_the_balls():
@@ -265,22 +294,66 @@ def test_the_challenge_can_be_played_and_reloaded(visit):
     }  # fmt: skip
 
 
+def won_game(views):
+    """Return the address of a found lesion whose best search had one scan with these views."""
+    game = Game(5, "small")
+    run_id = engine.store().create(RunConfig(challenge.scan_of(game, views, 1e4), "fbp"))
+    return {
+        "number": 5, "size": "small", "found": True, "runs": [run_id], "wrong": 3,
+        "best_runs": [run_id], "best_wrong": 1,
+    }  # fmt: skip
+
+
 def test_the_next_patient_follows_and_the_best_dose_is_kept(visit):
-    found = {"number": 5, "size": "small", "found": True, "wrong": 3, "best": 0.004}
+    found = won_game(8)
     app = visit(lesson="challenge", challenge=json.dumps(found)).switch_page(routes.LEARN).run()
-    assert "Your best: 0.40%" in app.success[0].value
+    best = challenge.dose(Game(wrong=1), [engine.store().run(found["runs"][0])])
+    assert f"Your best: {percent(best)}" in app.success[0].value
     app.session_state["_inside"] = True
     app.button(key="challenge_again").click().run()
-    assert (app.session_state["_challenge"]["best"], app.session_state["_challenge"]["found"]) == (
-        0.004,
-        False,
-    )
+    assert app.session_state["_challenge"]["best_runs"] == found["best_runs"]
+    assert not app.session_state["_challenge"]["found"]
     app = visit(lesson="challenge", challenge=json.dumps(found)).switch_page(routes.LEARN).run()
     app.session_state["_inside"] = True
     app.button(key="challenge_next").click().run()
     assert not app.exception
     assert app.session_state["_challenge"]["number"] == 6
-    assert "best" not in app.session_state["_challenge"]
+    assert "best_runs" not in app.session_state["_challenge"]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"best": 0.0001},  # a number that the address states
+        {"best_runs": ["20200101-000000-fbp-aaaaaa"]},  # a run that does not exist
+        {"number": 6, "runs": []},  # runs of another patient
+    ],
+)
+def test_a_forged_best_dose_is_not_shown(visit, forged):
+    found = won_game(9) | forged
+    if "best" in forged:
+        del found["best_runs"]
+    app = visit(lesson="challenge", challenge=json.dumps(found)).switch_page(routes.LEARN).run()
+    assert not app.exception
+    assert "Found, with" in app.success[0].value
+    assert "Your best" not in app.success[0].value
+
+
+@pytest.mark.parametrize(("views", "kept"), [(70, "best"), (3, "current")])
+def test_a_search_replaces_the_best_one_only_with_less_dose(monkeypatch, views, kept):
+    best, current = (
+        engine.store().create(RunConfig(challenge.scan_of(Game(5), n, 1e4), "fbp")) for n in (20, views)
+    )
+    stored = {}
+    monkeypatch.setattr(challenge.state, "set_challenge", stored.update)
+    game = Game(5, runs=(current,), wrong=2, best_runs=(best,))
+    vg = volume_cache.geometry(challenge.scan_of(game, 7, 1e4))
+    centre = challenge.hidden_lesion(game).centre
+    cursor = tuple((c - p) / s + 0.5 for c, p, s in zip(centre, vg.pos, vg.size, strict=True))
+    challenge.guess(game, vg, cursor)
+    assert stored["found"]
+    assert stored["best_runs"] == [{"best": best, "current": current}[kept]]
+    assert stored["best_wrong"] == {"best": 0, "current": 2}[kept]
 
 
 def test_the_link_for_others_has_no_solution(visit):
@@ -289,7 +362,7 @@ def test_the_link_for_others_has_no_solution(visit):
         "size": "small",
         "found": True,
         "runs": ["20200101-000000-fbp-aaaaaa"],
-        "best": 0.004,
+        "best_runs": ["20200101-000000-fbp-aaaaaa"],
     }
     app = visit(lesson="challenge", challenge=json.dumps(found)).switch_page(routes.LEARN).run()
     (link,) = [code.value for code in app.code]

@@ -13,7 +13,8 @@ from pages.ui.charts.colours import REFERENCE, Line
 from pages.ui.texts import formatting, messages
 from pages.ui.viewer.slice_viewer import fit, pack
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.geometry.remarks import covered, field_of_view, remarks
+from tomopatch.geometry.field_of_view import field_of_view
+from tomopatch.geometry.remarks import covered, remarks
 from tomopatch.volume import Volume, VolumeGeometry
 
 

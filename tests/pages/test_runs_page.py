@@ -91,6 +91,25 @@ def test_runs_can_be_compared_kept_named_and_deleted(app, two, monkeypatch):
     assert not set(two) & {run.id for run in engine.store().runs()}
 
 
+def test_the_actions_stand_above_the_table(app, two, monkeypatch):
+    chosen(monkeypatch, two)
+    app.switch_page(routes.RUNS).run()
+    assert not app.exception
+
+    def order(block):
+        """Return buttons and tables of a block in the order of the page."""
+        for element in block.children.values():
+            if hasattr(element, "children"):
+                yield from order(element)
+            else:
+                yield getattr(element, "key", None) or element.type
+
+    found = list(order(app.main))
+    table = next(i for i, name in enumerate(found) if "runs_table" in name or name == "arrow_data_frame")
+    assert found.index("runs_open") < table
+    assert found.index("runs_delete") < table
+
+
 def test_many_runs_have_pages_and_a_search(app, two, monkeypatch):
     run = engine.store().run(two[0])
     many = [
@@ -181,3 +200,6 @@ def test_files_have_readable_names(small_scan):
         labels.file_name(None, stored, {"0123456789abcdef": "My CT/../x.nii.gz"})
         == "tomopatch-my-ct-x-reference"
     )
+    projections = labels.scan_file_name(small_scan, "projections", with_views=True)
+    assert projections == "tomopatch-spheres-phantom-projections-8-views-100000-photons-seed-0"
+    assert labels.scan_file_name(small_scan, "comparison") == "tomopatch-spheres-phantom-comparison"

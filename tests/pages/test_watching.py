@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pages.ui.charts import curves
+from pages.ui.runs import live
 from pages.ui.session import engine, routes, state, volume_cache
 from pages.ui.texts import labels, messages
 from pages.ui.viewer import slice_viewer
@@ -123,6 +124,49 @@ def test_a_failed_run_is_explained(shown):
     assert not app.exception
     assert "produced no volume" in texts(app)
     assert "nobody" in texts(app)
+
+
+@pytest.mark.parametrize(
+    ("ready", "expected"),
+    [
+        ([], ["After the scan"]),
+        (["After the scan"], ["After the scan"]),
+        (["Before", "After the scan"], ["Before", "After the prior", "After the scan"]),
+    ],
+)
+def test_the_initial_reconstruction_has_the_space_of_empty_pictures(small_scan, monkeypatch, ready, expected):
+    run = engine.store().run(engine.store().create(RunConfig(small_scan, "diffusion")))
+    air = np.zeros(small_scan.grid, np.int16)
+    monkeypatch.setattr(
+        live.run_volumes,
+        "existing_volumes",
+        lambda run, now: [slice_viewer.ViewerVolume(name, air) for name in ready],
+    )
+    shown = []
+    monkeypatch.setattr(live, "viewer", lambda volumes, *args, **options: shown.append((volumes, options)))
+    live._pictures(run, Progress("running", points=(Point(1, 9, "initial"),)), None, expected=True)
+    ((volumes, options),) = shown
+    assert [v.name for v in volumes] == [*expected, "Reference"]
+    assert [v.name for v in volumes if not v.pending] == ready
+    assert ("changes" in options["layouts"]) == (len(expected) > 1)
+    engine.store().delete(run.id)
+
+
+def test_the_demo_queues_its_slowest_method_last(app):
+    """Total variation would otherwise wait in the queue behind diffusion without a picture."""
+    before = {run.id for run in engine.store().runs()}
+    app.session_state["_inside"] = True  # AppTest starts with the page alone; a click lasts for one run only
+    app.button(key="demo.primary").click().run()
+    assert not app.exception
+    queued = sorted(
+        (run for run in engine.store().runs() if run.id not in before), key=lambda run: run.created
+    )
+    for run in queued:
+        engine.queue().cancel(run.id)
+        wait(engine.queue(), run.id, timeout=120)
+    assert [run.config.method for run in queued] == ["fbp", "tv", "diffusion"]
+    compared = [engine.store().run(run_id).config.method for run_id in app.session_state["_compared"]]
+    assert compared == ["fbp", "tv", "diffusion"]
 
 
 # ---- data of the viewer --------------------------------------------------------------------------

@@ -41,13 +41,19 @@ class RoiStatistics:
     num_voxels: int
 
 
-def quality(reference: Volume, test: Volume) -> Quality:
+def quality(reference: Volume, test: Volume, *, inside: Tensor | None = None) -> Quality:
     """All metrics of `test` against `reference`, on the same grid.
+
+    Parameters
+    ----------
+    inside : bool tensor (z, y, x) or None
+        Voxels that count, for example those in the field of view; of SSIM the windows centred on them. None
+        = all voxels.
 
     Raises
     ------
     ValueError
-        If the grids differ, or a voxel is NaN or infinite.
+        If the grids differ, a voxel is NaN or infinite, or no voxel is inside.
     """
     for volume in (reference, test):
         if not isinstance(volume, Volume):
@@ -68,7 +74,16 @@ def quality(reference: Volume, test: Volume) -> Quality:
             f"{test.geometry.voxel_size}; resample one to the other's grid."
         )
     a, b = (v.hu.cpu().clip(*HU_RANGE) for v in (reference, test))
-    return Quality(psnr(a, b, data_range=DATA_RANGE), ssim(a, b, data_range=DATA_RANGE), rmse(a, b))
+    if inside is None:
+        return Quality(psnr(a, b, data_range=DATA_RANGE), ssim(a, b, data_range=DATA_RANGE), rmse(a, b))
+    if tuple(inside.shape) != reference.shape or not bool(inside.any()):
+        raise ValueError(
+            f"the voxels that count must be a non-empty mask of shape {reference.shape}, got "
+            f"{tuple(inside.shape)} with {int(inside.sum())} voxels."
+        )
+    inside = inside.cpu()
+    similarity = ssim(a, b, data_range=DATA_RANGE, inside=inside)
+    return Quality(psnr(a[inside], b[inside], data_range=DATA_RANGE), similarity, rmse(a[inside], b[inside]))
 
 
 def rmse(reference: Any, test: Any) -> float:
@@ -86,11 +101,14 @@ def psnr(reference: Any, test: Any, *, data_range: float) -> float:
     return math.inf if error == 0 else 20 * math.log10(data_range / error)
 
 
-def ssim(reference: Any, test: Any, *, data_range: float, sigma: float = 1.5) -> float:
+def ssim(
+    reference: Any, test: Any, *, data_range: float, sigma: float = 1.5, inside: Tensor | None = None
+) -> float:
     """Structural similarity: mean over axial slices (..., y, x), Gaussian window (Wang et al. 2004).
 
     Arrays are torch or numpy, of one shape (z, y, x). Windows reach 3.5 sigma; windows that extend over a
-    slice's edge do not count, as in scikit-image. Slices smaller than one window give NaN.
+    slice's edge do not count, as in scikit-image. Slices smaller than one window give NaN. With a bool mask
+    `inside` (z, y, x), only windows centred on its voxels count; NaN if there are none.
     """
     reference, test = _pair(reference, test)
     if reference.ndim != 3:
@@ -110,7 +128,10 @@ def ssim(reference: Any, test: Any, *, data_range: float, sigma: float = 1.5) ->
     similarity = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
         (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
     )
-    return float(similarity[:, reach:-reach, reach:-reach].mean())
+    similarity = similarity[:, reach:-reach, reach:-reach]
+    if inside is not None:
+        similarity = similarity[inside[:, reach:-reach, reach:-reach]]
+    return float(similarity.mean())
 
 
 def _pair(reference: Any, test: Any) -> tuple[Tensor, Tensor]:

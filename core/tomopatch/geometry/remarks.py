@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
 from tomopatch.geometry.directions import directions
+from tomopatch.geometry.field_of_view import field_of_view, whole_turn
 from tomopatch.geometry.fourier_coverage import FourierCoverage, fourier_coverage
 from tomopatch.geometry.visibility import NOTABLE, visibility
 from tomopatch.volume import Volume, VolumeGeometry, mu_from_hu
@@ -34,27 +35,6 @@ class Remark(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.title}: {self.text}"
-
-
-class FieldOfView(NamedTuple):
-    """The cylinder about the axis that the views see: radius and height [mm]."""
-
-    radius: float
-    height: float
-
-
-def field_of_view(pg: Scan) -> FieldOfView:
-    """Return the cylinder about the axis that every ray direction reaches.
-
-    Over a whole turn, the longer side of a shifted detector counts.
-    """
-    half_v, half_u = (n * p / 2 for n, p in zip(pg.det_shape, pg.pixel_size, strict=True))
-    shift = abs(pg.det_offset[1])
-    reach = half_u + shift if _whole_turn(pg) else half_u - shift
-    if isinstance(pg, ParallelBeam):
-        return FieldOfView(max(reach, 0.0), 2 * half_v)
-    radius = pg.src_orig_dist * math.sin(math.atan(max(reach, 0.0) / pg.src_det_dist))
-    return FieldOfView(radius, 2 * half_v * pg.src_orig_dist / pg.src_det_dist)
 
 
 class Extent(NamedTuple):
@@ -153,10 +133,6 @@ def _mm(length: float) -> str:
     return f"{length:.0f} mm" if length >= 10 else f"{length:.2g} mm"
 
 
-def _whole_turn(pg: Scan) -> bool:
-    return pg.num_views > 1 and directions(pg.angles, 2 * math.pi).full
-
-
 def _at_one_height(pg: Scan) -> Scan:
     """Return the views of a helix that see the middle of the volume, as views of a circle.
 
@@ -174,7 +150,7 @@ def _at_one_height(pg: Scan) -> Scan:
 
 def limited_angle(pg: Scan) -> Remark | None:
     """Return a remark if the views span less than a complete scan: pi, plus the fan angle for a cone."""
-    if _whole_turn(pg):
+    if whole_turn(pg):
         return None
     scanned = directions(pg.angles, 2 * math.pi)
     step, span = (scanned.step, float(scanned.lengths.sum())) if pg.num_views > 1 else (0.0, 0.0)
@@ -196,7 +172,7 @@ def _wider(pg: Scan, reach: float) -> str:
         if reach >= pg.src_orig_dist:
             return "Move the source further away."
         needed = pg.src_det_dist * math.tan(math.asin(reach / pg.src_orig_dist))
-    turn = _whole_turn(pg)
+    turn = whole_turn(pg)
     columns = math.ceil(2 * (needed - shift if turn else needed + shift) / pixel)
     ways = [f"widen the detector to {columns} columns"]
     most = half * (1 - OVERLAP)

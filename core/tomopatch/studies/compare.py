@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from tomopatch.analysis.metrics import quality
+from tomopatch.analysis.metrics import Quality, quality
 from tomopatch.export.slices import slices_png
+from tomopatch.geometry.field_of_view import inside_field_of_view
 from tomopatch.io.nifti import write_nifti
 from tomopatch.io.writing import finite, write_beside
 from tomopatch.notes import note
@@ -21,6 +22,9 @@ from tomopatch.reconstruct.run import Result, reconstruct
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import Prepared
 from tomopatch.studies.outputs import replace_outputs
+
+_INSIDE = "inside_field_of_view"
+_METRICS = f"{'PSNR dB':>9}{'SSIM':>8}{'RMSE HU':>9}"
 
 
 def compare(
@@ -78,12 +82,10 @@ def write_comparison(
     in the folder belongs to compare.json. The earlier comparison stays until all new files are written.
     """
     methods: dict[str, Any] = {}
+    inside = inside_field_of_view(prepared.reference.geometry, prepared.A.pg)
+    partly = inside is not None and bool(inside.any())
     for name, result in results.items():
-        error = quality(prepared.reference, result.volume)
-        methods[name] = {
-            "psnr": finite(error.psnr),
-            "ssim": finite(error.ssim),
-            "rmse_hu": error.rmse_hu,
+        methods[name] = _figures(quality(prepared.reference, result.volume)) | {
             "seconds": result.seconds,
             "peak_memory_mb": result.peak_memory_mb,
             "status": result.status,
@@ -91,6 +93,8 @@ def write_comparison(
         }
         if result.plan is not None:
             methods[name]["plan"] = result.plan.to_json()
+        if partly:
+            methods[name][_INSIDE] = _figures(quality(prepared.reference, result.volume, inside=inside))
     config = scan.to_json() | {
         "grid": list(prepared.reference.shape),
         "voxel_size": list(prepared.reference.geometry.voxel_size),
@@ -98,7 +102,9 @@ def write_comparison(
         "device": str(prepared.A.device),
         "projector": prepared.A.backend,
     }
-    report = {"config": config, "remarks": list(remarks), "methods": methods}
+    report: dict[str, Any] = {"config": config, "remarks": list(remarks), "methods": methods}
+    if inside is not None:
+        report["field_of_view_share"] = float(inside.double().mean())
     if prepared.figures:
         report["corrections"] = prepared.figures
     pictures = [("reference", prepared.reference)]
@@ -124,11 +130,20 @@ def format_table(report: dict[str, Any]) -> str:
     photons = "no noise" if config["photons"] is None else f"{config['photons']:.3g} photons"
     views = f"{config['num_views']} views over {config['angle_range']:g} degrees"
     head = f"{grid}, {config['beam']}, {views}, {photons}, {config['device']}"
-    lines = [head, f"{'method':<12}{'PSNR dB':>9}{'SSIM':>8}{'RMSE HU':>9}{'seconds':>9}{'MB':>7}  status"]
+    lines = [head, f"{'method':<12}{_METRICS}{'seconds':>9}{'MB':>7}  status"]
     for name, m in report["methods"].items():
-        psnr, ssim = (math.nan if m[k] is None else m[k] for k in ("psnr", "ssim"))
-        lines.append(
-            f"{name:<12}{psnr:>9.2f}{ssim:>8.4f}{m['rmse_hu']:>9.1f}{m['seconds']:>9.2f}"
-            f"{m['peak_memory_mb']:>7.0f}  {m['status']}"
-        )
+        lines.append(f"{name:<12}{_row(m)}{m['seconds']:>9.2f}{m['peak_memory_mb']:>7.0f}  {m['status']}")
+    within = {name: m[_INSIDE] for name, m in report["methods"].items() if _INSIDE in m}
+    if within:
+        lines.append(f"inside the field of view ({report['field_of_view_share']:.0%} of the grid):")
+        lines += [f"{name:<12}{_row(m)}" for name, m in within.items()]
     return "\n".join(lines)
+
+
+def _figures(found: Quality) -> dict[str, Any]:
+    return {"psnr": finite(found.psnr), "ssim": finite(found.ssim), "rmse_hu": found.rmse_hu}
+
+
+def _row(figures: dict[str, Any]) -> str:
+    psnr, ssim = (math.nan if figures[k] is None else figures[k] for k in ("psnr", "ssim"))
+    return f"{psnr:>9.2f}{ssim:>8.4f}{figures['rmse_hu']:>9.1f}"

@@ -8,12 +8,13 @@ import numpy as np
 import streamlit as st
 
 from pages.ui.charts import colours, figure_files, figures
-from pages.ui.compare import error_charts, region_figures
+from pages.ui.compare import error_charts, field_of_view, region_figures
 from pages.ui.compare.table import table
 from pages.ui.runs import linked_runs, run_bars, run_volumes
 from pages.ui.session import address, engine, state, volume_cache
 from pages.ui.texts import labels, messages
 from pages.ui.texts.run_names import short_names
+from pages.ui.viewer.lesion_places import lesion_places
 from pages.ui.viewer.scan_window import shared_view, window_of
 from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
 from tomopatch.execution.progress import Progress
@@ -117,6 +118,7 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
         view=shared_view(scan, "compare"),
         height=420,
         report=True,
+        places=lesion_places(scan, geometry),
         region=None if region is None else (region.kind, region.size),
         caption=caption,
     )
@@ -130,7 +132,9 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
     with st.container(key="stacked.compare"):  # stacked on narrow screens
         numbers, analysis_place = st.columns([1.15, 1], gap="large")
     with numbers:
-        table([engine.known_run(run.id) or run for run in runs], names, scan)
+        known = [engine.known_run(run.id) or run for run in runs]
+        table(known, names, scan)
+        field_of_view.table(scan, known, names)
     with analysis_place:
         analysis = _choose_analysis()
         styles = dict(zip(names, colours.of_runs([run.config.method for run in runs]), strict=True))

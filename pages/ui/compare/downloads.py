@@ -28,6 +28,8 @@ def downloads(scan: Scan, runs: list[Run]) -> None:
     """Offer files of the selected volume, and pictures of all volumes."""
     ready = {run.id: run for run in runs if run.status in FINISHED}
     options = ["reference", *ready]
+    volumes = volume_cache.names()
+    state.default_download(_best(list(ready.values())) or "reference", options)
     left, right = st.columns([2, 1])
     left.selectbox(
         "Volume to download",
@@ -49,7 +51,8 @@ def downloads(scan: Scan, runs: list[Run]) -> None:
     named_as = {run.id: name for run, name in zip(runs, names, strict=True)}
     view = state.compare_view()
     chosen = state.download() or "reference"
-    file = labels.file_name(ready.get(chosen), scan, volume_cache.names())
+    file = labels.file_name(ready.get(chosen), scan, volumes)
+    comparison = labels.scan_file_name(scan, "comparison", volumes)
 
     def volume() -> Volume:
         return (
@@ -102,7 +105,7 @@ def downloads(scan: Scan, runs: list[Run]) -> None:
     a.download_button(
         "Picture (PNG)",
         lambda: png_bytes(named(), window()),
-        "tomopatch-compare.png",
+        f"{comparison}.png",
         "image/png",
         width="stretch",
         on_click="ignore",
@@ -111,7 +114,7 @@ def downloads(scan: Scan, runs: list[Run]) -> None:
     b.download_button(
         "Animation (GIF)",
         animation,
-        "tomopatch-compare.gif",
+        f"{comparison}.gif",
         "image/gif",
         width="stretch",
         on_click="ignore",
@@ -121,8 +124,17 @@ def downloads(scan: Scan, runs: list[Run]) -> None:
     _projections(scan, a, b)
 
 
+def _best(runs: list[Run]) -> str | None:
+    """Return the run with the highest PSNR, of a measured scan the one with the lowest held-out error."""
+    scores = {run.id: run.metrics.psnr for run in runs if run.metrics is not None}
+    errors = {run.id: run.measured.held_out_relative for run in runs if run.measured is not None}
+    scores |= {run_id: -error for run_id, error in errors.items() if error is not None}
+    return max(scores, key=scores.__getitem__, default=None)
+
+
 def _projections(scan: Scan, left: DeltaGenerator, right: DeltaGenerator) -> None:
     """Offer the line integrals with their geometry."""
+    file = labels.scan_file_name(scan, "projections", volume_cache.names(), with_views=True)
 
     def tiff() -> bytes:
         store = engine.store()
@@ -134,7 +146,7 @@ def _projections(scan: Scan, left: DeltaGenerator, right: DeltaGenerator) -> Non
         left.download_button(
             "Projections (NPZ)",
             lambda: measurement_bytes(scan, prepare(scan, engine.store())),
-            "tomopatch-projections.npz",
+            f"{file}.npz",
             "application/octet-stream",
             width="stretch",
             on_click="ignore",
@@ -143,7 +155,7 @@ def _projections(scan: Scan, left: DeltaGenerator, right: DeltaGenerator) -> Non
     right.download_button(
         "Projections (TIFF)",
         tiff,
-        "tomopatch-projections.zip",
+        f"{file}.zip",
         "application/zip",
         width="stretch",
         on_click="ignore",

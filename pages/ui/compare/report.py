@@ -44,7 +44,7 @@ def download(place: Any, scan: Scan, runs: Sequence[Run]) -> None:
     place.download_button(
         "Report (HTML)",
         report,
-        "tomopatch-report.html",
+        f"{labels.scan_file_name(scan, 'report', names)}.html",
         "text/html",
         width="stretch",
         on_click="ignore",

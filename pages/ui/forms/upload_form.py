@@ -14,9 +14,10 @@ from tomopatch.io.dicom import list_series, read_dicom
 from tomopatch.io.nifti import SUFFIXES, read_nifti
 from tomopatch.io.slices import voxels_within
 from tomopatch.io.units import UNITS, UnitsError
-from tomopatch.notes import collected
+from tomopatch.notes import collected, note
 from tomopatch.runs.limits import memory_mb, read_only
 from tomopatch.volume import Volume, body_box, centred, crop
+from tomopatch.volume.table import without_table
 
 
 def choose_upload() -> str | None:
@@ -32,7 +33,7 @@ def choose_upload() -> str | None:
     trim = st.checkbox(
         "Crop to the body",
         key=state.field("crop"),
-        help="Remove the air around the body, so that the body fills the grid.",
+        help="Remove the patient table and the air around the body, so that the body fills the grid.",
     )
     files = st.file_uploader(
         "DICOM files, a .zip of them, or a NIfTI file",
@@ -194,5 +195,9 @@ def _named(files: Sequence[Any]) -> list[tuple[str, Any]]:
 
 
 def _trimmed(volume: Volume) -> Volume:
-    cut = crop(volume, body_box(volume))
-    return centred(cut) if math.prod(cut.shape) > 0 else volume
+    """Return the volume without the patient table, cropped to the body."""
+    cleared = without_table(volume)
+    if cleared is not volume:
+        note("The patient table was removed: its voxels are now air.")
+    cut = crop(cleared, body_box(cleared))
+    return centred(cut) if math.prod(cut.shape) > 0 else cleared

@@ -41,7 +41,8 @@ class Game:
     wrong: int = 0
     found: bool = False
     answer: str = ""  # to the last guess: "wrong", or "other" for another lesion
-    best: float = math.inf  # least dose with which this lesion was found, as a share of a complete scan
+    best_runs: tuple[str, ...] = ()  # of the search with the least dose that found this lesion
+    best_wrong: int = 0  # wrong guesses of that search
 
     @classmethod
     def stored(cls) -> Game:
@@ -55,12 +56,13 @@ class Game:
                 int(stored.get("wrong", 0)),
                 bool(stored.get("found", False)),
                 str(stored.get("said", "")),
-                float(stored.get("best", math.inf)),
+                tuple(map(str, stored.get("best_runs", ()))),
+                int(stored.get("best_wrong", 0)),
             )
         except (TypeError, ValueError, OverflowError):
             return cls()
         valid = game.size in SIZES and 1 <= game.number <= MAX_NUMBER and 0 <= game.wrong <= MAX_WRONG
-        valid = valid and game.best >= 0
+        valid = valid and 0 <= game.best_wrong <= MAX_WRONG
         return game if valid else cls()
 
     def store(self) -> None:
@@ -74,12 +76,12 @@ class Game:
                 "found": self.found,
                 "said": self.answer,
             }
-            | ({"best": self.best} if math.isfinite(self.best) else {})
+            | ({"best_runs": list(self.best_runs), "best_wrong": self.best_wrong} if self.best_runs else {})
         )
 
     def again(self) -> Game:
         """Return a new search for the same lesion."""
-        return Game(self.number, self.size, best=self.best)
+        return Game(self.number, self.size, best_runs=self.best_runs, best_wrong=self.best_wrong)
 
     def following(self) -> Game:
         """Return a search in the next patient for a lesion of this size."""
@@ -118,11 +120,30 @@ def dose(game: Game, runs: list[Run[RunConfig]]) -> float:
     return sum(relative_dose(geometry_of(s), s.photons) for s in scans) + GUESS_DOSE * game.wrong
 
 
+def best_dose(game: Game) -> float:
+    """Return the dose of the best search, as a share of a complete scan; infinite if it is not known.
+
+    It is computed from the runs, since an address could state any number. All runs must exist and be scans of
+    this lesion.
+    """
+    runs = [run for run in map(engine.known_run, game.best_runs) if run is not None]
+    if not runs or len(runs) < len(game.best_runs):
+        return math.inf
+    patient = (source_of(game.number), (hidden_lesion(game),))
+    scans = [run.config.scan for run in runs]
+    if not all(isinstance(s, ScanConfig) and (s.source, s.lesions) == patient for s in scans):
+        return math.inf
+    return dose(replace(game, wrong=game.best_wrong), runs)
+
+
 def guess(game: Game, geometry: VolumeGeometry, cursor: Triple) -> None:
     """Store the result of a guess at the crosshair."""
     if is_near(cursor, geometry, hidden_lesion(game)):
         runs = [run for run in map(engine.known_run, game.runs) if run is not None]
-        replace(game, found=True, answer="", best=min(game.best, dose(game, runs))).store()
+        won = replace(game, found=True, answer="")
+        if dose(game, runs) < best_dose(game):
+            won = replace(won, best_runs=game.runs, best_wrong=game.wrong)
+        won.store()
         return
     known = lesions("thorax", PHANTOM_OFFSET + game.number)
     other = any(is_near(cursor, geometry, lesion) for lesion in known)

@@ -99,7 +99,8 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
     cost = formatting.percent(GUESS_DOSE)
     columns[2].metric("Wrong guesses", game.wrong, help=f"Each wrong guess costs {cost}.")
     if game.found:
-        best = f" Your best: {formatting.percent(game.best)}." if math.isfinite(game.best) else ""
+        least = challenge.best_dose(game)
+        best = f" Your best: {formatting.percent(least)}." if math.isfinite(least) else ""
         st.success(f"**Found, with {dose} of the dose of a complete scan.**{best} Can you do it with less?")
         with st.container(horizontal=True):
             st.button(

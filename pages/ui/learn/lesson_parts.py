@@ -6,14 +6,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pages.ui.session import routes
+from pages.ui.viewer.lesion_places import lesion_places
 from pages.ui.viewer.slice_viewer import WINDOWS, default_window
 from tomopatch.runs.config import RunConfig, Scan, ScanConfig
+from tomopatch.runs.prepare import native_geometry
 
 GRID = (64, 128, 128)
 LIGHT, MIDDLE, SMALL = (64, 96, 96), (48, 96, 96), (32, 96, 96)
 """Grids of slower methods: a step should take at most half a minute on a laptop (`tests.bench.lessons`)."""
 THIN = (16, 64, 64)
 """Grid of curves, where each point is a run."""
+LESION_ZOOM = 2.0
+"""Zoom of a step that opens at a planted lesion."""
 THORAX = ScanConfig("phantom:thorax:0", GRID, num_views=180)
 SPHERES = ScanConfig("phantom:spheres", GRID, num_views=180)
 
@@ -57,8 +61,11 @@ class Step:
         if self.page != routes.COMPARE or self.scan is None:
             return ""
         level, width = self.window or WINDOWS[default_window(self.scan.source)]
-        middle = "0.5_0.5_0.5"
-        return f"compare_{middle}_{level}_{width}_1_{middle}_side"
+        place, zoom = (0.5, 0.5, 0.5), 1.0
+        if isinstance(self.scan, ScanConfig) and self.scan.lesions:  # opens at the first lesion, enlarged
+            place, zoom = lesion_places(self.scan, native_geometry(self.scan))[0], LESION_ZOOM
+        at = "_".join(f"{f:.4g}" for f in place)
+        return f"compare_{at}_{level}_{width}_{zoom:g}_{at}_side"
 
 
 @dataclass(frozen=True)

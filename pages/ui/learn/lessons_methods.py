@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pages.ui.learn.lesson_parts import LIGHT, MIDDLE, SMALL, THORAX, Lesson, Step, compare, run
+from pages.ui.learn.lesson_parts import LIGHT, SMALL, SPHERES, THORAX, Lesson, Step, compare, run
 from pages.ui.session import routes
 from tomopatch.phantoms.scene import Lesion
 
-NODULE = Lesion((10.0, 0.0, -70.0), 6.0, 40.0)
+NODULE = Lesion((-20.0, 0.0, -128.0), 6.0, 40.0)
+"""In the periphery of the right lung, where the phantom has no vessels that look like it."""
 TWENTY: dict[str, Any] = {"grid": SMALL, "num_views": 20, "photons": 1e5}
 TWELVE: dict[str, Any] = {"grid": SMALL, "num_views": 12, "photons": 1e5}
-EIGHT: dict[str, Any] = {"grid": MIDDLE, "num_views": 8, "photons": 1e5, "lesions": (NODULE,)}
+EIGHT: dict[str, Any] = {"grid": SMALL, "num_views": 8, "photons": 1e5, "lesions": (NODULE,)}
+BALLS: dict[str, Any] = {"grid": SMALL, "num_views": 8, "photons": 1e5}
 
 ABOUT_METHODS: dict[str, Lesson] = {
     "iterative": Lesson(
@@ -51,7 +53,7 @@ ABOUT_METHODS: dict[str, Lesson] = {
     ),
     "prior": Lesson(
         "What a learned prior adds, and where it invents",
-        6,
+        8,
         "A network trained on CT volumes can tell likely volumes from unlikely ones. It can also be wrong.",
         (
             compare(
@@ -64,13 +66,29 @@ ABOUT_METHODS: dict[str, Lesson] = {
                 run(THORAX, "diffusion", TWENTY, num_steps=2),
             ),
             compare(
-                "Now a nodule of 12 mm is planted in the right lung (on the left of the picture), and there "
-                "are only 8 views. Turn the wheel a slice or two towards the head and find the nodule in the "
-                "reference. Then look for it in the reconstructions, and for similar spots that the "
-                "reference does not have. (This step uses the small, faster prior.)",
+                "Now a nodule of 12 mm is planted at the edge of the right lung (left in the picture), and "
+                "there are only 8 views. The page opens at the nodule; *Go to lesion* returns to it. It "
+                "is bright in the reference. The reconstructions have nearly lost it. The three diffusion "
+                "volumes fit the same measurement and differ only in their seed. Compare the vessels next to "
+                "the heart: a branch that is sharp in one volume and missing in another is invented. (This "
+                "step samples from noise with the small, faster prior.)",
                 "Look for the nodule",
                 run(THORAX, "tv", EIGHT),
-                run(THORAX, "diffusion", EIGHT, prior="small", num_steps=3),
+                *(
+                    run(THORAX, "diffusion", EIGHT, prior="small", mode="posterior", num_steps=6, seed=seed)
+                    for seed in (0, 1, 2)
+                ),
+            ),
+            compare(
+                "An object unlike a body: uniform balls, again with 8 views. Total variation expects uniform "
+                "regions and is nearly right. The prior expects tissue. The diffusion volumes show a mottled "
+                "texture within the balls, which differs from seed to seed and is not in the reference.",
+                "Reconstruct uniform balls",
+                run(SPHERES, "tv", BALLS),
+                *(
+                    run(SPHERES, "diffusion", BALLS, prior="small", mode="posterior", num_steps=6, seed=seed)
+                    for seed in (0, 1)
+                ),
             ),
         ),
         (

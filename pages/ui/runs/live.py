@@ -11,6 +11,7 @@ from pages.ui.charts import colours, curves
 from pages.ui.runs import replays, run_bars, run_volumes
 from pages.ui.session import engine, routes, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
+from pages.ui.viewer.lesion_places import lesion_places
 from pages.ui.viewer.scan_window import shared_view, window_of
 from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
 from tomopatch.execution.progress import Progress
@@ -181,6 +182,8 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, exp
     existing = {volume.name: volume for volume in run_volumes.existing_volumes(run, now)}
     scan, sampler = run.config.scan, METHODS[run.config.method].needs_prior
     names, name_of = run_volumes.preview_labels(run), labels.reference_name(scan)
+    if now.status in ACTIVE:
+        names = run_volumes.started_labels(names, list(existing))
     shape = next((volume.hu.shape for volume in existing.values()), volume_cache.grid_of(scan))
     if reference is not None:
         existing[name_of] = ViewerVolume(name_of, volume_cache.reference_hu(reference, shape))
@@ -188,10 +191,12 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, exp
         existing[name_of] = placeholder(shape, name_of, "being prepared")
     volumes = list(existing.values())
     if now.status in ACTIVE:
-        first = "appears after the initial reconstruction" if sampler else "appears with the first iteration"
+        first = (
+            f"appears {'after the initial reconstruction' if len(names) > 1 else 'with the first iteration'}"
+        )
         notes = {name_of: "being prepared"}
         volumes = [
-            existing.get(name) or placeholder(shape, name, notes.get(name, first))
+            existing.get(name) or placeholder(shape, name, notes.get(name, f"appears {first}"))
             for name in (*names.values(), name_of)
         ]
     if not volumes:
@@ -214,6 +219,7 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, exp
         fixed_height=True,
         tiles=now.tiles if now.status in ACTIVE and not now.stage else None,
         changes=changes,
+        places=lesion_places(scan, volume_cache.geometry(scan)),
         caption=labels.picture_caption([scan], volume_cache.names()),
     )
 

@@ -37,6 +37,16 @@ def preview_labels(run: Run[RunConfig]) -> dict[str, str]:
     return SAMPLER_LABELS | {"x": "Mean so far"} if several else SAMPLER_LABELS
 
 
+def started_labels(names: dict[str, str], existing: Sequence[str]) -> dict[str, str]:
+    """Return the labels of the volumes to show of an active run; `existing` holds those with a preview.
+
+    Until the sampler starts, the estimate alone is shown: it is the initial reconstruction, and further empty
+    pictures would make it small.
+    """
+    sampling = [label for name, label in names.items() if name != "x"]
+    return names if set(sampling) & set(existing) or "x" not in names else {"x": names["x"]}
+
+
 def existing_volumes(run: Run[RunConfig], now: Progress) -> list[ViewerVolume]:
     """Return all existing volumes of the run: previews, or the result and its deviation."""
     if now.status in FINISHED or not METHODS[run.config.method].needs_prior:

@@ -16,7 +16,8 @@ import torch
 
 from pages.ui.charts import frequencies
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.geometry.remarks import covered, field_of_view
+from tomopatch.geometry.field_of_view import field_of_view
+from tomopatch.geometry.remarks import covered
 from tomopatch.geometry.views import Views
 from tomopatch.physics.detector import pixels_of
 from tomopatch.physics.measurement import simulate

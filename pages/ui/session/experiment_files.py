@@ -25,29 +25,25 @@ def downloads(scan: Scan, runs: Sequence[Run]) -> None:
         return Experiment(scan, configs, sweep, plane, seen.get("address", ""), analysis).to_bytes()
 
     left, right, _ = st.columns(3)
+    names = engine.source_names()
     left.download_button(
         "Experiment (JSON)",
         experiment,
-        "tomopatch-experiment.json",
+        f"{labels.scan_file_name(scan, 'experiment', names)}.json",
         "application/json",
         width="stretch",
         on_click="ignore",
         help="The scan, these runs, the visible slice and the values on What if, without volumes. Home opens "
         "it again.",
     )
-    by_id = {run.id: run for run in runs}
-    selected = by_id.get(state.download() or "")
-    chosen = runs if selected is None else [selected]  # with the reference selected: all runs
-    name = labels.source_label(scan.source, engine.source_names())
     right.download_button(
         "Notebook",
-        lambda: notebook(*(run.config for run in chosen), name=name),
-        f"tomopatch-{'compare' if selected is None else selected.config.method}.ipynb",
+        lambda: notebook(*(run.config for run in runs), name=labels.source_label(scan.source, names)),
+        f"{labels.scan_file_name(scan, 'comparison', names)}.ipynb",
         "application/x-ipynb+json",
         width="stretch",
         on_click="ignore",
-        help=f"Repeats {'all runs above' if selected is None else labels.run_label(selected, scan)}, step by "
-        "step, in Python.",
+        help="Repeats all runs above, step by step, in Python.",
     )
 
 

@@ -25,7 +25,7 @@ _COMPARE_VIEW, _OPENED_VIEW = "_looked", "_opened_view"
 _TABLE, _IN_TABLE = "runs_table", "_in_table"
 Plane = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[Plane, ...] = get_args(Plane)
-DOWNLOAD = "download"
+DOWNLOAD, _BEST = "download", "_best_download"
 _FORM = "form."
 _FILES = _FORM + "files."  # the value of an upload cannot be assigned
 
@@ -173,6 +173,13 @@ def set_sweep_run(run_id: str) -> None:
 def download() -> str | None:
     """Return the run, or "reference", that is selected for download."""
     return st.session_state.get(DOWNLOAD)
+
+
+def default_download(best: str, options: Sequence[str]) -> None:
+    """Select this run for download until the user selects another; also if that one is no longer offered."""
+    if download() in (None, st.session_state.get(_BEST)) or download() not in options:
+        st.session_state[DOWNLOAD] = best
+        st.session_state[_BEST] = best
 
 
 def lesson() -> str | None:

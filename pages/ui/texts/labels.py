@@ -246,15 +246,36 @@ def run_label(run: Run, scan: Scan) -> str:
 
 def file_name(run: Run | None, scan: Scan, volumes: dict[str, str] | None = None) -> str:
     """Return a name for the file of a run, or of the reference, in lower-case words joined by hyphens."""
-    scan = scan if run is None else run.config.scan
-    volume = source_label(scan.source, volumes).removesuffix(".nii.gz").removesuffix(".nii")
-    parts = [volume, "reference"]
-    if run is not None:
-        views = "all-views" if scan.num_views is None else f"{scan.num_views}-views"
-        parts = [volume, run.config.method, views]
-        if not isinstance(scan, MeasuredScan):
-            photons = "no-noise" if scan.photons is None else f"{scan.photons:.0f}-photons"
-            parts += [photons, f"seed-{scan.seed}"]
+    if run is None:
+        return scan_file_name(scan, "reference", volumes)
+    return _joined(
+        [_volume_name(run.config.scan, volumes), run.config.method, *_views_words(run.config.scan)]
+    )
+
+
+def scan_file_name(
+    scan: Scan, content: str, volumes: dict[str, str] | None = None, *, with_views: bool = False
+) -> str:
+    """Return a name for a file with this content, such as "comparison", in the form of `file_name`.
+
+    `with_views` adds views, photons and seed of the scan.
+    """
+    return _joined([_volume_name(scan, volumes), content, *(_views_words(scan) if with_views else [])])
+
+
+def _volume_name(scan: Scan, volumes: dict[str, str] | None) -> str:
+    return source_label(scan.source, volumes).removesuffix(".nii.gz").removesuffix(".nii")
+
+
+def _views_words(scan: Scan) -> list[str]:
+    views = "all-views" if scan.num_views is None else f"{scan.num_views}-views"
+    if isinstance(scan, MeasuredScan):
+        return [views]
+    photons = "no-noise" if scan.photons is None else f"{scan.photons:.0f}-photons"
+    return [views, photons, f"seed-{scan.seed}"]
+
+
+def _joined(parts: Sequence[str]) -> str:
     words = "-".join(parts).lower()
     return "tomopatch-" + re.sub(r"[^a-z0-9]+", "-", words).strip("-")[:100]
 

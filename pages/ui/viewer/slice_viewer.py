@@ -110,6 +110,7 @@ def viewer(
     tiles: Tiles | None = None,
     region: tuple[str, float] | None = None,
     changes: Sequence[Change] = (),
+    places: Sequence[Triple] = (),
     caption: str = "",
 ) -> ViewerState | None:
     """Show volumes of one grid and return the viewer's settings once the user has changed them.
@@ -141,6 +142,8 @@ def viewer(
         Region to outline around the crosshair; see `tomopatch.analysis.regions.Region`.
     changes : sequence of (after, before, title)
         Maps that the layout "changes" adds to the volumes.
+    places : sequence of (z, y, x)
+        Lesions, as fractions of the volume, to which a button moves the crosshair in turn.
     caption : str
         Line below a downloaded picture of the view: volume and scan.
     """
@@ -163,6 +166,7 @@ def viewer(
         "changes": list(changes),
         "tiled": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
         "tiles": None if tiles is None else asdict(tiles),
+        "places": list(places),
         "caption": caption,
     }
     return _mount([v.hu for v in volumes], geometry, head, key, view)
@@ -227,6 +231,7 @@ def replay(
         "tiled": [i < len(names) for i in range(len(labels))],
         "changes": list(changes),
         "tiles": None,
+        "places": [],
         "caption": caption,
     }
     return _mount([*arrays, *(v.hu for v in fixed)], geometry, head, key, view)

@@ -144,6 +144,9 @@ class Viewer {
       this.buttonUpdates.push(() => mip.setAttribute('aria-pressed', String(v.mip)));
       parts.push(make('span', { class: 'group' }, mip));
     }
+    if (scene.places.length) {
+      parts.push(make('span', { class: 'group' }, make('button', { type: 'button', text: 'Go to lesion', title: 'Move the crosshair to the planted lesion; press again for the next one', onclick: () => this.goToLesion() })));
+    }
     if (layout === 'difference' || layout === 'changes') {
       parts.push(this.choice('Scale', RANGES.map((r) => [String(r), `±${r} HU`]), () => v.range, (r) => { v.range = Number(r); }));
     }
@@ -243,6 +246,14 @@ class Viewer {
   step(i, by) {
     const axis = PLANES[this.current[i].plane].across;
     this.goToSlice(i, indexAt(this.view.cursor[axis], this.scene.shape[axis]) + by);
+  }
+
+  goToLesion() {
+    const { view, scene } = this;
+    this.lesion = ((this.lesion ?? -1) + 1) % scene.places.length;
+    const place = scene.places[this.lesion].map((f) => clamp(f, 0, 0.9999));
+    Object.assign(view, { cursor: [...place], hover: null, ...(view.zoom > 1 ? { centre: [...place] } : {}) });
+    this.moved();
   }
 
   moved() { this.redraw(); }

@@ -1,0 +1,98 @@
+"""Removal of the patient table from a CT volume."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from scipy.ndimage import binary_fill_holes, distance_transform_edt, find_objects, label
+from torch import Tensor
+
+from tomopatch.volume.checks import Shape
+from tomopatch.volume.resampling import area_average
+from tomopatch.volume.volume import Volume, mu_from_hu
+
+ACROSS = 128
+"""Voxels across a slice of the grid on which the table is sought; finer volumes are averaged."""
+THIN = 5.0
+"""[mm] Radius of the opening: a table's shell is thinner than twice this, an adult's wrist is thicker."""
+THIN_SHARE = 0.02
+"""Upper limit of the radius as a share of the body's size, so that a child's chest wall stays."""
+LEAST = 0.01
+"""Smallest volume of a part relative to the body. A nose or an ear is smaller, a table is larger."""
+
+
+def without_table(volume: Volume, *, threshold_hu: float = -500.0) -> Volume:
+    """The volume with air in place of the patient table, on the same grid; unchanged without a table.
+
+    The body is the largest connected part that remains after an opening, with all parts beside it, such as
+    arms. A table is a part above or below the body along y, larger than LEAST. A strip of it that touches the
+    body can remain.
+    """
+    vg = volume.geometry
+    edge = max(vg.size[1:]) / ACROSS
+    shape = tuple(min(n, math.ceil(s / edge)) for n, s in zip(vg.shape, vg.size, strict=True))
+    coarse = area_average(volume.data, (shape[0], shape[1], shape[2]))
+    dense = (coarse > float(mu_from_hu(torch.tensor(threshold_hu)))).cpu().numpy()
+    table = _table(dense, tuple(s / n for s, n in zip(vg.size, shape, strict=True)))
+    if not table.any():
+        return volume
+    data = volume.data.clone()
+    data[_on_grid(table, vg.shape).to(data.device)] = 0.0
+    return Volume(data, vg, volume.name)
+
+
+def _table(dense: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
+    """Return the voxels of the table and its surroundings, bool (z, y, x); `edges` of a voxel [mm]."""
+    area = _filled(dense).sum((1, 2)).max() * edges[1] * edges[2]
+    radius = min(THIN, THIN_SHARE * math.sqrt(area))
+    thick = _opened(dense, radius, edges)
+    parts, count = label(thick)
+    if not count:
+        return np.zeros_like(dense)
+    sizes = np.bincount(parts.ravel())[1:]
+    body = parts == 1 + int(sizes.argmax())
+    table = _beyond(thick & ~body, body)
+    kept = thick & ~table
+    near = distance_transform_edt(~kept, edges) <= radius + max(edges[1:])
+    table |= _beyond(dense & ~near & ~table, body)
+    if not table.any():
+        return table
+    whole = _filled(dense) & ~_filled(dense & ~table)  # with the foam within its shell
+    around = distance_transform_edt(~whole, edges) <= 2 * max(edges[1:])  # with its blurred edge
+    return around & ~near
+
+
+def _beyond(mask: np.ndarray, body: np.ndarray) -> np.ndarray:
+    """Return the large connected parts of a mask whose centre lies beyond the body along y."""
+    rows = np.flatnonzero(body.any((0, 2)))
+    parts, count = label(mask)
+    found = np.zeros_like(mask)
+    for k, box in zip(range(1, count + 1), find_objects(parts), strict=True):
+        part = parts[box] == k
+        centre = box[1].start + float(np.nonzero(part)[1].mean())
+        if part.sum() >= LEAST * body.sum() and not rows[0] <= centre <= rows[-1]:
+            found[box] |= part
+    return found
+
+
+def _opened(mask: np.ndarray, radius: float, edges: tuple[float, ...]) -> np.ndarray:
+    """Return the opening of a mask by a ball [mm]; the mask continues beyond the grid."""
+    if mask.all():
+        return mask
+    core = distance_transform_edt(mask, edges) > radius
+    return np.asarray(distance_transform_edt(~core, edges) <= radius) if core.any() else core
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """Return the mask with the holes of each slice filled: lungs, or the foam within the shell of a table."""
+    return np.stack([binary_fill_holes(plane) for plane in mask])
+
+
+def _on_grid(mask: np.ndarray, shape: Shape) -> Tensor:
+    """Return the mask on a finer grid, each voxel as the coarse one around its centre."""
+    index = [
+        ((np.arange(n) + 0.5) * coarse / n).astype(int) for n, coarse in zip(shape, mask.shape, strict=True)
+    ]
+    return torch.from_numpy(mask[np.ix_(*index)])

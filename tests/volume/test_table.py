@@ -1,0 +1,75 @@
+"""The patient table is removed from a synthetic body; arms and anatomy stay."""
+
+import pytest
+import torch
+
+from tomopatch.volume import Volume, VolumeGeometry, body_box, crop
+from tomopatch.volume.table import without_table
+
+VG = VolumeGeometry((20, 130, 200), (3.0, 2.0, 2.0))
+Y, X = torch.meshgrid(VG.axis(1), VG.axis(2), indexing="ij")
+
+
+def ellipse(y, x, ry, rx):
+    return ((Y - y) / ry) ** 2 + ((X - x) / rx) ** 2 <= 1
+
+
+def scene(*, arm=False, table=True, gap=4.0, vg=VG):
+    """A thorax with thin walls about its lungs, an arm beside it, and a table with a foam core below."""
+    hu = torch.full(Y.shape, -1000.0)
+    hu[ellipse(-20, 0, 80, 120)] = 40.0
+    for side in (-60, 60):
+        hu[ellipse(-20, side, 62, 50)] = -850.0
+    if arm:
+        hu[ellipse(-10, 165, 25, 22)] = 40.0
+    if table:
+        top = 60 + gap
+        slab = (top <= Y) & (top + 40 >= Y) & (X.abs() <= 170)
+        core = (top + 5 <= Y) & (top + 35 >= Y) & (X.abs() <= 165)
+        hu[slab] = 100.0
+        hu[core] = -900.0
+    return Volume.from_hu(hu.expand(vg.shape).clone(), vg)
+
+
+def anatomy(volume, *, arm):
+    """HU of the body's voxels alone."""
+    mask = ellipse(-20, 0, 80, 120) | (ellipse(-10, 165, 25, 22) if arm else False)
+    return volume.hu[:, mask]
+
+
+@pytest.mark.parametrize("gap", [4.0, 0.0])
+def test_a_table_below_the_body_becomes_air(gap):
+    volume = scene(gap=gap)
+    found = without_table(volume)
+    assert found.geometry == volume.geometry
+    torch.testing.assert_close(anatomy(found, arm=False), anatomy(volume, arm=False))
+    table = (72 + gap <= Y) & (Y <= 110)
+    assert float(found.hu[:, table].max()) <= -999
+    cut = crop(found, body_box(found))
+    assert cut.geometry.voxel_size == volume.geometry.voxel_size
+    assert cut.geometry.size[1] <= 160 + 20
+    assert crop(volume, body_box(volume)).geometry.size[1] >= 200
+
+
+def test_an_arm_apart_from_the_body_stays():
+    volume = scene(arm=True)
+    found = without_table(volume)
+    torch.testing.assert_close(anatomy(found, arm=True), anatomy(volume, arm=True))
+    assert float(found.hu[:, Y >= 76].max()) <= -999
+    cut = crop(found, body_box(found))
+    assert float(cut.geometry.axis(2)[-1]) >= 185  # the arm's outer edge
+
+
+def test_a_volume_without_a_table_is_unchanged():
+    for volume in (scene(arm=True, table=False), Volume.from_hu(torch.full(VG.shape, -1000.0), VG)):
+        assert without_table(volume) is volume
+    full = Volume.from_hu(torch.zeros(VG.shape), VG)
+    assert without_table(full) is full
+
+
+def test_a_small_animal_keeps_its_thin_walls():
+    """The same body and table at a tenth of the size: the opening shrinks with the body."""
+    vg = VolumeGeometry(VG.shape, (0.3, 0.2, 0.2))
+    volume = scene(vg=vg)
+    found = without_table(volume)
+    torch.testing.assert_close(anatomy(found, arm=False), anatomy(volume, arm=False))
