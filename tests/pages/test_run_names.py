@@ -37,7 +37,6 @@ OTHERS = {
     "lesions": ((LESION,), "1 lesion"),
     "effects": (Effects(tube=Tube(80.0)), "X-ray spectrum: tube voltage 80 kV"),
     "corrections": (Corrections(stripes=True), "corrected: rings"),
-    "angles": (tuple(float(3 * k) for k in range(60)), "at listed angles"),
 }
 """Another value of each setting, and its text in a name."""
 
@@ -52,8 +51,20 @@ def test_a_name_contains_the_only_different_setting(name):
 
 
 def test_all_settings_of_a_scan_are_covered():
-    # vectors need a detector as well
-    assert set(OTHERS) | {"beam", "vectors"} == set(ScanConfig.__dataclass_fields__)
+    # listed views replace other settings; see the next test
+    assert set(OTHERS) | {"beam", "angles", "vectors"} == set(ScanConfig.__dataclass_fields__)
+
+
+def test_names_contain_listed_views():
+    angles = tuple(3.0 * k for k in range(60))
+    vectors = ((0.0, -1.0, 0.0, 0.0, 9.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0),) * 60
+    listed = replace(PARALLEL, angles=angles), replace(PARALLEL, det_shape=(9, 9), vectors=vectors)
+    runs = [RunConfig(scan, "sirt") for scan in (PARALLEL, *listed)]
+    assert [name.split(", ")[1] for name in short_names(runs)] == [
+        "180°",
+        "at listed angles",
+        "on a free orbit",
+    ]
 
 
 def test_names_contain_the_scan_only_where_scans_differ():
