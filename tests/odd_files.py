@@ -238,8 +238,10 @@ def alter_npz(data: bytes, rng: Rng) -> bytes:
         if name == "about":
             array = np.frombuffer(alter_json(array.tobytes(), rng), np.uint8)
         else:
-            array = array.copy()
-            if kind == 2:
+            array = np.atleast_1d(array).copy()
+            if array.dtype.kind == "U":  # a text of the geometry
+                array = np.array(pick(("", "v,view,u", "parallel", "counts", "x" * 5000), rng))
+            elif kind == 2:
                 array.flat[int(rng.integers(array.size))] = pick(NUMBERS, rng)
             elif kind == 3:
                 array = array.astype(pick(("f8", "f2", "i4", "c8", "U8", "?"), rng))

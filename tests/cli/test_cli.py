@@ -176,7 +176,7 @@ def test_out_for_several_files_must_not_be_a_file(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("beam", "method", "words"), [("cone", "fbp", "parallel beam"), ("parallel", "fdk", "cone beam")]
+    ("beam", "method", "words"), [("cone", "fbp", "parallel beam"), ("parallel", "fdk", "cone-beam")]
 )
 def test_a_method_that_does_not_suit_the_scan_is_refused_before_it_is_simulated(
     tmp_path, capsys, monkeypatch, beam, method, words
