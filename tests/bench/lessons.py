@@ -2,7 +2,8 @@
 
 The times from the press on a step's button to the first picture, and to the end of all computations, are
 measured in headless Chromium on the same cores. The store is empty at first. Each step begins after a pause
-for reading. Requires playwright and Chromium.
+for reading. A picture of each finished step is stored in `artifacts/`. Lessons on a measured scan need one
+and are left out. Requires playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from pages.ui.learn.lesson_parts import Step
 from pages.ui.learn.lessons import LESSONS
 from pages.ui.session import routes
+from tests.browser.screenshots import keep
 from tests.browser.server import FLAGS, chromium, serve
 
 READING = 10  # s
@@ -38,6 +40,8 @@ def main() -> None:
             page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
             page.set_default_timeout(PATIENCE)
             for number, step in enumerate(LESSONS[name].steps, 1):
+                if step.scan is None:
+                    continue
                 page.goto(f"{address}/learn?lesson={name}")
                 button = page.get_by_role("button", name=step.label)
                 button.wait_for()
@@ -46,6 +50,7 @@ def main() -> None:
                 button.click()
                 seen = first_picture(page, step) - began
                 done = all_there(page, step) - began
+                keep(page, f"lesson-{name}-{number}")
                 print(
                     f"{name:12} {number}: first picture {seen:5.1f} s, all {done:5.1f} s, load "
                     f"{os.getloadavg()[0]:.1f}",
