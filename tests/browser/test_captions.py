@@ -54,5 +54,7 @@ def test_captions_do_not_overlap_and_are_complete_on_hover(browser, address, wid
         assert max(title["bottom"], note["bottom"]) <= canvas["top"] + 0.5  # not on the picture
         assert title["right"] - title["left"] > 30  # something is left of it
         assert (title["title"], note["title"]) == (title["text"], note["text"])
-    tops = {round(canvas["top"]) for *_, canvas in found[:2]}
-    assert len(tops) == 1  # pictures of a row stand on one line
+    rows = {}
+    for pane, *_, canvas in found:
+        rows.setdefault(round(pane["top"]), set()).add(round(canvas["top"]))
+    assert all(len(tops) == 1 for tops in rows.values())  # pictures of a row stand on one line

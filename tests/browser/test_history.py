@@ -121,6 +121,7 @@ def test_the_menu_of_a_phone_closes_after_a_choice_and_on_reload(browser, addres
     page.set_default_timeout(120_000)
     page.goto(address)
     page.get_by_role("heading", level=1).wait_for()
+    page.wait_for_function("() => window.tomopatchAddress", polling=100)  # it closes a menu that was open
     for name in ("Learn", "Runs"):
         page.get_by_test_id("stExpandSidebarButton").click()
         page.get_by_test_id("stSidebar").get_by_role("link", name=name).click()

@@ -65,7 +65,7 @@ def test_one_step_leads_to_the_next(page, address):
     _, second = LESSONS["projections"].steps
     page.goto(f"{address}/acquire?lesson=projections&step=1")
     page.get_by_role("button", name="Next step").click()
-    page.get_by_text("step 2 of 2").wait_for()
+    page.get_by_text("step 2 of 2").first.wait_for()  # the other one is for phones
     page.get_by_role("heading", level=1, name=routes.TITLES[second.page]).wait_for()
     page.wait_for_function("() => location.search.includes('step=2')", polling=100)
     assert page.get_by_role("button", name="Next step").count() == 0

@@ -192,7 +192,8 @@ def test_full_screen_uses_the_height(opened):
     page.wait_for_timeout(800)
     panes = [p.bounding_box() for p in page.locator(".tv .pane").all()]
     used = max(p["y"] + p["height"] for p in panes) - min(p["y"] for p in panes)
-    assert used > 0.85 * page.evaluate("innerHeight")
+    # the buttons above and the line below take the rest
+    assert used > 0.78 * page.evaluate("innerHeight")
     assert (
         page.locator(".tv .caption").first.evaluate("(e) => parseFloat(getComputedStyle(e).fontSize)") >= 18
     )
