@@ -45,4 +45,5 @@ html_theme_options = {
 linkcheck_anchors = False
 linkcheck_timeout = 20
 
-suppress_warnings = ["misc.highlighting_failure"]  # diagrams in mermaid, which the repository's web page draws
+# diagrams in mermaid, which the web page of the repository draws
+suppress_warnings = ["misc.highlighting_failure"]
