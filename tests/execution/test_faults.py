@@ -18,7 +18,8 @@ from tomopatch.io.writing import disk_sentence, write_array
 from tomopatch.library import load_volume
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.store.eviction import thumbnail
-from tomopatch.store.store import DamagedRun, RunStore, StoreError
+from tomopatch.store.folders import StoreError
+from tomopatch.store.store import DamagedRun, RunStore
 
 pytestmark = pytest.mark.system
 
@@ -28,6 +29,7 @@ MODULES = (
     "store.history",
     "store.checkpoint",
     "store.store",
+    "store.uploads",
     "store.phantom_cache",
     "store.eviction",
 )

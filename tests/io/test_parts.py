@@ -31,7 +31,7 @@ WRITERS = {
 SCRIPT = """
 import sys, time
 import numpy as np
-import tomopatch.store.store, tomopatch.store.checkpoint, tomopatch.io.writing
+import tomopatch.store.store, tomopatch.store.uploads, tomopatch.store.checkpoint, tomopatch.io.writing
 from tomopatch.store.checkpoint import Checkpoint, write_checkpoint
 from tomopatch.store.store import RunStore
 from tomopatch.runs.config import RunConfig, ScanConfig
@@ -49,7 +49,7 @@ class Slow:
     numpy = lambda self: np.zeros(3)
 store, run_id = RunStore(sys.argv[1]), sys.argv[2]
 np.save = np.savez = hang
-tomopatch.store.store.write_array = hang
+tomopatch.store.uploads.write_array = tomopatch.store.store.write_array = hang
 if "create" in sys.argv[3]:
     import pathlib
     pathlib.Path.write_text = hang

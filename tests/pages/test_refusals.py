@@ -16,7 +16,7 @@ from tomopatch.execution.queue import wait
 from tomopatch.io.dicom_writer import write_dicom
 from tomopatch.io.units import UNITS
 from tomopatch.runs.config import RunConfig, ScanConfig
-from tomopatch.store.store import StoreError
+from tomopatch.store.folders import StoreError
 from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
 
 

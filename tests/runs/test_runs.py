@@ -16,7 +16,8 @@ from tomopatch.reconstruct.plan import Plan
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.measurements import read_measurement, write_measurement
 from tomopatch.runs.prepare import prepare
-from tomopatch.store.store import RunStore, default_root
+from tomopatch.store.folders import default_root
+from tomopatch.store.store import RunStore
 from tomopatch.studies.compare import compare, write_comparison
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5)

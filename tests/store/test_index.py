@@ -137,7 +137,7 @@ def test_listing_does_not_open_the_folders(store, monkeypatch):
     store.update(ids[5], status="done")
     before = listed(store)
     fresh = RunStore(store.root)
-    monkeypatch.setattr("tomopatch.store.store._read_json", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr("tomopatch.store.store.read_json", lambda path: pytest.fail(f"{path} was opened"))
     started = time.perf_counter()
     assert listed(fresh) == before
     assert fresh.find(config(6)) == ids[5]

@@ -1,4 +1,4 @@
-"""Runs and volumes on disk, one folder each.
+"""Runs on disk, one folder each, in the store that also holds the uploads.
 
 Files are written under a temporary name and renamed when complete.
 """
@@ -6,214 +6,47 @@ Files are written under a temporary name and renamed when complete.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import re
 import secrets
-import shutil
 import time
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import torch
 
 from tomopatch.analysis.metrics import Quality
-from tomopatch.io.projections import Projections
-from tomopatch.io.writing import PART, in_use, is_abandoned, write_array, write_arrays, write_beside
+from tomopatch.io.writing import write_array, write_beside
 from tomopatch.prior.files import DEFAULT
 from tomopatch.reconstruct.held_out import MeasuredQuality
 from tomopatch.reconstruct.run import Result
 from tomopatch.runs.config import RunConfig
-from tomopatch.runs.limits import check_uploads, limit, shared
 from tomopatch.runs.prior import Config
 from tomopatch.runs.run import ACTIVE, FINISHED, Run, read_run
 from tomopatch.runs.versions import made_with
+from tomopatch.store.folders import DAMAGE, SCHEMA, read_json
 from tomopatch.store.index import Entry, RunIndex
-from tomopatch.store.phantom_cache import cached_phantom, cached_volume
-from tomopatch.store.scans import ScanInfo, arrays_of, digest_of_scan, projections_of, values_of
-from tomopatch.volume import Shape, Volume, VolumeGeometry
-
-
-class StoreError(OSError, ValueError):
-    """The store's folder cannot be used. The message says what to do."""
+from tomopatch.store.uploads import Uploads
+from tomopatch.volume import Volume, VolumeGeometry
 
 
 class DamagedRun(ValueError):
     """A stored result cannot be read any more. Its run is marked as failed, so that it can be run again."""
 
 
-SCHEMA = 1
 _USED = "used"
-_DAMAGE = (FileNotFoundError, EOFError, ValueError, TypeError, RecursionError)
 
 
-@dataclass(frozen=True)
-class VolumeInfo:
-    """A stored volume, without its voxels."""
-
-    digest: str
-    name: str
-    shape: tuple[int, int, int]
-    voxel_size: tuple[float, float, float]
-    created: float
-
-
-class RunStore:
-    """Runs and volumes under one folder.
-
-    Parameters
-    ----------
-    root : Path or None
-        None = the folder in the environment variable TOMOPATCH_STORE, or the default folder.
-
-    Raises
-    ------
-    StoreError
-        If the folder does not exist and cannot be created.
-    """
+class RunStore(Uploads):
+    """Runs, volumes and measured scans under one root; see `Folders` for its parameter and errors."""
 
     def __init__(self, root: str | Path | None = None) -> None:
-        self.root = Path(root or os.environ.get("TOMOPATCH_STORE") or default_root()).expanduser()
-        for folder in ("runs", "volumes"):
-            try:
-                (self.root / folder).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreError(
-                    f"the store {self.root} cannot be written ({error.strerror}); "
-                    "set TOMOPATCH_STORE to a folder that you can write."
-                ) from error
+        super().__init__(root)
         self._index = RunIndex(self.root / "index.sqlite", self._names, self._entry)
         self._read: dict[str, tuple[int, Run[Any]]] = {}  # by id: hash of the entry, and the run read from it
-
-    # ---- volumes
-
-    def add_volume(self, volume: Volume) -> str:
-        """Store a volume and return its digest. Equal volumes are stored once. A read-only server refuses."""
-        check_uploads()
-        data = volume.data.cpu().contiguous().numpy()
-        digest = hashlib.sha256(data.tobytes() + repr(volume.geometry).encode()).hexdigest()[:16]
-        folder = self.root / "volumes" / digest
-        if not folder.exists():
-            if shared():
-                self._check_room(data.nbytes)
-            info = {
-                "name": _shown_name(volume.name, digest)[:80],
-                **asdict(volume.geometry),
-                "created": time.time(),
-                "schema": SCHEMA,
-            }
-            with self._new("volumes", digest) as temporary:
-                write_array(temporary / "data.npy", data)
-                (temporary / "info.json").write_text(json.dumps(info))
-        return digest
-
-    def _check_room(self, new_bytes: int) -> None:
-        """Refuse an upload on a shared server if all uploads together would exceed the limit of the runs."""
-        max_bytes = 1e9 * limit("STORE_LIMIT_GB")
-        stored = sum(path.stat().st_size for path in self.root.glob("[vs]*/*/data.np[yz]"))
-        if stored + new_bytes > max_bytes:
-            raise ValueError(
-                f"This server has no room for another upload of {new_bytes / 1e6:.0f} MB: "
-                f"the stored volumes and scans take {stored / 1e9:.1f} of {max_bytes / 1e9:g} GB. "
-                "Choose one of them, or ask the administrator."
-            )
-
-    def volume(self, digest: str) -> Volume:
-        folder = self._folder("volumes", digest, "volume")
-        info = json.loads((folder / "info.json").read_text())
-        data = torch.from_numpy(np.load(folder / "data.npy", allow_pickle=False))
-        geometry = VolumeGeometry(info["shape"], info["voxel_size"], info["pos"])
-        return Volume(data, geometry, _shown_name(info["name"], digest))
-
-    def phantom(self, spec: str, shape: Shape) -> Volume:
-        """A phantom on a grid, from the cache that all users of this store share."""
-        return cached_phantom(self.root / "phantoms", spec, shape)
-
-    def volume_geometry(self, digest: str) -> VolumeGeometry:
-        """Geometry of a stored volume, without reading its voxels."""
-        info = _read_json(self._folder("volumes", digest, "volume") / "info.json")
-        if info is None:
-            raise ValueError(f"the volume {digest} is damaged; upload it again.")
-        return VolumeGeometry(info["shape"], info["voxel_size"], info["pos"])
-
-    def volumes(self) -> list[VolumeInfo]:
-        """All stored volumes, newest first."""
-        found = []
-        for folder in (self.root / "volumes").glob("*"):
-            info = _read_json(folder / "info.json")
-            if info is not None:
-                shape, size = tuple(info["shape"]), tuple(info["voxel_size"])
-                name = _shown_name(info["name"], folder.name)
-                found.append(VolumeInfo(folder.name, name, shape, size, info["created"]))
-        return sorted(found, key=lambda v: -v.created)
-
-    # ---- measured scans
-
-    def add_scan(self, projections: Projections) -> str:
-        """Store measured projections and return their digest. Equal ones are stored once.
-
-        A read-only server refuses.
-        """
-        check_uploads()
-        digest = digest_of_scan(projections)
-        if not (self.root / "scans" / digest).exists():
-            arrays = arrays_of(projections)
-            if shared():
-                self._check_room(sum(a.nbytes for a in arrays.values()))
-            info = {
-                "name": projections.name[:80],
-                "shape": projections.data.shape,
-                "values": values_of(projections),
-                "created": time.time(),
-                "schema": SCHEMA,
-            }
-            with self._new("scans", digest) as temporary:
-                write_arrays(temporary / "data.npz", arrays, compress=True)
-                (temporary / "info.json").write_text(json.dumps(info))
-        return digest
-
-    def scan(self, digest: str) -> Projections:
-        """Return stored projections."""
-        folder = self._folder("scans", digest, "measured scan")
-        try:
-            info = json.loads((folder / "info.json").read_text())
-            with np.load(folder / "data.npz", allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            return projections_of(arrays, info["values"], _shown_name(info["name"], digest))
-        except (*_DAMAGE, KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(f"the measured scan {digest} is damaged; upload it again.") from error
-
-    def check_scan(self, digest: str) -> None:
-        """Raise a ValueError if there is no such scan."""
-        self._folder("scans", digest, "measured scan")
-
-    def scans(self) -> list[ScanInfo]:
-        """All stored scans, newest first."""
-        found = []
-        for folder in (self.root / "scans").glob("*"):
-            info = _read_json(folder / "info.json")
-            if info is not None:
-                name = _shown_name(info["name"], folder.name)
-                found.append(ScanInfo(folder.name, name, tuple(info["shape"]), info["created"]))
-        return sorted(found, key=lambda s: -s.created)
-
-    def delete_scan(self, digest: str) -> None:
-        """Remove a stored scan. Its runs stay."""
-        self._remove(self._folder("scans", digest, "measured scan"))
-
-    def cached_volume(self, key: str, make: Callable[[], Volume]) -> Volume:
-        """Return a computed volume, from the cache that all users of this store share."""
-        name = hashlib.sha256(key.encode()).hexdigest()[:16]
-        return cached_volume(self.root / "computed", name, make)
-
-    # ---- runs
 
     def create(self, config: Config, **state: Any) -> str:
         """Create a queued run and return its id; `state` holds further fields of its state."""
@@ -228,7 +61,7 @@ class RunStore:
         """Change fields of a run's state."""
         path = self._folder("runs", run_id, "run") / "state.json"
         with self._index.changing(run_id):
-            state = (_read_json(path) or {}) | changes
+            state = (read_json(path) or {}) | changes
             write_beside(path, json.dumps(state).encode())
 
     def run(self, run_id: str) -> Run[Any]:
@@ -322,7 +155,7 @@ class RunStore:
             geometry = VolumeGeometry(**json.loads((folder / "geometry.json").read_text()))
             volume = load("volume")
             std = load("std") if (folder / "std.npy").exists() else None
-        except _DAMAGE as error:  # not other OSErrors: an unreachable disk may come back
+        except DAMAGE as error:  # not other OSErrors: an unreachable disk may come back
             message = "Its result is damaged or missing in the store; run it again."
             with contextlib.suppress(OSError, ValueError):
                 self.update(run_id, status="failed", message=message)
@@ -339,17 +172,12 @@ class RunStore:
 
     def made_with(self, run_id: str) -> dict[str, str]:
         """Versions, weights and machine that made the result; empty in stores of early versions."""
-        state = _read_json(self._folder("runs", run_id, "run") / "state.json") or {}
+        state = read_json(self._folder("runs", run_id, "run") / "state.json") or {}
         return {str(k): str(v) for k, v in state.get("made_with", {}).items()}
 
     def delete(self, run_id: str) -> None:
         """Remove a run and its files."""
         self._remove(self._folder("runs", run_id, "run"))
-
-    def _remove(self, folder: Path) -> None:
-        gone = self.root / f".gone-{secrets.token_hex(4)}"  # renamed first, so that it disappears at once
-        folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
 
     def run_folder(self, run_id: str) -> Path:
         return self._folder("runs", run_id, "run")
@@ -365,79 +193,10 @@ class RunStore:
     def _entry(self, run_id: str) -> Entry | None:
         """Read the run's folder; None if its state or config cannot be read."""
         folder = self.root / "runs" / run_id
-        state, config = _read_json(folder / "state.json"), _read_json(folder / "config.json")
+        state, config = read_json(folder / "state.json"), read_json(folder / "config.json")
         if state is None or config is None:
             return None
         return Entry(run_id, str(state.get("digest", "")), json.dumps(state), json.dumps(config))
-
-    def _folder(self, kind: str, name: str, noun: str) -> Path:
-        if (
-            not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}", name)
-            or not (self.root / kind / name).is_dir()
-        ):
-            raise ValueError(f"there is no {noun} {name[:80]!r} in the store; it may have been deleted.")
-        return self.root / kind / name
-
-    def remove_abandoned(self) -> int:
-        """Remove files that killed processes left half written or half deleted; return their size in bytes.
-
-        Files that a live process is writing stay (`tomopatch.io.writing.in_use`).
-        """
-        candidates = [
-            self.root.glob(".*"),
-            *(
-                self.root.glob(f"{kind}/**/.*")
-                for kind in ("runs", "volumes", "scans", "phantoms", "computed")
-            ),
-        ]
-        freed = 0
-        for part in [p for found in candidates for p in found if PART.fullmatch(p.name)]:
-            with contextlib.suppress(OSError):  # removed meanwhile, or a read-only store
-                if is_abandoned(part):
-                    freed += sum(p.stat().st_size for p in [part, *part.rglob("*")] if p.is_file())
-                    shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink()
-        return freed
-
-    @contextmanager
-    def _new(self, kind: str, name: str) -> Iterator[Path]:
-        """Temporary folder that is renamed when it is complete, and removed after an error."""
-        (self.root / kind).mkdir(parents=True, exist_ok=True)
-        temporary = self.root / f".new-{kind}-{secrets.token_hex(4)}"
-        temporary.mkdir()
-        try:
-            with in_use(temporary):
-                yield temporary
-            _rename(temporary, self.root / kind / name)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def default_root() -> Path:
-    """Return the default folder of the store, in the user's data folder of this system."""
-    # earlier versions used this folder on macOS, too
-    earlier = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "tomopatch"
-    return earlier if earlier.is_dir() else platformdirs.user_data_path("tomopatch", appauthor=False)
-
-
-def _shown_name(name: str, digest: str) -> str:
-    """Display name of a stored volume. A shared server hides file names: they often contain patient names."""
-    return f"Upload {digest[:6]}" if shared() else name
-
-
-def _rename(temporary: Path, folder: Path) -> None:
-    try:
-        temporary.rename(folder)
-    except OSError:  # another process stored the same at the same time
-        if not folder.exists():
-            raise
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        stored = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return stored if isinstance(stored, dict) else None
 
 
 def unfinished(store: RunStore) -> Iterator[Run[Any]]:

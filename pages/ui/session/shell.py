@@ -71,7 +71,7 @@ def _show_disk_error(error: OSError) -> None:
     """Report an error of the disk; without a usable store the page ends here."""
     from pages.ui.texts import formatting
     from tomopatch.io.writing import disk_sentence
-    from tomopatch.store.store import StoreError
+    from tomopatch.store.folders import StoreError
 
     st.error(formatting.sentence(disk_sentence(error)))
     if isinstance(error, StoreError):
