@@ -1,13 +1,11 @@
-import math
-
 import numpy as np
 import pytest
 import torch
 
 from tomopatch import ConeBeam, ParallelBeam, Projector, VolumeGeometry
 from tomopatch.geometry.orbits import (
-    angles_from_text,
     circle_and_line,
+    degrees_from_text,
     sine_on_circle,
     tomosynthesis,
     views_from_text,
@@ -43,7 +41,7 @@ def test_an_astra_row_is_read_in_its_order():
 
 
 def test_angles_are_in_degrees():
-    assert angles_from_text("0\n90\n\n# end\n180.0\n") == pytest.approx((0, math.pi / 2, math.pi))
+    assert degrees_from_text("0\n90\n\n# end\n180.0\n") == (0, 90, 180)
 
 
 @pytest.mark.parametrize(

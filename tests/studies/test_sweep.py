@@ -94,6 +94,7 @@ def test_sweeps_survive_json():
             "the motion along y has no effect on a motion of kind breathing",
         ),
         ({"effects": {"seed": list(range(MAX_CELLS))}}, "fewer"),
+        ({"scan": replace(SCAN, angles=tuple(map(float, range(8))))}, "lists its views"),
     ],
 )
 def test_invalid_sweeps_are_refused(change, word):

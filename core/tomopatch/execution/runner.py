@@ -17,9 +17,9 @@ from tomopatch.reconstruct.methods import make_params
 from tomopatch.reconstruct.run import Result
 from tomopatch.reconstruct.scaled import reconstruct_scaled
 from tomopatch.runs.config import RunConfig
-from tomopatch.runs.measured import PreparedMeasured, measured_quality, prepare_measured, stand_in
+from tomopatch.runs.measured import PreparedMeasured, measured_quality, prepare_any, stand_in
 from tomopatch.runs.measured_scan import MeasuredScan
-from tomopatch.runs.prepare import Prepared, prepare, reference_volume
+from tomopatch.runs.prepare import Prepared, reference_volume
 from tomopatch.runs.prior import Config, DenoiseConfig, GenerateConfig
 from tomopatch.store.checkpoint import Checkpoint
 from tomopatch.store.store import RunStore
@@ -70,7 +70,7 @@ def _reconstruct(
 ) -> Output:
     scan = config.scan
     on_message("Preparing the scan" if isinstance(scan, MeasuredScan) else "Simulating the scan")
-    prepared = prepare_measured(scan, store) if isinstance(scan, MeasuredScan) else prepare(scan, store)
+    prepared = prepare_any(scan, store)
     prior = None
     if config.prior:
         on_message("Loading the prior")

@@ -24,8 +24,7 @@ from tomopatch.reconstruct.memory import give_back
 from tomopatch.reconstruct.methods import make_params
 from tomopatch.reconstruct.run import reconstruct
 from tomopatch.runs.config import Beam, ScanConfig, scan_from_json
-from tomopatch.runs.measured import prepare_measured
-from tomopatch.runs.measured_scan import MeasuredScan
+from tomopatch.runs.measured import prepare_any
 from tomopatch.runs.prepare import prepare
 from tomopatch.runs.weights import shared_prior
 from tomopatch.store.checkpoint import has_checkpoint
@@ -89,11 +88,7 @@ class Worker:
         """Prepare a scan that may be run next. Errors are left to the run itself."""
         with contextlib.suppress(*EXPECTED_FAILURES):
             shared_prior()
-            chosen = scan_from_json(scan)
-            if isinstance(chosen, MeasuredScan):
-                prepare_measured(chosen, self.store)
-            else:
-                prepare(chosen, self.store)
+            prepare_any(scan_from_json(scan), self.store)
 
     def _run(self, run_id: str) -> None:
         def requested() -> str | None:

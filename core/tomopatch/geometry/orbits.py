@@ -64,24 +64,19 @@ def views_from_rows(
 
 
 def vectors_from_text(text: str) -> tuple[tuple[float, ...], ...]:
-    """Return the twelve numbers per line of a table; see `views_from_text` for the errors."""
+    """Return the lines of a table as in `views_from_text`, twelve numbers per view."""
     return tuple(tuple(row) for row in _numbers(text, 12).tolist())
 
 
 def degrees_from_text(text: str) -> tuple[float, ...]:
-    """Return the numbers of a list, one per line; see `angles_from_text` for the errors."""
-    return tuple(_numbers(text, 1)[:, 0].tolist())
-
-
-def angles_from_text(text: str) -> tuple[float, ...]:
-    """Return the angles [rad] of a list in degrees, one per line.
+    """Return the angles [degrees] of a list, one per line.
 
     Raises
     ------
     ValueError
         If a line does not hold one finite number.
     """
-    return tuple(np.radians(_numbers(text, 1)[:, 0]).tolist())
+    return tuple(_numbers(text, 1)[:, 0].tolist())
 
 
 def sine_on_circle(

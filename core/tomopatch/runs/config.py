@@ -137,7 +137,8 @@ class ScanConfig:
         }
         pg: Geometry
         if self.vectors:
-            pg = views_from_rows(np.asarray(self.vectors), self.det_shape or (1, 1), cone=self.beam == "cone")
+            assert self.det_shape is not None  # checked in __post_init__
+            pg = views_from_rows(np.asarray(self.vectors), self.det_shape, cone=self.beam == "cone")
         elif self.beam == "parallel":
             if self.pitch:
                 raise ValueError(

@@ -15,14 +15,16 @@ from tomopatch.geometry.remarks import limited_angle
 from tomopatch.geometry.views import Views
 from tomopatch.io.projections import Projections
 from tomopatch.notes import collected
-from tomopatch.physics.corrections import prepare_projections
+from tomopatch.physics.corrections import PreparedScan, prepare_projections
 from tomopatch.physics.corrections.prepare import from_vectors, scan_geometry, suggested_grid
 from tomopatch.physics.measurement import Measurement
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.held_out import MeasuredQuality, difference_hu, prediction_error
 from tomopatch.reconstruct.methods import available
 from tomopatch.reconstruct.run import reconstruct
+from tomopatch.runs.config import Scan
 from tomopatch.runs.measured_scan import GivenGeometry, MeasuredScan
+from tomopatch.runs.prepare import Prepared, Volumes, prepare
 from tomopatch.runs.selection import Selection
 from tomopatch.volume import Volume, VolumeGeometry
 
@@ -40,27 +42,8 @@ class ScanFiles(Protocol):
     def cached_volume(self, key: str, make: Callable[[], Volume]) -> Volume: ...
 
 
-@dataclass(frozen=True, eq=False)
-class CorrectedScan:
-    """All views of a measured scan after the corrections.
-
-    Attributes
-    ----------
-    measurement : Measurement
-    record : dict
-        Applied corrections with their numeric results; see `PreparedScan`.
-    notes : tuple of str
-        Notes of the corrections.
-    """
-
-    measurement: Measurement
-    record: dict[str, Any]
-    notes: tuple[str, ...]
-
-    @property
-    def typical(self) -> float:
-        """Typical attenuation of the object [1/mm]; see `typical_attenuation`."""
-        return float(self.record["typical_attenuation_per_mm"])
+class Store(Volumes, ScanFiles, Protocol):
+    """Source of everything that scans are made of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +117,7 @@ def _transposed(p: Projections) -> Projections:
 
 
 _geometries: OrderedDict[MeasuredScan, tuple[Geometry, VolumeGeometry]] = OrderedDict()
-_corrected: OrderedDict[MeasuredScan, CorrectedScan] = OrderedDict()
+_corrected: OrderedDict[MeasuredScan, tuple[PreparedScan, tuple[str, ...]]] = OrderedDict()
 
 
 def full_geometry(scan: MeasuredScan, store: ScanFiles) -> tuple[Geometry, VolumeGeometry]:
@@ -177,8 +160,8 @@ def selection(scan: MeasuredScan, pg: Geometry) -> Selection:
     return Selection.of(pg.num_views, hold_out=scan.hold_out, number=scan.num_views, among=among)
 
 
-def corrected_scan(scan: MeasuredScan, store: ScanFiles) -> CorrectedScan:
-    """Return all views after the corrections; the last two scans are cached."""
+def corrected_scan(scan: MeasuredScan, store: ScanFiles) -> tuple[PreparedScan, tuple[str, ...]]:
+    """Return all views after the corrections, and the notes of the corrections; two scans are cached."""
     store.check_scan(scan.file_digest)
     key = replace(scan.all_views, grid=None, hold_out=None)
     if key not in _corrected:
@@ -186,10 +169,9 @@ def corrected_scan(scan: MeasuredScan, store: ScanFiles) -> CorrectedScan:
             prepared = prepare_projections(
                 read_scan(scan, store), roll=math.radians(scan.roll), stripes=scan.stripes
             )
-        corrected = CorrectedScan(prepared.measurement, prepared.record, tuple(notes))
-        if corrected.measurement.projections.numel() > MAX_CACHED:
-            return corrected
-        _cache(_corrected, key, corrected, 2)
+        if prepared.measurement.projections.numel() > MAX_CACHED:
+            return prepared, tuple(notes)
+        _cache(_corrected, key, (prepared, tuple(notes)), 2)
     _corrected.move_to_end(key)
     return _corrected[key]
 
@@ -213,11 +195,16 @@ def estimated_axis(scan: MeasuredScan, store: ScanFiles) -> tuple[float, dict[st
 def prepare_measured(scan: MeasuredScan, store: ScanFiles) -> PreparedMeasured:
     """Read and correct a measured scan, and select its views."""
     _, grid = full_geometry(scan, store)
-    corrected = corrected_scan(scan, store)
+    corrected, _ = corrected_scan(scan, store)
     views = selection(scan, corrected.measurement.geometry)
     used = corrected.measurement.subset(views.used)
     held_out = corrected.measurement.subset(views.held_out) if views.held_out else None
     return PreparedMeasured(Projector(grid, used.geometry), used, held_out, corrected.typical)
+
+
+def prepare_any(scan: Scan, store: Store) -> Prepared | PreparedMeasured:
+    """Prepare a simulated or a measured scan."""
+    return prepare_measured(scan, store) if isinstance(scan, MeasuredScan) else prepare(scan, store)
 
 
 # ---- stand-in for a reference -------------------------------------------------------------------------

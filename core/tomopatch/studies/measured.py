@@ -95,7 +95,7 @@ def reconstruct_measured(
     check_suited([*methods, *([reference] if reference else [])], whole.geometry)
     used = whole.subset(selection.used)
     A = Projector(vg, used.geometry)
-    typical = prepared.record["typical_attenuation_per_mm"]
+    typical = prepared.typical
     results: dict[str, Result] = {}
     held_out: dict[str, tuple[float, float]] = {}
     for name, params in methods.items():

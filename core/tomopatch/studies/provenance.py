@@ -14,9 +14,7 @@ from tomopatch.progress import Callback
 from tomopatch.reconstruct.methods import make_params
 from tomopatch.reconstruct.scaled import reconstruct_scaled
 from tomopatch.runs.config import RunConfig
-from tomopatch.runs.measured import prepare_measured
-from tomopatch.runs.measured_scan import MeasuredScan
-from tomopatch.runs.prepare import prepare
+from tomopatch.runs.measured import prepare_any
 from tomopatch.runs.run import FINISHED
 from tomopatch.runs.versions import made_with
 from tomopatch.store.store import RunStore
@@ -85,7 +83,7 @@ def reproduce(
         raise ValueError(f"the run {run_id} {state}; only a completed run can be reproduced.")
     before = store.result(run_id).volume
     scan = run.config.scan
-    prepared = prepare_measured(scan, store) if isinstance(scan, MeasuredScan) else prepare(scan, store)
+    prepared = prepare_any(scan, store)
     result = reconstruct_scaled(
         run.config.method,
         prepared.A,

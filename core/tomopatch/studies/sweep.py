@@ -95,6 +95,11 @@ class SweepConfig:
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
         if isinstance(self.scan, ScanConfig):
             object.__setattr__(self, "effects", checked(self.scan, self.effects))
+            if (self.scan.angles or self.scan.vectors) and (self.num_views or self.angle_range):
+                raise ValueError(
+                    "the scan lists its views, so a sweep cannot vary their number or range; remove the list"
+                    " of views, or vary something else."
+                )
         elif self.photons or self.effects:
             raise ValueError("a measured scan has a fixed dose; vary its views or its angle range.")
         if not self.methods:

@@ -16,7 +16,7 @@ from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_
 from tomopatch.export.pictures import PLANES
 from tomopatch.io.projections.writing import tiff_zip_bytes
 from tomopatch.runs.config import Scan, ScanConfig
-from tomopatch.runs.measured import prepare_measured
+from tomopatch.runs.measured import prepare_any
 from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.measurements import measurement_bytes
 from tomopatch.runs.prepare import prepare
@@ -137,9 +137,7 @@ def _projections(scan: Scan, left: DeltaGenerator, right: DeltaGenerator) -> Non
     file = labels.scan_file_name(scan, "projections", volume_cache.names(), with_views=True)
 
     def tiff() -> bytes:
-        store = engine.store()
-        prepared = prepare(scan, store) if isinstance(scan, ScanConfig) else prepare_measured(scan, store)
-        measurement = prepared.measurement
+        measurement = prepare_any(scan, engine.store()).measurement
         return tiff_zip_bytes(measurement.projections.cpu().numpy(), measurement.geometry)
 
     if isinstance(scan, ScanConfig):

@@ -93,14 +93,14 @@ def preview(scan: MeasuredScan) -> Preview:
 
 @st.cache_resource(max_entries=16, show_spinner="Correcting the scan…")
 def _preview(scan: MeasuredScan) -> Preview:
-    corrected = corrected_scan(scan, engine.store())
+    corrected, notes = corrected_scan(scan, engine.store())
     y = corrected.measurement.projections.numpy()
     v, n, _ = y.shape
     return Preview(
         grey_picture(y[v // 2]),
         grey_picture(y[::-1, n // 2]),
         corrected.record,
-        corrected.notes,
+        notes,
         corrected.typical,
         corrected.measurement.geometry,
     )

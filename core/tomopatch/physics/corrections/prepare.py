@@ -50,6 +50,11 @@ class PreparedScan:
     grid: VolumeGeometry
     record: dict[str, Any]
 
+    @property
+    def typical(self) -> float:
+        """Typical attenuation of the object [1/mm]; see `typical_attenuation`."""
+        return float(self.record["typical_attenuation_per_mm"])
+
 
 def prepare_projections(
     projections: Projections,
