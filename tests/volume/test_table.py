@@ -15,7 +15,7 @@ def ellipse(y, x, ry, rx):
 
 
 def scene(*, arm=False, table=True, gap=4.0, vg=VG):
-    """A thorax with thin walls about its lungs, an arm beside it, and a table with a foam core below."""
+    """A thorax with thin walls, with an arm on one side and a table with a foam core below."""
     hu = torch.full(Y.shape, -1000.0)
     hu[ellipse(-20, 0, 80, 120)] = 40.0
     for side in (-60, 60):
@@ -73,3 +73,15 @@ def test_a_small_animal_keeps_its_thin_walls():
     volume = scene(vg=vg)
     found = without_table(volume)
     torch.testing.assert_close(anatomy(found, arm=False), anatomy(volume, arm=False))
+
+
+def test_a_thin_faint_curved_shell_is_a_table_too():
+    """A shell of carbon fibre is thinner than a voxel of the search and less dense than the body."""
+    volume = scene(table=False)
+    bottom = 100 - (X / 30) ** 2
+    shell = ((bottom - Y).abs() <= 2) & (X.abs() <= 120) & (Y > 70)
+    hu = volume.hu.clone()
+    hu[:, shell] = -600.0
+    found = without_table(Volume.from_hu(hu, VG))
+    torch.testing.assert_close(anatomy(found, arm=False), anatomy(volume, arm=False))
+    assert float(found.hu[:, shell].max()) <= -999

@@ -13,6 +13,8 @@ from tomopatch.volume.checks import Shape
 from tomopatch.volume.resampling import area_average
 from tomopatch.volume.volume import Volume, mu_from_hu
 
+BODY_HU, TABLE_HU = -500.0, -700.0
+"""[HU] The body is denser than the first value. The thin shell of a table may reach the second one only."""
 ACROSS = 128
 """Voxels across a slice of the grid on which the table is sought; finer volumes are averaged."""
 THIN = 5.0
@@ -23,19 +25,21 @@ LEAST = 0.01
 """Smallest volume of a part relative to the body. A nose or an ear is smaller, a table is larger."""
 
 
-def without_table(volume: Volume, *, threshold_hu: float = -500.0) -> Volume:
+def without_table(volume: Volume) -> Volume:
     """The volume with air in place of the patient table, on the same grid; unchanged without a table.
 
-    The body is the largest connected part that remains after an opening, with all parts beside it, such as
-    arms. A table is a part above or below the body along y, larger than LEAST. A strip of it that touches the
-    body can remain.
+    The body is the largest connected part after an opening. Parts to its left and right, such as arms, stay.
+    A table is a part above or below the body along y, larger than LEAST. Parts of it that touch the body, and
+    a soft mattress, can remain.
     """
     vg = volume.geometry
     edge = max(vg.size[1:]) / ACROSS
     shape = tuple(min(n, math.ceil(s / edge)) for n, s in zip(vg.shape, vg.size, strict=True))
     coarse = area_average(volume.data, (shape[0], shape[1], shape[2]))
-    dense = (coarse > float(mu_from_hu(torch.tensor(threshold_hu)))).cpu().numpy()
-    table = _table(dense, tuple(s / n for s, n in zip(vg.size, shape, strict=True)))
+    dense, faint = (
+        (coarse > float(mu_from_hu(torch.tensor(limit)))).cpu().numpy() for limit in (BODY_HU, TABLE_HU)
+    )
+    table = _table(dense, faint, tuple(s / n for s, n in zip(vg.size, shape, strict=True)))
     if not table.any():
         return volume
     data = volume.data.clone()
@@ -43,8 +47,13 @@ def without_table(volume: Volume, *, threshold_hu: float = -500.0) -> Volume:
     return Volume(data, vg, volume.name)
 
 
-def _table(dense: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
-    """Return the voxels of the table and its surroundings, bool (z, y, x); `edges` of a voxel [mm]."""
+def _table(dense: np.ndarray, faint: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
+    """Return the voxels of the table and its surroundings, bool (z, y, x).
+
+    dense, faint : bool (z, y, x)
+        Voxels above BODY_HU and above TABLE_HU.
+    edges : of a voxel [mm]
+    """
     area = _filled(dense).sum((1, 2)).max() * edges[1] * edges[2]
     radius = min(THIN, THIN_SHARE * math.sqrt(area))
     thick = _opened(dense, radius, edges)
@@ -56,10 +65,10 @@ def _table(dense: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
     table = _beyond(thick & ~body, body)
     kept = thick & ~table
     near = distance_transform_edt(~kept, edges) <= radius + max(edges[1:])
-    table |= _beyond(dense & ~near & ~table, body)
+    table |= _beyond(faint & ~near & ~table, body)
     if not table.any():
         return table
-    whole = _filled(dense) & ~_filled(dense & ~table)  # with the foam within its shell
+    whole = _filled(faint) & ~_filled(faint & ~table)  # with the foam within its shell
     around = distance_transform_edt(~whole, edges) <= 2 * max(edges[1:])  # with its blurred edge
     return around & ~near
 
@@ -67,7 +76,7 @@ def _table(dense: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
 def _beyond(mask: np.ndarray, body: np.ndarray) -> np.ndarray:
     """Return the large connected parts of a mask whose centre lies beyond the body along y."""
     rows = np.flatnonzero(body.any((0, 2)))
-    parts, count = label(mask)
+    parts, count = label(mask, np.ones((3, 3, 3)))  # a thin shell is connected across corners
     found = np.zeros_like(mask)
     for k, box in zip(range(1, count + 1), find_objects(parts), strict=True):
         part = parts[box] == k
