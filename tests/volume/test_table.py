@@ -81,7 +81,7 @@ def test_a_thin_faint_curved_shell_is_a_table_too():
     bottom = 100 - (X / 30) ** 2
     shell = ((bottom - Y).abs() <= 2) & (X.abs() <= 120) & (Y > 70)
     hu = volume.hu.clone()
-    hu[:, shell] = -600.0
+    hu[:, shell] = -450.0
     found = without_table(Volume.from_hu(hu, VG))
     torch.testing.assert_close(anatomy(found, arm=False), anatomy(volume, arm=False))
     assert float(found.hu[:, shell].max()) <= -999

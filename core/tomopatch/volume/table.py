@@ -13,7 +13,7 @@ from tomopatch.volume.checks import Shape
 from tomopatch.volume.resampling import area_average
 from tomopatch.volume.volume import Volume, mu_from_hu
 
-BODY_HU, TABLE_HU = -500.0, -700.0
+BODY_HU, TABLE_HU = -500.0, -800.0
 """[HU] The body is denser than the first value. The thin shell of a table may reach the second one only."""
 ACROSS = 128
 """Voxels across a slice of the grid on which the table is sought; finer volumes are averaged."""
@@ -62,10 +62,10 @@ def _table(dense: np.ndarray, faint: np.ndarray, edges: tuple[float, ...]) -> np
         return np.zeros_like(dense)
     sizes = np.bincount(parts.ravel())[1:]
     body = parts == 1 + int(sizes.argmax())
-    table = _beyond(thick & ~body, body)
-    kept = thick & ~table
+    table = _beyond(thick & ~body, body, LEAST)
+    kept = thick & ~_beyond(thick & ~body, body, 0.0)  # small thick parts may belong to a thin shell
     near = distance_transform_edt(~kept, edges) <= radius + max(edges[1:])
-    table |= _beyond(faint & ~near & ~table, body)
+    table |= _beyond(faint & ~near & ~table, body, LEAST)
     if not table.any():
         return table
     whole = _filled(faint) & ~_filled(faint & ~table)  # with the foam within its shell
@@ -73,15 +73,19 @@ def _table(dense: np.ndarray, faint: np.ndarray, edges: tuple[float, ...]) -> np
     return around & ~near
 
 
-def _beyond(mask: np.ndarray, body: np.ndarray) -> np.ndarray:
-    """Return the large connected parts of a mask whose centre lies beyond the body along y."""
+def _beyond(mask: np.ndarray, body: np.ndarray, least: float) -> np.ndarray:
+    """Return the connected parts of a mask whose centre lies beyond the body along y.
+
+    least : float
+        Their smallest volume relative to the body.
+    """
     rows = np.flatnonzero(body.any((0, 2)))
     parts, count = label(mask, np.ones((3, 3, 3)))  # a thin shell is connected across corners
     found = np.zeros_like(mask)
     for k, box in zip(range(1, count + 1), find_objects(parts), strict=True):
         part = parts[box] == k
         centre = box[1].start + float(np.nonzero(part)[1].mean())
-        if part.sum() >= LEAST * body.sum() and not rows[0] <= centre <= rows[-1]:
+        if part.sum() >= least * body.sum() and not rows[0] <= centre <= rows[-1]:
             found[box] |= part
     return found
 
