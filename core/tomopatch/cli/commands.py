@@ -1,6 +1,6 @@
-"""The commands that scan, reconstruct and compare, and those of the app.
+"""The commands that scan, reconstruct and compare, and the command of the app.
 
-Those that make or use a prior alone are in `tomopatch.cli.prior_commands`.
+The commands of the prior are in `tomopatch.cli.prior_commands`.
 """
 
 from __future__ import annotations

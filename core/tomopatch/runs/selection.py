@@ -1,4 +1,4 @@
-"""Selection of views: those that a reconstruction uses, and those that it predicts."""
+"""Selection of the views for a reconstruction, and of the held-out views for its validation."""
 
 from __future__ import annotations
 

@@ -26,7 +26,12 @@ class Number(NamedTuple):
     help: str
 
     def draw(
-        self, column: Any, *, disabled: bool = False, on_change: Callable[[], None] | None = None
+        self,
+        column: Any,
+        *,
+        disabled: bool = False,
+        on_change: Callable[[], None] | None = None,
+        label_visibility: str = "visible",
     ) -> None:
         """Draw the control. Its range is extended to include the value of a scan from a link."""
         key = state.field(self.name)
@@ -40,6 +45,7 @@ class Number(NamedTuple):
             key=key,
             disabled=disabled,
             on_change=on_change,
+            label_visibility=label_visibility,
             help=self.help,
         )
 

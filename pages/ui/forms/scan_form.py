@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -12,11 +13,10 @@ from pages.ui.session import state
 from pages.ui.texts import formatting
 from tomopatch.geometry.scanners import SCANNERS, Scanner
 from tomopatch.physics.measurement import FULL_DOSE_PHOTONS
-from tomopatch.runs.config import ScanConfig
+from tomopatch.runs.config import MAX_VIEWS, ScanConfig
 from tomopatch.volume import Shape
 
 VIEWS = [*range(1, 41), *range(45, 121, 5), *range(130, 361, 10), 400, 500, 600, 720, 900, 984, 1200, 1500]
-MAX_VIEWS = 10_000  # limit of the engine
 PHOTONS: list[float] = [round(m * 10**e) for e in (3, 4, 5) for m in (1, 1.5, 2, 3, 5, 7)] + [1e6]
 BEAMS = {"parallel": "Parallel", "cone": "Cone"}
 DISTANCES = (
@@ -122,19 +122,7 @@ def _views(*, disabled: bool) -> None:
         disabled=disabled,
         help="Number of X-ray pictures. Fewer views mean less dose and time, and more streaks.",
     )
-    state.fill({"views.typed": int(state.value("views"))}, overwrite=True)
-    typed.number_input(
-        "Number of views",
-        1,
-        max(MAX_VIEWS, int(state.value("views"))),
-        step=1,
-        key=state.field("views.typed"),
-        on_change=_take_typed,
-        args=("views",),
-        disabled=disabled,
-        label_visibility="collapsed",
-        help="Any number of views.",
-    )
+    _type(typed, Number("views", "Number of views", 1, MAX_VIEWS, 1, "Any number of views."), disabled)
 
 
 def _angle_range(*, disabled: bool) -> None:
@@ -151,19 +139,10 @@ def _angle_range(*, disabled: bool) -> None:
         help="Angle over which the views are spread. A parallel beam needs 180°, a cone beam 180° plus its "
         "fan angle. Otherwise edges vanish.",
     )
-    state.fill({"range.typed": float(state.value("range"))}, overwrite=True)
-    typed.number_input(
-        "Angle range in degrees",
-        low,
-        high,
-        step=1.0,
-        format="%g",
-        key=state.field("range.typed"),
-        on_change=_take_typed,
-        args=("range",),
-        disabled=disabled,
-        label_visibility="collapsed",
-        help="Any angle range in degrees.",
+    _type(
+        typed,
+        Number("range", "Angle range in degrees", low, high, 1.0, "Any angle range in degrees."),
+        disabled,
     )
 
 
@@ -171,6 +150,14 @@ def _slider_and_number(name: str) -> Any:
     """Return places for a slider and for a field with the same value."""
     with st.container(key=f"pairs.{name}"):
         return st.columns([1.9, 1], vertical_alignment="bottom")
+
+
+def _type(column: Any, number: Number, disabled: bool) -> None:
+    """Draw a field for the value of the slider with the name of the number."""
+    name = number.name
+    state.fill({f"{name}.typed": type(number.low)(state.value(name))}, overwrite=True)
+    typed = number._replace(name=f"{name}.typed")
+    typed.draw(column, disabled=disabled, on_change=partial(_take_typed, name), label_visibility="collapsed")
 
 
 def _take_typed(name: str) -> None:
