@@ -102,9 +102,10 @@ with controls:
         shell.stop_page()
     st.caption(grids.describe(volume.geometry))
     lesions = lesion_form.choose(volume)
+    scan_form.draw(volume.geometry.size[0])
     try:
-        designed = scan_form.design(source, grid, volume.geometry.size[0])
         effects, corrections = effects_form.choose()
+        designed = scan_form.scan_of(source, grid)
         scan = replace(designed, lesions=lesions, effects=effects, corrections=corrections)
         pg = scan.geometry(volume.geometry)
         volume = plant(volume, lesions)

@@ -151,6 +151,7 @@ def _facing(pg: ConeBeam, source: np.ndarray, ray: np.ndarray, up: np.ndarray, a
 
 def _numbers(text: str, columns: int) -> np.ndarray:
     """Lines of finite numbers (lines, columns)."""
+    expected = "one finite number" if columns == 1 else f"{columns} finite numbers"
     rows: list[Sequence[float]] = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.replace(",", " ").replace(";", " ").split()
@@ -162,10 +163,10 @@ def _numbers(text: str, columns: int) -> np.ndarray:
             row = []
         if len(row) != columns or not np.isfinite(row).all():
             shown = " ".join(words)[:60]
-            raise ValueError(f"line {number} must hold {columns} finite number(s), got {shown!r}.")
+            raise ValueError(f"line {number} must hold {expected}, got {shown!r}.")
         rows.append(row)
         if len(rows) > MAX_ROWS:
             raise ValueError(f"a list of views has at most {MAX_ROWS} lines.")
     if not rows:
-        raise ValueError(f"expected a line of {columns} number(s) per view, got none.")
+        raise ValueError(f"expected a line of {expected} per view, got none.")
     return np.array(rows)

@@ -72,8 +72,8 @@ def fill(scan: ScanConfig | None) -> None:
     )
 
 
-def design(source: str, grid: Shape, height: float) -> ScanConfig:
-    """Draw the controls and return their scan of a volume of this height [mm]."""
+def draw(height: float) -> None:
+    """Draw the controls for a volume of this height [mm]."""
     st.selectbox(
         "Scanner",
         list(SCANNERS),
@@ -84,7 +84,7 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
     )
     scanner = SCANNERS[state.value("scanner")]
     st.caption(f"{scanner.source} It usually takes {scanner.num_views} views.{_changed(scanner)}")
-    helical = state.value("beam") == "cone" and state.value("pitch", 0.0) > 0
+    helical = _helical()
     listed = bool(state.value("listed").strip())
     _views(disabled=listed)
     _angle_range(disabled=helical or listed)
@@ -107,10 +107,13 @@ def design(source: str, grid: Shape, height: float) -> ScanConfig:
         with section, st.container(key="pairs.detector"):
             detector_form.detector()
             detector_form.orbit(cone, height)
-    return _scan(source, grid, cone, helical)
 
 
 # ---- parts --------------------------------------------------------------------------------------------
+
+
+def _helical() -> bool:
+    return state.value("beam") == "cone" and state.value("pitch", 0.0) > 0
 
 
 def _views(*, disabled: bool) -> None:
@@ -189,8 +192,15 @@ def _distances() -> None:
         number.draw(column)
 
 
-def _scan(source: str, grid: Shape, cone: bool, helical: bool) -> ScanConfig:
-    v = state.value
+def scan_of(source: str, grid: Shape) -> ScanConfig:
+    """Return the scan of the controls.
+
+    Raises
+    ------
+    ValueError
+        If a value is impossible.
+    """
+    v, cone, helical = state.value, state.value("beam") == "cone", _helical()
     fitted = v("fitted")
     angles, vectors = detector_form.listed_views()
     return ScanConfig(
