@@ -129,8 +129,8 @@ def test_a_failed_run_is_explained(shown):
 @pytest.mark.parametrize(
     ("ready", "expected"),
     [
-        ([], ["After the scan"]),
-        (["After the scan"], ["After the scan"]),
+        ([], ["Initial reconstruction"]),
+        (["Initial reconstruction"], ["Initial reconstruction"]),
         (["Before", "After the scan"], ["Before", "After the prior", "After the scan"]),
     ],
 )
@@ -148,6 +148,8 @@ def test_the_initial_reconstruction_has_the_space_of_empty_pictures(small_scan, 
     ((volumes, options),) = shown
     assert [v.name for v in volumes] == [*expected, "Reference"]
     assert [v.name for v in volumes if not v.pending] == ready
+    waiting = {"Before": "", "Initial reconstruction": "appears with the first iteration"}
+    assert volumes[0].note == ("" if ready else waiting[expected[0]])
     assert ("changes" in options["layouts"]) == (len(expected) > 1)
     engine.store().delete(run.id)
 

@@ -114,7 +114,7 @@ def few_views(volume: Volume, pg: Scan) -> list[Remark]:
         return []
     size = extent(volume).diameter or 2 * volume.geometry.radius
     text = (
-        f"{pg.num_views} views show details above {sharp:.2g} mm of an object of {_mm(size)}; finer "
+        f"{pg.num_views} views show details above {_mm(sharp)} of an object of {_mm(size)}; finer "
         f"ones are lost in streaks (Crowther). For {finest:.2g} mm it takes about {needed} views."
     )
     return [Remark("Few views", text)]

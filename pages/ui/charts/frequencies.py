@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from pages.ui.texts.formatting import length
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.fourier_coverage import FourierCoverage
 
@@ -50,9 +51,10 @@ def caption(found: FourierCoverage, pg: Scan) -> str:
     if found.crowther >= found.nyquist:
         parts.append("There are enough views for all detail up to the rim.")
     else:
+        resolved = length(float(f"{0.5 / found.crowther:.2g}"))
         parts.append(
-            f"Inside the dashed circle (Crowther; details above {0.5 / found.crowther:.2g} mm) there are "
-            "enough views; finer detail shows streaks."
+            f"Inside the dashed circle (Crowther; details above {resolved}) there are enough views; finer "
+            "detail shows streaks."
         )
     missing, partly = math.degrees(found.missing), sum(0 < s < 1 for s in found.share)
     if missing >= 0.5:

@@ -191,9 +191,7 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, exp
         existing[name_of] = placeholder(shape, name_of, "being prepared")
     volumes = list(existing.values())
     if now.status in ACTIVE:
-        first = (
-            f"appears {'after the initial reconstruction' if len(names) > 1 else 'with the first iteration'}"
-        )
+        first = "after the initial reconstruction" if len(names) > 1 else "with the first iteration"
         notes = {name_of: "being prepared"}
         volumes = [
             existing.get(name) or placeholder(shape, name, notes.get(name, f"appears {first}"))

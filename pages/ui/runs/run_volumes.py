@@ -16,6 +16,8 @@ PENDING = {"queued": "in the queue", "running": "still running"}
 """Notes of volumes of unfinished runs."""
 SAMPLER_LABELS = {"noisy": "Before", "denoised": "After the prior", "x": "After the scan"}
 """Labels of the volumes of a sampling step, in the order of their computation."""
+INITIAL = "Initial reconstruction"
+"""Label of the volume before the first sampling step."""
 _CHANGES = (("denoised", "noisy", "Changed by the prior"), ("x", "denoised", "Changed by the scan"))
 """Maps of a step: after, before, title."""
 
@@ -40,11 +42,10 @@ def preview_labels(run: Run[RunConfig]) -> dict[str, str]:
 def started_labels(names: dict[str, str], existing: Sequence[str]) -> dict[str, str]:
     """Return the labels of the volumes to show of an active run; `existing` holds those with a preview.
 
-    Until the sampler starts, the estimate alone is shown: it is the initial reconstruction, and further empty
-    pictures would make it small.
+    Until the sampler starts, the initial reconstruction alone is shown: empty pictures would make it small.
     """
-    sampling = [label for name, label in names.items() if name != "x"]
-    return names if set(sampling) & set(existing) or "x" not in names else {"x": names["x"]}
+    sampling = {label for name, label in names.items() if name != "x"}
+    return names if not sampling or sampling & set(existing) else {"x": INITIAL}
 
 
 def existing_volumes(run: Run[RunConfig], now: Progress) -> list[ViewerVolume]:
@@ -55,12 +56,11 @@ def existing_volumes(run: Run[RunConfig], now: Progress) -> list[ViewerVolume]:
         deviation = [] if std is None else [ViewerVolume("Deviation", std, kind="heat")]
         return [] if current is None else [current, *deviation]
     preview = engine.queue().preview(run.id) or {}
-    note = "initial" if now.stage else ""  # the bar above shows the iteration
-    return [
-        ViewerVolume(label, preview[name], note)
-        for name, label in preview_labels(run).items()
-        if name in preview
-    ]
+    names = preview_labels(run)
+    found = {name: preview[name] for name in names if name in preview}
+    if list(found) == ["x"]:
+        names = {"x": INITIAL}
+    return [ViewerVolume(names[name], volume) for name, volume in found.items()]
 
 
 def current_volume(run: Run[RunConfig], now: Progress) -> ViewerVolume | None:
