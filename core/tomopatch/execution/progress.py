@@ -19,7 +19,8 @@ class Progress:
     position : int
         Position in the queue, counted from 1; 0 = it does not wait.
     seconds, eta : float
-        Time since its start, and time until its stage ends; eta is NaN while unknown.
+        Time since its start, and time until the run ends (its stage, if the work of the whole run is not
+        known); eta is NaN while unknown.
     points : tuple of Point
         The figures of every step so far.
     tiles : Tiles or None
