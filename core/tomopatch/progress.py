@@ -63,6 +63,8 @@ class Step:
         only start anew.
     std : Tensor (z, y, x) or None
         Expected error of the estimate per voxel [1/mm], if the method knows it.
+    initial : Tensor (z, y, x) or None
+        The initial reconstruction [1/mm] that the prior changed.
     plan : object or None
         The resolved parameters of the method; see `tomopatch.reconstruct.plan.Plan`.
     """
@@ -79,6 +81,7 @@ class Step:
     work: float | None = None
     state: State | None = None
     std: Tensor | None = None
+    initial: Tensor | None = None
     plan: Any = None
 
     @cached_property

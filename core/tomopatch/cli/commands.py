@@ -28,7 +28,7 @@ from tomopatch.cli.arguments import (
     varied_effects,
     with_covering_turns,
 )
-from tomopatch.cli.output import ProgressBar, write_volume
+from tomopatch.cli.output import ProgressBar, note_plans, write_volume
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import Remark, few_views, remarks, unseen
 from tomopatch.installation import app_folder
@@ -110,6 +110,7 @@ def reconstruct(arguments: argparse.Namespace) -> None:
     prior = _prior(arguments.prior, params) if METHODS[arguments.method].needs_prior else None
     with ProgressBar(METHODS[arguments.method].label) as callback:
         result = run_method(arguments.method, A, measurement, params=params, prior=prior, callback=callback)
+    note_plans([result])
     write_volume(arguments.out, result.volume)
     if arguments.json:
         print(json.dumps({"out": str(arguments.out), **_summary(result)}))
@@ -129,6 +130,7 @@ def compare(arguments: argparse.Namespace) -> None:
     comparison = compare_methods(
         prepared, names, params, prior=_shared_prior(arguments, params["diffusion"]), progress=ProgressBar
     )
+    note_plans(comparison.values())
     report = write_comparison(arguments.out, scan, prepared, comparison, remarks=arguments.notes)
     print(json.dumps(report) if arguments.json else format_table(report))
 

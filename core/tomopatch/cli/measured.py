@@ -21,6 +21,7 @@ from tomopatch.cli.arguments import (
     refuse_explicit,
 )
 from tomopatch.cli.flags import StoreExplicit, path
+from tomopatch.cli.output import note_plans
 from tomopatch.io.nifti import write_nifti
 from tomopatch.io.projections import read_projections
 from tomopatch.physics.corrections import prepare_projections
@@ -152,6 +153,7 @@ def reconstruct(
         prior=prior,
         progress=progress,
     )
+    note_plans(study.results.values())
     report = report_of(study, projections.name, [*projections.notes, *arguments.notes])
     if single:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tqdm import tqdm
 
 from tomopatch.io.nifti import write_nifti
+from tomopatch.notes import note
 from tomopatch.progress import Step
+from tomopatch.reconstruct.run import Result
 from tomopatch.store.history import Point
 from tomopatch.volume import Volume
 
@@ -18,6 +20,13 @@ def write_volume(path: Path, volume: Volume) -> None:
     """Write a NIfTI file, in a folder that is created if it does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_nifti(path, volume)
+
+
+def note_plans(results: Iterable[Result]) -> None:
+    """Print what the plans of reconstructions with a prior remark: clamped numbers and decisions."""
+    for result in results:
+        for remark in () if result.plan is None else result.plan.remarks:
+            note(remark)
 
 
 class ProgressBar:

@@ -11,7 +11,7 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import BODY, GENERATOR
 from tomopatch.prior.generation import generate
 from tomopatch.prior.noise import add_noise, denoise
-from tomopatch.reconstruct.held_out import MeasuredQuality
+from tomopatch.reconstruct.held_out import MeasuredQuality, supported
 from tomopatch.reconstruct.memory import PeakMemory
 from tomopatch.reconstruct.methods import make_params
 from tomopatch.reconstruct.run import Result
@@ -94,6 +94,7 @@ def _reconstruct(
     measured = None
     if isinstance(scan, MeasuredScan) and isinstance(prepared, PreparedMeasured):
         on_message("Predicting the held-out views")
+        result = supported(result, prepared.held_out)
         measured = measured_quality(result.volume, prepared, stand_in(scan, store))
     return Output(result, reference, str(prepared.A.device), measured)
 

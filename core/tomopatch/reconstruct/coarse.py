@@ -16,7 +16,7 @@ from torch.nn import functional
 from tomopatch.geometry.views import Views
 from tomopatch.progress import State, Step
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.iterative import tv
+from tomopatch.reconstruct.total_variation import Convergence, tv
 from tomopatch.volume import Shape, VolumeGeometry
 
 LEAST = 32
@@ -24,6 +24,9 @@ LEAST = 32
 
 LAM_POWER = -0.75
 """Exponent of the best weight of total variation as a function of the sampling ratio."""
+
+COARSER_COST = 0.2
+"""Cost of an iteration on a grid of half the resolution: a quarter for the rays, an eighth for the voxels."""
 
 
 def on_grid(x: Tensor, shape: Shape) -> Tensor:
@@ -90,28 +93,41 @@ def tv_coarse_to_fine(
     x_init: Tensor | None = None,
     state: State | None = None,
 ) -> Iterator[Step]:
-    """`tv`, started from the result of as many iterations at half the resolution, and so on recursively.
+    """`tv`, started from its result at half the resolution, and so on recursively.
 
     Steps on coarser grids have the stage "initial". Their estimates are interpolated to the finest grid, and
-    they have no state.
+    they have no state. `work` is a share of all grids' work.
     """
     levels = [(A, y, weights)]
     if x_init is None and state is None:
         while (coarse := coarser(*levels[-1])) is not None:
             levels.append(coarse)
-    done, total = 0, num_iterations * (len(levels) - 1)
+    usual = min(num_iterations, Convergence.USUAL)
+    done, work, share = 0, 0.0, 0.0  # work in iterations on the finest grid
     for depth in range(len(levels) - 1, 0, -1):
         A_coarse, y_coarse, weights_coarse = levels[depth]
         # with half the voxels across, the sampling ratio doubles
         lam_coarse = lam * 2 ** (LAM_POWER * depth)
+        later = usual * sum(COARSER_COST**d for d in range(depth))
         for step in tv(
             A_coarse, y_coarse, lam=lam_coarse, num_iterations=num_iterations, weights=weights_coarse,
             low=low, x_init=x_init,
         ):  # fmt: skip
-            done += 1
-            shown = partial(on_grid_of, step, A.domain_shape)
-            yield replace(step, i=done, total=total, iterate=shown, stage="initial", state=None)
+            now, here = work + step.i * COARSER_COST**depth, work + step.total * COARSER_COST**depth
+            share = max(share, now / (here + later))
+            yield replace(
+                step,
+                i=done + step.i,
+                total=done + step.total + usual * (depth - 1),
+                iterate=partial(on_grid_of, step, A.domain_shape),
+                stage="initial",
+                work=share,
+                state=None,
+            )
+        done, work = done + step.i, now
         x_init = on_grid(step.x, levels[depth - 1][0].domain_shape)
-    yield from tv(
+    for step in tv(
         A, y, lam=lam, num_iterations=num_iterations, weights=weights, low=low, x_init=x_init, state=state
-    )
+    ):
+        share = max(share, (work + step.i) / (work + step.total))
+        yield replace(step, work=share)

@@ -31,6 +31,7 @@ from tomopatch.reconstruct.initial import INITIALIZERS, Inputs
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.reconstruct.plan import Effort, Plan, Problem, check_trained, num_stages
 from tomopatch.reconstruct.sampling import draw_samples
+from tomopatch.reconstruct.total_variation import Convergence
 from tomopatch.schema import read
 from tomopatch.volume import VolumeGeometry
 
@@ -62,7 +63,7 @@ def diffusion(
     weights : Tensor (v, angle, u) or None
         Inverse variances of the rays; None = no photon noise.
     initial_iterations : int
-        Number of iterations of the initial reconstruction.
+        Most iterations of the initial reconstruction on each grid.
     stages : int or None
         Number of grids, each with half the resolution of the next. None = see `num_stages`.
     on_tiles : f(done, total) or None
@@ -126,7 +127,8 @@ def _initial(
             yield replace(
                 _started(step, done, effort, _state(generator, None), "coarse"),
                 iterate=partial(on_grid_of, step, A.domain_shape),
-                tiles=None, noisy=None, denoised=None, std=None, plan=None,  # they are on the coarser grid
+                # these are on the coarser grid
+                tiles=None, noisy=None, denoised=None, std=None, initial=None, plan=None,
             )  # fmt: skip
         x, coarse = on_grid(step.x, A.domain_shape), step.plan
     inputs = Inputs(A, problem.y, problem.weights, _iterations(A.vg, iterations), x, state.get("start"))
@@ -161,9 +163,9 @@ def _iterations(vg: VolumeGeometry, iterations: int) -> int:
 
 def _planned(vg: VolumeGeometry, options: DiffusionParams, iterations: int, stages: int) -> int:
     """Number of steps until sampling starts on this grid."""
-    own = {"tv": _iterations(vg, iterations), "sirt": _iterations(vg, iterations), "fbp": 1}.get(
-        options.initial, max(1, _iterations(vg, iterations) // 10)
-    )
+    most = _iterations(vg, iterations)
+    expected = {"tv": min(most, Convergence.USUAL), "sirt": most, "fbp": 1, "cgls": max(1, most // 10)}
+    own = expected[options.initial]
     if stages > 1:
         return own + options.planned_steps + _planned(vg.halved(), options, iterations, stages - 1)
     return own * num_grids(vg) if options.initial == "tv" else own

@@ -11,13 +11,21 @@ from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam
 from tomopatch.prior.denoiser import AIR
+from tomopatch.prior.rof import rof
 from tomopatch.progress import State, Step, last
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.analytic import fbp, fdk
 from tomopatch.reconstruct.coarse import LAM_POWER, tv_coarse_to_fine
 from tomopatch.reconstruct.expected_error import sampling_ratio
 from tomopatch.reconstruct.iterative import cgls, sirt
-from tomopatch.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE, FLAT_SLOPE, WIDER
+from tomopatch.reconstruct.tuned import (
+    FLAT_FRACTION,
+    FLAT_RIPPLE,
+    FLAT_SHARE,
+    FLAT_SLOPE,
+    FLAT_VOXELS,
+    WIDER,
+)
 from tomopatch.volume import Triple
 
 
@@ -106,10 +114,23 @@ def flat_fraction(x: Tensor, voxel_size: Triple) -> float:
     return float((squared[body].sqrt() < FLAT_SLOPE).float().mean()) if body.any() else 0.0
 
 
+def _settled(x: Tensor, voxel_size: Triple) -> Tensor:
+    """The middle slices of x, network space, with ripples below FLAT_RIPPLE removed.
+
+    Constant regions are the last to become constant: a reconstruction has converged in every other respect
+    when ripples of a few HU are still in them.
+    """
+    n = max(1, FLAT_VOXELS // (x.shape[1] * x.shape[2]))
+    start = max(0, (x.shape[0] - n) // 2)
+    middle = x[start : start + n].contiguous()
+    strength, size = x.new_tensor([FLAT_RIPPLE]), x.new_tensor([voxel_size])
+    return rof(middle[None, None], strength, size, num_iterations=60)[0, 0]
+
+
 def restoration_sigma(error: float, initial: Tensor, voxel_size: Triple) -> float:
     """Noise level, network units, from which restoration starts.
 
     error : expected RMS error of `initial` (z, y, x), network space.
     """
-    flat = flat_fraction(initial, voxel_size) > FLAT_FRACTION
+    flat = flat_fraction(_settled(initial, voxel_size), voxel_size) > FLAT_FRACTION
     return WIDER * error * (FLAT_SHARE if flat else 1.0)

@@ -60,7 +60,9 @@ class TvParams:
         high=1.0,
         step=0.00005,
     )
-    num_iterations: int = option(250, "Iterations", "Until the picture stops changing.", low=1, high=2000)
+    num_iterations: int = option(
+        250, "Most iterations", "It stops earlier when the picture no longer changes.", low=1, high=2000
+    )
     nonnegative: bool = option(True, "No negative attenuation", "Keep every voxel at or above vacuum.")
 
 

@@ -37,6 +37,8 @@ class Result:
         |A(x) - y| / |y| after each iteration, if the method measures it.
     std : Volume or None
         Expected error of each voxel, if the method estimates it.
+    initial : Volume or None
+        The initial reconstruction that a prior changed.
     plan : Plan or None
         Resolved settings of a reconstruction with a prior: grids, noise levels, conditions, clamped numbers.
     """
@@ -49,6 +51,7 @@ class Result:
     peak_memory_mb: float
     residuals: tuple[float, ...] = ()
     std: Volume | None = None
+    initial: Volume | None = None
     plan: Plan | None = None
 
     def __repr__(self) -> str:
@@ -145,13 +148,14 @@ def reconstruct(
                 raise
         seconds = before + time.perf_counter() - started - watching
     assert final is not None, f"{method} made no step"
-    x, std = final.x, final.std
+    x, std, initial = final.x, final.std, final.initial
     if not bool(torch.isfinite(x).all()) or (std is not None and not bool(torch.isfinite(std).all())):
         raise ValueError(
             f"{chosen.label} gave a volume that is not finite; expected finite attenuation; check the"
             " measurement for values far beyond the others, or choose another method."
         )
-    x, std = x.detach().to(home).clone(), None if std is None else std.detach().to(home).clone()
+    x = x.detach().to(home).clone()
+    std, initial = (None if v is None else v.detach().to(home).clone() for v in (std, initial))
     if measurement.metal is not None:
         metal = _on_grid(measurement.metal, A.vg).to(x)
         x = torch.where(metal > 0, metal, x)
@@ -164,6 +168,7 @@ def reconstruct(
         peak_memory_mb=memory.peak_mb,
         residuals=tuple(residuals),
         std=None if std is None else Volume(std, A.vg, f"{chosen.label}, deviation"),
+        initial=None if initial is None else Volume(initial, A.vg, "Initial reconstruction"),
         plan=final.plan,
     )
 

@@ -211,6 +211,7 @@ def draw_samples(
                 tiles=resolved.tiles,
                 state=kept,
                 std=std,
+                initial=x,
                 plan=resolved.plan,
             )
 

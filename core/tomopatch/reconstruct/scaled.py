@@ -62,12 +62,12 @@ def reconstruct_scaled(
     if callback is not None:
         callback = partial(_unscaled, callback, factor)
     result = reconstruct(method, A, scaled, callback=callback, **options)
-    volume, std = (
+    volume, std, initial = (
         None if v is None else Volume(v.data / factor, v.geometry, v.name)
-        for v in (result.volume, result.std)
+        for v in (result.volume, result.std, result.initial)
     )
     assert volume is not None
-    return replace(result, volume=volume, std=std)
+    return replace(result, volume=volume, std=std, initial=initial)
 
 
 def _unscaled(callback: Callback, factor: float, step: Step) -> None:
@@ -83,5 +83,6 @@ def _unscaled(callback: Callback, factor: float, step: Step) -> None:
             noisy=divided(step.noisy),
             denoised=divided(step.denoised),
             std=divided(step.std),
+            initial=divided(step.initial),
         )
     )

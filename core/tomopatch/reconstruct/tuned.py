@@ -8,7 +8,7 @@ and `lung_petct_dx_a0001`.
 # ---- the initial reconstruction ---------------------------------------------------------------------------
 
 INITIAL_ITERATIONS = 300
-"""Iterations of the initial reconstruction on the finest grid. After 100, total variation is 0.7 dB short."""
+"""Most iterations of the initial reconstruction on each grid; total variation stops when it has converged."""
 
 COARSEST = 160
 """Grids with more voxels across are reconstructed coarse to fine.
@@ -17,7 +17,7 @@ From the first version; sensitivity not measured.
 """
 
 FINE_SHARE = 3
-"""On such grids the initial reconstruction takes 1 / FINE_SHARE of the iterations.
+"""On such grids the initial reconstruction takes at most 1 / FINE_SHARE of these iterations.
 
 It starts from the coarser result.
 """
@@ -102,3 +102,9 @@ spheres, thorax phantom with 60 views).
 
 FLAT_SLOPE = 0.125e-3
 """A voxel is flat below this slope, network units per mm: an eighth of a Hounsfield unit per millimetre."""
+
+FLAT_RIPPLE, FLAT_VOXELS = 0.01, 2**20
+"""Strength of the smoothing before flat voxels are counted, network units, and most voxels looked at.
+With it, total variation stopped at its tolerance has the flat fraction of 150 iterations without it: 0.26
+(0.18) for Shepp-Logan, 0.41 (0.31) for random geometric phantom 2, 0.07 (0.07) for the thorax phantom.
+"""

@@ -162,7 +162,7 @@ class RunStore(Uploads):
             raise DamagedRun(f"the run {run_id} cannot be read. {message}") from error
         return Result(
             volume, run.config.method, run.config.params, run.status, run.seconds, run.peak_memory_mb,
-            run.residuals, std, run.plan,
+            run.residuals, std, plan=run.plan,
         )  # fmt: skip
 
     def last_used(self, run_id: str) -> float:

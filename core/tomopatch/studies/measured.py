@@ -23,7 +23,7 @@ from tomopatch.physics.corrections import PreparedScan
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.held_out import difference_hu, prediction_error
+from tomopatch.reconstruct.held_out import difference_hu, prediction_error, supported
 from tomopatch.reconstruct.methods import METHODS, check_suited, make_params
 from tomopatch.reconstruct.run import Result
 from tomopatch.reconstruct.scaled import reconstruct_scaled
@@ -105,7 +105,9 @@ def reconstruct_measured(
                 name, A, used, typical=typical, params=params, prior=needed, callback=callback
             )
         if selection.held_out:
-            held_out[name] = prediction_error(results[name].volume, whole.subset(selection.held_out))
+            unseen = whole.subset(selection.held_out)
+            results[name] = supported(results[name], unseen)
+            held_out[name] = prediction_error(results[name].volume, unseen)
     stand_in = None
     if reference is not None:
         params = methods.get(reference) or make_params(reference)

@@ -135,7 +135,7 @@ def simulate_pair(
     reference, A, measurement = draw_scan(volumes, voxels, rng)
     y, weights = measurement.projections, measurement.weights
     lam = tv_weight(A) * math.exp(rng.normal(0, 0.25))
-    num_iterations = int(rng.integers(120, 300))
+    num_iterations = int(rng.integers(30, 150))
     x = last(tv_coarse_to_fine(A, y, lam=lam, num_iterations=num_iterations, weights=weights)).x
     figures, ls = ScanFigures.of(A, y, weights, x), least_squares(A, y, weights)
     iterates: list[Tensor] = []
