@@ -113,7 +113,7 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
         parts,
         geometry,
         key="compare",
-        layouts=("side", "difference", "swipe", "flicker", "planes"),
+        layouts=("side", "difference", "swipe", "flicker", "planes", "render"),
         window=window_of(scan),
         view=shared_view(scan, "compare"),
         height=420,

@@ -1,4 +1,4 @@
-"""Slice viewer: linked planes of one or several volumes, drawn in the browser."""
+"""Slice viewer: linked planes and volume renderings of one or several volumes, drawn in the browser."""
 
 from __future__ import annotations
 
@@ -42,13 +42,16 @@ def default_window(source: str) -> str:
     return next((window for name, window in known.items() if source.startswith(name)), "full")
 
 
-LAYOUTS = ("planes", "side", "changes", "difference", "swipe", "flicker")
+LAYOUTS = ("planes", "side", "changes", "difference", "swipe", "flicker", "render")
 Change = tuple[int, int, str]
 """Map of a step's change: indices of the volumes after and before it, and a title."""
 MAX_BYTES = 70_000_000
 """Limit for all volumes of one viewer: more takes long to send, and Streamlit refuses over 200 MB."""
 
 _HERE = Path(__file__).parent
+_PARTS = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker", "address", "save")
+_RENDERING = ("presets", "packing", "camera", "shader", "webgl", "raycast", "space")
+SCRIPTS = (*(f"viewer_{part}.js" for part in (*_RENDERING, *_PARTS)), "viewer.js")
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,6 +215,7 @@ def replay(
         "planes",
         *(["changes"] if changes else []),
         *(["difference", "swipe", "flicker"] if fixed else ["swipe"] if len(names) > 1 else []),
+        "render",
     ]
     head = {
         "names": labels,
@@ -332,9 +336,7 @@ def _ordinal(n: int) -> str:
 @cache
 def _component() -> Any:
     # Streamlit accepts a single script, so the files form one module
-    parts = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker", "address", "save")
-    names = (*(f"viewer_{part}.js" for part in parts), "viewer.js")
-    script = "\n".join((_HERE / name).read_text("utf-8") for name in names)
+    script = "\n".join((_HERE / name).read_text("utf-8") for name in SCRIPTS)
     return st.components.v2.component(
         "tomopatch_viewer",
         html='<div class="tv"></div>',
