@@ -110,6 +110,7 @@ def viewer(
     fixed_height: bool = False,
     report: bool = False,
     view: str = "",
+    cursor: Triple | None = None,
     tiles: Tiles | None = None,
     region: tuple[str, float] | None = None,
     changes: Sequence[Change] = (),
@@ -139,6 +140,8 @@ def viewer(
         Send crosshair and window to the server when they change.
     view : str
         Viewers with the same name share position and window; the default is `key`.
+    cursor : (z, y, x) or None
+        Initial crosshair as fractions of the volume; the middle if None.
     tiles : Tiles or None
         Tiles to outline on the slices of all volumes except the reference, until the user hides them.
     region : (kind, size [mm]) or None
@@ -170,6 +173,7 @@ def viewer(
         "tiled": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
         "tiles": None if tiles is None else asdict(tiles),
         "places": list(places),
+        "cursor": cursor,
         "caption": caption,
     }
     return _mount([v.hu for v in volumes], geometry, head, key, view)
