@@ -115,6 +115,7 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
         key="compare",
         layouts=("side", "difference", "swipe", "flicker", "planes", "render"),
         window=window_of(scan),
+        fit=True,
         view=shared_view(scan, "compare"),
         height=420,
         report=True,

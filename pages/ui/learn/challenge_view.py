@@ -160,6 +160,7 @@ def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
         layouts=("planes", "side") if game.found else ("planes",),
         layout="side" if game.found else None,
         window="lung",
+        fit=game.found,  # to the reference
         reference=len(volumes) - 1,
         height=HEIGHT,
         fixed_height=True,

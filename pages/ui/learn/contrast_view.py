@@ -194,6 +194,7 @@ def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
         view=f"contrast.{game.number}",  # each patient's nodule is elsewhere
         layouts=("side", "planes", "difference"),
         window="lung",
+        fit=True,
         reference=1,
         height=HEIGHT,
         fixed_height=True,

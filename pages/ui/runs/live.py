@@ -214,6 +214,7 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, exp
         if len(volumes) > 1
         else ("planes", "render"),
         window=window_of(scan),
+        fit=True,
         reference=len(volumes) - 1,
         height=HEIGHT,
         fixed_height=True,

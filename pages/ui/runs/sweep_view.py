@@ -234,6 +234,7 @@ def _pictures(cell: Cell) -> None:
         if len(parts) > 1
         else ("planes", "render"),
         window=window_of(scan),
+        fit=True,
         view=shared_view(scan, "sweep_cell"),
         reference=len(parts) - 1,
         height=340,

@@ -49,7 +49,19 @@ MAX_BYTES = 70_000_000
 """Limit for all volumes of one viewer: more takes long to send, and Streamlit refuses over 200 MB."""
 
 _HERE = Path(__file__).parent
-_PARTS = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker", "address", "save")
+_PARTS = (
+    "data",
+    "field",
+    "draw",
+    "depth",
+    "gestures",
+    "layouts",
+    "parts",
+    "replay",
+    "flicker",
+    "address",
+    "save",
+)
 _RENDERING = ("presets", "packing", "camera", "shader", "webgl", "raycast", "space")
 SCRIPTS = (*(f"viewer_{part}.js" for part in (*_RENDERING, *_PARTS)), "viewer.js")
 
@@ -111,6 +123,7 @@ def viewer(
     report: bool = False,
     view: str = "",
     cursor: Triple | None = None,
+    fit: bool = False,
     tiles: Tiles | None = None,
     region: tuple[str, float] | None = None,
     changes: Sequence[Change] = (),
@@ -142,6 +155,8 @@ def viewer(
         Viewers with the same name share position and window; the default is `key`.
     cursor : (z, y, x) or None
         Initial crosshair as fractions of the volume; the middle if None.
+    fit : bool
+        Show the object of the reference with a small margin, until the user chooses the full field.
     tiles : Tiles or None
         Tiles to outline on the slices of all volumes except the reference, until the user hides them.
     region : (kind, size [mm]) or None
@@ -174,6 +189,7 @@ def viewer(
         "tiles": None if tiles is None else asdict(tiles),
         "places": list(places),
         "cursor": cursor,
+        "fit": fit,
         "caption": caption,
     }
     return _mount([v.hu for v in volumes], geometry, head, key, view)
@@ -239,6 +255,7 @@ def replay(
         "tiled": [i < len(names) for i in range(len(labels))],
         "changes": list(changes),
         "tiles": None,
+        "fit": bool(fixed),
         "places": [],
         "caption": caption,
     }

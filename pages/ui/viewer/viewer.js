@@ -182,6 +182,11 @@ class Viewer {
       this.buttonUpdates.push(() => button.setAttribute('aria-pressed', String(v.showOverlay)));
       tools.append(button);
     }
+    if (scene.fit && layout !== 'render') {
+      const field = single('field', 'Full field: show it, or the object alone', () => { v.fullField = !v.fullField; this.arrange(); });
+      this.buttonUpdates.push(() => field.setAttribute('aria-pressed', String(Boolean(v.fullField))));
+      tools.append(field);
+    }
     tools.append(single('reset', 'Reset zoom, position and window', () => {
       Object.assign(v, { zoom: 1, centre: [0.5, 0.5, 0.5], cursor: [0.5, 0.5, 0.5], divider: 0.5, mip: false, otherWindow: scene.windows.bone, level: scene.window[0], width: scene.window[1] });
       Object.assign(v.space, CAMERA);
@@ -263,7 +268,8 @@ class Viewer {
     const { view, scene } = this;
     this.lesion = ((this.lesion ?? -1) + 1) % scene.places.length;
     const place = scene.places[this.lesion].map((f) => clamp(f, 0, 0.9999));
-    Object.assign(view, { cursor: [...place], hover: null, ...(view.zoom > 1 ? { centre: [...place] } : {}) });
+    const { low, up } = shownField(scene, view), centre = place.map((f, a) => f + 0.5 - (low[a] + up[a]) / 2);
+    Object.assign(view, { cursor: [...place], hover: null, ...(view.zoom > 1 ? { centre } : {}) });
     this.moved();
   }
 
@@ -310,7 +316,7 @@ class Viewer {
     this.root.classList.toggle('full', full);
     const { panes, widths, total } = arrangePanes(this, full);
     this.grid.style.gridTemplateColumns = widths.map((w) => `${w}px`).join(' ');
-    this.grid.style.minHeight = scene.fixedHeight || full ? `${total}px` : ''; // nothing below moves when panes are added
+    this.grid.style.minHeight = scene.fixedHeight || full ? `${total}px` : this.heightBefore(); // nothing below moves when panes are added
     const sinceLast = began - this.lastDrawn;
     this.lastDrawn = began;
     this.panes.forEach((pane, i) => {
@@ -329,10 +335,17 @@ class Viewer {
       pane.draw(scene, view, spec);
       if (view.moving && pane.pace && sinceLast < AT_REST) pane.pace(sinceLast);
     });
+    if (scene.pending[scene.reference]) this.before = { height: this.grid.offsetHeight, width: this.root.clientWidth, layout: this.layout };
     this.legend();
     this.settle();
     this.frames += 1;
     Object.assign(this.root.dataset, { ms: (performance.now() - began).toFixed(2), frames: this.frames, cursor: view.cursor.join(), camera: cameraText(view.space), window: `${view.level},${view.width}`, layout: this.layout, frame: view.frame ?? '' });
+  }
+
+  /** Return the height of the pictures before the reference came, whose object they fit since then. */
+  heightBefore() {
+    const { before, root, layout } = this;
+    return before && before.layout === layout && before.width === root.clientWidth ? `${before.height}px` : '';
   }
 
   legend() {

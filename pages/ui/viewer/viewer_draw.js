@@ -192,8 +192,9 @@ class Pane {
 
     const c = this.canvas.getContext('2d', { alpha: false }), W = this.canvas.width, H = this.canvas.height;
     const mmW = w * spacing[plane.u], mmH = h * spacing[plane.v];
-    const scale = Math.min(W / mmW, H / mmH) * view.zoom;
-    const cu = view.centre[plane.u], cv = plane.flip ? 1 - view.centre[plane.v] : view.centre[plane.v];
+    const { low, up } = shownField(scene, view), extent = (a) => up[a] - low[a], centre = (a) => view.centre[a] - 0.5 + (low[a] + up[a]) / 2;
+    const scale = Math.min(W / (mmW * extent(plane.u)), H / (mmH * extent(plane.v))) * view.zoom;
+    const cu = centre(plane.u), cv = plane.flip ? 1 - centre(plane.v) : centre(plane.v);
     const r = this.rect = { w: mmW * scale, h: mmH * scale };
     r.x = W / 2 - cu * r.w; r.y = H / 2 - cv * r.h;
     c.fillStyle = '#000';

@@ -88,7 +88,7 @@ function totalHeight({ root, bar, foot, replay, scene, current }, full) {
  */
 function arrangePanes(viewer, full) {
   const { root, scene, current } = viewer, width = root.clientWidth, count = current.length, around = full ? AROUND_FULL : AROUND;
-  const total = totalHeight(viewer, full), mm = scene.shape.map((n, a) => n * scene.spacing[a]);
+  const total = totalHeight(viewer, full), { low, up } = shownField(scene, viewer.view), mm = scene.shape.map((n, a) => n * scene.spacing[a] * (up[a] - low[a]));
   const tall = current.map((spec) => Math.min(4, Math.max(0.25, spec.tall || mm[PLANES[spec.plane].v] / mm[PLANES[spec.plane].u])));
   const ways = current.map((_, k) => {
     const columns = k + 1, rows = Math.ceil(count / columns);
