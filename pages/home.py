@@ -37,7 +37,7 @@ DESCRIPTIONS = {
     routes.RECONSTRUCT: "Choose a method and follow it slice by slice; stop early with the current volume.",
     routes.COMPARE: "Linked slices, differences, line profiles and metrics; downloads and a report.",
     routes.WHAT_IF: "Many scans of one volume: image quality against views, angle range or dose.",
-    routes.LEARN: "Sixteen short lessons, and a challenge: find the lesion with the least dose.",
+    routes.LEARN: "Sixteen short lessons, and two challenges: find or keep a lesion with the least dose.",
     routes.PRIOR: "What the diffusion prior has learned: let it invent a volume or denoise one.",
 }
 with st.container(key="cards", gap="small"):  # page.css gives all cards in a row the same height

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui.learn import challenge_view, lesson_view
+from pages.ui.learn import challenge_view, contrast_view, lesson_view
 from pages.ui.session import shell
 
 shell.require_app()
@@ -14,5 +14,7 @@ with chosen:
 with shown:
     if name == lesson_view.CHALLENGE:
         challenge_view.view()
+    elif name == lesson_view.CONTRAST:
+        contrast_view.view()
     else:
         lesson_view.lesson(name)

@@ -51,6 +51,7 @@ def test_the_wheel_holds_everything(installed):
         "tomopatch/_app/app.py",
         "tomopatch/_app/pages/acquire.py",
         "tomopatch/_app/pages/ui/viewer/viewer.js",
+        "tomopatch/_app/pages/ui/viewer/viewer_shader.js",
         "tomopatch/_app/.streamlit/config.toml",
         "tomopatch/_app/pretrained/base.safetensors",
         "tomopatch/export/report.css",

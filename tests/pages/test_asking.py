@@ -2,7 +2,7 @@
 
 import pytest
 
-from pages.ui.forms.grids import describe, isotropic_in_plane
+from pages.ui.forms.grids import describe, isotropic_in_plane, of_voxel_size
 from pages.ui.session import routes, state
 from tests.pages.test_pages import texts
 from tomopatch.runs.config import PHANTOM_GRID
@@ -38,6 +38,30 @@ def test_acquire_shows_voxels_and_extent_in_mm(acquire):
     assert "Voxels of" in texts(acquire)
     text = describe(VolumeGeometry((10, 20, 40), (5.0, 2.5, 0.75)))
     assert text == "Voxels of 5 × 2.5 × 0.75 mm; 50 × 50 × 30 mm in all (z, y, x)."
+
+
+@pytest.mark.parametrize(("across", "along", "grid"), [(5.0, 7.0, (40, 80, 80)), (3.0, 4.0, (70, 133, 133))])
+def test_the_voxel_size_can_be_typed(acquire, across, along, grid):
+    def typed(name):
+        return acquire.number_input(key=state.field(f"voxel.{name}"))
+
+    assert typed("across").value == pytest.approx(400 / 128, abs=1e-3)
+    assert typed("along").value == pytest.approx(280 / 64, abs=1e-3)
+    typed("across").set_value(across).run()
+    typed("along").set_value(along).run()
+    assert not acquire.exception
+    assert acquire.session_state["_scan"].grid == grid
+    assert typed("across").value == pytest.approx(400 / grid[2], abs=1e-3)  # a whole number of voxels
+    acquire.segmented_control(key=state.field("grid")).set_value("S").run()
+    assert acquire.session_state["_scan"].grid == PHANTOM_GRID
+    assert typed("across").value == pytest.approx(400 / 128, abs=1e-3)
+
+
+def test_typed_voxels_are_never_finer_than_the_volume():
+    native = VolumeGeometry((50, 200, 200), (4.0, 2.0, 2.0))
+    assert of_voxel_size(native, 1.0, 1.0, finest=native.shape) == native.shape
+    assert of_voxel_size(native, 4.0, 8.0, finest=native.shape) == (25, 100, 100)
+    assert of_voxel_size(native, 1e9, 1e9, finest=None) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_both_tasks_of_prior(app, kind):
     assert without_help(app) == []
 
 
-@pytest.mark.parametrize("name", [*LESSONS, "challenge"])
+@pytest.mark.parametrize("name", [*LESSONS, "challenge", "contrast"])
 def test_lessons(visit, name):
     assert without_help(visit(lesson=name).switch_page(routes.LEARN).run()) == []
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tomopatch
-from pages.ui.learn import challenge_view
+from pages.ui.learn import challenge_parts
 from pages.ui.learn.lessons import LESSONS
 from pages.ui.session import engine, routes, shell, state
 from pages.ui.texts.formatting import sentence
@@ -227,7 +227,7 @@ def test_all_controls_have_help(visit):
     widgets = [*app.select_slider, *app.number_input, *app.button, *app.radio]
     assert len(widgets) >= 5
     assert all(w.help for w in widgets)
-    assert set(challenge_view.METHODS) <= set(METHODS)
+    assert set(challenge_parts.METHODS) <= set(METHODS)
 
 
 @pytest.mark.parametrize("name", list(LESSONS)[:2])

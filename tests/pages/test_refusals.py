@@ -362,7 +362,7 @@ def test_a_new_pitch_sets_enough_turns_to_cover_the_volume(app):
     assert "in no view" in texts(app.warning)
 
 
-@pytest.mark.parametrize("name", ["scan", "sweep", "challenge"])
+@pytest.mark.parametrize("name", ["scan", "sweep", "challenge", "contrast"])
 @pytest.mark.parametrize(
     "value",
     [

@@ -49,11 +49,17 @@ def _shown(place: Sequence[float]) -> str:
 
 
 def hiding_place(
-    volume: Volume, radius: float, *, seed: int = 0, tissue: tuple[float, float] = AIRY
+    volume: Volume,
+    radius: float,
+    *,
+    seed: int = 0,
+    tissue: tuple[float, float] = AIRY,
+    max_spread: float = 180.0,
 ) -> Triple:
     """Random centre (z, y, x) [mm] of a ball of this radius [mm] that lies in tissue of these HU.
 
-    The same seed gives the same place.
+    The same seed gives the same place. The standard deviation of the tissue within 1.3 radii along each
+    axis is below `max_spread` [HU].
 
     Raises
     ------
@@ -66,7 +72,7 @@ def hiding_place(
     mean = uniform_filter(hu, reach, mode="nearest")
     # inside the tissue: the mean is that of the tissue, and little else is near
     spread = np.sqrt(np.maximum(uniform_filter(hu**2, reach, mode="nearest") - mean**2, 0))
-    fits = (mean > tissue[0]) & (mean < tissue[1]) & (spread < 180)
+    fits = (mean > tissue[0]) & (mean < tissue[1]) & (spread < max_spread)
     for axis, n in enumerate(reach):
         edge = np.zeros(hu.shape[axis], bool)
         edge[n : -n or None] = True

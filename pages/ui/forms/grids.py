@@ -14,6 +14,21 @@ def isotropic_in_plane(most: Shape, native: VolumeGeometry) -> Shape:
     return min(most[0], native.shape[0]), min(rows, most[1]), min(columns, most[2])
 
 
+def of_voxel_size(native: VolumeGeometry, across: float, along: float, *, finest: Shape | None) -> Shape:
+    """Return the grid (z, y, x) whose voxels are closest to these sizes.
+
+    Parameters
+    ----------
+    across, along : float
+        Size of a voxel in the axial plane and between slices [mm].
+    finest : (z, y, x) or None
+        Largest grid.
+    """
+    wanted = [max(1, round(size / s)) for size, s in zip(native.size, (along, across, across), strict=True)]
+    z, y, x = (min(pair) for pair in zip(wanted, finest or wanted, strict=True))
+    return z, y, x
+
+
 def describe(geometry: VolumeGeometry) -> str:
     """Return voxel size and extent (z, y, x) in mm."""
     voxel = formatting.times(f"{s:.3g}" for s in geometry.voxel_size)

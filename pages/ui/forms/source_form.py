@@ -5,18 +5,22 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.ui.forms import upload_form
-from pages.ui.forms.grids import isotropic_in_plane
+from pages.ui.forms.grids import isotropic_in_plane, of_voxel_size
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels
 from tomopatch.library import MAX_SEED_DIGITS
 from tomopatch.phantoms.catalogue import PHANTOMS, SEEDED
 from tomopatch.runs.config import PHANTOM_GRID, Scan, ScanConfig
 from tomopatch.runs.measured_scan import MeasuredScan
+from tomopatch.runs.resource_estimate import native_geometry
 from tomopatch.volume import Shape
 
 GRIDS: dict[str, Shape | None] = {"S": PHANTOM_GRID, "M": (96, 192, 192), "Native": None}
-OWN = "As it is"
-"""Label of the grid of a scan from a lesson or a link; opening the form must not change it."""
+OWN = "Own"
+"""Label of a grid of typed voxel sizes, a lesson or a link; opening the form must not change it."""
+MOST_VOXELS = 1024
+"""Largest number of voxels along an axis of a phantom's grid; the memory may allow fewer."""
+LEAST_VOXELS = 4
 KINDS = {"phantom": "Phantom", "upload": "Upload", "stored": "Stored", "measured": "Measured"}
 
 
@@ -131,7 +135,42 @@ def choose_grid(source: str) -> Shape:
         help="Number of voxels (z, y, x). M takes four to eight times as long as S. The measurement is "
         "simulated at the volume's resolution.",
     )
-    return shape(label or "S")
+    grid = shape(label or "S")
+    _voxel_size(source, grid, native)
+    return grid
+
+
+def _voxel_size(source: str, grid: Shape, native: Shape | None) -> None:
+    """Draw the fields of the voxel size, which follow the grid; a typed size makes a grid of its own."""
+    extent = native_geometry(source, engine.store())
+    assert extent is not None  # the form offers phantoms and stored volumes only
+    along, _, across = (s / n for s, n in zip(extent.size, grid, strict=True))
+    state.fill({"voxel.across": round(across, 3), "voxel.along": round(along, 3)}, overwrite=True)
+
+    def take() -> None:
+        sizes = state.value("voxel.across"), state.value("voxel.along")
+        typed = of_voxel_size(extent, *sizes, finest=native)
+        state.fill({"grid": OWN, "grid.own": typed}, overwrite=True)
+
+    left, right = st.columns(2)
+    for place, name, label, axis in (
+        (left, "voxel.across", "Voxel in x and y [mm]", 2),
+        (right, "voxel.along", "Voxel along z [mm]", 0),
+    ):
+        size = extent.size[axis]
+        place.number_input(
+            label,
+            min_value=round(
+                min(size / (native[axis] if native else MOST_VOXELS), size / grid[axis]) - 5e-4, 3
+            ),
+            max_value=round(max(size / LEAST_VOXELS, size / grid[axis]) + 5e-4, 3),
+            key=state.field(name),
+            format="%.3g",
+            step=0.25,
+            on_change=take,
+            help="Size of a voxel. The extent stays, so the size is adapted to a whole number of voxels. "
+            "Never finer than the volume.",
+        )
 
 
 def _stored() -> str | None:

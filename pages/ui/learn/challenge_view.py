@@ -1,27 +1,22 @@
-"""The challenge on Learn: controls, score and pictures."""
+"""The challenge on Learn to find a lesion: controls, score and pictures."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
-from urllib.parse import urlencode
 
 import streamlit as st
 
 from pages.ui.learn import challenge
 from pages.ui.learn.challenge import GRID, GUESS_DOSE, SIZES, Game
+from pages.ui.learn.challenge_parts import PHOTONS, run_name, scan_form, share
 from pages.ui.runs import run_bars, run_volumes
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
-from tomopatch.physics.measurement import relative_dose
-from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.config import RunConfig
 from tomopatch.runs.run import ACTIVE, FINISHED, Run
 
-VIEWS = (5, 8, 12, 20, 30, 45, 60, 90, 120)
-PHOTONS = (500.0, 1e3, 3e3, 1e4, 3e4, 1e5)
-METHODS = ("fbp", "sirt", "tv", "diffusion")
 HEIGHT = 400  # of the pictures
 BEFORE_SCAN = "Choose few *Views* and few *Photons per ray*, and press *Scan*."
 BEFORE_GUESS = "Move the crosshair to the lesion and press *It is here*."
@@ -47,7 +42,7 @@ def view() -> None:
         _scan_form(game)
     if runs:
         _reconstructions(game, runs)
-    _share(game)
+    share("challenge", "challenge", {"number": game.number, "size": game.size})
 
 
 def _choose_game(game: Game) -> None:
@@ -76,14 +71,6 @@ def _choose_game(game: Game) -> None:
 def _start(game: Game) -> None:
     game.store()
     state.fill({"challenge.number": game.number, "challenge.size": game.size}, overwrite=True)
-
-
-def _share(game: Game) -> None:
-    """Show a link to this patient and lesion, without scans, guesses or the solution."""
-    with st.expander("Link for others, without the solution"):
-        wanted = json.dumps({"number": game.number, "size": game.size}, separators=(",", ":"))
-        query = urlencode({"lesson": "challenge", "challenge": wanted})
-        st.code(f"{(st.context.url or '/learn').partition('?')[0]}?{query}", language=None, wrap_lines=True)
 
 
 def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
@@ -123,37 +110,14 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
 
 
 def _scan_form(game: Game) -> None:
-    state.fill({"challenge.views": 12, "challenge.photons": 1e4, "challenge.method": "tv"})
-    a, b = st.columns(2)
-    c, d = st.columns([2.6, 1], vertical_alignment="bottom")
-    views = a.select_slider(
-        "Views", VIEWS, key=state.field("challenge.views"), help="More views mean more dose."
-    )
-    photons = b.select_slider(
-        "Photons per ray",
-        PHOTONS,
-        key=state.field("challenge.photons"),
-        format_func=formatting.count,
-        help="More photons mean less noise and more dose.",
-    )
-    method = c.segmented_control(
-        "Method",
-        METHODS,
-        key=state.field("challenge.method"),
-        format_func=labels.method_label,
-        required=True,
-        help="Another method on an existing scan costs no dose.",
-    )
-    scan = challenge.scan_of(game, views, photons)
-    cost = formatting.percent(relative_dose(challenge.geometry_of(scan), photons))
-    if d.button("Scan", type="primary", key="challenge_scan", width="stretch", help=f"Costs {cost}."):
-        run_id = engine.queue().submit(RunConfig(scan, method or "tv"))
+    run_id = scan_form("challenge", lambda views, photons: challenge.scan_of(game, views, photons))
+    if run_id is not None:
         replace(game, runs=tuple(dict.fromkeys((*game.runs, run_id)))).store()
         st.rerun()
 
 
 def _reconstructions(game: Game, runs: list[Run[RunConfig]]) -> None:
-    names = {run.id: _name(run) for run in runs}
+    names = {run.id: run_name(run) for run in runs}
     if state.value("challenge.run") not in names or state.value("challenge.count") != len(runs):
         state.fill({"challenge.run": runs[-1].id, "challenge.count": len(runs)}, overwrite=True)
     st.pills(
@@ -180,7 +144,7 @@ def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
         if now.status in ACTIVE:
             st.progress(now.share, text=messages.progress_line(now))
         else:
-            st.caption(f"{_name(run)}: done in {formatting.seconds(run.seconds)}.")
+            st.caption(f"{run_name(run)}: done in {formatting.seconds(run.seconds)}.")
     current = run_volumes.current_volume(run, now)
     scan, label = run.config.scan, labels.method_label(run.config.method)
     if current is None:
@@ -196,6 +160,7 @@ def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
         layouts=("planes", "side") if game.found else ("planes",),
         layout="side" if game.found else None,
         window="lung",
+        fit=game.found,  # to the reference
         reference=len(volumes) - 1,
         height=HEIGHT,
         fixed_height=True,
@@ -211,10 +176,3 @@ def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
             disabled=current.pending,
             help="Guess that the lesion is at the crosshair. Click in a picture to move the crosshair.",
         )
-
-
-def _name(run: Run[RunConfig]) -> str:
-    scan = run.config.scan
-    assert isinstance(scan, ScanConfig)  # the challenge has no measured scans
-    method = labels.method_label(run.config.method)
-    return f"{method}, {scan.num_views} views, {formatting.count(scan.photons or 0)} photons"

@@ -12,14 +12,15 @@ from pages.ui.learn.lessons import LESSONS
 from pages.ui.session import engine, routes, state
 from tomopatch.runs.measured_scan import MeasuredScan
 
-CHALLENGE = "challenge"
+CHALLENGE, CONTRAST = "challenge", "contrast"
+CHALLENGES = {CHALLENGE: "Challenge: find the lesion", CONTRAST: "Challenge: keep the contrast"}
 _NEXT = {"sidebar": "lesson.next", "page": "lesson.next.page"}
 """Keys of the button for the next step by place."""
 
 
 def choose() -> str:
-    """Let the user choose a lesson or the challenge; the last one is preselected."""
-    names = [*LESSONS, CHALLENGE]
+    """Let the user choose a lesson or a challenge; the last one is preselected."""
+    names = [*LESSONS, *CHALLENGES]
     known = state.lesson() if state.lesson() in names else names[0]
     state.fill({"lesson": known}, overwrite=state.value("lesson") not in names)
     name = st.radio(
@@ -27,7 +28,8 @@ def choose() -> str:
         names,
         key=state.field("lesson"),
         format_func=_label,
-        captions=[f"{lesson.minutes} minutes" for lesson in LESSONS.values()] + ["with the least dose"],
+        captions=[f"{lesson.minutes} minutes" for lesson in LESSONS.values()]
+        + ["with the least dose"] * len(CHALLENGES),
         help="Each lesson builds on the ones before, but you can also read it alone.",
     )
     state.set_lesson(name)
@@ -37,8 +39,8 @@ def choose() -> str:
 
 def _label(name: str) -> str:
     """Return a lesson's title, with a mark once it is done."""
-    if name == CHALLENGE:
-        return "Challenge: find the lesion"
+    if name in CHALLENGES:
+        return CHALLENGES[name]
     return f"{LESSONS[name].title}{' ✓' if name in state.done_lessons() else ''}"
 
 

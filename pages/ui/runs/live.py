@@ -210,8 +210,11 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, exp
         volume_cache.geometry(scan),
         key="live.sampler" if sampler else "live",
         view=shared_view(scan, "live"),
-        layouts=(*layouts, "difference", "swipe", "flicker") if len(volumes) > 1 else ("planes",),
+        layouts=(*layouts, "difference", "swipe", "flicker", "render")
+        if len(volumes) > 1
+        else ("planes", "render"),
         window=window_of(scan),
+        fit=True,
         reference=len(volumes) - 1,
         height=HEIGHT,
         fixed_height=True,

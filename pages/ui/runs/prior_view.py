@@ -105,7 +105,7 @@ def _generation(run: Run[GenerateConfig], was_active: bool) -> None:
         geometry,
         key="generating",  # a new key would show an empty element for a moment
         view="live",
-        layouts=("side", "planes", "swipe") if several else ("planes",),
+        layouts=("side", "planes", "swipe", "render") if several else ("planes", "render"),
         window="full",
         reference=-1,
         height=HEIGHT,
@@ -164,7 +164,7 @@ def _denoising_view(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
         [*parts, clean],
         geometry,
         key="denoising",
-        layouts=("side", "difference", "swipe", "flicker", "planes"),
+        layouts=("side", "difference", "swipe", "flicker", "planes", "render"),
         window=default_window(config.source),
         reference=len(parts),
         height=ONE_ROW if len(parts) < 3 else TWO_ROWS,

@@ -230,8 +230,11 @@ def _pictures(cell: Cell) -> None:
         parts,
         volume_cache.geometry(scan),
         key="sweep_cell",
-        layouts=("side", "difference", "swipe", "flicker", "planes") if len(parts) > 1 else ("planes",),
+        layouts=("side", "difference", "swipe", "flicker", "planes", "render")
+        if len(parts) > 1
+        else ("planes", "render"),
         window=window_of(scan),
+        fit=True,
         view=shared_view(scan, "sweep_cell"),
         reference=len(parts) - 1,
         height=340,

@@ -25,8 +25,10 @@ _MAX_LINKED_CHARACTERS = 4000
 DEFAULT_ANALYSIS = "Line"
 """Analysis on Compare that is not written into the address."""
 _PARAMETERS = (
-    "scan", "run", "compare", "runs", "prior", "plane", "analysis", "lesson", "step", "challenge", "sweep",
+    "scan", "run", "compare", "runs", "prior", "plane", "analysis", "lesson", "step", "challenge", "contrast",
+    "sweep",
 )  # fmt: skip
+_CHALLENGES = {"challenge": state.CHALLENGE, "contrast": state.CONTRAST}
 _MAX_CHARACTERS = 100_000  # of a scan in an address; one with all lesions has 2000
 _MAX_REASON = 250  # characters of the reason why a scan in an address cannot be used
 _SAFE_SOURCES = ("phantom:", "volume:", "scan:")  # a link must not make the server open its files
@@ -49,11 +51,12 @@ def restore() -> None:
             st.session_state[state.SWEEP] = typed
         except (ValueError, AttributeError, RecursionError):
             st.toast("The values for What if in this link are not readable. Choose others on What if.")
-    if parameters.get("challenge") and state.CHALLENGE not in st.session_state:
-        try:
-            st.session_state[state.CHALLENGE] = dict(json.loads(parameters["challenge"]))
-        except (ValueError, TypeError, RecursionError):
-            st.toast("The challenge in this link is not readable. Start a new one on Learn.")
+    for name, key in _CHALLENGES.items():
+        if parameters.get(name) and key not in st.session_state:
+            try:
+                st.session_state[key] = dict(json.loads(parameters[name]))
+            except (ValueError, TypeError, RecursionError):
+                st.toast("The challenge in this link is not readable. Start a new one on Learn.")
     if parameters.get("lesson"):
         st.session_state.setdefault(state.LESSON, parameters["lesson"])
         step = parameters.get("step", "")
@@ -154,6 +157,7 @@ def write() -> None:
         "step": str(state.step()) if state.step() else None,
         "done": ",".join(state.done_lessons()) or None,
         "challenge": _json(state.challenge()) if state.challenge() else None,
+        "contrast": _json(state.contrast_game()) if state.contrast_game() else None,
         "sweep": _json(state.sweep()) if state.sweep() else None,
     }
     before = st.query_params.to_dict()

@@ -20,6 +20,7 @@ SWEEP, SWEEP_RUN = "_sweep", "_cell"
 LINKED = "_linked"
 ANALYSIS = "compare.look"
 LESSON, STEP, CHALLENGE, DONE = "_lesson", "_step", "_challenge", "_done"
+CONTRAST = "_contrast"
 PLANE = "_plane"
 _COMPARE_VIEW, _OPENED_VIEW = "_looked", "_opened_view"
 _TABLE, _IN_TABLE = "runs_table", "_in_table"
@@ -222,6 +223,18 @@ def set_challenge(stored: dict[str, Any]) -> None:
     st.session_state[CHALLENGE] = stored
 
 
+def contrast_game() -> dict[str, Any]:
+    """Return the state of the contrast challenge as `pages.ui.learn.contrast` stores it.
+
+    Empty before the first game.
+    """
+    return st.session_state.get(CONTRAST, {})
+
+
+def set_contrast_game(stored: dict[str, Any]) -> None:
+    st.session_state[CONTRAST] = stored
+
+
 def forget_choices() -> None:
     """Forget all choices and the values of forms, before those of another address are restored."""
     clear_forms()
@@ -234,6 +247,7 @@ def forget_choices() -> None:
         LESSON,
         STEP,
         CHALLENGE,
+        CONTRAST,
         PLANE,
         LINKED,
         _COMPARE_VIEW,

@@ -1,4 +1,4 @@
-"""Slice viewer: linked planes of one or several volumes, drawn in the browser."""
+"""Slice viewer: linked planes and volume renderings of one or several volumes, drawn in the browser."""
 
 from __future__ import annotations
 
@@ -42,13 +42,28 @@ def default_window(source: str) -> str:
     return next((window for name, window in known.items() if source.startswith(name)), "full")
 
 
-LAYOUTS = ("planes", "side", "changes", "difference", "swipe", "flicker")
+LAYOUTS = ("planes", "side", "changes", "difference", "swipe", "flicker", "render")
 Change = tuple[int, int, str]
 """Map of a step's change: indices of the volumes after and before it, and a title."""
 MAX_BYTES = 70_000_000
 """Limit for all volumes of one viewer: more takes long to send, and Streamlit refuses over 200 MB."""
 
 _HERE = Path(__file__).parent
+_PARTS = (
+    "data",
+    "field",
+    "draw",
+    "depth",
+    "gestures",
+    "layouts",
+    "parts",
+    "replay",
+    "flicker",
+    "address",
+    "save",
+)
+_RENDERING = ("presets", "packing", "camera", "shader", "webgl", "raycast", "space")
+SCRIPTS = (*(f"viewer_{part}.js" for part in (*_RENDERING, *_PARTS)), "viewer.js")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +122,8 @@ def viewer(
     fixed_height: bool = False,
     report: bool = False,
     view: str = "",
+    cursor: Triple | None = None,
+    fit: bool = False,
     tiles: Tiles | None = None,
     region: tuple[str, float] | None = None,
     changes: Sequence[Change] = (),
@@ -136,6 +153,10 @@ def viewer(
         Send crosshair and window to the server when they change.
     view : str
         Viewers with the same name share position and window; the default is `key`.
+    cursor : (z, y, x) or None
+        Initial crosshair as fractions of the volume; the middle if None.
+    fit : bool
+        Show the object of the reference with a small margin, until the user chooses the full field.
     tiles : Tiles or None
         Tiles to outline on the slices of all volumes except the reference, until the user hides them.
     region : (kind, size [mm]) or None
@@ -167,6 +188,8 @@ def viewer(
         "tiled": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
         "tiles": None if tiles is None else asdict(tiles),
         "places": list(places),
+        "cursor": cursor,
+        "fit": fit,
         "caption": caption,
     }
     return _mount([v.hu for v in volumes], geometry, head, key, view)
@@ -212,6 +235,7 @@ def replay(
         "planes",
         *(["changes"] if changes else []),
         *(["difference", "swipe", "flicker"] if fixed else ["swipe"] if len(names) > 1 else []),
+        "render",
     ]
     head = {
         "names": labels,
@@ -231,6 +255,7 @@ def replay(
         "tiled": [i < len(names) for i in range(len(labels))],
         "changes": list(changes),
         "tiles": None,
+        "fit": bool(fixed),
         "places": [],
         "caption": caption,
     }
@@ -332,9 +357,7 @@ def _ordinal(n: int) -> str:
 @cache
 def _component() -> Any:
     # Streamlit accepts a single script, so the files form one module
-    parts = ("data", "draw", "depth", "gestures", "layouts", "parts", "replay", "flicker", "address", "save")
-    names = (*(f"viewer_{part}.js" for part in parts), "viewer.js")
-    script = "\n".join((_HERE / name).read_text("utf-8") for name in names)
+    script = "\n".join((_HERE / name).read_text("utf-8") for name in SCRIPTS)
     return st.components.v2.component(
         "tomopatch_viewer",
         html='<div class="tv"></div>',

@@ -47,6 +47,7 @@ class Viewer {
         cursor: scene.cursor || [0.5, 0.5, 0.5], centre: [0.5, 0.5, 0.5], zoom: 1, divider: 0.5, smooth: true, crosshair: true,
         level: scene.window[0], width: scene.window[1], layouts: {}, range: scene.range,
         volume: 0, other: 1, hover: null, tiles: true, mip: false, otherWindow: scene.windows.bone, showOverlay: false,
+        space: initialSpace(scene),
       });
     }
     const first = this.view !== viewStates.get(scene.id);
@@ -73,7 +74,7 @@ class Viewer {
   arrange() {
     const specs = paneSpecs(this), count = specs.length;
     const { names, layouts, note, frames, tiles } = this.scene;
-    const signature = JSON.stringify([this.layout, names, layouts, note, count, frames.length, Boolean(tiles)]);
+    const signature = JSON.stringify([this.layout, this.layout === 'render' && this.view.space.preset === 'window', names, layouts, note, count, frames.length, Boolean(tiles)]);
     const rebuilt = signature !== this.signature;
     if (rebuilt) {
       this.signature = signature;
@@ -139,18 +140,26 @@ class Viewer {
       parts.push(this.choice(`${scene.names[scene.reference]} and`, volumes.filter((_, i) => i !== scene.reference), () => flickerVolume(this), (i) => { v.volume = Number(i); }));
       parts.push(make('span', { class: 'group' }, single('pause', 'Pause or continue (space bar)', () => this.flicker.toggle())));
     }
-    if (layout !== 'difference') {
+    if (layout === 'render') {
+      const able = renderable(scene).map((i) => volumes[i]), shown = () => renderedVolumes(this);
+      parts.push(this.group('Preset', Object.entries(PRESETS).map(([name, p]) => [name, p.label, p.title]), () => v.space.preset, (name) => { v.space.preset = name; }));
+      if (able.length > 1) {
+        parts.push(this.choice('Left', able, () => shown()[0], (i) => { const [a, b = -1] = shown(); v.space.shown = [Number(i), b === Number(i) ? a : b]; }));
+        parts.push(this.choice('Right', [...able, ['-1', 'none']], () => shown()[1] ?? -1, (i) => { v.space.shown = [shown()[0], Number(i)]; }));
+      }
+    }
+    if (layout !== 'difference' && layout !== 'render') {
       const mip = make('button', { type: 'button', text: 'MIP', title: 'Maximum intensity projection: the brightest voxel along each line of sight', onclick: () => this.project(!v.mip) });
       this.buttonUpdates.push(() => mip.setAttribute('aria-pressed', String(v.mip)));
       parts.push(make('span', { class: 'group' }, mip));
     }
-    if (scene.places.length) {
+    if (scene.places.length && layout !== 'render') {
       parts.push(make('span', { class: 'group' }, make('button', { type: 'button', text: 'Go to lesion', title: 'Move the crosshair to the planted lesion; press again for the next one', onclick: () => this.goToLesion() })));
     }
     if (layout === 'difference' || layout === 'changes') {
       parts.push(this.choice('Scale', RANGES.map((r) => [String(r), `±${r} HU`]), () => v.range, (r) => { v.range = Number(r); }));
     }
-    if (layout !== 'difference') {
+    if (layout !== 'difference' && (layout !== 'render' || v.space.preset === 'window')) {
       const presets = Object.entries(scene.windows).map(([name]) => [name, name]);
       parts.push(this.choice('Window', [...presets, ['custom', 'custom']], () => {
         const hit = Object.entries(scene.windows).find(([, [l, w]]) => l === v.level && w === v.width);
@@ -159,22 +168,28 @@ class Viewer {
     }
     parts.push(make('span', { class: 'space' }));
     const tools = make('span', { class: 'group', role: 'group', 'aria-label': 'Tools' });
-    tools.append(single('play', 'Play through the slices', (e) => this.play(e.currentTarget)));
+    if (layout !== 'render') tools.append(single('play', 'Play through the slices', (e) => this.play(e.currentTarget)));
     const cross = single('cross', 'Crosshair: show or hide', () => { v.crosshair = !v.crosshair; this.arrange(); });
     this.buttonUpdates.push(() => cross.setAttribute('aria-pressed', String(v.crosshair)));
-    tools.append(cross);
-    if (scene.tiles || scene.frames.some((f) => f.tiles)) {
+    if (layout !== 'render') tools.append(cross);
+    if (layout !== 'render' && (scene.tiles || scene.frames.some((f) => f.tiles))) {
       const button = single('tiles', 'Tiles of this pass: show or hide', () => { v.tiles = !v.tiles; this.arrange(); });
       this.buttonUpdates.push(() => button.setAttribute('aria-pressed', String(v.tiles)));
       tools.append(button);
     }
-    if (scene.kinds.includes('heat') && layout !== 'difference' && layout !== 'swipe') {
+    if (scene.kinds.includes('heat') && !['difference', 'swipe', 'render'].includes(layout)) {
       const button = single('overlay', 'Deviation as an overlay: show or hide', () => { v.showOverlay = !v.showOverlay; this.arrange(); });
       this.buttonUpdates.push(() => button.setAttribute('aria-pressed', String(v.showOverlay)));
       tools.append(button);
     }
+    if (scene.fit && layout !== 'render') {
+      const field = single('field', 'Full field: show it, or the object alone', () => { v.fullField = !v.fullField; this.arrange(); });
+      this.buttonUpdates.push(() => field.setAttribute('aria-pressed', String(Boolean(v.fullField))));
+      tools.append(field);
+    }
     tools.append(single('reset', 'Reset zoom, position and window', () => {
       Object.assign(v, { zoom: 1, centre: [0.5, 0.5, 0.5], cursor: [0.5, 0.5, 0.5], divider: 0.5, mip: false, otherWindow: scene.windows.bone, level: scene.window[0], width: scene.window[1] });
+      Object.assign(v.space, CAMERA);
       this.arrange();
     }));
     tools.append(single('save', 'This view as PNG', () => savePicture(this)));
@@ -207,11 +222,11 @@ class Viewer {
 
   buildFoot() {
     this.ramp = make('canvas', { width: 160, height: 1, role: 'img' });
-    this.low = make('span'); this.high = make('span'); this.position = make('span', { class: 'where' });
-    const hint = 'wheel, arrows: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: pause' : '');
+    this.low = make('span'); this.high = make('span'); this.position = make('span', { class: 'where' }); this.note = make('span', { class: 'note' });
+    const hint = this.layout === 'render' ? 'drag, arrows: turn · wheel, pinch, + and −: zoom · double click: as before · 1 to 4: preset' : 'wheel, arrows: slice · click: crosshair · right-drag: window · ctrl+wheel: zoom · shift-drag: move' + (this.layout === 'flicker' ? ' · space: pause' : '');
     this.foot.replaceChildren(
       make('span', { class: 'scale' }, this.low, this.ramp, this.high), this.position,
-      make('span', { class: 'note', text: this.scene.note || '' }), make('span', { class: 'space' }),
+      this.note, make('span', { class: 'space' }),
       make('span', { class: 'hint', text: hint }),
     );
   }
@@ -219,15 +234,16 @@ class Viewer {
   // ---- pictures
 
   buildPane(i) {
-    const canvas = make('canvas', { tabindex: '0', role: 'img' });
+    const render = this.layout === 'render', canvas = make('canvas', { tabindex: '0', role: 'img' });
     const slider = make('input', { type: 'range', min: 0, step: 1, 'aria-label': 'Slice', oninput: () => this.goToSlice(i, Number(slider.value)) });
     const name = make('b'), note = make('span');
-    this.grid.append(make('div', { class: 'pane' }, make('div', { class: 'caption' }, name, note), canvas, slider));
-    const pane = new Pane(canvas);
+    this.grid.append(make('div', { class: render ? 'pane space-pane' : 'pane' }, make('div', { class: 'caption' }, name, note), canvas, ...(render ? [] : [slider])));
+    const pane = render ? new SpacePane(canvas) : new Pane(canvas);
     pane.name = name;
     pane.note = note;
     pane.slider = slider;
-    gestures(this, pane, i);
+    if (render) spaceGestures(this, pane);
+    else gestures(this, pane, i);
     return pane;
   }
 
@@ -252,11 +268,20 @@ class Viewer {
     const { view, scene } = this;
     this.lesion = ((this.lesion ?? -1) + 1) % scene.places.length;
     const place = scene.places[this.lesion].map((f) => clamp(f, 0, 0.9999));
-    Object.assign(view, { cursor: [...place], hover: null, ...(view.zoom > 1 ? { centre: [...place] } : {}) });
+    const { low, up } = shownField(scene, view), centre = place.map((f, a) => f + 0.5 - (low[a] + up[a]) / 2);
+    Object.assign(view, { cursor: [...place], hover: null, ...(view.zoom > 1 ? { centre } : {}) });
     this.moved();
   }
 
   moved() { this.redraw(); }
+
+  /** Redraw a turning object, with fine pictures once it rests. */
+  inMotion() {
+    const { view } = this;
+    clearTimeout(view.moving);
+    view.moving = setTimeout(() => { view.moving = 0; this.redraw(); }, AT_REST);
+    this.redraw();
+  }
 
   /** Show a view from the address or from an experiment, if it is one of this viewer. */
   applyView(text) {
@@ -291,8 +316,9 @@ class Viewer {
     this.root.classList.toggle('full', full);
     const { panes, widths, total } = arrangePanes(this, full);
     this.grid.style.gridTemplateColumns = widths.map((w) => `${w}px`).join(' ');
-    this.grid.style.minHeight = scene.fixedHeight || full ? `${total}px` : ''; // nothing below moves when panes are added
-    const mip = view.mip && this.layout !== 'difference';
+    this.grid.style.minHeight = scene.fixedHeight || full ? `${total}px` : this.heightBefore(); // nothing below moves when panes are added
+    const sinceLast = began - this.lastDrawn;
+    this.lastDrawn = began;
     this.panes.forEach((pane, i) => {
       const spec = specs[i], axis = PLANES[spec.plane].across;
       const { width: across, height } = panes[i];
@@ -301,33 +327,46 @@ class Viewer {
       const note = spec.kind === 'swipe' ? scene.names[spec.other] : scene.pending[spec.volume] ? '' : spec.kind === 'heat' ? `0 … ${scene.heat} HU` : spec.note || '';
       for (const [node, text] of [[pane.name, spec.title], [pane.note, note]]) node.textContent = node.title = text;
       pane.note.className = spec.kind === 'swipe' ? 'name' : '';
-      pane.canvas.setAttribute('aria-label', `${spec.title}, ${spec.plane} ${mip ? 'maximum intensity projection' : 'slice'}`);
+      pane.canvas.setAttribute('aria-label', pane.describe(scene, view, spec));
       pane.slider.setAttribute('aria-label', `Slice of ${spec.title}`);
       pane.slider.max = scene.shape[axis] - 1;
       pane.slider.value = indexAt(view.cursor[axis], scene.shape[axis]);
       pane.resize(across, height, Math.min(2, devicePixelRatio || 1), full ? 1.5 : 1);
       pane.draw(scene, view, spec);
+      if (view.moving && pane.pace && sinceLast < AT_REST) pane.pace(sinceLast);
     });
+    if (scene.pending[scene.reference]) this.before = { height: this.grid.offsetHeight, width: this.root.clientWidth, layout: this.layout };
     this.legend();
     this.settle();
     this.frames += 1;
-    Object.assign(this.root.dataset, { ms: (performance.now() - began).toFixed(2), frames: this.frames, cursor: view.cursor.join(), window: `${view.level},${view.width}`, layout: this.layout, frame: view.frame ?? '' });
+    Object.assign(this.root.dataset, { ms: (performance.now() - began).toFixed(2), frames: this.frames, cursor: view.cursor.join(), camera: cameraText(view.space), window: `${view.level},${view.width}`, layout: this.layout, frame: view.frame ?? '' });
+  }
+
+  /** Return the height of the pictures before the reference came, whose object they fit since then. */
+  heightBefore() {
+    const { before, root, layout } = this;
+    return before && before.layout === layout && before.width === root.clientWidth ? `${before.height}px` : '';
   }
 
   legend() {
-    const { view } = this, signed = this.layout === 'difference';
-    const low = signed ? -view.range : Math.round(view.level - view.width / 2);
-    const high = signed ? view.range : Math.round(view.level + view.width / 2);
+    const { view, layout } = this, render = layout === 'render', signed = layout === 'difference';
+    const stops = render ? stopsOf(view.space.preset, view) : [];
+    const low = render ? stops[0][0] : signed ? -view.range : view.level - view.width / 2;
+    const high = render ? stops.at(-1)[0] : signed ? view.range : view.level + view.width / 2;
     const c = this.ramp.getContext('2d'), image = c.createImageData(160, 1), colours = palette(signed ? SIGNED : GREY);
     const words = new Uint32Array(image.data.buffer);
-    for (let i = 0; i < 160; i++) words[i] = colours[Math.round(i / 159 * 255)];
+    for (let i = 0; i < 160; i++) words[i] = render ? packedColour(transferAt(stops, low + i / 159 * (high - low)).slice(1)) : colours[Math.round(i / 159 * 255)];
     c.putImageData(image, 0, 0);
-    const minus = (v) => String(v).replace('-', '−');
+    const minus = (v) => String(Math.round(v)).replace('-', '−');
     this.low.textContent = minus(low);
     this.high.textContent = `${signed ? '+' : ''}${minus(high)} HU`;
     this.ramp.setAttribute('aria-label', `Colours from ${this.low.textContent} to ${this.high.textContent}`);
-    this.position.textContent = this.positionText(view.hover || view.cursor);
+    this.position.textContent = this.placeText(view.hover || view.cursor);
+    this.note.textContent = render && renderer().isSoftware ? STILL_NOTE : this.scene.note || '';
   }
+
+  /** Return what the line below the pictures says: the camera, or the position. */
+  placeText(at) { return this.layout === 'render' ? cameraText(this.view.space) : this.positionText(at); }
 
   /** Return a position, given as fractions (z, y, x), in mm from the centre. */
   positionText(at) {

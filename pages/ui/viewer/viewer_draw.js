@@ -38,6 +38,9 @@ function palette(map) {
   return packed.get(map);
 }
 
+/** Return a colour, red, green and blue from 0 to 1, as a little-endian RGBA value. */
+function packedColour(rgb) { return rgb.reduce((word, c, k) => word | Math.round(255 * c) << 8 * k, 0xff000000) >>> 0; }
+
 /** Table from a 16-bit value (+32768) to a colour, linear between low and high. */
 class Lookup {
   constructor(map) { this.map = map; this.table = new Uint32Array(65536); this.low = NaN; this.high = NaN; }
@@ -113,6 +116,21 @@ function drawTiles(c, scene, view, plane, r, R) {
   c.stroke();
 }
 
+// ---- messages --------------------------------------------------------------------------------
+
+/** Write a message in place of a missing picture, on two lines where it is long. */
+function writeMessage(c, text, ratio, colour) {
+  const { width, height } = c.canvas;
+  c.fillStyle = colour;
+  c.font = `${12.5 * ratio}px system-ui, sans-serif`;
+  c.textAlign = 'center'; c.textBaseline = 'middle';
+  const words = text.split(' '), line = 19 * ratio;
+  let first = words.length;
+  if (c.measureText(text).width > 0.9 * width) while (first > 1 && words.slice(0, first).join(' ').length > 0.55 * text.length) first--;
+  const lines = [words.slice(0, first), words.slice(first)].map((part) => part.join(' ')).filter(Boolean);
+  lines.forEach((part, i) => c.fillText(part, width / 2, height / 2 + (i - (lines.length - 1) / 2) * line, 0.94 * width));
+}
+
 // ---- one picture -----------------------------------------------------------------------------
 
 /** Canvas with one plane of a volume, of a difference, or of two volumes on both sides of a divider. */
@@ -129,6 +147,11 @@ class Pane {
     if (this.canvas.width !== w || this.canvas.height !== h) { this.canvas.width = w; this.canvas.height = h; }
     this.ratio = ratio * letters;
     this.screenRatio = ratio;
+  }
+
+  describe(scene, view, spec) {
+    const mip = view.mip && spec.kind !== 'difference';
+    return `${spec.title}, ${spec.plane} ${mip ? 'maximum intensity projection' : 'slice'}`;
   }
 
   /** Return fractions (u, v) of the picture at a screen position, with v along the volume's axis. */
@@ -169,8 +192,9 @@ class Pane {
 
     const c = this.canvas.getContext('2d', { alpha: false }), W = this.canvas.width, H = this.canvas.height;
     const mmW = w * spacing[plane.u], mmH = h * spacing[plane.v];
-    const scale = Math.min(W / mmW, H / mmH) * view.zoom;
-    const cu = view.centre[plane.u], cv = plane.flip ? 1 - view.centre[plane.v] : view.centre[plane.v];
+    const { low, up } = shownField(scene, view), extent = (a) => up[a] - low[a], centre = (a) => view.centre[a] - 0.5 + (low[a] + up[a]) / 2;
+    const scale = Math.min(W / (mmW * extent(plane.u)), H / (mmH * extent(plane.v))) * view.zoom;
+    const cu = centre(plane.u), cv = plane.flip ? 1 - centre(plane.v) : centre(plane.v);
     const r = this.rect = { w: mmW * scale, h: mmH * scale };
     r.x = W / 2 - cu * r.w; r.y = H / 2 - cv * r.h;
     c.fillStyle = '#000';
@@ -186,19 +210,11 @@ class Pane {
     this.decorate(c, scene, view, spec, plane, scale);
   }
 
-  /** Draw a message in place of a missing picture, on two lines where it is long. */
   drawMessage(text) {
-    const c = this.canvas.getContext('2d', { alpha: false }), { width, height } = this.canvas;
+    const c = this.canvas.getContext('2d', { alpha: false });
     c.fillStyle = '#000';
-    c.fillRect(0, 0, width, height);
-    c.fillStyle = 'rgba(255,255,255,.8)';
-    c.font = `${12.5 * this.ratio}px system-ui, sans-serif`;
-    c.textAlign = 'center'; c.textBaseline = 'middle';
-    const words = text.split(' '), line = 19 * this.ratio;
-    let first = words.length;
-    if (c.measureText(text).width > 0.9 * width) while (first > 1 && words.slice(0, first).join(' ').length > 0.55 * text.length) first--;
-    const lines = [words.slice(0, first), words.slice(first)].map((part) => part.join(' ')).filter(Boolean);
-    lines.forEach((part, i) => c.fillText(part, width / 2, height / 2 + (i - (lines.length - 1) / 2) * line, 0.94 * width));
+    c.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    writeMessage(c, text, this.ratio, 'rgba(255,255,255,.8)');
   }
 
   decorate(c, scene, view, spec, plane, scale) {

@@ -8,12 +8,23 @@ const LAYOUTS = {
   difference: ['Difference', 'Each volume minus the reference: red is too bright, blue too dark'],
   swipe: ['Swipe', 'Two volumes in one picture: drag the line between them'],
   flicker: ['Flicker', 'A volume and the reference in turn, which makes differences visible'],
+  render: ['3D', 'Volume rendering of one or two volumes, which turn together'],
 };
 
 /** Return the index of the volume that alternates with the reference. */
 function flickerVolume({ scene, view }) {
   const { names, reference } = scene, requested = clamp(view.volume, 0, names.length - 1);
   return requested !== reference ? requested : Math.max(0, names.findIndex((_, i) => i !== reference));
+}
+
+/** Return the indices of the volumes that can be rendered; deviations are none. */
+function renderable({ kinds }) { return kinds.flatMap((kind, i) => (kind === 'volume' ? [i] : [])); }
+
+/** Return the indices of the one or two rendered volumes. */
+function renderedVolumes({ scene, view }) {
+  const able = renderable(scene), [first, second] = view.space.shown;
+  const left = able.includes(first) ? first : able[0];
+  return able.includes(second) && second !== left ? [left, second] : [left];
 }
 
 const LEAST_ACROSS = 4; // voxels of a picture; a volume of fewer slices has its axial picture alone
@@ -46,6 +57,10 @@ function paneSpecs(viewer) {
       const i = viewer.flicker.second ? scene.reference : flickerVolume(viewer);
       return worthShowing(scene, ['axial', 'coronal']).map((plane) => ({ ...one(i), plane }));
     }
+    case 'render': {
+      const shown = renderedVolumes(viewer), tall = tallOf(scene);
+      return shown.map((i) => ({ ...one(i), kind: 'render', overlay: -1, tall }));
+    }
     default:
       return worthShowing(scene, ['axial', 'coronal']).map((plane) => ({ kind: 'swipe', plane, volume, other, title: scene.names[volume] }));
   }
@@ -73,8 +88,8 @@ function totalHeight({ root, bar, foot, replay, scene, current }, full) {
  */
 function arrangePanes(viewer, full) {
   const { root, scene, current } = viewer, width = root.clientWidth, count = current.length, around = full ? AROUND_FULL : AROUND;
-  const total = totalHeight(viewer, full), mm = scene.shape.map((n, a) => n * scene.spacing[a]);
-  const tall = current.map(({ plane }) => Math.min(4, Math.max(0.25, mm[PLANES[plane].v] / mm[PLANES[plane].u])));
+  const total = totalHeight(viewer, full), { low, up } = shownField(scene, viewer.view), mm = scene.shape.map((n, a) => n * scene.spacing[a] * (up[a] - low[a]));
+  const tall = current.map((spec) => Math.min(4, Math.max(0.25, spec.tall || mm[PLANES[spec.plane].v] / mm[PLANES[spec.plane].u])));
   const ways = current.map((_, k) => {
     const columns = k + 1, rows = Math.ceil(count / columns);
     const across = (width - GAP * (columns - 1)) / columns, most = Math.max(40, (total - GAP * (rows - 1)) / rows - around);

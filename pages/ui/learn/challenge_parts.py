@@ -1,0 +1,72 @@
+"""Parts of both challenges: the form of a scan, names of runs, and the link for others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from pages.ui.session import engine, state, volume_cache
+from pages.ui.texts import formatting, labels
+from tomopatch.physics.measurement import relative_dose
+from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.runs.run import Run
+
+VIEWS = (5, 8, 12, 20, 30, 45, 60, 90, 120)
+PHOTONS = (500.0, 1e3, 3e3, 1e4, 3e4, 1e5)
+METHODS = ("fbp", "sirt", "tv", "diffusion")
+
+
+def scan_form(name: str, scan_of: Callable[[int, float], ScanConfig]) -> str | None:
+    """Show the form of a scan and return the run that the user has started.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of the keys.
+    scan_of : f(views, photons)
+        Returns the scan.
+    """
+    state.fill({f"{name}.views": 12, f"{name}.photons": 1e4, f"{name}.method": "tv"})
+    a, b = st.columns(2)
+    c, d = st.columns([2.6, 1], vertical_alignment="bottom")
+    views = a.select_slider(
+        "Views", VIEWS, key=state.field(f"{name}.views"), help="More views mean more dose."
+    )
+    photons = b.select_slider(
+        "Photons per ray",
+        PHOTONS,
+        key=state.field(f"{name}.photons"),
+        format_func=formatting.count,
+        help="More photons mean less noise and more dose.",
+    )
+    method = c.segmented_control(
+        "Method",
+        METHODS,
+        key=state.field(f"{name}.method"),
+        format_func=labels.method_label,
+        required=True,
+        help="Another method on an existing scan costs no dose.",
+    )
+    scan = scan_of(views, photons)
+    cost = formatting.percent(relative_dose(scan.geometry(volume_cache.geometry(scan)), photons))
+    if d.button("Scan", type="primary", key=f"{name}_scan", width="stretch", help=f"Costs {cost}."):
+        return engine.queue().submit(RunConfig(scan, method or "tv"))
+    return None
+
+
+def share(lesson: str, parameter: str, wanted: dict[str, Any]) -> None:
+    """Show a link to this patient and lesion, without scans, guesses or the solution."""
+    with st.expander("Link for others, without the solution"):
+        query = urlencode({"lesson": lesson, parameter: json.dumps(wanted, separators=(",", ":"))})
+        st.code(f"{(st.context.url or '/learn').partition('?')[0]}?{query}", language=None, wrap_lines=True)
+
+
+def run_name(run: Run[RunConfig]) -> str:
+    scan = run.config.scan
+    assert isinstance(scan, ScanConfig)  # the challenges have no measured scans
+    method = labels.method_label(run.config.method)
+    return f"{method}, {scan.num_views} views, {formatting.count(scan.photons or 0)} photons"
