@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SOURCES = os.pathsep.join(map(str, (ROOT / "core", ROOT)))
 COMMAND = "import sys\nfrom tomopatch.cli.main import main\nsys.exit(main())\n"
 
 
@@ -21,7 +22,7 @@ def script(tmp_path):
 
 
 def environment(**more):
-    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+    return {**os.environ, "PYTHONPATH": SOURCES, **more}
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="no such signal here")
@@ -54,14 +55,14 @@ class Stop:
 sys.meta_path.insert(0, Stop())
 """
     )
-    where = os.pathsep.join([str(tmp_path), str(ROOT)])
+    where = os.pathsep.join([str(tmp_path), SOURCES])
     done = subprocess.run(
-        [*script, "--help"], capture_output=True, text=True, env=environment(PYTHONPATH=where)
+        [*script, "compare", "--help"], capture_output=True, text=True, env=environment(PYTHONPATH=where)
     )
     assert done.returncode == 130
     assert done.stderr == "tomopatch: stopped; nothing more was written.\n"
     other = subprocess.run(
-        [sys.executable, "-c", "import tomopatch.cli.main"],
+        [sys.executable, "-c", "import tomopatch.cli.parsers"],
         capture_output=True,
         text=True,
         env=environment(PYTHONPATH=where),
