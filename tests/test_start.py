@@ -16,8 +16,8 @@ SOURCES = os.environ | {"PYTHONPATH": str(Path(tomopatch.__file__).parents[1])}
 HEAVY = ("torch", "numba", "scipy", "numpy", "streamlit", "plotly", "matplotlib", "pydantic")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"]], ids=" ".join)
-def test_the_help_of_the_command_loads_no_heavy_library(arguments):
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["app", "--help"]], ids=" ".join)
+def test_the_command_loads_no_heavy_library_for_its_help_and_the_app(arguments):
     program = (
         "import contextlib, json, sys, tomopatch.cli.main\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):\n"

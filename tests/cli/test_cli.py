@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 import tomopatch
-from tomopatch.cli import commands
 from tomopatch.cli.main import main
 
 PHANTOM = ["phantom:shepp-logan", "--grid", "8x32x32", "--views", "8"]
@@ -303,9 +302,8 @@ def test_the_version_is_that_of_the_package(capsys):
 
 def test_a_demo_has_limits_that_the_environment_can_change(monkeypatch):
     started = []
-    monkeypatch.setattr(
-        commands.subprocess, "call", lambda command, **given: started.append((command, given)) or 0
-    )
+    call = "tomopatch.cli.app.subprocess.call"
+    monkeypatch.setattr(call, lambda command, **given: started.append((command, given)) or 0)
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "3")
     monkeypatch.delenv("TOMOPATCH_SHARED", raising=False)
     assert main(["app", "--demo", "--headless", "--address", "0.0.0.0", "--port", "8600"]) == 0

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import TINY
-from tomopatch.cli.main import COMMANDS, main
-from tomopatch.cli.parsers import ADD_ARGUMENTS
+from tomopatch.cli.main import COMMANDS, adder, main
 from tomopatch.io.nifti import read_nifti, write_nifti
 from tomopatch.prior.files import load_prior, save_prior
 from tomopatch.prior.precond import Precond
@@ -291,10 +290,9 @@ def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, 
 def test_every_path_option_expands_the_home_folder():
     """Flags without a path type are plain texts and never paths."""
     texts = {"set", "methods", "validation", "data", "units", "id", "effect", "insert", "vary", "address"}
-    assert set(ADD_ARGUMENTS) == set(COMMANDS)
-    for name, add_arguments in ADD_ARGUMENTS.items():
+    for name in COMMANDS:
         sub = argparse.ArgumentParser()
-        add_arguments(sub)
+        adder(name)(sub)
         for action in sub._actions:
             plain = action.type is None and action.nargs != 0 and not action.choices
             if plain and not action.dest.startswith("param_"):

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import tomopatch
 from tomopatch.notes import collected
 from tomopatch.quiet import STOPPED, end_by_broken_pipe, output_is_closed, quiet_imports
 
@@ -90,16 +90,27 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             "Sparse-view CT: simulate a scan of a volume, reconstruct it, compare methods. Not for diagnosis."
         ),
     )
-    parser.add_argument("--version", action="version", version=f"tomopatch {version('tomopatch')}")
+    parser.add_argument("--version", action="version", version=f"tomopatch {tomopatch.__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     named = next((text for text in argv if not text.startswith("-")), None)
     for name, help in COMMANDS.items():
         sub = subparsers.add_parser(name, help=help, description=help)
         if name == named:
             with quiet_imports():
-                from tomopatch.cli.parsers import ADD_ARGUMENTS
-            ADD_ARGUMENTS[name](sub)
+                add_arguments = adder(name)
+            add_arguments(sub)
     return parser
+
+
+def adder(name: str) -> Callable[[argparse.ArgumentParser], None]:
+    """The function that adds the arguments of a command."""
+    if name == "app":
+        from tomopatch.cli import app
+
+        return app.add_arguments
+    from tomopatch.cli.parsers import ADD_ARGUMENTS
+
+    return ADD_ARGUMENTS[name]
 
 
 if __name__ == "__main__":

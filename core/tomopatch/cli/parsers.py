@@ -1,4 +1,4 @@
-"""Arguments of each command: functions that add them to a parser.
+"""Arguments of each command that uses the engine: functions that add them to a parser.
 
 Their choices and defaults come from the engine, so that importing this module takes seconds.
 """
@@ -205,14 +205,6 @@ def bench(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(run=commands.bench)
 
 
-def app(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--port", type=int, default=8501, help="port on this machine")
-    sub.add_argument("--address", help="address to listen on (default: this machine alone)")
-    sub.add_argument("--headless", action="store_true", help="do not open a browser window")
-    sub.add_argument("--demo", action="store_true", help="set the limits of a public demo")
-    sub.set_defaults(run=commands.app)
-
-
 ADD_ARGUMENTS = {
     "simulate": simulate,
     "reconstruct": reconstruct,
@@ -223,5 +215,4 @@ ADD_ARGUMENTS = {
     "calibrate": calibrate,
     "reproduce": reproduce,
     "bench": bench,
-    "app": app,
 }
