@@ -1,5 +1,6 @@
 """The wheel holds the engine, the app and the weights, and works in an empty folder."""
 
+import contextlib
 import json
 import os
 import socket
@@ -99,6 +100,10 @@ def test_the_app_starts(installed, tmp_path):
                 assert server.poll() is None, "the app ended"
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
+        server.terminate()  # the server itself, which ends its workers
+        server.wait(60)
+        with pytest.raises(OSError, match=r"refused|Connect"):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5)
     finally:
-        os.killpg(server.pid, 15)
-        server.wait(30)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, 9)

@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from tomopatch.installation import app_folder
 
@@ -37,6 +38,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.headless:
         options += ["--server.headless", "true"]
     environment = (DEMO if arguments.demo else {}) | dict(os.environ)
-    return subprocess.call(
-        [sys.executable, "-m", "streamlit", "run", str(script), *options], cwd=script.parent, env=environment
+    return _become(
+        [sys.executable, "-m", "streamlit", "run", str(script), *options], script.parent, environment
     )
+
+
+def _become(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+    """Replace this process by the server, which then receives the signals that end it.
+
+    Windows has no such call: there the command waits for the server.
+    """
+    if os.name == "nt":
+        return subprocess.call(command, cwd=folder, env=environment)
+    os.chdir(folder)
+    os.execve(command[0], command, environment)
