@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tomopatch.cli.main import main
+
 ROOT = Path(__file__).parents[2]
 SOURCES = os.pathsep.join(map(str, (ROOT / "core", ROOT)))
 COMMAND = "import sys\nfrom tomopatch.cli.main import main\nsys.exit(main())\n"
@@ -69,3 +71,36 @@ def test_ctrl_c_during_imports_shows_no_traceback(script, tmp_path, module):
 def test_any_other_program_decides_for_itself_about_ctrl_c(tmp_path):
     program = [sys.executable, "-c", "from tomopatch import Projector"]
     assert "KeyboardInterrupt" in interrupted(tmp_path, "torch", program).stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ValueError("a bad grid."), 2, "tomopatch: a bad grid.\n"),
+        (ZeroDivisionError("division by zero"), 2, "tomopatch: division by zero\n"),
+        (FileNotFoundError(2, "No such file", "scan.nii"), 2, "No such file"),
+        (MemoryError(), 2, "needs more memory than there is; use a smaller --grid"),
+        (RuntimeError("CUDA out of memory"), 2, "needs more memory than there is"),
+        (BrokenPipeError(32, "Broken pipe"), 2, "Broken pipe"),  # of a worker: the output is open
+        (KeyboardInterrupt(), 130, "tomopatch: stopped; nothing more was written.\n"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_each_kind_of_failure_ends_with_its_code_and_one_sentence(monkeypatch, capsys, error, code, words):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr("tomopatch.cli.app.run", fail)
+    assert main(["app"]) == code
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
+    def fail(arguments):
+        raise RuntimeError("an index is wrong")
+
+    monkeypatch.setattr("tomopatch.cli.app.run", fail)
+    with pytest.raises(RuntimeError, match="an index is wrong"):
+        main(["app"])
