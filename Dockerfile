@@ -8,10 +8,12 @@ RUN useradd --create-home --uid 1000 tomopatch && mkdir /data && chown tomopatch
 WORKDIR /home/tomopatch/app
 COPY --chown=tomopatch . .
 RUN python -m venv /opt/venv \
-    && if [ -n "$TORCH_INDEX" ]; then /opt/venv/bin/pip install --no-cache-dir torch --index-url "$TORCH_INDEX"; fi \
-    && /opt/venv/bin/pip install --no-cache-dir .
+    && if [ -n "$TORCH_INDEX" ]; then \
+        /opt/venv/bin/pip install --no-cache-dir -c constraints.txt torch --index-url "$TORCH_INDEX"; \
+    fi \
+    && /opt/venv/bin/pip install --no-cache-dir -c constraints.txt .
 
-USER tomopatch
+USER 1000
 ENV PATH=/opt/venv/bin:$PATH \
     NUMBA_CACHE_DIR=/home/tomopatch/.cache/numba \
     TOMOPATCH_STORE=/data \
@@ -25,5 +27,5 @@ RUN tomopatch compare phantom:spheres --grid 8x32x32 --methods fbp,sirt,tv,diffu
 EXPOSE 8501
 VOLUME /data
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-    CMD python -c "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"TOMOPATCH_PORT\"]}/_stcore/health', timeout=4)"
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"TOMOPATCH_PORT\"]}/_stcore/health', timeout=4)"]
 CMD ["sh", "-c", "exec tomopatch app --demo --headless --address $TOMOPATCH_ADDRESS --port $TOMOPATCH_PORT"]

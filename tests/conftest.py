@@ -1,14 +1,20 @@
 """What tests share: an asymmetric object, small scans of both beams, a tiny network, seeded randomness."""
 
 import os
+import sys
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `core` does, but torch is imported before it here
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the package; torch is imported before it here
+if "PYTEST_XDIST_WORKER" in os.environ:  # the tests share the cores: a second thread each would only wait
+    for name in ("OMP_NUM_THREADS", "TOMOPATCH_THREADS"):
+        os.environ.setdefault(name, "1")
 
 import pytest
 import torch
 
+from tests.forked_workers import Factory
 from tomopatch import ConeBeam, ParallelBeam, Volume, VolumeGeometry
 from tomopatch.execution import worker_queue
+from tomopatch.execution.worker_queue import WorkerQueue
 from tomopatch.prior.network import NetworkConfig
 
 TINY = NetworkConfig(
@@ -23,6 +29,25 @@ def eager_workers():
         for name in worker_queue.NICENESS:
             patch.setitem(worker_queue.NICENESS, name, 0)
         yield
+
+
+LAUNCH = WorkerQueue._launch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_workers():
+    """Workers start at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.platform == "linux":
+            factory = Factory()
+            patch.setattr(WorkerQueue, "_launch", lambda queue: factory.launch(queue.store))
+        yield
+
+
+@pytest.fixture
+def real_workers(monkeypatch):
+    """Workers are programs of their own, as on a server."""
+    monkeypatch.setattr(WorkerQueue, "_launch", LAUNCH)
 
 
 @pytest.fixture

@@ -22,17 +22,18 @@ Conventions
 """
 
 import os as _os
+import sys as _sys
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 # read when torch starts its threads
 _os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from tomopatch.quiet import quiet_imports as _quiet_imports
-
-with _quiet_imports():
+if TYPE_CHECKING:
     from tomopatch.analysis.metrics import Quality, quality
-    from tomopatch.export import notebook as _notebook
     from tomopatch.geometry.beams import ConeBeam, ParallelBeam
     from tomopatch.geometry.scanners import SCANNERS
     from tomopatch.geometry.views import Views
@@ -49,6 +50,27 @@ with _quiet_imports():
     from tomopatch.reconstruct.methods import METHODS
     from tomopatch.reconstruct.run import Result, reconstruct
     from tomopatch.volume import MU_WATER, Volume, VolumeGeometry, crop, pad, resample
+
+_MODULES = {
+    "analysis.metrics": ("Quality", "quality"),
+    "geometry.beams": ("ConeBeam", "ParallelBeam"),
+    "geometry.scanners": ("SCANNERS",),
+    "geometry.views": ("Views",),
+    "io.nifti": ("write_nifti",),
+    "io.projections": ("Projections", "read_projections"),
+    "library": ("load_volume",),
+    "phantoms.catalogue": ("PHANTOMS", "phantom"),
+    "physics.corrections": ("prepare_projections",),
+    "physics.measurement": ("Measurement", "relative_dose", "simulate"),
+    "prior.denoiser": ("PatchPrior",),
+    "prior.files": ("load_prior",),
+    "progress": ("Step",),
+    "projector": ("Projector",),
+    "reconstruct.methods": ("METHODS",),
+    "reconstruct.run": ("Result", "reconstruct"),
+    "volume": ("MU_WATER", "Volume", "VolumeGeometry", "crop", "pad", "resample"),
+}
+"""The modules of the public names, as above."""
 
 __all__ = [
     "METHODS",
@@ -82,4 +104,30 @@ __all__ = [
     "write_nifti",
 ]
 
-_notebook.register()
+
+class _Package(_ModuleType):
+    """The package. It imports a public name when it is first used, since torch alone takes a second."""
+
+    def __getattr__(self, name: str) -> object:
+        for module, names in _MODULES.items():
+            if name in names:
+                value = getattr(_import_module(f"tomopatch.{module}"), name)
+                setattr(self, name, value)
+                return value
+        raise AttributeError(f"module 'tomopatch' has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # the import of the subpackage `reconstruct` would hide the function
+        if name not in __all__ or not isinstance(value, _ModuleType):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+_sys.modules[__name__].__class__ = _Package
+
+if "IPython" in _sys.modules:
+    from tomopatch.export import notebook as _notebook
+
+    _notebook.register()

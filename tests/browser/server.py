@@ -47,14 +47,14 @@ def serve(folder: Path, script: Path = ROOT / "app.py") -> Iterator[str]:
             cwd=ROOT, env=environment, stdout=log, stderr=log,
         )  # fmt: skip
         try:
-            _wait(f"http://127.0.0.1:{port}/_stcore/health", server)
+            wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
             server.wait(20)
 
 
-def _wait(url: str, server: subprocess.Popen, seconds: float = 60) -> None:
+def wait_for(url: str, server: subprocess.Popen, seconds: float = 60) -> None:
     """Wait until the server responds, with four attempts per second."""
     pause = threading.Event()
     for _ in range(int(seconds / 0.25)):

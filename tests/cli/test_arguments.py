@@ -146,5 +146,5 @@ def test_a_sweep_needs_values():
 
 @pytest.mark.parametrize("flag", ["--geometric-phantoms", "--solids"])
 def test_geometric_phantoms_have_their_earlier_flag_too(flag):
-    given = main._parser().parse_args(["train", "folder", "--out", "x", flag, "3"])
+    given = main._parser(["train"]).parse_args(["train", "folder", "--out", "x", flag, "3"])
     assert given.geometric_phantoms == 3

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 import tomopatch
-from tomopatch.cli import commands
 from tomopatch.cli.main import main
 
 PHANTOM = ["phantom:shepp-logan", "--grid", "8x32x32", "--views", "8"]
@@ -303,16 +302,14 @@ def test_the_version_is_that_of_the_package(capsys):
 
 def test_a_demo_has_limits_that_the_environment_can_change(monkeypatch):
     started = []
-    monkeypatch.setattr(
-        commands.subprocess, "call", lambda command, **given: started.append((command, given)) or 0
-    )
+    monkeypatch.setattr("tomopatch.cli.app._become", lambda *given: started.append(given) or 0)
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "3")
     monkeypatch.delenv("TOMOPATCH_SHARED", raising=False)
     assert main(["app", "--demo", "--headless", "--address", "0.0.0.0", "--port", "8600"]) == 0
     assert main(["app"]) == 0
-    (command, given), (_, plain) = started
-    assert given["env"]["TOMOPATCH_MEMORY_GB"] == "3"
-    assert given["env"]["TOMOPATCH_SHARED"] == given["env"]["TOMOPATCH_READ_ONLY"] == "1"
+    (command, _, environment), (*_, plain) = started
+    assert environment["TOMOPATCH_MEMORY_GB"] == "3"
+    assert environment["TOMOPATCH_SHARED"] == environment["TOMOPATCH_READ_ONLY"] == "1"
     assert command[-6:] == [
         "--server.port",
         "8600",
@@ -321,4 +318,4 @@ def test_a_demo_has_limits_that_the_environment_can_change(monkeypatch):
         "--server.headless",
         "true",
     ]
-    assert "TOMOPATCH_SHARED" not in plain["env"]
+    assert "TOMOPATCH_SHARED" not in plain

@@ -1,5 +1,6 @@
 """The command on files: units, paths with ~, and remarks about unseen parts of the volume."""
 
+import argparse
 import json
 import math
 import re
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import TINY
-from tomopatch.cli.main import _parser, main
+from tomopatch.cli.main import COMMANDS, adder, main
 from tomopatch.io.nifti import read_nifti, write_nifti
 from tomopatch.prior.files import load_prior, save_prior
 from tomopatch.prior.precond import Precond
@@ -289,8 +290,9 @@ def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, 
 def test_every_path_option_expands_the_home_folder():
     """Flags without a path type are plain texts and never paths."""
     texts = {"set", "methods", "validation", "data", "units", "id", "effect", "insert", "vary", "address"}
-    subparsers = next(a for a in _parser()._actions if a.choices and "compare" in a.choices)
-    for name, sub in subparsers.choices.items():
+    for name in COMMANDS:
+        sub = argparse.ArgumentParser()
+        adder(name)(sub)
         for action in sub._actions:
             plain = action.type is None and action.nargs != 0 and not action.choices
             if plain and not action.dest.startswith("param_"):

@@ -239,7 +239,7 @@ print(JIT["cache"])
     assert told.stdout == "False\n", told.stderr
 
 
-def test_two_servers_on_one_store_execute_a_run_once(store):
+def test_two_servers_on_one_store_execute_a_run_once(real_workers, store):
     first = RunQueue(store)
     second = None
     try:

@@ -1,5 +1,6 @@
 """Temporary files of killed processes are removed, and those of live processes are not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from tomopatch.execution.queue import RunQueue
@@ -29,7 +31,7 @@ WRITERS = {
 """Writers that hang while they write, and report it."""
 
 SCRIPT = """
-import sys, time
+import json, os, signal, sys, time
 import numpy as np
 import tomopatch.store.store, tomopatch.store.uploads, tomopatch.store.checkpoint, tomopatch.io.writing
 from tomopatch.store.checkpoint import Checkpoint, write_checkpoint
@@ -42,19 +44,32 @@ def hang(*args, **options):
     if hasattr(args[0], "write"):
         args[0].write(b"half")
         args[0].flush()
-    print("writing", flush=True)
+    print(os.getpid(), flush=True)
     time.sleep(1000)
 class Slow:
     detach = cpu = lambda self: self
     numpy = lambda self: np.zeros(3)
-store, run_id = RunStore(sys.argv[1]), sys.argv[2]
-np.save = np.savez = hang
-tomopatch.store.uploads.write_array = tomopatch.store.store.write_array = hang
-if "create" in sys.argv[3]:
-    import pathlib
-    pathlib.Path.write_text = hang
-exec(sys.argv[3])
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a killed writer is gone at once
+for line in sys.stdin:  # each in a process of its own, forked from one that has imported the engine
+    if os.fork() == 0:
+        root, run_id, writer = json.loads(line)
+        store = RunStore(root)
+        np.save = np.savez = hang
+        tomopatch.store.uploads.write_array = tomopatch.store.store.write_array = hang
+        if "create" in writer:
+            import pathlib
+            pathlib.Path.write_text = hang
+        exec(writer)
 """
+
+
+@pytest.fixture(scope="module")
+def writers():
+    """The program that forks the writers."""
+    command = [sys.executable, "-c", SCRIPT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
 
 
 @pytest.fixture
@@ -74,20 +89,22 @@ def aged(store):
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_temporary_file_is_removed_once_its_writer_is_dead(store, writer):
+def test_a_temporary_file_is_removed_once_its_writer_is_dead(store, writers, writer):
     run_id = store.create(RunConfig(SCAN, "sirt"))
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(store.root), run_id, WRITERS[writer]], stdout=subprocess.PIPE
-    )
+    writers.stdin.write(json.dumps([str(store.root), run_id, WRITERS[writer]]) + "\n")
+    writers.stdin.flush()
+    pid = int(writers.stdout.readline())
     try:
-        assert process.stdout.readline() == b"writing\n"
         (part,) = parts(store)
         aged(store)
         store.remove_abandoned()
         assert parts(store) == [part]  # its writer lives
     finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while psutil.pid_exists(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     evict(store, 1e9)
     assert parts(store) == []
     assert [run.id for run in store.runs()] == [run_id]

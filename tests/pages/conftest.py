@@ -24,6 +24,17 @@ def own_store(tmp_path_factory):
         engine.queue.clear()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_search_for_components():
+    """Streamlit's test reads the metadata of all installed packages for each visit; once is enough."""
+    from streamlit.components.v2 import manifest_scanner
+
+    found = manifest_scanner.scan_component_manifests()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", lambda: found)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_main():
     """Restore the main module, which AppTest replaces and spawned processes import."""

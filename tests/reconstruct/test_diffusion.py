@@ -30,7 +30,7 @@ from tomopatch.reconstruct.params import DiffusionParams, migrated
 from tomopatch.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE
 
 CONFIG = NetworkConfig(
-    patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=()
+    patch_size=8, channels=(8,), blocks=(1,), embed=8, fine_channels=4, fine_blocks=1, smoothings=()
 )
 CONDITIONAL = replace(CONFIG, conditional=True, least_squares=True)
 
@@ -139,7 +139,7 @@ def test_posterior_samples_have_the_mean_and_deviation_of_the_posterior(scan, ga
     """
     A, _, y, noise_std = scan
     weights = torch.full_like(y, 1 / noise_std**2)
-    found = run(A, y, gaussian, options=unconditional(num_steps=60, num_samples=24, seed=1), weights=weights)
+    found = run(A, y, gaussian, options=unconditional(num_steps=30, num_samples=24, seed=1), weights=weights)
     exact = posterior_mean(A, y, noise_std).view(A.domain_shape).float()
     blind = torch.full_like(exact, 0.5 * MU_WATER)
     # 24 samples leave a fifth of the posterior's deviation in the mean, which is about half of the prior's

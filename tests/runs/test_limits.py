@@ -23,7 +23,8 @@ from tomopatch.runs.resource_estimate import estimate, refusal
 from tomopatch.store.store import RunStore
 
 SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, same_grid=True)
-LONG = {"num_iterations": 2000}
+LARGE = replace(SCAN, grid=(32, 96, 96), num_views=24)
+LONG = {"num_iterations": 2000}  # a minute or more on the large grid
 
 
 @pytest.fixture
@@ -58,12 +59,12 @@ def test_resources_of_every_phantom_can_be_estimated(store, name):
 def test_queue_and_sessions_are_limited(queue, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_SESSION_RUNS", "2")
     monkeypatch.setenv("TOMOPATCH_QUEUE_LENGTH", "4")
-    ids = [queue.submit(RunConfig(SCAN, "sirt", LONG)), queue.submit(RunConfig(SCAN, "tv", LONG))]
+    ids = [queue.submit(RunConfig(LARGE, "sirt", LONG)), queue.submit(RunConfig(LARGE, "tv", LONG))]
     third = queue.submit(RunConfig(SCAN, "cgls"))
     assert queue.progress(third).status == "failed"
     assert "You have 2 runs waiting" in queue.progress(third).message
     assert queue.store.run(third).message == queue.progress(third).message  # it can be read afterwards too
-    assert queue.submit(RunConfig(SCAN, "sirt", LONG)) == ids[0]  # an existing run does not count
+    assert queue.submit(RunConfig(LARGE, "sirt", LONG)) == ids[0]  # an existing run does not count
     queue.visitor.name = "b"
     ids.append(queue.submit(RunConfig(SCAN, "cgls", {"num_iterations": 99})))
     ids.append(queue.submit(RunConfig(SCAN, "cgls", {"num_iterations": 98})))
@@ -80,13 +81,13 @@ def test_a_timed_out_run_keeps_its_current_estimate(store, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_RUN_MINUTES", "0.002")
     queue = RunQueue(store)
     try:
-        run_id = queue.submit(RunConfig(SCAN, "sirt", LONG))
+        run_id = queue.submit(RunConfig(LARGE, "sirt", LONG))
         progress = wait(queue, run_id, timeout=300)
         assert progress.status == "stopped"
         assert "0.002 minutes" in progress.message
         assert "0.002 minutes" in store.run(run_id).message
         assert 0 < progress.i < 2000
-        assert store.result(run_id).volume.shape == (16, 32, 32)
+        assert store.result(run_id).volume.shape == LARGE.grid
     finally:
         queue.close()
 

@@ -8,14 +8,17 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.conftest import TINY
 from tomopatch import load_prior, quality, reconstruct
 from tomopatch.execution.monitor import RunMonitor
 from tomopatch.execution.progress import Progress
 from tomopatch.execution.queue import RunQueue, wait
 from tomopatch.execution.runner import run_config
+from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import BODY, GENERATOR
 from tomopatch.prior.generation import generate
 from tomopatch.prior.noise import add_noise, denoise
+from tomopatch.prior.precond import Precond
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.prepare import prepare, reference_volume
 from tomopatch.runs.prior import INPUTS, DenoiseConfig, GenerateConfig, read_config
@@ -241,7 +244,9 @@ def test_a_run_stopped_within_a_pass_keeps_the_previous_estimate(tmp_path, reaso
         lambda **event: None,
         lambda: requests[-1] if requests and reason != "timeout" else None,
     )
-    output = run_config(config, store, monitor, lambda message: None, None, load_prior)
+    torch.manual_seed(0)
+    prior = PatchPrior(Precond(replace(TINY, patch_size=16, smoothings=())))
+    output = run_config(config, store, monitor, lambda message: None, None, lambda name: prior)
     assert len(requests) == 1  # it ended with the batch of the request
     assert monitor.stop_request == ("cancel" if reason == "cancel" else "finish")
     assert monitor.timed_out == (reason == "timeout")

@@ -21,6 +21,7 @@ from tomopatch.store.store import RunStore
 from tomopatch.studies.compare import compare, write_comparison
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5)
+LARGE = replace(SCAN, grid=(32, 96, 96), num_views=24)  # 2000 iterations take a minute or more
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_a_stored_result_keeps_its_plan(store):
     assert RunStore(store.root).run(run_id).plan == plan
 
 
-def test_a_queued_run_equals_a_direct_one(queue, store):
+def test_a_queued_run_equals_a_direct_one(real_workers, queue, store):
     config = RunConfig(SCAN, "sirt", {"num_iterations": 5})
     run_id = queue.submit(config)
     progress = wait(queue, run_id, timeout=120)
@@ -170,14 +171,14 @@ def test_a_queued_run_equals_a_direct_one(queue, store):
 
 def test_finish_keeps_the_iterate_and_cancel_drops_it(queue, store):
     long = {"num_iterations": 2000}
-    first = queue.submit(RunConfig(SCAN, "sirt", long))
-    second = queue.submit(RunConfig(SCAN, "tv", long))
+    first = queue.submit(RunConfig(LARGE, "sirt", long))
+    second = queue.submit(RunConfig(LARGE, "tv", long))
     assert queue.progress(second).position == 1
     while queue.progress(first).i < 3:
         pass
     preview = queue.preview(first)
     assert preview["x"].dtype == np.int16
-    assert preview["x"].shape == (8, 32, 32)
+    assert preview["x"].shape == LARGE.grid
     queue.cancel(second)
     assert queue.progress(second).status == "cancelled"  # at once: its turn had not come
     queue.finish(first)
@@ -205,7 +206,7 @@ def test_a_run_submitted_during_its_cancellation_is_a_new_run(queue):
 
 
 def test_a_run_that_kills_every_worker_fails_and_the_queue_continues(queue, store):
-    first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1999}))
+    first = queue.submit(RunConfig(LARGE, "sirt", {"num_iterations": 1999}))
     second = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 3}))
     for lost in range(MAX_LOST_WORKERS):
         while queue.progress(first).status == "queued" or store.run(first).lost < lost:
@@ -269,8 +270,8 @@ def test_exported_files_can_be_read(tmp_path):
 
 
 def test_deleting_a_cancelled_run_does_not_affect_others(queue, store):
-    first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1998}))
-    second = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1997}))
+    first = queue.submit(RunConfig(LARGE, "sirt", {"num_iterations": 1998}))
+    second = queue.submit(RunConfig(LARGE, "sirt", {"num_iterations": 1997}))
     queue.cancel(second)
     store.delete(second)
     queue.cancel(first)
@@ -281,7 +282,7 @@ def test_deleting_a_cancelled_run_does_not_affect_others(queue, store):
 
 def test_background_runs_give_way_and_all_finish(queue, store):
     """Background runs wait for all other runs, and a lost worker does not lose them."""
-    first = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1996}), background=True)
+    first = queue.submit(RunConfig(LARGE, "sirt", {"num_iterations": 1996}), background=True)
     cells = [queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": n}), background=True) for n in (3, 4, 5)]
     assert queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 4}), background=True) == cells[1]
     asked = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 6}))

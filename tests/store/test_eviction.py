@@ -156,8 +156,8 @@ def test_freed_memory_is_returned_to_the_system():
 THREADS_AND_ARRAYS = """
 import ctypes, sys, threading
 import numpy as np, psutil
-from tomopatch.reconstruct.memory import spare_memory
 if sys.argv[1] == "spared":
+    from tomopatch.reconstruct.memory import spare_memory
     spare_memory()
 together = threading.Barrier(40)
 def take():

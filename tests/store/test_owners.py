@@ -2,6 +2,8 @@
 hidden.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from tomopatch.execution.queue import RunQueue, wait
@@ -12,8 +14,9 @@ from tomopatch.store.store import RunStore
 from tomopatch.volume import Volume
 
 SCAN = ScanConfig("phantom:spheres", (16, 32, 32), num_views=8, same_grid=True)
-LONG = RunConfig(SCAN, "sirt", {"num_iterations": 2000})
-OTHER = RunConfig(SCAN, "tv", {"num_iterations": 1999})
+LARGE = replace(SCAN, grid=(32, 96, 96), num_views=24)  # a minute or more of iterations
+LONG = RunConfig(LARGE, "sirt", {"num_iterations": 2000})
+OTHER = RunConfig(LARGE, "tv", {"num_iterations": 1999})
 
 
 class Visits:
@@ -111,12 +114,13 @@ def test_on_a_personal_machine_everything_may_be_changed(queue, visit, monkeypat
 def test_sweeps_have_a_queue_limit_of_their_own(queue, visit, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_QUEUE_LENGTH", "3")
     cells = [
-        queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 1000 + n}), background=True) for n in range(4)
+        queue.submit(RunConfig(LARGE, "sirt", {"num_iterations": 1000 + n}), background=True)
+        for n in range(4)
     ]
     assert active(queue, *cells[:3])
     assert "queue of sweeps is full: 3 runs wait" in queue.progress(cells[3]).message
     visit.name = "b"
-    asked = [queue.submit(RunConfig(SCAN, "tv", {"num_iterations": 1000 + n})) for n in range(4)]
+    asked = [queue.submit(RunConfig(LARGE, "tv", {"num_iterations": 1000 + n})) for n in range(4)]
     assert active(queue, *asked[:3])
     assert "queue is full: 3 runs wait" in queue.progress(asked[3]).message
     assert queue.progress(asked[2]).position < queue.progress(cells[2]).position

@@ -17,6 +17,7 @@ from tomopatch.studies.experiment import MAX_RUNS, Experiment
 from tomopatch.studies.notebook import notebook
 
 ROOT = Path(__file__).parents[2]
+SOURCES = os.pathsep.join(map(str, (ROOT / "core", ROOT)))
 SCAN = ScanConfig(
     "phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5, seed=3, lesions=(((0, 0, 0), 9, 200),)
 )
@@ -67,16 +68,30 @@ def test_other_files_are_refused(data):
         Experiment.from_bytes(json.dumps(stored).encode())
 
 
-def executed(data: bytes, tmp_path: Path, store: Path) -> str:
-    """Execute the cells of a notebook in a new Python process; return the output of the last cell."""
+def code_cells(data: bytes) -> list[str]:
+    """The code of a notebook, cell by cell."""
     book = json.loads(data)
     assert (book["nbformat"], len({c["id"] for c in book["cells"]})) == (4, len(book["cells"]))
-    code = [c["source"] for c in book["cells"] if c["cell_type"] == "code"]
+    return [c["source"] for c in book["cells"] if c["cell_type"] == "code"]
+
+
+def evaluated(data: bytes) -> str:
+    """Execute the cells of a notebook in a namespace of their own; return the output of the last cell."""
+    *cells, last = code_cells(data)
+    names: dict[str, object] = {}
+    for cell in cells:
+        exec(cell, names)
+    return repr(eval(last, names))
+
+
+def executed(data: bytes, tmp_path: Path, store: Path) -> str:
+    """Execute the cells of a notebook in a new Python process; return the output of the last cell."""
+    code = code_cells(data)
     program = tmp_path / "book.py"
     program.write_text("\n".join([*code[:-1], f"print({code[-1]})"]))
     done = subprocess.run(
         [sys.executable, str(program)], capture_output=True, text=True, timeout=300, check=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TOMOPATCH_STORE": str(store)},
+        env=os.environ | {"PYTHONPATH": SOURCES, "TOMOPATCH_STORE": str(store)},
     )  # fmt: skip
     return done.stdout.strip().splitlines()[-1]
 
@@ -86,17 +101,17 @@ def executed(data: bytes, tmp_path: Path, store: Path) -> str:
     [EXPERIMENT.runs[0], RunConfig(SCAN, "diffusion", {"num_steps": 1, "warm_start": "fbp"}, "small")],
     ids=lambda run: run.method,
 )
-def test_a_notebook_repeats_the_run(tmp_path, run):
+def test_a_notebook_repeats_the_run(tmp_path, monkeypatch, run):
     prepared = prepare(SCAN)
     prior = load_prior(run.prior) if run.prior else None
     result = reconstruct(
         run.method, prepared.A, prepared.measurement, params=make_params(run.method, run.params), prior=prior
     )
-    said = executed(notebook(run), tmp_path, tmp_path / "store")
-    assert said == repr(quality(prepared.reference, result.volume))
+    monkeypatch.setenv("TOMOPATCH_STORE", str(tmp_path / "store"))
+    assert evaluated(notebook(run)) == repr(quality(prepared.reference, result.volume))
 
 
-def test_a_notebook_finds_a_stored_volume(tmp_path):
+def test_a_notebook_of_a_new_process_finds_a_stored_volume(tmp_path):
     store = RunStore(tmp_path / "store")
     digest = store.add_volume(prepare(SCAN).reference)
     run = RunConfig(ScanConfig(f"volume:{digest}", num_views=6), "fbp")
@@ -107,13 +122,14 @@ def test_a_notebook_finds_a_stored_volume(tmp_path):
     assert "<b>" not in notebook(run, name="<b>").decode()
 
 
-def test_a_notebook_repeats_all_runs_and_simulates_each_scan_once(tmp_path):
+def test_a_notebook_repeats_all_runs_and_simulates_each_scan_once(tmp_path, monkeypatch):
     other = RunConfig(ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=5), "fbp")
     data = notebook(*EXPERIMENT.runs, other)
     text = "".join(cell["source"] for cell in json.loads(data)["cells"])
     assert (text.count("prepare(scan)"), text.count("= reconstruct(")) == (2, 3)
     prepared = prepare(other.scan)
     result = reconstruct("fbp", prepared.A, prepared.measurement)
-    assert executed(data, tmp_path, tmp_path / "store") == repr(quality(prepared.reference, result.volume))
+    monkeypatch.setenv("TOMOPATCH_STORE", str(tmp_path / "store"))
+    assert evaluated(data) == repr(quality(prepared.reference, result.volume))
     with pytest.raises(ValueError, match="one run or more"):
         notebook()

@@ -464,7 +464,10 @@ def test_two_processes_train_as_one_does(tmp_path, volumes):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_train_one_of_two, (str(tmp_path / "two"), port, volumes), nprocs=2)
+    # where it can be, both are forked from one process that has imported the engine
+    method = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"
+    mp.set_forkserver_preload(["tomopatch.training.run"])
+    mp.start_processes(_train_one_of_two, (str(tmp_path / "two"), port, volumes), 2, start_method=method)
     one = Trainer(tmp_path / "one", CONFIG, volumes)
     one.run(log_every=3)
     losses = [

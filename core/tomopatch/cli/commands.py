@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import cache
@@ -31,7 +28,6 @@ from tomopatch.cli.arguments import (
 from tomopatch.cli.output import ProgressBar, note_plans, write_volume
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import Remark, few_views, remarks, unseen
-from tomopatch.installation import app_folder
 from tomopatch.io.projections import is_projections
 from tomopatch.io.projections.writing import tiff_zip_bytes
 from tomopatch.io.writing import write_beside
@@ -196,31 +192,6 @@ def bench(arguments: argparse.Namespace) -> None:
 
     rows = run_bench(arguments.grid, arguments.views)
     print(json.dumps(rows) if arguments.json else format_bench(rows))
-
-
-DEMO = {
-    "TOMOPATCH_SHARED": "1",
-    "TOMOPATCH_READ_ONLY": "1",
-    "TOMOPATCH_MEMORY_GB": "1.5",
-    "TOMOPATCH_RUN_MINUTES": "5",
-    "TOMOPATCH_QUEUE_LENGTH": "60",
-    "TOMOPATCH_SESSION_RUNS": "12",
-    "TOMOPATCH_STORE_LIMIT_GB": "2",
-}
-"""Limits of a public demo on a machine with 2.7 GB; a variable that is already set is kept."""
-
-
-def app(arguments: argparse.Namespace) -> int:
-    script = app_folder() / "app.py"
-    options = ["--server.port", str(arguments.port)]
-    if arguments.address:
-        options += ["--server.address", arguments.address]
-    if arguments.headless:
-        options += ["--server.headless", "true"]
-    environment = (DEMO if arguments.demo else {}) | dict(os.environ)
-    return subprocess.call(
-        [sys.executable, "-m", "streamlit", "run", str(script), *options], cwd=script.parent, env=environment
-    )
 
 
 def _source(

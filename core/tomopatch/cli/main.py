@@ -1,32 +1,43 @@
-"""The `tomopatch` command: its arguments. The commands themselves are in `commands` and
-`prior_commands`."""
+"""The `tomopatch` command: the list of commands, and its endings.
+
+Their arguments are in `parsers`, the commands themselves in `commands` and `prior_commands`.
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import NoReturn
 
+import tomopatch
+from tomopatch.notes import collected
 from tomopatch.quiet import STOPPED, end_by_broken_pipe, output_is_closed, quiet_imports
 
-with quiet_imports():
-    from tomopatch.cli import commands, flags, measured, prior_commands
-    from tomopatch.notes import collected
-    from tomopatch.prior.files import BODY, DEFAULT, GENERATOR
-    from tomopatch.prior.network import ABLATIONS, PRESETS
-    from tomopatch.reconstruct.methods import METHODS
-    from tomopatch.reconstruct.params import MODES
-    from tomopatch.training.trainer import TrainConfig
+COMMANDS = {
+    "simulate": "Simulate a scan of a volume; write the projections.",
+    "reconstruct": (
+        "Reconstruct a measured scan, a measurement (.npz of `simulate`), or a simulated scan of a volume."
+    ),
+    "compare": "Simulate a scan of a volume, reconstruct it with several methods, and compute the errors.",
+    "sweep": (
+        "Run every combination of several views, angle ranges, doses, effects and methods; resumes where it "
+        "stopped."
+    ),
+    "sample": "Generate a volume from the prior (unconditional sampling).",
+    "train": "Train a prior on a folder of CT volumes; resumes where it stopped.",
+    "calibrate": "Calibrate the standard deviation of a prior's samples on simulated scans of known volumes.",
+    "reproduce": "Repeat a run of the app or of a sweep; report whether the result is the same.",
+    "bench": "Time projectors and methods on this machine.",
+    "app": "Open the app in a browser.",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code: 0 done, 2 bad input or arguments."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _parser(argv).parse_args(argv)
     try:
         with collected(_show) as arguments.notes, warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
@@ -69,225 +80,37 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Parser of these arguments; only the command that they name gets its own, for which the engine
+    is imported.
+    """
     parser = _Parser(
         prog="tomopatch",
         description=(
             "Sparse-view CT: simulate a scan of a volume, reconstruct it, compare methods. Not for diagnosis."
         ),
     )
-    parser.add_argument("--version", action="version", version=f"tomopatch {version('tomopatch')}")
+    parser.add_argument("--version", action="version", version=f"tomopatch {tomopatch.__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    def command(
-        name: str, run: Callable[[argparse.Namespace], int | None], help: str
-    ) -> argparse.ArgumentParser:
+    named = next((text for text in argv if not text.startswith("-")), None)
+    for name, help in COMMANDS.items():
         sub = subparsers.add_parser(name, help=help, description=help)
-        sub.set_defaults(run=run)
-        return sub
-
-    sub = command("simulate", commands.simulate, "Simulate a scan of a volume; write the projections.")
-    flags.add_scan(sub)
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="FILE",
-        help="FILE.npz for `reconstruct`, or FILE.zip with TIFF files and geometry.json",
-    )
-    sub.add_argument("--json", action="store_true", help="print a JSON summary")
-
-    sub = command(
-        "reconstruct",
-        commands.reconstruct,
-        "Reconstruct a measured scan, a measurement (.npz of `simulate`), or a simulated scan of a volume.",
-    )
-    flags.add_scan(sub)
-    measured.add_measured(sub)
-    sub.add_argument("--method", choices=tuple(METHODS), help="reconstruction method")
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="FILE.nii.gz",
-        help="file of the volume (HU); with --methods a folder",
-    )
-    sub.add_argument(
-        "--prior", type=os.path.expanduser, help="a prior's name or file, for methods that need one"
-    )
-    sub.add_argument("--json", action="store_true", help="print a JSON summary")
-    flags.add_params(sub)
-
-    sub = command(
-        "compare",
-        commands.compare,
-        "Simulate a scan of a volume, reconstruct it with several methods, and compute the errors.",
-    )
-    flags.add_scan(sub)
-    flags.add_methods(sub)
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="DIR",
-        help="folder of compare.json, compare.png, METHOD.nii.gz",
-    )
-    sub.add_argument("--json", action="store_true", help="print compare.json instead of the table")
-
-    sub = command(
-        "sweep",
-        commands.sweep,
-        "Run every combination of several views, angle ranges, doses, effects and methods; resumes where it "
-        "stopped.",
-    )
-    flags.add_scan(sub, many=True)
-    flags.add_vary(sub)
-    flags.add_methods(sub)
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="DIR",
-        help="folder of sweep.csv, sweep.json, sweep.png and the runs",
-    )
-    sub.add_argument("--json", action="store_true", help="print sweep.json instead of the table")
-
-    sub = command(
-        "sample", prior_commands.sample, "Generate a volume from the prior (unconditional sampling)."
-    )
-    sub.add_argument("--grid", type=flags.grid, default=(64, 128, 128), help="z x y x x, e.g. 64x128x128")
-    sub.add_argument(
-        "--voxel-size", type=float, nargs=3, metavar=("Z", "Y", "X"), default=(6.0, 3.0, 3.0), help="in mm"
-    )
-    sub.add_argument("--steps", type=int, default=60, help="passes of the prior over the volume")
-    sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same volume")
-    sub.add_argument("--prior", type=os.path.expanduser, default=GENERATOR, help="a prior's name or file")
-    sub.add_argument(
-        "--body",
-        type=os.path.expanduser,
-        default=BODY,
-        metavar="PRIOR",
-        help="name or file of the prior for the coarsest grid",
-    )
-    sub.add_argument(
-        "--out", type=flags.path, required=True, metavar="FILE.nii.gz", help="file of the volume (HU)"
-    )
-
-    sub = command(
-        "train", prior_commands.train, "Train a prior on a folder of CT volumes; resumes where it stopped."
-    )
-    flags.add_volumes(sub)
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="DIR",
-        help="folder of weights, state, log and pictures",
-    )
-    sub.add_argument("--network", choices=tuple(PRESETS), default="small", help="size of the network")
-    sub.add_argument("--steps", type=int, default=20_000, help="total number of optimiser steps")
-    sub.add_argument("--minutes", type=float, help="time limit; the same command resumes")
-    sub.add_argument(
-        "--learning-rate", type=float, default=TrainConfig.learning_rate, help="peak learning rate"
-    )
-    sub.add_argument(
-        "--cooldown",
-        type=int,
-        default=TrainConfig.cooldown,
-        help="number of last steps, in which the learning rate falls to 0",
-    )
-    sub.add_argument(
-        "--ema",
-        type=float,
-        default=TrainConfig.ema,
-        help="decay of the averaged weights; lower for a short run",
-    )
-    sub.add_argument("--volumes", type=int, default=TrainConfig.volumes, help="degraded volumes per step")
-    sub.add_argument("--crops", type=int, default=TrainConfig.crops, help="patches per degraded volume")
-    sub.add_argument(
-        "--geometric-phantoms",
-        "--solids",
-        type=int,
-        default=0,
-        metavar="N",
-        help="number of random geometric phantoms to train on as well",
-    )
-    sub.add_argument("--pairs", type=int, default=64, help="number of simulated training pairs")
-    sub.add_argument(
-        "--pair-prior",
-        type=os.path.expanduser,
-        metavar="PRIOR",
-        help="prior whose sampler iterates are further training data",
-    )
-    sub.add_argument(
-        "--pair-workers",
-        type=int,
-        default=0,
-        metavar="N",
-        help="processes that make further pairs during training, with its current weights",
-    )
-    sub.add_argument("--pair-gpu", action="store_true", help="pair workers compute on the GPU")
-    sub.add_argument(
-        "--start",
-        type=os.path.expanduser,
-        metavar="PRIOR",
-        help="prior whose weights a new run starts from",
-    )
-    sub.add_argument(
-        "--compile", action="store_true", help="compile the network, which pays off in long runs"
-    )
-    sub.add_argument("--without", choices=ABLATIONS, help="input to leave out (ablation)")
-    sub.add_argument(
-        "--data",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="another field of tomopatch.training.data_config.DataConfig, such as sigma_median=0.6",
-    )
-    sub.add_argument("--validate-every", type=int, default=500, help="steps between validations")
-    sub.add_argument("--seed", type=int, default=0, help="seed (default 0)")
-
-    sub = command(
-        "calibrate",
-        prior_commands.calibrate,
-        "Calibrate the standard deviation of a prior's samples on simulated scans of known volumes.",
-    )
-    flags.add_volumes(sub)
-    sub.add_argument("--prior", type=os.path.expanduser, default=DEFAULT, help="a prior's name or file")
-    sub.add_argument("--scans", type=int, default=8, help="number of simulated scans")
-    sub.add_argument("--samples", type=int, default=4, help="samples per scan, two or more")
-    sub.add_argument("--mode", choices=MODES, default="restore", help="mode to calibrate")
-    sub.add_argument("--seed", type=int, default=0, help="seed (default 0)")
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="FILE.safetensors",
-        help="file of the calibrated prior",
-    )
-
-    sub = command(
-        "reproduce",
-        commands.reproduce,
-        "Repeat a run of the app or of a sweep; report whether the result is the same.",
-    )
-    sub.add_argument("id", metavar="RUN", help="id of the run, from the app's address or sweep.csv")
-    sub.add_argument(
-        "--store", type=flags.path, metavar="DIR", help="store of the run (default: the app's store)"
-    )
-    sub.add_argument("--json", action="store_true", help="print JSON instead of a sentence")
-
-    sub = command("bench", commands.bench, "Time projectors and methods on this machine.")
-    sub.add_argument("--grid", type=flags.grid, default=(64, 128, 128), help="z x y x x, e.g. 64x128x128")
-    sub.add_argument("--views", type=int, default=20, help="number of views")
-    sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
-
-    sub = command("app", commands.app, "Open the app in a browser.")
-    sub.add_argument("--port", type=int, default=8501, help="port on this machine")
-    sub.add_argument("--address", help="address to listen on (default: this machine alone)")
-    sub.add_argument("--headless", action="store_true", help="do not open a browser window")
-    sub.add_argument("--demo", action="store_true", help="set the limits of a public demo")
+        if name == named:
+            with quiet_imports():
+                add_arguments = adder(name)
+            add_arguments(sub)
     return parser
+
+
+def adder(name: str) -> Callable[[argparse.ArgumentParser], None]:
+    """The function that adds the arguments of a command."""
+    if name == "app":
+        from tomopatch.cli import app
+
+        return app.add_arguments
+    from tomopatch.cli.parsers import ADD_ARGUMENTS
+
+    return ADD_ARGUMENTS[name]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import threading
 from collections import deque
@@ -19,6 +18,7 @@ from typing import Any
 
 import torch
 
+from tomopatch import kernels
 from tomopatch.execution.execute import EXPECTED_FAILURES, end_without_result, execute
 from tomopatch.reconstruct.memory import give_back
 from tomopatch.reconstruct.methods import make_params
@@ -118,9 +118,7 @@ def emit(**event: Any) -> None:
 
 
 def main() -> None:
-    torch.set_num_threads(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    torch.set_num_threads(kernels.NUM_THREADS)
     worker = Worker(RunStore(sys.argv[1]))
     threading.Thread(target=worker.listen, daemon=True).start()
     for _ in warm_up():

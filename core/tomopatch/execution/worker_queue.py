@@ -97,6 +97,13 @@ class WorkerQueue:
 
     def _start(self) -> subprocess.Popen[str]:
         self.ready = False
+        process = self._launch()
+        threading.Thread(
+            target=self._listen, args=(process,), daemon=True, name=f"{self.name} worker"
+        ).start()
+        return process
+
+    def _launch(self) -> subprocess.Popen[str]:
         root = Path(__file__).resolve().parents[2]
         environment = os.environ | {
             "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow the projector down two to four times
@@ -104,14 +111,10 @@ class WorkerQueue:
         }
         nice = shutil.which("nice")
         command = [nice, "-n", str(NICENESS[self.name])] if nice else []
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [*command, sys.executable, "-m", "tomopatch.execution.worker", str(self.store)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
-        threading.Thread(
-            target=self._listen, args=(process,), daemon=True, name=f"{self.name} worker"
-        ).start()
-        return process
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
