@@ -128,7 +128,7 @@ def test_flags_of_measured_scans_need_one(tmp_path, capsys):
 
 
 def test_a_dense_object_is_scaled_for_total_variation(tmp_path, capsys, one_thread):
-    """Total variation gives the same result for an object with a hundred times the attenuation."""
+    """Total variation gives the same result for a faint and for a dense object."""
     image = phantom("shepp-logan", shape=(9, 48, 48)).data[4:5].contiguous()
     pg = ParallelBeam(even_angles(40, np.pi), (1, 72), (1.0, 1.0))
     y = simulate(Volume(image, GRID), Projector(GRID, pg)).projections.numpy().transpose(1, 0, 2)
@@ -136,9 +136,9 @@ def test_a_dense_object_is_scaled_for_total_variation(tmp_path, capsys, one_thre
     keys = {"quantity": "line_integrals", "beam": "parallel", "rotation_axis_u_px": 35.5}
     keys |= {"angles_deg": np.rad2deg(pg.angles), "pixel_size_mm": [1.0, 1.0]}
     path = str(tmp_path / "scan.npz")
-    for factor in (1, 100):
+    for factor in (0.02, 100):
         np.savez(path, projections=factor * y, **keys)
-        arguments = ["--methods", "tv", "--set", "tv.num_iterations=30", "--hold-out", "8", "--json"]
+        arguments = ["--methods", "tv", "--hold-out", "8", "--json"]
         main(["reconstruct", path, *arguments, "--out", str(tmp_path / str(factor))])
         printed = capsys.readouterr()
         errors.append(json.loads(printed.out)["methods"]["tv"]["held_out_relative"])

@@ -249,6 +249,7 @@ def _summary(result: Result) -> dict[str, Any]:
         "method": result.method,
         "params": result.params,
         "status": result.status,
+        "iterations": result.iterations,
         "seconds": result.seconds,
         "peak_memory_mb": result.peak_memory_mb,
         **({} if result.plan is None else {"plan": result.plan.to_json()}),

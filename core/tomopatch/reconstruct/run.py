@@ -54,9 +54,26 @@ class Result:
     initial: Volume | None = None
     plan: Plan | None = None
 
+    @property
+    def iterations(self) -> int | None:
+        """Iterations made; None for methods that do not count them."""
+        return len(self.residuals) or None
+
+    @property
+    def ending(self) -> str:
+        """The status, with the number of iterations if the method converged."""
+        after = converged_after(self.status, self.params, len(self.residuals))
+        return self.status if after is None else f"converged after {after} iterations"
+
     def __repr__(self) -> str:
         residual = f", residual {self.residuals[-1]:.3g}" if self.residuals else ""
         return f"Result({self.method!r}, {self.status} in {self.seconds:.1f} s{residual}, {self.volume!r})"
+
+
+def converged_after(status: str, params: dict[str, Any], iterations: int) -> int | None:
+    """Number of iterations after which a method converged; None if it made all of them or was stopped."""
+    early = 0 < iterations < params.get("num_iterations", 0)
+    return iterations if status == "done" and early else None
 
 
 def reconstruct(

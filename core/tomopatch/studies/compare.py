@@ -89,6 +89,8 @@ def write_comparison(
             "seconds": result.seconds,
             "peak_memory_mb": result.peak_memory_mb,
             "status": result.status,
+            "ending": result.ending,
+            "iterations": result.iterations,
             "params": result.params,
         }
         if result.plan is not None:
@@ -132,7 +134,7 @@ def format_table(report: dict[str, Any]) -> str:
     head = f"{grid}, {config['beam']}, {views}, {photons}, {config['device']}"
     lines = [head, f"{'method':<12}{_METRICS}{'seconds':>9}{'MB':>7}  status"]
     for name, m in report["methods"].items():
-        lines.append(f"{name:<12}{_row(m)}{m['seconds']:>9.2f}{m['peak_memory_mb']:>7.0f}  {m['status']}")
+        lines.append(f"{name:<12}{_row(m)}{m['seconds']:>9.2f}{m['peak_memory_mb']:>7.0f}  {m['ending']}")
     within = {name: m[_INSIDE] for name, m in report["methods"].items() if _INSIDE in m}
     if within:
         lines.append(f"inside the field of view ({report['field_of_view_share']:.0%} of the grid):")

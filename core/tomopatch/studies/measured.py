@@ -136,6 +136,8 @@ def report_of(study: Study, scan: str, notes: Sequence[str] = ()) -> dict[str, A
             "seconds": result.seconds,
             "peak_memory_mb": result.peak_memory_mb,
             "status": result.status,
+            "ending": result.ending,
+            "iterations": result.iterations,
             "params": result.params,
         }
         if study.held_out:
@@ -207,6 +209,6 @@ def format_table(report: Mapping[str, Any]) -> str:
         residual = math.nan if m["residual"] is None else m["residual"]
         lines.append(
             f"{name:<12}{residual:>10.4f}{m.get('held_out_rmse', math.nan):>15.3g}"
-            f"{m.get('held_out_relative', math.nan):>10.4f}{m['seconds']:>9.1f}  {m['status']}"
+            f"{m.get('held_out_relative', math.nan):>10.4f}{m['seconds']:>9.1f}  {m['ending']}"
         )
     return "\n".join(lines)

@@ -45,8 +45,8 @@ def run_view(run: Run[RunConfig]) -> None:
     st.fragment(_view, run_every=poll if waiting else None)(run, waiting)
     if not _instant(run):
         st.fragment(_curves, run_every=CURVE_POLL if active else None)(run)
-    if run.plan is not None and run.plan.remarks:  # below everything, so that nothing moves at the end
-        st.caption(" ".join(run.plan.remarks))
+    if said := messages.ending(run):  # below everything, so that nothing moves at the end
+        st.caption(said)
 
 
 def _view(run: Run[RunConfig], waiting: bool) -> None:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from pages.ui.texts.formatting import plain, plural, seconds, sentence
 from tomopatch.execution.progress import Progress
+from tomopatch.reconstruct.methods import make_params
+from tomopatch.reconstruct.run import converged_after
+from tomopatch.runs.config import RunConfig
+from tomopatch.runs.run import Run
 
 _FIELD_LABELS = {
     " (0 < src_orig_dist <= src_det_dist),": ":",
@@ -79,3 +84,12 @@ def progress_line(now: Progress) -> str:
 def current_iteration(now: Progress) -> int:
     """Return the iteration whose patches are being computed, or the last finished one."""
     return min(now.total, now.i + bool(now.tiles_done))
+
+
+def ending(run: Run[RunConfig]) -> str:
+    """Return what a finished run remarks: that its method converged, and remarks of its plan."""
+    config = run.config
+    params = asdict(make_params(config.method, config.params))
+    after = converged_after(run.status, params, len(run.residuals))
+    said = [] if after is None else [f"Converged after {plural(after, 'iteration')}."]
+    return " ".join([*said, *(() if run.plan is None else run.plan.remarks)])
