@@ -88,7 +88,7 @@ def main() -> None:
     for _ in worker.warm_up():
         pass
     requests = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the minders need nobody to wait for them
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing waits for the minders
     while True:
         message, ends, *_ = socket.recv_fds(requests, 2**20, 3)
         if not message:

@@ -1,4 +1,4 @@
-"""What is released: one version everywhere, and pinned versions within the declared ranges."""
+"""The release has one version everywhere, and pinned versions within the declared ranges."""
 
 import re
 import tomllib

@@ -113,6 +113,19 @@ def test_an_object_cut_by_the_ends_of_the_volume_is_measured_alike_in_all_rows()
     torch.testing.assert_close(rows[0].sum(1), A(coarse.data)[0].sum(1), atol=0, rtol=0.02)
 
 
+def test_a_single_slice_is_measured_as_a_plane_by_wide_pixels():
+    """Through the middle of a cylinder of water: fan-beam rays lie in the plane of the slice."""
+    vg = VolumeGeometry((1, 96, 96), (1.0, 0.7, 0.7))
+    y, x = torch.meshgrid(vg.axis(1), vg.axis(2), indexing="ij")
+    water = Volume(MU_WATER * (torch.hypot(y, x) < 28).to(torch.float32)[None], vg)
+    for pixel in (0.9, 1.8, 3.6):
+        columns = round(115.2 / pixel) // 2 * 2 + 1  # odd: the middle ray meets the axis
+        pg = ConeBeam([0.0], (1, columns), (1.5, pixel), 120, 180)
+        middle = simulate(water, Projector(vg, pg)).projections[0, 0, columns // 2]
+        # a chord of 56 mm; within a pixel of at most 2.4 mm on the axis it is 0.05 mm shorter
+        assert float(middle) == pytest.approx(56 * MU_WATER, rel=0.02)
+
+
 def test_a_row_that_looks_half_past_the_volume_lets_half_of_the_light_through():
     fine = VolumeGeometry((4, 16, 16), (2.0, 1.0, 1.0))
     A = Projector(fine, ParallelBeam.circular(fine, num_views=1, det_shape=(3, 1), pixel_size=(8.0, 4.0)))

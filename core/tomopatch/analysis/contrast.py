@@ -27,7 +27,7 @@ class Contrast:
     noise: float
 
     def is_kept(self, true: float, *, share: float, to_noise: float) -> bool:
-        """Whether a share of the true contrast [HU] remains, and is so many times the noise."""
+        """Whether at least `share` of the true contrast [HU] and `to_noise` times the noise remain."""
         return self.hu * true >= share * true**2 and abs(self.hu) >= to_noise * self.noise
 
 

@@ -36,7 +36,7 @@ GRID = VolumeGeometry((1, 96, 96), (1.0, 0.7, 0.7))
 
 
 def fan(columns, det_columns=64):
-    """A full turn onto a detector of 115 mm; the axis is off the middle by so many columns."""
+    """A full turn onto a detector of 115 mm; the axis is off its middle by `columns`."""
     pixel = 115.2 / det_columns
     return ConeBeam(
         even_angles(60, 2 * math.pi), (1, det_columns), (1.5, pixel), 120, 180, (0.0, pixel * columns)
