@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.conftest import TINY
 from tomopatch.prior.conditions import Context, network_inputs
@@ -12,6 +14,7 @@ from tomopatch.prior.patches import (
     cut,
     global_context,
     neighbourhood,
+    offset_steps,
     paste,
     reduced,
     reflect_index,
@@ -20,26 +23,31 @@ from tomopatch.prior.patches import (
 CUBE, SLICE = (8, 8, 8), (1, 16, 16)
 SHAPES = [(8, 8, 8), (16, 24, 8), (9, 17, 30), (5, 8, 23), (3, 1, 40)]
 
+EDGES = st.sampled_from([1, 4, 8, 12])
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(
-    ("tile", "offset"), [(CUBE, (0, 0, 0)), (CUBE, (4, 0, 4)), (SLICE, (0, 4, 0)), (SLICE, (1, 0, 8))]
-)
-def test_merge_inverts_split(shape, tile, offset, generator):
-    grid = PatchGrid(shape, tile, offset)
-    x = torch.rand(shape, generator=generator)
+
+@st.composite
+def grids(draw):
+    """A pass over a volume of any shape, with tiles and an offset of any allowed kind."""
+    tile = tuple(draw(EDGES) for _ in range(3))
+    shape = tuple(draw(st.integers(1, 30)) for _ in range(3))
+    offset = tuple(draw(st.integers(0, 5)) * step for step in offset_steps(tile))
+    return PatchGrid(shape, tile, offset)
+
+
+@given(grids(), st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_merge_inverts_split(grid, seed):
+    x = torch.rand(grid.shape, generator=torch.Generator().manual_seed(seed))
     assert torch.equal(grid.merge(grid.split(x)), x)
-    ones = torch.ones(shape)
-    assert torch.equal(grid.merge(grid.split(ones)), ones)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("tile", [CUBE, SLICE])
-def test_every_voxel_belongs_to_exactly_one_tile(shape, tile, generator):
-    grid = PatchGrid.random(shape, tile, generator=generator)
+@given(grids())
+@settings(max_examples=40, deadline=None)
+def test_every_voxel_belongs_to_exactly_one_tile(grid):
     count = torch.zeros(grid.padded_shape)
     for start in grid.starts:
-        paste(count, cut(count, [start], tile) + 1, [start])
+        paste(count, cut(count, [start], grid.tile) + 1, [start])
     assert torch.equal(count, torch.ones_like(count))
 
 
