@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -30,7 +31,7 @@ EDGES = st.sampled_from([1, 4, 8, 12])
 def grids(draw):
     """A pass over a volume of any shape, with tiles and an offset of any allowed kind."""
     tile = tuple(draw(EDGES) for _ in range(3))
-    shape = tuple(draw(st.integers(1, 30)) for _ in range(3))
+    shape = tuple(draw(st.integers(1, 20)) for _ in range(3))
     offset = tuple(draw(st.integers(0, 5)) * step for step in offset_steps(tile))
     return PatchGrid(shape, tile, offset)
 
@@ -45,10 +46,9 @@ def test_merge_inverts_split(grid, seed):
 @given(grids())
 @settings(max_examples=40, deadline=None)
 def test_every_voxel_belongs_to_exactly_one_tile(grid):
-    count = torch.zeros(grid.padded_shape)
-    for start in grid.starts:
-        paste(count, cut(count, [start], grid.tile) + 1, [start])
-    assert torch.equal(count, torch.ones_like(count))
+    voxels = torch.arange(math.prod(grid.padded_shape)).view(grid.padded_shape)
+    in_tiles = cut(voxels, grid.starts, grid.tile).flatten()
+    assert torch.equal(in_tiles.sort().values, voxels.flatten())
 
 
 def test_offsets_are_fresh_and_cover_all_places_on_the_grid_of_the_neighbourhoods(generator):
