@@ -35,6 +35,26 @@ def test_the_address_names_methods_and_changed_settings(visit, scan):
     assert second["scan"] == changed_values(replace(scan, seed=5))
 
 
+def test_the_address_names_the_settings_of_runs_that_are_shown_by_default(visit, scan):
+    other = replace(scan, seed=7)
+    ids = [engine.queue().submit(RunConfig(other, method)) for method in ("fbp", "sirt")]
+    assert all(wait(engine.queue(), run_id, timeout=120).status == "done" for run_id in ids)
+    app = visit(scan=json.dumps(other.to_json()), run=ids[1])
+    app.switch_page(routes.COMPARE).run()
+    assert not app.exception
+    assert "compare" not in app.query_params
+    text = app.query_params["runs"]
+    assert set(json.loads(text if isinstance(text, str) else text[0])) == set(ids)
+
+
+def test_missing_runs_of_a_default_comparison_can_be_made_again(visit, scan):
+    linked = {GONE[0]: {"method": "fbp"}, GONE[1]: {"method": "sirt", "params": {"num_iterations": 5}}}
+    app = visit(scan=json.dumps(scan.to_json()), run=GONE[0], runs=json.dumps(linked))
+    app.switch_page(routes.COMPARE).run()
+    assert not app.exception
+    assert "The link carries their settings: FBP, SIRT" in texts(app)
+
+
 def test_missing_runs_of_a_link_can_be_made_again(visit, scan):
     linked = {GONE[0]: {"method": "fbp"}, GONE[1]: {"method": "sirt", "params": {"num_iterations": 4}}}
     app = visit(scan=json.dumps(scan.to_json()), compare=",".join(GONE), run=GONE[0], runs=json.dumps(linked))

@@ -61,6 +61,7 @@ def choose(scan: Scan, runs: list[Run]) -> list[Run]:
                 newest.setdefault(run.config.method, run.id)
         chosen = sorted(newest.values(), key=lambda r: known[r].created)
     state.fill({"compare": chosen}, overwrite=True)
+    state.set_shown(chosen)
 
     st.multiselect(
         "Runs",

@@ -76,6 +76,7 @@ def restore() -> None:
         state.fill({state.ANALYSIS: parameters["analysis"]})  # Compare replaces an unknown one
     if parameters.get("runs"):
         _restore_linked_runs(parameters["runs"])
+        _compare_missing_runs()
     if not parameters.get("scan") and state.SCAN not in st.session_state:
         _restore_scan_of_runs()
 
@@ -125,6 +126,15 @@ def _restore_linked_runs(text: str) -> None:
     state.set_linked_runs(found)
 
 
+def _compare_missing_runs() -> None:
+    """Compare the runs of a link without a choice if some are missing here; else the default shows them."""
+    from pages.ui.session import engine
+
+    linked = tuple(state.linked_runs())
+    if len(linked) > 1 and not all(map(engine.known_run, linked)):
+        st.session_state.setdefault(state.COMPARED, linked)
+
+
 def _restore_scan_of_runs() -> None:
     """Take the scan of the first existing run in an address that names runs alone."""
     named = [name for name in (state.run_id(), *state.compared()) if name]
@@ -169,7 +179,8 @@ def write() -> None:
 
 def _linked_runs(scan: Scan | None) -> str | None:
     """Return methods and changed settings of the named runs as JSON; those of missing runs are kept."""
-    named = dict.fromkeys(name for name in (state.run_id(), *state.compared()) if name)
+    chosen = (state.run_id(), *state.compared())
+    named = dict.fromkeys(name for name in (*chosen, *(() if state.compared() else state.shown())) if name)
     if scan is None or not named:
         return None
     from pages.ui.session import engine  # imports the engine
@@ -180,6 +191,8 @@ def _linked_runs(scan: Scan | None) -> str | None:
         config = state.linked_runs().get(run_id) if run is None else run.config
         if config is None:
             continue
+        if config.scan != scan and run_id not in chosen:
+            continue  # shown before another scan was chosen
         values = _changed_settings(config)
         if config.scan != scan:
             values["scan"] = _changed_values(config.scan)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _IN_APP, _PAGE = "_inside", "_headed"
 SCAN, RUN, COMPARED, PRIOR_RUNS = "_scan", "_run", "_compared", "_prior"
 SWEEP, SWEEP_RUN = "_sweep", "_cell"
-LINKED = "_linked"
+LINKED, _SHOWN = "_linked", "_shown"
 ANALYSIS = "compare.look"
 LESSON, STEP, CHALLENGE, DONE = "_lesson", "_step", "_challenge", "_done"
 CONTRAST = "_contrast"
@@ -90,6 +90,15 @@ def compared() -> tuple[str, ...]:
 
 def set_compared(chosen: Sequence[str]) -> None:
     st.session_state[COMPARED] = tuple(chosen)
+
+
+def shown() -> tuple[str, ...]:
+    """Return the runs that Compare showed last, also those that the user did not choose."""
+    return st.session_state.get(_SHOWN, ())
+
+
+def set_shown(runs: Sequence[str]) -> None:
+    st.session_state[_SHOWN] = tuple(runs)
 
 
 def add_compared(run_id: str) -> None:

@@ -1,0 +1,30 @@
+"""A ring marks the link with the keyboard focus, light and dark."""
+
+import pytest
+
+pytestmark = pytest.mark.browser
+LINKS = "[data-testid=stSidebarNavLink], [data-testid=stPageLink-NavLink]"
+PRESSES = 60
+FOCUSED = """(links) => {
+  const e = document.activeElement, s = getComputedStyle(e);
+  if (!e.matches(links)) return null;
+  return [e.dataset.testid, e.innerText, s.outlineStyle, parseFloat(s.outlineWidth)];
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_links_show_the_focus(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.get_by_text("Open an experiment").wait_for()
+    links = page.locator(LINKS).count()
+    seen = {}
+    for _ in range(PRESSES):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(FOCUSED, LINKS)
+        if focused:
+            kind, name, style, width = focused
+            seen[kind, name] = style == "solid" and width >= 2
+        if len(seen) == links:
+            break
+    assert len(seen) == links
+    assert all(seen.values()), seen
