@@ -132,9 +132,13 @@ def _initial(
             )  # fmt: skip
         x, coarse = on_grid(step.x, A.domain_shape), step.plan
     inputs = Inputs(A, problem.y, problem.weights, _iterations(A.vg, iterations), x, state.get("start"))
+    first = min(done, effort.initial)
     for step in INITIALIZERS[options.initial](inputs):
         done += 1
-        yield _started(step, done, effort, _state(generator, coarse), "start")
+        started = _started(step, done, effort, _state(generator, coarse), "start")
+        if step.work is not None:  # the method forecasts its end
+            started = replace(started, work=effort.share(first + step.work * (effort.initial - first)))
+        yield started
     return step.x, coarse
 
 
@@ -144,7 +148,7 @@ def _started(step: Step, done: int, effort: Effort, state: State, part: str) -> 
     return replace(
         step,
         i=done,
-        total=max(done, effort.initial),
+        total=max(done + step.total - step.i, effort.initial),
         stage="initial",
         work=effort.share(done),
         state=None if finished else {**state, "done": done, part: step.state},
