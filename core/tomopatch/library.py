@@ -7,6 +7,7 @@ from pathlib import Path
 from tomopatch.io.dicom import is_dicom, read_dicom
 from tomopatch.io.nifti import SUFFIXES, decompressed_head, is_nifti, read_nifti
 from tomopatch.io.slices import MAX_VOXELS
+from tomopatch.parsing import home_path
 from tomopatch.phantoms.catalogue import PHANTOMS, phantom
 from tomopatch.volume import Shape, Volume
 
@@ -54,7 +55,7 @@ def load_volume(
     if text.startswith("phantom:"):
         name, seed = phantom_of(text)
         return phantom(name, seed=seed) if shape is None else phantom(name, shape, seed=seed)
-    path = Path(text).expanduser()
+    path = home_path(text)
     if not path.exists():
         raise ValueError(f"{text!r} does not exist; expected {SOURCES}.")
     if path.is_dir():

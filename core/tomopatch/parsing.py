@@ -1,8 +1,9 @@
-"""JSON from outside: from files, addresses and uploads. The result is a value or a ValueError."""
+"""Texts from outside: JSON of files, addresses and uploads, and paths. Read, or a ValueError."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 MAX_CHARACTERS = 8_000_000
@@ -26,3 +27,17 @@ def parse_json(text: str | bytes, *, most: int = MAX_CHARACTERS) -> Any:
     except ValueError as error:
         where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise ValueError(f"the text is not JSON{where}; it may be damaged or cut off.") from None
+
+
+def home_path(path: str | Path) -> Path:
+    """Return a path, with ~ as the home folder and ~NAME as that of another user.
+
+    Raises
+    ------
+    ValueError
+        If there is no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"the home folder in {str(path)!r} is not known; give the whole path.") from None

@@ -62,9 +62,39 @@ def test_a_tilde_is_the_home_folder_for_what_is_read_and_written(tmp_path, monke
     assert main(["simulate", "~/a.nii", "--out", "~/m.npz"]) == 0
     assert main(["reconstruct", "~/m.npz", "--method", "fbp", "--out=~/r.nii.gz"]) == 0
     assert main(["compare", "~/a.nii", "--methods", "fbp", "--out=~/out"]) == 0
-    made = sorted(p.name for p in home.iterdir() if p.name != ".cache")  # of libraries
+    made = sorted(p.name for p in home.iterdir() if p.name not in (".cache", ".config"))  # of libraries
     assert made == ["a.nii", "m.npz", "out", "r.nii.gz"]
     assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["simulate", "phantom:head", "--grid", "4x8x8", "--out", "~nobody_here/m.npz"],
+        ["simulate", "phantom:head", "--grid", "4x8x8", "--angles", "~nobody_here/a", "--out", "m.npz"],
+        ["simulate", "~nobody_here/a.nii", "--out", "m.npz"],
+        ["reconstruct", "~nobody_here/m.npz", "--method", "fbp", "--out", "r.nii"],
+        ["compare", "phantom:head", "--grid", "4x8x8", "--methods", "diffusion", "--out", "o", "--prior",
+         "~nobody_here/p"],
+    ],
+)  # fmt: skip
+def test_the_home_folder_of_an_unknown_user_is_refused(tmp_path, monkeypatch, capsys, argv):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(argv)
+    except SystemExit as ended:  # of the parser
+        code = ended.code
+    assert code == 2
+    assert "the home folder in '~nobody_here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_seed_is_refused_by_a_method_without_random_numbers(tmp_path, capsys):
+    out = ["--out", str(tmp_path / "m.npz")]
+    assert main(["simulate", "phantom:head", "--grid", "4x8x8", "--views", "4", *out]) == 0
+    rest = [str(tmp_path / "m.npz"), "--method", "fbp", "--seed", "0", "--out", str(tmp_path / "r.nii")]
+    assert main(["reconstruct", *rest]) == 2
+    assert "--seed cannot act: fbp draws no random numbers; leave it out" in capsys.readouterr().err
 
 
 def test_a_measurement_is_reconstructed_on_the_grid_that_is_asked_for(tmp_path, capsys):
@@ -326,3 +356,11 @@ def test_parameters_of_a_method_that_does_not_suit_the_scan_are_refused(tmp_path
     out = str(tmp_path / "out")
     assert main([command, *GRID, "--set", "fdk.filter=hann", "--out", out]) == 2
     assert "--set fdk.filter cannot act: fdk cannot reconstruct this scan" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has its own memory")
+@pytest.mark.parametrize("count", ["--volumes", "--crops"])
+def test_training_steps_that_do_not_fit_are_refused_before_anything_is_read(tmp_path, capsys, count):
+    assert main(["train", str(tmp_path / "none"), "--out", str(tmp_path / "out"), count, "100000000"]) == 2
+    assert "choose fewer --volumes or --crops" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -25,6 +25,22 @@ def patched(*patches: tuple[int, bytes]) -> bytes:
 NO_SFORM = (254, struct.pack("<h", 0))
 
 
+@pytest.mark.parametrize("length", [1 + 1e-6, 1.00001, 1.004])
+def test_a_quaternion_a_little_longer_than_1_is_scaled(tmp_path, length):
+    half_turn = 256, struct.pack("<3f", 0.0, 0.0, length)  # about z
+    (tmp_path / "a.nii").write_bytes(patched(NO_SFORM, (76, struct.pack("<f", 1.0)), half_turn))
+    (tmp_path / "b.nii").write_bytes(
+        patched(NO_SFORM, (76, struct.pack("<f", 1.0)), (256, struct.pack("<3f", 0.0, 0.0, 1.0)))
+    )
+    assert same(read_nifti(tmp_path / "a.nii"), read_nifti(tmp_path / "b.nii"))
+
+
+def test_a_quaternion_far_longer_than_1_is_refused(tmp_path):
+    (tmp_path / "a.nii").write_bytes(patched(NO_SFORM, (256, struct.pack("<3f", 0.0, 0.0, 1.2))))
+    with pytest.raises(ValueError, match="orientation that cannot be used"):
+        read_nifti(tmp_path / "a.nii")
+
+
 @pytest.mark.parametrize(
     "patches",
     [

@@ -353,3 +353,11 @@ def test_extrapolation_of_a_shifted_detector_is_refused(small):
     A = Projector(small.geometry, pg)
     with pytest.raises(ValueError, match="centred on the axis"):
         reconstruct("fdk", A, simulate(small, A), extrapolate=True)
+
+
+def test_swapped_arguments_and_bare_arrays_get_a_sentence(disc):
+    A = parallel(disc, 4)
+    measurement = simulate(disc, A)
+    for wrong in [(measurement, A), (A, measurement.projections), (A, measurement.projections.numpy())]:
+        with pytest.raises(TypeError, match="reconstruct takes a method, a Projector and a Measurement"):
+            reconstruct("sirt", *wrong)

@@ -297,5 +297,9 @@ def convert(label: str, config: Any, given: dict[str, str]) -> dict[str, Any]:
 def method_params(method: str, given: dict[str, str], seed: int) -> dict[str, Any]:
     """Return a method's parameters; the scan's seed is the default of the method's seed."""
     params = convert(method, METHODS[method].params, given)
-    has_seed = any(f.name == "seed" for f in fields(METHODS[method].params))
-    return {"seed": seed, **params} if has_seed else params
+    return {"seed": seed, **params} if has_seed(method) else params
+
+
+def has_seed(method: str) -> bool:
+    """Whether the method draws random numbers."""
+    return any(f.name == "seed" for f in fields(METHODS[method].params))

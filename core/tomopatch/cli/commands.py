@@ -20,7 +20,9 @@ from tomopatch.cli.arguments import (
     check_set,
     chosen_methods,
     explicit_flags,
+    has_seed,
     method_params,
+    refuse_explicit,
     scan_config,
     varied_effects,
     with_covering_turns,
@@ -91,6 +93,8 @@ def reconstruct(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--prior cannot act: {arguments.method} has no prior; leave it out.")
     if arguments.volume.endswith(".npz"):
         check_measured(arguments)
+        if not has_seed(arguments.method):
+            refuse_explicit(arguments, ["seed"], f"cannot act: {arguments.method} draws no random numbers")
         A, measurement = read_measurement(arguments.volume, max_mb=memory_mb())
         if arguments.grid is not None:
             A = Projector(A.vg.with_shape(arguments.grid), A.pg)

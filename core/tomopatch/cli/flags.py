@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tomopatch.library import SOURCES
+from tomopatch.parsing import home_path
 from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.studies.sweep_numbers import EXAMPLES
@@ -39,7 +40,10 @@ class StoreExplicit(argparse.Action):
 
 def path(text: str) -> Path:
     """Parse a path, with ~ as the home folder."""
-    return Path(text).expanduser()
+    try:
+        return home_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
 
 
 def add_methods(sub: argparse.ArgumentParser) -> None:

@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.memory import estimated_mb
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.limits import memory_mb
 from tomopatch.runs.resource_estimate import PROCESS_MB, refusal
+from tomopatch.training.memory import estimated_step_mb
+from tomopatch.training.trainer import TrainConfig
 from tomopatch.volume import Shape, VolumeGeometry
 
 
@@ -64,6 +68,12 @@ def check_measured(A: Projector, method: str, params: Mapping[str, Any]) -> None
 def check_generated(grid: Shape) -> None:
     """Refuse to generate a volume that does not fit."""
     _refuse(estimated_mb("generate", math.prod(grid), 0), "choose a smaller --grid")
+
+
+def check_training(config: TrainConfig) -> None:
+    """Refuse training steps that do not fit. On a GPU they take its own memory."""
+    if not torch.cuda.is_available():
+        _refuse(estimated_step_mb(config), "choose fewer --volumes or --crops, or a smaller --network")
 
 
 def _refuse(mb: float, advice: str) -> None:

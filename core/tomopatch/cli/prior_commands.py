@@ -58,6 +58,7 @@ def train(arguments: argparse.Namespace) -> None:
         bf16=torch.cuda.is_available(),  # on CPUs the backward pass is slower in bfloat16
         compile=arguments.compile,
     )
+    memory_check.check_training(config)
     run_training(
         arguments.folder,
         arguments.out,

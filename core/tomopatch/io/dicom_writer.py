@@ -10,6 +10,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
+from tomopatch.parsing import home_path
 from tomopatch.volume import Volume
 
 OURS = "TomoPatch"
@@ -25,7 +26,7 @@ def write_dicom(
     `simulated=False`, the marks say "measured" instead.
     The folder appears only when it is complete. An existing folder with files in it is refused.
     """
-    folder = Path(folder).expanduser()
+    folder = home_path(folder)
     if not folder.parent.is_dir():
         raise ValueError(f"{folder.parent} is not a folder; make it first.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from tomopatch.parsing import home_path
+
 MAX_FILES = 20_000
 MAX_BYTES = 4 * 1024**3
 """Limits for one CT volume: number of files, and bytes of all files together, unpacked."""
@@ -62,7 +64,7 @@ def files_of(source: Source) -> Iterator[list[File]]:
 def _of_item(item: Any, archives: list[zipfile.ZipFile]) -> list[File]:
     """Files of a path, of an open file, or of a name with its content."""
     if isinstance(item, (str, Path)):
-        return _on_disk(Path(item).expanduser(), archives)
+        return _on_disk(home_path(item), archives)
     if hasattr(item, "read"):
         return _uploaded(Path(str(getattr(item, "name", "the upload"))).name, item, archives)
     if not isinstance(item, tuple) or len(item) != 2:

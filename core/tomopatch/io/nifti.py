@@ -23,11 +23,14 @@ from tomopatch.io.nifti_writer import OURS, RAS_TO_LPS, SUFFIXES, stem, write_ni
 from tomopatch.io.slices import AIR_HU, PADDING_HU, check_voxels, orientation
 from tomopatch.io.units import accept, conclude, to_hu
 from tomopatch.notes import note
+from tomopatch.parsing import home_path
 from tomopatch.volume import Volume, VolumeGeometry, mu_from_hu_
 
 __all__ = ["SUFFIXES", "decompressed_head", "is_nifti", "read_nifti", "stem", "write_nifti"]
 
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
+LONGEST_QUATERNION = 1.01
+"""Longer quaternions are damage, not rounding."""
 _CHUNK = 1 << 18  # voxels decoded at a time
 _MAX_OFFSET = 1 << 26  # bytes of header extensions that are skipped, and of data after the voxels
 
@@ -64,7 +67,7 @@ def read_nifti(
         If the file cannot be read as a CT volume. The message is one sentence that names the file.
     """
     if isinstance(source, (str, Path)):
-        path = Path(source).expanduser()
+        path = home_path(source)
         if not path.is_file():
             raise ValueError(f"{path} is not a file; expected one of {', '.join(SUFFIXES)}.")
         with path.open("rb") as file:
@@ -179,8 +182,8 @@ def _repaired(header: nib.nifti1.Nifti1Header, name: str) -> nib.nifti1.Nifti1He
     """The header with invalid values replaced as the standard prescribes.
 
     pixdim[0], the sense of the third axis, is 1 unless it is -1. Voxel sizes are lengths, whatever their
-    sign. An unknown orientation code counts as no orientation. (nifti1.h, methods 2 and 3; nibabel makes the
-    same repairs.)
+    sign. An unknown orientation code counts as no orientation. A quaternion slightly longer than 1 is scaled
+    to 1. (nifti1.h, methods 2 and 3, and nifti1_io.c.)
     """
     repairs = []
     if int(header["qform_code"]) > 0 and header["pixdim"][0] not in (-1, 1):
@@ -194,6 +197,14 @@ def _repaired(header: nib.nifti1.Nifti1Header, name: str) -> nib.nifti1.Nifti1He
         if not 0 <= int(header[code]) <= 5:
             repairs.append(f"the unknown {code} {int(header[code])}, taken as 0")
             header[code] = 0
+    quaternion = np.array([header[key] for key in ("quatern_b", "quatern_c", "quatern_d")], dtype=float)
+    length = float(np.linalg.norm(quaternion))
+    if int(header["qform_code"]) > 0 and 1 < length <= LONGEST_QUATERNION:
+        if length > 1 + 1e-6:  # more than the rounding of float32
+            repairs.append(f"a quaternion of length {length:.6g}, scaled to 1")
+        # a little shorter, since rounding to float32 may make it longer than 1 again
+        for key, value in zip(("quatern_b", "quatern_c", "quatern_d"), quaternion / length, strict=True):
+            header[key] = value * (1 - 1e-7)
     if repairs:
         note(f"{name} has a header that was repaired: {'; '.join(repairs)}.", stacklevel=5)
     return header

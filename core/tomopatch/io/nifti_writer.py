@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from tomopatch.parsing import home_path
 from tomopatch.volume import Volume
 
 SUFFIXES = (".nii", ".nii.gz", ".nii.bz2")
@@ -24,7 +25,7 @@ def write_nifti(path: str | Path, volume: Volume) -> Path:
 
     Float32 keeps the precision of a reconstruction; int16 would not. The file appears only when complete.
     """
-    path = Path(path).expanduser()
+    path = home_path(path)
     if not path.parent.is_dir():
         raise ValueError(f"{path.parent} is not a folder; make it first.")
     if not path.name.endswith(SUFFIXES):

@@ -115,7 +115,7 @@ def _sorted(
     for k in np.flatnonzero(gaps <= SAME * usual):
         raise ValueError(
             f"{what} has two slices at the same place: {names[order[k]]} and {names[order[k + 1]]}; "
-            "remove the duplicate, or choose one of several acquisitions."
+            "remove one of them; files whose headers do not tell them apart cannot be split."
         )
     for j, around in _holes(gaps):
         raise ValueError(

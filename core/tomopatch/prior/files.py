@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 
 from tomopatch.installation import app_folder
-from tomopatch.parsing import parse_json
+from tomopatch.parsing import home_path, parse_json
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.precond import Precond
@@ -44,7 +44,7 @@ def save_prior(
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write weights as safetensors with config, trained ranges and `info` in the metadata, atomically."""
-    path = Path(path).expanduser()
+    path = home_path(path)
     metadata = {
         "format": FORMAT,
         "config": json.dumps(asdict(model.config)),
@@ -101,7 +101,7 @@ def default_prior(mode: str) -> str:
 
 def prior_path(name_or_path: str | Path) -> Path:
     """Path of a prior, given by its name in `pretrained/` or by its file."""
-    path = Path(name_or_path).expanduser()
+    path = home_path(name_or_path)
     return path if path.suffix else PRETRAINED / f"{name_or_path}.safetensors"
 
 
@@ -167,7 +167,7 @@ def annotate(source: str | Path, path: str | Path, **info: Any) -> None:
     if metadata["format"] == FORMAT_2:
         metadata = _from_format_2(metadata)
     metadata["info"] = json.dumps(_info(metadata, Path(source).name) | info)
-    path = Path(path).expanduser()
+    path = home_path(path)
     beside = path.with_name(path.name + ".part")
     safetensors.torch.save_file(weights, beside, metadata=metadata)
     beside.replace(path)

@@ -122,6 +122,11 @@ def reconstruct(
         raise TypeError(
             f"give {method} either params={METHODS[method].params.__name__}(...) or its fields by name."
         )
+    if not isinstance(A, Projector) or not isinstance(measurement, Measurement):
+        raise TypeError(
+            "reconstruct takes a method, a Projector and a Measurement, "
+            f"got {type(A).__name__} and {type(measurement).__name__}."
+        )
     chosen = METHODS[method]
     check_suited([method], A.pg)
     measurement.check_projector(A)

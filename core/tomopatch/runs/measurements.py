@@ -17,7 +17,7 @@ import torch
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.io.projections.writing import npz_keys
 from tomopatch.io.writing import write_arrays
-from tomopatch.parsing import parse_json
+from tomopatch.parsing import home_path, parse_json
 from tomopatch.physics.measurement import Measurement
 from tomopatch.projector import Projector
 from tomopatch.runs.config import ScanConfig
@@ -80,7 +80,7 @@ def read_measurement(path: str | Path, *, max_mb: float | None = None) -> tuple[
 
     A file whose arrays take more than `max_mb` megabytes of memory is refused before they are read.
     """
-    path = Path(path).expanduser()
+    path = home_path(path)
     if not path.is_file():
         raise ValueError(f"there is no measurement {path}; make one with `tomopatch simulate`.")
     try:

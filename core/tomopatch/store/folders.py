@@ -16,6 +16,7 @@ from typing import Any
 import platformdirs
 
 from tomopatch.io.writing import PART, in_use, is_abandoned
+from tomopatch.parsing import home_path
 
 SCHEMA = 1
 DAMAGE = (FileNotFoundError, EOFError, ValueError, TypeError, RecursionError)
@@ -43,7 +44,7 @@ class Folders:
     """
 
     def __init__(self, root: str | Path | None = None) -> None:
-        self.root = Path(root or os.environ.get("TOMOPATCH_STORE") or default_root()).expanduser()
+        self.root = home_path(root or os.environ.get("TOMOPATCH_STORE") or default_root())
         for folder in ("runs", "volumes"):
             try:
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,7 @@ class Folders:
 def default_root() -> Path:
     """Return the default folder of the store, in the user's data folder of this system."""
     # earlier versions used this folder on macOS, too
-    earlier = Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "tomopatch"
+    earlier = home_path(os.environ.get("XDG_DATA_HOME") or "~/.local/share") / "tomopatch"
     return earlier if earlier.is_dir() else platformdirs.user_data_path("tomopatch", appauthor=False)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tomopatch.io.projections.projections import QUANTITIES
-from tomopatch.parsing import parse_json
+from tomopatch.parsing import home_path, parse_json
 from tomopatch.volume import finite
 
 KEYS: dict[str, str] = {
@@ -55,7 +55,7 @@ def read_geometry_file(source: str | Path | bytes) -> dict[str, Any]:
     if isinstance(source, bytes):
         name, text = "the geometry file", source
     else:
-        path = Path(source).expanduser()
+        path = home_path(source)
         if not path.is_file():
             raise ValueError(f"there is no geometry file {path}; expected a JSON file.")
         name, text = path.name, path.read_bytes()

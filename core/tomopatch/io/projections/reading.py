@@ -17,6 +17,7 @@ from tomopatch.io.projections.projections import Projections
 from tomopatch.io.projections.raw import MAX_MB, Raw, check_numbers, check_size
 from tomopatch.io.projections.writing import GEOMETRY_NAME
 from tomopatch.notes import note
+from tomopatch.parsing import home_path
 
 FORMATS = (
     "NPZ, TIFF (folder, zip or several pages), HDF5 (Data Exchange), MATLAB (Helsinki challenge) or MRC with"
@@ -36,7 +37,7 @@ class QuantityError(ValueError):
 
 def is_projections(path: str | Path) -> bool:
     """Whether a file or folder holds measured projections; False for output of `tomopatch simulate`."""
-    path = Path(path).expanduser()
+    path = home_path(path)
     if not path.exists():
         return False
     try:
@@ -87,7 +88,7 @@ def read_projections(
 def _named(source: Source) -> tuple[str, Source]:
     """Return the name of a source for messages, and the source together with its files of tilt angles."""
     if isinstance(source, str | Path):
-        path = Path(source).expanduser()
+        path = home_path(source)
         if not path.exists():
             raise ValueError(f"{path} does not exist; expected {FORMATS}.")
         if path.is_file():
