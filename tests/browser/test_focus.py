@@ -4,7 +4,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 LINKS = "[data-testid=stSidebarNavLink], [data-testid=stPageLink-NavLink]"
-PRESSES = 60
+PRESSES = 150  # a redraw of the page may take the focus back to its start
 FOCUSED = """(links) => {
   const e = document.activeElement, s = getComputedStyle(e);
   if (!e.matches(links)) return null;
@@ -16,6 +16,8 @@ FOCUSED = """(links) => {
 def test_links_show_the_focus(page, scheme):
     page.emulate_media(color_scheme=scheme)
     page.get_by_text("Open an experiment").wait_for()
+    page.get_by_test_id("stStatusWidget").wait_for(state="detached")
+    page.locator("[data-testid=stPageLink-NavLink]").last.wait_for()
     links = page.locator(LINKS).count()
     seen = {}
     for _ in range(PRESSES):
@@ -23,7 +25,7 @@ def test_links_show_the_focus(page, scheme):
         focused = page.evaluate(FOCUSED, LINKS)
         if focused:
             kind, name, style, width = focused
-            seen[kind, name] = style == "solid" and width >= 2
+            seen[kind, name] = seen.get((kind, name)) or (style == "solid" and width >= 2)
         if len(seen) == links:
             break
     assert len(seen) == links
