@@ -2,8 +2,8 @@
 
     python -m tests.bench.total_variation FOLDER [--volume NAME] [--settings NAME,NAME] [--grid ZxYxX]
 
-Both minimise the same function, coarse to fine on the same grids. `tv` stops by itself; the diagonal steps
-run for as many iterations on each grid as TomoPatch 0.1 made (300). The columns are iterations on all grids,
+Both minimise the same function, coarse to fine on the same grids. `tv` stops when it has converged. The
+diagonal steps make 300 iterations on each grid, like TomoPatch 0.1. The columns are iterations on all grids,
 seconds, and PSNR. Seconds of both methods come from one run, one after the other.
 """
 

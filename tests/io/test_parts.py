@@ -50,7 +50,7 @@ class Slow:
     detach = cpu = lambda self: self
     numpy = lambda self: np.zeros(3)
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a killed writer is gone at once
-for line in sys.stdin:  # each in a process of its own, forked from one that has imported the engine
+for line in sys.stdin:  # a process per line, forked from this one, which has imported the engine
     if os.fork() == 0:
         root, run_id, writer = json.loads(line)
         store = RunStore(root)

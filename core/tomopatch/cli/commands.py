@@ -39,7 +39,6 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.methods import METHODS, make_params
 from tomopatch.reconstruct.params import DiffusionParams
-from tomopatch.reconstruct.run import Result
 from tomopatch.reconstruct.run import reconstruct as run_method
 from tomopatch.runs.config import PHANTOM_GRID, ScanConfig
 from tomopatch.runs.limits import memory_mb
@@ -113,7 +112,7 @@ def reconstruct(arguments: argparse.Namespace) -> None:
     note_plans([result])
     write_volume(arguments.out, result.volume)
     if arguments.json:
-        print(json.dumps({"out": str(arguments.out), **_summary(result)}))
+        print(json.dumps({"out": str(arguments.out), "method": result.method, **result.summary()}))
     else:
         print(f"{arguments.out}: {METHODS[arguments.method].label} in {result.seconds:.1f} s")
 
@@ -246,15 +245,3 @@ def _prior(name: str | None, params: DiffusionParams) -> PatchPrior:
 def _shared_prior(arguments: argparse.Namespace, params: DiffusionParams) -> Callable[[], PatchPrior]:
     """Return a function that loads the prior on first use."""
     return cache(lambda: _prior(arguments.prior, params))
-
-
-def _summary(result: Result) -> dict[str, Any]:
-    return {
-        "method": result.method,
-        "params": result.params,
-        "status": result.status,
-        "iterations": result.iterations,
-        "seconds": result.seconds,
-        "peak_memory_mb": result.peak_memory_mb,
-        **({} if result.plan is None else {"plan": result.plan.to_json()}),
-    }

@@ -46,6 +46,11 @@ def path(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
 
 
+def add_out(sub: argparse.ArgumentParser, metavar: str, help: str) -> None:
+    """Add the file or folder that the command writes."""
+    sub.add_argument("--out", type=path, required=True, metavar=metavar, help=help)
+
+
 def add_methods(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--methods",

@@ -18,13 +18,7 @@ from tomopatch.training.trainer import TrainConfig
 
 def simulate(sub: argparse.ArgumentParser) -> None:
     flags.add_scan(sub)
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="FILE",
-        help="FILE.npz for `reconstruct`, or FILE.zip with TIFF files and geometry.json",
-    )
+    flags.add_out(sub, "FILE", "FILE.npz for `reconstruct`, or FILE.zip with TIFF files and geometry.json")
     sub.add_argument("--json", action="store_true", help="print a JSON summary")
     sub.set_defaults(run=commands.simulate)
 
@@ -33,13 +27,7 @@ def reconstruct(sub: argparse.ArgumentParser) -> None:
     flags.add_scan(sub)
     measured.add_measured(sub)
     sub.add_argument("--method", choices=tuple(METHODS), help="reconstruction method")
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="FILE.nii.gz",
-        help="file of the volume (HU); with --methods a folder",
-    )
+    flags.add_out(sub, "FILE.nii.gz", "file of the volume (HU); with --methods a folder")
     sub.add_argument(
         "--prior", type=os.path.expanduser, help="a prior's name or file, for methods that need one"
     )
@@ -51,13 +39,7 @@ def reconstruct(sub: argparse.ArgumentParser) -> None:
 def compare(sub: argparse.ArgumentParser) -> None:
     flags.add_scan(sub)
     flags.add_methods(sub)
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="DIR",
-        help="folder of compare.json, compare.png, METHOD.nii.gz",
-    )
+    flags.add_out(sub, "DIR", "folder of compare.json, compare.png, METHOD.nii.gz")
     sub.add_argument("--json", action="store_true", help="print compare.json instead of the table")
     sub.set_defaults(run=commands.compare)
 
@@ -66,13 +48,7 @@ def sweep(sub: argparse.ArgumentParser) -> None:
     flags.add_scan(sub, many=True)
     flags.add_vary(sub)
     flags.add_methods(sub)
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="DIR",
-        help="folder of sweep.csv, sweep.json, sweep.png and the runs",
-    )
+    flags.add_out(sub, "DIR", "folder of sweep.csv, sweep.json, sweep.png and the runs")
     sub.add_argument("--json", action="store_true", help="print sweep.json instead of the table")
     sub.set_defaults(run=commands.sweep)
 
@@ -92,21 +68,13 @@ def sample(sub: argparse.ArgumentParser) -> None:
         metavar="PRIOR",
         help="name or file of the prior for the coarsest grid",
     )
-    sub.add_argument(
-        "--out", type=flags.path, required=True, metavar="FILE.nii.gz", help="file of the volume (HU)"
-    )
+    flags.add_out(sub, "FILE.nii.gz", "file of the volume (HU)")
     sub.set_defaults(run=prior_commands.sample)
 
 
 def train(sub: argparse.ArgumentParser) -> None:
     flags.add_volumes(sub)
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="DIR",
-        help="folder of weights, state, log and pictures",
-    )
+    flags.add_out(sub, "DIR", "folder of weights, state, log and pictures")
     sub.add_argument("--network", choices=tuple(PRESETS), default="small", help="size of the network")
     sub.add_argument("--steps", type=int, default=20_000, help="total number of optimiser steps")
     sub.add_argument("--minutes", type=float, help="time limit; the same command resumes")
@@ -179,13 +147,7 @@ def calibrate(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--samples", type=int, default=4, help="samples per scan, two or more")
     sub.add_argument("--mode", choices=MODES, default="restore", help="mode to calibrate")
     sub.add_argument("--seed", type=int, default=0, help="seed (default 0)")
-    sub.add_argument(
-        "--out",
-        type=flags.path,
-        required=True,
-        metavar="FILE.safetensors",
-        help="file of the calibrated prior",
-    )
+    flags.add_out(sub, "FILE.safetensors", "file of the calibrated prior")
     sub.set_defaults(run=prior_commands.calibrate)
 
 

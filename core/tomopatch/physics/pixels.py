@@ -83,7 +83,7 @@ def transmissions(
     if level:  # the mean over a pixel's height is then exact with one row of rays per slice
         finer, per_row = _row_per_slice(views, vg, n), 1
     else:
-        # a single slice is a plane: rays off its middle would be interpolated with the air beside it
+        # rays off the middle of a single slice would be interpolated with the air above and below it
         per_row = n if vg.shape[0] > 1 else 1
         det_v, shape = views.det_v / per_row, (v * per_row, u * n)
         finer = Views(views.cone, views.source, views.det_pos, det_v, views.det_u / n, shape)

@@ -59,9 +59,9 @@ def supported_share(initial: Volume, volume: Volume, held_out: Measurement) -> f
 def supported(result: Result, held_out: Measurement | None) -> Result:
     """Take back what a prior changed against the evidence of views that it has not seen.
 
-    The result lies between the initial reconstruction and the volume, where it predicts the held-out views
-    best. This costs a reconstruction of an object unlike the training data little, and it never predicts
-    these views worse than the initial reconstruction. Results of other methods are returned unchanged.
+    The result lies on the line from the initial reconstruction to the volume, where it predicts the held-out
+    views best. It therefore never predicts these views worse than the initial reconstruction. The expected
+    error of the voxels is not changed. Results of other methods are returned unchanged.
     """
     if held_out is None or result.initial is None or result.plan is None:
         return result

@@ -117,8 +117,7 @@ def flat_fraction(x: Tensor, voxel_size: Triple) -> float:
 def _settled(x: Tensor, voxel_size: Triple) -> Tensor:
     """The middle slices of x, network space, with ripples below FLAT_RIPPLE removed.
 
-    Constant regions are the last to become constant: a reconstruction has converged in every other respect
-    when ripples of a few HU are still in them.
+    Total variation flattens constant regions last. When it stops, ripples of a few HU may be left in them.
     """
     n = max(1, FLAT_VOXELS // (x.shape[1] * x.shape[2]))
     start = max(0, (x.shape[0] - n) // 2)

@@ -65,6 +65,19 @@ class Result:
         after = converged_after(self.status, self.params, len(self.residuals))
         return self.status if after is None else f"converged after {after} iterations"
 
+    def summary(self) -> dict[str, Any]:
+        """Settings and cost of the reconstruction, for JSON."""
+        plan = {} if self.plan is None else {"plan": self.plan.to_json()}
+        return {
+            "params": self.params,
+            "status": self.status,
+            "ending": self.ending,
+            "iterations": self.iterations,
+            "seconds": self.seconds,
+            "peak_memory_mb": self.peak_memory_mb,
+            **plan,
+        }
+
     def __repr__(self) -> str:
         residual = f", residual {self.residuals[-1]:.3g}" if self.residuals else ""
         return f"Result({self.method!r}, {self.status} in {self.seconds:.1f} s{residual}, {self.volume!r})"

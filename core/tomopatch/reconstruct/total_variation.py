@@ -23,7 +23,7 @@ BALANCE = 600.0
 """Ratio of the primal steps to the dual steps."""
 
 DATA_SHARE = 10.0
-"""Share of the data term in the bound of the primal step; the share of the gradient is 4 to 6."""
+"""Share of the data term in the bound of the primal step; the share of the gradient is 2 to 6."""
 
 RELAXATION = 1.8
 """Over-relaxation of all updates, 1 to 2."""
@@ -112,7 +112,7 @@ def tv(
 
 
 class Convergence:
-    """Forecast of the iteration at which a linearly convergent iteration comes near its limit.
+    """Forecast of the iteration number at which a linearly convergent method comes near its limit.
 
     The distance to the limit is the sum of all later changes: the last change times r / (1 - r), where each
     change is r times the one before. r is measured over the last WINDOW iterations and over half of them; the

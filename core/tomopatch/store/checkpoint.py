@@ -18,7 +18,8 @@ from tomopatch.io.writing import write_arrays
 from tomopatch.progress import State
 from tomopatch.store.history import Point
 
-VERSION = 2
+VERSION = 3
+"""Grows when the state of a method changes: runs that were interrupted earlier start again."""
 _FILE = "checkpoint.npz"
 _STATE = "state"
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error)

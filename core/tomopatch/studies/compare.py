@@ -85,16 +85,7 @@ def write_comparison(
     inside = inside_field_of_view(prepared.reference.geometry, prepared.A.pg)
     partly = inside is not None and bool(inside.any())
     for name, result in results.items():
-        methods[name] = _figures(quality(prepared.reference, result.volume)) | {
-            "seconds": result.seconds,
-            "peak_memory_mb": result.peak_memory_mb,
-            "status": result.status,
-            "ending": result.ending,
-            "iterations": result.iterations,
-            "params": result.params,
-        }
-        if result.plan is not None:
-            methods[name]["plan"] = result.plan.to_json()
+        methods[name] = _figures(quality(prepared.reference, result.volume)) | result.summary()
         if partly:
             methods[name][_INSIDE] = _figures(quality(prepared.reference, result.volume, inside=inside))
     config = scan.to_json() | {

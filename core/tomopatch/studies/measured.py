@@ -131,21 +131,12 @@ def report_of(study: Study, scan: str, notes: Sequence[str] = ()) -> dict[str, A
     """Return the contents of reconstruct.json."""
     methods: dict[str, Any] = {}
     for name, result in study.results.items():
-        methods[name] = {
-            "residual": result.residuals[-1] if result.residuals else None,
-            "seconds": result.seconds,
-            "peak_memory_mb": result.peak_memory_mb,
-            "status": result.status,
-            "ending": result.ending,
-            "iterations": result.iterations,
-            "params": result.params,
-        }
+        residual = result.residuals[-1] if result.residuals else None
+        methods[name] = {"residual": residual, **result.summary()}
         if study.held_out:
             methods[name]["held_out_rmse"], methods[name]["held_out_relative"] = study.held_out[name]
         if study.reference is not None:
             methods[name]["rmse_to_all_views_hu"] = difference_to_reference(study, name)
-        if result.plan is not None:
-            methods[name]["plan"] = result.plan.to_json()
     config: dict[str, Any] = {
         "scan": scan,
         "beam": "cone" if study.A.pg.views().cone else "parallel",

@@ -141,7 +141,7 @@ def choose_grid(source: str) -> Shape:
 
 
 def _voxel_size(source: str, grid: Shape, native: Shape | None) -> None:
-    """Draw the fields of the voxel size, which follow the grid; a typed size makes a grid of its own."""
+    """Draw the fields of the voxel size. They follow the grid; a typed size selects another grid."""
     extent = native_geometry(source, engine.store())
     assert extent is not None  # the form offers phantoms and stored volumes only
     along, _, across = (s / n for s, n in zip(extent.size, grid, strict=True))

@@ -1,19 +1,24 @@
-"""Parts of both challenges: the form of a scan, names of runs, and the link for others."""
+"""Parts of both challenges: the form of a scan, choice and progress of a run, and the link for others."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
 
+from pages.ui.runs import run_volumes
 from pages.ui.session import engine, state, volume_cache
-from pages.ui.texts import formatting, labels
+from pages.ui.texts import formatting, labels, messages
+from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder
+from tomopatch.execution.progress import Progress
 from tomopatch.physics.measurement import relative_dose
 from tomopatch.runs.config import RunConfig, ScanConfig
-from tomopatch.runs.run import Run
+from tomopatch.runs.run import ACTIVE, FINISHED, Run
+from tomopatch.volume import Shape
 
 VIEWS = (5, 8, 12, 20, 30, 45, 60, 90, 120)
 PHOTONS = (500.0, 1e3, 3e3, 1e4, 3e4, 1e5)
@@ -63,6 +68,46 @@ def share(lesson: str, parameter: str, wanted: dict[str, Any]) -> None:
     with st.expander("Link for others, without the solution"):
         query = urlencode({"lesson": lesson, parameter: json.dumps(wanted, separators=(",", ":"))})
         st.code(f"{(st.context.url or '/learn').partition('?')[0]}?{query}", language=None, wrap_lines=True)
+
+
+def chosen_run(name: str, runs: Sequence[Run[RunConfig]]) -> Run[RunConfig]:
+    """Show all runs and return the chosen one; a new run is chosen at once."""
+    chosen, count = f"{name}.run", f"{name}.count"
+    names = {run.id: run_name(run) for run in runs}
+    if state.value(chosen) not in names or state.value(count) != len(runs):
+        state.fill({chosen: runs[-1].id, count: len(runs)}, overwrite=True)
+    st.pills(
+        "Reconstructions",
+        list(names),
+        key=state.field(chosen),
+        format_func=lambda r: names[r],
+        required=True,
+        help="All your reconstructions of this patient.",
+    )
+    return next(r for r in runs if r.id == (state.value(chosen) or runs[-1].id))
+
+
+def shown_volume(name: str, run: Run[RunConfig], now: Progress, grid: Shape) -> ViewerVolume:
+    """Show the progress of a run that did not fail, and return its current volume."""
+    with st.container(key=f"run_bar.{name}"):  # fixed height: nothing below moves when the run ends
+        if now.status in ACTIVE:
+            st.progress(now.share, text=messages.progress_line(now))
+        else:
+            st.caption(f"{run_name(run)}: done in {formatting.seconds(run.seconds)}.")
+    label = labels.method_label(run.config.method)
+    current = run_volumes.current_volume(run, now)
+    if current is None:
+        current = placeholder(grid, label, "appears with the first iteration")
+    return replace(current, name=label, note="" if now.status in FINISHED else current.note)
+
+
+def next_buttons(
+    name: str, start: Callable[[Any], None], again: Any, following: Any, *, help: tuple[str, str]
+) -> None:
+    """Show the buttons *Again* and *Next patient*, which start these games; `help` has their help texts."""
+    with st.container(horizontal=True):
+        st.button("Again", key=f"{name}_again", type="primary", on_click=start, args=(again,), help=help[0])
+        st.button("Next patient", key=f"{name}_next", on_click=start, args=(following,), help=help[1])
 
 
 def run_name(run: Run[RunConfig]) -> str:

@@ -9,13 +9,13 @@ import streamlit as st
 
 from pages.ui.learn import challenge
 from pages.ui.learn.challenge import GRID, GUESS_DOSE, SIZES, Game
-from pages.ui.learn.challenge_parts import PHOTONS, run_name, scan_form, share
-from pages.ui.runs import run_bars, run_volumes
+from pages.ui.learn.challenge_parts import PHOTONS, chosen_run, next_buttons, scan_form, share, shown_volume
+from pages.ui.runs import run_bars
 from pages.ui.session import engine, state, volume_cache
-from pages.ui.texts import formatting, labels, messages
-from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
+from pages.ui.texts import formatting, labels
+from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
 from tomopatch.runs.config import RunConfig
-from tomopatch.runs.run import ACTIVE, FINISHED, Run
+from tomopatch.runs.run import ACTIVE, Run
 
 HEIGHT = 400  # of the pictures
 BEFORE_SCAN = "Choose few *Views* and few *Photons per ray*, and press *Scan*."
@@ -89,22 +89,16 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
         least = challenge.best_dose(game)
         best = f" Your best: {formatting.percent(least)}." if math.isfinite(least) else ""
         st.success(f"**Found, with {dose} of the dose of a complete scan.**{best} Can you do it with less?")
-        with st.container(horizontal=True):
-            st.button(
-                "Again",
-                key="challenge_again",
-                type="primary",
-                on_click=_start,
-                args=(game.again(),),
-                help="Search for the same lesion once more, with less dose.",
-            )
-            st.button(
-                "Next patient",
-                key="challenge_next",
-                on_click=_start,
-                args=(game.following(),),
-                help="Search for a lesion of this size in the next patient.",
-            )
+        next_buttons(
+            "challenge",
+            _start,
+            game.again(),
+            game.following(),
+            help=(
+                "Search for the same lesion once more, with less dose.",
+                "Search for a lesion of this size in the next patient.",
+            ),
+        )
     else:  # always one line, so that nothing below moves after a guess
         st.info(ANSWERS.get(game.answer, BEFORE_GUESS if runs else BEFORE_SCAN))
 
@@ -117,18 +111,7 @@ def _scan_form(game: Game) -> None:
 
 
 def _reconstructions(game: Game, runs: list[Run[RunConfig]]) -> None:
-    names = {run.id: run_name(run) for run in runs}
-    if state.value("challenge.run") not in names or state.value("challenge.count") != len(runs):
-        state.fill({"challenge.run": runs[-1].id, "challenge.count": len(runs)}, overwrite=True)
-    st.pills(
-        "Reconstructions",
-        list(names),
-        key=state.field("challenge.run"),
-        format_func=lambda r: names[r],
-        required=True,
-        help="All your reconstructions of this patient.",
-    )
-    run = next(r for r in runs if r.id == (state.value("challenge.run") or runs[-1].id))
+    run = chosen_run("challenge", runs)
     active = engine.progress(run).status in ACTIVE
     st.fragment(_pictures, run_every=run_bars.POLL if active else None)(game, run, active)
 
@@ -140,16 +123,8 @@ def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
     if now.status in ("failed", "cancelled"):
         run_bars.show_no_result(now)
         return
-    with st.container(key="run_bar.challenge"):  # fixed height: nothing below moves when the run ends
-        if now.status in ACTIVE:
-            st.progress(now.share, text=messages.progress_line(now))
-        else:
-            st.caption(f"{run_name(run)}: done in {formatting.seconds(run.seconds)}.")
-    current = run_volumes.current_volume(run, now)
-    scan, label = run.config.scan, labels.method_label(run.config.method)
-    if current is None:
-        current = placeholder(GRID, label, "appears with the first iteration")
-    volumes = [replace(current, name=label, note="" if now.status in FINISHED else current.note)]
+    current, scan = shown_volume("challenge", run, now, GRID), run.config.scan
+    volumes = [current]
     if game.found:
         volumes.append(ViewerVolume("Reference", volume_cache.reference_hu(scan, current.hu.shape)))
     geometry = volume_cache.geometry(scan)

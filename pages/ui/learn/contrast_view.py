@@ -9,15 +9,15 @@ import streamlit as st
 
 from pages.ui.learn import contrast
 from pages.ui.learn.challenge import GRID, MAX_NUMBER
-from pages.ui.learn.challenge_parts import run_name, scan_form, share
+from pages.ui.learn.challenge_parts import chosen_run, next_buttons, run_name, scan_form, share, shown_volume
 from pages.ui.learn.contrast import KINDS, SHARE, TO_NOISE, Game
-from pages.ui.runs import run_bars, run_volumes
+from pages.ui.runs import run_bars
 from pages.ui.session import engine, state, volume_cache
-from pages.ui.texts import formatting, labels, messages
+from pages.ui.texts import formatting, labels
 from pages.ui.viewer.lesion_places import lesion_places
 from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
 from tomopatch.runs.config import RunConfig, ScanConfig
-from tomopatch.runs.run import ACTIVE, FINISHED, Run
+from tomopatch.runs.run import ACTIVE, Run
 
 HEIGHT = 400  # of the pictures
 BEFORE_SCAN = "Choose *Views*, *Photons per ray* and a *Method*, and press *Scan*."
@@ -108,21 +108,16 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
         f"**Kept, with {formatting.percent(min(doses))} of the dose of a complete scan.** Your best: "
         f"{formatting.percent(least)}. Can you do it with less?"
     )
-    with st.container(horizontal=True):
-        st.button(
-            "Again",
-            key="contrast_again",
-            on_click=_start,
-            args=(game.again(),),
-            help="Begin again with the same nodule. Your best dose is kept.",
-        )
-        st.button(
-            "Next patient",
-            key="contrast_next",
-            on_click=_start,
-            args=(game.following(),),
-            help="Try a nodule of this kind in the next patient.",
-        )
+    next_buttons(
+        "contrast",
+        _start,
+        game.again(),
+        game.following(),
+        help=(
+            "Begin again with the same nodule. Your best dose is kept.",
+            "Try a nodule of this kind in the next patient.",
+        ),
+    )
 
 
 def _table(game: Game, runs: list[Run[RunConfig]]) -> None:
@@ -147,18 +142,7 @@ def _table(game: Game, runs: list[Run[RunConfig]]) -> None:
 
 
 def _reconstructions(game: Game, runs: list[Run[RunConfig]]) -> None:
-    names = {run.id: run_name(run) for run in runs}
-    if state.value("contrast.run") not in names or state.value("contrast.count") != len(runs):
-        state.fill({"contrast.run": runs[-1].id, "contrast.count": len(runs)}, overwrite=True)
-    st.pills(
-        "Reconstructions",
-        list(names),
-        key=state.field("contrast.run"),
-        format_func=lambda r: names[r],
-        required=True,
-        help="All your reconstructions of this patient.",
-    )
-    run = next(r for r in runs if r.id == (state.value("contrast.run") or runs[-1].id))
+    run = chosen_run("contrast", runs)
     active = engine.progress(run).status in ACTIVE
     st.fragment(_pictures, run_every=run_bars.POLL if active else None)(game, run, active)
 
@@ -170,16 +154,8 @@ def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
     if now.status in ("failed", "cancelled"):
         run_bars.show_no_result(now)
         return
-    with st.container(key="run_bar.contrast"):  # fixed height: nothing below moves when the run ends
-        if now.status in ACTIVE:
-            st.progress(now.share, text=messages.progress_line(now))
-        else:
-            st.caption(f"{run_name(run)}: done in {formatting.seconds(run.seconds)}.")
-    current = run_volumes.current_volume(run, now)
-    scan, label = run.config.scan, labels.method_label(run.config.method)
-    if current is None:
-        current = placeholder(GRID, label, "appears with the first iteration")
-    parts = [replace(current, name=label, note="" if now.status in FINISHED else current.note)]
+    current, scan = shown_volume("contrast", run, now, GRID), run.config.scan
+    parts = [current]
     reference = volume_cache.reference(scan)
     if reference.done() and reference.exception() is None:
         parts.append(ViewerVolume("Reference", volume_cache.reference_hu(scan, current.hu.shape)))

@@ -93,7 +93,7 @@ def set_compared(chosen: Sequence[str]) -> None:
 
 
 def shown() -> tuple[str, ...]:
-    """Return the runs that Compare showed last, also those that the user did not choose."""
+    """Return all runs that Compare showed last, including those of its default selection."""
     return st.session_state.get(_SHOWN, ())
 
 
