@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pages.ui.learn.lessons import LESSONS
-from pages.ui.texts.labels import run_label
+from pages.ui.texts.labels import run_label, setting_label
 from pages.ui.texts.run_names import short_names
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effects import Effects, Tube
@@ -159,3 +159,8 @@ def test_run_labels_name_the_scan_only_where_it_differs_from_the_current_one():
     run = SimpleNamespace(config=RunConfig(PARALLEL, "sirt"))
     assert "views" not in run_label(run, PARALLEL)
     assert run_label(run, replace(PARALLEL, num_views=20)).endswith(" · 60 views, no noise")
+
+
+def test_a_limit_of_iterations_is_called_one():
+    assert setting_label("tv", "num_iterations", 250) == "at most 250 iterations"
+    assert setting_label("sirt", "num_iterations", 1) == "1 iteration"

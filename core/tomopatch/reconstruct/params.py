@@ -12,7 +12,10 @@ from tomopatch.volume import finite
 
 
 def option(default: Any, label: str, help: str, **limits: Any) -> Any:
-    """A parameter: default; label, help and limits (low, high, step, choices, names) of forms and flags."""
+    """A parameter: default; label, help and limits (low, high, step, choices, names) of forms and flags.
+
+    at_most: the method may need less than the value.
+    """
     return field(default=default, metadata={"label": label, "help": help, **limits})
 
 
@@ -61,7 +64,12 @@ class TvParams:
         step=0.00005,
     )
     num_iterations: int = option(
-        250, "Most iterations", "It stops earlier when the picture no longer changes.", low=1, high=2000
+        250,
+        "Most iterations",
+        "It stops earlier when the picture no longer changes.",
+        low=1,
+        high=2000,
+        at_most=True,
     )
     nonnegative: bool = option(True, "No negative attenuation", "Keep every voxel at or above vacuum.")
 

@@ -180,7 +180,8 @@ def setting_label(method: str, name: str, value: Any) -> str:
     """Return one setting and its value in a few words."""
     counted = {"num_iterations": "iteration", "num_steps": "step", "num_samples": "sample"}
     if name in counted:
-        return plural(value, counted[name])
+        limit = "at most " if _metadata(method, name).get("at_most") else ""
+        return limit + plural(value, counted[name])
     if name == "filter":
         return FILTERS.get(str(value), str(value))
     label = _field_label(method, name)
