@@ -82,7 +82,7 @@ def test_nothing_moves_on_compare(page, address, width):
         page.get_by_test_id("stStatusWidget").wait_for(state="detached")
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_text(
-            re.compile(rf"^{name} \(\d+ (iterations|steps)\): ")
+            re.compile(rf"^{name} \((at most )?\d+ (iterations|steps)\): ")
         ).wait_for()  # at work, or in the queue
     page.get_by_role("button", name="Compare runs").click()
     page.get_by_role("heading", level=1, name="Compare").wait_for()
