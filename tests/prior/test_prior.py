@@ -453,33 +453,3 @@ def test_a_shipped_prior_removes_noise_at_every_level(name, generator):
         rmse = float((D_x - clean).square().mean().sqrt())
         gaussian = sigma / (1 + (sigma / prior.config.sigma_data) ** 2) ** 0.5
         assert rmse < 0.75 * gaussian
-
-
-@pytest.mark.parametrize("name", priors())
-def test_a_shipped_prior_improves_a_blurred_condition_at_every_noise_level(name, generator):
-    """The conditional denoiser is nearer to the truth than the Gaussian posterior mean of x and the
-    condition.
-    """
-    from tomopatch import phantom
-
-    prior = load_prior(name)
-    if "posterior" not in prior.trained.modes:
-        pytest.skip(f"{name} was not trained for it")
-    volume = phantom("thorax", (32, 64, 64))
-    clean = PatchPrior.to_network(volume.data)
-    blurred = torch.nn.functional.avg_pool3d(clean[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
-    error = float((blurred - clean).square().mean().sqrt())
-    for sigma in (0.05, 0.3, 3.0):
-        noisy = clean + sigma * torch.randn(clean.shape, generator=generator)
-        condition = Condition(blurred, error, sampling_ratio=0.1)
-        D_x = denoise(
-            prior,
-            noisy,
-            sigma,
-            voxel_size=volume.geometry.voxel_size,
-            condition=condition,
-            generator=generator,
-        )
-        c_skip = error**2 / (error**2 + sigma**2)
-        plain = blurred + c_skip * (noisy - blurred)
-        assert float((D_x - clean).norm()) < float((plain - clean).norm())

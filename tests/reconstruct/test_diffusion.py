@@ -319,8 +319,9 @@ def test_the_result_records_what_the_plan_resolved_to(small):
     plan = result.plan
     assert plan.grid == small.shape
     assert plan.voxel_size == (2.0, 1.5, 1.5)  # the voxels of 1 mm in plane were clamped
-    assert len(plan.remarks) == 1
-    assert "voxels of 2 x 1 x 1 mm (z, y, x) as 2 x 1.5 x 1.5 mm" in plan.remarks[0]
+    about_voxels = [remark for remark in plan.remarks if "trained on voxels" in remark]
+    assert len(about_voxels) == 1
+    assert "voxels of 2 x 1 x 1 mm (z, y, x) as 2 x 1.5 x 1.5 mm" in about_voxels[0]
     assert len(plan.sigmas) == 4
     assert plan.sigmas[-1] == 0
     assert plan.eta == 1
@@ -332,9 +333,26 @@ def test_the_result_records_what_the_plan_resolved_to(small):
 def test_a_mode_that_the_prior_was_not_trained_for_is_refused(small):
     prior = PatchPrior(Precond(CONFIG), trained=TrainedRanges(modes=("restore",)), info={"name": "mine"})
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20))
-    for values in ({"mode": "posterior"}, {"mode": "posterior", "condition": "none"}):
-        with pytest.raises(ValueError, match="mine was trained for restore"):
-            reconstruct("diffusion", A, simulate(small, A), prior=prior, **values)
+    with pytest.raises(ValueError, match="mine was trained for restore"):
+        reconstruct("diffusion", A, simulate(small, A), prior=prior, mode="posterior", condition="none")
+
+
+@pytest.mark.parametrize("config", [CONFIG, CONDITIONAL])
+def test_a_prior_that_restores_can_be_sampled(small, config):
+    """With eta 0 and the whole noise, the first estimate restores the initial reconstruction."""
+    trained = TrainedRanges(modes=("restore",))
+    prior = PatchPrior(Precond(config), trained=trained)
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20))
+    m, steps = simulate(small, A), []
+    result = reconstruct(
+        "diffusion", A, m, prior=prior, mode="posterior", num_steps=5, sigma_max=30.0, initial="sirt",
+        callback=steps.append,
+    )  # fmt: skip
+    first = next(step for step in steps if step.stage != "initial")
+    away = torch.linalg.vector_norm(first.denoised - first.initial) / torch.linalg.vector_norm(first.initial)
+    assert away < 0.2
+    assert torch.linalg.vector_norm(first.noisy) > 10 * torch.linalg.vector_norm(first.initial)
+    assert torch.isfinite(result.volume.data).all()
 
 
 def test_restoring_without_a_condition_is_refused():

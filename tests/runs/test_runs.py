@@ -12,6 +12,7 @@ from tomopatch import METHODS, quality, reconstruct
 from tomopatch.execution.execute import MAX_LOST_WORKERS
 from tomopatch.execution.queue import RunQueue, wait
 from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
+from tomopatch.prior.files import SAMPLER
 from tomopatch.reconstruct.plan import Plan
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.measurements import read_measurement, write_measurement
@@ -54,6 +55,13 @@ def test_the_digest_contains_the_prior_of_methods_that_need_one():
         RunConfig.from_json({"scan": SCAN.to_json(), "method": "diffusion", "params": {}}) == usual
     )  # before there was a choice
     assert RunConfig(SCAN, "sirt", prior="small") == RunConfig(SCAN, "sirt")
+
+
+@pytest.mark.parametrize("prior", ["base", "small", ""])
+def test_sampling_has_its_own_default_prior_and_any_choice_is_stored(prior):
+    config = RunConfig(SCAN, "diffusion", {"mode": "posterior"}, prior=prior)
+    assert config.prior == (prior or SAMPLER)
+    assert RunConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,7 @@ def _prior(name: str | None, params: DiffusionParams) -> PatchPrior:
     """Load the named prior, or the default one of the mode."""
     from tomopatch.prior.files import default_prior, load_prior
 
-    return load_prior(name or default_prior(params.trained_mode))
+    return load_prior(name or default_prior(params.trained_mode, sampling=params.sampling))
 
 
 def _shared_prior(arguments: argparse.Namespace, params: DiffusionParams) -> Callable[[], PatchPrior]:

@@ -141,8 +141,8 @@ class VolumeDenoiser:
     Attributes
     ----------
     voxel_size : (z, y, x) [mm], clamped to the trained range
-    remarks : sentences on what was clamped
     remarks : sentences about clamped values
+    tiling : PatchGrid or None
         The tiling of the current pass, or of the last one.
     """
 

@@ -29,6 +29,8 @@ DEFAULT = "base"
 """Prior that is used if none is named."""
 GENERATOR = "small"
 """Prior for generation and for denoising on the page Prior; trained with and without conditions."""
+SAMPLER = "small"
+"""Prior that posterior sampling uses if none is named: its many passes take half the time of `base`'s."""
 BODY = "coarse"
 """Prior of the coarsest grid of a generation: with voxels of centimetres one tile holds a body."""
 NAME = re.compile(r"\w[\w-]{0,59}")
@@ -94,9 +96,10 @@ def priors_for(mode: str) -> list[str]:
     return found
 
 
-def default_prior(mode: str) -> str:
-    """Name of the prior that a mode uses if none is given."""
-    return next(iter(priors_for(mode)), DEFAULT)
+def default_prior(mode: str, *, sampling: bool = False) -> str:
+    """Name of the prior that a mode uses if none is given; `sampling` from noise takes many passes."""
+    names = priors_for(mode)
+    return SAMPLER if sampling and SAMPLER in names else next(iter(names), DEFAULT)
 
 
 def prior_path(name_or_path: str | Path) -> Path:

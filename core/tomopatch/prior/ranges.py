@@ -10,8 +10,8 @@ from tomopatch.volume import Triple
 Range = tuple[float, float]
 
 MODES = ("restore", "posterior", "unconditional")
-"""Modes that a prior can be trained for: restoration from an initial reconstruction, conditional sampling
-from noise, sampling without a condition.
+"""What a prior can be trained for: restoration of a degraded image, which posterior sampling uses as well;
+denoising given a coarser volume (`posterior`, for generation); denoising without a condition.
 """
 
 

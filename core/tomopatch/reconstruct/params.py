@@ -113,7 +113,7 @@ class DiffusionParams:
     sigma_max: float = option(
         0.0,
         "First noise level",
-        "In units of 1000 HU; 0 = by views, angles and dose to restore, 10 to sample.",
+        "In units of 1000 HU; 0 = by views, angles and dose to restore, 3 to sample, 10 without a condition.",
         low=0.0,
         high=100.0,
         step=0.01,
@@ -149,7 +149,12 @@ class DiffusionParams:
     @property
     def trained_mode(self) -> str:
         """The mode that a prior must have been trained for; see `tomopatch.prior.ranges`."""
-        return self.mode if self.condition == "scan" else "unconditional"
+        return "restore" if self.condition == "scan" else "unconditional"
+
+    @property
+    def sampling(self) -> bool:
+        """Whether volumes are sampled from noise with images of the scan."""
+        return self.mode == "posterior" and self.condition == "scan"
 
     @property
     def planned_steps(self) -> int:

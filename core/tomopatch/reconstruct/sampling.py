@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tomopatch.prior.combined import CombinedDenoiser
 from tomopatch.prior.conditions import Condition
-from tomopatch.prior.denoiser import AIR, PatchPrior, VolumeDenoiser
+from tomopatch.prior.denoiser import AIR, Denoiser, PatchPrior, VolumeDenoiser
 from tomopatch.prior.sampler import karras_sigmas, sample
 from tomopatch.progress import State, Step, Tiles
 from tomopatch.reconstruct import tuned
@@ -30,19 +31,30 @@ class Sampling:
 
     Attributes
     ----------
+    bound : VolumeDenoiser
+        The prior, bound to the measurement.
+    denoiser : D(x, sigma)
+        What is sampled: the bound prior, or its combination with the initial reconstruction.
     initial : Tensor or None
         The initial reconstruction; None without a condition.
     start_noise : float
         Deviation of the white noise added to the initial reconstruction; only in restoration.
+    level : float
+        Noise level at which the initial reconstruction is restored.
+    judge : DataConsistency or None
+        The data consistency of restoration, where `consistency` is another one.
     """
 
     plan: Plan
-    denoiser: VolumeDenoiser
+    bound: VolumeDenoiser
+    denoiser: Denoiser
     consistency: DataConsistency
     initial: Tensor | None
     start_noise: float
     shape: Shape
     device: torch.device
+    level: float = 0.0
+    judge: DataConsistency | None = None
 
     def first(self, generator: torch.Generator) -> Tensor:
         """The noisy volume that a sample starts from."""
@@ -50,25 +62,27 @@ class Sampling:
         if self.plan.mode == "restore":
             assert self.initial is not None
             return self.initial + self.start_noise * noise
-        centre = self.denoiser.prior.config.mean if self.initial is None else self.initial
+        centre = self.bound.prior.config.mean if self.initial is None else self.initial
         return centre + self.plan.sigmas[0] * noise
 
     @property
     def tiles(self) -> Tiles | None:
         """The tiles of the last pass."""
-        tiling = self.denoiser.tiling
-        return None if tiling is None else tiling.used(self.denoiser.mask)
+        tiling = self.bound.tiling
+        return None if tiling is None else tiling.used(self.bound.mask)
 
     def accepted_share(self, first: Step) -> float:
         """Share of the usual noise level to restore from, judged after the first step.
 
         It is below 1 if data consistency undid most of the prior's change. This indicates an object unlike
-        the training data: the prior makes changes that contradict the measurement.
+        the training data: the prior makes changes that contradict the measurement. Both modes are judged
+        alike, because the first step of both restores the initial reconstruction.
         """
         assert self.initial is not None
         assert first.denoised is not None
+        corrected = first.x if self.judge is None else self.judge(first.denoised, self.level)
         changed = torch.linalg.vector_norm(first.denoised - self.initial)
-        taken_back = float(torch.linalg.vector_norm(first.x - first.denoised) / changed.clamp(min=1e-12))
+        taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed.clamp(min=1e-12))
         excess = (taken_back - tuned.PULLED_BACK) / (tuned.REJECTED - tuned.PULLED_BACK)
         return 1 - min(1.0, max(0.0, excess)) * (1 - tuned.LEAST_SHARE)
 
@@ -76,7 +90,7 @@ class Sampling:
         """Expected error of the samples' mean per voxel [1/mm] (see `calibration`); None for one sample."""
         if mean.count < 2:
             return None
-        prior = self.denoiser.prior
+        prior = self.bound.prior
         std = (mean.squares / (mean.count - 1)).sqrt()
         level = self.plan.expected_error or prior.config.sigma_data
         calibration = Calibration.of(prior.info, self.plan.mode)
@@ -95,62 +109,102 @@ def plan_sampling(
     """Bind the denoiser to the measurement and resolve the plan.
 
     x : initial reconstruction (z, y, x) [1/mm]; None without a condition. coarse : plan of the coarser grid.
-    share : share of the usual noise level, in restoration.
+    share : share of the usual noise level at which the initial reconstruction is restored.
     """
     A, y, weights, prior, options = (
         problem.A, problem.y, problem.weights, problem.prior, problem.options
     )  # fmt: skip
-    voxel_size, remarks = A.vg.voxel_size, []
-    condition, mask, initial, figures, error = None, None, None, None, None
-    if x is not None:
-        initial, figures = PatchPrior.to_network(x), ScanFigures.of(A, y, weights, x)
-        error = expected_error(figures, voxel_size)
-        shown = prior.config.conditional or A.pg.num_views >= tuned.LEAST_SQUARES_VIEWS
-        ls = None
-        if prior.config.least_squares and shown:
-            ls = PatchPrior.to_network(least_squares(A, y, weights))
-        image = initial if prior.config.conditional else None
-        condition = Condition(image, error, ls, figures.sampling_ratio)
-        mask = _not_air(initial)
-    denoiser = prior.bind(
-        voxel_size, condition=condition, mask=mask, generator=generator, on_tiles=problem.on_tiles
+    if x is None:
+        error, figures, known = None, None, _Known(prior.config.sigma_data)
+    else:
+        figures = ScanFigures.of(A, y, weights, x)
+        error = expected_error(figures, A.vg.voxel_size)
+        initial = PatchPrior.to_network(x)
+        known = _Known(error, initial, share * restoration_sigma(error, initial, A.vg.voxel_size))
+    bound = prior.bind(
+        A.vg.voxel_size,
+        condition=_condition(problem, known, figures),
+        mask=None if known.initial is None else _not_air(known.initial),
+        generator=generator,
+        on_tiles=problem.on_tiles,
     )
+    remarks = bound.remarks
+    if share < 1:
+        remarks += (
+            "Data consistency undid most of the prior's change: the object may be unlike the training data."
+            f" The prior removed {100 * share:.0f} % of the usual noise level.",
+        )
     start_noise, eta = 0.0, 0.0
+    denoiser: Denoiser = bound
+    judge = None
     if options.mode == "restore":
         assert x is not None
-        assert initial is not None
-        assert error is not None
-        sigma_max = options.sigma_max or share * restoration_sigma(error, initial, voxel_size)
-        sigmas = karras_sigmas(
-            options.planned_steps, sigma_max / tuned.RESTORE_SPAN, sigma_max, tuned.RESTORE_RHO
-        )
+        first = options.sigma_max or known.level
+        sigmas = karras_sigmas(options.planned_steps, first / tuned.RESTORE_SPAN, first, tuned.RESTORE_RHO)
         consistency = restoration_consistency(A, y, weights, x, data_weight=options.data_weight)
         if options.num_samples > 1:
-            start_noise = sigma_max / 3
-        if share < 1:
-            remarks.append(
-                "Data consistency undid most of the prior's change: the object may be unlike the training"
-                f" data. Restoration started at {100 * share:.0f} % of the usual noise level."
-            )
+            start_noise = first / 3
     else:
-        sigma_max = options.sigma_max or tuned.POSTERIOR_SIGMA_MAX
-        sigma_min = min(tuned.POSTERIOR_SIGMA_MIN, sigma_max)
-        sigmas = karras_sigmas(options.planned_steps, sigma_min, sigma_max, tuned.POSTERIOR_RHO)
-        spread = prior.config.sigma_data if error is None else error
-        consistency = posterior_consistency(A, y, weights, spread=spread, data_weight=options.data_weight)
-        eta = options.eta
+        usual = tuned.UNCONDITIONAL_SIGMA_MAX if known.initial is None else tuned.POSTERIOR_SIGMA_MAX
+        first = options.sigma_max or usual
+        last = min(tuned.POSTERIOR_SIGMA_MIN, first)
+        sigmas, eta = karras_sigmas(options.planned_steps, last, first, tuned.POSTERIOR_RHO), options.eta
+        if x is not None and known.initial is not None:
+            denoiser = CombinedDenoiser(bound, known.initial, known.spread, known.level)
+            judge = restoration_consistency(A, y, weights, x)
+        consistency = posterior_consistency(
+            A, y, weights, spread=known.spread, data_weight=options.data_weight
+        )
     plan = Plan(
-        options.mode, options.condition, A.domain_shape, denoiser.voxel_size, tuple(sigmas), eta, error,
-        None if figures is None else figures.sampling_ratio, (*denoiser.remarks, *remarks), coarse,
+        options.mode, options.condition, A.domain_shape, bound.voxel_size, tuple(sigmas), eta, error,
+        None if figures is None else figures.sampling_ratio, remarks, coarse,
     )  # fmt: skip
     return Sampling(
         plan=plan,
+        bound=bound,
         denoiser=denoiser,
         consistency=consistency,
-        initial=initial,
+        initial=known.initial,
         start_noise=start_noise,
         shape=A.domain_shape,
         device=y.device,
+        level=known.level,
+        judge=judge,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """Knowledge of the volume before sampling, in network units.
+
+    error : its expected RMS error, or the data's deviation if nothing is known. initial : the initial
+    reconstruction (z, y, x). level : noise level at which it is restored.
+    """
+
+    error: float
+    initial: Tensor | None = None
+    level: float = 0.0
+
+    @property
+    def spread(self) -> float:
+        """RMS error that sampling takes the initial reconstruction to have.
+
+        It falls with the level at which the prior may restore.
+        """
+        return self.error if self.initial is None else self.level / tuned.WIDER
+
+
+def _condition(problem: Problem, known: _Known, figures: ScanFigures | None) -> Condition | None:
+    """Images of the measurement for the prior, as far as it has inputs for them."""
+    config = problem.prior.config
+    if known.initial is None or figures is None:
+        return None
+    shown = config.conditional or problem.A.pg.num_views >= tuned.LEAST_SQUARES_VIEWS
+    image = None
+    if config.least_squares and shown:
+        image = PatchPrior.to_network(least_squares(problem.A, problem.y, problem.weights))
+    return Condition(
+        known.initial if config.conditional else None, known.error, image, figures.sampling_ratio
     )
 
 
@@ -166,8 +220,9 @@ def draw_samples(
     share = float(state.get("share", 1.0))
     resolved = plan_sampling(problem, x, generator=generator, coarse=coarse, share=share)
     num_steps = len(resolved.plan.sigmas) - 1
-    # a noise level that was given, or lowered before, is not lowered again
-    accepted = bool(options.mode != "restore" or options.sigma_max or state)
+    # a level of restoration that was given, or lowered before, is not lowered again
+    given = options.mode == "restore" and options.sigma_max > 0
+    accepted = bool(x is None or given or state)
     mean, inner = Mean.of(state), state.get("sample")
     scale, std = float(torch.linalg.vector_norm(y)) or 1.0, resolved.deviation(mean)
     while mean.count < options.num_samples:

@@ -55,14 +55,14 @@ RESTORE_CG = 6
 # ---- posterior sampling: from noise -----------------------------------------------------------------------
 
 POSTERIOR_STEPS = 20
-POSTERIOR_SIGMA_MAX, POSTERIOR_SIGMA_MIN, POSTERIOR_RHO = 10.0, 0.01, 5.0
-"""Karras noise levels. At sigma 10 a volume is pure noise: the data's deviation is 0.5. One sample of
-`popi_4dct_phase00` with 20 views (`small` after 14,000 patches): 34.26 dB in 10 steps, 34.06 in 20; from
-sigma 1 in 10 steps 34.05. Not fitted further.
+POSTERIOR_SIGMA_MAX, POSTERIOR_SIGMA_MIN, POSTERIOR_RHO = 3.0, 0.01, 5.0
+"""Karras noise levels. At sigma 3 a volume is pure noise: the data's deviation is 0.5.
 """
 
-UNCONDITIONAL_STEPS = 40
-"""Steps without a condition: the large structures have to form from the measurement alone. Not fitted."""
+UNCONDITIONAL_STEPS, UNCONDITIONAL_SIGMA_MAX = 40, 10.0
+"""Steps and first noise level without a condition: the large structures have to form from the measurement
+alone. Not fitted.
+"""
 
 CG_TOLERANCE, MAX_CG = 1e-2, 30
 """Data consistency of posterior sampling ends at this share of the first residual of the normal equations,

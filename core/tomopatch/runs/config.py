@@ -234,14 +234,18 @@ class RunConfig:
 
     def _prior(self) -> str:
         """The given prior, or the default one of the mode."""
+        return self.prior or self._default_prior()
+
+    def _default_prior(self) -> str:
         params = make_params(self.method, self.params)
-        return self.prior or (
-            default_prior(params.trained_mode) if isinstance(params, DiffusionParams) else DEFAULT
-        )
+        if not isinstance(params, DiffusionParams):
+            return DEFAULT
+        return default_prior(params.trained_mode, sampling=params.sampling)
 
     def to_json(self) -> dict[str, Any]:
         stored = {"scan": self.scan.to_json(), "method": self.method, "params": self.params}
-        if self.prior not in ("", DEFAULT):  # so that the digest equals that of versions without a choice
+        # left out where it was left out by versions without a choice, so that the digest equals theirs
+        if self.prior and (self.prior != DEFAULT or self._default_prior() != DEFAULT):
             stored["prior"] = self.prior
         return stored
 

@@ -2,7 +2,8 @@
 
 A batch consists of four kinds of degraded volumes:
 
-- *posterior*: the volume of a simulated pair with white noise, conditioned on the scan's images;
+- *posterior*: what posterior sampling passes to the prior: the volume of a simulated pair with white noise,
+  combined with the scan's image (see `prior.combined`), conditioned on the scan's images;
 - *restore*: an iterate of the sampler on a simulated scan, conditioned on the scan's images. Its errors are
   streaks and blobs, unlike white noise. (Hu et al. 2024, A restoration network as an implicit prior)
 - *upsample*: a volume with white noise, conditioned on the same volume at half the resolution, upsampled;
@@ -22,12 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tomopatch.prior.combined import combine
 from tomopatch.prior.conditions import Condition, Context, network_inputs
 from tomopatch.prior.network import ABLATIONS, NetworkConfig
 from tomopatch.prior.patches import Device, PatchGrid, cut, offset_steps
 from tomopatch.prior.precond import Numbers
 from tomopatch.prior.upsampling import upsampled, upsampling_error
 from tomopatch.reconstruct.expected_error import expected_error
+from tomopatch.reconstruct.tuned import WIDER
 from tomopatch.training.data_config import DataConfig
 from tomopatch.training.pairs import Pair, TrainingVolume
 from tomopatch.training.volume_pool import VolumePool, random_slab
@@ -163,7 +166,7 @@ class PatchSource:
         if not self._pairs:
             shares[:2] = [0.0, 0.0]
         if not self.network.conditional:
-            shares[0] = shares[2] = 0.0
+            shares[2] = 0.0
         edges = np.cumsum(shares)
         quantile = (rng.permutation(self.num_volumes) + rng.random(self.num_volumes)) / self.num_volumes
         return [KINDS[int(np.searchsorted(edges, q, side="right"))] for q in quantile]
@@ -197,9 +200,12 @@ class PatchSource:
         error = stored.error * math.exp(rng.normal(0, 0.3))
         ratio, voxel_size = stored.pair.figures.sampling_ratio, stored.pair.voxel_size
         condition = Condition(image, error, least_squares, ratio)
+        bound = condition if self.network.conditional else Condition(least_squares=least_squares)
         if kind == "posterior":
             noisy = clean + sigma * self._white(clean, generator)
-            return _Degraded(clean, noisy, sigma, sigma, voxel_size, condition)
+            combined, guess = combine(noisy, sigma, image, error, WIDER * error)
+            level = (combined - clean).square().mean().sqrt().clamp(min=SIGMA_MIN)
+            return _Degraded(clean, combined, level, guess.clamp(min=SIGMA_MIN), voxel_size, bound)
         stage = int(rng.integers(len(stored.stages)))
         distance = part(stored.stages[stage]) - clean
         white = 0.0
@@ -213,9 +219,7 @@ class PatchSource:
         level = (size * math.hypot(1.0, white)).clamp(min=SIGMA_MIN)
         # at inference sigma is an estimate, at first deliberately high: the prior then removes more
         guess = (level * math.exp(float(rng.uniform(-0.6, 1.3)))).clamp(min=SIGMA_MIN)
-        if not self.network.conditional:
-            condition = Condition(least_squares=least_squares)
-        return _Degraded(clean, noisy, level, guess, voxel_size, condition)
+        return _Degraded(clean, noisy, level, guess, voxel_size, bound)
 
     def _from_pool(
         self, kind: str, slot: int, step: int, sigma: Tensor, generator: torch.Generator

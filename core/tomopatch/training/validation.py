@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tomopatch.prior.combined import combine
 from tomopatch.prior.conditions import Condition, Context, network_inputs
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.patches import PatchGrid, cut
 from tomopatch.prior.precond import Precond
 from tomopatch.reconstruct.expected_error import expected_error
+from tomopatch.reconstruct.tuned import WIDER
 from tomopatch.training.pairs import Pair
 from tomopatch.training.source import Batch
 from tomopatch.volume import Shape, Triple, Volume, resample
@@ -29,7 +31,7 @@ class Scores:
     Attributes
     ----------
     unconditional : RMSE of D by sigma, network units
-    posterior : RMSE of D by sigma over the error of the condition, on held-out pairs
+    posterior : RMSE of D by sigma over the error of the condition, on held-out pairs (see `prior.combined`)
     restore : the same for the first pass of the restoration
     """
 
@@ -76,9 +78,9 @@ class ValidationSet:
             condition = Condition(tv, error, ls, pair.figures.sampling_ratio)
             shared = pair.voxel_size, condition, network, max(1, patches // 2)
             for i, sigma in enumerate(CONDITIONAL_SIGMAS):
-                if network.conditional:
-                    batch = _patches(clean, clean + sigma * _noise(clean, i), sigma, *shared)
-                    posterior[sigma].append(batch)
+                noisy = clean + sigma * _noise(clean, i)
+                combined, level = combine(noisy, torch.tensor(sigma), tv, error, WIDER * error)
+                posterior[sigma].append(_patches(clean, combined, float(level), *shared))
             restore.append(_patches(clean, tv, 2 * error, *shared))
         return cls(unconditional, posterior, restore)
 

@@ -10,7 +10,7 @@ import streamlit as st
 from pages.ui.session import state
 from pages.ui.texts import labels
 from tomopatch.geometry.beams import Geometry
-from tomopatch.prior.files import priors_for
+from tomopatch.prior.files import default_prior, priors_for
 from tomopatch.reconstruct.methods import METHODS, available, make_params
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.runs.config import RunConfig
@@ -95,11 +95,16 @@ def presets(method: str) -> None:
             "Watch it form",
             key="preset.watch",
             width="stretch",
-            on_click=lambda: state.fill(
-                {_key(method, name): value for name, value in WATCH_IT_FORM.items()}, overwrite=True
-            ),
+            on_click=_watch_it_form,
+            args=(method,),
             help="Choose sampling from noise in 20 steps. Then press *Run* to watch the volume form.",
         )
+
+
+def _watch_it_form(method: str) -> None:
+    chosen: dict[str, Any] = {_key(method, name): value for name, value in WATCH_IT_FORM.items()}
+    prior = default_prior(make_params(method, WATCH_IT_FORM).trained_mode, sampling=True)
+    state.fill(chosen | {_PRIOR: prior}, overwrite=True)
 
 
 def _widget(parameter: Field, key: str, disabled: bool = False) -> Any:

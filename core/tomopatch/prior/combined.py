@@ -1,0 +1,66 @@
+"""D(x, sigma | c) of whole volumes from a denoiser that restores reconstructions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tomopatch.prior.denoiser import Denoiser
+
+
+@dataclass(eq=False)
+class CombinedDenoiser:
+    """D(x, sigma | c): combine the noisy volume with the condition, then restore the combined image.
+
+    The combined image holds all that x and c say about the clean volume, if the error of c is white. Its own
+    error has two parts: the error of c, which is structured (streaks, blur), and white noise. A denoiser that
+    was trained on degraded reconstructions with added white noise removes both. At high sigma D restores c;
+    at low sigma it denoises x. If the denoiser returns its input, D is the posterior mean of the Gaussian
+    model in `combine`.
+
+    Attributes
+    ----------
+    restoring : R(image, level)
+        Denoiser trained on degraded reconstructions.
+    image : Tensor (z, y, x)
+        The condition c, network units.
+    error : float
+        Its expected RMS error s, network units.
+    level : float
+        Noise level at which R restores c alone, network units.
+    """
+
+    restoring: Denoiser
+    image: Tensor
+    error: float
+    level: float
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """Denoise x (z, y, x), which has white noise of deviation `sigma`, network units."""
+        combined, level = combine(x, torch.tensor(sigma), self.image, self.error, self.level)
+        return self.restoring(combined, float(level))
+
+
+def combine(x: Tensor, sigma: Tensor, image: Tensor, error: float, level: float) -> tuple[Tensor, Tensor]:
+    """Mean of the clean volume given x and the condition, and the noise level at which to restore it.
+
+    The clean volume given the condition is modelled as N(image, error^2), so that
+
+        combined = image + c_skip (x - image),   c_skip = error^2 / (sigma^2 + error^2)
+
+    The level adds up the parts of its error: `level` stands for the condition's, sigma for the white noise.
+
+    Parameters
+    ----------
+    x, image : Tensor (z, y, x)
+        Noisy volume and condition, network units.
+    sigma : Tensor ()
+        Deviation of the white noise of x.
+    error, level : float
+        As in `CombinedDenoiser`.
+    """
+    c_skip = (error**2 / (sigma**2 + error**2)).to(x.device)
+    combined = image + c_skip * (x - image)
+    return combined, torch.hypot((1 - c_skip) * level, c_skip * sigma.to(x.device))
