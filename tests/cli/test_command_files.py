@@ -364,3 +364,12 @@ def test_training_steps_that_do_not_fit_are_refused_before_anything_is_read(tmp_
     assert main(["train", str(tmp_path / "none"), "--out", str(tmp_path / "out"), count, "100000000"]) == 2
     assert "choose fewer --volumes or --crops" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_calibration_that_does_not_fit_is_refused_before_anything_is_read(tmp_path, capsys):
+    out = str(tmp_path / "prior.safetensors")
+    assert main(["calibrate", str(tmp_path / "none"), "--out", out, "--scans", "100000"]) == 2
+    error = capsys.readouterr().err
+    assert "GB of memory" in error
+    assert "choose fewer --scans" in error
+    assert not list(tmp_path.iterdir())

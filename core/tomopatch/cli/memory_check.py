@@ -15,7 +15,8 @@ from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.limits import memory_mb
 from tomopatch.runs.resource_estimate import PROCESS_MB, refusal
-from tomopatch.training.memory import estimated_step_mb
+from tomopatch.training.memory import estimated_calibration_mb, estimated_step_mb
+from tomopatch.training.pairs import VoxelRanges
 from tomopatch.training.trainer import TrainConfig
 from tomopatch.volume import Shape, VolumeGeometry
 
@@ -74,6 +75,14 @@ def check_training(config: TrainConfig) -> None:
     """Refuse training steps that do not fit. On a GPU they take its own memory."""
     if not torch.cuda.is_available():
         _refuse(estimated_step_mb(config), "choose fewer --volumes or --crops, or a smaller --network")
+
+
+def check_calibration(voxels: VoxelRanges, num_scans: int, num_samples: int) -> None:
+    """Refuse a calibration that does not fit."""
+    _refuse(
+        estimated_calibration_mb(voxels, num_scans, num_samples),
+        "choose fewer --scans or --samples",
+    )
 
 
 def _refuse(mb: float, advice: str) -> None:

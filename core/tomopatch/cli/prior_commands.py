@@ -81,10 +81,12 @@ def calibrate(arguments: argparse.Namespace) -> None:
     from tomopatch.training.calibrate import calibrate as run_calibration
 
     check_file(arguments.out, ".safetensors")
+    voxels = VoxelRanges(tuple(arguments.voxel_xy), tuple(arguments.voxel_z))
+    memory_check.check_calibration(voxels, arguments.scans, arguments.samples)
     run_calibration(
         arguments.folder,
         arguments.out,
-        VoxelRanges(tuple(arguments.voxel_xy), tuple(arguments.voxel_z)),
+        voxels,
         prior=arguments.prior,
         mode=arguments.mode,
         num_scans=arguments.scans,

@@ -1,8 +1,10 @@
-"""Memory of a training step, estimated in advance."""
+"""Memory of a training step and of a calibration, estimated in advance."""
 
 from __future__ import annotations
 
 from tomopatch.prior.network import NetworkConfig
+from tomopatch.reconstruct.memory import estimated_mb
+from tomopatch.training.pairs import FINEST_VOXEL, MAX_VOXELS, MIN_SLICES, VoxelRanges
 from tomopatch.training.trainer import TrainConfig
 
 NUMBERS_PER_CHANNEL = 10
@@ -18,6 +20,22 @@ def estimated_step_mb(config: TrainConfig) -> float:
     """
     patches = config.volumes * config.crops
     return LEAST_MB + 4 * patches * _numbers_per_patch(config.network) / 2**20
+
+
+BODY = 500.0
+"""[mm] Width of the volumes that are scanned."""
+MAX_VIEWS = 100
+VOLUMES_KEPT = 3
+"""Volumes of each scan that a calibration keeps: mean, deviation and truth."""
+
+
+def estimated_calibration_mb(voxels: VoxelRanges, num_scans: int, num_samples: int) -> float:
+    """Estimate the peak memory [MB] of a calibration on scans with the finest of these voxels."""
+    across = BODY / max(voxels.xy[0], FINEST_VOXEL)
+    most = max(MAX_VOXELS, round(MIN_SLICES * across**2))
+    rays = round(MAX_VIEWS * most / across)
+    kept = 4 * VOLUMES_KEPT * 2 * num_scans * most / 2**20  # fitted and held-out scans
+    return LEAST_MB + kept + estimated_mb("diffusion", most, rays, samples=num_samples)
 
 
 def _numbers_per_patch(network: NetworkConfig) -> float:
