@@ -61,6 +61,19 @@ def test_fast_paths_agree_with_the_general_one(any_scan, vg, generator):
     torch.testing.assert_close(fast.transpose(y), general.transpose(y), atol=2e-3, rtol=2e-4)
 
 
+@pytest.mark.parametrize("beam", [ParallelBeam, ConeBeam])
+def test_a_single_detector_row_agrees_with_the_kernels_for_many_rows(beam, generator):
+    """It takes the kernels without a run along z, which are several times faster there."""
+    vg = VolumeGeometry((1, 24, 20), (2.0, 1.0, 1.5))
+    views = beam.circular(vg, num_views=7).views()
+    assert views.det_shape[0] == 1
+    single, columns = JosephOperator(vg, views), JosephOperator(vg, views, path="columns")
+    assert single.path == "general"
+    x, y = torch.rand(vg.shape, generator=generator), torch.rand(single.range_shape, generator=generator)
+    torch.testing.assert_close(single.forward(x), columns.forward(x), atol=2e-3, rtol=2e-5)
+    torch.testing.assert_close(single.transpose(y), columns.transpose(y), atol=2e-3, rtol=2e-4)
+
+
 def test_rows_may_count_downwards(vg, blobs):
     views = ConeBeam.circular(vg, num_views=5, src_orig_dist=120, src_det_dist=200).views()
     upside_down = Views(True, views.source, views.det_pos, -views.det_v, views.det_u, views.det_shape)

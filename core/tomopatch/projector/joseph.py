@@ -125,7 +125,7 @@ def index_table(vg: VolumeGeometry, views: Views) -> np.ndarray:
 
 def _fastest_path(table: np.ndarray, views: Views) -> str:
     upright = np.allclose(table[:, 7:9], 0, atol=1e-9) and (table[:, 6] > 0).all()
-    if not upright:
+    if not upright or views.det_shape[0] == 1:  # a single row has no run along z to share work
         return "general"
     if not views.cone and (np.abs(table[:, 0]) < 1e-9).all():
         return "parallel"
