@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tomopatch.phantoms.catalogue import phantom
-from tomopatch.prior.combined import CombinedDenoiser
+from tomopatch.prior.combined import NEGLIGIBLE, CombinedDenoiser, combine
 from tomopatch.prior.conditions import Condition
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import load_prior, priors
@@ -21,11 +21,17 @@ def images(generator):
 @pytest.mark.parametrize("sigma", [0.01, 0.1, 1.0, 30.0])
 @pytest.mark.parametrize("error", [0.02, 0.1])
 def test_with_a_denoiser_that_changes_nothing_it_is_the_gaussian_posterior_mean(images, sigma, error):
-    """If the clean value is N(c, s^2) and x = clean + N(0, sigma^2), precisions add up."""
+    """If the clean value is N(c, s^2) and x = clean + N(0, sigma^2), precisions add up.
+
+    Where x tells almost nothing, D leaves out its share: at most a tenth of s for noise of one deviation.
+    """
     x, c = images
-    found = CombinedDenoiser(lambda image, level: image, c, error, 3 * error)(x, sigma)
     expected = (x / sigma**2 + c / error**2) / (1 / sigma**2 + 1 / error**2)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    combined, _ = combine(x, torch.tensor(sigma), c, error, 3 * error)
+    torch.testing.assert_close(combined, expected, atol=1e-5, rtol=1e-5)
+    D = CombinedDenoiser(lambda image, level: image, c, error, 3 * error)
+    left_out = NEGLIGIBLE * error * (x - c).abs() / sigma if D.is_known(sigma) else torch.zeros(())
+    assert bool(((D(x, sigma) - expected).abs() <= left_out + 1e-5).all())
 
 
 def test_the_level_is_that_of_the_condition_at_high_sigma_and_sigma_at_low_sigma(images):
@@ -70,3 +76,23 @@ def test_a_shipped_prior_improves_a_blurred_condition_at_every_noise_level(name,
         x = clean + sigma * torch.randn(clean.shape, generator=generator)
         gaussian = (x / sigma**2 + blurred / error**2) / (1 / sigma**2 + 1 / error**2)
         assert float((D(x, sigma) - clean).norm()) < float((gaussian - clean).norm())
+
+
+def test_while_x_tells_nothing_the_restored_condition_is_computed_once(images, generator):
+    x, c = images
+    calls = []
+
+    def restoring(image, level):
+        calls.append(level)
+        return image + 0.01 * torch.rand(image.shape, generator=generator)
+
+    D = CombinedDenoiser(restoring, c, 0.05, 0.175, generator)
+    before = generator.get_state()
+    first, second = D(x, 3.0), D(2 * x, 1.0)
+    assert torch.equal(first, second)
+    assert torch.equal(generator.get_state(), before)
+    assert len(calls) == 1
+    D(x, 0.3)
+    assert len(calls) == 2
+    again = CombinedDenoiser(restoring, c, 0.05, 0.175, generator)(x, 1.0)
+    assert torch.equal(again, first)  # whatever was drawn before

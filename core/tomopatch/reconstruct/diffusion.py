@@ -96,7 +96,8 @@ def diffusion(
         x, coarse = yield from _initial(problem, initial_iterations, stages, effort, generator, coarse, state)
     for step in draw_samples(problem, x, coarse, generator, sampling):
         kept = _state(generator, coarse) | {"sampling": step.state}
-        yield replace(step, state=kept, work=effort.share(planned, step.i))
+        passes = effort.passes * (step.work or 0.0)
+        yield replace(step, state=kept, work=effort.share(planned, passes))
 
 
 def _initial(

@@ -98,7 +98,7 @@ class Effort:
         per_pass = at_20_views * 20 / problem.A.pg.num_views
         return cls(initial, options.planned_steps * options.num_samples, per_pass)
 
-    def share(self, iterations: float, passes: int = 0) -> float:
+    def share(self, iterations: float, passes: float = 0) -> float:
         """Share of the work done so far, 0 to 1."""
         total = self.initial + self.passes * self.per_pass
         return min(1.0, (min(iterations, self.initial) + passes * self.per_pass) / total)

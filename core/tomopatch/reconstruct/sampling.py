@@ -71,6 +71,12 @@ class Sampling:
         tiling = self.bound.tiling
         return None if tiling is None else tiling.used(self.bound.mask)
 
+    def work(self, step: int) -> float:
+        """Share of a sample's work that is done after this step: most is in the passes of the prior."""
+        known = self.denoiser.is_known if isinstance(self.denoiser, CombinedDenoiser) else lambda sigma: False
+        cost = [tuned.KNOWN_COST if known(sigma) else 1.0 for sigma in self.plan.sigmas[:-1]]
+        return sum(cost[:step]) / sum(cost)
+
     def accepted_share(self, first: Step) -> float:
         """Share of the usual noise level to restore from, judged after the first step.
 
@@ -150,7 +156,7 @@ def plan_sampling(
         last = min(tuned.POSTERIOR_SIGMA_MIN, first)
         sigmas, eta = karras_sigmas(options.planned_steps, last, first, tuned.POSTERIOR_RHO), options.eta
         if x is not None and known.initial is not None:
-            denoiser = CombinedDenoiser(bound, known.initial, known.spread, known.level)
+            denoiser = CombinedDenoiser(bound, known.initial, known.spread, known.level, generator)
             judge = restoration_consistency(A, y, weights, x)
         consistency = posterior_consistency(
             A, y, weights, spread=known.spread, data_weight=options.data_weight
@@ -213,6 +219,8 @@ def draw_samples(
 ) -> Iterator[Step]:
     """Draw `options.num_samples` samples, one pass per step; each estimate is the mean of the samples so far.
 
+    The work of a step is its share of the sampling.
+
     x : initial reconstruction (z, y, x) [1/mm]; None without a condition. coarse : plan of the coarser grid.
     state : state of an earlier step, or empty; the generator must be in its state of that time.
     """
@@ -244,7 +252,8 @@ def draw_samples(
                 if share < 1:
                     resolved = plan_sampling(problem, x, generator=generator, coarse=coarse, share=share)
                     break
-            i, current = mean.count * num_steps + step.i, PatchPrior.from_network(step.x)
+            done = mean.count
+            i, current = done * num_steps + step.i, PatchPrior.from_network(step.x)
             if step.i == num_steps:
                 mean.add(current)
                 estimate, std = mean.mean, resolved.deviation(mean)
@@ -259,6 +268,7 @@ def draw_samples(
                 step,
                 i=i,
                 total=options.num_samples * num_steps,
+                work=(done + resolved.work(step.i)) / options.num_samples,
                 iterate=estimate,
                 noisy=None if step.noisy is None else PatchPrior.from_network(step.noisy),
                 denoised=None if step.denoised is None else PatchPrior.from_network(step.denoised),

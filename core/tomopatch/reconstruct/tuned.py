@@ -83,6 +83,9 @@ PASS_COST, PASS_COST_PER_MILLION = 38.0, 3.2
 progress bar.
 """
 
+KNOWN_COST = 0.1
+"""Cost of a step that reuses the restored condition, in passes: conjugate gradients alone. Estimated."""
+
 # ---- objects unlike the training data ---------------------------------------------------------------------
 
 FLAT_FRACTION, FLAT_SHARE = 0.25, 0.1
