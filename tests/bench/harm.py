@@ -24,7 +24,7 @@ from tomopatch.analysis.metrics import quality
 from tomopatch.library import load_volume
 from tomopatch.physics.measurement import Measurement, simulate
 from tomopatch.prior.denoiser import PatchPrior
-from tomopatch.prior.files import DEFAULT, load_prior
+from tomopatch.prior.files import default_prior, load_prior
 from tomopatch.progress import Step
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.methods import make_params
@@ -102,7 +102,9 @@ def cases(bodies: Path | None, objects: Path | None) -> Iterator[Case]:
                 yield case(f"{name}: {words}", volume, (64, 128, 128), **scan)
 
 
-def measure(found: Case, prior: PatchPrior, mode: str) -> tuple[float, float, tuple[str, ...]]:
+def measure(
+    found: Case, prior: PatchPrior, mode: str, **settings: object
+) -> tuple[float, float, tuple[str, ...]]:
     """Return the PSNR of the initial reconstruction and of diffusion, and the remarks of the plan."""
     initial: list[torch.Tensor] = []
 
@@ -110,7 +112,7 @@ def measure(found: Case, prior: PatchPrior, mode: str) -> tuple[float, float, tu
         if step.stage == "initial":
             initial[:] = [step.x.clone()]
 
-    params = make_params("diffusion", {"mode": mode})
+    params = make_params("diffusion", {"mode": mode, **settings})
     result = reconstruct("diffusion", found.A, found.measurement, params=params, prior=prior, callback=keep)
     before, after = (
         quality(found.reference, replace(result.volume, data=x)).psnr
@@ -125,11 +127,12 @@ def main() -> None:
     parser.add_argument(
         "--objects", type=Path, help="a folder with NIfTI files of objects that are not bodies"
     )
-    parser.add_argument("--prior", default=DEFAULT)
+    parser.add_argument("--prior", help="name or file (default: that of the mode)")
     parser.add_argument("--mode", default="restore", choices=("restore", "posterior"))
     parser.add_argument("--only", default="", help="cases whose name contains this text")
     arguments = parser.parse_args()
-    prior = load_prior(arguments.prior)
+    usual = default_prior("restore", sampling=arguments.mode == "posterior")
+    prior = load_prior(arguments.prior or usual)
     worst = float("inf")
     print("| case | initial reconstruction | diffusion | gain |\n|---|---|---|---|")
     for found in cases(arguments.bodies, arguments.objects):
