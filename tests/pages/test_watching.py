@@ -16,6 +16,7 @@ from pages.ui.viewer import slice_viewer
 from tests.pages.test_pages import texts
 from tomopatch.execution.progress import Progress
 from tomopatch.execution.queue import wait
+from tomopatch.prior.files import DEFAULT, SAMPLER
 from tomopatch.progress import Tiles
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.store.history import Point
@@ -299,3 +300,14 @@ def test_the_line_of_a_run_names_the_iteration_of_the_tile():
     )
     assert messages.current_iteration(Progress("running", points=(point,), tiles_done=(1, 9))) == 3
     assert messages.current_iteration(Progress("running", points=(point,))) == 2
+
+
+def test_watch_it_form_chooses_sampling_and_the_faster_prior(app, small_scan):
+    app.session_state["_scan"] = small_scan
+    app.switch_page(routes.RECONSTRUCT).run()
+    app.pills(key=state.field("method")).set_value("diffusion").run()
+    assert app.selectbox(key=state.field("prior")).value == DEFAULT
+    app.button(key="preset.watch").click().run()
+    assert not app.exception
+    assert app.selectbox(key=state.field("diffusion.mode")).value == "posterior"
+    assert app.selectbox(key=state.field("prior")).value == SAMPLER
