@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from tomopatch.io.dicom import is_dicom, read_dicom
 from tomopatch.io.nifti import SUFFIXES, decompressed_head, is_nifti, read_nifti
@@ -61,7 +62,8 @@ def load_volume(
     if path.is_dir():
         return read_dicom(path, units=units, max_voxels=max_voxels)
     if path.is_file():
-        kind = kind_of(path)
+        with path.open("rb") as file:
+            kind = kind_of(file, path.name)
         if kind == "NIfTI":
             return read_nifti(path, units=units, max_voxels=max_voxels)
         if kind is not None:
@@ -69,22 +71,21 @@ def load_volume(
     raise ValueError(f"{text!r} is not a volume that is understood; expected {SOURCES}.")
 
 
-def kind_of(path: Path) -> str | None:
+def kind_of(file: BinaryIO, name: str) -> str | None:
     """ "DICOM", "zip" or "NIfTI", by the content of a file; None for anything else.
 
     A damaged file, whose content does not match its name, counts as what its name says: that reader reports
     the damage.
     """
-    name = path.name.lower()
-    with path.open("rb") as file:
-        head = file.read(540)
-        if head[:4] == b"PK\x03\x04":
-            return "zip"
-        if is_dicom(head):
-            return "DICOM"
-        if is_nifti(decompressed_head(file)) or name.endswith(SUFFIXES):
-            return "NIfTI"
-    return {".zip": "zip", ".dcm": "DICOM"}.get(path.suffix.lower())
+    file.seek(0)
+    head = file.read(540)
+    if head[:4] == b"PK\x03\x04":
+        return "zip"
+    if is_dicom(head):
+        return "DICOM"
+    if is_nifti(decompressed_head(file)) or name.lower().endswith(SUFFIXES):
+        return "NIfTI"
+    return {".zip": "zip", ".dcm": "DICOM"}.get(Path(name).suffix.lower())
 
 
 def phantom_of(spec: str) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import os
 import re
 
 import nibabel as nib
@@ -13,6 +14,7 @@ import torch
 from tests.conftest import TINY
 from tomopatch.cli.main import COMMANDS, adder, main
 from tomopatch.io.nifti import read_nifti, write_nifti
+from tomopatch.io.writing import in_use
 from tomopatch.prior.files import load_prior, save_prior
 from tomopatch.prior.precond import Precond
 from tomopatch.volume import MU_WATER, Volume, VolumeGeometry
@@ -171,6 +173,19 @@ def test_a_failed_comparison_keeps_the_earlier_one(tmp_path, monkeypatch, capsys
     assert main(["compare", *GRID, "--methods", "cgls", "--out", str(out)]) == 2
     assert "No space left" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+
+
+def test_what_a_killed_comparison_left_is_removed_by_the_next_one(tmp_path):
+    out = tmp_path / "out"
+    left, young, busy = (out / f".tomopatch-{name}" for name in ("left", "young", "busy"))
+    for folder in (left, young, busy):
+        folder.mkdir(parents=True)
+        (folder / "tv.nii.gz").write_bytes(b"half")
+    for folder in (left, busy):
+        os.utime(folder, (0, 0))
+    with in_use(busy):
+        assert main(["compare", *GRID, "--methods", "fbp", "--out", str(out)]) == 0
+    assert {p.name for p in out.iterdir() if p.name.startswith(".")} == {young.name, busy.name}
 
 
 def test_remarks_are_printed_and_part_of_compare_json(tmp_path, capsys):

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
-from tomopatch.geometry.field_of_view import field_of_view
-from tomopatch.geometry.remarks import covered, extent, few_views, remarks
+from tomopatch.geometry.field_of_view import field_of_view, inside_field_of_view
+from tomopatch.geometry.remarks import covered, extent, few_views, remarks, unseen
 from tomopatch.physics.measurement import full_scan_views, relative_dose
 from tomopatch.volume import Volume, VolumeGeometry
 
@@ -130,6 +130,50 @@ def test_a_detector_that_is_shifted_all_it_can_is_not_told_to_shift():
     assert text.startswith("Widen the detector")
     assert "shift" not in text
     assert "turn" not in text
+
+
+@pytest.mark.parametrize("degrees", [200, 360])
+@pytest.mark.parametrize("beam", [ParallelBeam, ConeBeam])
+def test_a_detector_that_misses_the_axis_measures_no_place_completely(beam, degrees):
+    """Its columns cover 25 to 175 mm on one side: a disc in the middle lies in no view."""
+    scanner = CONE if beam is ConeBeam else {}
+    scale = 1200 / 785 if beam is ConeBeam else 1.0
+
+    def moved(shift, columns, angle_range):
+        return beam.circular(
+            VG, num_views=120, angle_range=math.radians(angle_range), det_offset=(0.0, shift * scale),
+            det_shape=(40, columns), pixel_size=(4.0 * scale, 5.0 * scale), **scanner,
+        )  # fmt: skip
+
+    pg, body = moved(100.0, 30, degrees), cylinder(130.0)
+    assert field_of_view(pg).radius == 0
+    assert not inside_field_of_view(VolumeGeometry((3, 9, 9), (4.0, 40.0, 40.0)), pg).any()
+    (truncated,) = (r for r in remarks(body, pg) if r.title == "Truncated")
+    assert "does not see the axis" in truncated.text
+    columns = int(re.search(r"to (\d+) columns", truncated.text)[1])
+    assert "Truncated" not in titles(body, moved(100.0, columns, degrees))
+    nearer = float(re.search(r"shift it across by (\d+) mm", truncated.text)[1]) / scale
+    assert "Truncated" not in titles(body, moved(nearer, 30, 360))
+    assert "Truncated" not in titles(cylinder(60.0), moved(0.0, 30, degrees))
+    assert "centre it" in advice(pg, cylinder(60.0))
+
+
+@pytest.mark.parametrize("beam", [ParallelBeam, ConeBeam])
+@pytest.mark.parametrize("num_views", [5, 45, 61, 120, 363])
+def test_over_a_whole_turn_a_shifted_detector_that_sees_the_volume_needs_no_remark(beam, num_views):
+    """Each place lies in half of the views, or in half a view less of an odd number."""
+    vg = VolumeGeometry((4, 48, 48), (4.0, 4.0, 4.0))
+    half = 50.0 if beam is ParallelBeam else 76.0
+    pg = beam.circular(
+        vg, num_views=num_views, angle_range=2 * math.pi, det_offset=(0.0, half - 1),
+        det_shape=(200, round(4 * half)), pixel_size=(4.0, 0.5),
+    )  # fmt: skip
+    assert unseen(vg, pg) == []
+    short = beam.circular(
+        vg, num_views=num_views, det_offset=(0.0, half - 1), det_shape=(200, round(3 * half)),
+        pixel_size=(4.0, 0.5), angle_range=math.pi,
+    )  # fmt: skip
+    assert "fewer than half" in unseen(vg, short)[0].text
 
 
 def test_a_full_scan_is_defined_once():

@@ -2,11 +2,15 @@
 hidden.
 """
 
+import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import tifffile
 
 from tomopatch.execution.queue import RunQueue, wait
+from tomopatch.io.projections import read_projections
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.limits import ADMINISTRATOR, is_administrators
 from tomopatch.runs.run import ACTIVE
@@ -140,6 +144,23 @@ def test_a_shared_server_keeps_and_shows_no_file_name(tmp_path, small, monkeypat
         assert store.volume(digest).name == f"Upload {digest[:6]}"
     assert {v.name for v in store.volumes()} == {f"Upload {before[:6]}", f"Upload {after[:6]}"}
     folder = store.root / "volumes" / after
+    assert not any(b"Jane" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_shared_server_keeps_no_file_name_of_a_measured_scan(tmp_path, monkeypatch):
+    """Neither as its name nor in a note of the reader."""
+    view, names = io.BytesIO(), ("dark_1.tif", "view_1.tif", "view_2.tif")
+    tifffile.imwrite(view, np.full((4, 6), 3, np.uint16))
+    monkeypatch.setenv("TOMOPATCH_SHARED", "1")
+    store = RunStore(tmp_path / "store")
+    scan = read_projections(
+        [(f"Jane Doe {name}", view.getvalue()) for name in names],
+        geometry={"quantity": "counts", "white_level": 9.0, "angle_start_deg": 0, "angle_step_deg": 90},
+    )
+    assert scan.notes == ("1 dark frame by the file names.",)
+    digest = store.add_scan(scan)
+    assert store.scan(digest).name == f"Upload {digest[:6]}"
+    folder = store.root / "scans" / digest
     assert not any(b"Jane" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 

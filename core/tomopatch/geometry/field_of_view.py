@@ -25,9 +25,10 @@ class FieldOfView(NamedTuple):
 def field_of_view(pg: ParallelBeam | ConeBeam) -> FieldOfView:
     """Return the cylinder about the axis that every ray direction reaches.
 
-    Over a whole turn, the longer side of a shifted detector counts.
+    Over a whole turn, the longer side of a shifted detector counts. The radius is 0 if the detector is
+    shifted beyond the axis: then no place is seen from all directions.
     """
-    height, reach = pg.det_shape[0] * pg.pixel_size[0], _reach(pg)
+    height, reach = pg.det_shape[0] * pg.pixel_size[0], max(_reach(pg), 0.0)
     if isinstance(pg, ParallelBeam):
         return FieldOfView(reach, height)
     radius = pg.src_orig_dist * math.sin(math.atan(reach / pg.src_det_dist))
@@ -35,9 +36,12 @@ def field_of_view(pg: ParallelBeam | ConeBeam) -> FieldOfView:
 
 
 def _reach(pg: ParallelBeam | ConeBeam) -> float:
-    """Return the distance [mm] from the shadow of the axis up to which the detector counts on both sides."""
+    """Return the distance [mm] from the shadow of the axis up to which the detector counts on both sides.
+
+    Negative if that shadow falls beside the detector.
+    """
     half_u, shift = pg.det_shape[1] * pg.pixel_size[1] / 2, abs(pg.det_offset[1])
-    return max(half_u + shift if whole_turn(pg) else half_u - shift, 0.0)
+    return half_u + shift if shift <= half_u and whole_turn(pg) else half_u - shift
 
 
 def inside_field_of_view(vg: VolumeGeometry, pg: Geometry) -> Tensor | None:

@@ -75,11 +75,12 @@ def remarks(volume: Volume, pg: Scan) -> list[Remark]:
     out = []
     reach, fov = extent(volume).reach, field_of_view(pg)
     if fov.radius < reach - max(volume.geometry.voxel_size):
+        seen = f"sees {_mm(fov.radius)} around the axis" if fov.radius else "does not see the axis"
         out.append(
             Remark(
                 "Truncated",
-                f"The detector sees {_mm(fov.radius)} around the axis, the object reaches {_mm(reach)}: "
-                f"expect a bright rim and wrong HU. {_wider(pg, reach)}",
+                f"The detector {seen}, the object reaches {_mm(reach)}: expect a bright rim and wrong HU. "
+                f"{_wider(pg, reach)}",
             )
         )
     out += unseen(volume.geometry, pg, object_known=True)
@@ -173,14 +174,14 @@ def _wider(pg: Scan, reach: float) -> str:
             return "Move the source further away."
         needed = pg.src_det_dist * math.tan(math.asin(reach / pg.src_orig_dist))
     turn = whole_turn(pg)
-    columns = math.ceil(2 * (needed - shift if turn else needed + shift) / pixel)
+    columns = math.ceil(2 * (max(needed - shift, shift) if turn else needed + shift) / pixel)
     ways = [f"widen the detector to {columns} columns"]
-    most = half * (1 - OVERLAP)
-    if shift and not turn and needed <= half + shift:
+    most, beside = half * (1 - OVERLAP), shift > half  # the axis is seen beside the detector
+    if shift and not turn and needed <= half + shift and not beside:
         ways.append("scan a whole turn")
-    elif shift and not turn and needed <= half:
+    elif shift and needed <= half:
         ways.append("centre it")
-    elif shift < most and needed <= half + most:
+    elif (shift < most or beside) and needed <= half + most:
         wanted = f"shift it across by {_mm(max(needed - half, 0.0) + pixel / 2)}"
         ways.append(wanted if turn else f"{wanted} and scan a whole turn")
     text = ", or ".join(ways)

@@ -43,6 +43,11 @@ class Visibility:
 
 NOTABLE = 0.01
 """Smaller shares of the volume are not reported: corners that a slanted ray misses."""
+SPARE_VIEWS = (0.9, 1.9)
+"""Fewer than half of the views means this number below half: of all views, and of a selection of them. Over a
+whole turn, a shifted detector sees each place in half of an even number of views, and in half a view less of
+an odd number. A selection is not evenly spaced, which can cost one more.
+"""
 _MOST_POINTS = 24  # per axis; spread evenly over the volume
 _MOST_VIEWS, _MOST_VIEWS_LEVEL = 360, 90  # spread evenly over the scan; fewer if all lie at one height
 
@@ -61,8 +66,8 @@ def visibility(vg: VolumeGeometry, pg: Geometry) -> Visibility:
     chosen = np.unique(np.linspace(0, views.num_views - 1, most).round().astype(int))
     for k in chosen:
         seen += _on_panel(views, k, points)
-    share = seen / len(chosen)
-    truncated = 0.0 if helical else float(((share > 0) & (share < 0.499)).mean())
+    few = seen < len(chosen) / 2 - SPARE_VIEWS[len(chosen) < views.num_views]
+    truncated = 0.0 if helical else float(((seen > 0) & few).mean())
     return Visibility(float((seen == 0).mean()), truncated, bool(helical))
 
 

@@ -112,7 +112,7 @@ class Uploads(Folders):
             if shared():
                 self._check_room(sum(a.nbytes for a in arrays.values()))
             info = {
-                "name": projections.name[:80],
+                "name": _shown_name(projections.name, digest)[:80],
                 "shape": projections.data.shape,
                 "values": values_of(projections),
                 "created": time.time(),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tomopatch.io.writing import in_use, is_abandoned
 from tomopatch.reconstruct.methods import METHODS
 
+_NEW = ".tomopatch-"
+"""Beginning of the names of temporary folders."""
 ALL_VIEWS = "all_views"
 """Name of the volume from all views of a measured scan, which a report has as its `stand_in_reference`."""
 
@@ -29,12 +33,20 @@ def replace_outputs(folder: Path, report: str, write: Callable[[Path], None]) ->
         Writes all files of the study into a temporary folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tomopatch-", dir=folder) as name:
+    _remove_abandoned(folder)
+    with tempfile.TemporaryDirectory(prefix=_NEW, dir=folder) as name, in_use(Path(name)):
         new = Path(name)
         write(new)
         _drop_earlier(folder, report)
         for path in sorted(new.iterdir(), key=lambda path: path.name == report):
             path.replace(folder / path.name)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the temporary folders of processes that were killed while they wrote."""
+    for new in folder.glob(f"{_NEW}*"):
+        if new.is_dir() and is_abandoned(new):
+            shutil.rmtree(new, ignore_errors=True)
 
 
 def _drop_earlier(folder: Path, report: str) -> None:

@@ -9,15 +9,22 @@ import streamlit as st
 
 from pages.ui.session import engine, state, visitor
 from pages.ui.texts import formatting, messages
-from tomopatch.io.projections import QUANTITIES, QuantityError, read_geometry_file, read_projections
+from tomopatch.io.projections import (
+    QUANTITIES,
+    Projections,
+    QuantityError,
+    read_geometry_file,
+    read_projections,
+)
 from tomopatch.io.projections.mrc import TILTS
 from tomopatch.notes import collected
 from tomopatch.runs.limits import memory_mb, read_only, shared
 from tomopatch.runs.measured_scan import PREFIX, MeasuredScan
 
 CHOSEN = "measured.file"
-_DONE, _UNCLEAR, _QUANTITY, _WHITE = (
+_DONE, _REFUSED, _UNCLEAR, _QUANTITY, _WHITE = (
     "measured.done",
+    "measured.refused",
     "measured.unclear",
     "measured.quantity",
     "measured.white",
@@ -61,8 +68,11 @@ def _upload() -> None:
         return
     if state.value(_DONE) != (token, given):  # read the same files only once
         try:
+            refused = state.value(_REFUSED)
+            if refused is not None and refused[0] == (token, given):
+                raise ValueError(refused[1])
             with st.spinner("Reading the scan…"), collected():  # the scan keeps the notes
-                digest = engine.store().add_scan(_projections(files, given))
+                digest = engine.store().add_scan(_read(files, given))
         except QuantityError:
             state.fill({_UNCLEAR: token, _QUANTITY: None, _WHITE: None}, overwrite=True)
             _choose_quantity()
@@ -76,7 +86,19 @@ def _upload() -> None:
         state.fill({_DONE: (token, given), CHOSEN: digest}, overwrite=True)
 
 
-def _projections(files: Sequence[Any], given: dict[str, Any]) -> Any:
+def _read(files: Sequence[Any], given: dict[str, Any]) -> Projections:
+    """Read the scan; remember a refusal, so that the same files are not read again."""
+    try:
+        return _projections(files, given)
+    except QuantityError:
+        raise
+    except ValueError as error:
+        token = tuple(sorted(f.file_id for f in files))
+        state.fill({_REFUSED: ((token, given), str(error))}, overwrite=True)
+        raise
+
+
+def _projections(files: Sequence[Any], given: dict[str, Any]) -> Projections:
     """Read the scan; a .json among the files is its geometry file."""
     sides = [f for f in files if f.name.lower().endswith(".json")]
     # the first file names the scan

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
 from pages.ui.session import engine, state
 from pages.ui.texts import formatting, messages
-from tomopatch.io.dicom import list_series, read_dicom
-from tomopatch.io.nifti import SUFFIXES, read_nifti
+from tomopatch.io.dicom import Series, list_series, read_dicom
+from tomopatch.io.nifti import read_nifti
 from tomopatch.io.slices import voxels_within
 from tomopatch.io.units import UNITS, UnitsError
+from tomopatch.library import kind_of
 from tomopatch.notes import collected, note
 from tomopatch.runs.limits import memory_mb, read_only
 from tomopatch.volume import Volume, body_box, centred, crop
 from tomopatch.volume.table import without_table
+
+
+class Contents(NamedTuple):
+    """Contents of uploaded files.
+
+    Attributes
+    ----------
+    files : sorted ids of all files
+    nifti : ids of the NIfTI files
+    series : CT series, if there is no NIfTI file
+    refusal : the reason why the files cannot be read, or ""
+    """
+
+    files: tuple[str, ...]
+    nifti: tuple[str, ...]
+    series: tuple[Series, ...] = ()
+    refusal: str = ""
 
 
 def choose_upload() -> str | None:
@@ -69,8 +87,27 @@ def _loaded(files: Sequence[Any]) -> str:
     return f"Loaded: `{name}`. {others} {was} not used."
 
 
+def _examined(files: Sequence[Any]) -> Contents:
+    """Return the contents of the files, by content and not by name. The same files are examined once."""
+    ids = tuple(sorted(f.file_id for f in files))
+    known = state.value("upload_contents")
+    if known is not None and known.files == ids:
+        return known
+    found = Contents(ids, tuple(f.file_id for f in files if kind_of(f, f.name) == "NIfTI"))
+    if not found.nifti:
+        try:
+            with collected():  # the reader repeats these notes
+                listed = list_series(_named(files))
+            found = found._replace(series=tuple(s for s in listed if s.modality == "CT"))
+        except ValueError as error:
+            found = found._replace(refusal=str(error))
+    state.fill({"upload_contents": found}, overwrite=True)
+    return found
+
+
 def _nifti(files: Sequence[Any]) -> list[Any]:
-    return [f for f in files if f.name.lower().endswith(SUFFIXES)]
+    ids = _examined(files).nifti
+    return [f for f in files if f.file_id in ids]
 
 
 def _chosen_nifti(nifti: Sequence[Any]) -> Any:
@@ -106,7 +143,7 @@ def _read(files: Sequence[Any], trim: bool) -> str | None:
         nifti = _nifti(files)
         if len(nifti) > 1:
             _choose_nifti(nifti)
-        uid = _chosen_nifti(nifti).file_id if nifti else _choose_series(files)
+        uid = _chosen_nifti(nifti).file_id if nifti else _choose_series(_examined(files))
         which = (tuple(sorted(f.file_id for f in files)), uid)
         unclear = state.value("units_unclear")
         if unclear is not None and unclear[0] == which:
@@ -114,10 +151,18 @@ def _read(files: Sequence[Any], trim: bool) -> str | None:
             if units is None:
                 return None
         token = (*which, trim, units)
+        refused = state.value("upload_refused")
+        if refused is not None and refused[0] == token:
+            st.error(refused[1])
+            return None
         done = state.value("upload_done")
         if done is None or done[0] != token:  # read the same files only once
             with st.spinner("Reading the volume…"), collected() as notes:
-                volume = _volume(files, nifti, uid, units)
+                try:
+                    volume = _volume(files, nifti, uid, units)
+                except ValueError as error:
+                    state.fill({"upload_refused": (token, _refusal(error))}, overwrite=True)
+                    raise
                 done = (token, engine.store().add_volume(_trimmed(volume) if trim else volume), tuple(notes))
             state.fill({"upload_done": done}, overwrite=True)
         return done[1]
@@ -127,16 +172,20 @@ def _read(files: Sequence[Any], trim: bool) -> str | None:
             state.fill({"units_unclear": (which, refusal), "units": None}, overwrite=True)
             _choose_units(refusal)
         else:
-            st.error(
-                f"**Nothing was loaded.** {messages.error_sentence(error)} Choose other *Units of the file*."
-            )
+            st.error(_refusal(error))
         return None
     except ValueError as error:
-        st.error(
-            f"**Nothing was loaded.** {messages.error_sentence(error)} Remove the file (×) and choose "
-            "another."
-        )
+        st.error(_refusal(error))
         return None
+
+
+def _refusal(error: ValueError) -> str:
+    way = (
+        "Choose other *Units of the file*."
+        if isinstance(error, UnitsError)
+        else "Remove the file (×) and choose another."
+    )
+    return f"**Nothing was loaded.** {messages.error_sentence(error)} {way}"
 
 
 def _volume(files: Sequence[Any], nifti: Sequence[Any], uid: str | None, units: str | None) -> Volume:
@@ -174,8 +223,10 @@ def _without_flags(error: UnitsError) -> str:
     return messages.error_sentence(error).replace(" (--units or units=, one of " + ", ".join(UNITS) + ")", "")
 
 
-def _choose_series(files: Sequence[Any]) -> str:
-    found = [s for s in list_series(_named(files)) if s.modality == "CT"]
+def _choose_series(contents: Contents) -> str:
+    found = contents.series
+    if contents.refusal:
+        raise ValueError(contents.refusal)
     if not found:
         raise ValueError("these files hold no CT series; MR, X-ray and other images are not supported.")
     if len(found) == 1:

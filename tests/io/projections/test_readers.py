@@ -209,7 +209,7 @@ def test_mrc(tmp_path):
     np.testing.assert_allclose(p.angles, np.deg2rad(ANGLES))
     assert (p.quantity, p.beam) == ("intensity", "parallel")
     np.testing.assert_allclose(p.pixel_size, (1e-6, 2e-6), rtol=1e-5)
-    assert any("tilts.rawtlt" in n for n in notes)
+    assert any("come from its .rawtlt file" in n for n in notes)
     turned = read_projections(path, geometry={"order": "view,u,v"})
     np.testing.assert_array_equal(turned.data, DATA.transpose(2, 0, 1))
 

@@ -100,7 +100,7 @@ def read_exchange(file: BinaryIO, name: str, max_mb: float) -> Raw:
         if sorted(axes.split(":")) == sorted(order):
             raw.keys["order"] = ",".join(order[a] for a in axes.split(":"))
         if flat is None:
-            raw.notes.append(f"{name} has no data_white; its values are taken as transmissions.")
+            raw.notes.append("there is no data_white; the values are taken as transmissions.")
     return raw
 
 

@@ -56,7 +56,7 @@ def read_mrc(file: BinaryIO, name: str, max_mb: float, tilts: Sequence[File] = (
     if tilts:
         chosen = min(tilts, key=lambda f: not f.name.endswith(TILTS[0]))
         keys["angles_deg"] = _angles(chosen, len(data))
-        raw.notes.append(f"{name}: the tilt angles come from {chosen.name}.")
+        raw.notes.append(f"the tilt angles come from its {Path(chosen.name).suffix} file.")
     return raw
 
 

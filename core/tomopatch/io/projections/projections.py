@@ -59,7 +59,7 @@ class Projections:
     name : str
         Name of the file, for messages.
     notes : tuple of str
-        Assumptions and repairs that the reader made.
+        Assumptions and repairs that the reader made, without names of files.
 
     Raises
     ------

@@ -192,7 +192,7 @@ def _assembled(raw: Raw, given: Mapping[str, Any], name: str, max_mb: float) -> 
         notes=tuple(raw.notes),
     )
     for text in raw.notes:
-        note(text, stacklevel=4)
+        note(f"{name}: {text}", stacklevel=4)
     return _without(projections, keys.get("leave_out", []))
 
 

@@ -42,7 +42,7 @@ def read_tiff(files: Sequence[File], name: str, max_mb: float) -> Raw:
     for kind in ("dark", "flat"):
         if kinds[kind]:
             count = len(stacks[kind])
-            raw.notes.append(f"{name}: {count} {kind} frame{'s' if count > 1 else ''} by the file names.")
+            raw.notes.append(f"{count} {kind} frame{'s' if count > 1 else ''} by the file names.")
     return raw
 
 
