@@ -85,7 +85,7 @@ def test_a_projection_shows_voxels_outside_the_current_slices(opened):
     act(page, "sagittal")
     bright(canvas, [10 / 32, 1 - 6 / 32])
     assert canvas.evaluate(PIXEL, [10 / 32, 6 / 32]) == [0, 0, 0]
-    assert page.get_by_label("Window", exact=True).input_value() == "bone"  # a window of its own
+    assert page.get_by_label("Window", exact=True).input_value() == "bone"
     act(page, "MIP")
     assert page.get_by_label("Window", exact=True).input_value() == "full"
 

@@ -88,7 +88,7 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
     if game.found:
         least = challenge.best_dose(game)
         best = f" Your best: {formatting.percent(least)}." if math.isfinite(least) else ""
-        st.success(f"**Found, with {dose} of the dose of a complete scan.**{best} Can you do it with less?")
+        st.success(f"**Found, with {dose} of the dose of a full scan.**{best} Can you do it with less?")
         next_buttons(
             "challenge",
             _start,

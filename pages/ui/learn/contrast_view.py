@@ -105,7 +105,7 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
         st.info((NOT_YET if runs else BEFORE_SCAN) + best)
         return
     st.success(
-        f"**Kept, with {formatting.percent(min(doses))} of the dose of a complete scan.** Your best: "
+        f"**Kept, with {formatting.percent(min(doses))} of the dose of a full scan.** Your best: "
         f"{formatting.percent(least)}. Can you do it with less?"
     )
     next_buttons(

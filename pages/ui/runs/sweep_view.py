@@ -17,7 +17,7 @@ from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import ACTIVE, FINISHED
 from tomopatch.studies.sweep import (
-    MEASURED,
+    METRICS,
     QUANTITIES,
     Cell,
     SweepConfig,
@@ -102,7 +102,7 @@ def _view(sweep: SweepConfig, was_waiting: bool) -> None:
             on_select=partial(_select, run_ids),
             selection_mode="points",
             config={"displayModeBar": False},
-            alt=f"{MEASURED[measure]} over {QUANTITIES[x]}, a line for each method",
+            alt=f"{METRICS[measure]} over {QUANTITIES[x]}, a line for each method",
         )
     else:
         with st.container(border=True, height=HEIGHT):
@@ -165,7 +165,7 @@ def _axes(sweep: SweepConfig) -> tuple[str, str]:
         measure = st.segmented_control(
             "Measured",
             list(metrics_of(sweep.scan)),
-            format_func=lambda m: MEASURED[m].split(" [")[0],
+            format_func=lambda m: METRICS[m].split(" [")[0],
             default=next(iter(metrics_of(sweep.scan))),
             required=True,
             key="sweep_measure.measured" if isinstance(sweep.scan, MeasuredScan) else "sweep_measure",

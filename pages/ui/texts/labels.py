@@ -155,9 +155,7 @@ def dose_share(pg: Geometry, photons: float | None) -> str:
 def dose_help(pg: Geometry) -> str:
     """Return the definition of 100 % for this detector."""
     views = full_scan_views(pg)
-    return (
-        f"100 % is a complete scan: {views} views (π/2 × detector columns) at 100\u202f000 photons per ray."
-    )
+    return f"100 % is a full scan: {views} views (π/2 × detector columns) at 100\u202f000 photons per ray."
 
 
 # ---- methods and their settings -----------------------------------------------------------------------
