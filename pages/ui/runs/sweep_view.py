@@ -12,7 +12,7 @@ from pages.ui.charts import figure_files, figures
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.scan_window import shared_view, window_of
-from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, placeholder, viewer
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import ACTIVE, FINISHED
@@ -230,15 +230,17 @@ def _pictures(cell: Cell) -> None:
         parts,
         volume_cache.geometry(scan),
         key="sweep_cell",
-        layouts=("side", "difference", "swipe", "flicker", "planes", "render")
-        if len(parts) > 1
-        else ("planes", "render"),
-        window=window_of(scan),
-        fit=True,
-        view=shared_view(scan, "sweep_cell"),
-        reference=len(parts) - 1,
-        height=340,
-        caption=labels.picture_caption([scan], volume_cache.names()),
+        options=ViewerOptions(
+            layouts=("side", "difference", "swipe", "flicker", "planes", "render")
+            if len(parts) > 1
+            else ("planes", "render"),
+            window=window_of(scan),
+            fit=True,
+            view=shared_view(scan, "sweep_cell"),
+            reference=len(parts) - 1,
+            height=340,
+            caption=labels.picture_caption([scan], volume_cache.names()),
+        ),
     )
 
 
