@@ -19,7 +19,7 @@ from pages.ui.scanview.component import scan_view
 from pages.ui.scanview.free_orbit import free_orbit
 from pages.ui.session import routes, shell, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
-from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, default_window, viewer
 from tomopatch.geometry.field_of_view import field_of_view
 from tomopatch.geometry.remarks import remarks
 from tomopatch.geometry.views import Views
@@ -33,7 +33,8 @@ from tomopatch.volume import Triple, Volume
 def show_volume(volume: Volume, source: str, *, height: int) -> None:
     """Show the volume in three planes."""
     volumes = [ViewerVolume("Volume", volume_cache.int16_hu(volume))]
-    viewer(volumes, volume.geometry, key="acquire_volume", window=default_window(source), height=height)
+    options = ViewerOptions(window=default_window(source), height=height)
+    viewer(volumes, volume.geometry, key="acquire_volume", options=options)
 
 
 def place(name: str, centre: Triple) -> None:

@@ -1,4 +1,4 @@
-"""What tests share: an asymmetric object, small scans of both beams, a tiny network, seeded randomness."""
+"""Shared fixtures: an asymmetric object, small scans of both beams, a tiny network, seeded randomness."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ TINY = NetworkConfig(
 
 @pytest.fixture(scope="session", autouse=True)
 def eager_workers():
-    """Nobody waits for a server here: on a busy machine workers that give way would hardly get to work."""
+    """Workers run at normal priority: on a busy machine low-priority workers would hardly progress."""
     with pytest.MonkeyPatch.context() as patch:
         for name in worker_queue.NICENESS:
             patch.setitem(worker_queue.NICENESS, name, 0)

@@ -1,6 +1,6 @@
 """Worker processes forked from one process that has imported the engine, so that they start at once.
 
-A worker is otherwise a program of its own (`WorkerQueue._launch`), and takes seconds to import the engine and
+A worker is otherwise a separate program (`WorkerQueue._launch`), and takes seconds to import the engine and
 to load its kernels. What runs in it is the same. Linux only.
 """
 

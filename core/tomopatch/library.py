@@ -9,7 +9,7 @@ from tomopatch.io.dicom import is_dicom, read_dicom
 from tomopatch.io.nifti import SUFFIXES, decompressed_head, is_nifti, read_nifti
 from tomopatch.io.slices import MAX_VOXELS
 from tomopatch.parsing import home_path
-from tomopatch.phantoms.catalogue import PHANTOMS, phantom
+from tomopatch.phantoms.catalogue import PHANTOMS, current_name, phantom
 from tomopatch.volume import Shape, Volume
 
 __all__ = ["MAX_VOXELS", "PHANTOMS", "SOURCES", "load_volume"]
@@ -86,6 +86,13 @@ def kind_of(file: BinaryIO, name: str) -> str | None:
     if is_nifti(decompressed_head(file)) or name.lower().endswith(SUFFIXES):
         return "NIfTI"
     return {".zip": "zip", ".dcm": "DICOM"}.get(Path(name).suffix.lower())
+
+
+def current_source(source: str) -> str:
+    """Return a volume's source with the present name of its phantom."""
+    kind, _, rest = source.partition(":")
+    name, colon, seed = rest.partition(":")
+    return f"phantom:{current_name(name)}{colon}{seed}" if kind == "phantom" else source
 
 
 def phantom_of(spec: str) -> tuple[str, int]:

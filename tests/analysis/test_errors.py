@@ -38,7 +38,7 @@ def test_calibration_tells_by_how_much_a_deviation_is_off(generator, factor):
     bins = calibration(e, sigma, num_bins=10)
     assert sum(b.num_voxels for b in bins) == sigma.numel()
     assert [b.predicted for b in bins] == sorted(b.predicted for b in bins)
-    for b in bins:  # of 6000 voxels: 0.9 % of chance, five times of which
+    for b in bins:  # of 6000 voxels: random deviation 0.9 %, times five
         assert b.rms / b.predicted == pytest.approx(factor, rel=0.05)
 
 

@@ -34,7 +34,7 @@ from tomopatch.volume import Shape, Volume, VolumeGeometry, resample
 
 ALLOWED = -0.1  # dB
 GRID: Shape = (32, 96, 96)
-PHANTOMS = ("shepp-logan", "bars", "defrise", "solids:1", "solids:2", "spheres", "head", "abdomen")
+PHANTOMS = ("shepp-logan", "bars", "defrise", "geometric:1", "geometric:2", "spheres", "head", "abdomen")
 VOXELS = (0.02, 0.3, 1.0, 4.0, 20.0)  # in plane [mm]
 VIEWS = (4, 8, 20, 60, 180)
 

@@ -84,7 +84,7 @@ class Visitor:
         await self.run(seconds=seconds)
 
     async def choose(self, label: str, value: str, *, seconds: float = 60.0) -> None:
-        """Choose an option of the button group with this label as soon as it is shown."""
+        """Choose an option of the button group with this label once it is visible."""
         await self.until_shown("button_group", label, seconds)
         group = self.find("button_group", label)
         self.values[group.id] = ("string_array_value", [value])

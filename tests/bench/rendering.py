@@ -16,12 +16,12 @@ APP = """
 import numpy as np, streamlit as st
 from tomopatch.library import load_volume
 from pages.ui.session.volume_cache import int16_hu
-from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, viewer
 st.set_page_config(layout="wide")
 volume = load_volume("phantom:thorax", shape={shape})
 hu = int16_hu(volume)
 viewer([ViewerVolume("one", hu), ViewerVolume("two", hu + np.int16(1))], volume.geometry, key="bench",
-  layouts=("planes", "render"))
+  options=ViewerOptions(layouts=("planes", "render")))
 """
 NAME = """() => { const gl = document.createElement('canvas').getContext('webgl2');
   const info = gl?.getExtension('WEBGL_debug_renderer_info');

@@ -14,14 +14,14 @@ from tests.browser.server import FLAGS, chromium, serve
 APP = """
 import numpy as np, streamlit as st
 from tomopatch.volume import VolumeGeometry
-from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, viewer
 st.set_page_config(layout="wide")
 shape = {shape}
 rng = np.random.default_rng(0)
 volumes = [ViewerVolume(f"volume {{k}}", rng.integers(-1000, 1000,
   shape).astype("<i2")) for k in range({count})]
-viewer(volumes, VolumeGeometry(shape, (2.0, 1.5, 1.5)), key="bench", layouts=("planes", "side",
-  "difference", "swipe"))
+viewer(volumes, VolumeGeometry(shape, (2.0, 1.5, 1.5)), key="bench",
+  options=ViewerOptions(layouts=("planes", "side", "difference", "swipe")))
 """
 MEASURE = """async (v) => {
   const canvas = v.querySelector('canvas'), own = [], frames = [];

@@ -10,12 +10,13 @@ NAMES = [f"Diffusion, {a}°, 10 000 photons per ray" for a in (180, 120, 90, 60)
 APP = f"""
 import numpy as np, streamlit as st
 from tomopatch.volume import VolumeGeometry
-from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, viewer
 st.set_page_config(layout="wide")
 volume = np.full((8, 32, 32), -1000, "<i2")
 viewer([ViewerVolume("Reference", volume), *(ViewerVolume(name, volume + 1500,
   "initial, iteration 120") for name in {NAMES})],
-       VolumeGeometry((8, 32, 32)), key="v", layouts=("side", "difference", "swipe"), window="full")
+       VolumeGeometry((8, 32, 32)), key="v",
+       options=ViewerOptions(layouts=("side", "difference", "swipe"), window="full"))
 """
 BOXES = """() => {
   const panes = [...document.querySelectorAll('*')].flatMap((n) =>

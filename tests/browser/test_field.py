@@ -10,14 +10,15 @@ pytestmark = pytest.mark.browser
 APP = """
 import numpy as np, streamlit as st
 from tomopatch.volume import VolumeGeometry
-from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, viewer
 st.set_page_config(layout="wide")
 z, y, x = np.mgrid[:24, :96, :96]
 body = ((y - 40) / 20) ** 2 + ((x - 56) / 30) ** 2 < 1
 reference = np.where(body, 40, -1000).astype("<i2")
 test = np.where(body, 40, np.where(x < 4, 300, -1000)).astype("<i2")
 viewer([ViewerVolume("Reference", reference), ViewerVolume("Test", test)], VolumeGeometry((24, 96, 96), (8.0,
-  2.0, 2.0)), key="v", layouts=("side", "planes"), window="full", fit=True, places=[(0.5, 40 / 96, 56 / 96)])
+  2.0, 2.0)), key="v", options=ViewerOptions(
+  layouts=("side", "planes"), window="full", fit=True, places=[(0.5, 40 / 96, 56 / 96)]))
 """
 EMPTY = """(c) => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;
   for (let i = 0; i < d.length; i += 4) n += d[i] + d[i + 1] + d[i + 2] < 12; return 4 * n / d.length; }"""

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 APP = """
 import numpy as np, streamlit as st
 from tomopatch.volume import VolumeGeometry
-from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, viewer
 st.set_page_config(layout="wide")
 reference = np.full((32, 32, 32), -1000, "<i2")
 test, deviation = reference.copy(), np.zeros((32, 32, 32), "<i2")
@@ -21,8 +21,9 @@ test[4:8, 8:12, 20:24] = 1000
 deviation[:, 20:28, 4:12] = 100
 viewer([ViewerVolume("Test", test), ViewerVolume("Deviation", deviation, kind="heat"),
   ViewerVolume("Reference", reference)],
-       VolumeGeometry((32, 32, 32)), key="v", layouts=("side", "planes", "difference", "flicker"),
-         window="full", reference=2, places=[(0.1875, 0.3125, 0.6875)])
+       VolumeGeometry((32, 32, 32)), key="v", options=ViewerOptions(
+         layouts=("side", "planes", "difference", "flicker"),
+         window="full", reference=2, places=[(0.1875, 0.3125, 0.6875)]))
 """
 PIXEL = """(c, [u, v]) => {
   const side = Math.min(c.width, c.height), x = c.width / 2 + (u - 0.5) * side,
@@ -85,7 +86,7 @@ def test_a_projection_shows_voxels_outside_the_current_slices(opened):
     act(page, "sagittal")
     bright(canvas, [10 / 32, 1 - 6 / 32])
     assert canvas.evaluate(PIXEL, [10 / 32, 6 / 32]) == [0, 0, 0]
-    assert page.get_by_label("Window", exact=True).input_value() == "bone"  # a window of its own
+    assert page.get_by_label("Window", exact=True).input_value() == "bone"
     act(page, "MIP")
     assert page.get_by_label("Window", exact=True).input_value() == "full"
 

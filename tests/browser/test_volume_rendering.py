@@ -9,7 +9,7 @@ pytestmark = pytest.mark.browser
 APP = """
 import numpy as np, streamlit as st
 from tomopatch.volume import VolumeGeometry
-from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, viewer
 st.set_page_config(layout="wide")
 hu = np.full((24, 48, 48), -1000, "<i2")
 hu[1:23, 4:44, 4:44] = 40
@@ -19,7 +19,8 @@ other[7:12] = 40
 deviation = np.zeros_like(hu)
 viewer([ViewerVolume("Reference", hu), ViewerVolume("Half", other),
   ViewerVolume("Deviation", deviation, kind="heat")],
-  VolumeGeometry(hu.shape, (4.0, 2.0, 2.0)), key="v", layouts=("side", "render"), window="full")
+  VolumeGeometry(hu.shape, (4.0, 2.0, 2.0)), key="v",
+  options=ViewerOptions(layouts=("side", "render"), window="full"))
 """
 # bounding box of the opaque pixels above the letters of the axes, as fractions of the width, and their number
 OPAQUE = """(c) => {

@@ -1,4 +1,4 @@
-"""What if by mouse: enter values, run, select a point, and reload."""
+"""The page What if by mouse: enter values, run, select a point, and reload."""
 
 import json
 import urllib.parse
@@ -19,7 +19,7 @@ def test_a_sweep_runs_and_its_points_can_be_selected(page, address):
     views.fill("4, 8, 16")
     views.press("Enter")
     page.get_by_text("6 runs, 6 to do").wait_for()
-    page.get_by_role("button", name="Run", exact=True).first.click()  # a redrawn one may stand beside it
+    page.get_by_role("button", name="Run", exact=True).first.click()  # an earlier copy may still be present
     page.get_by_text("6 of 6 done.").wait_for()
     page.get_by_role("button", name="Stop").wait_for(state="hidden")
     points = page.locator(".js-plotly-plot .points path")

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tomopatch.cli import arguments, flags, main
+from tomopatch.cli import arguments, flags
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effects import Effects
 
@@ -142,9 +142,3 @@ def test_a_sweep_needs_values():
     assert parse("x", "--views", "8, 20", many=True).views == [8, 20]
     with pytest.raises(argparse.ArgumentError, match="one or more values"):
         parse("x", "--views", ",", many=True)
-
-
-@pytest.mark.parametrize("flag", ["--geometric-phantoms", "--solids"])
-def test_geometric_phantoms_have_their_earlier_flag_too(flag):
-    given = main._parser(["train"]).parse_args(["train", "folder", "--out", "x", flag, "3"])
-    assert given.geometric_phantoms == 3

@@ -84,7 +84,7 @@ def test_no_progress_bar_outside_of_a_notebook():
 
 @pytest.fixture
 def notebook(monkeypatch):
-    """What a notebook would show, state after state; IPython itself is not needed for the app."""
+    """Collects the states that a notebook would show; IPython itself is not needed for the app."""
     states: list[str] = []
 
     def display(thing: str, *, display_id: bool) -> SimpleNamespace:
@@ -108,7 +108,7 @@ def test_reconstruct_shows_a_progress_bar_in_a_notebook(small, notebook):
 
 
 def test_a_progress_bar_is_not_redrawn_more_often_than_one_can_see(small, notebook):
-    """A saved notebook would fill up with it: each state is a message of its own."""
+    """A saved notebook would fill up with it, because each state is a separate message."""
     show = notebook_progress("SIRT")
     assert show is not None
     for i in range(1, 1001):

@@ -1,4 +1,4 @@
-"""What the tests of both CUDA projectors share."""
+"""Fixtures of the tests of both CUDA projectors."""
 
 import torch
 

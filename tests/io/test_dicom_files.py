@@ -233,7 +233,7 @@ def test_a_slope_beyond_all_numbers_is_refused(series, slope, words):
 
 @pytest.mark.parametrize(("low", "high"), [(-90, 110), (-1500, 900), (0, 0), (0, 9)])
 def test_a_series_of_ours_is_read_as_it_was_written(tmp_path, low, high):
-    """Whatever its range: streaks below air, soft tissue alone, a constant."""
+    """This holds for any range: streaks below air, soft tissue alone, a constant."""
     hu = torch.linspace(low, high, int(np.prod(VG.shape))).round().reshape(VG.shape)
     back = read_dicom(write_dicom(tmp_path / "scan", Volume.from_hu(hu, VG)))
     torch.testing.assert_close(back.hu, hu, atol=1e-2, rtol=0)

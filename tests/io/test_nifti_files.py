@@ -122,7 +122,7 @@ def test_a_nifti_file_may_be_bytes(tmp_path):
 
 @pytest.mark.parametrize(("low", "high"), [(-90, 110), (-1500, 900), (0, 0), (0, 9), (3000, 3010)])
 def test_a_file_of_ours_is_read_as_it_was_written(tmp_path, low, high):
-    """Whatever its range: streaks below air, soft tissue alone, a constant."""
+    """This holds for any range: streaks below air, soft tissue alone, a constant."""
     hu = torch.linspace(low, high, int(np.prod(VG.shape))).reshape(VG.shape)
     for suffix in (".nii", ".nii.gz"):
         back = read_nifti(write_nifti(tmp_path / f"a{suffix}", Volume.from_hu(hu, VG)))

@@ -43,7 +43,7 @@ def test_dose_counts_each_scan_once_and_wrong_guesses():
     more = store.run(store.create(RunConfig(replace(scan, num_views=40), "fbp")))
     once = challenge.dose(game, [run])
     columns = scan.geometry(volume_cache.geometry(scan)).det_shape[1]
-    assert once == pytest.approx(20 / (math.pi / 2 * columns) * 1e4 / 1e5, rel=0.01)  # of a complete scan
+    assert once == pytest.approx(20 / (math.pi / 2 * columns) * 1e4 / 1e5, rel=0.01)  # of a full scan
     assert challenge.dose(game, [run, again]) == once
     assert challenge.dose(game, [run, more]) == pytest.approx(3 * once)
     assert challenge.dose(replace(game, wrong=2), [run]) == pytest.approx(once + 2 * challenge.GUESS_DOSE)

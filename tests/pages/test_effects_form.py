@@ -118,7 +118,7 @@ def test_listed_views_replace_the_even_ones(acquire):
     before = acquire.session_state[state.SCAN]
     scan = type_lines("0\n10\n95.5")
     assert (scan.num_views, scan.angles) == (3, (0.0, 10.0, 95.5))
-    assert type_lines("0\nx") == scan  # a wrong line keeps the scan, and the form as it is
+    assert type_lines("0\nx") == scan  # a wrong line changes neither scan nor form
     assert acquire.selectbox(key=state.field("effects")).value == "textbook"
     (error,) = acquire.error
     assert "Line 2 must hold one finite number" in error.value

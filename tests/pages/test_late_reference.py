@@ -35,10 +35,10 @@ def drawn(monkeypatch):
     for module in (live, sweep_view):
         real = module.viewer
 
-        def record(volumes, *args, real=real, **options):
+        def record(volumes, *args, real=real, options, **others):
             seen["volumes"].append([(v.name, v.pending) for v in volumes])
-            seen["layouts"].append(set(options["layouts"]))
-            return real(volumes, *args, **options)
+            seen["layouts"].append(set(options.layouts))
+            return real(volumes, *args, options=options, **others)
 
         monkeypatch.setattr(module, "viewer", record)
         fragment = module.st.fragment

@@ -144,14 +144,16 @@ def test_the_initial_reconstruction_has_the_space_of_empty_pictures(small_scan, 
         lambda run, now: [slice_viewer.ViewerVolume(name, air) for name in ready],
     )
     shown = []
-    monkeypatch.setattr(live, "viewer", lambda volumes, *args, **options: shown.append((volumes, options)))
+    monkeypatch.setattr(
+        live, "viewer", lambda volumes, geometry, *, key, options: shown.append((volumes, options))
+    )
     live._pictures(run, Progress("running", points=(Point(1, 9, "initial"),)), None, expected=True)
     ((volumes, options),) = shown
     assert [v.name for v in volumes] == [*expected, "Reference"]
     assert [v.name for v in volumes if not v.pending] == ready
     waiting = {"Before": "", "Initial reconstruction": "appears with the first iteration"}
     assert volumes[0].note == ("" if ready else waiting[expected[0]])
-    assert ("changes" in options["layouts"]) == (len(expected) > 1)
+    assert ("changes" in options.layouts) == (len(expected) > 1)
     engine.store().delete(run.id)
 
 

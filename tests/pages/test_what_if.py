@@ -1,4 +1,4 @@
-"""What if: empty, invalid, queued and finished sweeps, and the address."""
+"""The page What if: empty, invalid, queued and finished sweeps, and the address."""
 
 import json
 from dataclasses import replace

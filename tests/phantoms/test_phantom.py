@@ -17,14 +17,14 @@ from tomopatch.phantoms.catalogue import (
     phantom,
     sphere_line_integrals,
 )
-from tomopatch.phantoms.geometric import solids
+from tomopatch.phantoms.geometric import geometric
 from tomopatch.phantoms.head import head
 from tomopatch.phantoms.scene import Material, Scene
 from tomopatch.phantoms.trees import branches, curve, points_within
 from tomopatch.volume import MU_WATER, VolumeGeometry, area_average
 
 ANATOMY = {"thorax": thorax, "abdomen": abdomen, "head": head}
-RANDOM = ANATOMY | {"solids": solids}
+RANDOM = ANATOMY | {"geometric": geometric}
 SMALL = (24, 40, 40)
 
 
@@ -304,19 +304,25 @@ def test_tissues_have_the_values_that_scanners_show(name):
     assert float(hu.max()) < 3100
 
 
-# ---- solids -------------------------------------------------------------------------------------
+# ---- random geometric phantoms ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_solids_are_even_and_amid_air(seed):
-    volume = phantom("solids", (40, 64, 64), seed=seed)
+def test_geometric_phantoms_are_piecewise_constant_and_surrounded_by_air(seed):
+    volume = phantom("geometric", (40, 64, 64), seed=seed)
     hu = volume.hu
     edge = torch.cat([hu[[0, -1]].flatten(), hu[:, [0, -1]].flatten(), hu[:, :, [0, -1]].flatten()])
     assert float(edge.max()) < -990
     inside = hu > -900
     assert 0.05 < float(inside.float().mean()) < 0.9
     steps = (hu[:, :, 1:] - hu[:, :, :-1])[inside[:, :, 1:] & inside[:, :, :-1]]
-    assert float((steps.abs() < 0.5).float().mean()) > 0.5  # most neighbours are the same but for edges
+    assert float((steps.abs() < 0.5).float().mean()) > 0.5  # most neighbours are equal, except at edges
+
+
+def test_the_earlier_name_of_the_geometric_phantom_gives_the_same_volume():
+    earlier, present = (phantom(name, (6, 8, 8), seed=3) for name in ("solids", "geometric"))
+    assert torch.equal(earlier.data, present.data)
+    assert earlier.name == present.name == "geometric 3"
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "x"])

@@ -24,7 +24,7 @@ def gaussian(x, sigma):
 
 
 def flow(x, sigma, sigma_end):
-    """Where the probability-flow ODE of that data takes x: in closed form."""
+    """Closed-form end point of the probability-flow ODE of that data from x."""
     return x * math.sqrt((SPREAD**2 + sigma_end**2) / (SPREAD**2 + sigma**2))
 
 

@@ -24,7 +24,7 @@ TRUE = Calibration(spread=6.0, edges=0.09, level=0.2)
 
 
 def case(generator, level: float) -> Known:
-    """A volume whose error has just the deviation that TRUE gives it."""
+    """A volume whose error has exactly the deviation that TRUE predicts."""
     shape = (12, 40, 40)
     mean = 1 + 0.4 * torch.rand(shape, generator=generator)
     std = 0.02 * torch.rand(shape, generator=generator)
@@ -88,7 +88,7 @@ def test_a_prior_carries_its_calibration_and_diffusion_uses_it(tmp_path):
     plain, wider = samples(bare), samples(wide)
     assert torch.equal(plain.x, wider.x)
     torch.testing.assert_close(wider.std, 3 * plain.std)
-    # the other mode has a calibration of its own
+    # each mode has its own calibration
     plain, same = (samples(prior, mode="posterior", condition="none") for prior in (bare, wide))
     torch.testing.assert_close(same.std, plain.std)
 

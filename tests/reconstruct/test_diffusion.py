@@ -511,7 +511,7 @@ def test_a_change_that_the_scan_contradicts_lowers_the_noise_level(small):
     assert any("consistency undid" in remark for remark in plans["contrary"].remarks)
     assert not any("consistency undid" in remark for remark in plans["truthful"].remarks)
     given = run(A, y, Answering(bump), options=options(num_steps=2, sigma_max=0.2), initial_iterations=20)
-    assert given.plan.sigmas[0] == pytest.approx(0.2)  # a given level is used as it is
+    assert given.plan.sigmas[0] == pytest.approx(0.2)  # a given noise level is used unchanged
 
 
 @pytest.mark.parametrize("values", [{}, {"mode": "posterior", "num_steps": 6}, {"num_samples": 2}])

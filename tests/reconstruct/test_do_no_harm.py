@@ -22,7 +22,7 @@ def volume(name):
 
 
 # each object either with or without noise; the other combinations take as long and are marked slow
-FIRST = [("shepp-logan", None), ("bars", 1e5), ("solids:4", None), ("spheres", 1e5)]
+FIRST = [("shepp-logan", None), ("bars", 1e5), ("geometric:4", None), ("spheres", 1e5)]
 SECOND = [(name, 1e5 if photons is None else None) for name, photons in FIRST]
 
 

@@ -15,8 +15,10 @@ from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.precond import Precond
 from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.methods import METHODS
 from tomopatch.store.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 
+ITERATIVE = [name for name, method in METHODS.items() if hasattr(method.params, "num_iterations")]
 CONFIG = NetworkConfig(
     patch_size=8, channels=(8, 8), blocks=(1, 1), embed=8, fine_channels=4, fine_blocks=1, smoothings=(),
     conditional=True, least_squares=True,
@@ -61,7 +63,7 @@ def kept_at(stage, i, folder):
 
 
 @pytest.mark.parametrize("beam", [ParallelBeam, ConeBeam])
-@pytest.mark.parametrize("method", ["sirt", "cgls", "tv"])
+@pytest.mark.parametrize("method", ITERATIVE)
 @pytest.mark.parametrize("photons", [None, 1e4])
 def test_iterative_methods_go_on_bit_by_bit(small, tmp_path, method, beam, photons):
     A = Projector(small.geometry, beam.circular(small.geometry, num_views=8))

@@ -83,6 +83,10 @@ def test_runs_of_earlier_versions_are_read():
     assert read_config(stored) == GENERATED
     without = read_config({"kind": "denoise", "source": "phantom:thorax", "without": ["surround"]})
     assert without.without == ("neighbourhoods",)
+    denoise = {"kind": "denoise", "source": "phantom:solids:3"}
+    reconstruct = {"scan": {"source": "phantom:solids"}, "method": "fbp"}
+    assert read_config(denoise).source == "phantom:geometric:3"
+    assert read_config(reconstruct).scan.source == "phantom:geometric"
 
 
 def test_a_queued_generation_equals_a_direct_one(queue):
@@ -159,7 +163,7 @@ def test_a_prior_that_is_not_there_any_more_is_told_with_those_that_are(queue):
 
 
 def test_switching_an_input_off_changes_the_answer(queue):
-    """Of those that the weights were trained with."""
+    """Only inputs that the weights were trained with can be switched off."""
     volumes = []
     trained = load_prior().config
     for without in ((), *((name,) for name in INPUTS if getattr(trained, f"use_{name}"))):
@@ -171,7 +175,7 @@ def test_switching_an_input_off_changes_the_answer(queue):
         assert not torch.equal(volumes[0], other)
 
 
-def test_finishing_a_drawing_keeps_the_estimate_and_cancelling_drops_it(queue):
+def test_finishing_a_generation_keeps_the_estimate_and_cancelling_drops_it(queue):
     finished, cancelled = (
         queue.submit(GenerateConfig(GENERATED.grid, GENERATED.voxel_size, 500, seed=s)) for s in (1, 2)
     )
@@ -197,7 +201,7 @@ def test_an_expected_scan_neither_holds_up_nor_harms_what_is_asked_for(queue):
     queue.prepare(ScanConfig("phantom:nobody"))
     run_id = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 2}))
     assert wait(queue, run_id, timeout=60).status == "done"
-    queue.prepare(ScanConfig("phantom:nobody"))  # with nothing else to do
+    queue.prepare(ScanConfig("phantom:nobody"))  # while the worker is idle
     run_id = queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": 3}))
     assert wait(queue, run_id, timeout=60).status == "done"
 

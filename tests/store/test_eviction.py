@@ -20,7 +20,7 @@ from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.prepare import prepare
 from tomopatch.store.eviction import LIMIT, evict, limit_bytes, stored_runs, thumbnail
 from tomopatch.store.store import RunStore
-from tomopatch.studies.provenance import reproduce
+from tomopatch.studies.reproduction import reproduce
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8, photons=1e5)
 
@@ -144,7 +144,7 @@ glibc_only = pytest.mark.skipif(
 @glibc_only
 def test_freed_memory_is_returned_to_the_system():
     process = psutil.Process()
-    pieces = [np.ones(1000) for _ in range(20_000)]  # 160 MB, each too small for a mapping of its own
+    pieces = [np.ones(1000) for _ in range(20_000)]  # 160 MB, each too small for a separate mapping
     keep = pieces[::100]  # between what is freed
     full = process.memory_info().rss
     del pieces

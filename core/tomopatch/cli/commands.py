@@ -178,7 +178,7 @@ def sweep(arguments: argparse.Namespace) -> None:
 def reproduce(arguments: argparse.Namespace) -> int:
     from tomopatch.prior.files import load_prior
     from tomopatch.store.store import RunStore
-    from tomopatch.studies.provenance import reproduce as run_again
+    from tomopatch.studies.reproduction import reproduce as run_again
 
     if arguments.store is not None and not (arguments.store / "runs").is_dir():
         raise ValueError(f"--store {arguments.store} holds no runs; give the store of the app or of a sweep.")

@@ -97,7 +97,6 @@ def train(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--crops", type=int, default=TrainConfig.crops, help="patches per degraded volume")
     sub.add_argument(
         "--geometric-phantoms",
-        "--solids",
         type=int,
         default=0,
         metavar="N",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tomopatch.geometry.views import Views
 from tomopatch.phantoms.anatomy import abdomen, thorax
-from tomopatch.phantoms.geometric import solids
+from tomopatch.phantoms.geometric import geometric
 from tomopatch.phantoms.head import head
 from tomopatch.phantoms.scene import Lesion, Material, Scene
 from tomopatch.volume import MU_WATER, Shape, Triple, Volume, VolumeGeometry
@@ -56,8 +56,8 @@ def phantom(
     voxel_size : (z, y, x), optional
         [mm]; by default the phantom's own field of view divided by `shape`.
     seed : int
-        Selects the anatomy of "thorax", "abdomen" and "head", and the random geometric phantom "solids". The
-        other test objects ignore it.
+        Selects the anatomy of "thorax", "abdomen" and "head", and the objects of "geometric". The other
+        phantoms ignore it.
     """
     vg = field_of_view(name).with_shape(shape) if voxel_size is None else VolumeGeometry(shape, voxel_size)
     return draw(name, vg, seed=seed)
@@ -70,8 +70,9 @@ def field_of_view(name: str) -> VolumeGeometry:
 
 def draw(name: str, vg: VolumeGeometry, *, seed: int = 0) -> Volume:
     """Draw a built-in phantom on any geometry, for instance a window around a lesion."""
-    entry = _entry(name)
-    return Volume.from_hu(_scene(name, seed).paint(vg), vg, name=f"{name} {seed}" if entry.seeded else name)
+    name = current_name(name)
+    title = f"{name} {seed}" if _entry(name).seeded else name
+    return Volume.from_hu(_scene(name, seed).paint(vg), vg, name=title)
 
 
 def lesions(name: str, seed: int = 0) -> list[Lesion]:
@@ -184,7 +185,7 @@ _TABLE = {
     "thorax": _Entry(thorax, (280.0, 400.0, 400.0), True),
     "abdomen": _Entry(abdomen, (280.0, 400.0, 400.0), True),
     "head": _Entry(head, (200.0, 240.0, 240.0), True),
-    "solids": _Entry(solids, (300.0, 240.0, 240.0), True),
+    "geometric": _Entry(geometric, (300.0, 240.0, 240.0), True),
     "shepp-logan": _Entry(_shepp_logan, (200.0, 200.0, 200.0), False),
     "spheres": _Entry(_spheres, (180.0, 180.0, 180.0), False),
     "defrise": _Entry(_defrise, (176.0, 176.0, 176.0), False),
@@ -193,12 +194,19 @@ _TABLE = {
 PHANTOMS: tuple[str, ...] = tuple(_TABLE)
 SEEDED: tuple[str, ...] = tuple(name for name, entry in _TABLE.items() if entry.seeded)
 """Phantoms that depend on the seed."""
+RENAMED = {"solids": "geometric"}
+"""Earlier names of phantoms, which stored files and links may contain."""
+
+
+def current_name(name: str) -> str:
+    """Return the present name of a phantom."""
+    return RENAMED.get(name, name)
 
 
 def _entry(name: str) -> _Entry:
-    if name not in _TABLE:
+    if current_name(name) not in _TABLE:
         raise ValueError(f"there is no phantom {name!r}; expected one of {', '.join(PHANTOMS)}.")
-    return _TABLE[name]
+    return _TABLE[current_name(name)]
 
 
 @lru_cache(maxsize=8)

@@ -11,7 +11,7 @@ from tomopatch.phantoms.scene import Material, Scene
 _REACH = 108.0  # half of the widest body [mm]
 
 
-def solids(seed: int) -> Scene:
+def geometric(seed: int) -> Scene:
     """A body, sometimes in a shell, with 20 to 79 ellipsoids, boxes, cylinders and rods at random places."""
     scene = Scene(seed)
     rng = scene.rng
@@ -23,7 +23,7 @@ def solids(seed: int) -> Scene:
     _body(scene, half, body)
     for _ in range(int(rng.integers(20, 80))):
         size = math.exp(rng.uniform(math.log(4), math.log(60)))
-        _solid(scene, rng.uniform(-1, 1, 3) * (half - size).clip(min=0), size, _hu(rng, body))
+        _primitive(scene, rng.uniform(-1, 1, 3) * (half - size).clip(min=0), size, _hu(rng, body))
     return scene
 
 
@@ -37,7 +37,7 @@ def _body(scene: Scene, half: np.ndarray, hu: float) -> None:
         scene.box((0, 0, 0), half, Material(hu))
 
 
-def _solid(scene: Scene, centre: np.ndarray, size: float, hu: float) -> None:
+def _primitive(scene: Scene, centre: np.ndarray, size: float, hu: float) -> None:
     """A random primitive that reaches hardly further than `size` [mm] from its centre."""
     rng = scene.rng
     half = size * np.exp(rng.uniform(-1.4, 0, 3))

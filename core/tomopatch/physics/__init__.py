@@ -1,1 +1,1 @@
-"""Measurement physics: photon noise and dose."""
+"""Measurement physics: spectrum, noise, dose and other effects of a scan, and their corrections."""

@@ -39,7 +39,7 @@ class Condition:
     least_squares : Tensor or None
         Least-squares image of the measurement.
     sampling_ratio : float
-        Views over those of a full scan at this grid; 1 if the image does not come from a measurement.
+        Views over the number that resolves the grid; 1 if the image does not come from a measurement.
     """
 
     image: Tensor | None = None

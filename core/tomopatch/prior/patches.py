@@ -114,16 +114,6 @@ class PatchGrid:
         padded = None if keep is None else self.pad(keep)
         return Tiles(self.tile, tuple(s for batch in self.batches(1, padded) for s in batch))
 
-    def split(self, x: Tensor) -> Tensor:
-        """All tiles (n, *tile) of x (z, y, x)."""
-        return cut(self.pad(x), self.starts, self.tile)
-
-    def merge(self, tiles: Tensor) -> Tensor:
-        """The volume (z, y, x) merged from its tiles (n, *tile)."""
-        padded = tiles.new_empty(self.padded_shape)
-        paste(padded, tiles, self.starts)
-        return self.crop(padded).contiguous()
-
 
 def offset_steps(tile: Sequence[int]) -> Shape:
     """Return the step (z, y, x) of tile offsets."""

@@ -10,8 +10,10 @@ from tomopatch.volume import Triple
 Range = tuple[float, float]
 
 MODES = ("restore", "posterior", "unconditional")
-"""What a prior can be trained for: restoration of a degraded image, which posterior sampling uses as well;
-denoising given a coarser volume (`posterior`, for generation); denoising without a condition.
+"""Tasks that a prior can be trained for.
+
+restore: restoration of a degraded image, also for posterior sampling. posterior: denoising given a coarser
+volume, for generation. unconditional: denoising without a condition.
 """
 
 
@@ -24,7 +26,7 @@ class TrainedRanges:
     modes : names in MODES
     voxel_xy, voxel_z : voxel sizes in plane and between slices [mm]
     error : RMS error of the condition, network units
-    sampling_ratio : views over those of a full scan
+    sampling_ratio : views over the number that resolves the grid
     """
 
     modes: tuple[str, ...] = MODES

@@ -26,7 +26,7 @@ _LEAST = 1e-3  # smallest deviation: 1 HU
 class Calibration:
     """Variance of the error = spread * s^2 + edges * |grad x|^2 + level * L^2; the last term not in air.
 
-    x, s : mean and deviation of the samples; L : RMS error expected of the initial reconstruction; network
+    x, s : mean and deviation of the samples; L : expected RMS error of the initial reconstruction; network
     space, differences per voxel. The default keeps the samples' deviation.
     """
 
@@ -53,10 +53,10 @@ class Calibration:
                 f"the prior's calibration is malformed ({error}); calibrate the prior again."
             ) from error
 
-    def deviation(self, mean: Tensor, std: Tensor, level: float) -> Tensor:
+    def deviation(self, mean: Tensor, std: Tensor, expected_error: float) -> Tensor:
         """Expected error of each voxel of the mean (z, y, x), network space."""
         weights = mean.new_tensor([self.spread, self.edges, self.level])
-        return torch.einsum("k,kzyx->zyx", weights, _parts(mean, std, level)).sqrt()
+        return torch.einsum("k,kzyx->zyx", weights, _parts(mean, std, expected_error)).sqrt()
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Known:
     mean: Tensor
     std: Tensor
     truth: Tensor
-    level: float
+    expected_error: float
 
 
 def fit(cases: Sequence[Known], *, num_steps: int = 400) -> Calibration:
@@ -77,7 +77,7 @@ def fit(cases: Sequence[Known], *, num_steps: int = 400) -> Calibration:
     parts, squares = [], []
     for case in cases:
         body = case.mean > AIR
-        parts.append(_parts(case.mean, case.std, case.level)[:, body])
+        parts.append(_parts(case.mean, case.std, case.expected_error)[:, body])
         squares.append((case.mean - case.truth)[body].square())
     weights = torch.zeros(3, requires_grad=True)  # logarithms
     optimizer = torch.optim.Adam([weights], lr=0.05)
@@ -98,16 +98,16 @@ def interval_coverage(cases: Sequence[Known], calibration: Calibration, *, reach
     within = []
     for case in cases:
         body = case.mean > AIR
-        deviation = calibration.deviation(case.mean, case.std, case.level)
+        deviation = calibration.deviation(case.mean, case.std, case.expected_error)
         within.append(((case.mean - case.truth).abs() <= reach * deviation)[body].float().mean())
     return float(torch.stack(within).mean())
 
 
-def _parts(mean: Tensor, std: Tensor, level: float) -> Tensor:
+def _parts(mean: Tensor, std: Tensor, expected_error: float) -> Tensor:
     """The three terms of the variance (3, z, y, x)."""
     steep = torch.zeros_like(mean)
     for axis, n in enumerate(mean.shape):
         index = torch.arange(n, device=mean.device)
         after, before = (mean.index_select(axis, (index + step).clamp(0, n - 1)) for step in (1, -1))
         steep += ((after - before) / 2).square()
-    return torch.stack([std.square(), steep, level**2 * (mean > AIR)])
+    return torch.stack([std.square(), steep, expected_error**2 * (mean > AIR)])

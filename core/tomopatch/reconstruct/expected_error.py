@@ -23,7 +23,7 @@ class ScanFigures:
 
     Attributes
     ----------
-    sampling_ratio : views over those of a full scan at this grid
+    sampling_ratio : see `sampling_ratio`
     angular_range : range of the views' angles over half a turn, at most 1
     photon_noise : RMS photon noise of the line integrals over their mean; 0 = none
     misfit : |A x - y| / |y| of the total-variation reconstruction x
@@ -45,7 +45,10 @@ class ScanFigures:
 
 
 def sampling_ratio(A: Projector) -> float:
-    """Views over those of a full scan: pi/2 times the voxels across (Kak & Slaney, sec. 5.1)."""
+    """Views over the number that resolves the grid: pi/2 times the voxels across (Kak & Slaney, sec. 5.1).
+
+    A full scan (`full_scan_views`), the unit of dose, resolves the detector instead of the grid.
+    """
     return A.pg.num_views / (math.pi / 2 * max(A.vg.shape[1:]))
 
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
 from tomopatch.geometry.orbits import views_from_rows
 from tomopatch.io.units import known_units
+from tomopatch.library import current_source
 from tomopatch.phantoms.scene import Lesion
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effects import Effects
@@ -81,7 +82,11 @@ class ScanConfig:
         It replaces angles, distances, pixel size, shift, tilt and pitch, and needs `det_shape`.
     """
 
-    source: Annotated[str, Field(min_length=1, title="source, a path, phantom:NAME or volume:DIGEST,")]
+    source: Annotated[
+        str,
+        Field(min_length=1, title="source, a path, phantom:NAME or volume:DIGEST,"),
+        AfterValidator(current_source),
+    ]
     grid: Annotated[Grid | None, Field(title="grid (z, y, x)")] = None
     beam: Beam = "parallel"
     num_views: Annotated[Whole, Field(ge=1, le=MAX_VIEWS, title="number of views")] = 20

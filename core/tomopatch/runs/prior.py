@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
+from tomopatch.library import current_source
 from tomopatch.prior.files import BODY, GENERATOR
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.values import check_grid, digest_of
@@ -74,7 +75,7 @@ class DenoiseConfig:
     """
 
     method: ClassVar[str] = "denoise"
-    source: Annotated[str, Field(min_length=1, title="source")]
+    source: Annotated[str, Field(min_length=1, title="source"), AfterValidator(current_source)]
     grid: Grid = (64, 128, 128)
     sigma: Annotated[Real, Field(ge=0.001, le=100, title="noise level in units of 1000 HU")] = 0.3
     seed: Seed = 0

@@ -50,7 +50,7 @@ WITHOUT_REFERENCE = {
 }
 """Metrics of a cell with a measured scan, and their axis labels."""
 TIME = {"seconds": "Time [s]"}
-MEASURED = WITH_REFERENCE | WITHOUT_REFERENCE | TIME
+METRICS = WITH_REFERENCE | WITHOUT_REFERENCE | TIME
 """All metrics of a cell, and their axis labels."""
 
 

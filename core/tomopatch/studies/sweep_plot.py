@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from tomopatch.reconstruct.methods import METHODS
-from tomopatch.studies.sweep import MEASURED, QUANTITIES, Cell, SweepConfig, metrics_of
+from tomopatch.studies.sweep import METRICS, QUANTITIES, Cell, SweepConfig, metrics_of
 from tomopatch.studies.sweep_numbers import EXAMPLES, label_of, with_unit
 
 ALL = {"photons": "no noise", "num_views": "all views", "angle_range": "all angles"}
@@ -83,7 +83,7 @@ def plot_png(sweep: SweepConfig, cells: list[Cell]) -> bytes:
             axis.plot(at, [row[name] for row in known], "o-", label=label, markersize=4)
         axis.set_xticks(range(len(order)), order)
         axis.set_xlabel(QUANTITIES[x])
-        axis.set_title(MEASURED[name], fontsize=10)
+        axis.set_title(METRICS[name], fontsize=10)
         axis.grid(alpha=0.3)
     if found:
         figure.axes[0].legend(fontsize=8)

@@ -23,7 +23,7 @@ class Line(NamedTuple):
     colour: str
     dash: str = "solid"
 
-    def drawn(self, width: float) -> dict[str, Any]:
+    def options(self, width: float) -> dict[str, Any]:
         """Return the line as Plotly options."""
         return {"color": self.colour, "dash": self.dash, "width": width}
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from pages.ui.charts import colours
 from pages.ui.charts.colours import REFERENCE, Line
-from tomopatch.studies.sweep import MEASURED, QUANTITIES
+from tomopatch.studies.sweep import METRICS, QUANTITIES
 from tomopatch.studies.sweep_plot import tick, ticks
 from tomopatch.volume import VolumeGeometry
 
@@ -42,7 +42,7 @@ def sweep(
     Parameters
     ----------
     found : see `tomopatch.studies.sweep_plot.lines`
-    x, measure : keys of QUANTITIES and MEASURED
+    x, measure : keys of QUANTITIES and METRICS
     planned : sequence of float or None
         All requested values of `x`; they fix the axis before all points exist.
     """
@@ -50,14 +50,14 @@ def sweep(
     rows = [row for line in found.values() for row in line] + [{x: value} for value in planned]
     categories = x == "photons" or any(row[x] is None for row in rows)
     styles = colours.of_runs([line[0]["method"] for line in found.values()])
-    for (name, line), drawn in zip(found.items(), styles, strict=True):
+    for (name, line), style in zip(found.items(), styles, strict=True):
         known = [row for row in line if row[measure] is not None]
         figure.add_scatter(
             x=[tick(x, row[x]) if categories else row[x] for row in known],
             y=[row[measure] for row in known],
             name=name,
             mode="lines+markers",
-            line=drawn.drawn(2),
+            line=style.options(2),
             marker={
                 "opacity": 1,
                 "size": 10,
@@ -73,7 +73,7 @@ def sweep(
         clickmode="event+select", dragmode="pan", hovermode="closest"
     )  # a click selects one point
     figure.update_xaxes(title=QUANTITIES[x], zeroline=False)
-    figure.update_yaxes(title=MEASURED[measure], zeroline=False)
+    figure.update_yaxes(title=METRICS[measure], zeroline=False)
     if categories:
         figure.update_xaxes(type="category", categoryorder="array", categoryarray=ticks(x, rows))
     else:
@@ -114,7 +114,7 @@ def profiles(
             y=hu[tuple(at)],
             name=name,
             mode="lines",
-            line=line.drawn(3 if line.colour == REFERENCE else 1.6),
+            line=line.options(3 if line.colour == REFERENCE else 1.6),
             hovertemplate="%{y:.0f} HU",
         )
     figure.update_layout(height=height_with(len(volumes)), legend=LEGEND, uirevision="profile", **_QUIET)

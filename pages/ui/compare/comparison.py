@@ -16,7 +16,7 @@ from pages.ui.texts import labels, messages
 from pages.ui.texts.run_names import short_names
 from pages.ui.viewer.lesion_places import lesion_places
 from pages.ui.viewer.scan_window import shared_view, window_of
-from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, placeholder, viewer
 from tomopatch.execution.progress import Progress
 from tomopatch.runs.config import Scan
 from tomopatch.runs.run import ACTIVE, FINISHED, Run
@@ -114,15 +114,17 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
         parts,
         geometry,
         key="compare",
-        layouts=("side", "difference", "swipe", "flicker", "planes", "render"),
-        window=window_of(scan),
-        fit=True,
-        view=shared_view(scan, "compare"),
-        height=420,
-        report=True,
-        places=lesion_places(scan, geometry),
-        region=None if region is None else (region.kind, region.size),
-        caption=caption,
+        options=ViewerOptions(
+            layouts=("side", "difference", "swipe", "flicker", "planes", "render"),
+            window=window_of(scan),
+            fit=True,
+            view=shared_view(scan, "compare"),
+            height=420,
+            report=True,
+            places=lesion_places(scan, geometry),
+            region=None if region is None else (region.kind, region.size),
+            caption=caption,
+        ),
     )
     cursor = seen.cursor if seen else MIDDLE
     if seen:

@@ -33,7 +33,7 @@ def histogram(runs: Sequence[tuple[str, Line, Tensor, Tensor]]) -> go.Figure:
             y=[s or None for s in (100 * shares).tolist()],  # a logarithmic axis has no zero
             name=name,
             mode="lines",
-            line={**line.drawn(1.8), "shape": "hvh"},
+            line={**line.options(1.8), "shape": "hvh"},
             hovertemplate="%{y:.2~g} %",
         )
     figure.update_layout(hovermode="x unified", uirevision="errors", height=height_with(len(runs)), **_LAYOUT)
@@ -64,7 +64,7 @@ def calibration(runs: Sequence[tuple[str, Line, list[CalibrationBin]]]) -> go.Fi
             y=[b.rms for b in bins],
             name=name,
             mode="lines+markers",
-            line=line.drawn(1.8),
+            line=line.options(1.8),
             marker={"size": 7},
             hovertemplate="predicted %{x:.3~g} HU, true %{y:.3~g} HU",
         )
@@ -88,7 +88,7 @@ def spectrum(runs: Sequence[tuple[str, Line, Tensor, Tensor]]) -> go.Figure:
             y=[p or None for p in power.tolist()],
             name=name,
             mode="lines",
-            line=line.drawn(1.8),
+            line=line.options(1.8),
             hovertemplate="%{y:.3~g} HU²mm²",
         )
     figure.update_layout(

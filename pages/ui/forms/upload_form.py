@@ -57,8 +57,8 @@ def choose_upload() -> str | None:
         "DICOM files, a .zip of them, or a NIfTI file",
         key=state.field(f"files.{folder}"),
         accept_multiple_files="directory" if folder else True,
-        help="The files are sent to this server only. Of DICOM files it keeps the pixels and their positions "
-        "alone.",
+        help="The files are sent to this server only. Of DICOM files, it keeps only the "
+        "pixels and their positions.",
     )
     if files:
         digest = _read(files, trim)

@@ -24,7 +24,7 @@ LESION_HU = 40.0
 PHANTOM_OFFSET = 1000
 """Number of the thorax phantom of patient 0."""
 GUESS_DOSE = 0.001
-"""Cost of a wrong guess, as a share of the dose of a complete scan."""
+"""Cost of a wrong guess, as a share of the dose of a full scan."""
 
 MAX_NUMBER = 999
 MAX_WRONG = 10_000
@@ -115,13 +115,13 @@ def geometry_of(scan: ScanConfig) -> Geometry:
 
 
 def dose(game: Game, runs: list[Run[RunConfig]]) -> float:
-    """Return the dose of all different scans and of wrong guesses, as a share of that of a complete scan."""
+    """Return the dose of all different scans and of wrong guesses, as a share of that of a full scan."""
     scans = {run.config.scan for run in runs if isinstance(run.config.scan, ScanConfig)}
     return sum(relative_dose(geometry_of(s), s.photons) for s in scans) + GUESS_DOSE * game.wrong
 
 
 def best_dose(game: Game) -> float:
-    """Return the dose of the best search, as a share of a complete scan; infinite if it is not known.
+    """Return the dose of the best search, as a share of a full scan; infinite if it is not known.
 
     It is computed from the runs, since an address could state any number. All runs must exist and be scans of
     this lesion.

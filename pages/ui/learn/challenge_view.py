@@ -13,7 +13,7 @@ from pages.ui.learn.challenge_parts import PHOTONS, chosen_run, next_buttons, sc
 from pages.ui.runs import run_bars
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels
-from pages.ui.viewer.slice_viewer import ViewerVolume, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, viewer
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.run import ACTIVE, Run
 
@@ -88,7 +88,7 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
     if game.found:
         least = challenge.best_dose(game)
         best = f" Your best: {formatting.percent(least)}." if math.isfinite(least) else ""
-        st.success(f"**Found, with {dose} of the dose of a complete scan.**{best} Can you do it with less?")
+        st.success(f"**Found, with {dose} of the dose of a full scan.**{best} Can you do it with less?")
         next_buttons(
             "challenge",
             _start,
@@ -132,14 +132,16 @@ def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
         volumes,
         geometry,
         key="challenge",
-        layouts=("planes", "side") if game.found else ("planes",),
-        layout="side" if game.found else None,
-        window="lung",
-        fit=game.found,  # to the reference
-        reference=len(volumes) - 1,
-        height=HEIGHT,
-        fixed_height=True,
-        report=True,
+        options=ViewerOptions(
+            layouts=("planes", "side") if game.found else ("planes",),
+            layout="side" if game.found else None,
+            window="lung",
+            fit=game.found,  # to the reference
+            reference=len(volumes) - 1,
+            height=HEIGHT,
+            fixed_height=True,
+            report=True,
+        ),
     )
     if not game.found:
         st.button(

@@ -99,7 +99,7 @@ def true_contrast(game: Game) -> float:
 
 
 def dose(scan: ScanConfig) -> float:
-    """Return the dose of a scan as a share of that of a complete scan."""
+    """Return the dose of a scan as a share of that of a full scan."""
     return relative_dose(scan.geometry(volume_cache.geometry(scan)), scan.photons)
 
 

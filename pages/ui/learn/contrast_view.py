@@ -15,7 +15,7 @@ from pages.ui.runs import run_bars
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels
 from pages.ui.viewer.lesion_places import lesion_places
-from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, placeholder, viewer
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.run import ACTIVE, Run
 
@@ -105,7 +105,7 @@ def _score(game: Game, runs: list[Run[RunConfig]]) -> None:
         st.info((NOT_YET if runs else BEFORE_SCAN) + best)
         return
     st.success(
-        f"**Kept, with {formatting.percent(min(doses))} of the dose of a complete scan.** Your best: "
+        f"**Kept, with {formatting.percent(min(doses))} of the dose of a full scan.** Your best: "
         f"{formatting.percent(least)}. Can you do it with less?"
     )
     next_buttons(
@@ -167,14 +167,16 @@ def _pictures(game: Game, run: Run[RunConfig], was_active: bool) -> None:
         parts,
         geometry,
         key="contrast",
-        view=f"contrast.{game.number}",  # each patient's nodule is elsewhere
-        layouts=("side", "planes", "difference"),
-        window="lung",
-        fit=True,
-        reference=1,
-        height=HEIGHT,
-        fixed_height=True,
-        cursor=places[0] if places else None,
-        region=("sphere", 2 * contrast.RADIUS),
-        places=places,
+        options=ViewerOptions(
+            view=f"contrast.{game.number}",  # each patient's nodule is elsewhere
+            layouts=("side", "planes", "difference"),
+            window="lung",
+            fit=True,
+            reference=1,
+            height=HEIGHT,
+            fixed_height=True,
+            cursor=places[0] if places else None,
+            region=("sphere", 2 * contrast.RADIUS),
+            places=places,
+        ),
     )

@@ -13,7 +13,7 @@ from pages.ui.session import engine, routes, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.lesion_places import lesion_places
 from pages.ui.viewer.scan_window import shared_view, window_of
-from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, placeholder, viewer
 from tomopatch.execution.progress import Progress
 from tomopatch.execution.queue import FAST_METHODS
 from tomopatch.reconstruct.methods import METHODS, make_params
@@ -209,19 +209,21 @@ def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, exp
         volumes,
         volume_cache.geometry(scan),
         key="live.sampler" if sampler else "live",
-        view=shared_view(scan, "live"),
-        layouts=(*layouts, "difference", "swipe", "flicker", "render")
-        if len(volumes) > 1
-        else ("planes", "render"),
-        window=window_of(scan),
-        fit=True,
-        reference=len(volumes) - 1,
-        height=HEIGHT,
-        fixed_height=True,
-        tiles=now.tiles if now.status in ACTIVE and not now.stage else None,
-        changes=changes,
-        places=lesion_places(scan, volume_cache.geometry(scan)),
-        caption=labels.picture_caption([scan], volume_cache.names()),
+        options=ViewerOptions(
+            view=shared_view(scan, "live"),
+            layouts=(*layouts, "difference", "swipe", "flicker", "render")
+            if len(volumes) > 1
+            else ("planes", "render"),
+            window=window_of(scan),
+            fit=True,
+            reference=len(volumes) - 1,
+            height=HEIGHT,
+            fixed_height=True,
+            tiles=now.tiles if now.status in ACTIVE and not now.stage else None,
+            changes=changes,
+            places=lesion_places(scan, volume_cache.geometry(scan)),
+            caption=labels.picture_caption([scan], volume_cache.names()),
+        ),
     )
 
 

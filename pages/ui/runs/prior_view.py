@@ -13,7 +13,7 @@ from pages.ui.forms.prior_form import INPUT_LABELS
 from pages.ui.runs import replays, run_bars, run_volumes
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, messages
-from pages.ui.viewer.slice_viewer import ViewerVolume, default_window, placeholder, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, default_window, placeholder, viewer
 from tomopatch.analysis.metrics import Quality
 from tomopatch.execution.progress import Progress
 from tomopatch.prior.files import PRETRAINED
@@ -104,13 +104,15 @@ def _generation(run: Run[GenerateConfig], was_active: bool) -> None:
         parts,
         geometry,
         key="generating",  # a new key would show an empty element for a moment
-        view="live",
-        layouts=("side", "planes", "swipe", "render") if several else ("planes", "render"),
-        window="full",
-        reference=-1,
-        height=HEIGHT,
-        fixed_height=True,
-        tiles=now.tiles if several else None,
+        options=ViewerOptions(
+            view="live",
+            layouts=("side", "planes", "swipe", "render") if several else ("planes", "render"),
+            window="full",
+            reference=-1,
+            height=HEIGHT,
+            fixed_height=True,
+            tiles=now.tiles if several else None,
+        ),
     )
     st.caption(NOT_A_PATIENT)
 
@@ -164,11 +166,13 @@ def _denoising_view(runs: list[Run[DenoiseConfig]], was_active: bool) -> None:
         [*parts, clean],
         geometry,
         key="denoising",
-        layouts=("side", "difference", "swipe", "flicker", "planes", "render"),
-        window=default_window(config.source),
-        reference=len(parts),
-        height=ONE_ROW if len(parts) < 3 else TWO_ROWS,
-        fixed_height=True,
+        options=ViewerOptions(
+            layouts=("side", "difference", "swipe", "flicker", "planes", "render"),
+            window=default_window(config.source),
+            reference=len(parts),
+            height=ONE_ROW if len(parts) < 3 else TWO_ROWS,
+            fixed_height=True,
+        ),
     )
     if prepared:
         _table(config, [run for run, _ in kept])

@@ -11,6 +11,7 @@ from pages.ui.texts import labels as texts
 from pages.ui.viewer.slice_viewer import (
     Change,
     ReplayStep,
+    ViewerOptions,
     ViewerState,
     ViewerVolume,
     Window,
@@ -72,10 +73,7 @@ def replay_view(
         geometry,
         key=f"replay.{run_id}",
         fixed=fixed,
-        window=window,
-        height=height,
-        view=view,
-        changes=changes,
+        options=ViewerOptions(window=window, height=height, view=view, changes=changes),
     )
     coarse = " They are stored on a coarser grid." if shape != geometry.shape else ""
     st.caption(f"{len(frames)} steps of the run were kept. Drag the slider or press play.{coarse}")

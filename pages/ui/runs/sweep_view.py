@@ -12,12 +12,12 @@ from pages.ui.charts import figure_files, figures
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.scan_window import shared_view, window_of
-from pages.ui.viewer.slice_viewer import ViewerVolume, placeholder, viewer
+from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, placeholder, viewer
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import ACTIVE, FINISHED
 from tomopatch.studies.sweep import (
-    MEASURED,
+    METRICS,
     QUANTITIES,
     Cell,
     SweepConfig,
@@ -102,7 +102,7 @@ def _view(sweep: SweepConfig, was_waiting: bool) -> None:
             on_select=partial(_select, run_ids),
             selection_mode="points",
             config={"displayModeBar": False},
-            alt=f"{MEASURED[measure]} over {QUANTITIES[x]}, a line for each method",
+            alt=f"{METRICS[measure]} over {QUANTITIES[x]}, a line for each method",
         )
     else:
         with st.container(border=True, height=HEIGHT):
@@ -165,7 +165,7 @@ def _axes(sweep: SweepConfig) -> tuple[str, str]:
         measure = st.segmented_control(
             "Measured",
             list(metrics_of(sweep.scan)),
-            format_func=lambda m: MEASURED[m].split(" [")[0],
+            format_func=lambda m: METRICS[m].split(" [")[0],
             default=next(iter(metrics_of(sweep.scan))),
             required=True,
             key="sweep_measure.measured" if isinstance(sweep.scan, MeasuredScan) else "sweep_measure",
@@ -230,15 +230,17 @@ def _pictures(cell: Cell) -> None:
         parts,
         volume_cache.geometry(scan),
         key="sweep_cell",
-        layouts=("side", "difference", "swipe", "flicker", "planes", "render")
-        if len(parts) > 1
-        else ("planes", "render"),
-        window=window_of(scan),
-        fit=True,
-        view=shared_view(scan, "sweep_cell"),
-        reference=len(parts) - 1,
-        height=340,
-        caption=labels.picture_caption([scan], volume_cache.names()),
+        options=ViewerOptions(
+            layouts=("side", "difference", "swipe", "flicker", "planes", "render")
+            if len(parts) > 1
+            else ("planes", "render"),
+            window=window_of(scan),
+            fit=True,
+            view=shared_view(scan, "sweep_cell"),
+            reference=len(parts) - 1,
+            height=340,
+            caption=labels.picture_caption([scan], volume_cache.names()),
+        ),
     )
 
 

@@ -21,13 +21,13 @@ PHANTOM_LABELS = {
     "thorax": "Thorax",
     "abdomen": "Abdomen",
     "head": "Head",
-    "solids": "Random geometric phantoms",
+    "geometric": "Random geometric phantoms",
     "shepp-logan": "Shepp-Logan (3D)",
     "spheres": "Spheres",
     "defrise": "Defrise discs",
     "bars": "Bar pattern",
 }
-PHANTOM_NAMES = PHANTOM_LABELS | {"solids": "Random geometric"}
+PHANTOM_NAMES = PHANTOM_LABELS | {"geometric": "Random geometric"}
 """Names that precede the word phantom."""
 FILTERS = {
     "ram-lak": "Ram-Lak",
@@ -145,7 +145,7 @@ def picture_caption(scans: Sequence[Scan], volumes: dict[str, str]) -> str:
 
 
 def dose_share(pg: Geometry, photons: float | None) -> str:
-    """Return the dose as a share of that of a complete scan."""
+    """Return the dose as a share of that of a full scan."""
     if photons is None:
         return "–"
     share = relative_dose(pg, photons)
@@ -155,9 +155,7 @@ def dose_share(pg: Geometry, photons: float | None) -> str:
 def dose_help(pg: Geometry) -> str:
     """Return the definition of 100 % for this detector."""
     views = full_scan_views(pg)
-    return (
-        f"100 % is a complete scan: {views} views (π/2 × detector columns) at 100\u202f000 photons per ray."
-    )
+    return f"100 % is a full scan: {views} views (π/2 × detector columns) at 100\u202f000 photons per ray."
 
 
 # ---- methods and their settings -----------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -109,40 +109,16 @@ class ReplayStep:
     tiles: Tiles | None = None
 
 
-def viewer(
-    volumes: Sequence[ViewerVolume],
-    geometry: VolumeGeometry,
-    *,
-    key: str,
-    layouts: Sequence[str] = ("planes",),
-    layout: str | None = None,
-    window: Window = "soft tissue",
-    reference: int = 0,
-    height: int = 460,
-    fixed_height: bool = False,
-    report: bool = False,
-    view: str = "",
-    cursor: Triple | None = None,
-    fit: bool = False,
-    tiles: Tiles | None = None,
-    region: tuple[str, float] | None = None,
-    changes: Sequence[Change] = (),
-    places: Sequence[Triple] = (),
-    caption: str = "",
-) -> ViewerState | None:
-    """Show volumes of one grid and return the viewer's settings once the user has changed them.
+@dataclass(frozen=True)
+class ViewerOptions:
+    """Options of the viewer.
 
-    The browser holds position, window and zoom, which therefore survive new volumes. The plane of pictures
-    side by side is `state.plane`, which the user changes here.
-
-    Parameters
+    Attributes
     ----------
-    volumes : sequence of ViewerVolume
-        Volumes of one shape. `geometry` may be finer; its extent alone is used.
-    key : str
-        Key of the element.
     layouts : sequence of str
         Available layouts from `LAYOUTS`; the first is shown unless `layout` names another.
+    window : str or (level, width) [HU]
+        Initial display window.
     reference : int
         Index of the volume that is subtracted in differences.
     height : int
@@ -152,7 +128,7 @@ def viewer(
     report : bool
         Send crosshair and window to the server when they change.
     view : str
-        Viewers with the same name share position and window; the default is `key`.
+        Viewers with the same name share position and window; the default is the key of the element.
     cursor : (z, y, x) or None
         Initial crosshair as fractions of the volume; the middle if None.
     fit : bool
@@ -168,31 +144,77 @@ def viewer(
     caption : str
         Line below a downloaded picture of the view: volume and scan.
     """
-    head = {
+
+    layouts: Sequence[str] = ("planes",)
+    layout: str | None = None
+    window: Window = "soft tissue"
+    reference: int = 0
+    height: int = 460
+    fixed_height: bool = False
+    report: bool = False
+    view: str = ""
+    cursor: Triple | None = None
+    fit: bool = False
+    tiles: Tiles | None = None
+    region: tuple[str, float] | None = None
+    changes: Sequence[Change] = ()
+    places: Sequence[Triple] = ()
+    caption: str = ""
+
+    def head(self) -> dict[str, Any]:
+        """Return the options for the script in the browser."""
+        return {
+            "layouts": list(self.layouts),
+            "layout": self.layout or self.layouts[0],
+            "window": level_and_width(self.window),
+            "reference": self.reference,
+            "height": self.height,
+            "fixedHeight": self.fixed_height,
+            "report": self.report,
+            "cursor": self.cursor,
+            "fit": self.fit,
+            "tiles": None if self.tiles is None else asdict(self.tiles),
+            "region": None if self.region is None else {"kind": self.region[0], "size": self.region[1]},
+            "changes": list(self.changes),
+            "places": list(self.places),
+            "caption": self.caption,
+        }
+
+
+DEFAULTS = ViewerOptions()
+
+
+def viewer(
+    volumes: Sequence[ViewerVolume],
+    geometry: VolumeGeometry,
+    *,
+    key: str,
+    options: ViewerOptions = DEFAULTS,
+) -> ViewerState | None:
+    """Show volumes of one grid and return the viewer's settings once the user has changed them.
+
+    The browser holds position, window and zoom, which therefore survive new volumes. The plane of pictures
+    side by side is `state.plane`, which the user changes here.
+
+    Parameters
+    ----------
+    volumes : sequence of ViewerVolume
+        Volumes of one shape. `geometry` may be finer; its extent alone is used.
+    key : str
+        Key of the element.
+    """
+    reference = options.reference
+    head = options.head() | {
         "names": [v.name for v in volumes],
         "notes": [v.note for v in volumes],
         "kinds": [v.kind for v in volumes],
         "pending": [v.pending for v in volumes],
         "overlays": [_overlay(volumes, i, reference) for i in range(len(volumes))],
         "heat": max((heat_limit(v.hu) for v in volumes if v.kind == "heat" and not v.pending), default=1),
-        "layouts": list(layouts),
-        "layout": layout or layouts[0],
-        "window": level_and_width(window),
-        "reference": reference,
-        "height": height,
-        "fixedHeight": fixed_height,
-        "report": report,
         "frames": [],
-        "region": None if region is None else {"kind": region[0], "size": region[1]},
-        "changes": list(changes),
         "tiled": [i != reference or len(volumes) == 1 for i in range(len(volumes))],
-        "tiles": None if tiles is None else asdict(tiles),
-        "places": list(places),
-        "cursor": cursor,
-        "fit": fit,
-        "caption": caption,
     }
-    return _mount([v.hu for v in volumes], geometry, head, key, view)
+    return _mount([v.hu for v in volumes], geometry, head, key, options.view)
 
 
 def replay(
@@ -202,13 +224,9 @@ def replay(
     *,
     key: str,
     fixed: Sequence[ViewerVolume] = (),
-    window: Window = "soft tissue",
-    height: int = 460,
-    view: str = "",
-    changes: Sequence[Change] = (),
-    caption: str = "",
+    options: ViewerOptions = DEFAULTS,
 ) -> ViewerState | None:
-    """Show the steps of a run with a slider; other parameters as in `viewer`.
+    """Show the steps of a run with a slider; `geometry` and `key` as in `viewer`.
 
     Parameters
     ----------
@@ -216,6 +234,8 @@ def replay(
         Names of the volumes of a step, in their order.
     fixed : sequence of ViewerVolume
         Volumes that are the same in all steps; differences are taken to the first.
+    options : ViewerOptions
+        Layouts and reference follow from the volumes.
     """
     arrays: list[np.ndarray] = []
     frames: list[dict[str, Any]] = []
@@ -233,33 +253,30 @@ def replay(
     layouts = [
         "side",
         "planes",
-        *(["changes"] if changes else []),
+        *(["changes"] if options.changes else []),
         *(["difference", "swipe", "flicker"] if fixed else ["swipe"] if len(names) > 1 else []),
         "render",
     ]
-    head = {
+    options = replace(
+        options,
+        layouts=layouts,
+        layout="side" if len(labels) > 1 else "planes",
+        reference=len(names) if fixed else 0,
+        fixed_height=True,
+        report=True,
+        fit=bool(fixed),
+    )
+    head = options.head() | {
         "names": labels,
         "notes": [""] * len(labels),
         "kinds": ["volume"] * len(labels),
         "pending": [False] * len(labels),
         "overlays": [-1] * len(labels),
         "heat": 1,
-        "layouts": layouts,
-        "layout": "side" if len(labels) > 1 else "planes",
-        "window": level_and_width(window),
-        "reference": len(names) if fixed else 0,
-        "height": height,
-        "fixedHeight": True,
-        "report": True,
         "frames": frames,
         "tiled": [i < len(names) for i in range(len(labels))],
-        "changes": list(changes),
-        "tiles": None,
-        "fit": bool(fixed),
-        "places": [],
-        "caption": caption,
     }
-    return _mount([*arrays, *(v.hu for v in fixed)], geometry, head, key, view)
+    return _mount([*arrays, *(v.hu for v in fixed)], geometry, head, key, options.view)
 
 
 def placeholder(shape: Shape, name: str, note: str, **options: Any) -> ViewerVolume:
