@@ -5,6 +5,8 @@ import shutil
 import pytest
 import torch
 
+from tests.io.test_dicom import enhanced
+from tests.small_files import ramp, same
 from tomopatch.io.dicom_writer import write_dicom
 from tomopatch.io.nifti import write_nifti
 from tomopatch.library import PHANTOMS, load_volume
@@ -26,6 +28,12 @@ def test_folder_zip_and_nifti_hold_the_same_volume(tmp_path, volume):
         loaded = load_volume(source)
         assert loaded.geometry == volume.geometry
         assert torch.allclose(loaded.data, volume.data, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["IM0001", "scan.IMA", "1.2.840.113619.2", "a.nii", "a.zip", "a.npz"])
+def test_an_enhanced_file_is_recognised_by_its_content(tmp_path, name):
+    paths = sorted(write_dicom(tmp_path / "scan", ramp()).iterdir())
+    assert same(load_volume(enhanced(paths, tmp_path / name)), ramp())
 
 
 def test_a_phantom_is_drawn_on_the_grid_and_with_the_seed_that_are_asked_for():

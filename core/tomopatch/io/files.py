@@ -88,9 +88,15 @@ def _on_disk(path: Path, archives: list[zipfile.ZipFile]) -> list[File]:
         raise ValueError(f"{path} does not exist; expected a folder or a .zip of DICOM files.")
     if zipfile.is_zipfile(path):
         return _zipped(path.name, path, archives)
-    if path.suffix.lower() == ".zip":
+    if path.suffix.lower() == ".zip" and not _has_preamble(path):
         raise ValueError(f"{path.name} is named .zip but is not a zip archive; it is damaged, get it again.")
     return [File(path.name, lambda: path.open("rb"))]
+
+
+def _has_preamble(path: Path) -> bool:
+    """Whether a file begins like DICOM."""
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 def _uploaded(name: str, content: bytes | BinaryIO, archives: list[zipfile.ZipFile]) -> list[File]:
