@@ -28,7 +28,7 @@ from tomopatch.reconstruct.total_variation import tv
 from tomopatch.reconstruct.tv_kernels import ascend, descend
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import simulate_scan, source_volume
-from tomopatch.volume import Volume
+from tomopatch.volume import MU_WATER, Volume
 
 BEFORE = 300
 """Iterations on each grid with the diagonal steps."""
@@ -51,7 +51,7 @@ def diagonal(A: Projector, y: Tensor, *, lam: float, weights: Tensor | None, x_i
             x, q, gradient, primal_step, ratio=ratio, relaxation=relaxation, low=0.0, high=None
         )
         p.lerp_(torch.addcmul(p, dual_step, A(ahead) - y, value=root).mul_(shrink), relaxation)
-        ascend(q, ahead, ratio=ratio, step=0.5 / balance, lam=lam, relaxation=relaxation)
+        ascend(q, ahead, ratio=ratio, step=0.5 / balance, lam=lam * MU_WATER, relaxation=relaxation)
     return moved
 
 

@@ -23,7 +23,7 @@ def images(generator):
 def test_with_a_denoiser_that_changes_nothing_it_is_the_gaussian_posterior_mean(images, sigma, error):
     """If the clean value is N(c, s^2) and x = clean + N(0, sigma^2), precisions add up.
 
-    Where x tells almost nothing, D leaves out its share: at most a tenth of s for noise of one deviation.
+    At high sigma D leaves out the contribution of x: at most a tenth of s for noise of one deviation.
     """
     x, c = images
     expected = (x / sigma**2 + c / error**2) / (1 / sigma**2 + 1 / error**2)
@@ -78,7 +78,7 @@ def test_a_shipped_prior_improves_a_blurred_condition_at_every_noise_level(name,
         assert float((D(x, sigma) - clean).norm()) < float((gaussian - clean).norm())
 
 
-def test_while_x_tells_nothing_the_restored_condition_is_computed_once(images, generator):
+def test_at_high_sigma_the_restored_condition_is_computed_once(images, generator):
     x, c = images
     calls = []
 

@@ -28,7 +28,7 @@ from tomopatch.training.source import KINDS, Batch, PatchSource
 from tomopatch.training.trainer import TrainConfig, Trainer, edm_loss, rate_factor
 from tomopatch.training.validation import ValidationSet
 from tomopatch.training.volume_pool import VolumePool
-from tomopatch.training.volumes import random_solids
+from tomopatch.training.volumes import random_geometric
 from tomopatch.volume import Volume, VolumeGeometry
 
 BLANK = replace(TINY, smoothings=())  # a fresh network returns 0
@@ -247,7 +247,7 @@ def test_the_expected_error_grows_with_what_is_missing():
     assert expected_error(absurd, (4.0, 2.0, 2.0)) <= 0.5
 
 
-def test_random_solids_are_added_to_the_volumes_of_the_folder(tmp_path, monkeypatch):
+def test_random_geometric_are_added_to_the_volumes_of_the_folder(tmp_path, monkeypatch):
     (tmp_path / "ct").mkdir()
     write_nifti(tmp_path / "ct" / "one.nii.gz", phantom("thorax", (8, 24, 24)))
     seen: list[TrainingVolume] = []
@@ -257,14 +257,14 @@ def test_random_solids_are_added_to_the_volumes_of_the_folder(tmp_path, monkeypa
         return Trainer(folder, config, volumes, *args, **options)
 
     monkeypatch.setattr("tomopatch.training.run.Trainer", watched)
-    train(tmp_path / "ct", tmp_path / "run", replace(CONFIG, num_steps=1), num_solids=2)
-    assert [v.name for v in seen] == ["one", "solids 1000", "solids 1001"]
+    train(tmp_path / "ct", tmp_path / "run", replace(CONFIG, num_steps=1), num_geometric=2)
+    assert [v.name for v in seen] == ["one", "geometric 1000", "geometric 1001"]
     assert (tmp_path / "run" / "prior.safetensors").exists()
     first, other = seen[1:]
     assert not np.array_equal(first.hu, other.hu)
-    shown = phantom("solids", first.hu.shape)  # the first that users see is not trained on
+    shown = phantom("geometric", first.hu.shape)  # the first that users see is not trained on
     assert not np.array_equal(first.hu, shown.hu.round().numpy())
-    assert len(random_solids(0)) == 0
+    assert len(random_geometric(0)) == 0
 
 
 def _two_rods() -> list[TrainingVolume]:

@@ -64,7 +64,7 @@ def train(arguments: argparse.Namespace) -> None:
         arguments.out,
         config,
         validation=_names(arguments.validation),
-        num_solids=arguments.geometric_phantoms,
+        num_geometric=arguments.geometric_phantoms,
         num_pairs=arguments.pairs,
         pair_prior=arguments.pair_prior,
         pair_workers=arguments.pair_workers,

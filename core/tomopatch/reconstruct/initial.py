@@ -41,16 +41,16 @@ class Inputs:
     state: State | None = None
 
 
-TV_WEIGHT, TV_RATIO = 5e-6, 0.1
-"""Weight of total variation [1/mm] at this sampling ratio. It is near the best weight from 8 to 60 views on a
-held-out chest CT (`popi_4dct_phase00`).
+TV_WEIGHT, TV_RATIO = 2.6e-4, 0.1
+"""Weight of total variation, relative to water, at this sampling ratio. It is near the best weight from 8 to
+60 views on a held-out chest CT (`popi_4dct_phase00`).
 """
 
 LEAST_SQUARES_ITERATIONS = 10
 
 
 def tv_weight(A: Projector) -> float:
-    """Weight of total variation [1/mm] for a scan: the fewer views, the larger."""
+    """Weight of total variation, relative to water, for a scan: the fewer views, the larger."""
     return TV_WEIGHT * (sampling_ratio(A) / TV_RATIO) ** LAM_POWER
 
 

@@ -23,7 +23,6 @@ from tomopatch.reconstruct.params import (
     TvParams,
     checked,
 )
-from tomopatch.volume import MU_WATER
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ METHODS: dict[str, Method] = {
         lambda given: tv_coarse_to_fine(
             given.A,
             given.y,
-            lam=given.params.lam * MU_WATER,
+            lam=given.params.lam,
             num_iterations=given.params.num_iterations,
             weights=given.weights,
             low=_low(given.params),

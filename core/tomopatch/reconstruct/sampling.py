@@ -34,7 +34,7 @@ class Sampling:
     bound : VolumeDenoiser
         The prior, bound to the measurement.
     denoiser : D(x, sigma)
-        What is sampled: the bound prior, or its combination with the initial reconstruction.
+        The denoiser to sample: the bound prior, or its combination with the initial reconstruction.
     initial : Tensor or None
         The initial reconstruction; None without a condition.
     start_noise : float

@@ -18,6 +18,7 @@ from tomopatch.progress import State, Step, last
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.iterative import norm, relative_weights, sirt
 from tomopatch.reconstruct.tv_kernels import ascend, descend
+from tomopatch.volume import MU_WATER
 
 BALANCE = 600.0
 """Ratio of the primal steps to the dual steps."""
@@ -36,7 +37,7 @@ def tv(
     A: Projector,
     y: Tensor,
     *,
-    lam: float = 5e-6,
+    lam: float = 0.00025,
     num_iterations: int = 250,
     weights: Tensor | None = None,
     low: float | None = 0.0,
@@ -47,18 +48,18 @@ def tv(
 ) -> Iterator[Step]:
     """Total variation in 3D: least squares with a preference for piecewise constant volumes.
 
-    Minimises 1/(2 L) ||W^(1/2) (A x - y)||^2 + lam TV(x) over low <= x <= high, with L = max row sum times
-    max column sum of A (an upper bound of ||A||^2) and W scaled to mean 1, so that the same `lam` has about
-    the same effect for any number of views and any dose. TV is isotropic, per mm, on a voxel's smallest edge
-    h: TV(x) = h sum |grad x|. Preconditioned primal-dual iteration (Pock & Chambolle 2011, alg. 1) with a
-    `DataStep`. It stops when it has converged; `total` of a step is a forecast of that iteration.
+    Minimises 1/(2 L) ||W^(1/2) (A x - y)||^2 + lam mu_water TV(x) over low <= x <= high, with L = max row sum
+    times max column sum of A (an upper bound of ||A||^2) and W scaled to mean 1, so that the same `lam` has
+    about the same effect for any number of views and any dose. TV is isotropic, per mm, on a voxel's smallest
+    edge h: TV(x) = h sum |grad x|. Preconditioned primal-dual iteration (Pock & Chambolle 2011, alg. 1) with
+    a `DataStep`. It stops when it has converged; `total` of a step is a forecast of that iteration.
 
     Parameters
     ----------
     y : Tensor (v, angle, u)
         Line integrals.
     lam : float
-        Weight of the total variation [1/mm]: contrasts well below it vanish.
+        Weight of the total variation, relative to water: contrasts well below it vanish.
     num_iterations : int
         Most iterations.
     weights : Tensor (v, angle, u) or None
@@ -97,7 +98,7 @@ def tv(
         residual = A(ahead) - y
         error = norm(residual) / scale
         data.ascend(p, residual, data_step, RELAXATION)
-        ascend(q, ahead, ratio=ratio, step=gradient_step, lam=lam, relaxation=RELAXATION)
+        ascend(q, ahead, ratio=ratio, step=gradient_step, lam=lam * MU_WATER, relaxation=RELAXATION)
         state = {
             "i": i, "x": x, "p": p, "q0": q[0], "q1": q[1], "q2": q[2], "largest": largest,
             "changes": torch.tensor(convergence.changes, dtype=torch.float64),

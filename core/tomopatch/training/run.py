@@ -30,7 +30,7 @@ def train(
     config: TrainConfig,
     *,
     validation: Sequence[str] = (),
-    num_solids: int = 0,
+    num_geometric: int = 0,
     num_pairs: int = 0,
     pair_prior: str | None = None,
     pair_workers: int = 0,
@@ -51,7 +51,7 @@ def train(
         See `Trainer`; also `validation.png`, the denoised patches of the last validation.
     validation : names without their endings
         Volumes that are held out.
-    num_solids : int
+    num_geometric : int
         Random geometric phantoms to train on, in addition to the folder's volumes.
     num_pairs : int
         Simulated training pairs, kept in `out/pairs`. If there are any, VALIDATION_PAIRS of the held-out
@@ -76,7 +76,7 @@ def train(
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
-    volumes, held_out = read_volumes(folder, validation, cache, num_solids)
+    volumes, held_out = read_volumes(folder, validation, cache, num_geometric)
     voxels = VoxelRanges(config.data.voxel_xy, config.data.voxel_z)
     checks = None
     if held_out:
@@ -95,7 +95,7 @@ def train(
         if pair_workers and int(os.environ.get("RANK", 0)) == 0:
             workers = PairWorkers(
                 pair_workers,
-                partial(_training_volumes, folder, validation, cache, num_solids),
+                partial(_training_volumes, folder, validation, cache, num_geometric),
                 out / "more-pairs",
                 voxels,
                 priors=[out / "prior.safetensors", *([] if pair_prior is None else [pair_prior])],
@@ -140,9 +140,9 @@ def describe(step: TrainStep) -> str:
 
 
 def _training_volumes(
-    folder: Path, validation: Sequence[str], cache: Path | None, num_solids: int
+    folder: Path, validation: Sequence[str], cache: Path | None, num_geometric: int
 ) -> list[TrainingVolume]:
-    return read_volumes(folder, validation, cache, num_solids)[0]
+    return read_volumes(folder, validation, cache, num_geometric)[0]
 
 
 def write_picture(path: Path, x: Tensor) -> None:

@@ -16,14 +16,14 @@ from tomopatch.phantoms.catalogue import phantom
 from tomopatch.training.pairs import TrainingVolume
 from tomopatch.volume import Volume
 
-FIRST_SOLID = 1000
+FIRST_GEOMETRIC = 1000
 """Random geometric phantoms with lower seeds are never used for training."""
 
 
 def read_volumes(
-    folder: Path, validation: Sequence[str], cache: Path | None, num_solids: int = 0
+    folder: Path, validation: Sequence[str], cache: Path | None, num_geometric: int = 0
 ) -> tuple[list[TrainingVolume], list[TrainingVolume]]:
-    """Volumes of a folder as int16 HU: for training, with `num_solids` random phantoms; and held out."""
+    """Volumes of a folder as int16 HU: for training, with `num_geometric` random phantoms; and held out."""
     if not folder.is_dir():
         raise ValueError(
             f"{folder} is not a folder; give one with a DICOM folder, zip or NIfTI file per volume."
@@ -48,20 +48,20 @@ def read_volumes(
             " volume."
         )
     return (
-        [v for n, v in found.items() if n not in validation] + random_solids(num_solids),
+        [v for n, v in found.items() if n not in validation] + random_geometric(num_geometric),
         [v for n, v in found.items() if n in validation],
     )
 
 
-def random_solids(count: int) -> list[TrainingVolume]:
-    """Phantoms "solids" from seed FIRST_SOLID on, 1.5 x 1.25 x 1.25 mm, a quarter of a body's weight each."""
-    solids = []
-    for seed in range(FIRST_SOLID, FIRST_SOLID + count):
-        volume = phantom("solids", (200, 192, 192), seed=seed)
-        solids.append(
-            TrainingVolume(f"solids {seed}", _rounded(volume), volume.geometry.voxel_size, weight=0.25)
+def random_geometric(count: int) -> list[TrainingVolume]:
+    """Phantoms "geometric" from seed FIRST_GEOMETRIC on, 1.5 x 1.25 x 1.25 mm, a quarter of a body's weight."""
+    found = []
+    for seed in range(FIRST_GEOMETRIC, FIRST_GEOMETRIC + count):
+        volume = phantom("geometric", (200, 192, 192), seed=seed)
+        found.append(
+            TrainingVolume(f"geometric {seed}", _rounded(volume), volume.geometry.voxel_size, weight=0.25)
         )
-    return solids
+    return found
 
 
 def draw_weight(hu: np.ndarray) -> float:
