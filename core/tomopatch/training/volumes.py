@@ -54,7 +54,7 @@ def read_volumes(
 
 
 def random_geometric(count: int) -> list[TrainingVolume]:
-    """Phantoms "geometric" from seed FIRST_GEOMETRIC on, 1.5 x 1.25 x 1.25 mm, a quarter of a body's weight."""
+    """Phantoms "geometric" from FIRST_GEOMETRIC on, 1.5 x 1.25 x 1.25 mm, a quarter of a body's weight."""
     found = []
     for seed in range(FIRST_GEOMETRIC, FIRST_GEOMETRIC + count):
         volume = phantom("geometric", (200, 192, 192), seed=seed)
