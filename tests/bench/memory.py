@@ -17,7 +17,7 @@ import torch
 
 from tomopatch import Projector, load_prior, phantom, simulate
 from tomopatch.progress import Step, last
-from tomopatch.reconstruct.coarse import on_grid
+from tomopatch.reconstruct.classical.coarse import on_grid
 from tomopatch.reconstruct.diffusion import diffusion
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.runs.config import ScanConfig

@@ -23,7 +23,7 @@ from tomopatch.prior.files import DEFAULT, prior_path
 from tomopatch.prior.network import PRESETS
 from tomopatch.prior.precond import Precond
 from tomopatch.progress import Step
-from tomopatch.reconstruct.coarse import on_grid
+from tomopatch.reconstruct.classical.coarse import on_grid
 from tomopatch.reconstruct.methods import make_params
 from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import Volume

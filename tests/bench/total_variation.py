@@ -21,11 +21,11 @@ from tests.bench.prior import SETTINGS
 from tomopatch.analysis.metrics import quality
 from tomopatch.progress import last
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.coarse import LAM_POWER, coarser, on_grid
+from tomopatch.reconstruct.classical.coarse import LAM_POWER, coarser, on_grid
+from tomopatch.reconstruct.classical.iterative import relative_weights, sirt
+from tomopatch.reconstruct.classical.total_variation import tv
+from tomopatch.reconstruct.classical.tv_kernels import ascend, descend
 from tomopatch.reconstruct.initial import tv_weight
-from tomopatch.reconstruct.iterative import relative_weights, sirt
-from tomopatch.reconstruct.total_variation import tv
-from tomopatch.reconstruct.tv_kernels import ascend, descend
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import simulate_scan, source_volume
 from tomopatch.volume import MU_WATER, Volume

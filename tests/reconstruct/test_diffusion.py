@@ -22,7 +22,7 @@ from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.precond import Precond
 from tomopatch.prior.ranges import TrainedRanges
 from tomopatch.progress import Interrupted, last
-from tomopatch.reconstruct.coarse import on_grid
+from tomopatch.reconstruct.classical.coarse import on_grid
 from tomopatch.reconstruct.consistency import DataConsistency, photon_and_grid_variance
 from tomopatch.reconstruct.diffusion import diffusion
 from tomopatch.reconstruct.initial import INITIALIZERS, Inputs, flat_fraction, least_squares

@@ -23,7 +23,7 @@ from tomopatch import (
 from tomopatch.analysis.metrics import psnr
 from tomopatch.progress import Step, last
 from tomopatch.reconstruct import FILTERS, available, cgls, fbp, fdk, make_params, sirt, tv
-from tomopatch.reconstruct.redundancy import angular_weights, redundancy_weights
+from tomopatch.reconstruct.classical.redundancy import angular_weights, redundancy_weights
 from tomopatch.volume import MU_WATER
 
 CLASSIC = [name for name, method in METHODS.items() if not method.needs_prior]

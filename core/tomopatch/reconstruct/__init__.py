@@ -1,10 +1,10 @@
 """Reconstruction: methods are generators of steps, f(A, y, ...) -> Iterator[Step]; `METHODS` lists them."""
 
-from tomopatch.reconstruct.analytic import FILTERS, fbp, fdk
-from tomopatch.reconstruct.iterative import cgls, sirt
+from tomopatch.reconstruct.classical.analytic import FILTERS, fbp, fdk
+from tomopatch.reconstruct.classical.iterative import cgls, sirt
+from tomopatch.reconstruct.classical.total_variation import tv
 from tomopatch.reconstruct.methods import METHODS, Method, available, make_params
 from tomopatch.reconstruct.run import Result, reconstruct
-from tomopatch.reconstruct.total_variation import tv
 
 __all__ = [
     "FILTERS",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.iterative import relative_weights
+from tomopatch.reconstruct.classical.iterative import relative_weights
 from tomopatch.reconstruct.tuned import CG_TOLERANCE, MAX_CG, MISMATCH, RESTORE_CG
 from tomopatch.volume import MU_WATER
 

@@ -26,12 +26,12 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import State, Step
 from tomopatch.projector import Projector
 from tomopatch.reconstruct import tuned
-from tomopatch.reconstruct.coarse import num_grids, on_grid, on_grid_of
+from tomopatch.reconstruct.classical.coarse import num_grids, on_grid, on_grid_of
+from tomopatch.reconstruct.classical.total_variation import Convergence
 from tomopatch.reconstruct.initial import INITIALIZERS, Inputs
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.reconstruct.plan import Effort, Plan, Problem, check_trained, num_stages
 from tomopatch.reconstruct.sampling import draw_samples
-from tomopatch.reconstruct.total_variation import Convergence
 from tomopatch.schema import read
 from tomopatch.volume import VolumeGeometry
 

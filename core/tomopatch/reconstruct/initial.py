@@ -14,10 +14,10 @@ from tomopatch.prior.denoiser import AIR
 from tomopatch.prior.rof import rof
 from tomopatch.progress import State, Step, last
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.analytic import fbp, fdk
-from tomopatch.reconstruct.coarse import LAM_POWER, tv_coarse_to_fine
+from tomopatch.reconstruct.classical.analytic import fbp, fdk
+from tomopatch.reconstruct.classical.coarse import LAM_POWER, tv_coarse_to_fine
+from tomopatch.reconstruct.classical.iterative import cgls, sirt
 from tomopatch.reconstruct.expected_error import sampling_ratio
-from tomopatch.reconstruct.iterative import cgls, sirt
 from tomopatch.reconstruct.tuned import (
     FLAT_FRACTION,
     FLAT_RIPPLE,

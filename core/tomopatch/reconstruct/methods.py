@@ -11,10 +11,10 @@ from torch import Tensor
 from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
 from tomopatch.progress import State, Step
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.analytic import fbp, fdk
-from tomopatch.reconstruct.coarse import tv_coarse_to_fine
+from tomopatch.reconstruct.classical.analytic import fbp, fdk
+from tomopatch.reconstruct.classical.coarse import tv_coarse_to_fine
+from tomopatch.reconstruct.classical.iterative import cgls, sirt
 from tomopatch.reconstruct.diffusion import diffusion
-from tomopatch.reconstruct.iterative import cgls, sirt
 from tomopatch.reconstruct.params import (
     AnalyticParams,
     CglsParams,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from tomopatch.reconstruct.analytic import FILTERS
+from tomopatch.reconstruct.classical.analytic import FILTERS
 from tomopatch.reconstruct.initial import INITIALIZERS
 from tomopatch.reconstruct.tuned import POSTERIOR_STEPS, RESTORE_STEPS, UNCONDITIONAL_STEPS
 from tomopatch.volume import finite

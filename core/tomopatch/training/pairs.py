@@ -26,7 +26,7 @@ from tomopatch.prior.ranges import Range
 from tomopatch.prior.sampler import karras_sigmas, sample
 from tomopatch.progress import last
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.coarse import tv_coarse_to_fine
+from tomopatch.reconstruct.classical.coarse import tv_coarse_to_fine
 from tomopatch.reconstruct.consistency import restoration_consistency
 from tomopatch.reconstruct.expected_error import ScanFigures, expected_error
 from tomopatch.reconstruct.initial import least_squares, tv_weight

@@ -13,8 +13,8 @@ from torch import Tensor
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.progress import Step
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.backprojection import backproject
-from tomopatch.reconstruct.redundancy import angular_weights, detector_axes, redundancy_weights
+from tomopatch.reconstruct.classical.backprojection import backproject
+from tomopatch.reconstruct.classical.redundancy import angular_weights, detector_axes, redundancy_weights
 from tomopatch.volume import MU_WATER
 
 Beam = TypeVar("Beam", ParallelBeam, ConeBeam)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tomopatch.reconstruct import tv_kernels
-from tomopatch.reconstruct.tv_kernels import ascend, descend
+from tomopatch.reconstruct.classical import tv_kernels
+from tomopatch.reconstruct.classical.tv_kernels import ascend, descend
 
 RATIO = (0.4, 1.0, 0.7)
 SHAPES = [(4, 6, 8), (1, 5, 7), (5, 1, 3), (3, 4, 1), (1, 1, 1)]

@@ -16,7 +16,7 @@ from tomopatch import MU_WATER, ConeBeam, Measurement, ParallelBeam, Projector, 
 from tomopatch import simulate as scan
 from tomopatch.geometry.directions import directions
 from tomopatch.geometry.fourier_coverage import fourier_coverage
-from tomopatch.reconstruct.redundancy import angular_weights, redundancy_weights
+from tomopatch.reconstruct.classical.redundancy import angular_weights, redundancy_weights
 from tomopatch.volume import Volume
 
 VG = VolumeGeometry((1, 48, 48), (5.0, 5.0, 5.0))

@@ -11,8 +11,8 @@ import torch
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.progress import last
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.coarse import tv_coarse_to_fine
-from tomopatch.reconstruct.total_variation import Convergence, DataStep, convolved, ramp, tv
+from tomopatch.reconstruct.classical.coarse import tv_coarse_to_fine
+from tomopatch.reconstruct.classical.total_variation import Convergence, DataStep, convolved, ramp, tv
 from tomopatch.volume import MU_WATER, VolumeGeometry, resample
 
 TINY = VolumeGeometry((3, 10, 10), (2.0, 1.0, 1.0))

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from tomopatch.progress import State, Step, last
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.iterative import norm, relative_weights, sirt
-from tomopatch.reconstruct.tv_kernels import ascend, descend
+from tomopatch.reconstruct.classical.iterative import norm, relative_weights, sirt
+from tomopatch.reconstruct.classical.tv_kernels import ascend, descend
 from tomopatch.volume import MU_WATER
 
 BALANCE = 600.0

@@ -16,7 +16,7 @@ from torch.nn import functional
 from tomopatch.geometry.views import Views
 from tomopatch.progress import State, Step
 from tomopatch.projector import Projector
-from tomopatch.reconstruct.total_variation import Convergence, tv
+from tomopatch.reconstruct.classical.total_variation import Convergence, tv
 from tomopatch.volume import Shape, VolumeGeometry
 
 LEAST = 32

@@ -5,8 +5,8 @@ import torch
 
 from tomopatch import ConeBeam, ParallelBeam, Projector, VolumeGeometry
 from tomopatch.progress import Step, last
-from tomopatch.reconstruct.coarse import coarser, on_grid, tv_coarse_to_fine
-from tomopatch.reconstruct.total_variation import tv
+from tomopatch.reconstruct.classical.coarse import coarser, on_grid, tv_coarse_to_fine
+from tomopatch.reconstruct.classical.total_variation import tv
 from tomopatch.volume import area_average
 
 VG = VolumeGeometry((16, 64, 64), (3.0, 1.0, 1.0))

@@ -1,0 +1,1 @@
+"""Methods without training: filtered backprojection, least squares, total variation, and their grids."""
