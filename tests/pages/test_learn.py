@@ -18,6 +18,7 @@ from tomopatch.geometry.field_of_view import field_of_view as fov_of_scan
 from tomopatch.library import load_volume
 from tomopatch.phantoms.catalogue import SPHERES, field_of_view, phantom
 from tomopatch.physics.effect_numbers import effect_number, effect_numbers
+from tomopatch.prior.files import load_prior
 from tomopatch.reconstruct import make_params, reconstruct
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.prepare import prepare
@@ -171,6 +172,23 @@ def test_the_step_with_the_nodule_opens_at_it_with_several_seeds(visit, quick):
     samples = [run for run in step.runs if run.method == "diffusion"]
     assert [run.params["seed"] for run in samples] == [0, 1, 2]
     assert {run.params["mode"] for run in samples} == {"posterior"}
+
+
+@pytest.mark.slow
+def test_the_prior_invents_texture_in_uniform_balls_only_without_images_of_the_scan():
+    step = LESSONS["prior"].steps[2]
+    prepared, prior = prepare(step.scan), load_prior("small", "cpu")
+    tv, close, *free = (
+        reconstruct(run.method, prepared.A, prepared.measurement, prior=prior, **run.params).volume.hu
+        for run in step.runs
+    )
+    truth = prepared.reference.hu
+    outside = (truth < -200).float()[None, None]
+    inside = torch.nn.functional.max_pool3d(outside, 5, 1, 2)[0, 0] == 0
+    error_tv, error_close, *errors = (float((x - truth)[inside].std()) for x in (tv, close, *free))
+    assert error_close < 1.1 * error_tv
+    assert min(errors) > 3 * error_tv
+    assert float((free[0] - free[1])[inside].std()) > 2 * error_tv
 
 
 def test_a_shifted_unfitted_detector_truncates_the_balls():
