@@ -82,6 +82,30 @@ def test_the_command_compares_all_methods(installed, tmp_path):
     assert set(found) == {"fbp", "sirt", "cgls", "tv", "diffusion"}
 
 
+def test_every_page_of_the_app_draws(installed, tmp_path):
+    code = """
+import sys
+from streamlit.testing.v1 import AppTest
+from tomopatch.installation import app_folder
+
+folder = app_folder()
+sys.path.insert(0, str(folder))  # as Streamlit does with the folder of its script
+app = AppTest.from_file(str(folder / "app.py"), default_timeout=200).run()
+for page in sorted((folder / "pages").glob("*.py")):
+    if page.stem != "__init__":
+        app.switch_page(f"pages/{page.name}").run()
+        assert not app.exception, (page.stem, app.exception)
+        print(page.stem)
+import pages
+print(pages.__path__[0])
+"""
+    done = run(installed[0], tmp_path / "empty", "-c", code)
+    assert done.returncode == 0, done.stderr[-2000:]
+    *drawn, folder = done.stdout.splitlines()
+    assert set(drawn) == {page.stem for page in (ROOT / "pages").glob("*.py")} - {"__init__"}
+    assert Path(folder).is_relative_to(installed[0])
+
+
 def test_the_app_starts(installed, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
