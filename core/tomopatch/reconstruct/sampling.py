@@ -90,7 +90,9 @@ class Sampling:
         changed = torch.linalg.vector_norm(first.denoised - self.initial)
         taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed.clamp(min=1e-12))
         excess = (taken_back - tuned.PULLED_BACK) / (tuned.REJECTED - tuned.PULLED_BACK)
-        return 1 - min(1.0, max(0.0, excess)) * (1 - tuned.LEAST_SHARE)
+        share = 1 - min(1.0, max(0.0, excess)) * (1 - tuned.LEAST_SHARE)
+        # a sample has more error than a restored volume, so it keeps a greater distance
+        return share if self.judge is None else max(tuned.LEAST_SHARE, share**2)
 
     def deviation(self, mean: Mean) -> Tensor | None:
         """Expected error of the samples' mean per voxel [1/mm] (see `calibration`); None for one sample."""
