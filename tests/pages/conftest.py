@@ -66,3 +66,21 @@ def visit():
 def app(visit):
     """Open the app on its first page."""
     return visit()
+
+
+@pytest.fixture
+def upload(app):
+    """Upload files (name, content) on Acquire, without a crop to the body, and return the app."""
+    from pages.ui.session import routes, state
+
+    app.switch_page(routes.ACQUIRE).run()
+    app.segmented_control(key=state.field("kind")).set_value("upload").run()
+    app.checkbox(key=state.field("crop")).uncheck().run()
+
+    def start(*files):
+        named = [(*file, "application/octet-stream")[:3] for file in files]
+        app.file_uploader(key=state.field("files.False")).set_value(named).run()
+        assert not app.exception
+        return app
+
+    return start

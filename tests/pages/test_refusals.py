@@ -210,21 +210,6 @@ def nifti(values):
     return ("mine.nii", made.to_bytes(), "application/octet-stream")
 
 
-@pytest.fixture
-def upload(app):
-    """Upload files on Acquire and return the app."""
-    app.switch_page(routes.ACQUIRE).run()
-    app.segmented_control(key=state.field("kind")).set_value("upload").run()
-    app.checkbox(key=state.field("crop")).uncheck().run()
-
-    def start(*files):
-        app.file_uploader(key=state.field("files.False")).set_value(list(files)).run()
-        assert not app.exception
-        return app
-
-    return start
-
-
 def units_of(app):
     return app.selectbox(key=state.field("units"))
 

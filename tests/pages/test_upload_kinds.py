@@ -11,26 +11,11 @@ import numpy as np
 import pytest
 
 from pages.ui.forms import upload_form
-from pages.ui.session import engine, routes, state
+from pages.ui.session import routes, state
 from tests.io.test_dicom import enhanced
+from tests.pages.test_refusals import loaded_hu
 from tests.small_files import image, ramp
 from tomopatch.io.dicom_writer import write_dicom
-
-
-@pytest.fixture
-def upload(app):
-    """Upload files on Acquire and return the app."""
-    app.switch_page(routes.ACQUIRE).run()
-    app.segmented_control(key=state.field("kind")).set_value("upload").run()
-    app.checkbox(key=state.field("crop")).uncheck().run()
-
-    def start(*files):
-        named = [(name, data, "application/octet-stream") for name, data in files]
-        app.file_uploader(key=state.field("files.False")).set_value(named).run()
-        assert not app.exception
-        return app
-
-    return start
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +27,6 @@ def contents(tmp_path_factory):
     packed = Path(archive).read_bytes()
     frames = enhanced(paths, folder / "enhanced.dcm").read_bytes()
     return {"nifti": gzip.compress(image().to_bytes()), "frames": frames, "zip": packed}
-
-
-def loaded_hu(app):
-    assert not app.exception
-    assert not app.error
-    return engine.store().volume(app.session_state["_scan"].source.removeprefix("volume:")).hu.numpy()
 
 
 @pytest.mark.parametrize(

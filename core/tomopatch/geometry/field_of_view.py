@@ -38,7 +38,7 @@ def field_of_view(pg: ParallelBeam | ConeBeam) -> FieldOfView:
 def _reach(pg: ParallelBeam | ConeBeam) -> float:
     """Return the distance [mm] from the shadow of the axis up to which the detector counts on both sides.
 
-    Negative if that shadow falls beside the detector.
+    Negative if that shadow lies outside the detector.
     """
     half_u, shift = pg.det_shape[1] * pg.pixel_size[1] / 2, abs(pg.det_offset[1])
     return half_u + shift if shift <= half_u and whole_turn(pg) else half_u - shift

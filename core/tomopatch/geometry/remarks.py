@@ -176,7 +176,7 @@ def _wider(pg: Scan, reach: float) -> str:
     turn = whole_turn(pg)
     columns = math.ceil(2 * (max(needed - shift, shift) if turn else needed + shift) / pixel)
     ways = [f"widen the detector to {columns} columns"]
-    most, beside = half * (1 - OVERLAP), shift > half  # the axis is seen beside the detector
+    most, beside = half * (1 - OVERLAP), shift > half  # the detector does not see the axis
     if shift and not turn and needed <= half + shift and not beside:
         ways.append("scan a whole turn")
     elif shift and needed <= half:

@@ -39,10 +39,12 @@ class Sampling:
         The initial reconstruction; None without a condition.
     start_noise : float
         Deviation of the white noise added to the initial reconstruction; only in restoration.
+    costs : tuple of float
+        Cost of each step, in passes of the prior.
     level : float
         Noise level at which the initial reconstruction is restored.
     judge : DataConsistency or None
-        The data consistency of restoration, where `consistency` is another one.
+        In posterior sampling, the data consistency of restoration, which judges the first pass.
     """
 
     plan: Plan
@@ -53,6 +55,7 @@ class Sampling:
     start_noise: float
     shape: Shape
     device: torch.device
+    costs: tuple[float, ...]
     level: float = 0.0
     judge: DataConsistency | None = None
 
@@ -72,10 +75,8 @@ class Sampling:
         return None if tiling is None else tiling.used(self.bound.mask)
 
     def work(self, step: int) -> float:
-        """Share of a sample's work that is done after this step: most is in the passes of the prior."""
-        known = self.denoiser.is_known if isinstance(self.denoiser, CombinedDenoiser) else lambda sigma: False
-        cost = [tuned.KNOWN_COST if known(sigma) else 1.0 for sigma in self.plan.sigmas[:-1]]
-        return sum(cost[:step]) / sum(cost)
+        """Share of a sample's work that is done after this step."""
+        return sum(self.costs[:step]) / sum(self.costs)
 
     def accepted_share(self, first: Step) -> float:
         """Share of the usual noise level to restore from, judged after the first step.
@@ -91,8 +92,9 @@ class Sampling:
         taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed.clamp(min=1e-12))
         excess = (taken_back - tuned.PULLED_BACK) / (tuned.REJECTED - tuned.PULLED_BACK)
         share = 1 - min(1.0, max(0.0, excess)) * (1 - tuned.LEAST_SHARE)
-        # a sample has more error than a restored volume, so it keeps a greater distance
-        return share if self.judge is None else max(tuned.LEAST_SHARE, share**2)
+        if self.plan.mode == "restore":
+            return share
+        return max(tuned.LEAST_SHARE, share**2)  # a sample has more error than a restored volume
 
     def deviation(self, mean: Mean) -> Tensor | None:
         """Expected error of the samples' mean per voxel [1/mm] (see `calibration`); None for one sample."""
@@ -140,11 +142,11 @@ def plan_sampling(
     if share < 1:
         remarks += (
             "Data consistency undid most of the prior's change: the object may be unlike the training data."
-            f" The prior removed {100 * share:.0f} % of the usual noise level.",
+            f" The prior worked at {100 * share:.0f} % of the usual noise level.",
         )
     start_noise, eta = 0.0, 0.0
     denoiser: Denoiser = bound
-    judge = None
+    judge, costs = None, [1.0] * options.planned_steps
     if options.mode == "restore":
         assert x is not None
         first = options.sigma_max or known.level
@@ -159,6 +161,7 @@ def plan_sampling(
         sigmas, eta = karras_sigmas(options.planned_steps, last, first, tuned.POSTERIOR_RHO), options.eta
         if x is not None and known.initial is not None:
             denoiser = CombinedDenoiser(bound, known.initial, known.spread, known.level, generator)
+            costs = [tuned.KNOWN_COST if denoiser.is_known(sigma) else 1.0 for sigma in sigmas[:-1]]
             judge = restoration_consistency(A, y, weights, x)
         consistency = posterior_consistency(
             A, y, weights, spread=known.spread, data_weight=options.data_weight
@@ -176,6 +179,7 @@ def plan_sampling(
         start_noise=start_noise,
         shape=A.domain_shape,
         device=y.device,
+        costs=tuple(costs),
         level=known.level,
         judge=judge,
     )

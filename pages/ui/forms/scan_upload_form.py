@@ -66,13 +66,11 @@ def _upload() -> None:
     given = _choose_quantity() if unclear else {}
     if unclear and not given:
         return
-    if state.value(_DONE) != (token, given):  # read the same files only once
+    key = (token, given)
+    if state.value(_DONE) != key:  # read the same files only once
         try:
-            refused = state.value(_REFUSED)
-            if refused is not None and refused[0] == (token, given):
-                raise ValueError(refused[1])
             with st.spinner("Reading the scan…"), collected():  # the scan keeps the notes
-                digest = engine.store().add_scan(_read(files, given))
+                digest = engine.store().add_scan(_read(files, key))
         except QuantityError:
             state.fill({_UNCLEAR: token, _QUANTITY: None, _WHITE: None}, overwrite=True)
             _choose_quantity()
@@ -83,18 +81,20 @@ def _upload() -> None:
                 "another, or add a geometry file."
             )
             return
-        state.fill({_DONE: (token, given), CHOSEN: digest}, overwrite=True)
+        state.fill({_DONE: key, CHOSEN: digest}, overwrite=True)
 
 
-def _read(files: Sequence[Any], given: dict[str, Any]) -> Projections:
-    """Read the scan; remember a refusal, so that the same files are not read again."""
+def _read(files: Sequence[Any], key: tuple[tuple[str, ...], dict[str, Any]]) -> Projections:
+    """Read the scan. `key` is the ids of the files and what was chosen; a refusal is remembered for it."""
+    refused = state.value(_REFUSED)
+    if refused is not None and refused[0] == key:
+        raise ValueError(refused[1])
     try:
-        return _projections(files, given)
+        return _projections(files, key[1])
     except QuantityError:
         raise
     except ValueError as error:
-        token = tuple(sorted(f.file_id for f in files))
-        state.fill({_REFUSED: ((token, given), str(error))}, overwrite=True)
+        state.fill({_REFUSED: (key, str(error))}, overwrite=True)
         raise
 
 
