@@ -83,9 +83,9 @@ ABOUT_METHODS: dict[str, Lesson] = {
             compare(
                 "An object unlike a body: uniform balls, again with 8 views. Total variation expects uniform "
                 "regions and is nearly right. The first diffusion volume stays close to it, because the "
-                "measurement contradicts the prior's changes; its run says so. The other two are sampled "
-                "without images of the scan. They show a mottled texture that differs from seed to seed and "
-                "is not in the reference, and the fainter ball is lost.",
+                "measurement contradicts the prior's changes; *Reconstruct* says so below the curves of this "
+                "run. The other two are sampled without images of the scan. They show a mottled texture that "
+                "differs from seed to seed and is not in the reference, and the fainter ball is lost.",
                 "Reconstruct uniform balls",
                 run(SPHERES, "tv", BALLS),
                 run(SPHERES, "diffusion", BALLS, **SAMPLED, num_steps=6),
