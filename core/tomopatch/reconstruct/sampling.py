@@ -141,8 +141,8 @@ def plan_sampling(
     remarks = bound.remarks
     if share < 1:
         remarks += (
-            "Data consistency undid most of the prior's change: the object may be unlike the training data, or"
-            " the initial reconstruction is already good. The prior worked at"
+            "Data consistency undid most of the prior's change: the object may be unlike the training data,"
+            " or the initial reconstruction is already good. The prior worked at"
             f" {100 * share:.0f} % of the usual noise level.",
         )
     start_noise, eta = 0.0, 0.0
