@@ -66,6 +66,10 @@ UNCONDITIONAL_STEPS, UNCONDITIONAL_SIGMA_MAX = 40, 10.0
 alone. Not fitted.
 """
 
+STREAKS, MOST_STREAKS = 2.0, 0.3
+"""Expected RMS of streaks in a sample without a condition, relative to its white noise, and at most. XXX
+"""
+
 CG_TOLERANCE, MAX_CG = 1e-2, 30
 """Data consistency of posterior sampling ends at this share of the first residual of the normal equations,
 or after MAX_CG iterations. Not fitted.
