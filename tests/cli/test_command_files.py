@@ -315,19 +315,25 @@ def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, 
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     seen = {}
-    monkeypatch.setattr("tomopatch.training.run.train", lambda *a, **k: seen.update(k, folder=a[0], out=a[1]))
+    monkeypatch.setattr(
+        "tomopatch.training.run.train", lambda source, out, *_, **k: seen.update(k, source=source, out=out)
+    )
     options = ["--start", "~/a.safetensors", "--pair-prior", "~/b.safetensors", "--cache=~/cache"]
     assert main(["train", "~/ct", "--out=~/out", *options]) == 0
-    assert [str(seen[k]) for k in ("folder", "out", "start", "pair_prior", "cache")] == [
+    source = seen["source"]
+    found = (source.folder, seen["out"], seen["start"], seen["pair_config"].prior, source.cache)
+    assert [str(path) for path in found] == [
         f"{home}/{name}" for name in ("ct", "out", "a.safetensors", "b.safetensors", "cache")
     ]
     seen.clear()
     monkeypatch.setattr(
-        "tomopatch.training.calibrate.calibrate", lambda *a, **k: seen.update(k, folder=a[0], out=a[1])
+        "tomopatch.training.calibrate.calibrate",
+        lambda source, out, *_, **k: seen.update(k, source=source, out=out),
     )
     options = ["--prior=~/a.safetensors", "--cache", "~/cache"]
     assert main(["calibrate", "~/ct", *options, "--out", "~/c.safetensors"]) == 0
-    assert [str(seen[k]) for k in ("folder", "out", "prior", "cache")] == [
+    found = (seen["source"].folder, seen["out"], seen["prior"], seen["source"].cache)
+    assert [str(path) for path in found] == [
         f"{home}/{name}" for name in ("ct", "c.safetensors", "a.safetensors", "cache")
     ]
 

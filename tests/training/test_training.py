@@ -28,7 +28,7 @@ from tomopatch.training.source import KINDS, Batch, PatchSource
 from tomopatch.training.trainer import TrainConfig, Trainer, edm_loss, rate_factor
 from tomopatch.training.validation import ValidationSet
 from tomopatch.training.volume_pool import VolumePool
-from tomopatch.training.volumes import random_geometric
+from tomopatch.training.volumes import VolumeFolder, random_geometric
 from tomopatch.volume import Volume, VolumeGeometry
 
 BLANK = replace(TINY, smoothings=())  # a fresh network returns 0
@@ -257,7 +257,8 @@ def test_random_geometric_are_added_to_the_volumes_of_the_folder(tmp_path, monke
         return Trainer(folder, config, volumes, *args, **options)
 
     monkeypatch.setattr("tomopatch.training.run.Trainer", watched)
-    train(tmp_path / "ct", tmp_path / "run", replace(CONFIG, num_steps=1), num_geometric=2)
+    source = VolumeFolder(tmp_path / "ct", num_geometric=2)
+    train(source, tmp_path / "run", replace(CONFIG, num_steps=1))
     assert [v.name for v in seen] == ["one", "geometric 1000", "geometric 1001"]
     assert (tmp_path / "run" / "prior.safetensors").exists()
     first, other = seen[1:]
