@@ -19,7 +19,7 @@ from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.field_of_view import field_of_view
 from tomopatch.geometry.remarks import covered
 from tomopatch.geometry.views import Views
-from tomopatch.physics.detector import pixels_of
+from tomopatch.physics.detector.faults import pixels_of
 from tomopatch.physics.measurement import simulate
 from tomopatch.projector import Projector
 from tomopatch.runs.config import ScanConfig

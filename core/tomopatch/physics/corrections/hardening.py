@@ -9,8 +9,8 @@ import torch
 
 from tomopatch.physics.effects import Tube
 from tomopatch.physics.measurement import Measurement
-from tomopatch.physics.polychromatic import Beam
-from tomopatch.physics.spectrum import tube_spectrum
+from tomopatch.physics.source.spectrum import tube_spectrum
+from tomopatch.physics.transmission.polychromatic import Beam
 from tomopatch.volume import MU_WATER
 
 LONGEST = 1000.0
