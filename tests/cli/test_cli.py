@@ -159,7 +159,7 @@ def test_unwritable_outputs_are_refused_before_the_work(tmp_path, capsys, monkey
         raise AssertionError("the work began")
 
     monkeypatch.setattr("tomopatch.cli.commands.source_volume", work)
-    monkeypatch.setattr("tomopatch.cli.commands._prior", work)
+    monkeypatch.setattr("tomopatch.prior.files.load_prior", work)
     monkeypatch.setattr("tomopatch.studies.sweep.run_sweep", work)
     monkeypatch.setattr("tomopatch.training.run.train", work)
     assert main([a.replace("FOLDER", str(tmp_path)) for a in arguments]) == 2
@@ -302,7 +302,7 @@ def test_the_version_is_that_of_the_package(capsys):
 
 def test_a_demo_has_limits_that_the_environment_can_change(monkeypatch):
     started = []
-    monkeypatch.setattr("tomopatch.cli.app._become", lambda *given: started.append(given) or 0)
+    monkeypatch.setattr("tomopatch.cli.app.become_server", lambda *given: started.append(given) or 0)
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "3")
     monkeypatch.delenv("TOMOPATCH_SHARED", raising=False)
     assert main(["app", "--demo", "--headless", "--address", "0.0.0.0", "--port", "8600"]) == 0

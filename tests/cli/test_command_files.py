@@ -253,8 +253,9 @@ def test_memory_is_estimated_before_the_work(tmp_path, capsys, monkeypatch, comm
         raise AssertionError("the work began")
 
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.45")
-    for name in ("source_volume", "simulate_scan", "run_method", "_prior"):
+    for name in ("source_volume", "simulate_scan", "run_method"):
         monkeypatch.setattr(f"tomopatch.cli.commands.{name}", work)
+    monkeypatch.setattr("tomopatch.prior.files.load_prior", work)
     monkeypatch.setattr("tomopatch.studies.sweep.run_sweep", work)
     monkeypatch.setattr("tomopatch.prior.generation.generate", work)
     ending = {"simulate": ".npz", "reconstruct": ".nii", "sample": ".nii"}.get(command, "")

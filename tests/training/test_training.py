@@ -194,11 +194,11 @@ def test_the_kinds_of_volumes_have_their_shares(volumes):
     data = replace(CONFIG.data, posterior=0.5, restore=0.25, upsample=0.125)
     drawn = source(volumes, CONDITIONAL, data=data, num_volumes=8, pairs=[pair_of(volumes[0].hu)])
     rng = np.random.default_rng(0)
-    kinds = [kind for _ in range(50) for kind in drawn._kinds(rng)]
+    kinds = [kind for _ in range(50) for kind in drawn.draw_kinds(rng)]
     counts = {kind: kinds.count(kind) / len(kinds) for kind in KINDS}
     # stratified: each batch of 8 has them exactly
     assert counts == {"posterior": 0.5, "restore": 0.25, "upsample": 0.125, "unconditional": 0.125}
-    assert set(source(volumes, TINY, data=data)._kinds(rng)) == {
+    assert set(source(volumes, TINY, data=data).draw_kinds(rng)) == {
         "unconditional"
     }  # without pairs and conditions
 
@@ -287,7 +287,7 @@ def test_workers_make_pairs_with_the_newest_weights_during_the_training(tmp_path
             later = _wait_for_pairs(workers)
     trainer = Trainer(tmp_path / "run", replace(CONFIG, num_steps=2), _two_rods(), more_pairs=lambda: first)
     trainer.run(log_every=1)
-    assert len(trainer.source._pairs) == len(first)
+    assert trainer.source.num_pairs == len(first)
 
 
 def _wait_for_pairs(workers: PairWorkers) -> list[Pair]:

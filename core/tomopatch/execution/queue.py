@@ -184,6 +184,14 @@ class RunQueue:
                 return waiting.index(run_id) + 1
         return 0
 
+    def worker_pids(self) -> dict[str, int]:
+        """Process ids of the living workers on this machine, by the name of their queue."""
+        return {
+            name: queue.process.pid
+            for name, queue in self._queues.items()
+            if isinstance(queue, WorkerQueue) and queue.process.poll() is None
+        }
+
     def forget(self, run_id: str) -> None:
         """Drop the progress of a finished run that was changed in the store; it is then read from there."""
         with self._lock:

@@ -130,6 +130,10 @@ class PatchSource:
             self.add(pair)
         self.pool = VolumePool(volumes, config, tile=network.tile, seed=seed, device=self.device)
 
+    @property
+    def num_pairs(self) -> int:
+        return len(self._pairs)
+
     def add(self, pair: Pair) -> None:
         """Add a pair to the source."""
         clean, tv, least_squares, iterates = (
@@ -146,7 +150,7 @@ class PatchSource:
         sigmas = self._sigmas(rng)
         slots = rng.choice(self.config.pool, self.num_volumes, replace=self.config.pool < self.num_volumes)
         parts = []
-        for kind, slot, sigma in zip(self._kinds(rng), slots, sigmas, strict=True):
+        for kind, slot, sigma in zip(self.draw_kinds(rng), slots, sigmas, strict=True):
             level = torch.tensor(float(sigma), device=self.device)
             if kind in ("posterior", "restore"):
                 degraded = self._from_pair(kind, level, rng, generator)
@@ -159,7 +163,7 @@ class PatchSource:
         )
         return Batch(inputs, numbers, clean, weight)
 
-    def _kinds(self, rng: np.random.Generator) -> list[str]:
+    def draw_kinds(self, rng: np.random.Generator) -> list[str]:
         """The kind of each volume of a batch, stratified, so that a small batch sees all of them."""
         config = self.config
         shares = [config.posterior, config.restore, config.upsample]
