@@ -137,7 +137,7 @@ def compare(arguments: argparse.Namespace) -> None:
 def sweep(arguments: argparse.Namespace) -> None:
     from tomopatch.store.store import RunStore
     from tomopatch.studies.sweep import SweepConfig, format_cells, run_sweep, table
-    from tomopatch.studies.sweep_plot import plot_png
+    from tomopatch.studies.sweep.plot import plot_png
 
     varied = {"num_views": "views", "angle_range": "range", "photons": "photons"}
     lists = {
