@@ -25,7 +25,7 @@ from tomopatch.training.pair_workers import PairWorkers
 from tomopatch.training.pairs import Pair, TrainingVolume, VoxelRanges, make_pairs, simulate_pair
 from tomopatch.training.run import train
 from tomopatch.training.source import KINDS, Batch, PatchSource
-from tomopatch.training.trainer import TrainConfig, Trainer, edm_loss, rate_factor
+from tomopatch.training.trainer import TrainConfig, Trainer, edm_loss, learning_rate_factor
 from tomopatch.training.validation import ValidationSet
 from tomopatch.training.volume_pool import VolumePool
 from tomopatch.training.volumes import VolumeFolder, random_geometric
@@ -58,7 +58,7 @@ FIGURES = ScanFigures(sampling_ratio=0.1, angular_range=1.0, photon_noise=0.0, m
 
 
 def pair_of(clean, tv=None, least_squares=None, iterates=()):
-    """A pair of these images (HU); those that are not given are the clean one."""
+    """A pair of these images (HU); a missing one is the clean one."""
     tv, ls = (clean if v is None else v for v in (tv, least_squares))
     stack = np.stack(iterates) if len(iterates) else np.zeros((0, *clean.shape))
     images = (v.astype(np.int16) for v in (clean, tv, ls, stack))
@@ -101,7 +101,7 @@ def test_patches_carry_the_noise_they_are_labelled_with(volumes):
 
 
 def test_patches_are_rarely_of_air_alone():
-    """Of the places that are drawn, the half with the largest deviation is used."""
+    """The half of the random places with the largest deviation is used."""
     hu = np.full((24, 64, 64), -1000, np.int16)
     hu[:, 20:36, 20:36] = 50
     rods = source([TrainingVolume("rod", hu, (3.0, 2.0, 2.0))])
@@ -170,7 +170,7 @@ def test_unconditional_patches_have_no_condition(volumes):
 
 
 def test_restoration_patches_carry_the_errors_of_the_iterate(volumes):
-    """What was added is a share of the iterate's error, and white noise of at most that size."""
+    """A share of the iterate's error is added, and white noise of at most that size."""
     clean = volumes[0].hu
     _, y, x = np.meshgrid(*(np.arange(n) for n in clean.shape), indexing="ij")
     streaks = clean + (200 * np.sin(0.9 * x + 0.4 * y)).astype(np.int16)
@@ -366,7 +366,7 @@ def test_the_condition_starts_with_the_weights_of_the_noisy_volume(tmp_path, vol
 
 def test_the_learning_rate_rises_is_constant_falls_and_cools_down():
     config = TrainConfig(num_steps=12_000, warmup=100, constant_steps=500, cooldown=4000)
-    factors = [rate_factor(s, config) for s in (0, 50, 99, 500, 2000, 8000, 10_000, 12_000)]
+    factors = [learning_rate_factor(s, config) for s in (0, 50, 99, 500, 2000, 8000, 10_000, 12_000)]
     assert factors[0] < factors[1] < factors[2] == factors[3] == 1
     assert factors[4:6] == pytest.approx([0.5, 0.25])
     assert factors[6] == pytest.approx(0.5 * (500 / 10_000) ** 0.5)
@@ -374,8 +374,8 @@ def test_the_learning_rate_rises_is_constant_falls_and_cools_down():
 
 
 def test_validation_measures_the_remaining_error_of_the_restoration(volumes):
-    """All of it for a denoiser that takes the error for part of the data; little for total variation, if
-    it is stripes.
+    """All of it remains for a denoiser that takes the error for part of the data. Little remains for total
+    variation, if the error is stripes.
     """
     stripes = 60 * (-1) ** np.arange(36)
     pair = pair_of(volumes[0].hu, volumes[0].hu + stripes)

@@ -101,7 +101,7 @@ def _case(
     x, s, truth = (PatchPrior.to_network(v) for v in (result.x, result.std, reference.data))
     error, deviation = (1000 * float(v.square().mean().sqrt()) for v in (x - truth, s))
     grid = " x ".join(map(str, A.domain_shape))
-    level = result.plan.expected_error or prior.config.sigma_data
-    return Known(x, s, truth, level), (
+    expected = result.plan.expected_error or prior.config.sigma_data
+    return Known(x, s, truth, expected), (
         f"{grid}, {A.pg.num_views} views, RMSE {error:.0f} HU, deviation of the samples {deviation:.0f} HU"
     )

@@ -94,7 +94,7 @@ def edm_loss(model: Precond, batch: Batch) -> Tensor:
     return (D_x - batch.clean).square().mean((1, 2, 3, 4)) * batch.weight.to(D_x)
 
 
-def rate_factor(step: int, config: TrainConfig) -> float:
+def learning_rate_factor(step: int, config: TrainConfig) -> float:
     """Learning rate relative to its peak.
 
     Linear warm-up, constant, inverse root of the step (EDM2, eq. 67), linear cool-down at the end.
@@ -192,12 +192,12 @@ class Trainer:
             last = over or self.step == self.config.num_steps
             validate = last or self.step % validate_every == 0
             if validate or self.step % log_every == 0:
-                rate = self.config.learning_rate * rate_factor(self.step, self.config)
+                learning_rate = self.config.learning_rate * learning_rate_factor(self.step, self.config)
                 loss = float(torch.stack(losses).mean())  # waits for the device
                 patches = len(losses) * self.config.volumes * self.config.crops
                 speed = patches / (time.perf_counter() - since)
                 scores = self.validate() if validate and self.rank == 0 else None
-                done = TrainStep(self.step, self.config.num_steps, loss, rate, speed, scores)
+                done = TrainStep(self.step, self.config.num_steps, loss, learning_rate, speed, scores)
                 self._log(done)
                 if validate:
                     self.save()
@@ -237,7 +237,7 @@ class Trainer:
     def _train_step(self, batch: Batch) -> Tensor:
         """The loss (), possibly not yet computed on a GPU."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * rate_factor(self.step, self.config)
+            group["lr"] = self.config.learning_rate * learning_rate_factor(self.step, self.config)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             loss = edm_loss(self.model, batch).mean()
         loss.backward()
