@@ -269,7 +269,7 @@ def test_training_accepts_every_field_of_its_data_config(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "tomopatch.training.run.train", lambda folder, out, config, **options: seen.append(config.data)
     )
-    told = [
+    command = [
         "train",
         str(tmp_path),
         "--out",
@@ -280,17 +280,17 @@ def test_training_accepts_every_field_of_its_data_config(tmp_path, monkeypatch):
         "10",
         "34",
     ]
-    assert main([*told, "--data", "sigma_median=0.6", "--data", "pool=96"]) == 0
+    assert main([*command, "--data", "sigma_median=0.6", "--data", "pool=96"]) == 0
     assert (seen[0].sigma_median, seen[0].pool, seen[0].voxel_xy) == (0.6, 96, (10.0, 34.0))
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "expected"),
     [("pool", "NAME=VALUE"), ("pool=many", "int"), ("voxels=3", "sigma_median"), ("voxel_xy=3", "known are")],
 )
-def test_unknown_fields_of_the_data_config_are_refused(data, told, tmp_path, capsys):
+def test_unknown_fields_of_the_data_config_are_refused(data, expected, tmp_path, capsys):
     assert main(["train", str(tmp_path), "--out", str(tmp_path / "out"), "--data", data]) == 2
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 def test_the_version_is_that_of_the_package(capsys):

@@ -169,7 +169,7 @@ def test_a_failed_comparison_keeps_the_earlier_one(tmp_path, monkeypatch, capsys
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tomopatch.studies.compare.write_beside", full)
+    monkeypatch.setattr("tomopatch.studies.compare.write_bytes", full)
     assert main(["compare", *GRID, "--methods", "cgls", "--out", str(out)]) == 2
     assert "No space left" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before

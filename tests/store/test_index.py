@@ -90,7 +90,7 @@ def test_a_writer_that_dies_leaves_no_wrong_entry(store, monkeypatch):
         path.write_bytes(data)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tomopatch.store.store.write_beside", die)
+    monkeypatch.setattr("tomopatch.store.store.write_bytes", die)
     with pytest.raises(KeyboardInterrupt):
         store.update(run_id, status="done")
     monkeypatch.undo()

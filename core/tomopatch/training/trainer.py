@@ -267,9 +267,9 @@ class Trainer:
     def save(self) -> None:
         if self.rank:
             return
-        beside = self.folder / (STATE + ".part")
-        safetensors.torch.save_file(self._state(), beside)
-        beside.replace(self.folder / STATE)
+        temporary = self.folder / (STATE + ".part")
+        safetensors.torch.save_file(self._state(), temporary)
+        temporary.replace(self.folder / STATE)
         (self.folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
         info = {"steps": self.step, "patches": self.step * self.config.volumes * self.config.crops}
         save_prior(self.folder / "prior.safetensors", self.average, trained=self.config.trained, info=info)
