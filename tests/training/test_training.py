@@ -25,7 +25,8 @@ from tomopatch.training.pair_workers import PairWorkers
 from tomopatch.training.pairs import Pair, TrainingVolume, VoxelRanges, make_pairs, simulate_pair
 from tomopatch.training.run import train
 from tomopatch.training.source import KINDS, Batch, PatchSource
-from tomopatch.training.trainer import TrainConfig, Trainer, edm_loss, learning_rate_factor
+from tomopatch.training.train_config import TrainConfig, learning_rate_factor
+from tomopatch.training.trainer import Trainer, edm_loss
 from tomopatch.training.validation import ValidationSet
 from tomopatch.training.volume_pool import VolumePool
 from tomopatch.training.volumes import VolumeFolder, random_geometric

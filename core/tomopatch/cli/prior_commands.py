@@ -14,7 +14,7 @@ from tomopatch.prior.network import PRESETS
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.training.data_config import DataConfig
 from tomopatch.training.pairs import VoxelRanges
-from tomopatch.training.trainer import TrainConfig
+from tomopatch.training.train_config import TrainConfig
 from tomopatch.training.volumes import VolumeFolder
 from tomopatch.volume import VolumeGeometry
 

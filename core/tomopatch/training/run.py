@@ -16,7 +16,8 @@ from torch import Tensor
 from tomopatch.prior.files import load_prior
 from tomopatch.training.pair_workers import PairWorkers
 from tomopatch.training.pairs import Pair, VoxelRanges, make_pairs
-from tomopatch.training.trainer import TrainConfig, Trainer, TrainStep
+from tomopatch.training.train_config import TrainConfig
+from tomopatch.training.trainer import Trainer, TrainStep
 from tomopatch.training.validation import ValidationSet
 from tomopatch.training.volumes import VolumeFolder
 from tomopatch.volume import Volume, VolumeGeometry
