@@ -317,11 +317,12 @@ def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, 
     monkeypatch.setenv("HOME", str(home))
     seen = {}
     monkeypatch.setattr(
-        "tomopatch.training.run.train", lambda source, out, *_, **k: seen.update(k, source=source, out=out)
+        "tomopatch.training.run.train",
+        lambda folder, out, *_, **k: seen.update(k, volume_folder=folder, out=out),
     )
     options = ["--start", "~/a.safetensors", "--pair-prior", "~/b.safetensors", "--cache=~/cache"]
     assert main(["train", "~/ct", "--out=~/out", *options]) == 0
-    source = seen["source"]
+    source = seen["volume_folder"]
     found = (source.folder, seen["out"], seen["start"], seen["pair_config"].prior, source.cache)
     assert [str(path) for path in found] == [
         f"{home}/{name}" for name in ("ct", "out", "a.safetensors", "b.safetensors", "cache")
@@ -329,11 +330,11 @@ def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, 
     seen.clear()
     monkeypatch.setattr(
         "tomopatch.training.calibrate.calibrate",
-        lambda source, out, *_, **k: seen.update(k, source=source, out=out),
+        lambda folder, out, *_, **k: seen.update(k, volume_folder=folder, out=out),
     )
     options = ["--prior=~/a.safetensors", "--cache", "~/cache"]
     assert main(["calibrate", "~/ct", *options, "--out", "~/c.safetensors"]) == 0
-    found = (seen["source"].folder, seen["out"], seen["prior"], seen["source"].cache)
+    found = (seen["volume_folder"].folder, seen["out"], seen["prior"], seen["volume_folder"].cache)
     assert [str(path) for path in found] == [
         f"{home}/{name}" for name in ("ct", "c.safetensors", "a.safetensors", "cache")
     ]

@@ -19,7 +19,7 @@ from tomopatch.training.volumes import VolumeFolder
 
 
 def calibrate(
-    source: VolumeFolder,
+    volume_folder: VolumeFolder,
     out: Path,
     voxels: VoxelRanges,
     *,
@@ -34,7 +34,7 @@ def calibrate(
 
     Parameters
     ----------
-    source : VolumeFolder
+    volume_folder : VolumeFolder
         The same number of scans of the held-out volumes measures the quality of the calibration, without
         influence on it.
     prior : str
@@ -52,7 +52,7 @@ def calibrate(
             f"a calibration needs at least one scan and two samples of it, got {num_scans} and"
             f" {params.num_samples}."
         )
-    known, held_out = source.read()
+    known, held_out = volume_folder.read()
     bare = load_prior(prior)
     others = bare.info.pop("calibrations", None) or {}
 

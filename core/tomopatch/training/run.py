@@ -49,7 +49,7 @@ class PairConfig:
 
 
 def train(
-    source: VolumeFolder,
+    volume_folder: VolumeFolder,
     out: Path,
     config: TrainConfig,
     *,
@@ -63,7 +63,7 @@ def train(
 
     Parameters
     ----------
-    source : VolumeFolder
+    volume_folder : VolumeFolder
     out : Path
         See `Trainer`; also `validation.png`, the denoised patches of the last validation.
     pair_config : PairConfig or None
@@ -85,7 +85,7 @@ def train(
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
     pair_config = pair_config or PairConfig()
-    volumes, held_out = source.read()
+    volumes, held_out = volume_folder.read()
     voxels = VoxelRanges(config.data.voxel_xy, config.data.voxel_z)
     checks = None
     if held_out:
@@ -104,7 +104,7 @@ def train(
         if pair_config.num_workers and int(os.environ.get("RANK", 0)) == 0:
             workers = PairWorkers(
                 pair_config.num_workers,
-                source.read_training,
+                volume_folder.read_training,
                 out / "more-pairs",
                 voxels,
                 priors=[
