@@ -24,9 +24,9 @@ from tomopatch.geometry.field_of_view import field_of_view
 from tomopatch.geometry.remarks import remarks
 from tomopatch.geometry.views import Views
 from tomopatch.phantoms.lesions import plant
-from tomopatch.physics.dose import photons_per_ray
-from tomopatch.physics.inserts import plant_inserts
+from tomopatch.physics.materials.inserts import plant_inserts
 from tomopatch.physics.remarks import effect_remarks
+from tomopatch.physics.source.dose import photons_per_ray
 from tomopatch.volume import Triple, Volume
 
 

@@ -14,7 +14,6 @@ import torch
 from tests.forked_workers import Factory
 from tomopatch import ConeBeam, ParallelBeam, Volume, VolumeGeometry
 from tomopatch.execution import worker_queue
-from tomopatch.execution.worker_queue import WorkerQueue
 from tomopatch.prior.network import NetworkConfig
 
 TINY = NetworkConfig(
@@ -31,7 +30,7 @@ def eager_workers():
         yield
 
 
-LAUNCH = WorkerQueue._launch
+START_WORKER = worker_queue.start_worker
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,14 +39,14 @@ def forked_workers():
     with pytest.MonkeyPatch.context() as patch:
         if sys.platform == "linux":
             factory = Factory()
-            patch.setattr(WorkerQueue, "_launch", lambda queue: factory.launch(queue.store))
+            patch.setattr(worker_queue, "start_worker", lambda name, store: factory.launch(store))
         yield
 
 
 @pytest.fixture
 def real_workers(monkeypatch):
     """Workers are programs of their own, as on a server."""
-    monkeypatch.setattr(WorkerQueue, "_launch", LAUNCH)
+    monkeypatch.setattr(worker_queue, "start_worker", START_WORKER)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Worker processes forked from one process that has imported the engine, so that they start at once.
 
-A worker is otherwise a separate program (`WorkerQueue._launch`), and takes seconds to import the engine and
+A worker is otherwise a separate program (`start_worker`), and takes seconds to import the engine and
 to load its kernels. What runs in it is the same. Linux only.
 """
 
@@ -122,7 +122,7 @@ def _work(message: dict, stdin: int, stdout: int) -> NoReturn:
 
     os.environ.clear()
     os.environ.update(message["environment"])
-    kernels.NUM_THREADS = int(os.environ.get("TOMOPATCH_THREADS", 0)) or len(os.sched_getaffinity(0))
+    kernels.set_num_threads(int(os.environ.get("TOMOPATCH_THREADS", 0)) or len(os.sched_getaffinity(0)))
     os.dup2(stdin, 0)
     os.dup2(stdout, 1)
     sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")

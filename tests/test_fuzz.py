@@ -32,6 +32,12 @@ def test_corrupted_files_end_in_a_result_or_a_sentence():
         assert counts["refused"] > 0, kind
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the limit of memory needs Linux")
+def test_a_reader_that_allocates_what_a_file_declares_is_noticed():
+    with fuzz.limited_memory(), pytest.raises(MemoryError):
+        fuzz.np.empty(2 * fuzz.MEMORY, fuzz.np.uint8)
+
+
 @pytest.mark.slow
 def test_many_corrupted_files_end_in_a_result_or_a_sentence():
     """TOMOPATCH_FUZZ_CASES and TOMOPATCH_FUZZ_SEED try more, or others."""

@@ -10,16 +10,11 @@ from tomopatch import Projector, kernels
 
 
 @pytest.fixture
-def threads(monkeypatch):
-    """Use this number of threads."""
-
-    def use(count):
-        monkeypatch.setattr(kernels, "NUM_THREADS", count)
-        monkeypatch.setattr(kernels, "_pool", None)
-
-    yield use
-    if kernels._pool is not None:
-        kernels._pool.shutdown()
+def threads():
+    """Set the number of threads."""
+    before = kernels.NUM_THREADS
+    yield kernels.set_num_threads
+    kernels.set_num_threads(before)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 100])

@@ -103,10 +103,10 @@ def run(store, sources, case, seed=0):
     if refused:
         return "refused", refused
     run_id = store.create(config)
-    told = []
+    events = []
     torch.manual_seed(0)
     prior = PatchPrior(Precond(CONDITIONAL)) if METHODS[method].needs_prior else None
-    execute(store, run_id, lambda **event: told.append(event), lambda: None, lambda name: prior)
+    execute(store, run_id, lambda **event: events.append(event), lambda: None, lambda name: prior)
     state = store.run(run_id)
     if state.status == "done":
         volume = store.result(run_id).volume.data
@@ -114,7 +114,7 @@ def run(store, sources, case, seed=0):
         assert volume.shape == config.scan.grid
         store.delete(run_id)
         return "done", ""
-    assert state.status == told[-1]["status"] == "failed", config
+    assert state.status == events[-1]["status"] == "failed", config
     store.delete(run_id)
     return "failed", state.message
 

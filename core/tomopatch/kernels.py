@@ -44,6 +44,15 @@ _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 
 
+def set_num_threads(count: int) -> None:
+    """Change the number of threads of the kernels in this process, while none of them runs."""
+    global NUM_THREADS, _pool
+    with _lock:
+        if _pool is not None:
+            _pool.shutdown()
+        NUM_THREADS, _pool = count, None
+
+
 def run_chunks(kernel: Callable[..., None], count: int, *args: object, chunks_per_thread: int = 8) -> None:
     """kernel(*args, start, stop) over disjoint ranges that cover 0..count; returns when all are done."""
     spans = list(_chunks(count, NUM_THREADS * chunks_per_thread))

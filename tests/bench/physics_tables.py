@@ -113,7 +113,7 @@ def write_attenuation() -> None:
         ",".join(["density", *(f"{density:g}" for density, _ in MATERIALS.values()), "1.205e-3"]),
         *(f"{e:g}," + ",".join(f"{c[i]:.4g}" for c in columns) for i, e in enumerate(energies)),
     ]
-    (FOLDER / "attenuation.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (FOLDER / "materials" / "attenuation.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_spectra() -> None:
@@ -125,7 +125,7 @@ def write_spectra() -> None:
         # sum of two bins of 0.5 keV; per cm^2 to per mm^2
         photons = np.histogram(energies, bins, weights=fluence * 0.5)[0] / 100
         lines.append(f"{kvp}," + ",".join(f"{p:.4g}" if p >= 0.5 else "0" for p in photons))
-    (FOLDER / "spectra.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (FOLDER / "source" / "spectra.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from PIL import Image, ImageSequence
 
 from tomopatch import ParallelBeam, Projector, load_prior, phantom, reconstruct, resample, simulate
 from tomopatch.export.animations import gif_bytes
-from tomopatch.io.writing import write_beside
+from tomopatch.io.writing import write_bytes
 from tomopatch.progress import Step
 from tomopatch.store.history import Frame, Point
 from tomopatch.volume import hu_from_mu
@@ -44,7 +44,7 @@ def main() -> None:
 
     measurement = simulate(fine, A, photon_count=1e5)
     reconstruct("diffusion", A, measurement, prior=load_prior("small"), mode="posterior", callback=keep)
-    write_beside(out, smaller(gif_bytes(frames, volume.geometry, parts=PARTS)))
+    write_bytes(out, smaller(gif_bytes(frames, volume.geometry, parts=PARTS)))
 
 
 def smaller(gif: bytes) -> bytes:

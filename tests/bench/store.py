@@ -20,14 +20,15 @@ def main() -> None:
     configs = [RunConfig(scan, "sirt", {"num_iterations": 1 + i}) for i in range(count)]
     with tempfile.TemporaryDirectory() as folder:
         first = RunStore(folder)
-        for config in configs:
-            first.update(first.create(config), status="done")
+        ids = [first.create(config) for config in configs]
+        for run_id in ids:
+            first.update(run_id, status="done")
         store = RunStore(folder)
         report(f"list {count} runs, store opened anew", store.all_runs)
         report("list them again", store.all_runs)
         report("find one", lambda: store.find(configs[count // 2]))
         folders = RunStore(folder)
-        report("list them from their folders", lambda: [folders.run(name) for name in folders._names()])
+        report("list them from their folders", lambda: [folders.run(name) for name in ids])
 
 
 def report(what: str, work: Callable[[], object]) -> None:

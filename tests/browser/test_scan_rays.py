@@ -47,7 +47,7 @@ def test_projected_points_and_rays_match_the_geometry(browser, name):
         "parallel": not cone,
         "distance": distance,
         "panel": [n * p for n, p in zip(pg.det_shape, pg.pixel_size, strict=True)],
-        "views": [component._vectors(views, k, cone, distance) for k in range(views.num_views)],
+        "views": [component.view_vectors(views, k, cone, distance) for k in range(views.num_views)],
     }
     rng = np.random.default_rng(5)
     points = (
@@ -87,7 +87,7 @@ def test_sent_projections_match_the_trace(name):
     inside = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 < 7.0**2
     ball = Volume(0.02 * inside, VG)
     ideal = ScanConfig("phantom:spheres")
-    packed, _ = component._picture(f"a ball, {name}", ideal, ball, ball, pg, False)
+    packed, _ = component.scan_picture(f"a ball, {name}", ideal, ball, ball, pg, False)
     (length,) = struct.unpack_from("<I", packed)
     head = json.loads(packed[4 : 4 + length])
     body, shape = head["volumeShape"], head["shape"]

@@ -159,7 +159,7 @@ def test_unwritable_outputs_are_refused_before_the_work(tmp_path, capsys, monkey
         raise AssertionError("the work began")
 
     monkeypatch.setattr("tomopatch.cli.commands.source_volume", work)
-    monkeypatch.setattr("tomopatch.cli.commands._prior", work)
+    monkeypatch.setattr("tomopatch.prior.files.load_prior", work)
     monkeypatch.setattr("tomopatch.studies.sweep.run_sweep", work)
     monkeypatch.setattr("tomopatch.training.run.train", work)
     assert main([a.replace("FOLDER", str(tmp_path)) for a in arguments]) == 2
@@ -269,7 +269,7 @@ def test_training_accepts_every_field_of_its_data_config(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "tomopatch.training.run.train", lambda folder, out, config, **options: seen.append(config.data)
     )
-    told = [
+    command = [
         "train",
         str(tmp_path),
         "--out",
@@ -280,17 +280,17 @@ def test_training_accepts_every_field_of_its_data_config(tmp_path, monkeypatch):
         "10",
         "34",
     ]
-    assert main([*told, "--data", "sigma_median=0.6", "--data", "pool=96"]) == 0
+    assert main([*command, "--data", "sigma_median=0.6", "--data", "pool=96"]) == 0
     assert (seen[0].sigma_median, seen[0].pool, seen[0].voxel_xy) == (0.6, 96, (10.0, 34.0))
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "expected"),
     [("pool", "NAME=VALUE"), ("pool=many", "int"), ("voxels=3", "sigma_median"), ("voxel_xy=3", "known are")],
 )
-def test_unknown_fields_of_the_data_config_are_refused(data, told, tmp_path, capsys):
+def test_unknown_fields_of_the_data_config_are_refused(data, expected, tmp_path, capsys):
     assert main(["train", str(tmp_path), "--out", str(tmp_path / "out"), "--data", data]) == 2
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 def test_the_version_is_that_of_the_package(capsys):
@@ -302,7 +302,7 @@ def test_the_version_is_that_of_the_package(capsys):
 
 def test_a_demo_has_limits_that_the_environment_can_change(monkeypatch):
     started = []
-    monkeypatch.setattr("tomopatch.cli.app._become", lambda *given: started.append(given) or 0)
+    monkeypatch.setattr("tomopatch.cli.app.become_server", lambda *given: started.append(given) or 0)
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "3")
     monkeypatch.delenv("TOMOPATCH_SHARED", raising=False)
     assert main(["app", "--demo", "--headless", "--address", "0.0.0.0", "--port", "8600"]) == 0

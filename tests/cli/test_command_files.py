@@ -169,7 +169,7 @@ def test_a_failed_comparison_keeps_the_earlier_one(tmp_path, monkeypatch, capsys
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tomopatch.studies.compare.write_beside", full)
+    monkeypatch.setattr("tomopatch.studies.compare.write_bytes", full)
     assert main(["compare", *GRID, "--methods", "cgls", "--out", str(out)]) == 2
     assert "No space left" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
@@ -253,8 +253,9 @@ def test_memory_is_estimated_before_the_work(tmp_path, capsys, monkeypatch, comm
         raise AssertionError("the work began")
 
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.45")
-    for name in ("source_volume", "simulate_scan", "run_method", "_prior"):
+    for name in ("source_volume", "simulate_scan", "run_method"):
         monkeypatch.setattr(f"tomopatch.cli.commands.{name}", work)
+    monkeypatch.setattr("tomopatch.prior.files.load_prior", work)
     monkeypatch.setattr("tomopatch.studies.sweep.run_sweep", work)
     monkeypatch.setattr("tomopatch.prior.generation.generate", work)
     ending = {"simulate": ".npz", "reconstruct": ".nii", "sample": ".nii"}.get(command, "")
@@ -315,19 +316,26 @@ def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, 
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     seen = {}
-    monkeypatch.setattr("tomopatch.training.run.train", lambda *a, **k: seen.update(k, folder=a[0], out=a[1]))
+    monkeypatch.setattr(
+        "tomopatch.training.run.train",
+        lambda folder, out, *_, **k: seen.update(k, volume_folder=folder, out=out),
+    )
     options = ["--start", "~/a.safetensors", "--pair-prior", "~/b.safetensors", "--cache=~/cache"]
     assert main(["train", "~/ct", "--out=~/out", *options]) == 0
-    assert [str(seen[k]) for k in ("folder", "out", "start", "pair_prior", "cache")] == [
+    source = seen["volume_folder"]
+    found = (source.folder, seen["out"], seen["start"], seen["pair_config"].prior, source.cache)
+    assert [str(path) for path in found] == [
         f"{home}/{name}" for name in ("ct", "out", "a.safetensors", "b.safetensors", "cache")
     ]
     seen.clear()
     monkeypatch.setattr(
-        "tomopatch.training.calibrate.calibrate", lambda *a, **k: seen.update(k, folder=a[0], out=a[1])
+        "tomopatch.training.calibrate.calibrate",
+        lambda folder, out, *_, **k: seen.update(k, volume_folder=folder, out=out),
     )
     options = ["--prior=~/a.safetensors", "--cache", "~/cache"]
     assert main(["calibrate", "~/ct", *options, "--out", "~/c.safetensors"]) == 0
-    assert [str(seen[k]) for k in ("folder", "out", "prior", "cache")] == [
+    found = (seen["volume_folder"].folder, seen["out"], seen["prior"], seen["volume_folder"].cache)
+    assert [str(path) for path in found] == [
         f"{home}/{name}" for name in ("ct", "c.safetensors", "a.safetensors", "cache")
     ]
 

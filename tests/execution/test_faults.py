@@ -69,7 +69,7 @@ def refuse(code):
 def no_more_writing(monkeypatch, code, modules=MODULES):
     """Make all file writes of these modules fail."""
     for module in modules:
-        for name in ("write_beside", "write_array", "write_arrays"):
+        for name in ("write_bytes", "write_array", "write_arrays"):
             monkeypatch.setattr(f"tomopatch.{module}.{name}", refuse(code), raising=False)
 
 
@@ -203,9 +203,9 @@ def test_a_clock_that_is_set_back_is_tolerated(store, one, monkeypatch):
     now = time.time()
     monkeypatch.setattr("tomopatch.store.store.time.time", lambda: now - 86_400)
     run_id = store.create(config())
-    told = done(store, run_id)
-    assert told[-1]["status"] == "done"
-    seconds = [event["point"]["seconds"] for event in told if "point" in event]
+    received = done(store, run_id)
+    assert received[-1]["status"] == "done"
+    seconds = [event["point"]["seconds"] for event in received if "point" in event]
     assert seconds == sorted(seconds)
     assert seconds[0] >= 0
     assert {run.id for run in store.all_runs()} == {one, run_id}
@@ -235,8 +235,8 @@ from tomopatch import Projector
 from tomopatch.kernels import JIT
 print(JIT["cache"])
 """
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert told.stdout == "False\n", told.stderr
+    received = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert received.stdout == "False\n", received.stderr
 
 
 def test_two_servers_on_one_store_execute_a_run_once(real_workers, store):

@@ -90,7 +90,7 @@ def test_runs_of_a_killed_worker_still_finish(store):
                 assert now.status in ("queued", "running"), "over before it could be killed"
                 seen = now.points
                 time.sleep(0.001)
-            os.kill(queue._queues["heavy"].process.pid, signal.SIGKILL)
+            os.kill(queue.worker_pids()["heavy"], signal.SIGKILL)
             assert wait(queue, run_id, timeout=300).status == "done"
             assert store.run(run_id).lost == 1
             assert assert_same(store, run_id, config)[0] == seen[0], name  # it was resumed

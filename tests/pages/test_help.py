@@ -137,7 +137,7 @@ def test_lessons(visit, name):
 
 def test_runs_with_one_ticked_run(app, done, monkeypatch):
     monkeypatch.setattr(
-        runs_table, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id == done[0]]
+        runs_table, "ticked_runs", lambda event, runs: [k.run for k in runs if k.run.id == done[0]]
     )
     app.switch_page(routes.RUNS).run()
     assert len(list(controls(app))) >= 6

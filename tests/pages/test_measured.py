@@ -232,7 +232,7 @@ def test_the_report_and_the_pages_of_runs_and_experiments_know_measured_scans(vi
     app.switch_page(routes.RUNS).run()
     assert not app.exception
     assert "Held-out" in app.dataframe[0].value
-    experiment_files._check_volumes(experiment_files.Experiment(scan, (run.config,)))
+    experiment_files.check_volumes(experiment_files.Experiment(scan, (run.config,)))
 
 
 def test_what_if_varies_the_views_of_the_scan(visit, scan):
@@ -283,8 +283,8 @@ def test_a_detector_of_few_rows_keeps_a_slice_per_row(monkeypatch):
         return options[0]
 
     monkeypatch.setattr(measured_form.st, "selectbox", choose)
-    measured_form._with_grid(MeasuredScan("scan:0123456789abcdef"), (2, 640, 640))
+    measured_form.with_grid(MeasuredScan("scan:0123456789abcdef"), (2, 640, 640))
     assert {z for z, _, _ in offered} == {2}
     offered.clear()
-    measured_form._with_grid(MeasuredScan("scan:0123456789abcdef"), (64, 640, 640))
+    measured_form.with_grid(MeasuredScan("scan:0123456789abcdef"), (64, 640, 640))
     assert {z for z, _, _ in offered} > {64, 32}

@@ -103,6 +103,6 @@ def test_pages_name_a_grid_that_fits(visit, page, drawn):
 def test_the_scan_view_limits_the_number_of_rays(det_shape):
     scan = replace(LARGE, det_shape=det_shape, pixel_size=(0.1, 0.1), num_views=72)
     views = scan.geometry(volume_cache.geometry(scan)).views()
-    shown, binned = component._bin_pixels(views)
+    shown, binned = component.bin_pixels(views)
     assert shown.num_views * math.prod(shown.det_shape) <= component.MAX_RAYS
     assert binned == pytest.approx(math.prod(det_shape) / math.prod(shown.det_shape))

@@ -102,12 +102,12 @@ def test_the_table_shows_the_increase_of_the_error_without_an_input(shown):
 
 def test_an_increase_that_rounds_to_zero_has_no_minus_sign():
     whole = Quality(30.0, 0.9, 50.0)
-    assert prior_view._error_increase(whole, replace(whole, rmse_hu=49.99)) == "+0.0 HU"
-    assert prior_view._error_increase(whole, replace(whole, rmse_hu=48.0)) == "\u22122.0 HU"
+    assert prior_view.error_increase(whole, replace(whole, rmse_hu=49.99)) == "+0.0 HU"
+    assert prior_view.error_increase(whole, replace(whole, rmse_hu=48.0)) == "\u22122.0 HU"
     assert (
-        prior_view._error_increase(whole, whole)
-        == prior_view._error_increase(None, whole)
-        == prior_view._error_increase(whole, None)
+        prior_view.error_increase(whole, whole)
+        == prior_view.error_increase(None, whole)
+        == prior_view.error_increase(whole, None)
         == ""
     )
 

@@ -131,7 +131,7 @@ def test_runs_explains_failed_runs(app, small_scan, monkeypatch):
     monkeypatch.setenv("TOMOPATCH_MEMORY_GB", "0.01")
     refused = engine.queue().submit(RunConfig(small_scan, "cgls", {"num_iterations": 7}))
     monkeypatch.setattr(
-        runs_table, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id == refused]
+        runs_table, "ticked_runs", lambda event, runs: [k.run for k in runs if k.run.id == refused]
     )
     app.switch_page(routes.RUNS).run()
     assert not app.exception

@@ -28,7 +28,9 @@ def two(small_scan):
 
 def chosen(monkeypatch, ids):
     """Tick these rows, which AppTest does not support."""
-    monkeypatch.setattr(runs_table, "_ticked", lambda event, runs: [k.run for k in runs if k.run.id in ids])
+    monkeypatch.setattr(
+        runs_table, "ticked_runs", lambda event, runs: [k.run for k in runs if k.run.id in ids]
+    )
 
 
 def test_an_empty_store_is_explained(app, monkeypatch):
@@ -140,12 +142,12 @@ def test_many_runs_have_pages_and_a_search(app, two, monkeypatch):
 def test_only_runs_of_one_volume_can_be_compared(two, small_scan):
     store = engine.store()
     runs = [store.run(r) for r in two]
-    assert runs_view._comparable(runs)
+    assert runs_view.comparable(runs)
     other = store.run(store.create(RunConfig(replace(small_scan, grid=(8, 16, 16)), "fbp")))
     drawn = store.run(store.create(GenerateConfig((16, 32, 32))))
-    assert not runs_view._comparable([*runs, other])
-    assert not runs_view._comparable([*runs, drawn])
-    assert not runs_view._comparable([drawn])
+    assert not runs_view.comparable([*runs, other])
+    assert not runs_view.comparable([*runs, drawn])
+    assert not runs_view.comparable([drawn])
     for run in (other, drawn):
         store.delete(run.id)
 
@@ -184,7 +186,7 @@ def test_rows_that_differ_in_settings_seed_or_grid_look_different(app, small_sca
     ]
     ids = [engine.queue().submit(config) for config in configs]
     assert all(wait(engine.queue(), run_id, timeout=120).status == "done" for run_id in ids)
-    rows = [runs_table._row(StoredRun(engine.store().run(run_id), 0, 0.0), {}) for run_id in ids]
+    rows = [runs_table.table_row(StoredRun(engine.store().run(run_id), 0, 0.0), {}) for run_id in ids]
     shown = {tuple(str(row[name]) for name in ("Name", "What", "Settings", "Grid", "Seed")) for row in rows}
     assert len(shown) == len(configs)
 

@@ -147,7 +147,7 @@ def test_the_initial_reconstruction_has_the_space_of_empty_pictures(small_scan, 
     monkeypatch.setattr(
         live, "viewer", lambda volumes, geometry, *, key, options: shown.append((volumes, options))
     )
-    live._pictures(run, Progress("running", points=(Point(1, 9, "initial"),)), None, expected=True)
+    live.show_pictures(run, Progress("running", points=(Point(1, 9, "initial"),)), None, expected=True)
     ((volumes, options),) = shown
     assert [v.name for v in volumes] == [*expected, "Reference"]
     assert [v.name for v in volumes if not v.pending] == ready

@@ -10,7 +10,6 @@ import torch
 
 from tests.conftest import SCANS
 from tomopatch import MU_WATER, ConeBeam, ParallelBeam, Projector, Views, Volume, VolumeGeometry, simulate
-from tomopatch.physics import pixels
 from tomopatch.physics.chain import switched_on
 from tomopatch.physics.effects import (
     Blur,
@@ -22,8 +21,9 @@ from tomopatch.physics.effects import (
     Scatter,
     Tube,
 )
-from tomopatch.physics.inserts import plant_inserts
-from tomopatch.physics.misalignment import misaligned
+from tomopatch.physics.materials.inserts import plant_inserts
+from tomopatch.physics.rays import pixels
+from tomopatch.physics.rays.misalignment import misaligned
 from tomopatch.physics.remarks import effect_remarks
 
 NOTHING = Effects(

@@ -11,7 +11,7 @@ from tomopatch import MU_WATER, load_prior
 from tomopatch.prior.conditions import Condition
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import BODY, priors, save_prior
-from tomopatch.prior.network import depth_to_space, space_to_depth
+from tomopatch.prior.network.layers import depth_to_space, space_to_depth
 from tomopatch.prior.patches import PatchGrid
 from tomopatch.prior.precond import Precond
 from tomopatch.prior.ranges import TrainedRanges

@@ -73,16 +73,16 @@ def test_iterative_methods_go_on_bit_by_bit(small, tmp_path, method, beam, photo
         cut = reconstruct(method, A, m, num_iterations=12, callback=kept_at("", i, tmp_path))
         assert cut.status == "stopped"
         state = read_checkpoint(tmp_path, "digest").state
-        told = []
+        received = []
         again = reconstruct(
             method,
             A,
             m,
             num_iterations=12,
             state=state,
-            callback=lambda step, told=told: told.append(step.i),
+            callback=lambda step, received=received: received.append(step.i),
         )
-        assert told == list(range(i + 1, 13))
+        assert received == list(range(i + 1, 13))
         assert torch.equal(again.volume.data, whole.volume.data)
         assert again.residuals == whole.residuals
         assert not torch.equal(cut.volume.data, whole.volume.data)
@@ -110,9 +110,9 @@ def test_diffusion_goes_on_bit_by_bit(small, tiny, tmp_path, options, stage, i):
     whole = reconstruct("diffusion", A, m, prior=tiny, **common)
     reconstruct("diffusion", A, m, prior=tiny, callback=kept_at(stage, i, tmp_path), **common)
     state = read_checkpoint(tmp_path, "digest").state
-    told = []
-    again = reconstruct("diffusion", A, m, prior=tiny, state=state, callback=told.append, **common)
-    assert all(type(step.i) is int for step in told)  # which is written into files
+    received = []
+    again = reconstruct("diffusion", A, m, prior=tiny, state=state, callback=received.append, **common)
+    assert all(type(step.i) is int for step in received)  # which is written into files
     assert torch.equal(again.volume.data, whole.volume.data)
     assert again.residuals == whole.residuals
     if whole.std is not None:
@@ -141,12 +141,12 @@ def test_coarse_to_fine_goes_on_at_any_stage(small, tiny, tmp_path, number, mode
 
     common = {"num_steps": 4, "seed": 3, "mode": mode, "prior": tiny}
     whole = reconstruct("diffusion", A, m, callback=keep, **common)
-    told = []
+    received = []
     again = reconstruct(
         "diffusion", A, m, state=read_checkpoint(tmp_path, "digest").state,
-        callback=told.append, **common,
+        callback=received.append, **common,
     )  # fmt: skip
-    assert [(s.stage, s.i) for s in told] == [(s.stage, s.i) for s in steps[number:]]
+    assert [(s.stage, s.i) for s in received] == [(s.stage, s.i) for s in steps[number:]]
     assert torch.equal(again.volume.data, whole.volume.data)
     assert again.plan == whole.plan
     assert again.plan.coarse is not None

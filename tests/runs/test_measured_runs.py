@@ -33,7 +33,7 @@ from tomopatch.studies.experiment import Experiment
 from tomopatch.studies.notebook import notebook
 from tomopatch.studies.reproduction import reproduce
 from tomopatch.studies.sweep import SweepConfig, look_up, run_sweep, table
-from tomopatch.studies.sweep_plot import lines, plot_png
+from tomopatch.studies.sweep.plot import lines, plot_png
 from tomopatch.volume import MU_WATER
 
 

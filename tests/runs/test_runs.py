@@ -204,9 +204,11 @@ def test_a_run_submitted_during_its_cancellation_is_a_new_run(queue):
     while queue.progress(first).i < 3:
         pass
     assert queue.submit(config) == first  # at work: shared
-    with queue._lock:  # the worker's answer to the cancel has to wait
-        queue.cancel(first)
-        second = queue.submit(config)
+    worker = queue.worker_pids()["heavy"]
+    os.kill(worker, signal.SIGSTOP)  # its answer to the cancel has to wait
+    queue.cancel(first)
+    second = queue.submit(config)
+    os.kill(worker, signal.SIGCONT)
     assert second != first
     assert queue.submit(config) == second
     assert wait(queue, first, timeout=60).status == "cancelled"
@@ -219,9 +221,9 @@ def test_a_run_that_kills_every_worker_fails_and_the_queue_continues(queue, stor
     for lost in range(MAX_LOST_WORKERS):
         while queue.progress(first).status == "queued" or store.run(first).lost < lost:
             time.sleep(0.01)
-        while queue._queues["heavy"].process.poll() is not None:  # the next worker has not been started yet
+        while "heavy" not in queue.worker_pids():  # the next worker has not been started yet
             time.sleep(0.01)
-        os.kill(queue._queues["heavy"].process.pid, signal.SIGKILL)
+        os.kill(queue.worker_pids()["heavy"], signal.SIGKILL)
     failed = wait(queue, first, timeout=60)
     assert failed.status == "failed"
     assert "killed" in failed.message
@@ -300,7 +302,7 @@ def test_background_runs_give_way_and_all_finish(queue, store):
     queue.cancel(cells[1])
     while queue.progress(first).status == "queued":
         time.sleep(0.01)
-    os.kill(queue._queues["heavy"].process.pid, signal.SIGKILL)
+    os.kill(queue.worker_pids()["heavy"], signal.SIGKILL)
     while store.run(first).lost == 0:
         time.sleep(0.01)
     queue.cancel(first)
@@ -333,7 +335,9 @@ def test_progress_of_old_runs_is_read_from_the_store(queue, store, monkeypatch):
     monkeypatch.setattr("tomopatch.execution.queue.MAX_REMEMBERED", 1)
     ids = [queue.submit(RunConfig(SCAN, "sirt", {"num_iterations": n})) for n in (2, 3, 4)]
     before = [wait(queue, run_id, timeout=120) for run_id in ids]
-    assert list(queue._progress) == ids[-1:]
+    for run_id in ids:
+        store.update(run_id, message="changed in the store")
+    assert [queue.progress(run_id).message for run_id in ids] == ["changed in the store"] * 2 + [""]
     for run_id, n, was in zip(ids, (2, 3, 4), before, strict=True):
         now = queue.progress(run_id)
         assert (now.status, now.i) == (was.status, was.i) == ("done", n)

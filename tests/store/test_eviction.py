@@ -188,10 +188,10 @@ libc.fflush(None)
 def test_a_server_keeps_few_heaps_and_no_large_arrays():
     """Measured by glibc (`malloc_info`) and by the system. Without the settings of the engine this fails."""
 
-    def told(how):
+    def figures(how):
         done = subprocess.run([sys.executable, "-c", THREADS_AND_ARRAYS, how], capture_output=True, text=True)
         return done.stdout.count("<heap nr="), int(done.stdout.split()[1])
 
-    (heaps, returned), (many, little) = told("spared"), told("as it is")
+    (heaps, returned), (many, little) = figures("spared"), figures("as it is")
     assert heaps <= HEAPS < many
     assert returned > 70e6 > little  # of 80 MB

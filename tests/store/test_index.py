@@ -83,12 +83,17 @@ def test_folders_added_or_removed_by_hand_are_noticed(store):
     assert store.find(config(1)) == "copied"
 
 
-def test_a_writer_that_dies_leaves_no_wrong_entry(store):
+def test_a_writer_that_dies_leaves_no_wrong_entry(store, monkeypatch):
     run_id = store.create(config(1))
-    path = store.run_folder(run_id) / "state.json"
-    changing = store._index.changing(run_id)
-    changing.__enter__()
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "done"}))
+
+    def die(path, data):
+        path.write_bytes(data)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tomopatch.store.store.write_bytes", die)
+    with pytest.raises(KeyboardInterrupt):
+        store.update(run_id, status="done")
+    monkeypatch.undo()
     assert listed(RunStore(store.root)) == {run_id: "done"}
     assert RunStore(store.root).find(config(1)) == run_id
 

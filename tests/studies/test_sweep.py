@@ -16,7 +16,6 @@ from tomopatch.physics.effects import Effects, Misalignment, Motion, Tube
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.store.store import RunStore
 from tomopatch.studies.sweep import (
-    MAX_CELLS,
     SweepConfig,
     format_cells,
     look_up,
@@ -25,8 +24,9 @@ from tomopatch.studies.sweep import (
     seconds_left,
     table,
 )
-from tomopatch.studies.sweep_numbers import EXAMPLES, label_of, number_of
-from tomopatch.studies.sweep_plot import lines, plot_png
+from tomopatch.studies.sweep.config import MAX_CELLS
+from tomopatch.studies.sweep.numbers import EXAMPLES, label_of, number_of
+from tomopatch.studies.sweep.plot import lines, plot_png
 
 SCAN = ScanConfig("phantom:shepp-logan", (8, 32, 32), num_views=8)
 SWEEP = SweepConfig(

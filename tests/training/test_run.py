@@ -11,8 +11,8 @@ from tomopatch import load_prior, phantom
 from tomopatch.io.nifti import write_nifti
 from tomopatch.library import load_volume
 from tomopatch.notes import collected
-from tomopatch.training.run import train
-from tomopatch.training.volumes import read_volumes
+from tomopatch.training.run import PairConfig, train
+from tomopatch.training.volumes import VolumeFolder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,9 +27,10 @@ def folder(tmp_path):
 
 def test_a_run_with_held_out_volumes_reports_and_shows_its_errors_and_resumes(tmp_path, folder):
     config = replace(CONFIG, network=CONDITIONAL, num_steps=2)
-    options = {"validation": ["two"], "num_pairs": 1, "validate_every": 2, "cache": tmp_path / "cache"}
+    source = VolumeFolder(folder, ("two",), cache=tmp_path / "cache")
+    options = {"pair_config": PairConfig(num_pairs=1), "validate_every": 2}
     lines: list[str] = []
-    train(folder, tmp_path / "run", config, report=lines.append, **options)
+    train(source, tmp_path / "run", config, report=lines.append, **options)
     last = lines[-1]
     assert "step 2 loss" in last
     assert "RMSE by sigma" in last
@@ -39,36 +40,36 @@ def test_a_run_with_held_out_volumes_reports_and_shows_its_errors_and_resumes(tm
         assert np.asarray(picture).std() > 10  # it shows something
     assert load_prior(tmp_path / "run" / "prior.safetensors").info["steps"] == 2
     lines.clear()
-    train(folder, tmp_path / "run", replace(config, num_steps=3), report=lines.append, **options)
+    train(source, tmp_path / "run", replace(config, num_steps=3), report=lines.append, **options)
     assert any("resumed at step 2 of 3" in line for line in lines)
 
 
 def test_decoded_volumes_are_kept_until_their_file_changes(tmp_path, folder, monkeypatch):
-    cache = tmp_path / "cache"
-    (one, two), _ = read_volumes(folder, (), cache)
+    source = VolumeFolder(folder, cache=tmp_path / "cache")
+    (one, two), _ = source.read()
     decoded: list[str] = []
     monkeypatch.setattr(
         "tomopatch.training.volumes.load_volume", lambda path: decoded.append(path.name) or load_volume(path)
     )
-    (again, _), _ = read_volumes(folder, (), cache)
+    (again, _), _ = source.read()
     assert decoded == []
     assert np.array_equal(again.hu, one.hu)
     assert again.voxel_size == pytest.approx(one.voxel_size)
     write_nifti(folder / "two.nii.gz", phantom("head", (8, 24, 24)))
-    (_, changed), _ = read_volumes(folder, (), cache)
+    (_, changed), _ = source.read()
     assert decoded == ["two.nii.gz"]
     assert not np.array_equal(changed.hu, two.hu)
 
 
 def test_a_folder_without_a_volume_to_train_on_is_refused(tmp_path, folder):
     with pytest.raises(ValueError, match="is not a folder"):
-        read_volumes(tmp_path / "nothing", (), None)
+        VolumeFolder(tmp_path / "nothing").read()
     with pytest.raises(ValueError, match="no volume 'three' to hold out; the folder has one, two"):
-        read_volumes(folder, ["three"], None)
+        VolumeFolder(folder, ("three",)).read()
     with pytest.raises(ValueError, match="holds no volume to train on"):
-        read_volumes(folder, ["one", "two"], None)
+        VolumeFolder(folder, ("one", "two")).read()
     (folder / "broken.nii.gz").write_bytes(b"no image")
     with collected() as notes:
-        volumes, _ = read_volumes(folder, (), None)
+        volumes, _ = VolumeFolder(folder).read()
     assert [v.name for v in volumes] == ["one", "two"]
     assert any("skipped: broken.nii.gz" in note for note in notes)

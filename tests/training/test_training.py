@@ -25,10 +25,11 @@ from tomopatch.training.pair_workers import PairWorkers
 from tomopatch.training.pairs import Pair, TrainingVolume, VoxelRanges, make_pairs, simulate_pair
 from tomopatch.training.run import train
 from tomopatch.training.source import KINDS, Batch, PatchSource
-from tomopatch.training.trainer import TrainConfig, Trainer, edm_loss, rate_factor
+from tomopatch.training.train_config import TrainConfig, learning_rate_factor
+from tomopatch.training.trainer import Trainer, edm_loss
 from tomopatch.training.validation import ValidationSet
 from tomopatch.training.volume_pool import VolumePool
-from tomopatch.training.volumes import random_geometric
+from tomopatch.training.volumes import VolumeFolder, random_geometric
 from tomopatch.volume import Volume, VolumeGeometry
 
 BLANK = replace(TINY, smoothings=())  # a fresh network returns 0
@@ -58,7 +59,7 @@ FIGURES = ScanFigures(sampling_ratio=0.1, angular_range=1.0, photon_noise=0.0, m
 
 
 def pair_of(clean, tv=None, least_squares=None, iterates=()):
-    """A pair of these images (HU); those that are not given are the clean one."""
+    """A pair of these images (HU); a missing one is the clean one."""
     tv, ls = (clean if v is None else v for v in (tv, least_squares))
     stack = np.stack(iterates) if len(iterates) else np.zeros((0, *clean.shape))
     images = (v.astype(np.int16) for v in (clean, tv, ls, stack))
@@ -101,7 +102,7 @@ def test_patches_carry_the_noise_they_are_labelled_with(volumes):
 
 
 def test_patches_are_rarely_of_air_alone():
-    """Of the places that are drawn, the half with the largest deviation is used."""
+    """The half of the random places with the largest deviation is used."""
     hu = np.full((24, 64, 64), -1000, np.int16)
     hu[:, 20:36, 20:36] = 50
     rods = source([TrainingVolume("rod", hu, (3.0, 2.0, 2.0))])
@@ -170,7 +171,7 @@ def test_unconditional_patches_have_no_condition(volumes):
 
 
 def test_restoration_patches_carry_the_errors_of_the_iterate(volumes):
-    """What was added is a share of the iterate's error, and white noise of at most that size."""
+    """A share of the iterate's error is added, and white noise of at most that size."""
     clean = volumes[0].hu
     _, y, x = np.meshgrid(*(np.arange(n) for n in clean.shape), indexing="ij")
     streaks = clean + (200 * np.sin(0.9 * x + 0.4 * y)).astype(np.int16)
@@ -194,11 +195,11 @@ def test_the_kinds_of_volumes_have_their_shares(volumes):
     data = replace(CONFIG.data, posterior=0.5, restore=0.25, upsample=0.125)
     drawn = source(volumes, CONDITIONAL, data=data, num_volumes=8, pairs=[pair_of(volumes[0].hu)])
     rng = np.random.default_rng(0)
-    kinds = [kind for _ in range(50) for kind in drawn._kinds(rng)]
+    kinds = [kind for _ in range(50) for kind in drawn.draw_kinds(rng)]
     counts = {kind: kinds.count(kind) / len(kinds) for kind in KINDS}
     # stratified: each batch of 8 has them exactly
     assert counts == {"posterior": 0.5, "restore": 0.25, "upsample": 0.125, "unconditional": 0.125}
-    assert set(source(volumes, TINY, data=data)._kinds(rng)) == {
+    assert set(source(volumes, TINY, data=data).draw_kinds(rng)) == {
         "unconditional"
     }  # without pairs and conditions
 
@@ -257,7 +258,8 @@ def test_random_geometric_are_added_to_the_volumes_of_the_folder(tmp_path, monke
         return Trainer(folder, config, volumes, *args, **options)
 
     monkeypatch.setattr("tomopatch.training.run.Trainer", watched)
-    train(tmp_path / "ct", tmp_path / "run", replace(CONFIG, num_steps=1), num_geometric=2)
+    source = VolumeFolder(tmp_path / "ct", num_geometric=2)
+    train(source, tmp_path / "run", replace(CONFIG, num_steps=1))
     assert [v.name for v in seen] == ["one", "geometric 1000", "geometric 1001"]
     assert (tmp_path / "run" / "prior.safetensors").exists()
     first, other = seen[1:]
@@ -286,7 +288,7 @@ def test_workers_make_pairs_with_the_newest_weights_during_the_training(tmp_path
             later = _wait_for_pairs(workers)
     trainer = Trainer(tmp_path / "run", replace(CONFIG, num_steps=2), _two_rods(), more_pairs=lambda: first)
     trainer.run(log_every=1)
-    assert len(trainer.source._pairs) == len(first)
+    assert trainer.source.num_pairs == len(first)
 
 
 def _wait_for_pairs(workers: PairWorkers) -> list[Pair]:
@@ -365,7 +367,7 @@ def test_the_condition_starts_with_the_weights_of_the_noisy_volume(tmp_path, vol
 
 def test_the_learning_rate_rises_is_constant_falls_and_cools_down():
     config = TrainConfig(num_steps=12_000, warmup=100, constant_steps=500, cooldown=4000)
-    factors = [rate_factor(s, config) for s in (0, 50, 99, 500, 2000, 8000, 10_000, 12_000)]
+    factors = [learning_rate_factor(s, config) for s in (0, 50, 99, 500, 2000, 8000, 10_000, 12_000)]
     assert factors[0] < factors[1] < factors[2] == factors[3] == 1
     assert factors[4:6] == pytest.approx([0.5, 0.25])
     assert factors[6] == pytest.approx(0.5 * (500 / 10_000) ** 0.5)
@@ -373,8 +375,8 @@ def test_the_learning_rate_rises_is_constant_falls_and_cools_down():
 
 
 def test_validation_measures_the_remaining_error_of_the_restoration(volumes):
-    """All of it for a denoiser that takes the error for part of the data; little for total variation, if
-    it is stripes.
+    """All of it remains for a denoiser that takes the error for part of the data. Little remains for total
+    variation, if the error is stripes.
     """
     stripes = 60 * (-1) ** np.arange(36)
     pair = pair_of(volumes[0].hu, volumes[0].hu + stripes)

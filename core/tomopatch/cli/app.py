@@ -38,12 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.headless:
         options += ["--server.headless", "true"]
     environment = (DEMO if arguments.demo else {}) | dict(os.environ)
-    return _become(
+    return become_server(
         [sys.executable, "-m", "streamlit", "run", str(script), *options], script.parent, environment
     )
 
 
-def _become(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+def become_server(command: list[str], folder: Path, environment: dict[str, str]) -> int:
     """Replace this process by the server, which then receives the signals that end it.
 
     Windows has no such call: there the command waits for the server.

@@ -32,7 +32,7 @@ from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.remarks import Remark, few_views, remarks, unseen
 from tomopatch.io.projections import is_projections
 from tomopatch.io.projections.writing import tiff_zip_bytes
-from tomopatch.io.writing import write_beside
+from tomopatch.io.writing import write_bytes
 from tomopatch.notes import note
 from tomopatch.physics.remarks import effect_remarks
 from tomopatch.prior.denoiser import PatchPrior
@@ -59,7 +59,7 @@ def simulate(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix == ".zip":
         m = prepared.measurement
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        write_beside(arguments.out, tiff_zip_bytes(m.projections.cpu().numpy(), m.geometry))
+        write_bytes(arguments.out, tiff_zip_bytes(m.projections.cpu().numpy(), m.geometry))
     else:
         write_measurement(arguments.out, scan, prepared)
     v, n, u = prepared.A.range_shape
@@ -137,7 +137,7 @@ def compare(arguments: argparse.Namespace) -> None:
 def sweep(arguments: argparse.Namespace) -> None:
     from tomopatch.store.store import RunStore
     from tomopatch.studies.sweep import SweepConfig, format_cells, run_sweep, table
-    from tomopatch.studies.sweep_plot import plot_png
+    from tomopatch.studies.sweep.plot import plot_png
 
     varied = {"num_views": "views", "angle_range": "range", "photons": "photons"}
     lists = {
@@ -169,9 +169,9 @@ def sweep(arguments: argparse.Namespace) -> None:
             "remarks": arguments.notes,
             "cells": [cell.row() for cell in cells],
         }
-        write_beside(arguments.out / "sweep.csv", table(cells).encode())
-        write_beside(arguments.out / "sweep.json", json.dumps(report, indent=1).encode())
-        write_beside(arguments.out / "sweep.png", plot_png(config, cells))
+        write_bytes(arguments.out / "sweep.csv", table(cells).encode())
+        write_bytes(arguments.out / "sweep.json", json.dumps(report, indent=1).encode())
+        write_bytes(arguments.out / "sweep.png", plot_png(config, cells))
     print(json.dumps(report) if arguments.json else format_cells(cells))
 
 

@@ -14,7 +14,7 @@ from tomopatch.library import SOURCES
 from tomopatch.parsing import home_path
 from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.reconstruct.methods import METHODS
-from tomopatch.studies.sweep_numbers import EXAMPLES
+from tomopatch.studies.sweep.numbers import EXAMPLES
 from tomopatch.training.data_config import DataConfig
 
 CORRECTIONS = ("pixels", "scatter", "hardening", "stripes", "axis", "LI", "NMAR")

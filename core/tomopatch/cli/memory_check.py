@@ -17,7 +17,7 @@ from tomopatch.runs.limits import memory_mb
 from tomopatch.runs.resource_estimate import PROCESS_MB, refusal
 from tomopatch.training.memory import estimated_calibration_mb, estimated_step_mb
 from tomopatch.training.pairs import VoxelRanges
-from tomopatch.training.trainer import TrainConfig
+from tomopatch.training.train_config import TrainConfig
 from tomopatch.volume import Shape, VolumeGeometry
 
 

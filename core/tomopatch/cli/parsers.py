@@ -13,7 +13,7 @@ from tomopatch.prior.files import BODY, DEFAULT, GENERATOR
 from tomopatch.prior.network import ABLATIONS, PRESETS
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.reconstruct.params import MODES
-from tomopatch.training.trainer import TrainConfig
+from tomopatch.training.train_config import TrainConfig
 
 
 def simulate(sub: argparse.ArgumentParser) -> None:

@@ -11,9 +11,11 @@ from tomopatch.cli import memory_check
 from tomopatch.cli.arguments import check_file, check_folder, check_training, convert, named_values
 from tomopatch.cli.output import ProgressBar, write_volume
 from tomopatch.prior.network import PRESETS
+from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.training.data_config import DataConfig
 from tomopatch.training.pairs import VoxelRanges
-from tomopatch.training.trainer import TrainConfig
+from tomopatch.training.train_config import TrainConfig
+from tomopatch.training.volumes import VolumeFolder
 from tomopatch.volume import VolumeGeometry
 
 
@@ -38,6 +40,7 @@ def sample(arguments: argparse.Namespace) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
+    from tomopatch.training.run import PairConfig
     from tomopatch.training.run import train as run_training
 
     check_training(arguments)
@@ -60,19 +63,18 @@ def train(arguments: argparse.Namespace) -> None:
     )
     memory_check.check_training(config)
     run_training(
-        arguments.folder,
+        _volume_folder(arguments, arguments.geometric_phantoms),
         arguments.out,
         config,
-        validation=_names(arguments.validation),
-        num_geometric=arguments.geometric_phantoms,
-        num_pairs=arguments.pairs,
-        pair_prior=arguments.pair_prior,
-        pair_workers=arguments.pair_workers,
-        pair_gpu=arguments.pair_gpu,
+        pair_config=PairConfig(
+            num_pairs=arguments.pairs,
+            prior=arguments.pair_prior,
+            num_workers=arguments.pair_workers,
+            gpu=arguments.pair_gpu,
+        ),
         minutes=arguments.minutes,
         validate_every=arguments.validate_every,
         start=arguments.start,
-        cache=arguments.cache,
         report=lambda text: print(text, flush=True),
     )
 
@@ -84,16 +86,12 @@ def calibrate(arguments: argparse.Namespace) -> None:
     voxels = VoxelRanges(tuple(arguments.voxel_xy), tuple(arguments.voxel_z))
     memory_check.check_calibration(voxels, arguments.scans, arguments.samples)
     run_calibration(
-        arguments.folder,
+        _volume_folder(arguments),
         arguments.out,
         voxels,
         prior=arguments.prior,
-        mode=arguments.mode,
+        params=DiffusionParams(mode=arguments.mode, num_samples=arguments.samples, seed=arguments.seed),
         num_scans=arguments.scans,
-        num_samples=arguments.samples,
-        validation=_names(arguments.validation),
-        cache=arguments.cache,
-        seed=arguments.seed,
         report=lambda text: print(text, flush=True),
     )
 
@@ -111,5 +109,6 @@ def _data_config(arguments: argparse.Namespace) -> DataConfig:
     )
 
 
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
+def _volume_folder(arguments: argparse.Namespace, num_geometric: int = 0) -> VolumeFolder:
+    validation = tuple(name for name in arguments.validation.split(",") if name)
+    return VolumeFolder(arguments.folder, validation, num_geometric, arguments.cache)

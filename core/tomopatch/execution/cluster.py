@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tomopatch.execution.execute import execute, remove_leftovers
-from tomopatch.io.writing import write_beside
+from tomopatch.io.writing import write_bytes
 from tomopatch.runs.run import ACTIVE
 from tomopatch.store.eviction import make_room
 from tomopatch.store.store import RunStore
@@ -114,7 +114,7 @@ class ClusterQueue:
         for request in ("cancel", "finish"):
             if request in command:
                 with contextlib.suppress(ValueError):  # deleted meanwhile
-                    write_beside(self.store.run_folder(command[request]) / _STOP_REQUEST, request.encode())
+                    write_bytes(self.store.run_folder(command[request]) / _STOP_REQUEST, request.encode())
 
     def begin_close(self) -> None:
         """Do nothing: `close` is quick."""

@@ -21,10 +21,10 @@ from tomopatch.execution.execute import (
     remove_leftovers,
 )
 from tomopatch.execution.progress import Progress, with_point
+from tomopatch.execution.submissions import Submissions
 from tomopatch.execution.worker_queue import WorkerQueue
 from tomopatch.reconstruct.memory import give_back
 from tomopatch.runs.config import RunConfig, Scan
-from tomopatch.runs.limits import limit
 from tomopatch.runs.prior import Config
 from tomopatch.runs.resource_estimate import refusal
 from tomopatch.runs.run import ACTIVE
@@ -67,8 +67,7 @@ class RunQueue:
         self.owners = Owners(store, visitor, administrator)
         scheduler = os.environ.get(SCHEDULER, "")
         store.remove_abandoned()
-        self._submitted_by: dict[str, str] = {}  # visitor by active run, without background runs
-        self._background: set[str] = set()  # active background runs
+        self._submissions = Submissions()
         self._active: dict[str, str] = {}  # active run by the digest of its config
         self._lock = threading.RLock()
         self._progress: dict[str, Progress] = {}
@@ -82,7 +81,7 @@ class RunQueue:
         for run in unfinished(store):
             with self._lock, contextlib.suppress(OSError):  # a read-only store can still be viewed
                 store.update(run.id, status="queued")
-                self._add(run.id, run.config, run.background)
+                self._add(run.id, run.config, None, run.background)
         atexit.register(self.close)
 
     def submit(self, config: Config, *, background: bool = False) -> str:
@@ -109,9 +108,7 @@ class RunQueue:
                 self.store.update(run_id, status="failed", message=refused)
                 self._progress[run_id] = Progress("failed", message=refused)
                 return run_id
-            if not background:
-                self._submitted_by[run_id] = self.visitor()
-            self._add(run_id, config, background)
+            self._add(run_id, config, self.visitor(), background)
         return run_id
 
     def _resumable(self, config: Config, changes: dict[str, Any]) -> str | None:
@@ -125,27 +122,17 @@ class RunQueue:
     def _refusal(self, config: Config, background: bool) -> str:
         """Reason why this run cannot be queued now; empty if it can."""
         active = [run_id for queue in self._queues.values() for run_id in (*queue.runs, *queue.background)]
-        waiting = sum((run_id in self._background) == background for run_id in active)
-        own = sum(self._submitted_by.get(run_id) == self.visitor() for run_id in active)
         try:
-            if waiting >= limit("QUEUE_LENGTH"):
-                sweeps = " of sweeps" if background else ""
-                runs = "run waits" if waiting == 1 else "runs wait"
-                return f"The queue{sweeps} is full: {waiting} {runs}. Try again when some of them are done."
-            if not background and own >= limit("SESSION_RUNS"):
-                runs = "run" if own == 1 else "runs"
-                return (
-                    f"You have {own} {runs} waiting, the most that one visitor may have. Cancel one, or wait."
-                )
-            return refusal(config, self.store)
+            full = self._submissions.refusal(active, self.visitor(), background=background)
+            return full or refusal(config, self.store)
         except ValueError as error:  # an impossible scan, or an invalid limit
             return str(error)
 
-    def _add(self, run_id: str, config: Config, background: bool) -> None:
+    def _add(self, run_id: str, config: Config, visitor: str | None, background: bool) -> None:
+        self._submissions.add(run_id, visitor, background=background)
         self._progress[run_id] = Progress("queued")
         self._active[config.digest()] = run_id
         if background:
-            self._background.add(run_id)
             self._queues["heavy"].add_background(run_id)
         else:
             self._queues["fast" if config.method in FAST_METHODS else "heavy"].add(run_id)
@@ -153,8 +140,7 @@ class RunQueue:
     def _release(self, run_id: str) -> None:
         """Drop the records of a run that is over, so that its config can be submitted again."""
         self._stop_requests.pop(run_id, None)
-        self._submitted_by.pop(run_id, None)
-        self._background.discard(run_id)
+        self._submissions.remove(run_id)
         self._active = {digest: other for digest, other in self._active.items() if other != run_id}
 
     def prepare(self, scan: Scan) -> None:
@@ -183,6 +169,14 @@ class RunQueue:
             if run_id in waiting:
                 return waiting.index(run_id) + 1
         return 0
+
+    def worker_pids(self) -> dict[str, int]:
+        """Process ids of the living workers on this machine, by the name of their queue."""
+        return {
+            name: queue.process.pid
+            for name, queue in self._queues.items()
+            if isinstance(queue, WorkerQueue) and queue.process.poll() is None
+        }
 
     def forget(self, run_id: str) -> None:
         """Drop the progress of a finished run that was changed in the store; it is then read from there."""

@@ -17,6 +17,21 @@ NICENESS = {"fast": 5, "heavy": 15}
 """Niceness of the worker processes. The server comes first, then fast runs, then heavy ones."""
 
 
+def start_worker(name: str, store: Path) -> subprocess.Popen[str]:
+    """Start a worker program for the store, with the niceness of its queue."""
+    root = Path(__file__).resolve().parents[2]
+    environment = os.environ | {
+        "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow the projector down two to four times
+        "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+    }
+    nice = shutil.which("nice")
+    command = [nice, "-n", str(NICENESS[name])] if nice else []
+    return subprocess.Popen(
+        [*command, sys.executable, "-m", "tomopatch.execution.worker", str(store)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+
+
 class WorkerQueue:
     """One worker process, the runs sent to it, and the background runs that it gets when it is idle.
 
@@ -97,24 +112,11 @@ class WorkerQueue:
 
     def _start(self) -> subprocess.Popen[str]:
         self.ready = False
-        process = self._launch()
+        process = start_worker(self.name, self.store)
         threading.Thread(
             target=self._listen, args=(process,), daemon=True, name=f"{self.name} worker"
         ).start()
         return process
-
-    def _launch(self) -> subprocess.Popen[str]:
-        root = Path(__file__).resolve().parents[2]
-        environment = os.environ | {
-            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow the projector down two to four times
-            "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-        }
-        nice = shutil.which("nice")
-        command = [nice, "-n", str(NICENESS[self.name])] if nice else []
-        return subprocess.Popen(
-            [*command, sys.executable, "-m", "tomopatch.execution.worker", str(self.store)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None

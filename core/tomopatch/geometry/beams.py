@@ -74,9 +74,9 @@ class ParallelBeam:
         _check_tilt(tilt)
         pixel_size = pixel_size if pixel_size is not None else (vg.voxel_size[0], min(vg.voxel_size[1:]))
         height = vg.size[0] * math.cos(tilt) + 2 * vg.radius * abs(math.sin(tilt))
-        level = None if tilt else (vg.shape[0], vg.voxel_size[0])
+        slices = None if tilt else (vg.shape[0], vg.voxel_size[0])
         if det_shape is None:
-            det_shape = fitted_shape((height, 2 * vg.radius), pixel_size, det_offset, level)
+            det_shape = fitted_shape((height, 2 * vg.radius), pixel_size, det_offset, slices)
         return cls(even_angles(num_views, angle_range, start), det_shape, pixel_size, det_offset, tilt)
 
     @classmethod
@@ -179,9 +179,9 @@ class ConeBeam:
         width = 2 * vg.radius * src_det_dist / math.sqrt(src_orig_dist**2 - vg.radius**2)
         height = (vg.size[0] if pitch == 0 else abs(pitch)) * near
         height += 2 * vg.radius * abs(math.sin(tilt)) * near
-        level = None if tilt or pitch else (vg.shape[0], vg.voxel_size[0] * scale)
+        slices = None if tilt or pitch else (vg.shape[0], vg.voxel_size[0] * scale)
         if det_shape is None:
-            det_shape = fitted_shape((height, width), pixel_size, det_offset, level)
+            det_shape = fitted_shape((height, width), pixel_size, det_offset, slices)
         angles = even_angles(num_views, angle_range, start)
         return cls(angles, det_shape, pixel_size, src_orig_dist, src_det_dist, det_offset, tilt, pitch)
 

@@ -176,12 +176,12 @@ def _wider(pg: Scan, reach: float) -> str:
     turn = whole_turn(pg)
     columns = math.ceil(2 * (max(needed - shift, shift) if turn else needed + shift) / pixel)
     ways = [f"widen the detector to {columns} columns"]
-    most, beside = half * (1 - OVERLAP), shift > half  # the detector does not see the axis
-    if shift and not turn and needed <= half + shift and not beside:
+    most, misses_axis = half * (1 - OVERLAP), shift > half  # the detector does not see the axis
+    if shift and not turn and needed <= half + shift and not misses_axis:
         ways.append("scan a whole turn")
     elif shift and needed <= half:
         ways.append("centre it")
-    elif (shift < most or beside) and needed <= half + most:
+    elif (shift < most or misses_axis) and needed <= half + most:
         wanted = f"shift it across by {_mm(max(needed - half, 0.0) + pixel / 2)}"
         ways.append(wanted if turn else f"{wanted} and scan a whole turn")
     text = ", or ".join(ways)

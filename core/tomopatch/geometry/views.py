@@ -146,8 +146,8 @@ def fitted_shape(
     size, pixel_size, offset : (v, u)
         [mm]
     slices : (count, height) or None
-        Number of slices of a volume that lies level with the rows, and height of a slice's shadow [mm];
-        None = not level.
+        Number of slices of a volume whose slices are parallel to the rows, and height of a slice's shadow
+        [mm]; None = not parallel.
     """
     if not is_pair(pixel_size) or not all(p > 0 for p in pixel_size):
         raise ValueError(f"pixel_size must be two lengths (v, u) in mm above 0, got {pixel_size}.")

@@ -39,7 +39,7 @@ def write_dicom(
     if not -32768 <= low <= high <= 32767:
         raise ValueError(f"the volume reaches from {low:.5g} to {high:.5g} HU; DICOM holds -32768 to 32767.")
     study, series, frame = generate_uid(), generate_uid(), generate_uid()
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for k, pixels in enumerate(hu.numpy().astype("<i2")):
             dataset = _template(volume, k, description, "simulated" if simulated else "measured")
@@ -49,11 +49,11 @@ def write_dicom(
                 frame,
             )
             dataset.PixelData = pixels.tobytes()
-            dataset.save_as(beside / f"slice{k + 1:04d}.dcm", enforce_file_format=True)
-        beside.chmod(0o755)
-        beside.replace(folder)
+            dataset.save_as(temporary / f"slice{k + 1:04d}.dcm", enforce_file_format=True)
+        temporary.chmod(0o755)
+        temporary.replace(folder)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 

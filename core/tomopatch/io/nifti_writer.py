@@ -43,12 +43,12 @@ def write_nifti(path: str | Path, volume: Volume) -> Path:
     image.header["descrip"] = OURS
     image.set_sform(affine, code="scanner")
     image.set_qform(affine, code="scanner")
-    beside = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        nib.save(image, beside)
-        beside.replace(path)
+        nib.save(image, temporary)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -29,8 +29,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and of an exhausted quota."""
 
 
-def write_beside(path: Path, data: bytes) -> None:
-    """Write a file of these bytes."""
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes."""
     _write(path, lambda file: file.write(data))
 
 
@@ -46,13 +46,13 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], *, compress: bool = 
 
 
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with beside.open("wb") as file, errors_of_numpy(), in_use(beside):
+        with temporary.open("wb") as file, errors_of_numpy(), in_use(temporary):
             write(file)
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)  # also if the disk is full
+        temporary.unlink(missing_ok=True)  # also if the disk is full
 
 
 @contextmanager

@@ -44,8 +44,26 @@ class Lesion(NamedTuple):
     hu: Annotated[Real, Field(ge=-1024, le=3071)]
 
 
+class Appearance(NamedTuple):
+    """Appearance of a primitive, in addition to its material.
+
+    opacity: share of the existing values that it covers. added: it adds to the existing values instead of
+    covering them. bump: height and wavelength [mm] of an uneven surface. above: painted only in front of this
+    y [mm] (gas over fluid). soft: width of the edge [mm].
+    """
+
+    opacity: float = 1.0
+    added: bool = False
+    bump: tuple[float, float] = (0.0, 1.0)
+    above: float = raster.EVERYWHERE
+    soft: float = 0.0
+
+
 class Scene:
-    """Primitives in painting order: later ones cover earlier ones."""
+    """Primitives in painting order: later ones cover earlier ones.
+
+    Each primitive takes the fields of `Appearance` as keywords.
+    """
 
     def __init__(self, seed: int = 0, *, lift: float = 0.0) -> None:
         """`lift` [mm] moves all added primitives towards the head, which selects the field of view."""
@@ -154,21 +172,12 @@ class Scene:
         material: Material,
         low: np.ndarray,
         high: np.ndarray,
-        *,
-        opacity: float = 1.0,
-        added: bool = False,
-        bump: tuple[float, float] = (0.0, 1.0),
-        above: float = raster.EVERYWHERE,
-        soft: float = 0.0,
+        **look: Any,
     ) -> None:
-        """Add one primitive, or n of a kind if the arrays have n rows; `form` = centre, frame, radii, ends.
-
-        The rest is the appearance: `added` adds to the existing values instead of covering them; `bump` =
-        height and wavelength [mm] of an uneven surface; `above` = paint only in front of this y (gas over
-        fluid); `soft` widens the edge [mm].
-        """
+        """Add a primitive, or n of a kind if the arrays have n rows; `form` = centre, frame, radii, ends."""
         centre, frame, radii, ends = form
-        look = (opacity, added, *bump, above, soft, self.rng.uniform(0, 2 * math.pi))
+        opacity, added, bump, above, soft = Appearance(**look)
+        numbers = (opacity, added, *bump, above, soft, self.rng.uniform(0, 2 * math.pi))
         rows = np.empty((len(np.atleast_2d(centre)), raster.COLUMNS))
         rows[:, raster.KIND] = kind
         rows[:, raster.CENTRE : raster.FRAME] = centre
@@ -176,7 +185,7 @@ class Scene:
         rows[:, raster.RADII : raster.ENDS] = radii
         rows[:, raster.ENDS : raster.HU] = ends
         rows[:, raster.HU : raster.OPACITY] = material
-        rows[:, raster.OPACITY : raster.BOUNDS] = look
+        rows[:, raster.OPACITY : raster.BOUNDS] = numbers
         rows[:, raster.BOUNDS : raster.BOUNDS + 3] = low
         rows[:, raster.BOUNDS + 3 :] = high
         rows[:, [raster.CENTRE, raster.BOUNDS, raster.BOUNDS + 3]] += self.lift

@@ -1,1 +1,5 @@
-"""Measurement physics: spectrum, noise, dose and other effects of a scan, and their corrections."""
+"""Measurement physics: effects of a scan along the beam, and their corrections.
+
+`effects` has the records of all effects, `chain` their order, `measurement` the simulated measurement. Each
+effect is in the subpackage of its place: `source`, `materials`, `rays`, `transmission`, `detector`.
+"""

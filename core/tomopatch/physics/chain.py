@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from tomopatch.geometry.beams import Geometry
-from tomopatch.physics.blur import FWHM, focal_spot, smeared
+from tomopatch.physics.detector.blur import FWHM, focal_spot, smeared
 from tomopatch.physics.effects import Effects
-from tomopatch.physics.misalignment import misaligned
-from tomopatch.physics.motion import moving_rays
-from tomopatch.physics.pixels import Rays, Transmit, beer, transmissions
-from tomopatch.physics.polychromatic import beam_of, material_volumes
-from tomopatch.physics.scatter import scattered
+from tomopatch.physics.rays.misalignment import misaligned
+from tomopatch.physics.rays.motion import moving_rays
+from tomopatch.physics.rays.pixels import Rays, Transmit, beer, transmissions
+from tomopatch.physics.transmission.polychromatic import beam_of, material_volumes
+from tomopatch.physics.transmission.scatter import scattered
 from tomopatch.volume import Volume, VolumeGeometry
 
 

@@ -13,12 +13,12 @@ from torch import Tensor
 from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
 from tomopatch.geometry.views import Views, difference, view_index
 from tomopatch.physics.chain import Signal, expected_signal, measured_rays, switched_on
-from tomopatch.physics.detector import pixels_of, read_out
-from tomopatch.physics.dose import photons_per_ray
+from tomopatch.physics.detector.faults import pixels_of, read_out
+from tomopatch.physics.detector.noise import photon_noise
 from tomopatch.physics.effects import DetectorFaults, Effects
-from tomopatch.physics.inserts import plant_inserts
-from tomopatch.physics.noise import photon_noise
-from tomopatch.physics.pixels import line_integrals, rays_per_pixel
+from tomopatch.physics.materials.inserts import plant_inserts
+from tomopatch.physics.rays.pixels import line_integrals, rays_per_pixel
+from tomopatch.physics.source.dose import photons_per_ray
 from tomopatch.projector import Projector
 from tomopatch.volume import Volume, as_tensor, finite
 

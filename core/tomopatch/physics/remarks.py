@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tomopatch.geometry.beams import Geometry
-from tomopatch.physics.blur import MOST_SOURCES, focal_spot
 from tomopatch.physics.chain import switched_on
-from tomopatch.physics.dose import METRE, air_kerma_at_axis, photons_per_ray
+from tomopatch.physics.detector.blur import MOST_SOURCES, focal_spot
 from tomopatch.physics.effects import METALS, Effects, Insert
-from tomopatch.physics.inserts import extent
+from tomopatch.physics.materials.inserts import extent
+from tomopatch.physics.source.dose import METRE, air_kerma_at_axis, photons_per_ray
 from tomopatch.volume import VolumeGeometry
 
 FEW_PHOTONS = 100.0

@@ -79,7 +79,7 @@ class Multiscale:
 
     padded: Tensor
     coarse: dict[int, Tensor]
-    whole: Tensor
+    global_context: Tensor
 
     @classmethod
     def of(cls, padded: Tensor, config: NetworkConfig) -> Multiscale:
@@ -131,14 +131,14 @@ class Context:
         return torch.stack(parts, 1)
 
     @property
-    def whole(self) -> Tensor:
-        """The global context (c, *tile)."""
-        wholes = [self.noisy.whole] + ([] if self.condition is None else [self.condition.whole])
-        return torch.stack(wholes)
+    def global_context(self) -> Tensor:
+        """The global context (c, *tile) of the noisy volume, and of the condition."""
+        volumes = [self.noisy] if self.condition is None else [self.noisy, self.condition]
+        return torch.stack([volume.global_context for volume in volumes])
 
 
 def network_inputs(context: Context, starts: Starts, tile: Shape) -> Tensor:
     """The network's input channels (n, c, *tile) of the tiles at `starts`."""
-    padded, near, whole = context.noisy.padded, context.near(starts, tile), context.whole
+    padded, near, distant = context.noisy.padded, context.near(starts, tile), context.global_context
     place = coordinates(padded.shape, starts, tile, padded.device)
-    return torch.cat([near, whole.expand(len(near), *whole.shape), place], 1)
+    return torch.cat([near, distant.expand(len(near), *distant.shape), place], 1)

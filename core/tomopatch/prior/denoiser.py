@@ -172,9 +172,9 @@ class VolumeDenoiser:
         denoised = torch.zeros_like(context.noisy.padded)
         batches = list(grid.batches(prior.tile_batch, None if self.mask is None else grid.pad(self.mask)))
         done, total = 0, sum(len(starts) for starts in batches)
-        level = torch.tensor(sigma, dtype=torch.float32, device=device)
+        noise_level = torch.tensor(sigma, dtype=torch.float32, device=device)
         for starts in batches:
-            numbers = condition.numbers(len(starts), level, grid, self.voxel_size)
+            numbers = condition.numbers(len(starts), noise_level, grid, self.voxel_size)
             tiles = prior.denoise_tiles(network_inputs(context, starts, tile), numbers)
             paste(denoised, tiles, starts)
             done += len(starts)

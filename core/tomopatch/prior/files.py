@@ -56,9 +56,9 @@ def save_prior(
     weights = {
         name: w.detach().to("cpu", dtype).contiguous() for name, w in model.network.state_dict().items()
     }
-    beside = path.with_name(path.name + ".part")
-    safetensors.torch.save_file(weights, beside, metadata=metadata)
-    beside.replace(path)
+    temporary = path.with_name(path.name + ".part")
+    safetensors.torch.save_file(weights, temporary, metadata=metadata)
+    temporary.replace(path)
 
 
 def priors() -> list[str]:
@@ -171,9 +171,9 @@ def annotate(source: str | Path, path: str | Path, **info: Any) -> None:
         metadata = _from_format_2(metadata)
     metadata["info"] = json.dumps(_info(metadata, Path(source).name) | info)
     path = home_path(path)
-    beside = path.with_name(path.name + ".part")
-    safetensors.torch.save_file(weights, beside, metadata=metadata)
-    beside.replace(path)
+    temporary = path.with_name(path.name + ".part")
+    safetensors.torch.save_file(weights, temporary, metadata=metadata)
+    temporary.replace(path)
 
 
 def _parsed(text: str, name: str) -> Any:

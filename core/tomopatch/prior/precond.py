@@ -103,14 +103,14 @@ class Precond(nn.Module):
         config = self.config
         seen = inputs - config.mean
         ones = torch.ones_like(sigma)
-        levels = torch.cat([ones, *(ones * f**-1.5 for f in config.factors), factor], 1) * sigma
+        noise_levels = torch.cat([ones, *(ones * f**-1.5 for f in config.factors), factor], 1) * sigma
         noisy = self._noisy_channels
         if config.conditional:
             condition = self._condition_channels
             centre = seen[:, condition] * conditional
             seen[:, noisy] = seen[:, noisy] - centre
             seen[:, condition] = centre / config.sigma_data
-        seen[:, noisy] = seen[:, noisy] * (levels**2 + s**2).rsqrt()
+        seen[:, noisy] = seen[:, noisy] * (noise_levels**2 + s**2).rsqrt()
         if config.least_squares:
             scale = math.hypot(LEAST_SQUARES_ERROR, config.sigma_data)
             seen[:, config.channels_of("least_squares")] /= scale
@@ -138,8 +138,8 @@ class Precond(nn.Module):
         strengths = self.config.smoothings
         if not strengths:
             return noisy[:, :0]
-        image, level = torch.where(conditional, plain, noisy), torch.where(conditional, c_out, sigma)
-        smooth = [self.smoothing(image, k * level.flatten(), voxel_size) for k in strengths]
+        image, noise_level = torch.where(conditional, plain, noisy), torch.where(conditional, c_out, sigma)
+        smooth = [self.smoothing(image, k * noise_level.flatten(), voxel_size) for k in strengths]
         return torch.cat([(v - plain) / c_out for v in smooth], 1)
 
     def _c_noise(self, inputs: Tensor, numbers: Numbers, conditional: Tensor, s: Tensor) -> Tensor:

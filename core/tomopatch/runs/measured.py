@@ -16,7 +16,7 @@ from tomopatch.geometry.views import Views
 from tomopatch.io.projections import Projections
 from tomopatch.notes import collected
 from tomopatch.physics.corrections import PreparedScan, prepare_projections
-from tomopatch.physics.corrections.prepare import from_vectors, scan_geometry, suggested_grid
+from tomopatch.physics.corrections.geometry import from_vectors, scan_geometry, suggested_grid
 from tomopatch.physics.measurement import Measurement
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.held_out import MeasuredQuality, difference_hu, prediction_error

@@ -14,7 +14,7 @@ from tomopatch.library import load_volume, phantom_of
 from tomopatch.phantoms.catalogue import field_of_view
 from tomopatch.phantoms.lesions import plant
 from tomopatch.physics.corrections.settings import Corrections, correct
-from tomopatch.physics.inserts import plant_inserts
+from tomopatch.physics.materials.inserts import plant_inserts
 from tomopatch.physics.measurement import Measurement, simulate
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.methods import available, check_suited

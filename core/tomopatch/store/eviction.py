@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tomopatch.io.writing import write_beside
+from tomopatch.io.writing import write_bytes
 from tomopatch.runs.limits import DEFAULTS, limit
 from tomopatch.runs.run import FINISHED, Run
 from tomopatch.store.store import RunStore
@@ -111,6 +111,6 @@ def thumbnail(store: RunStore, run_id: str) -> bytes | None:
         out = io.BytesIO()
         picture.save(out, format="png")
         with contextlib.suppress(OSError):  # made again the next time
-            write_beside(path, out.getvalue())
+            write_bytes(path, out.getvalue())
         return out.getvalue()
     return path.read_bytes()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tomopatch.io.writing import write_array, write_beside
+from tomopatch.io.writing import write_array, write_bytes
 from tomopatch.progress import Step, Tiles
 from tomopatch.volume import Shape, area_average, hu_from_mu
 
@@ -95,7 +95,7 @@ class History:
                 kept.append(name)
         tiles = None if step.tiles is None else asdict(step.tiles)
         self._index.append({"point": asdict(point), "parts": kept, "tiles": tiles})
-        write_beside(folder / "index.json", json.dumps(self._index).encode())
+        write_bytes(folder / "index.json", json.dumps(self._index).encode())
         return True
 
 
@@ -134,7 +134,7 @@ def read_history(folder: Path) -> list[Frame]:
 
 def write_trace(folder: Path, points: list[Point]) -> None:
     """Store the figures of all steps."""
-    write_beside(folder / "trace.json", json.dumps([asdict(p) for p in points]).encode())
+    write_bytes(folder / "trace.json", json.dumps([asdict(p) for p in points]).encode())
 
 
 def read_trace(folder: Path) -> tuple[Point, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from tomopatch.analysis.metrics import Quality
-from tomopatch.io.writing import write_array, write_beside
+from tomopatch.io.writing import write_array, write_bytes
 from tomopatch.prior.files import DEFAULT
 from tomopatch.reconstruct.held_out import MeasuredQuality
 from tomopatch.reconstruct.run import Result
@@ -62,7 +62,7 @@ class RunStore(Uploads):
         path = self._folder("runs", run_id, "run") / "state.json"
         with self._index.changing(run_id):
             state = (read_json(path) or {}) | changes
-            write_beside(path, json.dumps(state).encode())
+            write_bytes(path, json.dumps(state).encode())
 
     def run(self, run_id: str) -> Run[Any]:
         self._folder("runs", run_id, "run")
@@ -119,7 +119,7 @@ class RunStore(Uploads):
                 write_array(folder / f"{name}.npy", volume.data.cpu().numpy())
         prior = getattr(self.run(run_id).config, "prior", "") or DEFAULT
         geometry = json.dumps(asdict(result.volume.geometry)).encode()
-        write_beside(folder / "geometry.json", geometry)
+        write_bytes(folder / "geometry.json", geometry)
         self.update(
             run_id,
             status=result.status,

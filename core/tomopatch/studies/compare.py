@@ -13,7 +13,7 @@ from tomopatch.analysis.metrics import Quality, quality
 from tomopatch.export.slices import slices_png
 from tomopatch.geometry.field_of_view import inside_field_of_view
 from tomopatch.io.nifti import write_nifti
-from tomopatch.io.writing import finite, write_beside
+from tomopatch.io.writing import finite, write_bytes
 from tomopatch.notes import note
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
@@ -109,8 +109,8 @@ def write_comparison(
             write_nifti(new / f"{method}.nii.gz", result.volume)
             if result.std is not None:
                 write_nifti(new / f"{method}_std.nii.gz", result.std)
-        write_beside(new / "compare.png", slices_png(pictures))
-        write_beside(new / "compare.json", text.encode())
+        write_bytes(new / "compare.png", slices_png(pictures))
+        write_bytes(new / "compare.json", text.encode())
 
     replace_outputs(folder, "compare.json", write)
     return json.loads(text)

@@ -18,7 +18,7 @@ import numpy as np
 
 from tomopatch.export.slices import slices_png
 from tomopatch.io.nifti import write_nifti
-from tomopatch.io.writing import write_beside
+from tomopatch.io.writing import write_bytes
 from tomopatch.physics.corrections import PreparedScan
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import Callback
@@ -172,8 +172,8 @@ def write_study(folder: Path, study: Study, report: Mapping[str, Any]) -> None:
             write_nifti(new / f"{name}.nii.gz", result.volume)
             if result.std is not None:
                 write_nifti(new / f"{name}_std.nii.gz", result.std)
-        write_beside(new / "reconstruct.png", slices_png(shown, _window([v for _, v in shown])))
-        write_beside(new / "reconstruct.json", json.dumps(report, indent=1).encode())
+        write_bytes(new / "reconstruct.png", slices_png(shown, _window([v for _, v in shown])))
+        write_bytes(new / "reconstruct.json", json.dumps(report, indent=1).encode())
 
     replace_outputs(folder, "reconstruct.json", write)
 

@@ -15,54 +15,52 @@ from tomopatch.reconstruct.calibration import Calibration, Known, fit, interval_
 from tomopatch.reconstruct.diffusion import diffusion
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.training.pairs import TrainingVolume, VoxelRanges, draw_scan
-from tomopatch.training.volumes import read_volumes
+from tomopatch.training.volumes import VolumeFolder
 
 
 def calibrate(
-    folder: Path,
+    volume_folder: VolumeFolder,
     out: Path,
     voxels: VoxelRanges,
     *,
     prior: str,
-    mode: str = "restore",
+    params: DiffusionParams,
     num_scans: int,
-    num_samples: int = 4,
-    validation: Sequence[str] = (),
-    cache: Path | None = None,
-    seed: int = 0,
     report: Callable[[str], None] = lambda text: None,
 ) -> Calibration:
-    """Fit a prior's calibration for one mode to random scans of the volumes in a folder.
+    """Fit a prior's calibration for the mode of `params` to random scans of the volumes in a folder.
 
     The prior with the calibration is written to `out`.
 
     Parameters
     ----------
-    folder, validation, cache : see `tomopatch.training.run.train`
+    volume_folder : VolumeFolder
         The same number of scans of the held-out volumes measures the quality of the calibration, without
         influence on it.
     prior : str
         Name or file.
-    mode : "restore" or "posterior"
-    num_scans, num_samples : int
-        Number of scans to fit to; number of samples of each, two or more.
+    params : DiffusionParams
+        Parameters of each reconstruction, with two or more samples. All scans and their seeds follow from its
+        seed.
+    num_scans : int
+        Number of scans to fit to.
     report : f(text)
         Called with a line per scan, and with the share of the errors within one and two deviations.
     """
-    if num_samples < 2 or num_scans < 1:
+    if params.num_samples < 2 or num_scans < 1:
         raise ValueError(
-            f"a calibration needs at least one scan and two samples of it, got {num_scans} and {num_samples}."
+            f"a calibration needs at least one scan and two samples of it, got {num_scans} and"
+            f" {params.num_samples}."
         )
-    known, held_out = read_volumes(folder, validation, cache)
+    known, held_out = volume_folder.read()
     bare = load_prior(prior)
     others = bare.info.pop("calibrations", None) or {}
-    options = DiffusionParams(mode=mode, num_samples=num_samples)
 
     def reconstructed(volumes: Sequence[TrainingVolume], what: str, stream: int) -> list[Known]:
-        rng = np.random.default_rng([seed, stream])
+        rng = np.random.default_rng([params.seed, stream])
         cases = []
         for i in range(num_scans):
-            case, text = _case(volumes, voxels, bare, options, rng)
+            case, text = _case(volumes, voxels, bare, params, rng)
             cases.append(case)
             report(f"{what} {i + 1} of {num_scans}: {text}")
         return cases
@@ -83,7 +81,7 @@ def calibrate(
             f"{name}: within 1 deviation {shares[0]} -> {shares[1]} (0.68 if normal), "
             f"within 2 {shares[2]} -> {shares[3]} (0.95)"
         )
-    annotate(prior, out, calibrations=others | {mode: asdict(found)})
+    annotate(prior, out, calibrations=others | {params.mode: asdict(found)})
     return found
 
 
@@ -91,19 +89,19 @@ def _case(
     volumes: Sequence[TrainingVolume],
     voxels: VoxelRanges,
     prior: PatchPrior,
-    options: DiffusionParams,
+    params: DiffusionParams,
     rng: np.random.Generator,
 ) -> tuple[Known, str]:
     """A random scan reconstructed several times, and a line about it."""
     reference, A, measurement = draw_scan(volumes, voxels, rng)
-    options = replace(options, seed=int(rng.integers(2**31)))
-    result = last(diffusion(A, measurement.projections, prior, options=options, weights=measurement.weights))
+    params = replace(params, seed=int(rng.integers(2**31)))
+    result = last(diffusion(A, measurement.projections, prior, options=params, weights=measurement.weights))
     assert result.std is not None
     assert result.plan is not None
     x, s, truth = (PatchPrior.to_network(v) for v in (result.x, result.std, reference.data))
     error, deviation = (1000 * float(v.square().mean().sqrt()) for v in (x - truth, s))
     grid = " x ".join(map(str, A.domain_shape))
-    level = result.plan.expected_error or prior.config.sigma_data
-    return Known(x, s, truth, level), (
+    expected = result.plan.expected_error or prior.config.sigma_data
+    return Known(x, s, truth, expected), (
         f"{grid}, {A.pg.num_views} views, RMSE {error:.0f} HU, deviation of the samples {deviation:.0f} HU"
     )

@@ -22,7 +22,7 @@ class DataConfig:
     air: float = 0.75  # share of the whole bodies that are padded with air, not by reflection, to whole tiles
     sigma_median: float = 0.3  # noise level: log-normal, network units
     sigma_spread: float = 1.4  # standard deviation of its logarithm
-    sigma_wide: float = 0.25  # share of levels drawn log-uniform from 1 to sigma_max instead
+    sigma_wide: float = 0.25  # share of noise levels drawn log-uniform from 1 to sigma_max instead
     sigma_max: float = 40.0
     slab: float = 0.5  # a volume is cropped along z to a random share of at least this
     drop: float = 0.05  # probability that a volume comes without each of ABLATIONS

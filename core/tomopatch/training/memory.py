@@ -5,7 +5,7 @@ from __future__ import annotations
 from tomopatch.prior.network import NetworkConfig
 from tomopatch.reconstruct.memory import estimated_mb
 from tomopatch.training.pairs import FINEST_VOXEL, MAX_VOXELS, MIN_SLICES, VoxelRanges
-from tomopatch.training.trainer import TrainConfig
+from tomopatch.training.train_config import TrainConfig
 
 NUMBERS_PER_CHANNEL = 10
 """Numbers that a step holds per voxel, channel and block, gradients included; measured on a CPU."""

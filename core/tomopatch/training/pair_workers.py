@@ -111,7 +111,7 @@ def _work(
 ) -> None:
     if not gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    kernels.NUM_THREADS = threads
+    kernels.set_num_threads(threads)
     torch.set_num_threads(threads)
     if hasattr(os, "nice"):  # not on Windows
         os.nice(10)

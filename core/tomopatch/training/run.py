@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,57 +15,65 @@ from torch import Tensor
 
 from tomopatch.prior.files import load_prior
 from tomopatch.training.pair_workers import PairWorkers
-from tomopatch.training.pairs import Pair, TrainingVolume, VoxelRanges, make_pairs
-from tomopatch.training.trainer import TrainConfig, Trainer, TrainStep
+from tomopatch.training.pairs import Pair, VoxelRanges, make_pairs
+from tomopatch.training.train_config import TrainConfig
+from tomopatch.training.trainer import Trainer, TrainStep
 from tomopatch.training.validation import ValidationSet
-from tomopatch.training.volumes import read_volumes
+from tomopatch.training.volumes import VolumeFolder
 from tomopatch.volume import Volume, VolumeGeometry
 
 VALIDATION_PAIRS = 12
 
 
+@dataclass(frozen=True)
+class PairConfig:
+    """Simulated training pairs of a run.
+
+    Attributes
+    ----------
+    num_pairs : int
+        Pairs that are made before the training and kept in `out/pairs`. If there are any, VALIDATION_PAIRS of
+        the held-out volumes are made as well, in `out/validation`.
+    prior : str or None
+        Name or file of a prior. The pairs then also hold iterates of the sampler with it.
+    num_workers : int
+        Processes that make further pairs during the training, with its own weights once some are saved.
+    gpu : bool
+        The processes compute on the GPU instead of on CPUs.
+    """
+
+    num_pairs: int = 0
+    prior: str | None = None
+    num_workers: int = 0
+    gpu: bool = False
+
+
 def train(
-    folder: Path,
+    volume_folder: VolumeFolder,
     out: Path,
     config: TrainConfig,
     *,
-    validation: Sequence[str] = (),
-    num_geometric: int = 0,
-    num_pairs: int = 0,
-    pair_prior: str | None = None,
-    pair_workers: int = 0,
-    pair_gpu: bool = False,
+    pair_config: PairConfig | None = None,
     minutes: float | None = None,
     validate_every: int = 500,
     start: str | None = None,
-    cache: Path | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Train a prior on the volumes of a folder.
 
     Parameters
     ----------
-    folder : Path
-        Holds DICOM folders, zips and NIfTI files, one volume each.
+    volume_folder : VolumeFolder
     out : Path
         See `Trainer`; also `validation.png`, the denoised patches of the last validation.
-    validation : names without their endings
-        Volumes that are held out.
-    num_geometric : int
-        Random geometric phantoms to train on, in addition to the folder's volumes.
-    num_pairs : int
-        Simulated training pairs, kept in `out/pairs`. If there are any, VALIDATION_PAIRS of the held-out
-        volumes are made as well, in `out/validation`.
-    pair_prior : str or None
-        Name or file of a prior. The pairs then also hold iterates of the sampler with it.
-    pair_workers : int
-        Processes that make further pairs during the training, with its own weights once some are saved.
-    pair_gpu : bool
-        Make these pairs on the GPU instead of on CPUs.
+    pair_config : PairConfig or None
+        None = no simulated pairs.
+    minutes : float or None
+        Time limit; the same call resumes.
+    validate_every : int
+        Steps between validations.
     start : str or None
         Name or file of the prior to start from.
-    cache : Path or None
-        Decoded volumes are kept here.
     report : f(text)
         Called with a line per validation.
 
@@ -76,31 +84,35 @@ def train(
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
-    volumes, held_out = read_volumes(folder, validation, cache, num_geometric)
+    pair_config = pair_config or PairConfig()
+    volumes, held_out = volume_folder.read()
     voxels = VoxelRanges(config.data.voxel_xy, config.data.voxel_z)
     checks = None
     if held_out:
         whole = [
             Volume.from_hu(torch.from_numpy(v.hu), VolumeGeometry(v.hu.shape, v.voxel_size)) for v in held_out
         ]
-        count = VALIDATION_PAIRS if num_pairs else 0
+        count = VALIDATION_PAIRS if pair_config.num_pairs else 0
         pairs = make_pairs(held_out, count, out / "validation", voxels, seed=config.seed, report=report)
         checks = ValidationSet.of(whole, config.network, pairs=pairs)
-    prior = None if pair_prior is None else load_prior(pair_prior, device)
+    prior = None if pair_config.prior is None else load_prior(pair_config.prior, device)
     pairs = make_pairs(
-        volumes, num_pairs, out / "pairs", voxels, prior=prior, seed=config.seed, report=report
+        volumes, pair_config.num_pairs, out / "pairs", voxels, prior=prior, seed=config.seed, report=report
     )
     with ExitStack() as stack:
         more: Callable[[], Sequence[Pair]] = tuple
-        if pair_workers and int(os.environ.get("RANK", 0)) == 0:
+        if pair_config.num_workers and int(os.environ.get("RANK", 0)) == 0:
             workers = PairWorkers(
-                pair_workers,
-                partial(_training_volumes, folder, validation, cache, num_geometric),
+                pair_config.num_workers,
+                volume_folder.read_training,
                 out / "more-pairs",
                 voxels,
-                priors=[out / "prior.safetensors", *([] if pair_prior is None else [pair_prior])],
+                priors=[
+                    out / "prior.safetensors",
+                    *([] if pair_config.prior is None else [pair_config.prior]),
+                ],
                 seed=config.seed + 1,
-                gpu=pair_gpu,
+                gpu=pair_config.gpu,
             )
             more = stack.enter_context(workers).fresh
         trainer = Trainer(
@@ -137,12 +149,6 @@ def describe(step: TrainStep) -> str:
         if step.scores.restore is not None:
             line += f"  restoration {step.scores.restore:.4f}"
     return line
-
-
-def _training_volumes(
-    folder: Path, validation: Sequence[str], cache: Path | None, num_geometric: int
-) -> list[TrainingVolume]:
-    return read_volumes(folder, validation, cache, num_geometric)[0]
 
 
 def write_picture(path: Path, x: Tensor) -> None:

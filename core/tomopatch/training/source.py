@@ -46,12 +46,12 @@ COARSE_NOISE = 0.02  # network units: the error of a coarse volume that was gene
 class _Degraded:
     """A clean and a degraded volume (z, y, x) in network space.
 
-    level: RMS distance of the two (); sigma: the noise level passed to the network ().
+    true_sigma: RMS distance of the two (); sigma: the noise level passed to the network ().
     """
 
     clean: Tensor
     noisy: Tensor
-    level: Tensor
+    true_sigma: Tensor
     sigma: Tensor
     voxel_size: Triple
     condition: Condition
@@ -130,6 +130,10 @@ class PatchSource:
             self.add(pair)
         self.pool = VolumePool(volumes, config, tile=network.tile, seed=seed, device=self.device)
 
+    @property
+    def num_pairs(self) -> int:
+        return len(self._pairs)
+
     def add(self, pair: Pair) -> None:
         """Add a pair to the source."""
         clean, tv, least_squares, iterates = (
@@ -146,12 +150,12 @@ class PatchSource:
         sigmas = self._sigmas(rng)
         slots = rng.choice(self.config.pool, self.num_volumes, replace=self.config.pool < self.num_volumes)
         parts = []
-        for kind, slot, sigma in zip(self._kinds(rng), slots, sigmas, strict=True):
-            level = torch.tensor(float(sigma), device=self.device)
+        for kind, slot, sigma in zip(self.draw_kinds(rng), slots, sigmas, strict=True):
+            noise_level = torch.tensor(float(sigma), device=self.device)
             if kind in ("posterior", "restore"):
-                degraded = self._from_pair(kind, level, rng, generator)
+                degraded = self._from_pair(kind, noise_level, rng, generator)
             else:
-                degraded = self._from_pool(kind, int(slot), step, level, generator)
+                degraded = self._from_pool(kind, int(slot), step, noise_level, generator)
             parts.append(self._patches(degraded, rng))
         numbers = Numbers(*(torch.cat([getattr(p.numbers, f.name) for p in parts]) for f in fields(Numbers)))
         inputs, clean, weight = (
@@ -159,7 +163,7 @@ class PatchSource:
         )
         return Batch(inputs, numbers, clean, weight)
 
-    def _kinds(self, rng: np.random.Generator) -> list[str]:
+    def draw_kinds(self, rng: np.random.Generator) -> list[str]:
         """The kind of each volume of a batch, stratified, so that a small batch sees all of them."""
         config = self.config
         shares = [config.posterior, config.restore, config.upsample]
@@ -204,8 +208,8 @@ class PatchSource:
         if kind == "posterior":
             noisy = clean + sigma * self._white(clean, generator)
             combined, guess = combine(noisy, sigma, image, error, WIDER * error)
-            level = (combined - clean).square().mean().sqrt().clamp(min=SIGMA_MIN)
-            return _Degraded(clean, combined, level, guess.clamp(min=SIGMA_MIN), voxel_size, bound)
+            true_sigma = (combined - clean).square().mean().sqrt().clamp(min=SIGMA_MIN)
+            return _Degraded(clean, combined, true_sigma, guess.clamp(min=SIGMA_MIN), voxel_size, bound)
         stage = int(rng.integers(len(stored.stages)))
         distance = part(stored.stages[stage]) - clean
         white = 0.0
@@ -216,10 +220,10 @@ class PatchSource:
         noisy = clean + distance
         if white:
             noisy = noisy + white * size * self._white(clean, generator)
-        level = (size * math.hypot(1.0, white)).clamp(min=SIGMA_MIN)
+        true_sigma = (size * math.hypot(1.0, white)).clamp(min=SIGMA_MIN)
         # at inference sigma is an estimate, at first deliberately high: the prior then removes more
-        guess = (level * math.exp(float(rng.uniform(-0.6, 1.3)))).clamp(min=SIGMA_MIN)
-        return _Degraded(clean, noisy, level, guess, voxel_size, bound)
+        guess = (true_sigma * math.exp(float(rng.uniform(-0.6, 1.3)))).clamp(min=SIGMA_MIN)
+        return _Degraded(clean, noisy, true_sigma, guess, voxel_size, bound)
 
     def _from_pool(
         self, kind: str, slot: int, step: int, sigma: Tensor, generator: torch.Generator
@@ -252,7 +256,7 @@ class PatchSource:
                 inputs[:, channels] = 0.0 if kind == "coordinates" else self.network.mean
         numbers = condition.numbers(n, degraded.sigma, grid, degraded.voxel_size)
         s = self.network.sigma_data if condition.image is None else condition.error
-        weight = (degraded.level**2 + s**2) / (degraded.level * s) ** 2
+        weight = (degraded.true_sigma**2 + s**2) / (degraded.true_sigma * s) ** 2
         return Batch(inputs, numbers, targets[:, None], weight.expand(n))
 
     def _cuts(self, volume: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

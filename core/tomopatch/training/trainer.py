@@ -13,10 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -25,52 +24,17 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tomopatch.prior.files import load_prior, save_prior
-from tomopatch.prior.network import PRESETS, NetworkConfig, inherit, renormalize
+from tomopatch.prior.network import inherit, renormalize
 from tomopatch.prior.precond import Precond
-from tomopatch.prior.ranges import MODES, TrainedRanges
 from tomopatch.prior.rof import rof
-from tomopatch.training.data_config import DataConfig
 from tomopatch.training.pairs import Pair, TrainingVolume
 from tomopatch.training.source import Batch, PatchSource
+from tomopatch.training.train_config import TrainConfig, learning_rate_factor
 from tomopatch.training.validation import Scores, ValidationSet
 
 STATE = "state.safetensors"
 PAIRS_EVERY = 100  # steps after which further pairs are taken up
 PREFETCHED = 4  # batches
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Settings of a training run: everything that changes its result."""
-
-    network: NetworkConfig = PRESETS["small"]
-    data: DataConfig = field(default_factory=DataConfig)
-    num_steps: int = 20_000
-    volumes: int = 4  # degraded volumes per step, each with its own noise level
-    crops: int = 2  # patches of each
-    learning_rate: float = 1e-2  # peak; weights have unit scale, so it is a relative one
-    constant_steps: int = 600  # then the learning rate falls with the step's inverse root (EDM2, eq. 67)
-    cooldown: int = 3000  # last steps of the run, over which the learning rate falls linearly to 0
-    warmup: int = 50  # steps
-    clip: float = 1.0  # limit of the gradient's norm
-    ema: float = 0.9998  # decay of the averaged weights, reached gradually
-    seed: int = 0
-    bf16: bool = False  # autocast
-    compile: bool = False  # fuse the network's operations: takes a minute, pays off in long runs on GPUs
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> TrainConfig:
-        ranges = {name: tuple(stored["data"][name]) for name in ("voxel_xy", "voxel_z", "body_voxel")}
-        data = DataConfig(**{**stored["data"], **ranges})
-        return cls(**{**stored, "network": NetworkConfig(**stored["network"]), "data": data})
-
-    @property
-    def trained(self) -> TrainedRanges:
-        """Modes and ranges that a prior of this run is trained for."""
-        data = self.data
-        modes = MODES if self.network.conditional else ("restore", "unconditional")
-        xy = (data.voxel_xy[0], max(data.voxel_xy[1], data.body_voxel[1] if data.body else 0.0))
-        return TrainedRanges(modes=modes, voxel_xy=xy, voxel_z=data.voxel_z)
 
 
 @dataclass(frozen=True)
@@ -92,16 +56,6 @@ def edm_loss(model: Precond, batch: Batch) -> Tensor:
     """
     D_x = model(batch.inputs, batch.numbers)
     return (D_x - batch.clean).square().mean((1, 2, 3, 4)) * batch.weight.to(D_x)
-
-
-def rate_factor(step: int, config: TrainConfig) -> float:
-    """Learning rate relative to its peak.
-
-    Linear warm-up, constant, inverse root of the step (EDM2, eq. 67), linear cool-down at the end.
-    """
-    warm = min(1.0, (step + 1) / max(1, config.warmup))
-    cool = min(1.0, max(0, config.num_steps - step) / max(1, config.cooldown))
-    return warm * cool / max(1.0, step / config.constant_steps) ** 0.5
 
 
 class Trainer:
@@ -192,12 +146,12 @@ class Trainer:
             last = over or self.step == self.config.num_steps
             validate = last or self.step % validate_every == 0
             if validate or self.step % log_every == 0:
-                rate = self.config.learning_rate * rate_factor(self.step, self.config)
+                learning_rate = self.config.learning_rate * learning_rate_factor(self.step, self.config)
                 loss = float(torch.stack(losses).mean())  # waits for the device
                 patches = len(losses) * self.config.volumes * self.config.crops
                 speed = patches / (time.perf_counter() - since)
                 scores = self.validate() if validate and self.rank == 0 else None
-                done = TrainStep(self.step, self.config.num_steps, loss, rate, speed, scores)
+                done = TrainStep(self.step, self.config.num_steps, loss, learning_rate, speed, scores)
                 self._log(done)
                 if validate:
                     self.save()
@@ -237,7 +191,7 @@ class Trainer:
     def _train_step(self, batch: Batch) -> Tensor:
         """The loss (), possibly not yet computed on a GPU."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * rate_factor(self.step, self.config)
+            group["lr"] = self.config.learning_rate * learning_rate_factor(self.step, self.config)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             loss = edm_loss(self.model, batch).mean()
         loss.backward()
@@ -267,9 +221,9 @@ class Trainer:
     def save(self) -> None:
         if self.rank:
             return
-        beside = self.folder / (STATE + ".part")
-        safetensors.torch.save_file(self._state(), beside)
-        beside.replace(self.folder / STATE)
+        temporary = self.folder / (STATE + ".part")
+        safetensors.torch.save_file(self._state(), temporary)
+        temporary.replace(self.folder / STATE)
         (self.folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
         info = {"steps": self.step, "patches": self.step * self.config.volumes * self.config.crops}
         save_prior(self.folder / "prior.safetensors", self.average, trained=self.config.trained, info=info)

@@ -79,8 +79,8 @@ class ValidationSet:
             shared = pair.voxel_size, condition, network, max(1, patches // 2)
             for i, sigma in enumerate(CONDITIONAL_SIGMAS):
                 noisy = clean + sigma * _noise(clean, i)
-                combined, level = combine(noisy, torch.tensor(sigma), tv, error, WIDER * error)
-                posterior[sigma].append(_patches(clean, combined, float(level), *shared))
+                combined, noise_level = combine(noisy, torch.tensor(sigma), tv, error, WIDER * error)
+                posterior[sigma].append(_patches(clean, combined, float(noise_level), *shared))
             restore.append(_patches(clean, tv, 2 * error, *shared))
         return cls(unconditional, posterior, restore)
 

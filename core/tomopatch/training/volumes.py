@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,37 +20,66 @@ FIRST_GEOMETRIC = 1000
 """Random geometric phantoms with lower seeds are never used for training."""
 
 
-def read_volumes(
-    folder: Path, validation: Sequence[str], cache: Path | None, num_geometric: int = 0
-) -> tuple[list[TrainingVolume], list[TrainingVolume]]:
-    """Volumes of a folder as int16 HU: for training, with `num_geometric` random phantoms; and held out."""
-    if not folder.is_dir():
-        raise ValueError(
-            f"{folder} is not a folder; give one with a DICOM folder, zip or NIfTI file per volume."
+@dataclass(frozen=True)
+class VolumeFolder:
+    """CT volumes on disk to train with.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds DICOM folders, zips and NIfTI files, one volume each.
+    validation : names without their endings
+        Volumes that are held out.
+    num_geometric : int
+        Random geometric phantoms to train on, in addition to the folder's volumes.
+    cache : Path or None
+        Decoded volumes are kept here.
+    """
+
+    folder: Path
+    validation: tuple[str, ...] = ()
+    num_geometric: int = 0
+    cache: Path | None = None
+
+    def read(self) -> tuple[list[TrainingVolume], list[TrainingVolume]]:
+        """Volumes for training, with the random phantoms, and the held-out ones.
+
+        Raises
+        ------
+        ValueError
+            If the folder has no volume to train on, or lacks one that is to be held out.
+        """
+        if not self.folder.is_dir():
+            raise ValueError(
+                f"{self.folder} is not a folder; give one with a DICOM folder, zip or NIfTI file per volume."
+            )
+        found: dict[str, TrainingVolume] = {}
+        for path in sorted(self.folder.iterdir()):
+            name = path.name.split(".")[0]
+            if path.suffix in (".csv", ".md", ".txt", ".json") or path.name.startswith("."):
+                continue
+            try:
+                found[name] = _read(path, name, self.cache)
+            except ValueError as error:
+                note(f"skipped: {error}", stacklevel=2)
+        unknown = sorted(set(self.validation) - set(found))
+        if unknown:
+            raise ValueError(
+                f"there is no volume {unknown[0]!r} to hold out; the folder has {', '.join(found) or 'none'}."
+            )
+        if set(found) <= set(self.validation):
+            raise ValueError(
+                f"{self.folder} holds no volume to train on; give a folder with a DICOM folder, zip or NIfTI"
+                " file per volume."
+            )
+        return (
+            [v for n, v in found.items() if n not in self.validation] + random_geometric(self.num_geometric),
+            [v for n, v in found.items() if n in self.validation],
         )
-    found: dict[str, TrainingVolume] = {}
-    for path in sorted(folder.iterdir()):
-        name = path.name.split(".")[0]
-        if path.suffix in (".csv", ".md", ".txt", ".json") or path.name.startswith("."):
-            continue
-        try:
-            found[name] = _read(path, name, cache)
-        except ValueError as error:
-            note(f"skipped: {error}", stacklevel=2)
-    unknown = sorted(set(validation) - set(found))
-    if unknown:
-        raise ValueError(
-            f"there is no volume {unknown[0]!r} to hold out; the folder has {', '.join(found) or 'none'}."
-        )
-    if set(found) <= set(validation):
-        raise ValueError(
-            f"{folder} holds no volume to train on; give a folder with a DICOM folder, zip or NIfTI file per"
-            " volume."
-        )
-    return (
-        [v for n, v in found.items() if n not in validation] + random_geometric(num_geometric),
-        [v for n, v in found.items() if n in validation],
-    )
+
+    def read_training(self) -> list[TrainingVolume]:
+        """Volumes for training alone."""
+        return self.read()[0]
 
 
 def random_geometric(count: int) -> list[TrainingVolume]:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from pages.ui.charts import colours
 from pages.ui.charts.colours import REFERENCE, Line
 from tomopatch.studies.sweep import METRICS, QUANTITIES
-from tomopatch.studies.sweep_plot import tick, ticks
+from tomopatch.studies.sweep.plot import tick, ticks
 from tomopatch.volume import VolumeGeometry
 
 AXES = {"across (x)": 2, "front to back (y)": 1, "feet to head (z)": 0}
@@ -41,7 +41,7 @@ def sweep(
 
     Parameters
     ----------
-    found : see `tomopatch.studies.sweep_plot.lines`
+    found : see `tomopatch.studies.sweep.plot.lines`
     x, measure : keys of QUANTITIES and METRICS
     planned : sequence of float or None
         All requested values of `x`; they fix the axis before all points exist.

@@ -17,7 +17,7 @@ from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effect_settings import GROUPS, PRESETS
 from tomopatch.physics.effects import DetectorFaults, Effects, Insert, Material, Misalignment
 from tomopatch.runs.config import ScanConfig
-from tomopatch.studies.sweep_numbers import CONE_ONLY, MOTION_UNUSED
+from tomopatch.studies.sweep.numbers import CONE_ONLY, MOTION_UNUSED
 from tomopatch.volume import Triple
 
 OWN = "own"

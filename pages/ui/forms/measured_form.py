@@ -80,7 +80,7 @@ def choose(source: str) -> MeasuredScan:
     scan = geometry_form.with_axis(scan, found)
     pg, native = full_geometry(scan, engine.store())
     scan = _with_views(scan, pg.num_views)
-    return _with_grid(scan, native.shape)
+    return with_grid(scan, native.shape)
 
 
 def _begin(source: str, found: StoredScan) -> None:
@@ -199,7 +199,7 @@ def _with_views(scan: MeasuredScan, num_views: int) -> MeasuredScan:
     return scan
 
 
-def _with_grid(scan: MeasuredScan, native: Shape) -> MeasuredScan:
+def with_grid(scan: MeasuredScan, native: Shape) -> MeasuredScan:
     """Return the scan with the chosen grid: an integral number of detector pixels per voxel."""
     grids: dict[Shape, str] = {}
     for factor in FACTORS:

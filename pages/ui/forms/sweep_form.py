@@ -12,7 +12,7 @@ from tomopatch.reconstruct.methods import METHODS, available
 from tomopatch.runs.config import Scan, ScanConfig
 from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.studies.sweep import QUANTITIES, SweepConfig, read_values, varied_of
-from tomopatch.studies.sweep_numbers import EXAMPLES, number_of, unused, with_unit
+from tomopatch.studies.sweep.numbers import EXAMPLES, number_of, unused, with_unit
 
 FIELDS = {
     "num_views": ("Views", "5, 10, 20, 40, 80", "Numbers of X-ray pictures, e.g. 8, 20, 60."),

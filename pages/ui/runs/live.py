@@ -80,7 +80,7 @@ def _view(run: Run[RunConfig], waiting: bool) -> None:
             shared_view(scan, "live"),
         )
     else:
-        _pictures(run, now, reference, expected=not future.done())
+        show_pictures(run, now, reference, expected=not future.done())
 
 
 def _curves(run: Run[RunConfig]) -> None:
@@ -169,7 +169,7 @@ def _outcome(run: Run[RunConfig], now: Progress) -> str:
     return f"done on the {labels.device_label(run.device)}."
 
 
-def _pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, expected: bool) -> None:
+def show_pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *, expected: bool) -> None:
     """Show the current volumes and the reference, with placeholders for missing ones.
 
     Parameters

@@ -189,7 +189,7 @@ def _table(config: DenoiseConfig, runs: list[Run[DenoiseConfig]]) -> None:
             "RMSE": [m and m.rmse_hu for _, m in rows],
             "PSNR": [m and m.psnr for _, m in rows],
             "SSIM": [m and m.ssim for _, m in rows],
-            "Increase": ["", *(_error_increase(complete, run.metrics) for run in runs)],
+            "Increase": ["", *(error_increase(complete, run.metrics) for run in runs)],
         }
     )
     column = st.column_config
@@ -226,7 +226,7 @@ def _note(run: Run[DenoiseConfig]) -> str:
     return "" if run.metrics is None else f"{run.metrics.psnr:.1f} dB"
 
 
-def _error_increase(complete: Quality | None, without: Quality | None) -> str:
+def error_increase(complete: Quality | None, without: Quality | None) -> str:
     """Return the increase of RMSE without an input, with no minus sign for values that round to zero."""
     if complete is None or without in (None, complete):
         return ""

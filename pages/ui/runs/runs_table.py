@@ -34,7 +34,7 @@ def choose(runs: Sequence[StoredRun]) -> list[Run]:
         return []
     ids = [k.run.id for k in shown]
     event = st.dataframe(
-        pd.DataFrame([_row(k, names) for k in shown]),
+        pd.DataFrame([table_row(k, names) for k in shown]),
         hide_index=True,
         key=state.table_key(ids),
         on_select="rerun",
@@ -61,7 +61,7 @@ def choose(runs: Sequence[StoredRun]) -> list[Run]:
             "Made": st.column_config.DatetimeColumn(format="distance", width=105),
         },
     )
-    return _ticked(event, shown)
+    return ticked_runs(event, shown)
 
 
 def run_name(run: Run) -> str:
@@ -101,12 +101,13 @@ def _matches(run: Run, wanted: Sequence[str], names: dict[str, str]) -> bool:
     return all(word in text for word in wanted)
 
 
-def _ticked(event: Any, runs: Sequence[StoredRun]) -> list[Run]:
+def ticked_runs(event: Any, runs: Sequence[StoredRun]) -> list[Run]:
     """Return the runs whose rows are ticked."""
     return [runs[i].run for i in event.selection.rows if i < len(runs)]
 
 
-def _row(k: StoredRun, names: dict[str, str]) -> dict[str, Any]:
+def table_row(k: StoredRun, names: dict[str, str]) -> dict[str, Any]:
+    """Return the cells of a run, by column; `names` are the volumes' names by source."""
     run = k.run
     return {
         "Picture": volume_cache.thumbnail_url(run.id) if run.status in FINISHED else None,

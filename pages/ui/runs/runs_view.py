@@ -91,7 +91,7 @@ def _actions(runs: list[Run]) -> None:
         type="primary",
         key="runs_open",
         width="stretch",
-        disabled=not _comparable(runs) and not one,
+        disabled=not comparable(runs) and not one,
         help="Open one run on its page, or compare several runs of the same volume.",
     ):
         _open(runs, scans)
@@ -126,7 +126,7 @@ def _actions(runs: list[Run]) -> None:
         )
 
 
-def _comparable(runs: Sequence[Run]) -> bool:
+def comparable(runs: Sequence[Run]) -> bool:
     """Whether all are reconstructions of one volume on one grid."""
     objects = {
         (run.config.scan.object, run.config.scan.grid) if isinstance(run.config, RunConfig) else None

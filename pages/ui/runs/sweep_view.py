@@ -26,8 +26,8 @@ from tomopatch.studies.sweep import (
     seconds_left,
     table,
 )
-from tomopatch.studies.sweep_numbers import number_of, with_unit
-from tomopatch.studies.sweep_plot import lines, value_words
+from tomopatch.studies.sweep.numbers import number_of, with_unit
+from tomopatch.studies.sweep.plot import lines, value_words
 
 POLL = 1.0  # seconds
 HEIGHT = 330

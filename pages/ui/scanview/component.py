@@ -19,7 +19,7 @@ from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.geometry.field_of_view import field_of_view
 from tomopatch.geometry.remarks import covered
 from tomopatch.geometry.views import Views
-from tomopatch.physics.detector import pixels_of
+from tomopatch.physics.detector.faults import pixels_of
 from tomopatch.physics.measurement import simulate
 from tomopatch.projector import Projector
 from tomopatch.runs.config import ScanConfig
@@ -92,13 +92,13 @@ def scan_view(
             name, z, y, x = placed
             place(name, (float(z), float(y), float(x)))
 
-    data, caption = _picture(scan.digest(), scan, volume, planted, pg, truncated)
+    data, caption = scan_picture(scan.digest(), scan, volume, planted, pg, truncated)
     _component()(key=key, data=data, on_placed_change=take)
     st.caption(caption)
 
 
 @st.cache_data(max_entries=24, show_spinner="Scanning…")
-def _picture(
+def scan_picture(
     digest: str,
     _scan: ScanConfig,
     _volume: Volume,
@@ -109,7 +109,7 @@ def _picture(
     """Return the packed data (JSON header, object, projections) and the caption of the frequencies."""
     index = np.unique(np.linspace(0, _pg.num_views - 1, min(MAX_VIEWS, _pg.num_views)).round().astype(int))
     views = _pg.views().subset(index.tolist())
-    shown, binned = _bin_pixels(views)
+    shown, binned = bin_pixels(views)
     measured = simulate(
         _volume,
         Projector(_volume.geometry, shown),
@@ -134,7 +134,7 @@ def _picture(
         "distance": distance,
         "fov": field_of_view(_pg),
         "truncated": truncated,
-        "views": [_vectors(views, k, cone, distance) for k in range(views.num_views)],
+        "views": [view_vectors(views, k, cone, distance) for k in range(views.num_views)],
         "numbers": (index + 1).tolist(),
         "degrees": [math.degrees(_pg.angles[k]) for k in index],
         "total": _pg.num_views,
@@ -171,7 +171,7 @@ def _subsample(hu: np.ndarray) -> np.ndarray:
     return hu
 
 
-def _bin_pixels(views: Views) -> tuple[Views, float]:
+def bin_pixels(views: Views) -> tuple[Views, float]:
     """Return the views with pixels binned to at most `MAX_RAYS` rays, and the number of pixels per bin."""
     v, u = views.det_shape
     shape = v, u
@@ -186,7 +186,7 @@ def _bin_pixels(views: Views) -> tuple[Views, float]:
     return Views(views.cone, views.source, views.det_pos, *steps, shape), v / shape[0] * (u / shape[1])
 
 
-def _vectors(views: Views, k: int, cone: bool, distance: float) -> dict[str, list[float]]:
+def view_vectors(views: Views, k: int, cone: bool, distance: float) -> dict[str, list[float]]:
     """Return source, panel centre and unit vectors of view k; for a parallel beam at the given distance."""
     ray = (views.det_pos[k] - views.source[k]) if cone else views.source[k]
     ray = ray / np.linalg.norm(ray)

@@ -62,7 +62,7 @@ def upload() -> None:
         return
     try:
         experiment = Experiment.from_bytes(file.getvalue())
-        _check_volumes(experiment)
+        check_volumes(experiment)
     except ValueError as error:
         st.error(messages.error_sentence(error))
         return
@@ -79,7 +79,7 @@ def upload() -> None:
         st.switch_page(routes.COMPARE if queued else routes.ACQUIRE)
 
 
-def _check_volumes(experiment: Experiment) -> None:
+def check_volumes(experiment: Experiment) -> None:
     """Refuse volumes that are not stored here: a file must not make the server open other files."""
     stored = {f"volume:{v.digest}" for v in engine.store().volumes()}
     stored |= {f"scan:{s.digest}" for s in engine.store().scans()}

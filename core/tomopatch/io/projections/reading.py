@@ -26,7 +26,7 @@ FORMATS = (
 """The formats that `read_projections` understands, for messages and help texts."""
 _HEAD = 520
 _MAX_GEOMETRY = 2**26
-"""Largest size of a geometry file beside TIFF files [bytes]."""
+"""Largest size of a geometry file next to TIFF files [bytes]."""
 _LOOKED_AT = 20
 """Number of files of a folder or zip that are opened to recognise a stack."""
 

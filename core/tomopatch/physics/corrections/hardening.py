@@ -9,8 +9,8 @@ import torch
 
 from tomopatch.physics.effects import Tube
 from tomopatch.physics.measurement import Measurement
-from tomopatch.physics.polychromatic import Beam
-from tomopatch.physics.spectrum import tube_spectrum
+from tomopatch.physics.source.spectrum import tube_spectrum
+from tomopatch.physics.transmission.polychromatic import Beam
 from tomopatch.volume import MU_WATER
 
 LONGEST = 1000.0
@@ -45,7 +45,7 @@ def linearise_water(measurement: Measurement, tube: Tube) -> Measurement:
     out = np.where(y < 0, slope[0] * y, out)
     weights = measurement.weights
     if weights is not None:
-        rate = torch.from_numpy(np.interp(y, measured, slope)).to(weights)
-        weights = weights / rate.square()
+        derivative = torch.from_numpy(np.interp(y, measured, slope)).to(weights)
+        weights = weights / derivative.square()
     projections = torch.from_numpy(out).to(measurement.projections)
     return replace(measurement, projections=projections, weights=weights)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tomopatch.physics.effects import Scatter
 from tomopatch.physics.measurement import Measurement
-from tomopatch.physics.scatter import scattered
+from tomopatch.physics.transmission.scatter import scattered
 
 SMALLEST_SHARE = 0.1
 """At least this share of a pixel's signal counts as primary, so that the logarithm stays finite."""
@@ -26,16 +26,17 @@ def subtract_scatter(
 ) -> Measurement:
     """Estimate the scatter of each view and subtract it.
 
-    Each iteration applies the ratio-and-blur model of `tomopatch.physics.scatter` to the current estimate
-    of the primary signal and subtracts the result from the measured signal. Ratio and kernel do not depend on
-    the object. (Ohnesorge, Flohr, Klingenbeck-Regn 1999, Eur. Radiol. 9, 563)
+    Each iteration applies the ratio-and-blur model of `tomopatch.physics.transmission.scatter` to the current
+    estimate of the primary signal and subtracts the result from the measured signal. Ratio and kernel do not
+    depend on the object. (Ohnesorge, Flohr, Klingenbeck-Regn 1999, Eur. Radiol. 9, 563)
 
     Parameters
     ----------
     scatter : Scatter
         Ratio and kernel from a calibration of the scanner.
     water_factor : float or Tensor (1, angle, u)
-        Factor that the line integrals were multiplied by (see `tomopatch.physics.polychromatic`).
+        Factor that the line integrals were multiplied by; see
+        `tomopatch.physics.transmission.polychromatic`.
     unattenuated : Tensor or None
         The signal without an object, which broadcasts to (v, angle, u); None = 1.
     """

@@ -17,10 +17,10 @@ from tomopatch.physics.corrections.metal import reduce_metal
 from tomopatch.physics.corrections.pixels import repair_pixels
 from tomopatch.physics.corrections.scatter import subtract_scatter
 from tomopatch.physics.corrections.stripes import remove_stripes, stripe_amplitude
-from tomopatch.physics.detector import pixels_of
+from tomopatch.physics.detector.faults import pixels_of
 from tomopatch.physics.effects import Effects
 from tomopatch.physics.measurement import Measurement
-from tomopatch.physics.polychromatic import beam_of
+from tomopatch.physics.transmission.polychromatic import beam_of
 from tomopatch.projector import Projector
 from tomopatch.schema import Flag, record
 from tomopatch.volume import Volume

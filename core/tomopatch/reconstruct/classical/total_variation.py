@@ -187,16 +187,16 @@ class DataStep:
         noise = torch.randn(self.root.shape, generator=torch.Generator().manual_seed(0))
         v = self.gradient(convolved(noise.to(self.root), self.ramp.sqrt()))
         before, beta = torch.zeros_like(v), norm(v)
-        diagonal, beside = list[float](), list[float]()
+        diagonal, off_diagonal = list[float](), list[float]()
         for _ in range(LANCZOS_STEPS):
             v = v / beta
             w = self.gradient(convolved(self.root * self.A(v), self.ramp))
             diagonal.append(float(w.flatten() @ v.flatten()))
-            w = w - diagonal[-1] * v - (beta * before if beside else 0)
+            w = w - diagonal[-1] * v - (beta * before if off_diagonal else 0)
             before, beta = v, norm(w)
-            beside.append(beta)
+            off_diagonal.append(beta)
             v = w
-        matrix = np.diag(diagonal) + np.diag(beside[:-1], 1) + np.diag(beside[:-1], -1)
+        matrix = np.diag(diagonal) + np.diag(off_diagonal[:-1], 1) + np.diag(off_diagonal[:-1], -1)
         return MARGIN * float(np.linalg.eigvalsh(matrix)[-1]) or 1.0  # or no ray meets the volume
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tomopatch import ConeBeam, ParallelBeam, VolumeGeometry
-from tomopatch.physics.dose import air_kerma_at_axis, photons_per_ray
 from tomopatch.physics.effects import Tube
-from tomopatch.physics.materials import mu
-from tomopatch.physics.spectrum import Spectrum, tube_spectrum
+from tomopatch.physics.materials.attenuation import mu
+from tomopatch.physics.source.dose import air_kerma_at_axis, photons_per_ray
+from tomopatch.physics.source.spectrum import Spectrum, tube_spectrum
 
 SPEKPY = {
     # kVp and filters: photons per mm^2 and mAs, mean energy, HVL [mm Al], effective energy, mGy/mAs

@@ -5,8 +5,8 @@ import torch
 
 from tomopatch import Volume, VolumeGeometry
 from tomopatch.physics.effects import Insert
-from tomopatch.physics.inserts import extent, plant_inserts, planted
-from tomopatch.physics.materials import mu, reference_energy
+from tomopatch.physics.materials.attenuation import mu, reference_energy
+from tomopatch.physics.materials.inserts import extent, plant_inserts, planted
 
 GRIDS = [
     VolumeGeometry((30, 40, 50), (1.0, 1.0, 1.0), (3.0, -2.0, 1.0)),

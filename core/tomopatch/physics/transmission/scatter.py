@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tomopatch.physics.blur import smeared
+from tomopatch.physics.detector.blur import smeared
 from tomopatch.physics.effects import Scatter
 
 

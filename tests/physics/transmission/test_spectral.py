@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from tomopatch.physics import polychromatic
 from tomopatch.physics.effects import Tube
-from tomopatch.physics.polychromatic import Beam
-from tomopatch.physics.spectral import BLOCK, spectral_sums
-from tomopatch.physics.spectrum import tube_spectrum
+from tomopatch.physics.source.spectrum import tube_spectrum
+from tomopatch.physics.transmission import polychromatic
+from tomopatch.physics.transmission.polychromatic import Beam
+from tomopatch.physics.transmission.spectral import BLOCK, spectral_sums
 
 
 def direct(paths, attenuation, weights):

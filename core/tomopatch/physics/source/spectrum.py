@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from tomopatch.physics.effects import Tube
-from tomopatch.physics.materials import HIGHEST, LOWEST, mass_attenuation, mu, table
+from tomopatch.physics.materials.attenuation import HIGHEST, LOWEST, mass_attenuation, mu, table
 
 NUM_BINS = 20
 """Energy bins of a simulated beam. With 20 and 100 bins, a line integral through 300 mm of water
@@ -105,7 +105,7 @@ class Spectrum:
 @cache
 def _tube_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Energies [keV], tube voltages [kV], and photons per keV, mm^2 and mAs at 1 m (voltage, energy)."""
-    (_, *energies), *rows = table("spectra.csv")
+    (_, *energies), *rows = table(__package__, "spectra.csv")
     values = np.array(rows, float)
     return np.array(energies, float), values[:, 0], values[:, 1:]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tomopatch.physics.effects import Insert
-from tomopatch.physics.materials import mu, reference_energy
+from tomopatch.physics.materials.attenuation import mu, reference_energy
 from tomopatch.volume import Volume, VolumeGeometry
 
 Box = tuple[slice, slice, slice]

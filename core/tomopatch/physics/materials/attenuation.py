@@ -16,15 +16,15 @@ LOWEST, HIGHEST = 10.0, 150.0
 """[keV] Range of the table."""
 
 
-def table(name: str) -> list[list[str]]:
-    """Return the rows of a CSV file of this package."""
-    return list(csv.reader(files(__package__).joinpath(name).read_text("utf-8").splitlines()))
+def table(package: str, name: str) -> list[list[str]]:
+    """Return the rows of a CSV file of a package."""
+    return list(csv.reader(files(package).joinpath(name).read_text("utf-8").splitlines()))
 
 
 @cache
 def _columns() -> dict[str, np.ndarray]:
     """Columns of the table: energies [keV] as "keV", and mass attenuation [cm^2/g] by material."""
-    header, _, *rows = table("attenuation.csv")
+    header, _, *rows = table(__package__, "attenuation.csv")
     return dict(zip(header, np.array(rows, float).T, strict=True))
 
 
@@ -34,7 +34,7 @@ def densities() -> dict[str, float]:
 
     "iodine" is a solution of 20 mg/ml in water, "lung" is inflated, "steel" is iron.
     """
-    header, row, *_ = table("attenuation.csv")
+    header, row, *_ = table(__package__, "attenuation.csv")
     return {name: float(value) for name, value in zip(header[1:-1], row[1:-1], strict=True)}
 
 

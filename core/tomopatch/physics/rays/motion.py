@@ -8,7 +8,7 @@ import numpy as np
 
 from tomopatch.geometry.views import Views
 from tomopatch.physics.effects import Motion
-from tomopatch.physics.pixels import Rays
+from tomopatch.physics.rays.pixels import Rays
 from tomopatch.volume import VolumeGeometry
 
 

@@ -79,15 +79,15 @@ def transmissions(
     """
     views, n, vg = rays.views, supersample, volumes[0].geometry
     v, u = views.det_shape
-    level = n > 1 and _rows_lie_in_slices(views)
-    if level:  # the mean over a pixel's height is then exact with one row of rays per slice
+    aligned = n > 1 and _rows_lie_in_slices(views)
+    if aligned:  # the mean over a pixel's height is then exact with one row of rays per slice
         finer, per_row = _row_per_slice(views, vg, n), 1
     else:
         # rays off the middle of a single slice would be interpolated with the air above and below it
         per_row = n if vg.shape[0] > 1 else 1
         det_v, shape = views.det_v / per_row, (v * per_row, u * n)
         finer = Views(views.cone, views.source, views.det_pos, det_v, views.det_u / n, shape)
-    share = _share_of_slices(views, vg) if level else torch.empty(0)
+    share = _share_of_slices(views, vg) if aligned else torch.empty(0)
     out = []
     # chunks of views bound the memory of the finer projections
     per_chunk = max(1, MAX_RAYS // (n * u * finer.det_shape[0] * len(volumes)))
@@ -97,7 +97,7 @@ def transmissions(
         part = transmit(_paths(volumes, finer.subset(chunk), stretch, backend), chunk)
         if n > 1:
             part = part.unflatten(3, (u, n)).unflatten(1, (-1, per_row)).mean((2, 5))
-        if level:
+        if aligned:
             # rows above and below the volume measure air; 1 - 1 + exp(-p) would lose transmissions below 1e-7
             air = (1 - share.sum(1, dtype=torch.float64)).clamp(min=0)
             air = torch.where(air < 1e-6, 0.0, air).to(part)

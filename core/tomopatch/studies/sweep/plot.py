@@ -7,8 +7,9 @@ import math
 from typing import Any
 
 from tomopatch.reconstruct.methods import METHODS
-from tomopatch.studies.sweep import METRICS, QUANTITIES, Cell, SweepConfig, metrics_of
-from tomopatch.studies.sweep_numbers import EXAMPLES, label_of, with_unit
+from tomopatch.studies.sweep.cells import METRICS, Cell, metrics_of
+from tomopatch.studies.sweep.config import QUANTITIES, SweepConfig
+from tomopatch.studies.sweep.numbers import EXAMPLES, label_of, with_unit
 
 ALL = {"photons": "no noise", "num_views": "all views", "angle_range": "all angles"}
 """Words for the value None of a quantity."""

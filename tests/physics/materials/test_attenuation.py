@@ -3,7 +3,7 @@ import pytest
 
 from tomopatch import MU_WATER
 from tomopatch.physics.effects import Insert
-from tomopatch.physics.materials import densities, mass_attenuation, mu, reference_energy
+from tomopatch.physics.materials.attenuation import densities, mass_attenuation, mu, reference_energy
 
 NIST = {
     "water": {20: 0.8096, 40: 0.2683, 60: 0.2059, 100: 0.1707, 150: 0.1505},

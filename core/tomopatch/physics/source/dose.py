@@ -8,7 +8,7 @@ import numpy as np
 
 from tomopatch.geometry.beams import Geometry
 from tomopatch.physics.effects import Tube
-from tomopatch.physics.spectrum import tube_spectrum
+from tomopatch.physics.source.spectrum import tube_spectrum
 from tomopatch.volume import finite
 
 METRE = 1000.0

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from tomopatch.physics import blur
-from tomopatch.physics.blur import FWHM, focal_spot, smeared
-from tomopatch.physics.detector import lagged, pixels_of, read_out
+from tomopatch.physics.detector import blur
+from tomopatch.physics.detector.blur import FWHM, focal_spot, smeared
+from tomopatch.physics.detector.faults import lagged, pixels_of, read_out
+from tomopatch.physics.detector.noise import photon_noise
 from tomopatch.physics.effects import DetectorFaults, Scatter, Tube
-from tomopatch.physics.materials import mu
-from tomopatch.physics.noise import photon_noise
-from tomopatch.physics.scatter import scattered
-from tomopatch.physics.spectrum import tube_spectrum
+from tomopatch.physics.materials.attenuation import mu
+from tomopatch.physics.source.spectrum import tube_spectrum
+from tomopatch.physics.transmission.scatter import scattered
 
 
 def test_gain_errors_are_constant_in_time_and_have_their_size():

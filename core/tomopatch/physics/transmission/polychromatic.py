@@ -11,10 +11,10 @@ from torch import Tensor
 
 from tomopatch.geometry.views import Views
 from tomopatch.physics.effects import Insert, Tube
-from tomopatch.physics.inserts import planted
-from tomopatch.physics.materials import mu, reference_energy
-from tomopatch.physics.spectral import spectral_sums
-from tomopatch.physics.spectrum import Spectrum, response, tube_spectrum
+from tomopatch.physics.materials.attenuation import mu, reference_energy
+from tomopatch.physics.materials.inserts import planted
+from tomopatch.physics.source.spectrum import Spectrum, response, tube_spectrum
+from tomopatch.physics.transmission.spectral import spectral_sums
 from tomopatch.volume import MU_WATER, Volume, crop, mu_from_hu
 
 SOFT_HU, BONE_HU = 100.0, 300.0

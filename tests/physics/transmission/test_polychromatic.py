@@ -14,11 +14,12 @@ from tomopatch import (
     reconstruct,
     simulate,
 )
-from tomopatch.physics import chain, polychromatic
+from tomopatch.physics import chain
 from tomopatch.physics.effects import Effects, Insert, Tube
-from tomopatch.physics.materials import mu, reference_energy
-from tomopatch.physics.polychromatic import Beam, beam_of, bowtie_thickness, material_volumes
-from tomopatch.physics.spectrum import Spectrum, tube_spectrum
+from tomopatch.physics.materials.attenuation import mu, reference_energy
+from tomopatch.physics.source.spectrum import Spectrum, tube_spectrum
+from tomopatch.physics.transmission import polychromatic
+from tomopatch.physics.transmission.polychromatic import Beam, beam_of, bowtie_thickness, material_volumes
 
 TWO = Spectrum(np.array([40.0, 100.0]), np.array([1.0, 1.0]))
 RADIUS = 100.0

@@ -1,0 +1,1 @@
+"""Detector: blur, faults and photon noise."""

@@ -1,0 +1,1 @@
+"""Objects in the beam: attenuation of materials by energy, and inserts."""

@@ -1,0 +1,1 @@
+"""Rays of a scan: finite pixels, misaligned scanners and moving objects."""

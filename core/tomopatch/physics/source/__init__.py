@@ -1,0 +1,1 @@
+"""Source of a scan: spectrum of the tube, photons and air kerma."""

@@ -1,0 +1,1 @@
+"""From rays to intensities: polychromatic attenuation and scattered radiation."""
