@@ -18,8 +18,9 @@ from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.patches import PatchGrid, paste
 from tomopatch.prior.precond import Numbers, Precond
 from tomopatch.prior.ranges import TrainedRanges
+from tomopatch.prior.tile_threads import for_each
 from tomopatch.progress import Interrupted
-from tomopatch.volume import MU_WATER, Triple
+from tomopatch.volume import MU_WATER, Shape, Triple
 
 AIR = 0.1
 """A voxel below this value in network space counts as air."""
@@ -44,7 +45,8 @@ class PatchPrior:
     trained : TrainedRanges
         The range of every conditioning number; `bind` clamps to it.
     tile_batch : int
-        Tiles per call of the network: bounds the memory. 0 = 8 on a CPU, 128 (about 6 GB) on a GPU.
+        Tiles per call of the network: bounds the memory. 0 = 4 on each thread of a CPU (see `tile_threads`),
+        128 (about 6 GB) on a GPU.
     bf16 : bool or None
         Compute in bfloat16; None = where that is faster. Its error is below a hundredth of sigma.
     info : dict
@@ -62,7 +64,7 @@ class PatchPrior:
 
     def __post_init__(self) -> None:
         self.model.eval()
-        self.tile_batch = self.tile_batch or (8 if self.device.type == "cpu" else 128)
+        self.tile_batch = self.tile_batch or (4 if self.device.type == "cpu" else 128)
 
     @property
     def config(self) -> NetworkConfig:
@@ -173,9 +175,12 @@ class VolumeDenoiser:
         batches = list(grid.batches(prior.tile_batch, None if self.mask is None else grid.pad(self.mask)))
         done, total = 0, sum(len(starts) for starts in batches)
         noise_level = torch.tensor(sigma, dtype=torch.float32, device=device)
-        for starts in batches:
+
+        def denoise(starts: list[Shape]) -> Tensor:
             numbers = condition.numbers(len(starts), noise_level, grid, self.voxel_size)
-            tiles = prior.denoise_tiles(network_inputs(context, starts, tile), numbers)
+            return prior.denoise_tiles(network_inputs(context, starts, tile), numbers)
+
+        for starts, tiles in zip(batches, for_each(denoise, batches, device), strict=True):
             paste(denoised, tiles, starts)
             done += len(starts)
             if self.on_tiles is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass, replace
@@ -17,6 +18,7 @@ from tomopatch.projector import Projector
 from tomopatch.reconstruct.memory import PeakMemory
 from tomopatch.reconstruct.methods import METHODS, MethodInput, check_suited, make_params
 from tomopatch.reconstruct.plan import Plan, check_trained
+from tomopatch.reconstruct.threads import few_threads
 from tomopatch.volume import Volume, VolumeGeometry, resample
 
 
@@ -159,7 +161,7 @@ def reconstruct(
     )
     final: Step | None = None
     stopped, watching = False, 0.0
-    with PeakMemory() as memory, torch.inference_mode():
+    with PeakMemory() as memory, torch.inference_mode(), few_threads(math.prod(A.domain_shape)):
         started = time.perf_counter()
         try:
             for final in chosen.steps(given):
