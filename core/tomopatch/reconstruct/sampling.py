@@ -93,6 +93,11 @@ class Sampling:
             return share
         return max(tuned.LEAST_SHARE, share**2)  # a sample has more error than a restored volume
 
+    @property
+    def first_cost(self) -> float:
+        """Cost of the first step, in passes: it restores the condition, and the prior's change is judged."""
+        return 1.0 if self.judge is None else 1.0 + tuned.JUDGE_COST
+
     def deviation(self, mean: Mean) -> Tensor | None:
         """Expected error of the samples' mean per voxel [1/mm] (see `calibration`); None for one sample."""
         if mean.count < 2:
@@ -273,7 +278,7 @@ def draw_samples(
                 step,
                 i=i,
                 total=options.num_samples * num_steps,
-                work=pace.share(i, (1.0, *(resolved.costs * options.num_samples)[1:])),
+                work=pace.share(i, (resolved.first_cost, *(resolved.costs * options.num_samples)[1:])),
                 iterate=estimate,
                 noisy=None if step.noisy is None else PatchPrior.from_network(step.noisy),
                 denoised=None if step.denoised is None else PatchPrior.from_network(step.denoised),

@@ -69,6 +69,18 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: Scan) -> None:
     methods = (METHODS[name] for name in dict.fromkeys(run.config.method for run in runs))
     st.caption("  \n".join(f"**{method.label}.** {method.summary}" for method in methods))
 
+    for sentence, by in _remarks(runs, names).items():
+        st.caption(f"**{formatting.plain('; '.join(by))}.** {sentence}")
+
+
+def _remarks(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the remarks of the runs' plans, each with the names of the runs to which it applies."""
+    found: dict[str, list[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        for remark in () if run.plan is None else run.plan.remarks:
+            found.setdefault(remark, []).append(name)
+    return found
+
 
 def _metrics(run: Run) -> dict[str, float | None]:
     m = run.metrics
