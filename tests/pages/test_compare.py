@@ -221,3 +221,13 @@ def test_remarks_of_a_plan_are_shown_once_with_the_names_of_their_runs(small_sca
     table.table(runs, list(remarks), small_scan)
     assert shown[-2:] == ["**one.** Voxels of 9 mm count as 5 mm.", "**one; two.** Lowered."]
     engine.store().delete(stored.id)
+
+
+def test_a_late_report_of_a_cleared_choice_changes_nothing(monkeypatch):
+    """A lesson's step cleared the form while Compare was being refreshed."""
+    taken = []
+    monkeypatch.setattr(comparison.state, "set_compared", taken.append)
+    for choice in (None, ["one"], []):
+        monkeypatch.setattr(comparison.state, "value", lambda name, found=choice: found)
+        comparison._take_chosen()
+    assert taken == [["one"], []]
