@@ -127,7 +127,7 @@ def _page_above(scope: Scope) -> str | None:
     """Return the address of a page if a browser asks for a path below it, or for a name in another case.
 
     Streamlit would answer with the app, whose files the browser then seeks below that path: it stays white.
-    The browser also asks for `PAGE/_stcore/health`, to learn whether the app lives below PAGE. An answer would
+    The browser also asks for `PAGE/_stcore/health`, to learn whether the app lives below PAGE. A reply would
     affirm that, so that it stays an error 404 in the browser's console.
     """
     base = "/" + str(config.get_option("server.baseUrlPath")).strip("/")
