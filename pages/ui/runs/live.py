@@ -116,6 +116,7 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
         psnr = next((p.psnr for p in reversed(now.points) if p.psnr is not None), None)
         # the speed of the first stage says little about that of the next
         left = formatting.seconds(now.eta) if math.isfinite(now.eta) and not now.stage else "–"
+        left = left if left == "–" or now.eta >= 1 else "< 1 s"  # the last step still stores its result
         numbers = [
             (
                 "Iteration",
