@@ -9,7 +9,7 @@ shell.require_app()
 shell.heading("Learn", "Short lessons. Each step opens the right page and runs a real computation.")
 
 chosen, shown = st.columns([1, 2.6], gap="large")
-with chosen:
+with chosen, st.container(key="lesson_list"):  # page.css limits its height on a phone
     name = lesson_view.choose()
 with shown:
     if name == lesson_view.CHALLENGE:

@@ -122,6 +122,22 @@ def test_every_answer_has_the_security_headers(visitor, path):
 
 
 @pytest.mark.parametrize(
+    ("path", "page"),
+    [
+        ("/acquire/nonsense?scan=x%20y", "/acquire?scan=x%20y"),
+        ("/Compare", "/compare"),
+        ("/nonsense/deeper/still", "/"),
+        ("//example.org/x", "/"),  # never to another site
+        ("/what_if", None),
+        ("/nonsense", None),  # Streamlit shows Home and a message
+    ],
+)
+def test_an_address_below_a_page_leads_to_the_page(visitor, path, page):
+    answer = visitor.request("GET", path, Accept="text/html")
+    assert (answer.status, answer.headers["Location"]) == ((307, page) if page else (200, None))
+
+
+@pytest.mark.parametrize(
     "path", ["/_stcore/metrics", "/_stcore/metrics/", "/_stcore/%6Detrics", "/_stcore/metrics?a=1"]
 )
 def test_the_metrics_are_closed(visitor, path):

@@ -69,3 +69,23 @@ def test_one_step_leads_to_the_next(page, address):
     page.get_by_role("heading", level=1, name=routes.TITLES[second.page]).wait_for()
     page.wait_for_function("() => location.search.includes('step=2')", polling=100)
     assert page.get_by_role("button", name="Next step").count() == 0
+
+
+def test_on_a_phone_a_step_is_followed_by_its_pictures(browser, address):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.set_default_timeout(120_000)  # patient: the machine may be busy
+
+    def top(locator):
+        locator.wait_for()
+        return locator.bounding_box()["y"]
+
+    page.goto(f"{address}/acquire?lesson=projections&step=1")
+    picture = page.locator(".sv canvas").first
+    picture.wait_for()
+    text, form = page.get_by_text("A large ball").last, page.get_by_role("radio", name="Phantom")
+    assert top(text) < top(picture) < top(form)
+    assert page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
+    page.goto(f"{address}/learn?lesson=contrast")  # the long list of lessons does not hide the chosen one
+    assert top(page.get_by_role("heading", name="Keep the contrast")) < 844
+    context.close()

@@ -22,7 +22,7 @@ deviation[:, 20:28, 4:12] = 100
 viewer([ViewerVolume("Test", test), ViewerVolume("Deviation", deviation, kind="heat"),
   ViewerVolume("Reference", reference)],
        VolumeGeometry((32, 32, 32)), key="v", options=ViewerOptions(
-         layouts=("side", "planes", "difference", "flicker"),
+         layouts=("side", "planes", "difference", "flicker", "swipe"),
          window="full", reference=2, places=[(0.1875, 0.3125, 0.6875)]))
 """
 PIXEL = """(c, [u, v]) => {
@@ -76,7 +76,7 @@ def bright(canvas, spot):
 
 def test_a_projection_shows_voxels_outside_the_current_slices(opened):
     page = opened()
-    canvas, block = page.locator(".tv canvas").first, [22 / 32, 10 / 32]
+    canvas, block = page.locator(".tv canvas").nth(1), [22 / 32, 10 / 32]
     assert canvas.evaluate(PIXEL, block) == [0, 0, 0]
     act(page, "MIP")
     bright(canvas, block)
@@ -93,14 +93,23 @@ def test_a_projection_shows_voxels_outside_the_current_slices(opened):
 
 def test_the_deviation_overlay_is_coloured(opened):
     page = opened()
-    canvas, spot = page.locator(".tv canvas").first, [8 / 32, 24 / 32]
+    canvas, spot = page.locator(".tv canvas").nth(1), [8 / 32, 24 / 32]
     assert canvas.evaluate(PIXEL, spot) == [0, 0, 0]
     act(page, "Deviation as an overlay: show or hide")
     red, _, blue = canvas.evaluate(PIXEL, spot)
     assert red > blue + 40
     assert canvas.evaluate(PIXEL, [20 / 32, 24 / 32]) == [0, 0, 0]
-    reference = page.locator(".tv .pane canvas").nth(2)
+    reference = page.locator(".tv .pane canvas").first
     assert reference.evaluate(PIXEL, spot) == [0, 0, 0]  # it is the test's
+
+
+def test_the_reference_comes_first_wherever_the_page_lists_it(opened):
+    page = opened()
+    pictures = [c.get_attribute("aria-label") for c in page.locator(".tv .pane canvas").all()]
+    assert [label.split(",")[0] for label in pictures] == ["Reference", "Test", "Deviation"]
+    act(page, "Swipe")
+    chosen = [page.get_by_label(side, exact=True).input_value() for side in ("Left", "Right")]
+    assert chosen == ["2", "0"]  # the reference, the test
 
 
 def shown(page):
@@ -165,7 +174,7 @@ def test_a_button_moves_the_crosshair_to_the_lesion(opened):
     assert page.locator(".tv").get_attribute("data-cursor") == "0.5,0.5,0.5"
     act(page, "Go to lesion")
     assert page.locator(".tv").get_attribute("data-cursor") == "0.1875,0.3125,0.6875"
-    assert page.locator(".tv canvas").first.evaluate(PIXEL, [0.6875 - 0.04, 0.3125 - 0.04])[0] > 200
+    assert page.locator(".tv canvas").nth(1).evaluate(PIXEL, [0.6875 - 0.04, 0.3125 - 0.04])[0] > 200
 
 
 def wheres(page):

@@ -234,12 +234,18 @@ def test_without_webgl_a_still_picture_shows_the_same(opened):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_background_follows_the_theme(opened, scheme):
-    page = opened(color_scheme=scheme)
+def test_the_background_follows_the_theme_without_a_reload(opened, scheme):
+    page = opened(color_scheme={"light": "dark", "dark": "light"}[scheme])
     seen(page)
-    colour = page.locator(".tv .pane").first.evaluate("(n) => getComputedStyle(n).backgroundColor")
-    bright = sum(float(v) for v in colour[4:-1].split(",")[:3]) / 3
-    assert bright > 200 if scheme == "light" else bright < 80
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function(
+        """([pane, light]) => {
+          const c = getComputedStyle(pane).backgroundColor.match(/[0-9.]+/g).slice(0, 3).map(Number);
+          return (c[0] + c[1] + c[2]) / 3 > 200 === light;
+        }""",
+        arg=[page.locator(".tv .pane").first.element_handle(), scheme == "light"],
+        polling=100,
+    )
     assert (
         canvases(page).first.evaluate("(c) => c.getContext('2d').getImageData(c.width - 3, 3, 1, 1).data[3]")
         == 0

@@ -5,8 +5,9 @@ import math
 from dataclasses import replace
 
 import pytest
+import streamlit as st
 
-from pages.ui.learn import challenge
+from pages.ui.learn import challenge, challenge_view, contrast, contrast_view
 from pages.ui.learn.challenge import Game
 from pages.ui.session import engine, routes, state, volume_cache
 from pages.ui.texts.formatting import percent
@@ -173,3 +174,34 @@ def test_an_unreadable_challenge_starts_a_new_game(visit, text):
     app = visit(lesson="challenge", challenge=text).switch_page(routes.LEARN).run()
     assert not app.exception
     assert {m.label: m.value for m in app.metric}["Wrong guesses"] == "0"
+
+
+def said(block):
+    """All text of an element or of a block."""
+    own = getattr(block, "value", "") if not hasattr(block, "children") else ""
+    return " ".join([str(own), *map(said, getattr(block, "children", {}).values())])
+
+
+def place_of(app, text):
+    """Position of the element or block with this text in the column of the lesson."""
+    column = next(c for c in reversed(app.columns) if "digital patient" in said(c))
+    return next(k for k, child in column.children.items() if text in said(child))
+
+
+@pytest.mark.parametrize(
+    ("lesson", "work", "verdict"),
+    [
+        ("challenge", "hidden_lesion", challenge_view.BEFORE_SCAN),
+        ("contrast", "true_contrast", contrast_view.BEFORE_SCAN),
+    ],
+)
+def test_no_old_verdict_is_shown_while_a_patient_is_prepared(visit, monkeypatch, lesson, work, verdict):
+    app = visit(lesson=lesson).switch_page(routes.LEARN).run()
+    where = place_of(app, verdict)
+    with monkeypatch.context() as patch:
+        patch.setattr({"challenge": challenge, "contrast": contrast}[lesson], work, lambda game: st.stop())
+        app.session_state["_inside"] = True
+        app.number_input(key=state.field(f"{lesson}.number")).set_value(7).run()
+    assert place_of(app, "Preparing the patient") == where  # in place of all about the old patient
+    app.session_state["_inside"] = True
+    assert place_of(app.run(), verdict) == where

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pages.ui.compare import comparison
+from pages.ui.compare import comparison, table
 from pages.ui.session import engine, routes, state, volume_cache
 from tomopatch.analysis.errors import error
 from tomopatch.analysis.metrics import quality
@@ -14,6 +14,7 @@ from tomopatch.analysis.regions import Region, region_quality
 from tomopatch.execution.queue import wait
 from tomopatch.geometry.field_of_view import inside_field_of_view
 from tomopatch.reconstruct.methods import METHODS
+from tomopatch.reconstruct.plan import Plan
 from tomopatch.runs.config import RunConfig
 from tomopatch.volume import MU_WATER
 
@@ -204,3 +205,29 @@ def test_the_cache_is_bounded_by_size():
     assert len(keep("large", 20_000)) == 20_000
     assert keep("a", 3000)
     assert made[-1] == "large"  # the large result replaced nothing
+
+
+def test_remarks_of_a_plan_are_shown_once_with_the_names_of_their_runs(small_scan, monkeypatch):
+    remarks = {"one": ("Voxels of 9 mm count as 5 mm.", "Lowered."), "two": ("Lowered.",), "three": None}
+    stored = engine.store().run(engine.store().create(RunConfig(small_scan, "diffusion")))
+    runs = []
+    for said in remarks.values():
+        plan = (
+            None if said is None else Plan("restore", "scan", (1, 1, 1), (1, 1, 1), (), 0, None, None, said)
+        )
+        runs.append(replace(stored, plan=plan))
+    shown = []
+    monkeypatch.setattr(table.st, "caption", shown.append)
+    table.table(runs, list(remarks), small_scan)
+    assert shown[-2:] == ["**one.** Voxels of 9 mm count as 5 mm.", "**one; two.** Lowered."]
+    engine.store().delete(stored.id)
+
+
+def test_a_late_report_of_a_cleared_choice_changes_nothing(monkeypatch):
+    """A lesson's step cleared the form while Compare was being refreshed."""
+    taken = []
+    monkeypatch.setattr(comparison.state, "set_compared", taken.append)
+    for choice in (None, ["one"], []):
+        monkeypatch.setattr(comparison.state, "value", lambda name, found=choice: found)
+        comparison._take_chosen()
+    assert taken == [["one"], []]

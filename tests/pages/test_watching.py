@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.ui.charts import curves
 from pages.ui.runs import live
@@ -313,3 +314,20 @@ def test_watch_it_form_chooses_sampling_and_the_faster_prior(app, small_scan):
     assert not app.exception
     assert app.selectbox(key=state.field("diffusion.mode")).value == "posterior"
     assert app.selectbox(key=state.field("prior")).value == SAMPLER
+
+
+@pytest.mark.parametrize(
+    ("stage", "eta", "expected"), [("initial", 12.0, "–"), ("", 12.0, "12 s"), ("", 0.0, "< 1 s")]
+)
+def test_the_time_left_appears_after_the_initial_reconstruction(
+    small_scan, monkeypatch, stage, eta, expected
+):
+    """Its speed says little about that of the passes."""
+    run = engine.store().run(engine.store().create(RunConfig(small_scan, "diffusion")))
+    shown = {}
+    monkeypatch.setattr(
+        DeltaGenerator, "metric", lambda self, label, value, **options: shown.update({label: value})
+    )
+    live._numbers(run, Progress("running", points=(Point(3, 9, stage),), eta=eta))
+    assert shown["Time left"] == expected
+    engine.store().delete(run.id)

@@ -85,3 +85,32 @@ def test_a_thin_faint_curved_shell_is_a_table_too():
     found = without_table(Volume.from_hu(hu, VG))
     torch.testing.assert_close(anatomy(found, arm=False), anatomy(volume, arm=False))
     assert float(found.hu[:, shell].max()) <= -999
+
+
+@pytest.mark.parametrize("arm", [False, True])
+@pytest.mark.parametrize("hu_of_shell", [-700.0, -600.0])
+def test_both_arcs_of_a_thin_sheet_that_touches_the_body_become_air(arm, hu_of_shell):
+    """A sheet on a curved table: the body rests on its middle, and its ends rise to the body's height."""
+    volume = scene(arm=arm, table=False)
+    sheet = ((61 - (X / 45) ** 2 - Y).abs() <= 1) & (X.abs() <= 160)
+    curved = ((100 - (X / 30) ** 2 - Y).abs() <= 2) & (X.abs() <= 140)
+    hu = volume.hu.clone()
+    hu[:, sheet] = torch.maximum(hu[:, sheet], torch.tensor(hu_of_shell))
+    hu[:, curved] = torch.maximum(hu[:, curved], torch.tensor(-450.0))
+    found = without_table(Volume.from_hu(hu, VG))
+    body = Volume.from_hu(hu, VG)
+    torch.testing.assert_close(anatomy(found, arm=arm), anatomy(body, arm=arm))
+    arcs = sheet & (X.abs() >= 75) | curved  # nearer to the middle the sheet may count as skin
+    assert float(found.hu[:, arcs].max()) <= -999
+
+
+def test_vessels_of_a_lung_that_the_grid_cuts_stay():
+    """Thin structures without body above them are not outside where the slices end within the body."""
+    volume = scene()
+    cut = volume.hu[:, 45:].clone()  # through the lungs
+    vg = VolumeGeometry(tuple(cut.shape), VG.voxel_size)
+    x, lung = X[45:], cut[10] == -850
+    vessels = lung & ((x / 12).round() * 12 - x).abs().le(1)
+    cut[:, vessels] = 40.0
+    found = without_table(Volume.from_hu(cut, vg))
+    assert float(found.hu[:, vessels].min()) >= 39

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tomopatch.progress import Tiles
@@ -21,6 +23,8 @@ class Progress:
     seconds, eta : float
         Time since its start, and time until the run ends (its stage, if the work of the whole run is not
         known); eta is NaN while unknown.
+    estimated : float
+        Time of the last step, at which `eta` was estimated, on the monotonic clock.
     points : tuple of Point
         The figures of every step so far.
     tiles : Tiles or None
@@ -37,6 +41,7 @@ class Progress:
     position: int = 0
     seconds: float = 0.0
     eta: float = float("nan")
+    estimated: float = 0.0
     points: tuple[Point, ...] = ()
     tiles: Tiles | None = None
     tiles_done: tuple[int, int] | None = None
@@ -65,6 +70,11 @@ class Progress:
             return min(1.0, work + (work - before) * (done / of))
         return min(1.0, (self.i + done / of) / self.total)
 
+    def counted_down(self, now: float) -> Progress:
+        """The same progress at a time on the monotonic clock: the time left falls also within a step."""
+        left = self.eta - (now - self.estimated)
+        return replace(self, eta=max(0.0, left)) if math.isfinite(left) else self
+
     @property
     def stage(self) -> str:
         """Name of the current stage, see `tomopatch.progress.Step`."""
@@ -72,15 +82,25 @@ class Progress:
 
 
 def with_point(known: Progress, point: Point, event: dict[str, Any]) -> dict[str, Any]:
-    """Return the event with the run's results so far, and the time left at the speed of this stage."""
-    began = next((p for p in reversed(known.points) if p.stage != point.stage), None)
-    done, before = (point.i / point.total, 0.0) if point.work is None else (point.work, 0.0)
-    if point.work is not None and began is not None:  # the work of the whole run
-        before = began.work or 0.0
-    spent = point.seconds - (began.seconds if began else 0.0)
+    """Return the event with the run's results so far, and the time left at the speed of this stage.
+
+    Steps that do not state their work cost the same, except the first, which includes preparations.
+    """
+    if point.work is None:
+        base = next((p for p in known.points if p.stage == point.stage), None)
+    else:
+        base = next((p for p in reversed(known.points) if p.stage != point.stage), None)
+    spent = point.seconds - (base.seconds if base else 0.0)
+    done, before = _done(point), _done(base) if base else 0.0
     tiles = event.pop("tiles", None)
     if tiles is not None:
         event["tiles"] = Tiles(tuple(tiles["size"]), tuple(map(tuple, tiles["starts"])))
     eta = spent * (1 - done) / max(1e-9, done - before)
     points = (*known.points, point)
-    return event | {"points": points, "seconds": point.seconds, "eta": eta, "tiles_done": None}
+    more = {"points": points, "seconds": point.seconds, "eta": eta, "tiles_done": None}
+    return event | more | {"estimated": time.monotonic()}
+
+
+def _done(point: Point) -> float:
+    """Share of the run's work done, or of the stage's if it is not known."""
+    return point.i / point.total if point.work is None else point.work

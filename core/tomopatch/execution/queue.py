@@ -158,7 +158,7 @@ class RunQueue:
         with self._lock:
             known = self._progress.get(run_id)
             if known is not None:
-                return replace(known, position=self._position(run_id))
+                return replace(known, position=self._position(run_id)).counted_down(time.monotonic())
             run = self.store.run(run_id)
             points = read_trace(self.store.run_folder(run_id))
             return Progress(run.status, seconds=run.seconds, points=points, message=run.message)

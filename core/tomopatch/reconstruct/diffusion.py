@@ -26,14 +26,12 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import State, Step
 from tomopatch.projector import Projector
 from tomopatch.reconstruct import tuned
-from tomopatch.reconstruct.classical.coarse import num_grids, on_grid, on_grid_of
-from tomopatch.reconstruct.classical.total_variation import Convergence
+from tomopatch.reconstruct.classical.coarse import on_grid, on_grid_of
 from tomopatch.reconstruct.initial import INITIALIZERS, Inputs
 from tomopatch.reconstruct.params import DiffusionParams
-from tomopatch.reconstruct.plan import Effort, Plan, Problem, check_trained, num_stages
+from tomopatch.reconstruct.plan import Effort, Plan, Problem, check_trained, most_iterations, num_stages
 from tomopatch.reconstruct.sampling import draw_samples
 from tomopatch.schema import read
-from tomopatch.volume import VolumeGeometry
 
 
 def diffusion(
@@ -87,8 +85,7 @@ def diffusion(
         generator.set_state(state["generator"].cpu())
     stages = num_stages(A, options) if stages is None else stages
     conditional = options.condition == "scan"
-    planned = _planned(A.vg, options, initial_iterations, stages) if conditional else 0
-    effort = Effort.of(problem, planned)
+    effort = Effort.of(problem, A.vg, initial_iterations, stages)
     coarse = read(Plan, json.loads(state["coarse_plan"])) if "coarse_plan" in state else None
     sampling: State = state.get("sampling", {})
     x: Tensor | None = sampling.get("initial")
@@ -96,8 +93,7 @@ def diffusion(
         x, coarse = yield from _initial(problem, initial_iterations, stages, effort, generator, coarse, state)
     for step in draw_samples(problem, x, coarse, generator, sampling):
         kept = _state(generator, coarse) | {"sampling": step.state}
-        passes = effort.passes * (step.work or 0.0)
-        yield replace(step, state=kept, work=effort.share(planned, passes))
+        yield replace(step, state=kept, work=effort.share(1.0, step.work or 0.0))
 
 
 def _initial(
@@ -116,6 +112,7 @@ def _initial(
     """
     A, options = problem.A, problem.options
     done, x = int(state.get("done", 0)), None
+    share = effort.coarse / effort.initial  # of the half resolution
     if stages > 1 and "start" not in state:
         grid = Projector(A.vg.halved(), A.pg, A.backend)
         steps = diffusion(
@@ -126,32 +123,34 @@ def _initial(
         for step in steps:
             done += 1
             yield replace(
-                _started(step, done, effort, _state(generator, None), "coarse"),
+                _started(step, done, effort, share * _done(step), _state(generator, None), "coarse"),
                 iterate=partial(on_grid_of, step, A.domain_shape),
                 # these are on the coarser grid
                 tiles=None, noisy=None, denoised=None, std=None, initial=None, plan=None,
             )  # fmt: skip
         x, coarse = on_grid(step.x, A.domain_shape), step.plan
-    inputs = Inputs(A, problem.y, problem.weights, _iterations(A.vg, iterations), x, state.get("start"))
-    first = min(done, effort.initial)
+    inputs = Inputs(A, problem.y, problem.weights, most_iterations(A.vg, iterations), x, state.get("start"))
     for step in INITIALIZERS[options.initial](inputs):
         done += 1
-        started = _started(step, done, effort, _state(generator, coarse), "start")
-        if step.work is not None:  # the method forecasts its end
-            started = replace(started, work=effort.share(first + step.work * (effort.initial - first)))
-        yield started
+        finished = share + (1 - share) * _done(step)
+        yield _started(step, done, effort, finished, _state(generator, coarse), "start")
     return step.x, coarse
 
 
-def _started(step: Step, done: int, effort: Effort, state: State, part: str) -> Step:
-    """A step of one part, counted through the whole initial reconstruction."""
+def _done(step: Step) -> float:
+    """Share of its method's work that is done after a step."""
+    return step.i / step.total if step.work is None else step.work
+
+
+def _started(step: Step, done: int, effort: Effort, share: float, state: State, part: str) -> Step:
+    """A step of one part, counted through the whole initial reconstruction, whose done share is given."""
     finished = step.state is None or step.i == step.total
     return replace(
         step,
         i=done,
-        total=max(done + step.total - step.i, effort.initial),
+        total=max(done + step.total - step.i, effort.steps),
         stage="initial",
-        work=effort.share(done),
+        work=effort.share(share),
         state=None if finished else {**state, "done": done, part: step.state},
     )
 
@@ -159,18 +158,3 @@ def _started(step: Step, done: int, effort: Effort, state: State, part: str) -> 
 def _state(generator: torch.Generator, coarse: Plan | None) -> dict[str, object]:
     state: dict[str, object] = {"generator": generator.get_state()}
     return state if coarse is None else state | {"coarse_plan": json.dumps(coarse.to_json())}
-
-
-def _iterations(vg: VolumeGeometry, iterations: int) -> int:
-    """Iterations of the initial reconstruction: fewer on a large grid, which starts from a coarser one."""
-    return max(1, iterations // tuned.FINE_SHARE) if max(vg.shape[1:]) > tuned.COARSEST else iterations
-
-
-def _planned(vg: VolumeGeometry, options: DiffusionParams, iterations: int, stages: int) -> int:
-    """Number of steps until sampling starts on this grid."""
-    most = _iterations(vg, iterations)
-    expected = {"tv": min(most, Convergence.USUAL), "sirt": most, "fbp": 1, "cgls": max(1, most // 10)}
-    own = expected[options.initial]
-    if stages > 1:
-        return own + options.planned_steps + _planned(vg.halved(), options, iterations, stages - 1)
-    return own * num_grids(vg) if options.initial == "tv" else own

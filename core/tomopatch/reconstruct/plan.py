@@ -12,9 +12,12 @@ from torch import Tensor
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.projector import Projector
 from tomopatch.reconstruct import tuned
+from tomopatch.reconstruct.classical.coarse import COARSER_COST, SET_UP, num_grids
+from tomopatch.reconstruct.classical.total_variation import Convergence
 from tomopatch.reconstruct.expected_error import angular_range
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.schema import record
+from tomopatch.volume import VolumeGeometry
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,32 +79,59 @@ class Plan:
 
 @dataclass(frozen=True)
 class Effort:
-    """Cost of a run in iterations of the initial reconstruction, for one progress bar over the whole run.
+    """Expected cost of a run in iterations of total variation on its grid, for one progress bar.
 
     Attributes
     ----------
-    initial : iterations of the initial reconstruction
-    passes : passes of the prior, of all samples
-    per_pass : cost of a pass
+    steps : number of steps until sampling starts
+    coarse : cost of the half resolution that comes first, or 0
+    initial : cost until sampling starts, with `coarse`
+    sampling : cost of all samples
     """
 
-    initial: int
-    passes: int
-    per_pass: float
+    steps: int
+    coarse: float
+    initial: float
+    sampling: float
 
     @classmethod
-    def of(cls, problem: Problem, initial: int) -> Effort:
-        weights = sum(w.numel() for w in problem.prior.model.parameters())
+    def of(cls, problem: Problem, vg: VolumeGeometry, iterations: int, stages: int) -> Effort:
+        """Expected cost on a grid.
+
+        iterations : most iterations of the initial reconstruction
+        stages : number of grids
+        """
+        options, prior, num_views = problem.options, problem.prior, problem.A.pg.num_views
+        weights = sum(w.numel() for w in prior.model.parameters())
         # an iteration costs in proportion to the views, a pass does not
         at_20_views = tuned.PASS_COST + tuned.PASS_COST_PER_MILLION * weights / 1e6
-        options = problem.options
-        per_pass = at_20_views * 20 / problem.A.pg.num_views
-        return cls(initial, options.planned_steps * options.num_samples, per_pass)
+        passes: float = options.planned_steps
+        if options.mode == "posterior" and options.condition != "none":
+            passes *= 1 - tuned.KNOWN_SHARE * (1 - tuned.KNOWN_COST)
+        sampling = tuned.PREPARATION_COST + passes * options.num_samples * at_20_views * 20 / num_views
+        if options.condition == "none":
+            return cls(0, 0.0, 0.0, sampling)
+        most = most_iterations(vg, iterations)
+        expected = {"tv": min(most, Convergence.USUAL), "sirt": most, "fbp": 1, "cgls": max(1, most // 10)}
+        own = expected[options.initial]
+        if stages > 1:
+            before = cls.of(problem, vg.halved(), iterations, stages - 1)
+            coarse = COARSER_COST * (before.initial + before.sampling / options.num_samples)
+            return cls(own + options.planned_steps + before.steps, coarse, coarse + own, sampling)
+        if options.initial != "tv":
+            return cls(own, 0.0, own, sampling)
+        grids = num_grids(vg)
+        return cls(own * grids, 0.0, (own + SET_UP) * sum(COARSER_COST**k for k in range(grids)), sampling)
 
-    def share(self, iterations: float, passes: float = 0) -> float:
-        """Share of the work done so far, 0 to 1."""
-        total = self.initial + self.passes * self.per_pass
-        return min(1.0, (min(iterations, self.initial) + passes * self.per_pass) / total)
+    def share(self, initial: float, sampling: float = 0.0) -> float:
+        """Share of the work done, 0 to 1, if these shares of its two parts are done."""
+        done = initial * self.initial + sampling * self.sampling
+        return min(1.0, done / (self.initial + self.sampling))
+
+
+def most_iterations(vg: VolumeGeometry, iterations: int) -> int:
+    """Most iterations of the initial reconstruction: fewer on a large grid, which starts from another."""
+    return max(1, iterations // tuned.FINE_SHARE) if max(vg.shape[1:]) > tuned.COARSEST else iterations
 
 
 def check_trained(prior: PatchPrior, options: DiffusionParams) -> None:

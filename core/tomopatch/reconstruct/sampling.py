@@ -22,6 +22,7 @@ from tomopatch.reconstruct.calibration import Calibration
 from tomopatch.reconstruct.consistency import DataConsistency, posterior_consistency, restoration_consistency
 from tomopatch.reconstruct.expected_error import ScanFigures, expected_error
 from tomopatch.reconstruct.initial import least_squares, restoration_sigma
+from tomopatch.reconstruct.pace import Pace
 from tomopatch.reconstruct.plan import Plan, Problem
 from tomopatch.volume import Shape
 
@@ -75,10 +76,6 @@ class Sampling:
         tiling = self.bound.tiling
         return None if tiling is None else tiling.used(self.bound.mask)
 
-    def work(self, step: int) -> float:
-        """Share of a sample's work that is done after this step."""
-        return sum(self.costs[:step]) / sum(self.costs)
-
     def accepted_share(self, first: Step) -> float:
         """Share of the usual noise level to restore from, judged after the first step.
 
@@ -96,6 +93,11 @@ class Sampling:
         if self.plan.mode == "restore":
             return share
         return max(tuned.LEAST_SHARE, share**2)  # a sample has more error than a restored volume
+
+    @property
+    def first_cost(self) -> float:
+        """Cost of the first step, in passes: it restores the condition, and the prior's change is judged."""
+        return 1.0 if self.judge is None else 1.0 + tuned.JUDGE_COST
 
     def deviation(self, mean: Mean) -> Tensor | None:
         """Expected error of the samples' mean per voxel [1/mm] (see `calibration`); None for one sample."""
@@ -247,7 +249,7 @@ def draw_samples(
     x : initial reconstruction (z, y, x) [1/mm]; None without a condition. coarse : plan of the coarser grid.
     state : state of an earlier step, or empty; the generator must be in its state of that time.
     """
-    options, y = problem.options, problem.y
+    options, y, pace = problem.options, problem.y, Pace()
     share = float(state.get("share", 1.0))
     resolved = plan_sampling(problem, x, generator=generator, coarse=coarse, share=share)
     num_steps = len(resolved.plan.sigmas) - 1
@@ -269,6 +271,7 @@ def draw_samples(
             state=inner,
         )
         inner = None
+        pace.begin_step()  # not before: preparations come once
         for step in steps:
             if not accepted:
                 accepted, share = True, resolved.accepted_share(step)
@@ -291,7 +294,7 @@ def draw_samples(
                 step,
                 i=i,
                 total=options.num_samples * num_steps,
-                work=(done + resolved.work(step.i)) / options.num_samples,
+                work=pace.share(i, (resolved.first_cost, *(resolved.costs * options.num_samples)[1:])),
                 iterate=estimate,
                 noisy=None if step.noisy is None else PatchPrior.from_network(step.noisy),
                 denoised=None if step.denoised is None else PatchPrior.from_network(step.denoised),

@@ -23,23 +23,29 @@ THIN_SHARE = 0.02
 """Upper limit of the radius as a share of the body's size, so that a child's chest wall stays."""
 LEAST = 0.01
 """Smallest volume of a part relative to the body. A nose or an ear is smaller, a table is larger."""
+LEAST_SHELL, SPAN = 0.001, 0.5
+"""Smallest volume of a thin shell relative to the body, and its smallest share of the slices."""
+FILLED = 0.2
+"""Least share of a voxel of the search that a shell fills."""
 
 
 def without_table(volume: Volume) -> Volume:
     """The volume with air in place of the patient table, on the same grid; unchanged without a table.
 
     The body is the largest connected part after an opening. Parts to its left and right, such as arms, stay.
-    A table is a part above or below the body along y, larger than LEAST. Parts of it that touch the body, and
-    a soft mattress, can remain.
+    A table is a part above or below the body along y, larger than LEAST. So is a thin shell that rises along
+    the sides of the body. Parts of it that touch the body, and a soft mattress, can remain.
     """
     vg = volume.geometry
     edge = max(vg.size[1:]) / ACROSS
     shape = tuple(min(n, math.ceil(s / edge)) for n, s in zip(vg.shape, vg.size, strict=True))
-    coarse = area_average(volume.data, (shape[0], shape[1], shape[2]))
-    dense, faint = (
-        (coarse > float(mu_from_hu(torch.tensor(limit)))).cpu().numpy() for limit in (BODY_HU, TABLE_HU)
-    )
-    table = _table(dense, faint, tuple(s / n for s, n in zip(vg.size, shape, strict=True)))
+    body_mu, table_mu = mu_from_hu(torch.tensor([BODY_HU, TABLE_HU])).tolist()
+    grid = (shape[0], shape[1], shape[2])
+    coarse = area_average(volume.data, grid)
+    shells = area_average((volume.data > table_mu).float(), grid) > FILLED  # the mean hides thin ones
+    dense, faint = coarse > body_mu, coarse > table_mu
+    masks = dense.cpu().numpy(), faint.cpu().numpy(), shells.cpu().numpy()
+    table = _table(*masks, tuple(s / n for s, n in zip(vg.size, shape, strict=True)))
     if not table.any():
         return volume
     data = volume.data.clone()
@@ -47,11 +53,11 @@ def without_table(volume: Volume) -> Volume:
     return Volume(data, vg, volume.name)
 
 
-def _table(dense: np.ndarray, faint: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
+def _table(dense: np.ndarray, faint: np.ndarray, shells: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
     """Return the voxels of the table and its surroundings, bool (z, y, x).
 
-    dense, faint : bool (z, y, x)
-        Voxels above BODY_HU and above TABLE_HU.
+    dense, faint, shells : bool (z, y, x)
+        Voxels whose mean is above BODY_HU or TABLE_HU; voxels that hold a shell above TABLE_HU.
     edges : of a voxel [mm]
     """
     area = _filled(dense).sum((1, 2)).max() * edges[1] * edges[2]
@@ -63,9 +69,13 @@ def _table(dense: np.ndarray, faint: np.ndarray, edges: tuple[float, ...]) -> np
     sizes = np.bincount(parts.ravel())[1:]
     body = parts == 1 + int(sizes.argmax())
     table = _beyond(thick & ~body, body, LEAST)
-    kept = thick & ~_beyond(thick & ~body, body, 0.0)  # small thick parts may belong to a thin shell
+    # small thick parts may belong to a thin shell
+    large = np.append(False, sizes >= LEAST_SHELL * body.sum())[parts]
+    kept = large & ~_beyond(thick & ~body, body, 0.0)
     near = distance_transform_edt(~kept, edges) <= radius + max(edges[1:])
     table |= _beyond(faint & ~near & ~table, body, LEAST)
+    faint = faint | shells
+    table |= _outside(faint & ~table, near, body.sum())
     if not table.any():
         return table
     whole = _filled(faint) & ~_filled(faint & ~table)  # with the foam within its shell
@@ -88,6 +98,43 @@ def _beyond(mask: np.ndarray, body: np.ndarray, least: float) -> np.ndarray:
         if part.sum() >= least * body.sum() and not rows[0] <= centre <= rows[-1]:
             found[box] |= part
     return found
+
+
+def _outside(mask: np.ndarray, near: np.ndarray, size: int) -> np.ndarray:
+    """Return the connected parts of a mask away from the body that mostly have no body above, or none below.
+
+    A curved shell rises along the sides of the body, so that its centre can be level with it. Vessels of the
+    lung are enclosed by the body, and its thin walls enclose it.
+
+    near : bool (z, y, x)
+        The body with its surroundings.
+    size : number of voxels of the body
+    """
+    body, whole = _closed(near), _closed(mask | near)
+    above, below = (np.logical_or.accumulate(body[:, ::step], axis=1)[:, ::step] for step in (1, -1))
+    thin = mask & ~near
+    free = thin & ~(above & below)
+    parts, count = label(thin, np.ones((3, 3, 3)))
+    found = np.zeros_like(mask)
+    for k, box in zip(range(1, count + 1), find_objects(parts), strict=True):
+        part = parts[box] == k
+        volume = part.sum()
+        if volume < LEAST_SHELL * size or len(part) < SPAN * len(mask) or 2 * free[box][part].sum() < volume:
+            continue
+        slices = whole[box[0]]
+        enclosed = _filled(slices).sum() - _filled(slices & (parts[box[0]] != k)).sum() - volume
+        if enclosed <= volume:
+            found[box] |= part
+    return found
+
+
+def _closed(body: np.ndarray) -> np.ndarray:
+    """Return the mask with its ends in the outermost rows and columns of each slice joined: it may be cut."""
+    closed = body.copy()
+    for face in (closed[:, 0], closed[:, -1], closed[:, :, 0], closed[:, :, -1]):
+        before, after = (np.logical_or.accumulate(face[:, ::step], axis=1)[:, ::step] for step in (1, -1))
+        face |= before & after
+    return closed
 
 
 def _opened(mask: np.ndarray, radius: float, edges: tuple[float, ...]) -> np.ndarray:

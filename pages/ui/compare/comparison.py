@@ -68,11 +68,22 @@ def choose(scan: Scan, runs: list[Run]) -> list[Run]:
         list(known),
         key=state.field("compare"),
         format_func=lambda r: labels.run_label(known[r], scan),
-        on_change=lambda: state.set_compared(state.value("compare")),
+        on_change=_take_chosen,
         help="All runs of this volume on this grid, also those of other scans. Leave empty for the newest of "
         "each method.",
     )
     return [known[r] for r in chosen]
+
+
+def _take_chosen() -> None:
+    """Compare the runs that the user chose.
+
+    The choice may be gone: a step of a lesson that opens another scan clears it, while the browser still
+    reports it with the next refresh.
+    """
+    chosen = state.value("compare")
+    if chosen is not None:
+        state.set_compared(chosen)
 
 
 def failures() -> None:

@@ -49,14 +49,17 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: Scan) -> None:
         height="content",
         placeholder="–",  # of unfinished runs
         column_config={
-            "PSNR": column.NumberColumn(format="%.2f dB", help=labels.METRIC_HELP["PSNR"]),
-            "SSIM": column.NumberColumn(format="%.3f", help=labels.METRIC_HELP["SSIM"]),
-            "RMSE": column.NumberColumn(format="%.0f HU", help=labels.METRIC_HELP["RMSE"]),
+            # narrow tables shorten the names, never the numbers
+            "Method": column.TextColumn(width=140),
+            "Settings": column.TextColumn(width=84),
+            "PSNR": column.NumberColumn(format="%.2f dB", width=80, help=labels.METRIC_HELP["PSNR"]),
+            "SSIM": column.NumberColumn(format="%.3f", width=60, help=labels.METRIC_HELP["SSIM"]),
+            "RMSE": column.NumberColumn(format="%.0f HU", width=72, help=labels.METRIC_HELP["RMSE"]),
             "Held-out error": column.NumberColumn(
                 format="%.2f %%", help=labels.METRIC_HELP["Held-out error"]
             ),
             DIFFERENCE: column.NumberColumn(format="%.0f HU", help=labels.METRIC_HELP["Difference"]),
-            "Time": column.NumberColumn(format="%.1f s", help=labels.METRIC_HELP["Time"]),
+            "Time": column.NumberColumn(format="%.1f s", width=62, help=labels.METRIC_HELP["Time"]),
         },
     )
     devices = " and ".join(sorted({labels.device_label(run.device) for run in runs}))
@@ -68,6 +71,18 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: Scan) -> None:
     )
     methods = (METHODS[name] for name in dict.fromkeys(run.config.method for run in runs))
     st.caption("  \n".join(f"**{method.label}.** {method.summary}" for method in methods))
+
+    for sentence, by in _remarks(runs, names).items():
+        st.caption(f"**{formatting.plain('; '.join(by))}.** {sentence}")
+
+
+def _remarks(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the remarks of the runs' plans, each with the names of the runs to which it applies."""
+    found: dict[str, list[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        for remark in () if run.plan is None else run.plan.remarks:
+            found.setdefault(remark, []).append(name)
+    return found
 
 
 def _metrics(run: Run) -> dict[str, float | None]:

@@ -99,7 +99,7 @@ def hidden_lesion(game: Game) -> Lesion:
     return Lesion(_hiding_place(game.number, radius), radius, LESION_HU)
 
 
-@st.cache_resource(max_entries=50, show_spinner="Hiding a lesion…")
+@st.cache_resource(max_entries=50, show_spinner=False)
 def _hiding_place(number: int, radius: float) -> Triple:
     return hiding_place(volume_cache.preview_volume(source_of(number), GRID), radius, seed=number)
 

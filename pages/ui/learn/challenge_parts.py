@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from pages.ui.runs import run_volumes
 from pages.ui.session import engine, state, volume_cache
@@ -23,6 +24,21 @@ from tomopatch.volume import Shape
 VIEWS = (5, 8, 12, 20, 30, 45, 60, 90, 120)
 PHOTONS = (500.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 METHODS = ("fbp", "sirt", "tv", "diffusion")
+
+
+def patient_place(name: str, patient: tuple[int, str], prepare: Callable[[], Any]) -> DeltaGenerator:
+    """Return the place of everything about a patient.
+
+    While a new patient is prepared, the place says so, and shows nothing of the previous one.
+    """
+    key = f"{name}.patient"
+    if state.value(key) == patient:
+        return st.container()
+    place = st.empty()
+    place.info("Preparing the patient…")
+    prepare()
+    state.fill({key: patient}, overwrite=True)
+    return place.container()
 
 
 def scan_form(name: str, scan_of: Callable[[int, float], ScanConfig]) -> str | None:

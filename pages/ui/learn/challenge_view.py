@@ -9,7 +9,15 @@ import streamlit as st
 
 from pages.ui.learn import challenge
 from pages.ui.learn.challenge import GRID, GUESS_DOSE, SIZES, Game
-from pages.ui.learn.challenge_parts import PHOTONS, chosen_run, next_buttons, scan_form, share, shown_volume
+from pages.ui.learn.challenge_parts import (
+    PHOTONS,
+    chosen_run,
+    next_buttons,
+    patient_place,
+    scan_form,
+    share,
+    shown_volume,
+)
 from pages.ui.runs import run_bars
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels
@@ -37,11 +45,12 @@ def view() -> None:
     _choose_game(game)
     game = Game.stored()
     runs = [run for run in map(engine.known_run, game.runs) if run is not None]
-    _score(game, runs)
-    if not game.found:
-        _scan_form(game)
-    if runs:
-        _reconstructions(game, runs)
+    with patient_place("challenge", (game.number, game.size), lambda: challenge.hidden_lesion(game)):
+        _score(game, runs)
+        if not game.found:
+            _scan_form(game)
+        if runs:
+            _reconstructions(game, runs)
     share("challenge", "challenge", {"number": game.number, "size": game.size})
 
 

@@ -76,7 +76,7 @@ def nodule(game: Game) -> Lesion:
     return Lesion(_place(game.number), RADIUS, KINDS[game.kind])
 
 
-@st.cache_resource(max_entries=50, show_spinner="Preparing the patient…")
+@st.cache_resource(max_entries=50, show_spinner=False)
 def _place(number: int) -> Triple:
     volume = volume_cache.preview_volume(source_of(number), GRID)
     for spread in _SPREADS[:-1]:

@@ -9,7 +9,15 @@ import streamlit as st
 
 from pages.ui.learn import contrast
 from pages.ui.learn.challenge import GRID, MAX_NUMBER
-from pages.ui.learn.challenge_parts import chosen_run, next_buttons, run_name, scan_form, share, shown_volume
+from pages.ui.learn.challenge_parts import (
+    chosen_run,
+    next_buttons,
+    patient_place,
+    run_name,
+    scan_form,
+    share,
+    shown_volume,
+)
 from pages.ui.learn.contrast import KINDS, SHARE, TO_NOISE, Game
 from pages.ui.runs import run_bars
 from pages.ui.session import engine, state, volume_cache
@@ -35,6 +43,13 @@ def view() -> None:
     )
     _choose_game(game)
     game = Game.stored()
+    with patient_place("contrast", (game.number, game.kind), lambda: contrast.true_contrast(game)):
+        _attempt(game)
+    share("contrast", "contrast", {"number": game.number, "kind": game.kind})
+
+
+def _attempt(game: Game) -> None:
+    """Show the score, the form of a scan and all reconstructions."""
     runs = [run for run in map(engine.known_run, game.runs) if run is not None]
     if contrast.with_best(game, runs) != game:
         game = contrast.with_best(game, runs)
@@ -47,7 +62,6 @@ def view() -> None:
     if runs:
         _table(game, runs)
         _reconstructions(game, runs)
-    share("contrast", "contrast", {"number": game.number, "kind": game.kind})
 
 
 def _choose_game(game: Game) -> None:

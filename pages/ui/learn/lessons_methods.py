@@ -83,8 +83,8 @@ ABOUT_METHODS: dict[str, Lesson] = {
             compare(
                 "An object unlike a body: uniform balls, again with 8 views. Total variation expects uniform "
                 "regions and is nearly right. The first diffusion volume stays close to it, because the "
-                "measurement contradicts the prior's changes; *Reconstruct* says so below the curves of this "
-                "run. The other two are sampled without images of the scan. They show a mottled texture that "
+                "measurement contradicts the prior's changes, as the note below the table says. "
+                "The other two are sampled without images of the scan. They show a mottled texture that "
                 "differs from seed to seed and is not in the reference, and the fainter ball is lost.",
                 "Reconstruct uniform balls",
                 run(SPHERES, "tv", BALLS),

@@ -9,15 +9,18 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from streamlit import runtime
+from streamlit import config, runtime
+
+from pages.ui.session import routes
 
 VISITOR = "tomopatch_visitor"
 """Cookie that identifies a browser beyond one session; scripts of the page cannot read it."""
@@ -38,6 +41,9 @@ HEADERS = {
 
 Streamlit needs inline scripts. Other sites can neither provide content nor embed the app.
 """
+PAGES = {Path(file).stem for file in routes.TITLES}
+RESERVED = ("_stcore", "app", "component", "media", "static", "vendor")
+"""First parts of Streamlit's own addresses."""
 NO_UPLOADS = "This server accepts no uploads."
 TOO_MUCH = "The server has no memory for this upload now. Try again later, or upload a smaller file."
 NO_LENGTH = "An upload must state its length."
@@ -63,6 +69,8 @@ class Guard:
         path = scope["path"]
         if CLOSED in path:
             await PlainTextResponse("Not found", 404)(scope, receive, send)
+        elif (page := _page_above(scope)) is not None:
+            await RedirectResponse(page, 307)(scope, receive, send)
         elif UPLOADS in path and scope["method"] == "PUT":
             await self._upload(scope, receive, send)
         else:
@@ -113,6 +121,25 @@ class Guard:
                     manager.remove_session_files(other)
             held = _held(manager)
         return held.total() + self.arriving.total() + more <= cap
+
+
+def _page_above(scope: Scope) -> str | None:
+    """Return the address of a page if a browser asks for a path below it, or for a name in another case.
+
+    Streamlit would answer with the app, whose files the browser then seeks below that path: it stays white.
+    The browser also asks for `PAGE/_stcore/health`, to learn whether the app lives below PAGE. A reply would
+    affirm that, so that it stays an error 404 in the browser's console.
+    """
+    base = "/" + str(config.get_option("server.baseUrlPath")).strip("/")
+    path = scope["path"]
+    if scope["method"] != "GET" or "text/html" not in Headers(scope=scope).get("accept", ""):
+        return None
+    first, *deeper = path.removeprefix(base).strip("/").split("/")
+    page = first.lower() if first.lower() in PAGES else ""
+    if first in RESERVED or not (deeper or page not in ("", first)):
+        return None
+    query = scope["query_string"].decode("latin-1")
+    return f"{base.rstrip('/')}/{page}" + (f"?{query}" if query else "")
 
 
 def upload_cap() -> float:

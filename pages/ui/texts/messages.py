@@ -73,7 +73,7 @@ def progress_line(now: Progress) -> str:
         return f"First pass, {patch}"
     if not now.total:
         return "Starting…"
-    left = f", about {seconds(now.eta)} left" if math.isfinite(now.eta) else ""
+    left = f", about {seconds(now.eta)} left" if math.isfinite(now.eta) and now.eta >= 1 else ""
     if now.stage:
         return f"Initial reconstruction, iteration {now.i} of {now.total}"
     if patch:

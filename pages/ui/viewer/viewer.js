@@ -46,7 +46,7 @@ class Viewer {
       viewStates.set(scene.id, {
         cursor: scene.cursor || [0.5, 0.5, 0.5], centre: [0.5, 0.5, 0.5], zoom: 1, divider: 0.5, smooth: true, crosshair: true,
         level: scene.window[0], width: scene.window[1], layouts: {}, range: scene.range,
-        volume: 0, other: 1, hover: null, tiles: true, mip: false, otherWindow: scene.windows.bone, showOverlay: false,
+        volume: 0, left: -1, right: -1, hover: null, tiles: true, mip: false, otherWindow: scene.windows.bone, showOverlay: false,
         space: initialSpace(scene),
       });
     }
@@ -133,8 +133,8 @@ class Viewer {
     if (['side', 'difference', 'changes'].includes(layout)) parts.push(this.group('Plane', Object.keys(PLANES).map((p) => [p, p]), () => v.plane, (p) => { v.plane = p; this.send('plane', p); }));
     if (layout === 'planes' && volumes.length > 1) parts.push(this.choice('Volume', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));
     if (layout === 'swipe') {
-      parts.push(this.choice('Left', volumes, () => this.pick(v.volume), (i) => { v.volume = Number(i); }));
-      parts.push(this.choice('Right', volumes, () => this.pick(v.other), (i) => { v.other = Number(i); }));
+      parts.push(this.choice('Left', volumes, () => swiped(this)[0], (i) => { v.left = Number(i); }));
+      parts.push(this.choice('Right', volumes, () => swiped(this)[1], (i) => { v.right = Number(i); }));
     }
     if (layout === 'flicker') {
       parts.push(this.choice(`${scene.names[scene.reference]} and`, volumes.filter((_, i) => i !== scene.reference), () => flickerVolume(this), (i) => { v.volume = Number(i); }));

@@ -17,6 +17,18 @@ function flickerVolume({ scene, view }) {
   return requested !== reference ? requested : Math.max(0, names.findIndex((_, i) => i !== reference));
 }
 
+/** Return the indices of all volumes as they are shown: the reference comes first, on every page. */
+function shownOrder({ names, reference }) {
+  const all = names.map((_, i) => i);
+  return names[reference] === undefined ? all : [reference, ...all.filter((i) => i !== reference)];
+}
+
+/** Return the volumes to the left and to the right of the line: the reference and the first other, until chosen. */
+function swiped({ scene, view }) {
+  const order = shownOrder(scene), able = (i, other) => (i < order.length && i >= 0 ? i : other);
+  return [able(view.left, order[0]), able(view.right, order[1] ?? order[0])];
+}
+
 /** Return the indices of the volumes that can be rendered; deviations are none. */
 function renderable({ kinds }) { return kinds.flatMap((kind, i) => (kind === 'volume' ? [i] : [])); }
 
@@ -36,8 +48,7 @@ function worthShowing({ shape }, planes) {
 
 /** Return the content of each pane in the chosen layout. */
 function paneSpecs(viewer) {
-  const { scene, view } = viewer, all = scene.names.map((_, i) => i);
-  const volume = viewer.pick(view.volume), other = viewer.pick(view.other);
+  const { scene, view } = viewer, all = shownOrder(scene), volume = viewer.pick(view.volume), [left, right] = swiped(viewer);
   const overlay = (i) => (view.showOverlay ? scene.overlays[i] : -1);
   const one = (i) => ({ kind: scene.kinds[i], plane: view.plane, volume: i, title: scene.names[i], note: scene.notes[i], overlay: overlay(i) });
   switch (viewer.layout) {
@@ -49,9 +60,8 @@ function paneSpecs(viewer) {
         ...one(i), overlay: -1, kind: 'difference', other: scene.reference, title: `${scene.names[i]} − ${scene.names[scene.reference]}`,
       }));
     case 'changes': {
-      const last = all.filter((i) => i === scene.reference && !scene.changes.some((c) => c.includes(i))); // the reference comes last
       const maps = scene.changes.map(([volume, other, title]) => ({ ...one(volume), overlay: -1, kind: 'difference', other, title, note: '' }));
-      return [...all.filter((i) => !last.includes(i)).map(one), ...maps, ...last.map(one)];
+      return [...all.map(one), ...maps];
     }
     case 'flicker': {
       const i = viewer.flicker.second ? scene.reference : flickerVolume(viewer);
@@ -62,7 +72,7 @@ function paneSpecs(viewer) {
       return shown.map((i) => ({ ...one(i), kind: 'render', overlay: -1, tall }));
     }
     default:
-      return worthShowing(scene, ['axial', 'coronal']).map((plane) => ({ kind: 'swipe', plane, volume, other, title: scene.names[volume] }));
+      return worthShowing(scene, ['axial', 'coronal']).map((plane) => ({ kind: 'swipe', plane, volume: left, other: right, title: scene.names[left] }));
   }
 }
 

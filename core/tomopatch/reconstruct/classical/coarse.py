@@ -28,6 +28,9 @@ LAM_POWER = -0.75
 COARSER_COST = 0.2
 """Cost of an iteration on a grid of half the resolution: a quarter for the rays, an eighth for the voxels."""
 
+SET_UP = 10
+"""Cost of the first step on a grid in further iterations: the bound of the data term's norm."""
+
 
 def on_grid(x: Tensor, shape: Shape) -> Tensor:
     """x (z, y, x) interpolated to another grid of the same extent."""
@@ -108,7 +111,8 @@ def tv_coarse_to_fine(
         A_coarse, y_coarse, weights_coarse = levels[depth]
         # with half the voxels across, the sampling ratio doubles
         lam_coarse = lam * 2 ** (LAM_POWER * depth)
-        later = usual * sum(COARSER_COST**d for d in range(depth))
+        later = (usual + SET_UP) * sum(COARSER_COST**d for d in range(depth))
+        work += SET_UP * COARSER_COST**depth
         for step in tv(
             A_coarse, y_coarse, lam=lam_coarse, num_iterations=num_iterations, weights=weights_coarse,
             low=low, x_init=x_init,
@@ -126,6 +130,7 @@ def tv_coarse_to_fine(
             )
         done, work = done + step.i, now
         x_init = on_grid(step.x, levels[depth - 1][0].domain_shape)
+    work += SET_UP
     for step in tv(
         A, y, lam=lam, num_iterations=num_iterations, weights=weights, low=low, x_init=x_init, state=state
     ):
