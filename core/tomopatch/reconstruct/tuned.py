@@ -67,7 +67,9 @@ alone. Not fitted.
 """
 
 STREAKS, MOST_STREAKS = 2.0, 0.3
-"""Expected RMS of streaks in a sample without a condition, relative to its white noise, and at most. XXX
+"""Expected RMS of the streaks in a sample without a condition, relative to its white noise, and at most.
+Fitted on `tcga_ov_2043` and `lidc_idri_0314`, 32 x 96 x 96, 20 views, `small` and `base`: 1 dB above the
+level of the white noise alone. STREAKS of 1 and 3 and limits of 0.2 and 0.4 differ by at most 0.35 dB.
 """
 
 CG_TOLERANCE, MAX_CG = 1e-2, 30
