@@ -70,11 +70,15 @@ class Uploads(Folders):
             )
 
     def volume(self, digest: str) -> Volume:
+        """Return a stored volume."""
         folder = self._folder("volumes", digest, "volume")
-        info = json.loads((folder / "info.json").read_text("utf-8"))
-        data = torch.from_numpy(np.load(folder / "data.npy", allow_pickle=False))
-        geometry = VolumeGeometry(info["shape"], info["voxel_size"], info["pos"])
-        return Volume(data, geometry, _shown_name(info["name"], digest))
+        try:
+            info = json.loads((folder / "info.json").read_text("utf-8"))
+            data = torch.from_numpy(np.load(folder / "data.npy", allow_pickle=False))
+            geometry = VolumeGeometry(info["shape"], info["voxel_size"], info["pos"])
+            return Volume(data, geometry, _shown_name(info["name"], digest))
+        except (*DAMAGE, KeyError) as error:
+            raise ValueError(f"the volume {digest} is damaged; upload it again.") from error
 
     def phantom(self, spec: str, shape: Shape) -> Volume:
         """A phantom on a grid, from the cache that all users of this store share."""
