@@ -8,6 +8,7 @@ import select
 import shutil
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -130,7 +131,11 @@ def test_files_are_written_without_locks(monkeypatch, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"a", "lock"}
     with writing.in_use(tmp_path / "a"):
         assert not writing.is_abandoned(tmp_path / "a")
-    assert not writing.is_abandoned(tmp_path / "a"), "without locks nothing counts as abandoned"
+    assert not writing.is_abandoned(tmp_path / "a"), "it may be in use: there are no locks"
+    yesterday = time.time() - 25 * 3600
+    os.utime(tmp_path / "a", (yesterday, yesterday))
+    assert writing.is_abandoned(tmp_path / "a")
+    assert not writing.is_abandoned(tmp_path / "b")
 
 
 def test_the_lock_of_windows_is_waited_for(monkeypatch, tmp_path):

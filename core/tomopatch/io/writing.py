@@ -32,6 +32,8 @@ PART = re.compile(r"\.(new-.+-|gone-|.+\.)[0-9a-f]{8}")
 """Names of files and folders that are being written or removed."""
 RECENT = 60.0
 """Seconds for which a new part counts as in use, since it is locked only after it is created."""
+UNLOCKED = 24 * 3600.0
+"""The same on systems without locks on folders."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and of an exhausted quota."""
 
@@ -113,10 +115,16 @@ def in_use(part: Path) -> Iterator[None]:
 
 
 def is_abandoned(part: Path) -> bool:
-    """Whether no process writes this part any more; one changed in the last minute counts as in use."""
+    """Whether no process writes this part any more; one changed in the last minute counts as in use.
+
+    Without locks (Windows), one changed in the last day does.
+    """
     try:
-        if time.time() - part.stat().st_mtime < RECENT:
+        age = time.time() - part.stat().st_mtime
+        if age < RECENT:
             return False
+        if fcntl is None:
+            return age > UNLOCKED
         handle = _locked(part)
     except FileNotFoundError:
         return False
