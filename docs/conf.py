@@ -43,7 +43,8 @@ html_theme_options = {
     "footer_end": [],
 }
 linkcheck_anchors = False
-linkcheck_timeout = 20
+linkcheck_timeout = 20  # seconds
+linkcheck_retries = 2
 
 # diagrams in mermaid, which the web page of the repository draws
 suppress_warnings = ["misc.highlighting_failure"]

@@ -1,6 +1,9 @@
 """The release has one version everywhere, and pinned versions within the declared ranges."""
 
+import argparse
+import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -8,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import tomopatch
+from tomopatch.cli.app import add_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,3 +59,20 @@ def test_the_docker_image_and_the_hosted_app_get_what_the_readme_installs():
     assert "-c constraints.txt ." in docker
     ignored = (ROOT / ".dockerignore").read_text("utf-8").split()
     assert not {"core", "pages", "app.py", "pretrained", ".streamlit", "constraints.txt"} & set(ignored)
+
+
+def test_the_commands_of_the_docker_image_are_valid():
+    """The health check is Python, and the server's command has flags that exist."""
+    docker = (ROOT / "Dockerfile").read_text("utf-8")
+    health, server = (json.loads(found) for found in re.findall(r"^ *CMD (\[.+\])$", docker, re.M))
+    assert health[:2] == ["python", "-c"]
+    compile(health[2], "health", "exec")
+    assert server[:2] == ["sh", "-c"]
+    program, *words = shlex.split(server[2])
+    settings = dict(re.findall(r"(TOMOPATCH_\w+)=(\S+)", docker))
+    words = [settings.get(word.removeprefix("$"), word) for word in words]
+    assert [program, *words[:2]] == ["exec", "tomopatch", "app"]
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    arguments = parser.parse_args(words[2:])
+    assert (arguments.address, arguments.port, arguments.demo) == ("0.0.0.0", 8501, True)

@@ -31,6 +31,16 @@ def test_the_command_loads_no_heavy_library_for_its_help_and_the_app(arguments):
     assert not set(HEAVY) & set(loaded)
 
 
+def test_the_engine_of_a_server_loads_no_solver_that_few_runs_need():
+    program = (
+        "import sys, tomopatch.execution.queue, tomopatch.studies.compare\n"
+        "assert 'scipy.ndimage' in sys.modules\n"
+        "few = {'scipy.optimize', 'scipy.interpolate', 'scipy.stats', 'matplotlib.pyplot'}\n"
+        "assert not few & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], timeout=120, check=True, env=SOURCES)
+
+
 def test_every_public_name_is_the_one_of_its_module():
     """The table that is read at run time has the imports that a type checker reads."""
     listed = [name for names in tomopatch._MODULES.values() for name in names]

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.system
@@ -59,6 +60,13 @@ def test_the_wheel_holds_everything(installed):
     ):
         assert part in names, part
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"tomopatch"}
+
+
+def test_an_editable_install_copies_neither_weights_nor_pages(tmp_path):
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["editable"])
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(name.endswith(".pth") for name in names)
+    assert not [name for name in names if "pretrained" in name or "pages" in name]
 
 
 def test_the_library_finds_its_weights(installed, tmp_path):

@@ -37,9 +37,13 @@ JIT: dict[str, Any] = {
 }
 """Options of numba.njit."""
 
-NUM_THREADS = int(os.environ.get("TOMOPATCH_THREADS", 0)) or (
-    len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-)
+
+def num_cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+NUM_THREADS = int(os.environ.get("TOMOPATCH_THREADS", 0)) or num_cores()
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 

@@ -1,8 +1,9 @@
-"""Regular endings of the `tomopatch` command: Ctrl-C, and a reader that closes its output."""
+"""Regular endings: Ctrl-C in the `tomopatch` command, and a reader that closes the output of a process."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -23,6 +24,19 @@ def quiet_imports() -> Iterator[None]:
             raise
         sys.stderr.write(f"{STOPPED}\n")
         raise SystemExit(130) from None
+
+
+@contextlib.contextmanager
+def closed_pipe_ignored() -> Iterator[None]:
+    """Ignore that the process at the other end of a pipe is gone.
+
+    Windows reports it as an invalid argument (Python issue 19612).
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EINVAL):
+            raise
 
 
 def output_is_closed() -> bool:

@@ -28,15 +28,16 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(300_000)
+        began = time.perf_counter()
+
+        def report(what: str) -> None:
+            print(f"{time.perf_counter() - began:6.1f} s  {what}", flush=True)
+
         with serve(Path(folder)) as address:
-            began = time.perf_counter()
-
-            def report(what: str) -> None:
-                print(f"{time.perf_counter() - began:6.1f} s  {what}")
-
+            report("after the command: the server answers")
             page.goto(address)
             page.get_by_role("heading", level=1).wait_for()
-            report("first heading")
+            report("after the command: the first heading")
             began = time.perf_counter()
             page.get_by_role("button", name="Run the demo").click()
             page.get_by_role("heading", level=1, name="Compare").wait_for()

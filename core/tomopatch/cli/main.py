@@ -6,6 +6,7 @@ Their arguments are in `parsers`, the commands themselves in `commands` and `pri
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code: 0 done, 2 bad input or arguments."""
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an output may lack characters of a volume's name
+        sys.stdout.reconfigure(errors="replace")
     arguments = _parser(argv).parse_args(argv)
     try:
         with collected(_show) as arguments.notes, warnings.catch_warnings():

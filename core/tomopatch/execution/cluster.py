@@ -33,7 +33,7 @@ def execute_on_worker(root: str, run_id: str, topic: str) -> None:
 
     def requested() -> str | None:
         try:
-            return request.read_text()
+            return request.read_text("utf-8")
         except OSError:
             return None
 

@@ -20,6 +20,7 @@ import torch
 
 from tomopatch import kernels
 from tomopatch.execution.execute import EXPECTED_FAILURES, end_without_result, execute
+from tomopatch.quiet import closed_pipe_ignored
 from tomopatch.reconstruct.memory import give_back
 from tomopatch.reconstruct.methods import make_params
 from tomopatch.reconstruct.run import reconstruct
@@ -113,7 +114,7 @@ def warm_up() -> Iterator[None]:
 
 def emit(**event: Any) -> None:
     # with a broken pipe the server is gone, and stdin ends in a moment
-    with contextlib.suppress(BrokenPipeError):
+    with closed_pipe_ignored():
         print(json.dumps(event), flush=True)
 
 

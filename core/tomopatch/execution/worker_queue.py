@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -13,8 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tomopatch.quiet import closed_pipe_ignored
+
 NICENESS = {"fast": 5, "heavy": 15}
 """Niceness of the worker processes. The server comes first, then fast runs, then heavy ones."""
+
+LOWER_PRIORITY: int = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
+"""Windows' flag for the priority of a new process, which has no `nice`; 0 elsewhere."""
 
 
 def start_worker(name: str, store: Path) -> subprocess.Popen[str]:
@@ -24,11 +28,12 @@ def start_worker(name: str, store: Path) -> subprocess.Popen[str]:
         "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads slow the projector down two to four times
         "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
     }
-    nice = shutil.which("nice")
+    nice = shutil.which("nice") if LOWER_PRIORITY == 0 else None
     command = [nice, "-n", str(NICENESS[name])] if nice else []
     return subprocess.Popen(
         [*command, sys.executable, "-m", "tomopatch.execution.worker", str(store)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace",
+        env=environment, creationflags=LOWER_PRIORITY,
     )  # fmt: skip
 
 
@@ -88,11 +93,9 @@ class WorkerQueue:
         if self.process.poll() is not None:
             self.process = self._start()
         assert self.process.stdin is not None
-        try:
+        with closed_pipe_ignored():  # the worker just died; `on_exit` submits its runs again
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the worker just died; `on_exit` submits its runs again
 
     def begin_close(self) -> None:
         """Ask the worker to end. A worker that is still starting has nothing to save and is killed."""
@@ -100,7 +103,7 @@ class WorkerQueue:
         if not self.ready:
             self.process.kill()
         if self.process.stdin is not None and not self.process.stdin.closed:
-            with contextlib.suppress(BrokenPipeError):
+            with closed_pipe_ignored():
                 self.process.stdin.close()
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
+from tomopatch.io.writing import patiently
 from tomopatch.parsing import home_path
 from tomopatch.volume import Volume
 
@@ -51,7 +52,7 @@ def write_dicom(
             dataset.PixelData = pixels.tobytes()
             dataset.save_as(temporary / f"slice{k + 1:04d}.dcm", enforce_file_format=True)
         temporary.chmod(0o755)
-        temporary.replace(folder)
+        patiently(lambda: temporary.replace(folder))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

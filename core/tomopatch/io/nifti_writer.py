@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from tomopatch.io.writing import patiently
 from tomopatch.parsing import home_path
 from tomopatch.volume import Volume
 
@@ -46,7 +47,7 @@ def write_nifti(path: str | Path, volume: Volume) -> Path:
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         nib.save(image, temporary)
-        temporary.replace(path)
+        patiently(lambda: temporary.replace(path))
     finally:
         temporary.unlink(missing_ok=True)
     return path

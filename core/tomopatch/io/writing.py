@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -17,14 +18,22 @@ import numpy as np
 
 try:
     import fcntl
-except ImportError:  # Windows: no locks
+except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+try:
+    import msvcrt
+except ImportError:  # not Windows
+    msvcrt = None  # type: ignore[assignment]
 
-
+WINDOWS = os.name == "nt"
+PAUSES = (0.01, 0.05, 0.2, 0.5)
+"""Seconds between attempts to rename on Windows, where it fails while another program has the file open."""
 PART = re.compile(r"\.(new-.+-|gone-|.+\.)[0-9a-f]{8}")
 """Names of files and folders that are being written or removed."""
 RECENT = 60.0
 """Seconds for which a new part counts as in use, since it is locked only after it is created."""
+UNLOCKED = 24 * 3600.0
+"""The same on systems without locks on folders."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and of an exhausted quota."""
 
@@ -50,9 +59,20 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     try:
         with temporary.open("wb") as file, errors_of_numpy(), in_use(temporary):
             write(file)
-        temporary.replace(path)
+        patiently(lambda: temporary.replace(path))
     finally:
         temporary.unlink(missing_ok=True)  # also if the disk is full
+
+
+def patiently(rename: Callable[[], object]) -> None:
+    """Rename a file or folder; on Windows, wait for readers of the old one to close it."""
+    for pause in PAUSES if WINDOWS else ():
+        try:
+            rename()
+            return
+        except PermissionError:
+            time.sleep(pause)
+    rename()
 
 
 @contextmanager
@@ -95,10 +115,16 @@ def in_use(part: Path) -> Iterator[None]:
 
 
 def is_abandoned(part: Path) -> bool:
-    """Whether no process writes this part any more; one changed in the last minute counts as in use."""
+    """Whether no process writes this part any more; one changed in the last minute counts as in use.
+
+    Without locks (Windows), one changed in the last day does.
+    """
     try:
-        if time.time() - part.stat().st_mtime < RECENT:
+        age = time.time() - part.stat().st_mtime
+        if age < RECENT:
             return False
+        if fcntl is None:
+            return age > UNLOCKED
         handle = _locked(part)
     except FileNotFoundError:
         return False
@@ -124,9 +150,13 @@ def _locked(part: Path) -> int | None:
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
     """Exclusive lock for one process at a time; the system releases it however its holder ends."""
-    with lock.open("w") as file:
+    with lock.open("w", encoding="utf-8") as file:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
+        while msvcrt is not None:
+            with contextlib.suppress(OSError):  # after ten seconds without the lock
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+                break
         yield
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import platformdirs
 
-from tomopatch.io.writing import PART, in_use, is_abandoned
+from tomopatch.io.writing import PART, in_use, is_abandoned, patiently
 from tomopatch.parsing import home_path
 
 SCHEMA = 1
@@ -96,7 +96,7 @@ class Folders:
     def _remove(self, folder: Path) -> None:
         """Remove a folder; it disappears at once."""
         gone = self.root / f".gone-{secrets.token_hex(4)}"
-        folder.rename(gone)
+        patiently(lambda: folder.rename(gone))
         shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -110,7 +110,7 @@ def default_root() -> Path:
 def rename(temporary: Path, folder: Path) -> None:
     """Rename a complete folder; one with the same content may exist already."""
     try:
-        temporary.rename(folder)
+        patiently(lambda: temporary.rename(folder))
     except OSError:  # another process stored the same at the same time
         if not folder.exists():
             raise
@@ -119,7 +119,7 @@ def rename(temporary: Path, folder: Path) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the object in a JSON file; None if it cannot be read."""
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     return stored if isinstance(stored, dict) else None

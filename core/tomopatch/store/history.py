@@ -69,7 +69,9 @@ class History:
 
     def __post_init__(self) -> None:
         try:
-            index = json.loads((self.folder / "history" / "index.json").read_text()) if self.count else []
+            index = (
+                json.loads((self.folder / "history" / "index.json").read_text("utf-8")) if self.count else []
+            )
         except (OSError, ValueError):
             index = []  # snapshots are only for viewing; the run continues without the earlier ones
         self._index = index[: self.count]
@@ -112,7 +114,7 @@ def read_history(folder: Path) -> list[Frame]:
         return []
     try:
         frames = []
-        for number, entry in enumerate(json.loads(index.read_text())):
+        for number, entry in enumerate(json.loads(index.read_text("utf-8"))):
             volumes = {
                 name: np.load(folder / "history" / f"{number:03d}-{name}.npy", allow_pickle=False)
                 for name in entry["parts"]
@@ -140,7 +142,7 @@ def write_trace(folder: Path, points: list[Point]) -> None:
 def read_trace(folder: Path) -> tuple[Point, ...]:
     """Return the figures of all steps; empty if there are none."""
     try:
-        return tuple(Point(**stored) for stored in json.loads((folder / "trace.json").read_text()))
+        return tuple(Point(**stored) for stored in json.loads((folder / "trace.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         return ()
 

@@ -5,8 +5,10 @@ A large phantom takes seconds to draw, and so does a reconstruction from all vie
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
@@ -42,8 +44,10 @@ def cached_volume(folder: Path, name: str, make: Callable[[], Volume]) -> Volume
         path = folder / f"{name}.npz"
         with alone(path.with_suffix(".lock")):
             if path.exists():
-                path.touch()
-                return _read(path)
+                with contextlib.suppress(ValueError, KeyError, EOFError, zipfile.BadZipFile):  # damaged
+                    volume = _read(path)
+                    path.touch()
+                    return volume
             volume = make()
             made.append(volume)
             _evict(folder, MAX_BYTES - 4 * volume.data.numel())

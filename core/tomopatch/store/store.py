@@ -53,8 +53,8 @@ class RunStore(Uploads):
         run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{config.method}-{secrets.token_hex(3)}"
         state |= {"status": "queued", "created": time.time(), "digest": config.digest(), "schema": SCHEMA}
         with self._index.changing(run_id), self._new("runs", run_id) as temporary:
-            (temporary / "config.json").write_text(json.dumps(config.to_json()))
-            (temporary / "state.json").write_text(json.dumps(state))
+            (temporary / "config.json").write_text(json.dumps(config.to_json()), "utf-8")
+            (temporary / "state.json").write_text(json.dumps(state), "utf-8")
         return run_id
 
     def update(self, run_id: str, **changes: Any) -> None:
@@ -152,7 +152,7 @@ class RunStore(Uploads):
             )
 
         try:
-            geometry = VolumeGeometry(**json.loads((folder / "geometry.json").read_text()))
+            geometry = VolumeGeometry(**json.loads((folder / "geometry.json").read_text("utf-8")))
             volume = load("volume")
             std = load("std") if (folder / "std.npy").exists() else None
         except DAMAGE as error:  # not other OSErrors: an unreachable disk may come back

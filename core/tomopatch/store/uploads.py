@@ -54,7 +54,7 @@ class Uploads(Folders):
             }
             with self._new("volumes", digest) as temporary:
                 write_array(temporary / "data.npy", data)
-                (temporary / "info.json").write_text(json.dumps(info))
+                (temporary / "info.json").write_text(json.dumps(info), "utf-8")
         return digest
 
     def _check_room(self, new_bytes: int) -> None:
@@ -70,11 +70,15 @@ class Uploads(Folders):
             )
 
     def volume(self, digest: str) -> Volume:
+        """Return a stored volume."""
         folder = self._folder("volumes", digest, "volume")
-        info = json.loads((folder / "info.json").read_text())
-        data = torch.from_numpy(np.load(folder / "data.npy", allow_pickle=False))
-        geometry = VolumeGeometry(info["shape"], info["voxel_size"], info["pos"])
-        return Volume(data, geometry, _shown_name(info["name"], digest))
+        try:
+            info = json.loads((folder / "info.json").read_text("utf-8"))
+            data = torch.from_numpy(np.load(folder / "data.npy", allow_pickle=False))
+            geometry = VolumeGeometry(info["shape"], info["voxel_size"], info["pos"])
+            return Volume(data, geometry, _shown_name(info["name"], digest))
+        except (*DAMAGE, KeyError) as error:
+            raise ValueError(f"the volume {digest} is damaged; upload it again.") from error
 
     def phantom(self, spec: str, shape: Shape) -> Volume:
         """A phantom on a grid, from the cache that all users of this store share."""
@@ -120,14 +124,14 @@ class Uploads(Folders):
             }
             with self._new("scans", digest) as temporary:
                 write_arrays(temporary / "data.npz", arrays, compress=True)
-                (temporary / "info.json").write_text(json.dumps(info))
+                (temporary / "info.json").write_text(json.dumps(info), "utf-8")
         return digest
 
     def scan(self, digest: str) -> Projections:
         """Return stored projections."""
         folder = self._folder("scans", digest, "measured scan")
         try:
-            info = json.loads((folder / "info.json").read_text())
+            info = json.loads((folder / "info.json").read_text("utf-8"))
             with np.load(folder / "data.npz", allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             return projections_of(arrays, info["values"], _shown_name(info["name"], digest))

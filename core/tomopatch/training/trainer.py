@@ -224,7 +224,7 @@ class Trainer:
         temporary = self.folder / (STATE + ".part")
         safetensors.torch.save_file(self._state(), temporary)
         temporary.replace(self.folder / STATE)
-        (self.folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1))
+        (self.folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1), "utf-8")
         info = {"steps": self.step, "patches": self.step * self.config.volumes * self.config.crops}
         save_prior(self.folder / "prior.safetensors", self.average, trained=self.config.trained, info=info)
 
@@ -258,5 +258,5 @@ class Trainer:
 
     def _log(self, done: TrainStep) -> None:
         if self.rank == 0:
-            with (self.folder / "log.jsonl").open("a") as log:
+            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(asdict(done)) + "\n")

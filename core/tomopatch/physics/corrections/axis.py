@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.interpolate import CubicSpline
-from scipy.optimize import minimize_scalar
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.projector import Projector
@@ -132,6 +130,9 @@ def _by_mirror(y: np.ndarray, pairs: list[tuple[int, int]]) -> Axis:
     shifts = np.arange(-most, most + 1)
     errors = [_mismatch(here, there, int(s)) for s in shifts]
     start = float(shifts[int(np.argmin(errors))])
+    from scipy.interpolate import CubicSpline  # half a second to import, only for measured scans
+    from scipy.optimize import minimize_scalar
+
     spline = CubicSpline(np.arange(n), there, axis=1)
 
     def error(shift: float) -> float:

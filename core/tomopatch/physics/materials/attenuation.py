@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from tomopatch.volume import MU_WATER
 
@@ -67,7 +67,14 @@ def mu(material: str, energies_keV: Any) -> np.ndarray:
     return mass_attenuation(material, energies_keV) * densities()[material] / 10
 
 
+def root(f: Callable[[float], float], low: float, high: float) -> float:
+    """Return the zero of `f` between two values at which its signs differ, to 1e-12."""
+    from scipy.optimize import brentq  # half a second to import
+
+    return float(brentq(f, low, high, xtol=1e-12))
+
+
 @cache
 def reference_energy() -> float:
     """Return the energy [keV] at which water has the attenuation MU_WATER, about 71 keV."""
-    return float(brentq(lambda e: float(mu("water", e)) - MU_WATER, 60, 90, xtol=1e-12))
+    return root(lambda e: float(mu("water", e)) - MU_WATER, 60, 90)

@@ -8,10 +8,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from tomopatch.physics.effects import Tube
-from tomopatch.physics.materials.attenuation import HIGHEST, LOWEST, mass_attenuation, mu, table
+from tomopatch.physics.materials.attenuation import HIGHEST, LOWEST, mass_attenuation, mu, root, table
 
 NUM_BINS = 20
 """Energy bins of a simulated beam. With 20 and 100 bins, a line integral through 300 mm of water
@@ -80,7 +79,7 @@ class Spectrum:
         target = math.log(2) / self.half_value_layer()
         low, high = float(mu("aluminium", HIGHEST)), float(mu("aluminium", LOWEST))
         target = min(max(target, low), high)
-        return float(brentq(lambda e: float(mu("aluminium", e)) - target, LOWEST, HIGHEST))
+        return root(lambda e: float(mu("aluminium", e)) - target, LOWEST, HIGHEST)
 
     def filtered(self, material: str, thickness: float) -> Spectrum:
         """Return the spectrum behind `thickness` [mm] of a material, by Beer's law."""
@@ -90,7 +89,7 @@ class Spectrum:
         """Return the thickness [mm] of a material that halves the air kerma."""
         half = self.air_kerma / 2
         most = math.log(2) / float(mu(material, self.energies).min())
-        return float(brentq(lambda t: self.filtered(material, t).air_kerma - half, 0, 1.001 * most))
+        return root(lambda t: self.filtered(material, t).air_kerma - half, 0, 1.001 * most)
 
     def rebinned(self, num_bins: int) -> Spectrum:
         """Return the spectrum in at most `num_bins` bins of equal width, each at its photons' mean energy."""
