@@ -126,10 +126,14 @@ def _settled(x: Tensor, voxel_size: Triple) -> Tensor:
     return rof(middle[None, None], strength, size, num_iterations=60)[0, 0]
 
 
-def restoration_sigma(error: float, initial: Tensor, voxel_size: Triple) -> float:
+def flatness(initial: Tensor, voxel_size: Triple) -> float:
+    """`flat_fraction` of an initial reconstruction (z, y, x), network space, without its ripples."""
+    return flat_fraction(_settled(initial, voxel_size), voxel_size)
+
+
+def restoration_sigma(error: float, flat: float) -> float:
     """Noise level, network units, from which restoration starts.
 
-    error : expected RMS error of `initial` (z, y, x), network space.
+    error : expected RMS error of the initial reconstruction, network units. flat : its `flatness`.
     """
-    flat = flat_fraction(_settled(initial, voxel_size), voxel_size) > FLAT_FRACTION
-    return WIDER * error * (FLAT_SHARE if flat else 1.0)
+    return WIDER * error * (FLAT_SHARE if flat > FLAT_FRACTION else 1.0)

@@ -21,7 +21,7 @@ from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.calibration import Calibration
 from tomopatch.reconstruct.consistency import DataConsistency, posterior_consistency, restoration_consistency
 from tomopatch.reconstruct.expected_error import ScanFigures, expected_error
-from tomopatch.reconstruct.initial import least_squares, restoration_sigma
+from tomopatch.reconstruct.initial import flatness, least_squares, restoration_sigma
 from tomopatch.reconstruct.pace import Pace
 from tomopatch.reconstruct.plan import Plan, Problem
 from tomopatch.volume import Shape
@@ -45,6 +45,8 @@ class Sampling:
         Cost of each step, in passes of the prior.
     level : float
         Noise level at which the initial reconstruction is restored.
+    flat : float
+        Flat fraction of the initial reconstruction.
     judge : DataConsistency or None
         In posterior sampling, the data consistency of restoration, which judges the first pass.
     """
@@ -59,6 +61,7 @@ class Sampling:
     device: torch.device
     costs: tuple[float, ...]
     level: float = 0.0
+    flat: float = 0.0
     judge: DataConsistency | None = None
 
     def first(self, generator: torch.Generator) -> Tensor:
@@ -79,10 +82,16 @@ class Sampling:
     def accepted_share(self, first: Step) -> float:
         """Share of the usual noise level to restore from, judged after the first step.
 
-        It is below 1 if data consistency undid most of the prior's change. This indicates an object unlike
-        the training data: the prior makes changes that contradict the measurement. Both modes are judged
-        alike, because the first step of both restores the initial reconstruction.
+        It is below 1 if data consistency undid most of the prior's change and the object may be piecewise
+        constant. Total variation describes such objects better than the prior, whose changes contradict the
+        measurement. Other objects gain from restoration although data consistency undoes much, for example
+        with many views. A sample has more error than a restored volume, so sampling keeps a lower level for
+        them, too. Both modes are judged alike, because the first step of both restores the initial
+        reconstruction.
         """
+        may_be_constant = self.flat > tuned.FLAT_DOUBT
+        if self.plan.mode == "restore" and not may_be_constant:
+            return 1.0
         assert self.initial is not None
         assert first.denoised is not None
         corrected = first.x if self.judge is None else self.judge(first.denoised, self.level)
@@ -92,7 +101,7 @@ class Sampling:
         share = 1 - min(1.0, max(0.0, excess)) * (1 - tuned.LEAST_SHARE)
         if self.plan.mode == "restore":
             return share
-        return max(tuned.LEAST_SHARE, share**2)  # a sample has more error than a restored volume
+        return max(tuned.LEAST_SHARE if may_be_constant else tuned.LEAST_SAMPLED, share**2)
 
     @property
     def first_cost(self) -> float:
@@ -133,7 +142,8 @@ def plan_sampling(
         figures = ScanFigures.of(A, y, weights, x)
         error = expected_error(figures, A.vg.voxel_size)
         initial = PatchPrior.to_network(x)
-        known = _Known(error, initial, share * restoration_sigma(error, initial, A.vg.voxel_size))
+        flat = flatness(initial, A.vg.voxel_size)
+        known = _Known(error, initial, share * restoration_sigma(error, flat), flat)
     bound = prior.bind(
         A.vg.voxel_size,
         condition=_condition(problem, known, figures),
@@ -187,6 +197,7 @@ def plan_sampling(
         device=y.device,
         costs=tuple(costs),
         level=known.level,
+        flat=known.flat,
         judge=judge,
     )
 
@@ -209,12 +220,13 @@ class _Known:
     """Knowledge of the volume before sampling, in network units.
 
     error : its expected RMS error, or the data's deviation if nothing is known. initial : the initial
-    reconstruction (z, y, x). level : noise level at which it is restored.
+    reconstruction (z, y, x). level : noise level at which it is restored. flat : its `flatness`.
     """
 
     error: float
     initial: Tensor | None = None
     level: float = 0.0
+    flat: float = 0.0
 
     @property
     def spread(self) -> float:
