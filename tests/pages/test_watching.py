@@ -306,6 +306,15 @@ def test_the_line_of_a_run_names_the_iteration_of_the_tile():
     assert messages.current_iteration(Progress("running", points=(point,))) == 2
 
 
+def test_the_line_of_a_run_states_the_time_left_until_its_result_is_stored():
+    def line(i, stage, eta):
+        return messages.progress_line(Progress("running", points=(Point(i, 9, stage, 3.0),), eta=eta))
+
+    assert line(3, "initial", 45.0) == "Initial reconstruction, iteration 3 of 9, about 45 s left"
+    assert line(3, "", 45.0) == "Iteration 3 of 9, 0.0 s, about 45 s left"
+    assert line(9, "", 1.5) == "Storing the result, 0.0 s"
+
+
 def test_watch_it_form_chooses_sampling_and_the_faster_prior(app, small_scan):
     app.session_state["_scan"] = small_scan
     app.switch_page(routes.RECONSTRUCT).run()

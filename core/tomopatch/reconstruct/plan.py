@@ -103,14 +103,17 @@ class Effort:
         iterations : most iterations of the initial reconstruction
         stages : number of grids
         """
-        options, prior, num_views = problem.options, problem.prior, problem.A.pg.num_views
+        options, prior = problem.options, problem.prior
         weights = sum(w.numel() for w in prior.model.parameters())
-        # an iteration costs in proportion to the views, a pass does not
+        # an iteration costs in proportion to the rays, a pass does not; 20 views of a detector that fits
+        depth, *across = problem.A.domain_shape
+        usual_rays = 20 * math.sqrt(2) * depth * max(across)
         at_20_views = tuned.PASS_COST + tuned.PASS_COST_PER_MILLION * weights / 1e6
+        one_pass = at_20_views * usual_rays / math.prod(problem.A.range_shape)
         passes: float = options.planned_steps
         if options.mode == "posterior" and options.condition != "none":
             passes *= 1 - tuned.KNOWN_SHARE * (1 - tuned.KNOWN_COST)
-        sampling = tuned.PREPARATION_COST + passes * options.num_samples * at_20_views * 20 / num_views
+        sampling = tuned.PREPARATION_COST + passes * options.num_samples * one_pass
         if options.condition == "none":
             return cls(0, 0, 0.0, 0.0, sampling)
         most = most_iterations(vg, iterations)
