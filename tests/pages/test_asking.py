@@ -1,4 +1,4 @@
-"""Views and angle range as typed numbers; voxels in mm; grids with square voxels in the axial plane."""
+"""Views, angles and photons as typed numbers; voxels in mm; grids with square voxels in the axial plane."""
 
 import pytest
 
@@ -32,6 +32,20 @@ def test_the_typed_numbers_follow_the_sliders(acquire):
     assert acquire.number_input(key=state.field("range.typed")).value == 120
     acquire.number_input(key=state.field("range.typed")).set_value(137.0).run()
     assert acquire.session_state["_scan"].angle_range == 137
+
+
+def test_any_number_of_photons_can_be_typed(acquire):
+    def typed():
+        return acquire.number_input(key=state.field("photons.typed"))
+
+    typed().set_value(12345).run()
+    assert not acquire.exception
+    assert acquire.session_state["_scan"].photons == 12345
+    acquire.select_slider(key=state.field("photons")).set_value(3000).run()
+    assert typed().value == 3000
+    acquire.toggle(key=state.field("noise")).set_value(False).run()
+    assert typed().disabled
+    assert acquire.session_state["_scan"].photons is None
 
 
 def test_acquire_shows_voxels_and_extent_in_mm(acquire):

@@ -1,6 +1,7 @@
 """Reconstruct with active, finished, replayed, cancelled and failed runs, and the data of the viewer."""
 
 import json
+import math
 import re
 import time
 from itertools import pairwise
@@ -305,6 +306,15 @@ def test_the_line_of_a_run_names_the_iteration_of_the_tile():
     assert messages.current_iteration(Progress("running", points=(point,))) == 2
 
 
+def test_the_line_of_a_run_states_the_time_left_until_its_result_is_stored():
+    def line(i, stage, eta):
+        return messages.progress_line(Progress("running", points=(Point(i, 9, stage, 3.0),), eta=eta))
+
+    assert line(3, "initial", 45.0) == "Initial reconstruction, iteration 3 of 9, about 45 s left"
+    assert line(3, "", 45.0) == "Iteration 3 of 9, 0.0 s, about 45 s left"
+    assert line(9, "", 1.5) == "Storing the result, 0.0 s"
+
+
 def test_watch_it_form_chooses_sampling_and_the_faster_prior(app, small_scan):
     app.session_state["_scan"] = small_scan
     app.switch_page(routes.RECONSTRUCT).run()
@@ -317,12 +327,10 @@ def test_watch_it_form_chooses_sampling_and_the_faster_prior(app, small_scan):
 
 
 @pytest.mark.parametrize(
-    ("stage", "eta", "expected"), [("initial", 12.0, "–"), ("", 12.0, "12 s"), ("", 0.0, "< 1 s")]
+    ("stage", "eta", "expected"),
+    [("initial", 12.0, "12 s"), ("initial", math.nan, "–"), ("", 12.0, "12 s"), ("", 0.0, "< 1 s")],
 )
-def test_the_time_left_appears_after_the_initial_reconstruction(
-    small_scan, monkeypatch, stage, eta, expected
-):
-    """Its speed says little about that of the passes."""
+def test_the_time_left_is_shown_from_the_first_step(small_scan, monkeypatch, stage, eta, expected):
     run = engine.store().run(engine.store().create(RunConfig(small_scan, "diffusion")))
     shown = {}
     monkeypatch.setattr(

@@ -29,6 +29,7 @@ from tomopatch.reconstruct.consistency import DataConsistency, photon_and_grid_v
 from tomopatch.reconstruct.diffusion import diffusion
 from tomopatch.reconstruct.initial import INITIALIZERS, Inputs, flat_fraction, least_squares
 from tomopatch.reconstruct.params import DiffusionParams, migrated
+from tomopatch.reconstruct.plan import Effort, Problem
 from tomopatch.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE
 from tomopatch.volume import resample
 
@@ -550,6 +551,26 @@ def test_one_share_of_the_work_grows_from_the_first_iteration_to_the_last_pass(s
     assert shares == sorted(shares)
     assert shares[0] < 0.1
     assert shares[-1] == pytest.approx(1)
+
+
+def test_a_pass_counts_less_beside_iterations_with_more_rays(small):
+    def sampling(num_views, columns):
+        pg = ParallelBeam.circular(small.geometry, num_views=num_views)
+        A = Projector(small.geometry, replace(pg, det_shape=(pg.det_shape[0], columns * pg.det_shape[1])))
+        problem = Problem(A, A(small.data), None, PatchPrior(Precond(CONDITIONAL)), options())
+        return Effort.of(problem, small.geometry, 60, 1).sampling - tuned.PREPARATION_COST
+
+    assert sampling(40, 1) == pytest.approx(sampling(20, 1) / 2)
+    assert sampling(20, 3) == pytest.approx(sampling(20, 1) / 3)
+
+
+def test_more_iterations_than_expected_keep_the_share_of_sampling():
+    """The bar neither stands still before sampling begins, nor jumps when it does."""
+    effort = Effort(steps=60, own=60, coarse=0.0, initial=70.0, sampling=140.0)
+    assert effort.share(1.0) == pytest.approx(1 / 3)
+    assert effort.share(1.0, 60) == effort.share(1.0, 30) == effort.share(1.0)
+    assert effort.share(1.0, 270) == pytest.approx(2 / 3)  # 280 iterations' worth before 140
+    assert effort.share(0.5, 270) == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("mode", ["restore", "posterior"])

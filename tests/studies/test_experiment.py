@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 
 from tomopatch import load_prior, quality, reconstruct
@@ -76,19 +78,22 @@ def code_cells(data: bytes) -> list[str]:
 
 
 def evaluated(data: bytes) -> str:
-    """Execute the cells of a notebook in a namespace of their own; return the output of the last cell."""
-    *cells, last = code_cells(data)
-    names: dict[str, object] = {}
+    """Execute the cells of a notebook in a namespace of their own; return the output of the last metrics."""
+    *cells, last, figure = code_cells(data)
+    names: dict[str, Any] = {}
     for cell in cells:
         exec(cell, names)
+    exec(figure, names)
+    assert [axis.get_title() for axis in names["figure"].axes] == [name for name, _ in names["volumes"]]
+    plt.close(names["figure"])
     return repr(eval(last, names))
 
 
 def executed(data: bytes, tmp_path: Path, store: Path) -> str:
-    """Execute the cells of a notebook in a new Python process; return the output of the last cell."""
-    code = code_cells(data)
+    """Execute the cells of a notebook in a new Python process; return the output of the last metrics."""
+    *cells, last, figure = code_cells(data)
     program = tmp_path / "book.py"
-    program.write_text("\n".join([*code[:-1], f"print({code[-1]})"]))
+    program.write_text("\n".join([*cells, figure, f"print({last})"]))
     done = subprocess.run(
         [sys.executable, str(program)], capture_output=True, text=True, timeout=300, check=True,
         env=os.environ | {"PYTHONPATH": SOURCES, "TOMOPATCH_STORE": str(store)},

@@ -104,6 +104,21 @@ def test_both_arcs_of_a_thin_sheet_that_touches_the_body_become_air(arm, hu_of_s
     assert float(found.hu[:, arcs].max()) <= -999
 
 
+def test_rails_beside_the_body_go_with_the_table_and_a_hand_stays():
+    """The rails at the corners of a table that carries a narrower body, and a hand that lies on it."""
+    hu = scene().hu.clone()
+    body = ellipse(-20, 0, 80, 120)
+    rails = (Y >= 30) & (Y <= 66) & (X.abs() >= 152) & (X.abs() <= 168)
+    hand = (Y >= 40) & (Y <= 63) & (X >= -125) & (X <= -100)
+    hu[:, body] = 40.0
+    hu[:, rails] = 300.0
+    hu[:7, hand] = 40.0
+    found = without_table(Volume.from_hu(hu, VG))
+    assert float(found.hu[:, body].min()) > 39
+    assert float(found.hu[:, rails].max()) <= -999
+    assert float(found.hu[:5, hand & (Y <= 58)].min()) > 39
+
+
 def test_vessels_of_a_lung_that_the_grid_cuts_stay():
     """Thin structures without body above them are not outside where the slices end within the body."""
     volume = scene()

@@ -89,11 +89,14 @@ def diffusion(
     coarse = read(Plan, json.loads(state["coarse_plan"])) if "coarse_plan" in state else None
     sampling: State = state.get("sampling", {})
     x: Tensor | None = sampling.get("initial")
+    before = float(state.get("before", effort.share(1.0)))  # share of the work before sampling
     if conditional and x is None:
-        x, coarse = yield from _initial(problem, initial_iterations, stages, effort, generator, coarse, state)
+        x, coarse, before = yield from _initial(
+            problem, initial_iterations, stages, effort, generator, coarse, state
+        )
     for step in draw_samples(problem, x, coarse, generator, sampling):
-        kept = _state(generator, coarse) | {"sampling": step.state}
-        yield replace(step, state=kept, work=effort.share(1.0, step.work or 0.0))
+        kept = _state(generator, coarse) | {"sampling": step.state, "before": before}
+        yield replace(step, state=kept, work=before + (1 - before) * (step.work or 0.0))
 
 
 def _initial(
@@ -104,11 +107,11 @@ def _initial(
     generator: torch.Generator,
     coarse: Plan | None,
     state: State,
-) -> Generator[Step, None, tuple[Tensor, Plan | None]]:
+) -> Generator[Step, None, tuple[Tensor, Plan | None, float]]:
     """The initial reconstruction, started from half the resolution if there are several stages.
 
-    Steps are counted through all stages. Returns the reconstruction (z, y, x) [1/mm] and the plan of the
-    coarser grid.
+    Steps are counted through all stages. Returns the reconstruction (z, y, x) [1/mm], the plan of the coarser
+    grid, and the share of the run's work that is done.
     """
     A, options = problem.A, problem.options
     done, x = int(state.get("done", 0)), None
@@ -123,18 +126,22 @@ def _initial(
         for step in steps:
             done += 1
             yield replace(
-                _started(step, done, effort, share * _done(step), _state(generator, None), "coarse"),
+                _started(step, done, effort, _state(generator, None), "coarse"),
+                work=effort.share(share * _done(step)),
                 iterate=partial(on_grid_of, step, A.domain_shape),
                 # these are on the coarser grid
                 tiles=None, noisy=None, denoised=None, std=None, initial=None, plan=None,
             )  # fmt: skip
         x, coarse = on_grid(step.x, A.domain_shape), step.plan
     inputs = Inputs(A, problem.y, problem.weights, most_iterations(A.vg, iterations), x, state.get("start"))
+    work = effort.share(share)
     for step in INITIALIZERS[options.initial](inputs):
         done += 1
-        finished = share + (1 - share) * _done(step)
-        yield _started(step, done, effort, finished, _state(generator, coarse), "start")
-    return step.x, coarse
+        # once total variation works on this grid, it forecasts its iterations; steps before have a stage
+        total = None if step.stage else step.total
+        work = max(work, effort.share(share + (1 - share) * _done(step), total))
+        yield replace(_started(step, done, effort, _state(generator, coarse), "start"), work=work)
+    return step.x, coarse, work
 
 
 def _done(step: Step) -> float:
@@ -142,15 +149,14 @@ def _done(step: Step) -> float:
     return step.i / step.total if step.work is None else step.work
 
 
-def _started(step: Step, done: int, effort: Effort, share: float, state: State, part: str) -> Step:
-    """A step of one part, counted through the whole initial reconstruction, whose done share is given."""
+def _started(step: Step, done: int, effort: Effort, state: State, part: str) -> Step:
+    """A step of one part, counted through the whole initial reconstruction."""
     finished = step.state is None or step.i == step.total
     return replace(
         step,
         i=done,
         total=max(done + step.total - step.i, effort.steps),
         stage="initial",
-        work=effort.share(share),
         state=None if finished else {**state, "done": done, part: step.state},
     )
 

@@ -84,12 +84,14 @@ class Effort:
     Attributes
     ----------
     steps : number of steps until sampling starts
+    own : expected iterations of the initial reconstruction on this grid
     coarse : cost of the half resolution that comes first, or 0
     initial : cost until sampling starts, with `coarse`
     sampling : cost of all samples
     """
 
     steps: int
+    own: int
     coarse: float
     initial: float
     sampling: float
@@ -101,32 +103,39 @@ class Effort:
         iterations : most iterations of the initial reconstruction
         stages : number of grids
         """
-        options, prior, num_views = problem.options, problem.prior, problem.A.pg.num_views
+        options, prior = problem.options, problem.prior
         weights = sum(w.numel() for w in prior.model.parameters())
-        # an iteration costs in proportion to the views, a pass does not
+        # an iteration costs in proportion to the rays, a pass does not; 20 views of a detector that fits
+        depth, *across = problem.A.domain_shape
+        usual_rays = 20 * math.sqrt(2) * depth * max(across)
         at_20_views = tuned.PASS_COST + tuned.PASS_COST_PER_MILLION * weights / 1e6
+        one_pass = at_20_views * usual_rays / math.prod(problem.A.range_shape)
         passes: float = options.planned_steps
         if options.mode == "posterior" and options.condition != "none":
             passes *= 1 - tuned.KNOWN_SHARE * (1 - tuned.KNOWN_COST)
-        sampling = tuned.PREPARATION_COST + passes * options.num_samples * at_20_views * 20 / num_views
+        sampling = tuned.PREPARATION_COST + passes * options.num_samples * one_pass
         if options.condition == "none":
-            return cls(0, 0.0, 0.0, sampling)
+            return cls(0, 0, 0.0, 0.0, sampling)
         most = most_iterations(vg, iterations)
         expected = {"tv": min(most, Convergence.USUAL), "sirt": most, "fbp": 1, "cgls": max(1, most // 10)}
         own = expected[options.initial]
         if stages > 1:
             before = cls.of(problem, vg.halved(), iterations, stages - 1)
             coarse = COARSER_COST * (before.initial + before.sampling / options.num_samples)
-            return cls(own + options.planned_steps + before.steps, coarse, coarse + own, sampling)
+            return cls(own + options.planned_steps + before.steps, own, coarse, coarse + own, sampling)
         if options.initial != "tv":
-            return cls(own, 0.0, own, sampling)
+            return cls(own, own, 0.0, own, sampling)
         grids = num_grids(vg)
-        return cls(own * grids, 0.0, (own + SET_UP) * sum(COARSER_COST**k for k in range(grids)), sampling)
+        initial = (own + SET_UP) * sum(COARSER_COST**k for k in range(grids))
+        return cls(own * grids, own, 0.0, initial, sampling)
 
-    def share(self, initial: float, sampling: float = 0.0) -> float:
-        """Share of the work done, 0 to 1, if these shares of its two parts are done."""
-        done = initial * self.initial + sampling * self.sampling
-        return min(1.0, done / (self.initial + self.sampling))
+    def share(self, initial: float, iterations: int | None = None) -> float:
+        """Share of the run's work done, 0 to 1, if this share of the initial reconstruction is done.
+
+        iterations : its iterations on this grid as forecast by now; None = as expected
+        """
+        cost = self.initial + (0 if iterations is None else max(0, iterations - self.own))
+        return initial * cost / (cost + self.sampling)
 
 
 def most_iterations(vg: VolumeGeometry, iterations: int) -> int:

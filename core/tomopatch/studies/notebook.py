@@ -29,7 +29,15 @@ _MEASURED_ERRORS = (
     ),
     ("code", "measured_quality(result.volume, prepared, stand_in(scan, RunStore()))"),
 )
+_FIGURE = """figure, axes = plt.subplots(1, len(volumes), figsize=(4 * len(volumes), 4), squeeze=False)
+for axis, (name, volume) in zip(axes[0], volumes):
+    _, height, width = volume.geometry.voxel_size
+    axis.imshow(volume.hu[len(volume.hu) // 2].cpu().numpy(), cmap='gray', aspect=height / width{window})
+    axis.set_title(name)
+    axis.set_axis_off()"""
 _IMPORTS = """import json
+
+import matplotlib.pyplot as plt
 
 from tomopatch import load_prior, quality, reconstruct
 from tomopatch.reconstruct import make_params
@@ -37,6 +45,8 @@ from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import prepare
 from tomopatch.store.store import RunStore"""
 _MEASURED_IMPORTS = """import json
+
+import matplotlib.pyplot as plt
 
 from tomopatch import load_prior, read_projections
 from tomopatch.reconstruct import make_params
@@ -47,7 +57,7 @@ from tomopatch.store.store import RunStore"""
 
 
 def notebook(*runs: RunConfig, name: str = "") -> bytes:
-    """Return a Jupyter notebook that repeats the runs with the engine and computes their metrics.
+    """Return a Jupyter notebook that repeats the runs, computes their metrics and shows their middle slices.
 
     Parameters
     ----------
@@ -74,7 +84,7 @@ def notebook(*runs: RunConfig, name: str = "") -> bytes:
             "Run it in TomoPatch's environment, from its folder.\n\n"
             f"{_OF_SCAN if measured else _OF_VOLUME if stored else _OF_PHANTOM}",
         ),
-        ("code", _MEASURED_IMPORTS if measured else _IMPORTS),
+        ("code", f"{_MEASURED_IMPORTS if measured else _IMPORTS}\n\nvolumes = []"),
     ]
     before = None
     for run in runs:
@@ -82,6 +92,8 @@ def notebook(*runs: RunConfig, name: str = "") -> bytes:
             cells += _scan_cells(run.scan)
         before = run.scan
         cells += _run_cells(run)
+    window = "" if measured else ", vmin=-1000, vmax=1000"
+    cells += [("markdown", "## The middle slices [HU]"), ("code", _FIGURE.format(window=window))]
     return json.dumps(
         {
             "nbformat": 4,
@@ -103,7 +115,8 @@ def _scan_cells(scan: Scan) -> list[tuple[str, str]]:
             "code",
             f"scan = {type(scan).__name__}.from_json(json.loads({json.dumps(json.dumps(scan.to_json()))}))\n"
             f"prepared = prepare{'_measured' if measured else ''}(scan{store})\n"
-            "prepared.measurement",
+            + ("" if measured else "volumes.append(('Reference', prepared.reference))\n")
+            + "prepared.measurement",
         ),
     ]
 
@@ -120,6 +133,7 @@ def _run_cells(run: RunConfig) -> list[tuple[str, str]]:
             f"params = make_params({run.method!r}, json.loads({json.dumps(json.dumps(run.params))}))\n"
             f"result = reconstruct{'_scaled' if measured else ''}(\n    {run.method!r}, prepared.A, "
             f"prepared.measurement, params=params{scaled}{prior}\n)\n"
+            f"volumes.append(({METHODS[run.method].label!r}, result.volume))\n"
             "result",
         ),
         *(_MEASURED_ERRORS if measured else _ERRORS),

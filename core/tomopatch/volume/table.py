@@ -25,6 +25,8 @@ LEAST = 0.01
 """Smallest volume of a part relative to the body. A nose or an ear is smaller, a table is larger."""
 LEAST_SHELL, SPAN = 0.001, 0.5
 """Smallest volume of a thin shell relative to the body, and its smallest share of the slices."""
+RAIL = 0.03
+"""Largest volume of a table's rail relative to the body. A forearm is larger."""
 FILLED = 0.2
 """Least share of a voxel of the search that a shell fills."""
 
@@ -34,7 +36,8 @@ def without_table(volume: Volume) -> Volume:
 
     The body is the largest connected part after an opening. Parts to its left and right, such as arms, stay.
     A table is a part above or below the body along y, larger than LEAST. So is a thin shell that rises along
-    the sides of the body. Parts of it that touch the body, and a soft mattress, can remain.
+    the sides of the body, and a rail along the table. Parts that touch the body, and a soft mattress, can
+    remain.
     """
     vg = volume.geometry
     edge = max(vg.size[1:]) / ACROSS
@@ -72,8 +75,13 @@ def _table(dense: np.ndarray, faint: np.ndarray, shells: np.ndarray, edges: tupl
     # small thick parts may belong to a thin shell
     large = np.append(False, sizes >= LEAST_SHELL * body.sum())[parts]
     kept = large & ~_beyond(thick & ~body, body, 0.0)
-    near = distance_transform_edt(~kept, edges) <= radius + max(edges[1:])
+    reach = radius + max(edges[1:])
+    near = distance_transform_edt(~kept, edges) <= reach
     table |= _beyond(faint & ~near & ~table, body, LEAST)
+    rails = _rails(kept & ~body, table, RAIL * body.sum(), reach, edges)
+    if rails.any():
+        table |= rails
+        near = distance_transform_edt(~(kept & ~rails), edges) <= reach
     faint = faint | shells
     table |= _outside(faint & ~table, near, body.sum())
     if not table.any():
@@ -96,6 +104,28 @@ def _beyond(mask: np.ndarray, body: np.ndarray, least: float) -> np.ndarray:
         part = parts[box] == k
         centre = box[1].start + float(np.nonzero(part)[1].mean())
         if part.sum() >= least * body.sum() and not rows[0] <= centre <= rows[-1]:
+            found[box] |= part
+    return found
+
+
+def _rails(
+    mask: np.ndarray, table: np.ndarray, most: float, reach: float, edges: tuple[float, ...]
+) -> np.ndarray:
+    """Return the connected parts of a mask that run along the table, such as the rails at its corners.
+
+    They extend over most slices and touch the table. A forearm on the table is larger, a hand is shorter.
+
+    most : their largest number of voxels
+    reach : distance from the mask within which the table is not marked [mm]
+    """
+    found = np.zeros_like(mask)
+    if not table.any():
+        return found
+    beside = distance_transform_edt(~table, edges) <= reach + max(edges[1:])
+    parts, count = label(mask)
+    for k, box in zip(range(1, count + 1), find_objects(parts), strict=True):
+        part = parts[box] == k
+        if len(part) >= SPAN * len(mask) and part.sum() <= most and beside[box][part].any():
             found[box] |= part
     return found
 

@@ -174,7 +174,8 @@ def _dose() -> None:
         key=state.field("noise"),
         help="X-rays arrive as single photons: fewer photons, more noise. Off: a measurement without noise.",
     )
-    st.select_slider(
+    slider, typed = _slider_and_number("photons")
+    slider.select_slider(
         "Photons per ray",
         sorted({*PHOTONS, state.value("photons")}),
         key=state.field("photons"),
@@ -183,6 +184,8 @@ def _dose() -> None:
         help="Photons per ray before the object. A routine diagnostic scan uses 100\u202f000. The dose is "
         "proportional to photons and views.",
     )
+    number = Number("photons", "Number of photons per ray", 1, 10**8, 1000, "Any number of photons per ray.")
+    _type(typed, number, not noisy)
 
 
 def _distances() -> None:

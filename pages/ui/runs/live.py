@@ -114,16 +114,15 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
     if now.status in ACTIVE:
         residual = next((p.residual for p in reversed(now.points) if p.residual is not None), None)
         psnr = next((p.psnr for p in reversed(now.points) if p.psnr is not None), None)
-        # the speed of the first stage says little about that of the next
-        left = formatting.seconds(now.eta) if math.isfinite(now.eta) and not now.stage else "–"
-        left = left if left == "–" or now.eta >= 1 else "< 1 s"  # the last step still stores its result
+        left = formatting.seconds(now.eta) if math.isfinite(now.eta) else "–"
+        left = left if left == "–" or now.eta >= 1 else "< 1 s"
         numbers = [
             (
                 "Iteration",
                 f"{messages.current_iteration(now)} / {now.total}" if now.total else "–",
                 "Current and planned iterations.",
             ),
-            ("Time left", left, "Estimate from the steps so far; appears after the initial reconstruction."),
+            ("Time left", left, "Estimate from the steps so far; rough until the first pass of a prior."),
             (
                 "Residual",
                 "–" if residual is None else f"{residual:.3f}",

@@ -69,13 +69,15 @@ def progress_line(now: Progress) -> str:
     if now.message:
         return f"{now.message}…"
     patch = f"patch {now.tiles_done[0]} of {now.tiles_done[1]}" if now.tiles_done else ""
+    left = f", about {seconds(now.eta)} left" if math.isfinite(now.eta) and now.eta >= 1 else ""
     if patch and (now.stage or not now.total):
-        return f"First pass, {patch}"
+        return f"First pass, {patch}{left}"
     if not now.total:
         return "Starting…"
-    left = f", about {seconds(now.eta)} left" if math.isfinite(now.eta) and now.eta >= 1 else ""
     if now.stage:
-        return f"Initial reconstruction, iteration {now.i} of {now.total}"
+        return f"Initial reconstruction, iteration {now.i} of {now.total}{left}"
+    if now.i == now.total:
+        return f"Storing the result, {seconds(now.seconds)}"
     if patch:
         return f"Iteration {current_iteration(now)} of {now.total}, {patch}{left}"
     return f"Iteration {current_iteration(now)} of {now.total}, {seconds(now.seconds)}{left}"
