@@ -56,7 +56,9 @@ class CombinedDenoiser:
             if self._restored is None:
                 self._restored = self._restore()
             return self._restored
-        combined, level = combine(x, torch.tensor(sigma), self.image, self.error, self.level)
+        combined, level = combine(
+            x, torch.tensor(sigma, dtype=torch.float32), self.image, self.error, self.level
+        )
         return self.restoring(combined, float(level))
 
     def _restore(self) -> Tensor:

@@ -119,8 +119,8 @@ FLAT_DOUBT = 0.11
 """Above this fraction of flat voxels an object may be piecewise constant, and the first pass is judged by
 PULLED_BACK. Measured on restorations at the usual level by `small` (96) and `base` (34): 4 to 180 views, with
 and without noise, two training volumes, whole and cropped to the body, phantoms, micro-CT volumes, voxels of
-0.02 to 20 mm. Objects below it gained -0.03 to +4.2 dB. Those that lost more had a fraction of 0.12 (-0.16 dB),
-0.14 (-0.4 and -0.7) and 0.38 (-1.3). Training volumes have up to 0.106, once 0.12.
+0.02 to 20 mm. Objects below it gained -0.03 to +4.2 dB. Those that lost more had a fraction of 0.12 (-0.16
+dB), 0.14 (-0.4 and -0.7) and 0.38 (-1.3). Training volumes have up to 0.106, once 0.12.
 """
 
 PULLED_BACK, REJECTED, LEAST_SHARE = 0.78, 0.92, 0.03
