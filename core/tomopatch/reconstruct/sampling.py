@@ -82,26 +82,22 @@ class Sampling:
     def accepted_share(self, first: Step) -> float:
         """Share of the usual noise level to restore from, judged after the first step.
 
-        It is below 1 if data consistency undid most of the prior's change and the object may be piecewise
-        constant. Total variation describes such objects better than the prior, whose changes contradict the
-        measurement. Other objects gain from restoration although data consistency undoes much, for example
-        with many views. A sample has more error than a restored volume, so sampling keeps a lower level for
-        them, too. Both modes are judged alike, because the first step of both restores the initial
-        reconstruction.
+        It is below 1 if data consistency undid most of the prior's change. Then the prior makes changes that
+        contradict the measurement, or the initial reconstruction is already good. It falls furthest for
+        objects that may be piecewise constant, which total variation describes better than the prior. Both
+        modes are judged alike, because the first step of both restores the initial reconstruction.
         """
-        may_be_constant = self.flat > tuned.FLAT_DOUBT
-        if self.plan.mode == "restore" and not may_be_constant:
-            return 1.0
         assert self.initial is not None
         assert first.denoised is not None
         corrected = first.x if self.judge is None else self.judge(first.denoised, self.level)
         changed = torch.linalg.vector_norm(first.denoised - self.initial)
         taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed.clamp(min=1e-12))
         excess = (taken_back - tuned.PULLED_BACK) / (tuned.REJECTED - tuned.PULLED_BACK)
-        share = 1 - min(1.0, max(0.0, excess)) * (1 - tuned.LEAST_SHARE)
+        least = tuned.LEAST_SHARE if self.flat > tuned.FLAT_DOUBT else tuned.LEAST_TEXTURED
+        share = 1 - min(1.0, max(0.0, excess)) * (1 - least)
         if self.plan.mode == "restore":
             return share
-        return max(tuned.LEAST_SHARE if may_be_constant else tuned.LEAST_SAMPLED, share**2)
+        return max(tuned.LEAST_SHARE, share**2)  # a sample has more error than a restored volume
 
     @property
     def first_cost(self) -> float:
