@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -34,6 +35,23 @@ def states(store):
 
 def listed(store):
     return {run.id: run.status for run in store.all_runs()}
+
+
+def test_changes_at_the_same_time_are_all_kept(store):
+    """The server names a run while a worker changes its status: neither overwrites the other's field."""
+    run_id = store.create(config(1))
+    stores = {"name": RunStore(store.root), "message": RunStore(store.root)}  # as in two processes
+
+    def change(field):
+        lost = 0
+        for i in range(100):
+            stores[field].update(run_id, **{field: str(i)})
+            state = json.loads((store.root / "runs" / run_id / "state.json").read_text())
+            lost += state[field] != str(i)
+        return lost
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(change, stores, timeout=60)) == [0, 0]
 
 
 def test_the_index_follows_every_change(store):

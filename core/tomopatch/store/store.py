@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from tomopatch.analysis.metrics import Quality
-from tomopatch.io.writing import write_array, write_bytes
+from tomopatch.io.writing import alone, write_array, write_bytes
 from tomopatch.prior.files import DEFAULT
 from tomopatch.reconstruct.held_out import MeasuredQuality
 from tomopatch.reconstruct.run import Result
@@ -60,7 +60,8 @@ class RunStore(Uploads):
     def update(self, run_id: str, **changes: Any) -> None:
         """Change fields of a run's state."""
         path = self._folder("runs", run_id, "run") / "state.json"
-        with self._index.changing(run_id):
+        # the lock: the server and its workers change different fields of one state
+        with self._index.changing(run_id), alone(self.root / "state.lock"):
             state = (read_json(path) or {}) | changes
             write_bytes(path, json.dumps(state).encode())
 
