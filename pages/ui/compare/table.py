@@ -72,8 +72,13 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: Scan) -> None:
     methods = (METHODS[name] for name in dict.fromkeys(run.config.method for run in runs))
     st.caption("  \n".join(f"**{method.label}.** {method.summary}" for method in methods))
 
-    for sentence, by in _remarks(runs, names).items():
-        st.caption(f"**{formatting.plain('; '.join(by))}.** {sentence}")
+    if any(METHODS[run.config.method].needs_prior for run in runs):
+        # it has its place before the runs are done, so that nothing below it moves
+        with st.expander("Remarks on the prior"):
+            for sentence, by in _remarks(runs, names).items():
+                st.caption(f"**{formatting.plain('; '.join(by))}.** {sentence}")
+            if not any(run.plan is not None and run.plan.remarks for run in runs):
+                st.caption("None so far.")
 
 
 def _remarks(runs: Sequence[Run], names: Sequence[str]) -> dict[str, list[str]]:
