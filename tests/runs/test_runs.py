@@ -149,7 +149,9 @@ def test_results_can_be_read_after_a_restart(store):
     assert other.run(run_id).metrics == quality(prepared.reference, result.volume)
     other.delete(run_id)
     assert other.runs() == []
-    assert {p.name.partition("-")[0] for p in store.root.iterdir()} == {"runs", "volumes", "index.sqlite"}
+    assert {p.name.partition("-")[0] for p in store.root.iterdir()} == {
+        "runs", "volumes", "index.sqlite", "state.lock",
+    }  # fmt: skip
 
 
 def test_a_stored_result_keeps_its_plan(store):
