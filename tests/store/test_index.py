@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tomopatch.runs.config import RunConfig, ScanConfig
+from tomopatch.store.index import Entry, RunIndex
 from tomopatch.store.store import RunStore
 
 SCAN = ScanConfig("phantom:spheres", (8, 16, 16))
@@ -164,6 +165,22 @@ def test_several_processes_write_at_once(store):
     assert all(store.find(config(n)) is not None for n in range(1, 61))
     with sqlite3.connect(store.root / "index.sqlite") as database:
         assert database.execute("SELECT count(*) FROM runs WHERE changing > 0").fetchone() == (0,)
+
+
+def test_a_run_that_changes_while_it_is_read_keeps_its_newer_entry(store):
+    run_id = store.create(config(1))
+    path = store.root / "index.sqlite"
+    path.unlink()  # so that the next listing reads the folders
+    other = RunStore(store.root)
+
+    def outdated(name):
+        files = ((store.root / "runs" / name / file).read_text() for file in ("state.json", "config.json"))
+        entry = Entry(name, config(1).digest(), *files)
+        other.update(name, status="done")
+        return entry
+
+    assert len(RunIndex(path, names=lambda: {run_id}, read=outdated).entries()) == 1
+    assert listed(other) == {run_id: "done"}
 
 
 def test_listing_does_not_open_the_folders(store, monkeypatch):

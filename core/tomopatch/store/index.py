@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,9 +26,11 @@ _SCHEMA = f"""
     PRAGMA user_version = {VERSION};
     COMMIT;
 """
-_PUT = """
+# what was read is perhaps older than an entry that exists by now
+_ADD = "INSERT INTO runs VALUES (:id, :digest, :state, :config, 0) ON CONFLICT (id) DO NOTHING"
+_CHANGED = """
     INSERT INTO runs VALUES (:id, :digest, :state, :config, 0) ON CONFLICT (id) DO UPDATE SET
-    digest = :digest, state = :state, config = :config, changing = max(0, changing - :done)
+    digest = :digest, state = :state, config = :config, changing = max(0, changing - 1)
 """
 
 
@@ -91,7 +93,7 @@ class RunIndex:
             self._run("UPDATE runs SET changing = changing + 1 WHERE id = ?", run_id)
         yield
         with contextlib.suppress(sqlite3.Error):
-            self._put([run_id], done=1)
+            self._put_changed(run_id)
 
     def _entries(self, names: set[str]) -> list[Entry]:
         rows = self._run("SELECT id, digest, state, config, changing FROM runs")
@@ -99,16 +101,28 @@ class RunIndex:
         if known - names:
             self._many("DELETE FROM runs WHERE id = ?", [(name,) for name in known - names])
         if names - known:
-            self._put(names - known)
+            found = [entry for name in names - known if (entry := self.read(name)) is not None]
+            self._many(_ADD, [asdict(entry) for entry in found])
             rows = self._run("SELECT id, digest, state, config, changing FROM runs")
         return [entry for row in rows if row[0] in names and (entry := self._checked(row)) is not None]
 
     def _checked(self, row: tuple[Any, ...]) -> Entry | None:
         return self.read(row[0]) if row[4] else Entry(*row[:4])
 
-    def _put(self, names: Iterable[str], *, done: int = 0) -> None:
-        found = [entry for name in names if (entry := self.read(name)) is not None]
-        self._many(_PUT, [{**asdict(entry), "done": done} for entry in found])
+    def _put_changed(self, run_id: str) -> None:
+        """Update the entry of a run that has changed.
+
+        The folder is read within the transaction, so that of two changes the later entry is the later state.
+        """
+
+        def write(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                entry = self.read(run_id)
+                if entry is not None:
+                    connection.execute(_CHANGED, asdict(entry))
+
+        self._with(write)
 
     # ---- the database
 
