@@ -1,5 +1,6 @@
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tomopatch.phantoms.catalogue import SPHERES, phantom, sphere_line_integrals
 from tomopatch.projector import best_backend
 from tomopatch.projector.cuda import TomosipoOperator
 from tomopatch.projector.joseph import JosephOperator
+from tomopatch.projector.layout import first_to_last, last_to_first
 
 
 def adjoint_error(A, generator):
@@ -59,6 +61,34 @@ def test_fast_paths_agree_with_the_general_one(any_scan, vg, generator):
     # the same arithmetic in another order: float32 rounding of sums of some 40 terms, in mm
     torch.testing.assert_close(fast.forward(x), general.forward(x), atol=2e-3, rtol=2e-5)
     torch.testing.assert_close(fast.transpose(y), general.transpose(y), atol=2e-3, rtol=2e-4)
+
+
+@pytest.mark.parametrize("num_columns", [1, 2, 40])
+@pytest.mark.parametrize("width", [0.15, 0.6, 1.0, 3.0])
+def test_transpose_is_exact_for_detector_columns_of_any_width(width, num_columns, generator):
+    """A voxel gathers many rays of a fine detector, and none from most voxels of a coarse one."""
+    vg = VolumeGeometry((5, 17, 24), (2.0, 1.5, 1.5))
+    views = ParallelBeam.circular(vg, num_views=9, start=0.1).views()
+    step = views.det_u * (width * 1.5 / np.linalg.norm(views.det_u, axis=1, keepdims=True))
+    views = replace(views, det_u=step, det_shape=(views.det_shape[0], num_columns))
+    A = JosephOperator(vg, views)
+    assert A.path == "parallel"
+    x, y = torch.rand(vg.shape, generator=generator), torch.rand(A.range_shape, generator=generator)
+    forward, back = (A.forward(x).double() * y).sum(), (A.transpose(y).double() * x).sum()
+    assert float(abs(forward - back)) < 1e-6 * float(A.forward(x).double().norm() * y.double().norm())
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 2), (16, 3, 33), (40, 1, 17)])
+@pytest.mark.parametrize("pad", [0, 1])
+def test_layouts_are_permutations(shape, pad):
+    x = np.random.default_rng(0).random(shape, np.float32)
+    last = first_to_last(x, pad)
+    np.testing.assert_array_equal(last[..., pad : pad + shape[0]], x.transpose(1, 2, 0))
+    if pad:
+        assert not last[..., [0, -1]].any()
+    np.testing.assert_array_equal(last_to_first(last, pad), x)
+    wider = np.pad(last, ((0, 0), (0, 2), (0, 0)), constant_values=np.nan)
+    np.testing.assert_array_equal(last_to_first(wider, pad, num_c=shape[2]), x)
 
 
 @pytest.mark.parametrize("beam", [ParallelBeam, ConeBeam])

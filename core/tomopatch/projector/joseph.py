@@ -12,7 +12,7 @@ from torch import Tensor
 from tomopatch.geometry.views import Views
 from tomopatch.kernels import run_chunks
 from tomopatch.projector import joseph_columns, joseph_general, joseph_parallel
-from tomopatch.projector.joseph_columns import PAD
+from tomopatch.projector.layout import first_to_last, last_to_first
 from tomopatch.volume import VolumeGeometry
 
 
@@ -52,17 +52,14 @@ class JosephOperator:
         num_v, num_views, num_u = self.range_shape
         out = np.empty((num_views, num_u, num_v), np.float32)
         if self.path == "parallel":
-            volume = x.permute(1, 2, 0).contiguous().numpy()
+            volume = first_to_last(x.numpy())
             slices = np.empty((num_views, num_u, volume.shape[2]), np.float32)
             run_chunks(joseph_parallel.project_slices, num_views, volume, slices, self.table, self.voxel_size)
             run_chunks(joseph_parallel.rows_from_slices, num_views, slices, out, self.table)
         else:
-            padded = x.new_zeros((x.shape[1], x.shape[2], x.shape[0] + 2 * PAD))
-            padded[..., PAD:-PAD] = x.permute(1, 2, 0)
-            run_chunks(
-                joseph_columns.project, num_views, padded.numpy(), out, self.table, self.voxel_size, self.cone
-            )
-        return self._rows(torch.from_numpy(out), 2).permute(2, 0, 1).contiguous()
+            volume = first_to_last(x.numpy(), joseph_columns.PAD)
+            run_chunks(joseph_columns.project, num_views, volume, out, self.table, self.voxel_size, self.cone)
+        return self._rows(torch.from_numpy(last_to_first(out)), 0)
 
     def transpose(self, y: Tensor) -> Tensor:
         """Backprojection (z, y, x) of y (v, view, u): the exact transpose of `forward`."""
@@ -84,23 +81,23 @@ class JosephOperator:
                     chunks_per_thread=1,
                 )
             return torch.from_numpy(x)
-        rows = y.permute(1, 2, 0).contiguous().numpy()
+        rows = first_to_last(y.numpy())
         num_views, num_u, _ = rows.shape
         if self.path == "parallel":
             slices = np.empty((num_views, num_u, nz), np.float32)
             run_chunks(joseph_parallel.slices_from_rows, num_views, rows, slices, self.table)
-            x = np.zeros((ny, nx, nz), np.float32)
+            x = np.zeros((ny, nx + joseph_parallel.PAD, nz), np.float32)
             for by_x, count in ((True, nx), (False, ny)):
                 run_chunks(
                     joseph_parallel.backproject_slices, count, x, by_x, slices, self.table, self.voxel_size
                 )
-            return torch.from_numpy(x).permute(2, 0, 1).contiguous()
+            return torch.from_numpy(last_to_first(x, num_c=nx))
         weighed = np.empty_like(rows)
         run_chunks(joseph_columns.weigh, num_views, rows, weighed, self.table, self.voxel_size, self.cone)
-        x = np.zeros((ny, nx, nz + 2 * PAD), np.float32)
+        x = np.zeros((ny, nx, nz + 2 * joseph_columns.PAD), np.float32)
         for by_x, count in ((True, nx), (False, ny)):
             run_chunks(joseph_columns.backproject, count, x, by_x, weighed, self.table, self.cone)
-        return torch.from_numpy(x[..., PAD:-PAD]).permute(2, 0, 1).contiguous()
+        return torch.from_numpy(last_to_first(x, joseph_columns.PAD))
 
     def _rows(self, y: Tensor, axis: int) -> Tensor:
         return y.flip(axis) if self.flipped else y
