@@ -16,6 +16,7 @@ from torch import Tensor
 from tomopatch.geometry.views import Views
 from tomopatch.kernels import JIT, run_chunks
 from tomopatch.projector.joseph_general import f32
+from tomopatch.projector.layout import first_to_last, last_to_first
 from tomopatch.volume import VolumeGeometry
 
 
@@ -27,10 +28,10 @@ def backproject(filtered: Tensor, vg: VolumeGeometry, views: Views) -> Tensor:
     outermost row is continued by one pixel. Detector rows must be perpendicular to z.
     """
     out = np.zeros((vg.shape[1], vg.shape[2], vg.shape[0]), np.float32)
-    rows = filtered.detach().cpu().permute(1, 2, 0).contiguous().numpy()
+    rows = first_to_last(filtered.detach().cpu().numpy())
     axes = [vg.axis(i).numpy() for i in range(3)]
     run_chunks(_voxels, vg.shape[1], out, rows, _table(views), *axes, views.cone)
-    return torch.from_numpy(out).permute(2, 0, 1).contiguous().to(filtered.device)
+    return torch.from_numpy(last_to_first(out)).to(filtered.device)
 
 
 def _table(views: Views) -> np.ndarray:
