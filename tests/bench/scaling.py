@@ -1,0 +1,115 @@
+"""Time and memory of every method by grid and by number of views.
+
+    python -m tests.bench.scaling [--grids 64x128x128,128x256x256,256x256x256] [--views 20,40,80]
+    [--methods fbp,sirt,cgls,tv,diffusion] [--beam parallel] [--out docs/scaling.json]
+
+The grids are measured with the first number of views, the other numbers of views on the first grid, with 1e5
+photons per ray. Each reconstruction has a process of its own, whose peak memory counts; about 400 MB are
+the libraries. The object is the thorax phantom, evaluated on a quarter of the grid and scanned on the grid
+itself, since only the size matters. Kernels are compiled before. Prints a table, with the seconds per million
+voxels and view. `--out` keeps the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.bench.prior import shape_of
+from tests.bench.versions import machine
+from tomopatch.volume import Shape
+
+TIME_LIMIT = 3600  # seconds, of one reconstruction
+
+
+@dataclass(frozen=True)
+class Case:
+    method: str
+    grid: Shape
+    num_views: int
+    beam: str
+
+
+def measure(case: Case) -> dict[str, float]:
+    """Seconds of a reconstruction in this process, seconds of one A and A.T, and peak memory [MB]."""
+    from tomopatch import METHODS, Projector, load_prior, phantom, reconstruct, simulate
+    from tomopatch.reconstruct.classical.coarse import on_grid
+    from tomopatch.runs.config import ScanConfig
+    from tomopatch.volume import Volume
+
+    def scanned(grid: Shape, num_views: int):
+        drawn = phantom("thorax", tuple(max(4, n // 4) for n in grid))
+        volume = Volume(on_grid(drawn.data, grid), drawn.geometry.with_shape(grid))
+        scan = ScanConfig("phantom:thorax", beam=case.beam, num_views=num_views)
+        A = Projector(volume.geometry, scan.geometry(volume.geometry))
+        return volume, A, simulate(volume, A, supersample=1, photon_count=1e5)
+
+    prior = {"prior": load_prior("small", "cpu")} if METHODS[case.method].needs_prior else {}
+    _, A, measurement = scanned((8, 16, 16), 4)
+    reconstruct(case.method, A, measurement, **prior)  # compiles the kernels
+    volume, A, measurement = scanned(case.grid, case.num_views)
+    began = time.perf_counter()
+    reconstruct(case.method, A, measurement, **prior)
+    seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    A.T(A(volume.data))
+    pair = time.perf_counter() - began
+    return {
+        "seconds": seconds,
+        "projections": pair,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+    }
+
+
+def cases(arguments: argparse.Namespace) -> list[Case]:
+    grids = [shape_of(grid) for grid in arguments.grids.split(",")]
+    views = [int(n) for n in arguments.views.split(",")]
+    sizes = [(grid, views[0]) for grid in grids] + [(grids[0], n) for n in views[1:]]
+    methods = arguments.methods.split(",")
+    return [Case(method, grid, n, arguments.beam) for method in methods for grid, n in sizes]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--grids", default="64x128x128,128x256x256,256x256x256")
+    parser.add_argument("--views", default="20,40,80")
+    parser.add_argument("--methods", default="fbp,sirt,cgls,tv,diffusion")
+    parser.add_argument("--beam", default="parallel", choices=("parallel", "cone"))
+    parser.add_argument("--out", type=Path, help="JSON file, extended if it exists")
+    parser.add_argument("--case", help=argparse.SUPPRESS)  # in a process of its own
+    arguments = parser.parse_args()
+    if arguments.case:
+        stored = json.loads(arguments.case)
+        print(json.dumps(measure(Case(**{**stored, "grid": tuple(stored["grid"])}))))
+        return
+    found = []
+    print("| method | grid | views | s | A and A.T, s | ms per million voxels and view | memory, MB |")
+    print("|---" * 7 + "|")
+    for case in cases(arguments):
+        command = [sys.executable, "-m", "tests.bench.scaling", "--case", json.dumps(asdict(case))]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT)
+        if done.returncode:
+            raise SystemExit(f"{case} failed:\n{done.stderr[-2000:]}")
+        row = json.loads(done.stdout.splitlines()[-1])
+        voxels = case.grid[0] * case.grid[1] * case.grid[2] / 1e6
+        per = 1e3 * row["seconds"] / voxels / case.num_views
+        print(
+            f"| {case.method} | {'x'.join(map(str, case.grid))} | {case.num_views} | {row['seconds']:.1f} |"
+            f" {row['projections']:.2f} | {per:.0f} | {row['memory']:.0f} |",
+            flush=True,
+        )
+        found.append(asdict(case) | row)
+    if arguments.out:
+        before = json.loads(arguments.out.read_text("utf-8")) if arguments.out.exists() else []
+        entry = {"machine": machine(), "rows": found}
+        arguments.out.write_text(json.dumps([*before, entry], indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
