@@ -13,8 +13,8 @@ class DataConfig:
 
     voxel_xy: Range = (1.2, 14.0)  # in-plane voxel size, log-uniform
     voxel_z: Range = (1.2, 14.0)  # slice spacing, log-uniform
-    posterior: float = 0.4  # share of volumes of each kind; the rest is unconditional
-    restore: float = 0.25
+    posterior: float = 0.3  # share of volumes of each kind; the rest is unconditional
+    restore: float = 0.45
     upsample: float = 0.1
     # share of the unconditional volumes with voxels of body_voxel, so that few tiles show a whole body
     body: float = 0.5

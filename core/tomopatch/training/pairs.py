@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +29,16 @@ from tomopatch.reconstruct.classical.coarse import tv_coarse_to_fine
 from tomopatch.reconstruct.consistency import restoration_consistency
 from tomopatch.reconstruct.expected_error import ScanFigures, expected_error
 from tomopatch.reconstruct.initial import least_squares, tv_weight
-from tomopatch.reconstruct.tuned import WIDER
+from tomopatch.reconstruct.tuned import RESTORE_RHO, RESTORE_SPAN, RESTORE_STEPS, WIDER
 from tomopatch.volume import Triple, Volume, VolumeGeometry, hu_from_mu, resample
 
 MAX_VOXELS = 800_000
 """Grids of pairs are cropped along z to about this size: many short volumes teach more than few long ones."""
 
 MIN_SLICES = 16
+LOWERED = (-0.7, 0.2)
+"""Range of the logarithm of the first noise level of a pair's restoration, relative to the usual one."""
+
 FINEST_VOXEL = 1.6
 """Smallest in-plane voxel of a pair [mm]: the cost of a scan grows with the resolution's fourth power."""
 
@@ -67,7 +69,7 @@ class Pair:
     ----------
     clean : the training volume on the reconstruction grid
     tv, least_squares : the two conditioning images
-    iterates : (k, z, y, x), volumes that the sampler passed to the prior after its first pass; k may be 0
+    iterates : (k, z, y, x), volumes that restoration passed to the prior after its first pass; k may be 0
     voxel_size : (z, y, x) [mm]
     figures : figures of the scan
     """
@@ -130,7 +132,7 @@ def simulate_pair(
 ) -> Pair:
     """Simulate a random scan of a random volume on a random grid and reconstruct it.
 
-    With a prior, three pairs of five hold iterates of the sampler, which take longer than the rest.
+    With a prior the pair also holds iterates of the restoration.
     """
     reference, A, measurement = draw_scan(volumes, voxels, rng)
     y, weights = measurement.projections, measurement.weights
@@ -139,7 +141,7 @@ def simulate_pair(
     x = last(tv_coarse_to_fine(A, y, lam=lam, num_iterations=num_iterations, weights=weights)).x
     figures, ls = ScanFigures.of(A, y, weights, x), least_squares(A, y, weights)
     iterates: list[Tensor] = []
-    if prior is not None and rng.random() < 0.6:
+    if prior is not None:
         iterates = _iterates(A, measurement, x, ls, figures, prior, rng)
     stack = torch.stack(iterates) if iterates else torch.zeros(0, *x.shape)
     images = {
@@ -204,17 +206,17 @@ def _iterates(
     prior: PatchPrior,
     rng: np.random.Generator,
 ) -> list[Tensor]:
-    """Noisy volumes (z, y, x) [1/mm] of two later passes of the restoration of x."""
-    num_steps = int(rng.integers(3, 6))
-    later = sorted(int(i) for i in rng.choice(np.arange(2, num_steps + 1), 2, replace=False))
+    """Volumes (z, y, x) [1/mm] that restoration of x passes to the prior after its first pass.
+
+    Its first noise level is random, because restoration lowers it for some objects.
+    """
     start, voxel_size = PatchPrior.to_network(x), A.vg.voxel_size
     error = expected_error(figures, voxel_size)
     condition = Condition(start, error, PatchPrior.to_network(ls), figures.sampling_ratio)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     denoiser = prior.bind(voxel_size, condition=condition, generator=generator)
     consistency = restoration_consistency(A, measurement.projections, measurement.weights, x)
-    sigma_max = WIDER * error
-    sigmas = karras_sigmas(num_steps, sigma_max / 5, sigma_max, 3.0)
-    steps = sample(denoiser, start, sigmas, correct=consistency, generator=generator)
-    noisy = [step.noisy for step in islice(steps, later[-1]) if step.i in later]
-    return [PatchPrior.from_network(x) for x in noisy if x is not None]
+    first = WIDER * error * math.exp(rng.uniform(*LOWERED))
+    sigmas = karras_sigmas(RESTORE_STEPS, first / RESTORE_SPAN, first, RESTORE_RHO)
+    steps = list(sample(denoiser, start, sigmas, correct=consistency, generator=generator))
+    return [PatchPrior.from_network(step.noisy) for step in steps[1:] if step.noisy is not None]

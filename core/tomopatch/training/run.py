@@ -19,6 +19,7 @@ from tomopatch.training.pairs import Pair, VoxelRanges, make_pairs
 from tomopatch.training.train_config import TrainConfig
 from tomopatch.training.trainer import Trainer, TrainStep
 from tomopatch.training.validation import ValidationSet
+from tomopatch.training.validation_scans import ValidationScan
 from tomopatch.training.volumes import VolumeFolder
 from tomopatch.volume import Volume, VolumeGeometry
 
@@ -94,7 +95,8 @@ def train(
         ]
         count = VALIDATION_PAIRS if pair_config.num_pairs else 0
         pairs = make_pairs(held_out, count, out / "validation", voxels, seed=config.seed, report=report)
-        checks = ValidationSet.of(whole, config.network, pairs=pairs)
+        scans = [ValidationScan.of(volume) for volume in whole] if count else []
+        checks = ValidationSet.of(whole, config.network, pairs=pairs, scans=scans)
     prior = None if pair_config.prior is None else load_prior(pair_config.prior, device)
     pairs = make_pairs(
         volumes, pair_config.num_pairs, out / "pairs", voxels, prior=prior, seed=config.seed, report=report
@@ -148,6 +150,8 @@ def describe(step: TrainStep) -> str:
             line += f"  with a condition, over its error {table(step.scores.posterior)}"
         if step.scores.restore is not None:
             line += f"  restoration {step.scores.restore:.4f}"
+        for mode, gain in step.scores.gains.items():
+            line += f"  {mode} over total variation {gain:+.2f} dB"
     return line
 
 

@@ -213,16 +213,16 @@ class PatchSource:
         stage = int(rng.integers(len(stored.stages)))
         distance = part(stored.stages[stage]) - clean
         white = 0.0
-        if stage:  # more or less of the error, and white noise of at most its size
-            distance = float(rng.uniform(0.5, 1.2)) * distance
-            white = max(0.0, float(rng.uniform(-1, 1.5)))
+        if stage:  # more or less of the error, and sometimes white noise of about its size
+            distance = float(rng.uniform(0.8, 1.15)) * distance
+            white = max(0.0, float(rng.uniform(-3.5, 1.5)))
         size = distance.square().mean().sqrt()
         noisy = clean + distance
         if white:
             noisy = noisy + white * size * self._white(clean, generator)
         true_sigma = (size * math.hypot(1.0, white)).clamp(min=SIGMA_MIN)
         # at inference sigma is an estimate, at first deliberately high: the prior then removes more
-        guess = (true_sigma * math.exp(float(rng.uniform(-0.6, 1.3)))).clamp(min=SIGMA_MIN)
+        guess = (true_sigma * math.exp(float(rng.uniform(-0.7, 1.8)))).clamp(min=SIGMA_MIN)
         return _Degraded(clean, noisy, true_sigma, guess, voxel_size, bound)
 
     def _from_pool(

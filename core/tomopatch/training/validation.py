@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -14,10 +15,12 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.patches import PatchGrid, cut
 from tomopatch.prior.precond import Precond
+from tomopatch.prior.ranges import MODES
 from tomopatch.reconstruct.expected_error import expected_error
 from tomopatch.reconstruct.tuned import WIDER
 from tomopatch.training.pairs import Pair
 from tomopatch.training.source import Batch
+from tomopatch.training.validation_scans import ValidationScan
 from tomopatch.volume import Shape, Triple, Volume, resample
 
 SIGMAS = (0.02, 0.05, 0.1, 0.3, 1.0, 3.0)
@@ -33,20 +36,26 @@ class Scores:
     unconditional : RMSE of D by sigma, network units
     posterior : RMSE of D by sigma over the error of the condition, on held-out pairs (see `prior.combined`)
     restore : the same for the first pass of the restoration
+    gains : mean gain of whole reconstructions over total variation by mode [dB]
     """
 
     unconditional: dict[float, float]
     posterior: dict[float, float]
     restore: float | None
+    gains: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class ValidationSet:
-    """Fixed patches of held-out volumes with fixed white noise, by noise level, and of held-out pairs."""
+    """Fixed patches of held-out volumes with fixed white noise, by noise level, and of held-out pairs.
+
+    scans : simulated scans of held-out volumes, to reconstruct
+    """
 
     unconditional: dict[float, list[Batch]]
     posterior: dict[float, list[Batch]]
     restore: list[Batch]
+    scans: Sequence[ValidationScan] = ()
 
     @classmethod
     def of(
@@ -55,6 +64,7 @@ class ValidationSet:
         network: NetworkConfig,
         *,
         pairs: Sequence[Pair] = (),
+        scans: Sequence[ValidationScan] = (),
         grid: Shape = (64, 128, 128),
         patches: int = 8,
     ) -> ValidationSet:
@@ -82,10 +92,10 @@ class ValidationSet:
                 combined, noise_level = combine(noisy, torch.tensor(sigma), tv, error, WIDER * error)
                 posterior[sigma].append(_patches(clean, combined, float(noise_level), *shared))
             restore.append(_patches(clean, tv, 2 * error, *shared))
-        return cls(unconditional, posterior, restore)
+        return cls(unconditional, posterior, restore, scans)
 
     def scores(self, model: Precond) -> Scores:
-        """RMSE of D on all patches."""
+        """RMSE of D on all patches, and gains of whole reconstructions."""
         unconditional = {
             sigma: float(torch.stack([_error(model, b) for b in batches]).mean().sqrt())
             for sigma, batches in self.unconditional.items()
@@ -97,7 +107,14 @@ class ValidationSet:
             if batches
         }
         restore = _remaining(model, self.restore, self.restore) if self.restore else None
-        return Scores(unconditional, posterior, restore)
+        return Scores(unconditional, posterior, restore, self._gains(model) if self.scans else {})
+
+    def _gains(self, model: Precond) -> dict[str, float]:
+        training, prior = model.training, PatchPrior(model)
+        modes = MODES[:2] if model.config.conditional else MODES[:1]
+        gains = {mode: fmean(scan.gain(prior, mode) for scan in self.scans) for mode in modes}
+        model.train(training)
+        return gains
 
     @torch.no_grad()
     def picture(self, model: Precond, sigmas: Sequence[float] = (0.1, 0.3, 1.0)) -> Tensor:
