@@ -56,7 +56,7 @@ def main() -> None:
             A,
             measurement.projections,
             load_prior(),
-            options=DiffusionParams(num_steps=arguments.steps),
+            params=DiffusionParams(num_steps=arguments.steps),
             initial_iterations=arguments.initial_iterations,
         )
         last(steps, report)

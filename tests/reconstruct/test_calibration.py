@@ -82,8 +82,8 @@ def test_a_prior_carries_its_calibration_and_diffusion_uses_it(tmp_path):
     y = simulate(volume, A).projections
 
     def samples(prior: PatchPrior, **values: object) -> Step:
-        options = DiffusionParams(num_steps=2, num_samples=2, seed=1, **values)
-        return last(diffusion(A, y, prior, options=options, initial_iterations=5))
+        params = DiffusionParams(num_steps=2, num_samples=2, seed=1, **values)
+        return last(diffusion(A, y, prior, params=params, initial_iterations=5))
 
     plain, wider = samples(bare), samples(wide)
     assert torch.equal(plain.x, wider.x)

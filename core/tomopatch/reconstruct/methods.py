@@ -156,7 +156,7 @@ METHODS: dict[str, Method] = {
             given.A,
             given.y,
             given.prior,
-            options=given.params,
+            params=given.params,
             weights=given.weights,
             on_tiles=given.on_tiles,
             state=given.state,

@@ -129,8 +129,8 @@ def plan_sampling(
     x : initial reconstruction (z, y, x) [1/mm]; None without a condition. coarse : plan of the coarser grid.
     share : share of the usual noise level at which the initial reconstruction is restored.
     """
-    A, y, weights, prior, options = (
-        problem.A, problem.y, problem.weights, problem.prior, problem.options
+    A, y, weights, prior, params = (
+        problem.A, problem.y, problem.weights, problem.prior, problem.params
     )  # fmt: skip
     if x is None:
         error, figures, known = None, None, _Known(prior.config.sigma_data)
@@ -156,19 +156,19 @@ def plan_sampling(
         )
     start_noise, eta = 0.0, 0.0
     denoiser: Denoiser = bound
-    judge, costs = None, [1.0] * options.planned_steps
-    if options.mode == "restore":
+    judge, costs = None, [1.0] * params.planned_steps
+    if params.mode == "restore":
         assert x is not None
-        first = options.sigma_max or known.level
-        sigmas = karras_sigmas(options.planned_steps, first / tuned.RESTORE_SPAN, first, tuned.RESTORE_RHO)
-        consistency = restoration_consistency(A, y, weights, x, data_weight=options.data_weight)
-        if options.num_samples > 1:
+        first = params.sigma_max or known.level
+        sigmas = karras_sigmas(params.planned_steps, first / tuned.RESTORE_SPAN, first, tuned.RESTORE_RHO)
+        consistency = restoration_consistency(A, y, weights, x, data_weight=params.data_weight)
+        if params.num_samples > 1:
             start_noise = first / 3
     else:
         usual = tuned.UNCONDITIONAL_SIGMA_MAX if known.initial is None else tuned.POSTERIOR_SIGMA_MAX
-        first = options.sigma_max or usual
+        first = params.sigma_max or usual
         last = min(tuned.POSTERIOR_SIGMA_MIN, first)
-        sigmas, eta = karras_sigmas(options.planned_steps, last, first, tuned.POSTERIOR_RHO), options.eta
+        sigmas, eta = karras_sigmas(params.planned_steps, last, first, tuned.POSTERIOR_RHO), params.eta
         if x is not None and known.initial is not None:
             denoiser = CombinedDenoiser(bound, known.initial, known.spread, known.level, generator)
             costs = [tuned.KNOWN_COST if denoiser.is_known(sigma) else 1.0 for sigma in sigmas[:-1]]
@@ -176,10 +176,10 @@ def plan_sampling(
         elif "restore" in prior.trained.modes:
             denoiser = _expecting_streaks(bound)
         consistency = posterior_consistency(
-            A, y, weights, spread=known.spread, data_weight=options.data_weight
+            A, y, weights, spread=known.spread, data_weight=params.data_weight
         )
     plan = Plan(
-        options.mode, options.condition, A.domain_shape, bound.voxel_size, tuple(sigmas), eta, error,
+        params.mode, params.condition, A.domain_shape, bound.voxel_size, tuple(sigmas), eta, error,
         None if figures is None else figures.sampling_ratio, remarks, coarse,
     )  # fmt: skip
     return Sampling(
@@ -250,23 +250,23 @@ def _condition(problem: Problem, known: _Known, figures: ScanFigures | None) -> 
 def draw_samples(
     problem: Problem, x: Tensor | None, coarse: Plan | None, generator: torch.Generator, state: State
 ) -> Iterator[Step]:
-    """Draw `options.num_samples` samples, one pass per step; each estimate is the mean of the samples so far.
+    """Draw `params.num_samples` samples, one pass per step; each estimate is the mean of the samples so far.
 
     The work of a step is its share of the sampling.
 
     x : initial reconstruction (z, y, x) [1/mm]; None without a condition. coarse : plan of the coarser grid.
     state : state of an earlier step, or empty; the generator must be in its state of that time.
     """
-    options, y, pace = problem.options, problem.y, Pace()
+    params, y, pace = problem.params, problem.y, Pace()
     share = float(state.get("share", 1.0))
     resolved = plan_sampling(problem, x, generator=generator, coarse=coarse, share=share)
     num_steps = len(resolved.plan.sigmas) - 1
     # a level of restoration that was given, or lowered before, is not lowered again
-    given = options.mode == "restore" and options.sigma_max > 0
+    given = params.mode == "restore" and params.sigma_max > 0
     accepted = bool(x is None or given or state)
     mean, inner = Mean.of(state), state.get("sample")
     scale, std = float(torch.linalg.vector_norm(y)) or 1.0, resolved.deviation(mean)
-    while mean.count < options.num_samples:
+    while mean.count < params.num_samples:
         noisy = resolved.first(generator) if inner is None else inner["x"]
         steps = sample(
             resolved.denoiser,
@@ -301,8 +301,8 @@ def draw_samples(
             yield replace(
                 step,
                 i=i,
-                total=options.num_samples * num_steps,
-                work=pace.share(i, (resolved.first_cost, *(resolved.costs * options.num_samples)[1:])),
+                total=params.num_samples * num_steps,
+                work=pace.share(i, (resolved.first_cost, *(resolved.costs * params.num_samples)[1:])),
                 iterate=estimate,
                 noisy=None if step.noisy is None else PatchPrior.from_network(step.noisy),
                 denoised=None if step.denoised is None else PatchPrior.from_network(step.denoised),

@@ -95,7 +95,7 @@ def _case(
     """A random scan reconstructed several times, and a line about it."""
     reference, A, measurement = draw_scan(volumes, voxels, rng)
     params = replace(params, seed=int(rng.integers(2**31)))
-    result = last(diffusion(A, measurement.projections, prior, options=params, weights=measurement.weights))
+    result = last(diffusion(A, measurement.projections, prior, params=params, weights=measurement.weights))
     assert result.std is not None
     assert result.plan is not None
     x, s, truth = (PatchPrior.to_network(v) for v in (result.x, result.std, reference.data))
