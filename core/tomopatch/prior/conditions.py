@@ -75,7 +75,7 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Multiscale:
-    """A padded volume (z, y, x), its averages over cubes of 2 and 4 voxels, and on the tile's grid."""
+    """A padded volume (z, y, x), its averages over cubes of 2 and 4 voxels, and the global context."""
 
     padded: Tensor
     coarse: dict[int, Tensor]

@@ -110,7 +110,7 @@ class PatchGrid:
             yield starts[i : i + size]
 
     def used(self, keep: Tensor | None = None) -> Tiles:
-        """Tiles of a pass without those that hold no voxel of `keep` (z, y, x)."""
+        """Tiles of a pass that hold a voxel of `keep` (z, y, x); None = all."""
         padded = None if keep is None else self.pad(keep)
         return Tiles(self.tile, tuple(s for batch in self.batches(1, padded) for s in batch))
 

@@ -57,7 +57,7 @@ class Plan:
     sigmas : noise levels of the steps, network units
     eta : DDIM's stochasticity
     expected_error : RMS error expected of the initial reconstruction, network units; None without one
-    sampling_ratio : views over those of a full scan at this grid
+    sampling_ratio : views over the number that resolves the grid; None without a condition
     remarks : sentences about clamped values and decisions
     coarse : the plan of the half resolution that came first, or None
     """
@@ -105,7 +105,8 @@ class Effort:
         """
         params, prior = problem.params, problem.prior
         weights = sum(w.numel() for w in prior.model.parameters())
-        # an iteration costs in proportion to the rays, a pass does not; 20 views of a detector that fits
+        # The cost of a pass is known in iterations with 20 views and a detector that fits the volume. That of
+        # an iteration is proportional to the number of rays; a pass does not depend on them.
         depth, *across = problem.A.domain_shape
         usual_rays = 20 * math.sqrt(2) * depth * max(across)
         at_20_views = tuned.PASS_COST + tuned.PASS_COST_PER_MILLION * weights / 1e6

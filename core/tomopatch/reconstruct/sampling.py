@@ -199,10 +199,11 @@ def plan_sampling(
 
 
 def _expecting_streaks(denoiser: Denoiser) -> Denoiser:
-    """D of samples that hold streaks beside the white noise: it gets the level of both.
+    """Return D for samples with streaks and white noise: it is called with the noise level of both together.
 
-    Data consistency leaves streaks of few views in every sample. A prior that was trained on reconstructions
-    removes them if it is told a level that includes them. A prior of white noise alone would only blur.
+    With few views, data consistency leaves streaks in every sample. A prior that was trained on
+    reconstructions removes them if its noise level includes them. A prior that was trained on white noise
+    alone would only blur them.
     """
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
@@ -226,9 +227,9 @@ class _Known:
 
     @property
     def spread(self) -> float:
-        """RMS error that sampling takes the initial reconstruction to have.
+        """RMS error of the initial reconstruction that sampling assumes.
 
-        It falls with the level at which the prior may restore.
+        It is proportional to the noise level at which the prior may restore.
         """
         return self.error if self.initial is None else self.level / tuned.WIDER
 
@@ -279,7 +280,7 @@ def draw_samples(
             state=inner,
         )
         inner = None
-        pace.begin_step()  # not before: preparations come once
+        pace.begin_step()  # the preparations above come once and do not count as a step
         for step in steps:
             if not accepted:
                 accepted, share = True, resolved.accepted_share(step)

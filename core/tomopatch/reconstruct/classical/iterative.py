@@ -101,7 +101,10 @@ def cgls(
 
 
 MISMATCH = 0.02
-"""Standard deviation of the discretisation error of a line integral, relative to the mean line integral."""
+"""Standard deviation of the discretisation error of a line integral, relative to the mean line integral.
+
+From the first version; sensitivity not measured. Posterior sampling has its own value, `POSTERIOR_MISMATCH`.
+"""
 
 
 def relative_weights(y: Tensor, weights: Tensor | None) -> Tensor:
