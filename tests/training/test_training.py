@@ -19,7 +19,7 @@ from tomopatch.phantoms.catalogue import phantom
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import save_prior
 from tomopatch.prior.precond import Numbers, Precond
-from tomopatch.reconstruct.expected_error import ScanFigures, expected_error
+from tomopatch.reconstruct.diffusion.expected_error import ScanFigures, expected_error
 from tomopatch.training.data_config import DataConfig
 from tomopatch.training.pair_workers import PairWorkers
 from tomopatch.training.pairs import Pair, TrainingVolume, VoxelRanges, make_pairs, simulate_pair

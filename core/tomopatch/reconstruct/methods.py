@@ -14,7 +14,7 @@ from tomopatch.projector import Projector
 from tomopatch.reconstruct.classical.analytic import fbp, fdk
 from tomopatch.reconstruct.classical.coarse import tv_coarse_to_fine
 from tomopatch.reconstruct.classical.iterative import cgls, sirt
-from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.diffusion.method import diffusion
 from tomopatch.reconstruct.params import (
     AnalyticParams,
     CglsParams,

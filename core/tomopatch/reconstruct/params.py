@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tomopatch.reconstruct.classical.analytic import FILTERS
-from tomopatch.reconstruct.initial import INITIALIZERS
-from tomopatch.reconstruct.tuned import POSTERIOR_STEPS, RESTORE_STEPS, UNCONDITIONAL_STEPS
+from tomopatch.reconstruct.diffusion.initial import INITIALIZERS
+from tomopatch.reconstruct.diffusion.tuned import POSTERIOR_STEPS, RESTORE_STEPS, UNCONDITIONAL_STEPS
 from tomopatch.volume import finite
 
 

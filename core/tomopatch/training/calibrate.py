@@ -11,8 +11,8 @@ import numpy as np
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import annotate, load_prior
 from tomopatch.progress import last
-from tomopatch.reconstruct.calibration import Calibration, Known, fit, interval_coverage
-from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.diffusion.calibration import Calibration, Known, fit, interval_coverage
+from tomopatch.reconstruct.diffusion.method import diffusion
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.training.pairs import TrainingVolume, VoxelRanges, draw_scan
 from tomopatch.training.volumes import VolumeFolder

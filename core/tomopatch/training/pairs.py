@@ -27,10 +27,10 @@ from tomopatch.prior.sampler import karras_sigmas, sample
 from tomopatch.progress import last
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.classical.coarse import tv_coarse_to_fine
-from tomopatch.reconstruct.consistency import restoration_consistency
-from tomopatch.reconstruct.expected_error import ScanFigures, expected_error
-from tomopatch.reconstruct.initial import least_squares, tv_weight
-from tomopatch.reconstruct.tuned import WIDER
+from tomopatch.reconstruct.diffusion.consistency import restoration_consistency
+from tomopatch.reconstruct.diffusion.expected_error import ScanFigures, expected_error
+from tomopatch.reconstruct.diffusion.initial import least_squares, tv_weight
+from tomopatch.reconstruct.diffusion.tuned import WIDER
 from tomopatch.volume import Triple, Volume, VolumeGeometry, hu_from_mu, resample
 
 MAX_VOXELS = 800_000

@@ -14,8 +14,8 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.patches import PatchGrid, cut
 from tomopatch.prior.precond import Precond
-from tomopatch.reconstruct.expected_error import expected_error
-from tomopatch.reconstruct.tuned import WIDER
+from tomopatch.reconstruct.diffusion.expected_error import expected_error
+from tomopatch.reconstruct.diffusion.tuned import WIDER
 from tomopatch.training.pairs import Pair
 from tomopatch.training.source import Batch
 from tomopatch.volume import Shape, Triple, Volume, resample

@@ -17,13 +17,17 @@ from tomopatch.prior.conditions import Condition
 from tomopatch.prior.denoiser import AIR, Denoiser, PatchPrior, VolumeDenoiser
 from tomopatch.prior.sampler import karras_sigmas, sample
 from tomopatch.progress import State, Step, Tiles
-from tomopatch.reconstruct import tuned
-from tomopatch.reconstruct.calibration import Calibration
-from tomopatch.reconstruct.consistency import DataConsistency, posterior_consistency, restoration_consistency
-from tomopatch.reconstruct.expected_error import ScanFigures, expected_error
-from tomopatch.reconstruct.initial import flatness, least_squares, restoration_sigma
-from tomopatch.reconstruct.pace import Pace
-from tomopatch.reconstruct.plan import Plan, Problem
+from tomopatch.reconstruct.diffusion import tuned
+from tomopatch.reconstruct.diffusion.calibration import Calibration
+from tomopatch.reconstruct.diffusion.consistency import (
+    DataConsistency,
+    posterior_consistency,
+    restoration_consistency,
+)
+from tomopatch.reconstruct.diffusion.expected_error import ScanFigures, expected_error
+from tomopatch.reconstruct.diffusion.initial import flatness, least_squares, restoration_sigma
+from tomopatch.reconstruct.diffusion.pace import Pace
+from tomopatch.reconstruct.diffusion.plan import Plan, Problem
 from tomopatch.volume import Shape
 
 

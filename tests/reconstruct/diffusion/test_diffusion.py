@@ -23,14 +23,14 @@ from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.precond import Precond
 from tomopatch.prior.ranges import TrainedRanges
 from tomopatch.progress import Interrupted, last
-from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.classical.coarse import on_grid
-from tomopatch.reconstruct.consistency import DataConsistency, photon_and_grid_variance
-from tomopatch.reconstruct.diffusion import diffusion
-from tomopatch.reconstruct.initial import INITIALIZERS, Inputs, flat_fraction, least_squares
+from tomopatch.reconstruct.diffusion import tuned
+from tomopatch.reconstruct.diffusion.consistency import DataConsistency, photon_and_grid_variance
+from tomopatch.reconstruct.diffusion.initial import INITIALIZERS, Inputs, flat_fraction, least_squares
+from tomopatch.reconstruct.diffusion.method import diffusion
+from tomopatch.reconstruct.diffusion.plan import Effort, Problem
+from tomopatch.reconstruct.diffusion.tuned import FLAT_FRACTION, FLAT_SHARE
 from tomopatch.reconstruct.params import DiffusionParams, migrated
-from tomopatch.reconstruct.plan import Effort, Problem
-from tomopatch.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE
 from tomopatch.volume import resample
 
 CONFIG = NetworkConfig(

@@ -12,7 +12,7 @@ from torch import Tensor
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.classical.iterative import relative_weights
-from tomopatch.reconstruct.tuned import CG_TOLERANCE, MAX_CG, POSTERIOR_MISMATCH, RESTORE_CG
+from tomopatch.reconstruct.diffusion.tuned import CG_TOLERANCE, MAX_CG, POSTERIOR_MISMATCH, RESTORE_CG
 from tomopatch.volume import MU_WATER
 
 

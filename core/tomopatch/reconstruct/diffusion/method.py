@@ -25,12 +25,19 @@ from torch import Tensor
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import State, Step
 from tomopatch.projector import Projector
-from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.classical.coarse import on_grid, on_grid_of
-from tomopatch.reconstruct.initial import INITIALIZERS, Inputs
+from tomopatch.reconstruct.diffusion import tuned
+from tomopatch.reconstruct.diffusion.initial import INITIALIZERS, Inputs
+from tomopatch.reconstruct.diffusion.plan import (
+    Effort,
+    Plan,
+    Problem,
+    check_trained,
+    most_iterations,
+    num_stages,
+)
+from tomopatch.reconstruct.diffusion.sampling import draw_samples
 from tomopatch.reconstruct.params import DiffusionParams
-from tomopatch.reconstruct.plan import Effort, Plan, Problem, check_trained, most_iterations, num_stages
-from tomopatch.reconstruct.sampling import draw_samples
 from tomopatch.schema import read
 
 

@@ -17,8 +17,8 @@ from tomopatch.projector import Projector
 from tomopatch.reconstruct.classical.analytic import fbp, fdk
 from tomopatch.reconstruct.classical.coarse import LAM_POWER, tv_coarse_to_fine
 from tomopatch.reconstruct.classical.iterative import cgls, sirt
-from tomopatch.reconstruct.expected_error import sampling_ratio
-from tomopatch.reconstruct.tuned import (
+from tomopatch.reconstruct.diffusion.expected_error import sampling_ratio
+from tomopatch.reconstruct.diffusion.tuned import (
     FLAT_FRACTION,
     FLAT_RIPPLE,
     FLAT_SHARE,

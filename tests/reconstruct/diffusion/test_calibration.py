@@ -15,8 +15,8 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import annotate, save_prior
 from tomopatch.prior.precond import Precond
 from tomopatch.progress import Step, last
-from tomopatch.reconstruct.calibration import Calibration, Known, fit, interval_coverage
-from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.diffusion.calibration import Calibration, Known, fit, interval_coverage
+from tomopatch.reconstruct.diffusion.method import diffusion
 from tomopatch.reconstruct.params import DiffusionParams
 
 pytestmark = pytest.mark.usefixtures("one_thread")

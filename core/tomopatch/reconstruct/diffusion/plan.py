@@ -11,10 +11,10 @@ from torch import Tensor
 
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.projector import Projector
-from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.classical.coarse import COARSER_COST, SET_UP, num_grids
 from tomopatch.reconstruct.classical.total_variation import Convergence
-from tomopatch.reconstruct.expected_error import angular_range
+from tomopatch.reconstruct.diffusion import tuned
+from tomopatch.reconstruct.diffusion.expected_error import angular_range
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.schema import record
 from tomopatch.volume import VolumeGeometry
