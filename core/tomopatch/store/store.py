@@ -25,8 +25,8 @@ from tomopatch.reconstruct.held_out import MeasuredQuality
 from tomopatch.reconstruct.run import Result
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.prior import Config
+from tomopatch.runs.provenance import made_with
 from tomopatch.runs.run import ACTIVE, FINISHED, Run, read_run
-from tomopatch.runs.versions import made_with
 from tomopatch.store.folders import DAMAGE, SCHEMA, read_json
 from tomopatch.store.index import Entry, RunIndex
 from tomopatch.store.uploads import Uploads
