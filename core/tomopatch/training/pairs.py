@@ -137,7 +137,7 @@ def simulate_pair(
     lam = tv_weight(A) * math.exp(rng.normal(0, 0.25))
     num_iterations = int(rng.integers(30, 150))
     x = last(tv_coarse_to_fine(A, y, lam=lam, num_iterations=num_iterations, weights=weights)).x
-    figures, ls = ScanFigures.of(A, y, weights, x), least_squares(A, y, weights)
+    figures, ls = ScanFigures.of(A, y, weights), least_squares(A, y, weights)
     iterates: list[Tensor] = []
     if prior is not None and rng.random() < 0.6:
         iterates = _iterates(A, measurement, x, ls, figures, prior, rng)

@@ -139,7 +139,7 @@ def plan_sampling(
     if x is None:
         error, figures, known = None, None, _Known(prior.config.sigma_data)
     else:
-        figures = ScanFigures.of(A, y, weights, x)
+        figures = ScanFigures.of(A, y, weights)
         error = expected_error(figures, A.vg.voxel_size)
         initial = PatchPrior.to_network(x)
         flat = flatness(initial, A.vg.voxel_size)
