@@ -83,6 +83,7 @@ class Multiscale:
 
     @classmethod
     def of(cls, padded: Tensor, config: NetworkConfig) -> Multiscale:
+        """The volume with the averages that a network with this config needs."""
         coarse = {factor: reduced(padded, factor) for factor in config.factors}
         return cls(padded, coarse, global_context(padded, config.tile))
 

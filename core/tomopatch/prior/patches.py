@@ -66,6 +66,7 @@ class PatchGrid:
 
     @property
     def padded_shape(self) -> Shape:
+        """Shape (z, y, x) extended to whole tiles."""
         z, y, x = (-(-n // p) * p for n, p in zip(self.shape, self.tile, strict=True))
         return z, y, x
 
@@ -93,6 +94,7 @@ class PatchGrid:
         return x
 
     def crop(self, padded: Tensor) -> Tensor:
+        """The volume (z, y, x) without the padding: the inverse of `pad`."""
         z, y, x = self.shape
         return padded[..., :z, :y, :x]
 

@@ -88,12 +88,14 @@ def pair_path(folder: Path, seed: int, i: int) -> Path:
 
 
 def write_pair(path: Path, pair: Pair) -> None:
+    """Write a pair as an .npz with an array for each field, and for each figure of the scan."""
     numbers = {"voxel_size": pair.voxel_size, **asdict(pair.figures)}
     arrays = {name: getattr(pair, name) for name in IMAGES}
     write_arrays(path, arrays | {name: np.asarray(value) for name, value in numbers.items()})
 
 
 def read_pair(path: Path) -> Pair:
+    """Read a file of `write_pair`."""
     with np.load(path, allow_pickle=False) as file:
         figures = ScanFigures(**{f.name: float(file[f.name]) for f in fields(ScanFigures)})
         images = {name: file[name] for name in IMAGES}

@@ -224,6 +224,7 @@ class Trainer:
     # ---- files: written under another name and renamed, so that a stop at any moment leaves complete files
 
     def save(self) -> None:
+        """Write state, config and averaged weights; in a distributed run the first process does."""
         if self.rank:
             return
         temporary = self.folder / (STATE + ".part")

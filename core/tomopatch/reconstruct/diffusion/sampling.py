@@ -339,6 +339,7 @@ class Mean:
         return {"count": self.count, "mean": self.mean, "squares": self.squares}
 
     def add(self, x: Tensor) -> None:
+        """Include a sample (z, y, x)."""
         self.count += 1
         difference = x - self.mean
         self.mean = self.mean + difference / self.count
