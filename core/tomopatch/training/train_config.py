@@ -20,9 +20,7 @@ class TrainConfig:
     volumes: int = 4  # degraded volumes per step, each with its own noise level
     crops: int = 2  # patches of each degraded volume
     learning_rate: float = 1e-2  # peak; weights have unit scale, so it is a relative one
-    constant_steps: int = (
-        600  # steps; then the learning rate falls with the step's inverse root (EDM2, eq. 67)
-    )
+    constant_steps: int = 600  # then the learning rate falls with the step's inverse root (EDM2, eq. 67)
     cooldown: int = 3000  # last steps of the run, over which the learning rate falls linearly to 0
     warmup: int = 50  # steps
     clip: float = 1.0  # limit of the gradient's norm

@@ -47,7 +47,7 @@ class Sampling:
         Deviation of the white noise added to the initial reconstruction; only in restoration.
     costs : tuple of float
         Cost of each step, in passes of the prior.
-    level : float
+    restoration_sigma : float
         Noise level at which the initial reconstruction is restored.
     flat : float
         Flat fraction of the initial reconstruction.
@@ -64,7 +64,7 @@ class Sampling:
     shape: Shape
     device: torch.device
     costs: tuple[float, ...]
-    level: float = 0.0
+    restoration_sigma: float = 0.0
     flat: float = 0.0
     judge: DataConsistency | None = None
 
@@ -93,7 +93,7 @@ class Sampling:
         """
         assert self.initial is not None
         assert first.denoised is not None
-        corrected = first.x if self.judge is None else self.judge(first.denoised, self.level)
+        corrected = first.x if self.judge is None else self.judge(first.denoised, self.restoration_sigma)
         changed = torch.linalg.vector_norm(first.denoised - self.initial)
         taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed.clamp(min=1e-12))
         excess = (taken_back - tuned.PULLED_BACK) / (tuned.REJECTED - tuned.PULLED_BACK)
@@ -114,9 +114,9 @@ class Sampling:
             return None
         prior = self.bound.prior
         std = (mean.squares / (mean.count - 1)).sqrt()
-        level = self.plan.expected_error or prior.config.sigma_data
+        error = self.plan.expected_error or prior.config.sigma_data
         calibration = Calibration.of(prior.info, self.plan.mode)
-        deviation = calibration.deviation(PatchPrior.to_network(mean.mean), PatchPrior.to_network(std), level)
+        deviation = calibration.deviation(PatchPrior.to_network(mean.mean), PatchPrior.to_network(std), error)
         return PatchPrior.from_network(deviation)
 
 
@@ -163,7 +163,7 @@ def plan_sampling(
     judge, costs = None, [1.0] * params.planned_steps
     if params.mode == "restore":
         assert x is not None
-        first = params.sigma_max or known.level
+        first = params.sigma_max or known.restoration_sigma
         sigmas = karras_sigmas(params.planned_steps, first / tuned.RESTORE_SPAN, first, tuned.RESTORE_RHO)
         consistency = restoration_consistency(A, y, weights, x, data_weight=params.data_weight)
         if params.num_samples > 1:
@@ -174,7 +174,9 @@ def plan_sampling(
         last = min(tuned.POSTERIOR_SIGMA_MIN, first)
         sigmas, eta = karras_sigmas(params.planned_steps, last, first, tuned.POSTERIOR_RHO), params.eta
         if x is not None and known.initial is not None:
-            denoiser = CombinedDenoiser(bound, known.initial, known.spread, known.level, generator)
+            denoiser = CombinedDenoiser(
+                bound, known.initial, known.spread, known.restoration_sigma, generator
+            )
             costs = [tuned.KNOWN_COST if denoiser.is_known(sigma) else 1.0 for sigma in sigmas[:-1]]
             judge = restoration_consistency(A, y, weights, x)
         elif "restore" in prior.trained.modes:
@@ -196,7 +198,7 @@ def plan_sampling(
         shape=A.domain_shape,
         device=y.device,
         costs=tuple(costs),
-        level=known.level,
+        restoration_sigma=known.restoration_sigma,
         flat=known.flat,
         judge=judge,
     )
@@ -221,12 +223,13 @@ class _Known:
     """Knowledge of the volume before sampling, in network units.
 
     error : its expected RMS error, or the data's deviation if nothing is known. initial : the initial
-    reconstruction (z, y, x). level : noise level at which it is restored. flat : its `flatness`.
+    reconstruction (z, y, x). restoration_sigma : noise level at which it
+    is restored. flat : its `flatness`.
     """
 
     error: float
     initial: Tensor | None = None
-    level: float = 0.0
+    restoration_sigma: float = 0.0
     flat: float = 0.0
 
     @property
@@ -235,7 +238,7 @@ class _Known:
 
         It is proportional to the noise level at which the prior may restore.
         """
-        return self.error if self.initial is None else self.level / tuned.WIDER
+        return self.error if self.initial is None else self.restoration_sigma / tuned.WIDER
 
 
 def _condition(problem: Problem, known: _Known, figures: ScanFigures | None) -> Condition | None:
