@@ -223,8 +223,7 @@ class _Known:
     """Knowledge of the volume before sampling, in network units.
 
     error : its expected RMS error, or the data's deviation if nothing is known. initial : the initial
-    reconstruction (z, y, x). restoration_sigma : noise level at which it
-    is restored. flat : its `flatness`.
+    reconstruction (z, y, x). restoration_sigma : noise level at which it is restored. flat : its `flatness`.
     """
 
     error: float
