@@ -10,8 +10,8 @@ from pages.ui.forms import (
     grids,
     lesion_form,
     measured_form,
+    measured_upload_form,
     scan_form,
-    scan_upload_form,
     source_form,
 )
 from pages.ui.runs import measured_view
@@ -45,7 +45,7 @@ def place(name: str, centre: Triple) -> None:
 def show_measured(controls: DeltaGenerator, pictures: DeltaGenerator) -> None:
     """Show the form and the pictures of a measured scan."""
     with controls:
-        source = scan_upload_form.choose_file()
+        source = measured_upload_form.choose_file()
         if source is None:
             with pictures, st.container(border=True):
                 st.markdown("**The scan appears here** once its file is loaded.")

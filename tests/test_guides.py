@@ -71,7 +71,7 @@ def test_a_reader_is_added_as_described(monkeypatch, tmp_path):
     reader, recognised, read, tests = blocks("add-a-reader")
     made = module("tomopatch.io.metaimage", reader, monkeypatch)
     run_tests(tmp_path, "metaimage", tests)
-    # the door: its lines are valid where the guide puts them, and the content belongs to no other format
+    # the call: its lines are valid where the guide puts them, and the content belongs to no other format
     ast.parse("def f(kind, head):\n" + recognised)
     ast.parse("def f(kind, path):\n    if True:\n" + read)
     assert kind_of(io.BytesIO(made.MAGIC + b"\nNDims = 3\n"), "scan") is None

@@ -220,6 +220,6 @@ def test_the_servers_memory_stays_below_its_limit_whatever_an_address_asks_for(t
                 fresh.wait()
                 fresh.open.close()
         done.set()
-        watcher.join()
+        watcher.join(60)
         visitor.open.close()
     assert peak[0] - idle < 1e9

@@ -10,7 +10,7 @@ MOST = 8
 LONGER = {
     "tomopatch.geometry.beams.ConeBeam.circular": 11,  # the fields of a ConeBeam, by their names
     "tomopatch.reconstruct.classical.total_variation.tv": 10,  # the terms of the problem that it minimises
-    "tomopatch.reconstruct.diffusion.diffusion": 9,  # two of them only for tests and benchmarks
+    "tomopatch.reconstruct.diffusion.method.diffusion": 9,  # two of them only for tests and benchmarks
 }
 """Exceptions, with their number of parameters."""
 

@@ -66,7 +66,7 @@ class Step:
     initial : Tensor (z, y, x) or None
         The initial reconstruction [1/mm] that the prior changed.
     plan : object or None
-        The resolved parameters of the method; see `tomopatch.reconstruct.plan.Plan`.
+        The resolved parameters of the method; see `tomopatch.reconstruct.diffusion.plan.Plan`.
     """
 
     i: int

@@ -18,7 +18,7 @@ import torch
 from tomopatch import Projector, load_prior, phantom, simulate
 from tomopatch.progress import Step, last
 from tomopatch.reconstruct.classical.coarse import on_grid
-from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.diffusion.method import diffusion
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import Volume
@@ -56,7 +56,7 @@ def main() -> None:
             A,
             measurement.projections,
             load_prior(),
-            options=DiffusionParams(num_steps=arguments.steps),
+            params=DiffusionParams(num_steps=arguments.steps),
             initial_iterations=arguments.initial_iterations,
         )
         last(steps, report)

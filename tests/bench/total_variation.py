@@ -25,7 +25,7 @@ from tomopatch.reconstruct.classical.coarse import LAM_POWER, coarser, on_grid
 from tomopatch.reconstruct.classical.iterative import relative_weights, sirt
 from tomopatch.reconstruct.classical.total_variation import tv
 from tomopatch.reconstruct.classical.tv_kernels import ascend, descend
-from tomopatch.reconstruct.initial import tv_weight
+from tomopatch.reconstruct.diffusion.initial import tv_weight
 from tomopatch.runs.config import ScanConfig
 from tomopatch.runs.prepare import simulate_scan, source_volume
 from tomopatch.volume import MU_WATER, Volume

@@ -35,7 +35,11 @@ def test_a_broken_pipe_ends_it_like_any_program(script, tmp_path, json):
     out = tmp_path / "out"
     arguments = ["compare", "phantom:spheres", "--grid", "4x16x16", "--methods", "fbp", "--out", str(out)]
     done = subprocess.run(
-        [*script, *arguments, *["--json"] * json], stdout=write, stderr=subprocess.PIPE, env=environment()
+        [*script, *arguments, *["--json"] * json],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        timeout=300,
     )
     os.close(write)
     assert done.returncode == -signal.SIGPIPE
@@ -58,7 +62,9 @@ sys.meta_path.insert(0, Stop())
 """
     )
     where = os.pathsep.join([str(tmp_path), SOURCES])
-    return subprocess.run(command, capture_output=True, text=True, env=environment(PYTHONPATH=where))
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment(PYTHONPATH=where), timeout=300
+    )
 
 
 @pytest.mark.parametrize("module", ["torch", "tomopatch.training"])

@@ -235,7 +235,8 @@ from tomopatch import Projector
 from tomopatch.kernels import JIT
 print(JIT["cache"])
 """
-    received = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    command = [sys.executable, "-c", program]
+    received = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert received.stdout == "False\n", received.stderr
 
 

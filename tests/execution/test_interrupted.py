@@ -112,7 +112,7 @@ def test_runs_are_resumed_after_the_server_was_killed(store):
     while not has_checkpoint(store.run_folder(first)):
         time.sleep(0.01)
     server.kill()
-    server.wait()
+    server.wait(60)
     kept = read_checkpoint(store.run_folder(first), configs[0].digest())
     queue = RunQueue(store)
     try:

@@ -1,4 +1,4 @@
-"""One door for volumes: each kind of source arrives, anything else is answered with what is understood."""
+"""`load_volume`: each kind of source is read; anything else is refused with a list of what is supported."""
 
 import shutil
 
@@ -65,6 +65,6 @@ def test_an_unknown_source_is_answered_with_the_known_ones(tmp_path, monkeypatch
         load_volume(spec)
 
 
-def test_every_phantom_has_a_name_that_the_door_opens():
+def test_every_phantom_can_be_loaded_by_its_name():
     for name in PHANTOMS:
         assert load_volume(f"phantom:{name}", shape=(4, 6, 6)).shape == (4, 6, 6)

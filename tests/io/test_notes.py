@@ -41,7 +41,8 @@ def test_another_thread_keeps_its_own_notes():
 
         thread = threading.Thread(target=other)
         thread.start()
-        thread.join()
+        thread.join(30)
+        assert not thread.is_alive()
     assert ours == []
 
 

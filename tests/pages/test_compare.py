@@ -13,8 +13,8 @@ from tomopatch.analysis.metrics import quality
 from tomopatch.analysis.regions import Region, region_quality
 from tomopatch.execution.queue import wait
 from tomopatch.geometry.field_of_view import inside_field_of_view
+from tomopatch.reconstruct.diffusion.plan import Plan
 from tomopatch.reconstruct.methods import METHODS
-from tomopatch.reconstruct.plan import Plan
 from tomopatch.runs.config import RunConfig
 from tomopatch.volume import MU_WATER
 

@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from pages.ui.forms import measured_form, scan_upload_form
+from pages.ui.forms import measured_form, measured_upload_form
 from pages.ui.session import engine, experiment_files, routes, state, volume_cache
 from pages.ui.texts import labels
 from pages.ui.texts.run_names import short_names
@@ -137,7 +137,7 @@ def test_a_server_without_uploads_offers_stored_scans_only(app, digest, monkeypa
     assert not app.exception
     assert not app.file_uploader
     assert "no uploads" in texts(app.info)
-    assert app.selectbox(key=state.field(scan_upload_form.CHOSEN)).value in {
+    assert app.selectbox(key=state.field(measured_upload_form.CHOSEN)).value in {
         s.digest for s in engine.store().scans()
     }
 
@@ -176,7 +176,7 @@ def test_a_deleted_scan_leaves_the_list(app):
     digest = engine.store().add_scan(small_projections().subset(range(50)))
     app.switch_page(routes.ACQUIRE).run()
     app.segmented_control(key=state.field("kind")).set_value("measured").run()
-    app.selectbox(key=state.field(scan_upload_form.CHOSEN)).set_value(digest).run()
+    app.selectbox(key=state.field(measured_upload_form.CHOSEN)).set_value(digest).run()
     app.button(key="measured_delete").click().run()
     assert not app.exception
     assert digest not in {s.digest for s in engine.store().scans()}

@@ -72,11 +72,11 @@ def test_a_refused_upload_is_examined_once(upload, monkeypatch):
 
 
 def test_a_refused_scan_is_examined_once(app, monkeypatch):
-    from pages.ui.forms import scan_upload_form
+    from pages.ui.forms import measured_upload_form
 
-    calls, read = [], scan_upload_form.read_projections
+    calls, read = [], measured_upload_form.read_projections
     monkeypatch.setattr(
-        scan_upload_form, "read_projections", lambda *a, **k: calls.append(1) or read(*a, **k)
+        measured_upload_form, "read_projections", lambda *a, **k: calls.append(1) or read(*a, **k)
     )
     app.switch_page(routes.ACQUIRE).run()
     app.segmented_control(key=state.field("kind")).set_value("measured").run()

@@ -29,36 +29,36 @@ def test_with_a_denoiser_that_changes_nothing_it_is_the_gaussian_posterior_mean(
     expected = (x / sigma**2 + c / error**2) / (1 / sigma**2 + 1 / error**2)
     combined, _ = combine(x, torch.tensor(sigma), c, error, 3 * error)
     torch.testing.assert_close(combined, expected, atol=1e-5, rtol=1e-5)
-    D = CombinedDenoiser(lambda image, level: image, c, error, 3 * error)
+    D = CombinedDenoiser(lambda image, sigma: image, c, error, 3 * error)
     left_out = NEGLIGIBLE * error * (x - c).abs() / sigma if D.is_known(sigma) else torch.zeros(())
     assert bool(((D(x, sigma) - expected).abs() <= left_out + 1e-5).all())
 
 
 def test_the_level_is_that_of_the_condition_at_high_sigma_and_sigma_at_low_sigma(images):
     x, c = images
-    levels = []
+    sigmas = []
 
-    def restoring(image, level):
-        levels.append(level)
+    def restoring(image, sigma):
+        sigmas.append(sigma)
         return image
 
     D = CombinedDenoiser(restoring, c, 0.05, 0.175)
     for sigma in (30.0, 0.05, 0.0005):
         D(x, sigma)
-    assert levels[0] == pytest.approx(0.175, rel=1e-3)
-    assert levels[1] == pytest.approx(math.hypot(0.175 / 2, 0.05 / 2))  # half of each error remains
-    assert levels[2] == pytest.approx(0.0005, rel=0.1)
+    assert sigmas[0] == pytest.approx(0.175, rel=1e-3)
+    assert sigmas[1] == pytest.approx(math.hypot(0.175 / 2, 0.05 / 2))  # half of each error remains
+    assert sigmas[2] == pytest.approx(0.0005, rel=0.1)
 
 
 def test_the_level_of_white_errors_is_the_error_of_the_combined_image(generator):
     clean = torch.rand(24, 24, 24, generator=generator)
     c, x = (clean + s * torch.randn(clean.shape, generator=generator) for s in (0.1, 0.2))
     found = []
-    CombinedDenoiser(lambda image, level: found.append((image, level)), c, 0.1, 0.1)(x, 0.2)
-    (image, level), = found  # fmt: skip
+    CombinedDenoiser(lambda image, sigma: found.append((image, sigma)), c, 0.1, 0.1)(x, 0.2)
+    (image, sigma), = found  # fmt: skip
     # 14,000 voxels determine a standard deviation to 0.6 %
-    assert level == pytest.approx(float((image - clean).std()), rel=0.03)
-    assert level < 0.1
+    assert sigma == pytest.approx(float((image - clean).std()), rel=0.03)
+    assert sigma < 0.1
 
 
 @pytest.mark.parametrize("name", priors())
@@ -82,8 +82,8 @@ def test_at_high_sigma_the_restored_condition_is_computed_once(images, generator
     x, c = images
     calls = []
 
-    def restoring(image, level):
-        calls.append(level)
+    def restoring(image, sigma):
+        calls.append(sigma)
         return image + 0.01 * torch.rand(image.shape, generator=generator)
 
     D = CombinedDenoiser(restoring, c, 0.05, 0.175, generator)

@@ -49,6 +49,7 @@ def test_interpreted_kernels_do_what_the_cpu_projector_does():
         env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     errors = json.loads(done.stdout.splitlines()[-1])

@@ -8,8 +8,8 @@ import torch
 from tomopatch.geometry.beams import ParallelBeam
 from tomopatch.physics.measurement import simulate
 from tomopatch.projector import Projector
+from tomopatch.reconstruct.diffusion.plan import Plan
 from tomopatch.reconstruct.held_out import prediction_error, supported, supported_share
-from tomopatch.reconstruct.plan import Plan
 from tomopatch.reconstruct.run import Result
 from tomopatch.volume import Volume
 

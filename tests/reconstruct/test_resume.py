@@ -13,8 +13,8 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.generation import generate
 from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.precond import Precond
-from tomopatch.reconstruct import tuned
-from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.diffusion import tuned
+from tomopatch.reconstruct.diffusion.method import diffusion
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.store.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 

@@ -34,7 +34,7 @@ def test_simultaneous_requests_draw_a_phantom_once(tmp_path, monkeypatch):
     for asker in askers:
         asker.start()
     for asker in askers:
-        asker.join()
+        asker.join(60)
     assert len(times) == 1
 
 

@@ -13,7 +13,7 @@ from tomopatch.execution.execute import MAX_LOST_WORKERS
 from tomopatch.execution.queue import RunQueue, wait
 from tomopatch.export.files import dicom_zip_bytes, nifti_bytes, npz_bytes, png_bytes
 from tomopatch.prior.files import SAMPLER
-from tomopatch.reconstruct.plan import Plan
+from tomopatch.reconstruct.diffusion.plan import Plan
 from tomopatch.runs.config import RunConfig, ScanConfig
 from tomopatch.runs.measurements import read_measurement, write_measurement
 from tomopatch.runs.prepare import prepare

@@ -189,7 +189,8 @@ def test_a_server_keeps_few_heaps_and_no_large_arrays():
     """Measured by glibc (`malloc_info`) and by the system. Without the settings of the engine this fails."""
 
     def figures(how):
-        done = subprocess.run([sys.executable, "-c", THREADS_AND_ARRAYS, how], capture_output=True, text=True)
+        command = [sys.executable, "-c", THREADS_AND_ARRAYS, how]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         return done.stdout.count("<heap nr="), int(done.stdout.split()[1])
 
     (heaps, returned), (many, little) = figures("spared"), figures("as it is")

@@ -91,10 +91,12 @@ class ClusterQueue:
         return [run_id for run_id in (*self.runs, *self.background) if run_id not in self._begun]
 
     def add(self, run_id: str) -> None:
+        """Submit a run with the usual priority."""
         self.runs.append(run_id)
         self._submit(run_id, 0)
 
     def add_background(self, run_id: str) -> None:
+        """Submit a run that gives way to all others."""
         self.background.append(run_id)
         self._submit(run_id, -1)
 

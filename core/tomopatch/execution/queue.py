@@ -298,7 +298,7 @@ class RunQueue:
             queue.start_background()
 
     def _try_again(self, run_id: str, code: int) -> bool:
-        """Queue a run again that lost its worker; if it lost too many, fail it and return False."""
+        """Queue a run whose worker died again; fail it and return False if too many of its workers died."""
         try:
             lost = count_lost_worker(self.store, run_id)
             self.store.update(run_id, status="queued")

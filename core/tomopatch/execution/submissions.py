@@ -22,6 +22,7 @@ class Submissions:
             self._visitors[run_id] = visitor
 
     def remove(self, run_id: str) -> None:
+        """Drop the record of a run that is over."""
         self._visitors.pop(run_id, None)
         self._background.discard(run_id)
 

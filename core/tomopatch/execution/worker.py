@@ -113,12 +113,14 @@ def warm_up() -> Iterator[None]:
 
 
 def emit(**event: Any) -> None:
+    """Write an event to stdout, as one line of JSON."""
     # with a broken pipe the server is gone, and stdin ends in a moment
     with closed_pipe_ignored():
         print(json.dumps(event), flush=True)
 
 
 def main() -> None:
+    """Warm up, then execute the commands from stdin; the store is the first argument."""
     torch.set_num_threads(kernels.NUM_THREADS)
     worker = Worker(RunStore(sys.argv[1]))
     threading.Thread(target=worker.listen, daemon=True).start()

@@ -70,10 +70,12 @@ class WorkerQueue:
         return [*self.runs[1:], *self.background]
 
     def add(self, run_id: str) -> None:
+        """Send a run to the worker, which executes runs in this order."""
         self.runs.append(run_id)
         self.send({"run": run_id})
 
     def add_background(self, run_id: str) -> None:
+        """Add a run that the worker gets when no other run waits."""
         self.background.append(run_id)
         self.start_background()
 
@@ -90,6 +92,7 @@ class WorkerQueue:
             self.add(self.background.pop(0))
 
     def send(self, command: dict[str, Any]) -> None:
+        """Send a command (see `tomopatch.execution.worker`) to the worker; a dead one is replaced first."""
         if self.process.poll() is not None:
             self.process = self._start()
         assert self.process.stdin is not None
@@ -107,6 +110,7 @@ class WorkerQueue:
                 self.process.stdin.close()
 
     def close(self) -> None:
+        """End the worker: wait up to 5 s until it has suspended its run, then kill it."""
         self.begin_close()
         try:
             self.process.wait(5)

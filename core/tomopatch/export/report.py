@@ -17,7 +17,7 @@ from tomopatch.analysis.metrics import Quality
 from tomopatch.export.pictures import PLANES, grey, plane_slice, png, signed
 from tomopatch.export.slices import WINDOW
 from tomopatch.reconstruct.held_out import MeasuredQuality
-from tomopatch.runs.versions import made_with
+from tomopatch.runs.provenance import made_with
 from tomopatch.volume import Triple, Volume
 
 VERSIONS = ("tomopatch", "python", "torch", "numpy")

@@ -42,7 +42,6 @@ class Scanner:
     det_shape: tuple[int, int] | None = None
     pixel_size: tuple[float, float] | None = None
     det_offset: tuple[float, float] = (0.0, 0.0)
-    object_size: float | None = None  # diameter of the largest object, if far from a patient's
 
     def geometry(
         self, vg: VolumeGeometry, *, num_views: int | None = None, angle_range: float | None = None
@@ -129,7 +128,6 @@ SCANNERS: dict[str, Scanner] = {
         "500 and 700 mm, 360 views over 360 degrees, as the dental scans in Liu et al. 2024, Geometry-aware"
         " attenuation learning for sparse-view CBCT reconstruction, IEEE Trans. Med. Imaging,"
         " doi:10.1109/TMI.2024.3473970.",
-        object_size=220.0,
     ),
     "micro": Scanner(
         "Micro-CT",
@@ -140,7 +138,6 @@ SCANNERS: dict[str, Scanner] = {
         1200,
         "Bruker SkyScan 1173, 197.738 and 364 mm, 2240 x 2240 pixels of 0.05 mm: the instrument's log in the "
         "tomo-meta documentation of laboratory instruments.",
-        object_size=60.0,
     ),
     "synchrotron": Scanner(
         "Synchrotron",

@@ -27,8 +27,6 @@ class EffectNumber:
         Whether `low` and `high` themselves are excluded.
     whole : bool
         Whether the value is a whole number.
-    optional : bool
-        Whether the value may be None.
     """
 
     label: str
@@ -38,7 +36,6 @@ class EffectNumber:
     above: bool
     below: bool
     whole: bool
-    optional: bool
 
     @property
     def title(self) -> str:
@@ -79,7 +76,6 @@ def effect_number(name: str) -> EffectNumber:
         above,
         below,
         number["type"] == "integer",
-        "anyOf" in schema,
     )
 
 

@@ -27,13 +27,13 @@ class CombinedDenoiser:
 
     Attributes
     ----------
-    restoring : R(image, level)
+    restoring : R(image, sigma)
         Denoiser trained on degraded reconstructions.
     image : Tensor (z, y, x)
         The condition c, network units.
     error : float
         Its expected RMS error s, network units.
-    level : float
+    restoration_sigma : float
         Noise level at which R restores c alone, network units.
     generator : torch.Generator or None
         Source of R's random tiling. The restored condition does not depend on its state.
@@ -42,7 +42,7 @@ class CombinedDenoiser:
     restoring: Denoiser
     image: Tensor
     error: float
-    level: float
+    restoration_sigma: float
     generator: torch.Generator | None = None
     _restored: Tensor | None = field(default=None, init=False)
 
@@ -56,30 +56,32 @@ class CombinedDenoiser:
             if self._restored is None:
                 self._restored = self._restore()
             return self._restored
-        combined, level = combine(
-            x, torch.tensor(sigma, dtype=torch.float32), self.image, self.error, self.level
-        )
-        return self.restoring(combined, float(level))
+        white = torch.tensor(sigma, dtype=torch.float32)
+        combined, combined_sigma = combine(x, white, self.image, self.error, self.restoration_sigma)
+        return self.restoring(combined, float(combined_sigma))
 
     def _restore(self) -> Tensor:
         if self.generator is None:
-            return self.restoring(self.image, self.level)
+            return self.restoring(self.image, self.restoration_sigma)
         kept = self.generator.get_state()
         try:  # with the same tiling whenever it is computed, so that a resumed run has the same volumes
             self.generator.manual_seed(0)
-            return self.restoring(self.image, self.level)
+            return self.restoring(self.image, self.restoration_sigma)
         finally:
             self.generator.set_state(kept)
 
 
-def combine(x: Tensor, sigma: Tensor, image: Tensor, error: float, level: float) -> tuple[Tensor, Tensor]:
+def combine(
+    x: Tensor, sigma: Tensor, image: Tensor, error: float, restoration_sigma: float
+) -> tuple[Tensor, Tensor]:
     """Mean of the clean volume given x and the condition, and the noise level at which to restore it.
 
     The clean volume given the condition is modelled as N(image, error^2), so that
 
         combined = image + c_skip (x - image),   c_skip = error^2 / (sigma^2 + error^2)
 
-    The level adds up the parts of its error: `level` stands for the condition's, sigma for the white noise.
+    The noise level adds up both parts of its error: `restoration_sigma` stands for that of the condition,
+    sigma for the white noise.
 
     Parameters
     ----------
@@ -87,9 +89,9 @@ def combine(x: Tensor, sigma: Tensor, image: Tensor, error: float, level: float)
         Noisy volume and condition, network units.
     sigma : Tensor ()
         Deviation of the white noise of x.
-    error, level : float
+    error, restoration_sigma : float
         As in `CombinedDenoiser`.
     """
     c_skip = (error**2 / (sigma**2 + error**2)).to(x.device)
     combined = image + c_skip * (x - image)
-    return combined, torch.hypot((1 - c_skip) * level, c_skip * sigma.to(x.device))
+    return combined, torch.hypot((1 - c_skip) * restoration_sigma, c_skip * sigma.to(x.device))

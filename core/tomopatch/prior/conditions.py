@@ -75,7 +75,7 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Multiscale:
-    """A padded volume (z, y, x), its averages over cubes of 2 and 4 voxels, and on the tile's grid."""
+    """A padded volume (z, y, x), its averages over cubes of 2 and 4 voxels, and the global context."""
 
     padded: Tensor
     coarse: dict[int, Tensor]
@@ -83,6 +83,7 @@ class Multiscale:
 
     @classmethod
     def of(cls, padded: Tensor, config: NetworkConfig) -> Multiscale:
+        """The volume with the averages that a network with this config needs."""
         coarse = {factor: reduced(padded, factor) for factor in config.factors}
         return cls(padded, coarse, global_context(padded, config.tile))
 

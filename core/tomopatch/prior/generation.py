@@ -26,6 +26,7 @@ FINER_SIGMA_MAX, FINER_RHO = 3.0, 5.0
 """Noise levels of the finer grids. At 3 the noisy volume shows less than its condition, the coarser one."""
 
 ETA = 1.0
+"""DDIM's stochasticity: 1 is the ancestral chain."""
 
 STEP_COST = 20_000
 """Cost of a pass that is independent of its grid, in voxels; for the estimate of the remaining time."""

@@ -66,6 +66,7 @@ class PatchGrid:
 
     @property
     def padded_shape(self) -> Shape:
+        """Shape (z, y, x) extended to whole tiles."""
         z, y, x = (-(-n // p) * p for n, p in zip(self.shape, self.tile, strict=True))
         return z, y, x
 
@@ -93,6 +94,7 @@ class PatchGrid:
         return x
 
     def crop(self, padded: Tensor) -> Tensor:
+        """The volume (z, y, x) without the padding: the inverse of `pad`."""
         z, y, x = self.shape
         return padded[..., :z, :y, :x]
 
@@ -110,7 +112,7 @@ class PatchGrid:
             yield starts[i : i + size]
 
     def used(self, keep: Tensor | None = None) -> Tiles:
-        """Tiles of a pass without those that hold no voxel of `keep` (z, y, x)."""
+        """Tiles of a pass that hold a voxel of `keep` (z, y, x); None = all."""
         padded = None if keep is None else self.pad(keep)
         return Tiles(self.tile, tuple(s for batch in self.batches(1, padded) for s in batch))
 

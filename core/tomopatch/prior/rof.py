@@ -1,7 +1,7 @@
 """Total-variation denoising of patches, an input of the network that needs no learning.
 
-A network needs thousands of patches to learn that images have edges and smooth parts. Here it is given the
-patch denoised by total variation, and learns the improvement over it.
+A network needs thousands of patches to learn that images have edges and smooth parts. It therefore also
+receives the patch denoised by total variation, and learns the improvement over it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def rof(noisy: Tensor, strength: Tensor, voxel_size: Tensor, *, num_iterations: 
     strength : Tensor (b,)
         In the units of `noisy`.
     voxel_size : Tensor (b, 3)
-        (z, y, x) in mm; differences count per mm, in units of the smallest edge.
+        Edges (z, y, x) [mm]. A difference along an axis is multiplied by the smallest edge over the edge of
+        this axis.
     """
     steps = _steps(voxel_size, num_iterations)
     if noisy.device.type == "cpu" and not torch.is_grad_enabled():

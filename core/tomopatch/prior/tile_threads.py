@@ -1,7 +1,7 @@
 """Batches of tiles on several CPU threads.
 
-Threads that share each operation of one batch wait for each other after every operation. Beside other busy
-processes such a pass takes several times as long. Here each thread has a batch of its own.
+If all threads share each operation of one batch, they wait for each other after every operation. While other
+processes are busy, such a pass takes several times as long. Here each thread has its own batch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_THREADS = 4
 
 
 def for_each(work: Callable[[T], R], batches: Iterable[T], device: torch.device) -> Iterator[R]:
-    """work(batch) of each batch, in their order; on a CPU several at once.
+    """Yield work(batch) for each batch, in order; on a CPU several are computed at once.
 
     If the caller closes the generator or an error occurs, the batches in flight are finished and no other is
     begun.
@@ -46,4 +46,4 @@ def for_each(work: Callable[[T], R], batches: Iterable[T], device: torch.device)
         finally:
             for future in ahead:
                 future.cancel()
-            torch.set_num_threads(before)  # what threads that start later begin with
+            torch.set_num_threads(before)  # threads that start later inherit this number

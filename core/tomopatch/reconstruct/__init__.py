@@ -1,4 +1,8 @@
-"""Reconstruction: methods are generators of steps, f(A, y, ...) -> Iterator[Step]; `METHODS` lists them."""
+"""Reconstruction: methods are generators of steps, f(A, y, ...) -> Iterator[Step]; `METHODS` lists them.
+
+Methods without training are in `classical`, the one with a diffusion prior is in `diffusion`. `params` holds
+the parameters of all methods, and `run` runs one.
+"""
 
 from tomopatch.reconstruct.classical.analytic import FILTERS, fbp, fdk
 from tomopatch.reconstruct.classical.iterative import cgls, sirt

@@ -84,6 +84,7 @@ class PeakMemory:
 
     @property
     def peak_mb(self) -> float:
+        """Largest rise so far [MB]."""
         cuda = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
         return (self._peak - self._start + cuda) / 2**20
 

@@ -14,7 +14,7 @@ from tomopatch.projector import Projector
 from tomopatch.reconstruct.classical.analytic import fbp, fdk
 from tomopatch.reconstruct.classical.coarse import tv_coarse_to_fine
 from tomopatch.reconstruct.classical.iterative import cgls, sirt
-from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.diffusion.method import diffusion
 from tomopatch.reconstruct.params import (
     AnalyticParams,
     CglsParams,
@@ -156,7 +156,7 @@ METHODS: dict[str, Method] = {
             given.A,
             given.y,
             given.prior,
-            options=given.params,
+            params=given.params,
             weights=given.weights,
             on_tiles=given.on_tiles,
             state=given.state,

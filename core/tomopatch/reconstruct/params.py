@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tomopatch.reconstruct.classical.analytic import FILTERS
-from tomopatch.reconstruct.initial import INITIALIZERS
-from tomopatch.reconstruct.tuned import POSTERIOR_STEPS, RESTORE_STEPS, UNCONDITIONAL_STEPS
+from tomopatch.reconstruct.diffusion.initial import INITIALIZERS
+from tomopatch.reconstruct.diffusion.tuned import POSTERIOR_STEPS, RESTORE_STEPS, UNCONDITIONAL_STEPS
 from tomopatch.volume import finite
 
 
@@ -21,6 +21,8 @@ def option(default: Any, label: str, help: str, **limits: Any) -> Any:
 
 @dataclass(frozen=True)
 class AnalyticParams:
+    """Parameters of FBP and FDK."""
+
     filter: str = option(
         "ram-lak",
         "Filter",
@@ -36,6 +38,8 @@ class AnalyticParams:
 
 @dataclass(frozen=True)
 class SirtParams:
+    """Parameters of SIRT."""
+
     num_iterations: int = option(
         100, "Iterations", "More iterations: sharper, and noisier.", low=1, high=2000
     )
@@ -44,6 +48,8 @@ class SirtParams:
 
 @dataclass(frozen=True)
 class CglsParams:
+    """Parameters of CGLS."""
+
     num_iterations: int = option(
         15,
         "Iterations",
@@ -55,6 +61,8 @@ class CglsParams:
 
 @dataclass(frozen=True)
 class TvParams:
+    """Parameters of total variation."""
+
     lam: float = option(
         0.00025,
         "Smoothness",
@@ -80,6 +88,8 @@ CONDITIONS = ("scan", "none")
 
 @dataclass(frozen=True)
 class DiffusionParams:
+    """Parameters of reconstruction with the diffusion prior; noise levels in network units (1000 HU)."""
+
     mode: str = option(
         "restore",
         "Mode",

@@ -15,9 +15,9 @@ from tomopatch.physics.measurement import Measurement
 from tomopatch.progress import Callback, Interrupted, State, Step, moved, stops
 from tomopatch.progress_bar import notebook_progress
 from tomopatch.projector import Projector
+from tomopatch.reconstruct.diffusion.plan import Plan, check_trained
 from tomopatch.reconstruct.memory import PeakMemory
 from tomopatch.reconstruct.methods import METHODS, MethodInput, check_suited, make_params
-from tomopatch.reconstruct.plan import Plan, check_trained
 from tomopatch.reconstruct.threads import few_threads
 from tomopatch.volume import Volume, VolumeGeometry, resample
 

@@ -1,8 +1,8 @@
 """Threads of PyTorch's operations in a reconstruction.
 
 The projector and the prior have threads of their own (`tomopatch.kernels`, `tomopatch.prior.tile_threads`).
-What is left to PyTorch are operations on whole volumes. On small volumes such an operation takes less time
-than the threads need to meet again after it, most of all beside other busy processes.
+PyTorch computes the other operations, which act on whole volumes. On small volumes such an operation takes
+less time than the synchronisation of the threads after it, above all while other processes are busy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ as long on one thread as on two, and 0.6 of the CPU time; with 128 x 256 x 256 i
 
 @contextmanager
 def few_threads(num_voxels: int) -> Iterator[None]:
-    """Operations of this thread on volumes of up to SMALL voxels run on one thread."""
+    """Within this context, PyTorch uses one thread if volumes have up to SMALL voxels."""
     before = torch.get_num_threads()
     if num_voxels <= SMALL:
         torch.set_num_threads(1)

@@ -1,1 +1,1 @@
-"""One run: its configuration, preparation and resource estimate, and the versions that made its result."""
+"""One run: its configuration, preparation, resource estimate, and the provenance of its result."""

@@ -190,6 +190,7 @@ class ScanConfig:
         return read(cls, stored)
 
     def digest(self) -> str:
+        """Digest of all values: equal scans have equal digests."""
         return digest_of(self.to_json())
 
 
@@ -259,5 +260,6 @@ class RunConfig:
         return read(cls, stored)
 
     def digest(self) -> str:
+        """Digest of scan, method, parameters and the weights of the prior: equal runs have equal digests."""
         weights = {"weights": weights_digest(self.prior)} if self.prior else {}
         return digest_of(self.to_json() | weights)

@@ -43,7 +43,7 @@ class ScanFiles(Protocol):
 
 
 class Store(Volumes, ScanFiles, Protocol):
-    """Source of everything that scans are made of."""
+    """Source of phantoms, uploaded volumes and measured scans."""
 
 
 @dataclass(frozen=True, eq=False)

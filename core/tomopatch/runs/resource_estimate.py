@@ -34,6 +34,8 @@ visitors, too."""
 
 
 class Geometries(Protocol):
+    """Source of the grids of stored volumes, without their voxels."""
+
     def volume_geometry(self, digest: str) -> VolumeGeometry: ...
 
 

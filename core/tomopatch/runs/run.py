@@ -8,8 +8,8 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 from pydantic import SkipValidation
 
 from tomopatch.analysis.metrics import Quality
+from tomopatch.reconstruct.diffusion.plan import Plan
 from tomopatch.reconstruct.held_out import MeasuredQuality
-from tomopatch.reconstruct.plan import Plan
 from tomopatch.runs.prior import Config, read_config
 from tomopatch.schema import Flag, Real, Whole, read, record
 

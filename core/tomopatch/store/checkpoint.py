@@ -81,6 +81,7 @@ def read_checkpoint(folder: Path, digest: str) -> Checkpoint | None:
 
 
 def has_checkpoint(folder: Path) -> bool:
+    """Whether the run has a checkpoint; it may be damaged."""
     return (folder / _FILE).exists()
 
 

@@ -19,6 +19,9 @@ from tomopatch.io.writing import PART, in_use, is_abandoned, patiently
 from tomopatch.parsing import home_path
 
 SCHEMA = 1
+"""Version of the stored records, which each of them states. No reader depends on it: earlier records are
+recognised by the names of their fields.
+"""
 DAMAGE = (FileNotFoundError, EOFError, ValueError, TypeError, RecursionError)
 """Exceptions for stored files that are missing or cannot be read."""
 KINDS = ("runs", "volumes", "scans", "phantoms", "computed")

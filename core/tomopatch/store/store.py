@@ -25,8 +25,8 @@ from tomopatch.reconstruct.held_out import MeasuredQuality
 from tomopatch.reconstruct.run import Result
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.prior import Config
+from tomopatch.runs.provenance import made_with
 from tomopatch.runs.run import ACTIVE, FINISHED, Run, read_run
-from tomopatch.runs.versions import made_with
 from tomopatch.store.folders import DAMAGE, SCHEMA, read_json
 from tomopatch.store.index import Entry, RunIndex
 from tomopatch.store.uploads import Uploads
@@ -66,6 +66,13 @@ class RunStore(Uploads):
             write_bytes(path, json.dumps(state).encode())
 
     def run(self, run_id: str) -> Run[Any]:
+        """Return a stored run.
+
+        Raises
+        ------
+        ValueError
+            If there is no such run, or it is damaged.
+        """
         self._folder("runs", run_id, "run")
         entry = self._entry(run_id)
         if entry is None:
@@ -181,6 +188,7 @@ class RunStore(Uploads):
         self._remove(self._folder("runs", run_id, "run"))
 
     def run_folder(self, run_id: str) -> Path:
+        """Folder of a run; a ValueError if there is no such run."""
         return self._folder("runs", run_id, "run")
 
     # ---- files

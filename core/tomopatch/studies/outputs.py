@@ -20,8 +20,8 @@ ALL_VIEWS = "all_views"
 def replace_outputs(folder: Path, report: str, write: Callable[[Path], None]) -> None:
     """Replace an earlier study in a folder by a new one, so that every volume belongs to the report.
 
-    The earlier study stays until all new files are written. The report is the first file to go and the last
-    one to come.
+    The earlier study stays until all new files are written. The report is removed first and written
+    last.
 
     Parameters
     ----------

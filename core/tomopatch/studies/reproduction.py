@@ -15,8 +15,8 @@ from tomopatch.reconstruct.methods import make_params
 from tomopatch.reconstruct.scaled import reconstruct_scaled
 from tomopatch.runs.config import RunConfig
 from tomopatch.runs.measured import prepare_any
+from tomopatch.runs.provenance import made_with
 from tomopatch.runs.run import FINISHED
-from tomopatch.runs.versions import made_with
 from tomopatch.store.store import RunStore
 from tomopatch.volume import MU_WATER
 

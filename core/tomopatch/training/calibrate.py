@@ -11,8 +11,8 @@ import numpy as np
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import annotate, load_prior
 from tomopatch.progress import last
-from tomopatch.reconstruct.calibration import Calibration, Known, fit, interval_coverage
-from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.diffusion.calibration import Calibration, Known, fit, interval_coverage
+from tomopatch.reconstruct.diffusion.method import diffusion
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.training.pairs import TrainingVolume, VoxelRanges, draw_scan
 from tomopatch.training.volumes import VolumeFolder
@@ -95,7 +95,7 @@ def _case(
     """A random scan reconstructed several times, and a line about it."""
     reference, A, measurement = draw_scan(volumes, voxels, rng)
     params = replace(params, seed=int(rng.integers(2**31)))
-    result = last(diffusion(A, measurement.projections, prior, options=params, weights=measurement.weights))
+    result = last(diffusion(A, measurement.projections, prior, params=params, weights=measurement.weights))
     assert result.std is not None
     assert result.plan is not None
     x, s, truth = (PatchPrior.to_network(v) for v in (result.x, result.std, reference.data))

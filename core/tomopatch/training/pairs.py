@@ -26,10 +26,10 @@ from tomopatch.prior.sampler import karras_sigmas, sample
 from tomopatch.progress import last
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.classical.coarse import tv_coarse_to_fine
-from tomopatch.reconstruct.consistency import restoration_consistency
-from tomopatch.reconstruct.expected_error import ScanFigures, expected_error
-from tomopatch.reconstruct.initial import least_squares, tv_weight
-from tomopatch.reconstruct.tuned import RESTORE_RHO, RESTORE_SPAN, RESTORE_STEPS, WIDER
+from tomopatch.reconstruct.diffusion.consistency import restoration_consistency
+from tomopatch.reconstruct.diffusion.expected_error import ScanFigures, expected_error
+from tomopatch.reconstruct.diffusion.initial import least_squares, tv_weight
+from tomopatch.reconstruct.diffusion.tuned import RESTORE_RHO, RESTORE_SPAN, RESTORE_STEPS, WIDER
 from tomopatch.volume import Triple, Volume, VolumeGeometry, hu_from_mu, resample
 
 MAX_VOXELS = 800_000
@@ -90,12 +90,14 @@ def pair_path(folder: Path, seed: int, i: int) -> Path:
 
 
 def write_pair(path: Path, pair: Pair) -> None:
+    """Write a pair as an .npz with an array for each field, and for each figure of the scan."""
     numbers = {"voxel_size": pair.voxel_size, **asdict(pair.figures)}
     arrays = {name: getattr(pair, name) for name in IMAGES}
     write_arrays(path, arrays | {name: np.asarray(value) for name, value in numbers.items()})
 
 
 def read_pair(path: Path) -> Pair:
+    """Read a file of `write_pair`."""
     with np.load(path, allow_pickle=False) as file:
         figures = ScanFigures(**{f.name: float(file[f.name]) for f in fields(ScanFigures)})
         images = {name: file[name] for name in IMAGES}
@@ -139,7 +141,7 @@ def simulate_pair(
     lam = tv_weight(A) * math.exp(rng.normal(0, 0.25))
     num_iterations = int(rng.integers(30, 150))
     x = last(tv_coarse_to_fine(A, y, lam=lam, num_iterations=num_iterations, weights=weights)).x
-    figures, ls = ScanFigures.of(A, y, weights, x), least_squares(A, y, weights)
+    figures, ls = ScanFigures.of(A, y, weights), least_squares(A, y, weights)
     iterates: list[Tensor] = []
     if prior is not None:
         iterates = _iterates(A, measurement, x, ls, figures, prior, rng)

@@ -29,8 +29,8 @@ from tomopatch.prior.network import ABLATIONS, NetworkConfig
 from tomopatch.prior.patches import Device, PatchGrid, cut, offset_steps
 from tomopatch.prior.precond import Numbers
 from tomopatch.prior.upsampling import upsampled, upsampling_error
-from tomopatch.reconstruct.expected_error import expected_error
-from tomopatch.reconstruct.tuned import WIDER
+from tomopatch.reconstruct.diffusion.expected_error import expected_error
+from tomopatch.reconstruct.diffusion.tuned import WIDER
 from tomopatch.training.data_config import DataConfig
 from tomopatch.training.pairs import Pair, TrainingVolume
 from tomopatch.training.volume_pool import VolumePool, random_slab

@@ -18,15 +18,15 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     num_steps: int = 20_000
     volumes: int = 4  # degraded volumes per step, each with its own noise level
-    crops: int = 2  # patches of each
+    crops: int = 2  # patches of each degraded volume
     learning_rate: float = 1e-2  # peak; weights have unit scale, so it is a relative one
     constant_steps: int = 600  # then the learning rate falls with the step's inverse root (EDM2, eq. 67)
     cooldown: int = 3000  # last steps of the run, over which the learning rate falls linearly to 0
     warmup: int = 50  # steps
     clip: float = 1.0  # limit of the gradient's norm
-    ema: float = 0.9998  # decay of the averaged weights, reached gradually
+    ema: float = 0.9998  # decay of the averaged weights per step, reached gradually
     seed: int = 0
-    bf16: bool = False  # autocast
+    bf16: bool = False  # compute in bfloat16 (autocast)
     compile: bool = False  # fuse the network's operations: takes a minute, pays off in long runs on GPUs
 
     @classmethod

@@ -67,7 +67,11 @@ class Trainer:
         `state.safetensors` (all that a resumed run needs), `prior.safetensors` (averaged weights),
         `log.jsonl`, `config.json`.
     config : TrainConfig
-    volumes, validation, pairs : see `tomopatch.training`
+    volumes : sequence of TrainingVolume
+    validation : ValidationSet or None
+        None = no validation.
+    pairs : sequence of Pair
+        Simulated training pairs.
     device : torch.device
     start : Path or None
         A prior whose weights a new run starts from. It may lack inputs: see `inherit`.
@@ -94,7 +98,8 @@ class Trainer:
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         if config.volumes % self.world:
             raise ValueError(
-                f"{config.volumes} volumes a step cannot be shared by {self.world} processes evenly."
+                f"{config.volumes} volumes a step cannot be shared by {self.world} processes evenly;"
+                f" give a multiple of {self.world} as --volumes."
             )
         torch.manual_seed(config.seed)  # initial weights; everything later draws from its own generators
         self.model = Precond(config.network)
@@ -219,6 +224,7 @@ class Trainer:
     # ---- files: written under another name and renamed, so that a stop at any moment leaves complete files
 
     def save(self) -> None:
+        """Write state, config and averaged weights; in a distributed run the first process does."""
         if self.rank:
             return
         temporary = self.folder / (STATE + ".part")

@@ -16,8 +16,8 @@ from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.patches import PatchGrid, cut
 from tomopatch.prior.precond import Precond
 from tomopatch.prior.ranges import MODES
-from tomopatch.reconstruct.expected_error import expected_error
-from tomopatch.reconstruct.tuned import WIDER
+from tomopatch.reconstruct.diffusion.expected_error import expected_error
+from tomopatch.reconstruct.diffusion.tuned import WIDER
 from tomopatch.training.pairs import Pair
 from tomopatch.training.source import Batch
 from tomopatch.training.validation_scans import ValidationScan

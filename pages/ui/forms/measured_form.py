@@ -1,4 +1,4 @@
-"""Form of a measured scan: corrections, views and grid; its geometry is in `geometry_form`."""
+"""Form of a measured scan: corrections, views and grid; its geometry is in `measured_geometry_form`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages.ui.forms import geometry_form, scan_upload_form
+from pages.ui.forms import measured_geometry_form, measured_upload_form
 from pages.ui.session import engine, scan_preview, state
 from pages.ui.session.scan_preview import StoredScan
 from pages.ui.texts import formatting
@@ -33,7 +33,7 @@ _INITIAL = MeasuredScan("scan:none")
 def fill(scan: Scan | None) -> None:
     """Set fields without a value to those of the scan."""
     chosen = scan if isinstance(scan, MeasuredScan) else None
-    scan_upload_form.fill(chosen)
+    measured_upload_form.fill(chosen)
     s = chosen or _INITIAL
     given = s.given
     axis = ("file" if s.axis is None else "column") if chosen else None
@@ -72,12 +72,12 @@ def choose(source: str) -> MeasuredScan:
     """
     found = scan_preview.stored_scan(source.removeprefix("scan:"))
     _begin(source, found)
-    st.caption(geometry_form.stated(found))
-    given = geometry_form.geometry(found)
+    st.caption(measured_geometry_form.stated(found))
+    given = measured_geometry_form.geometry(found)
     scan = MeasuredScan(source, given=given, hold_out=None, **_corrections(found))
     if given.transposed:
         found = replace(found, det_shape=found.det_shape[::-1], axis=None)
-    scan = geometry_form.with_axis(scan, found)
+    scan = measured_geometry_form.with_axis(scan, found)
     pg, native = full_geometry(scan, engine.store())
     scan = _with_views(scan, pg.num_views)
     return with_grid(scan, native.shape)

@@ -126,9 +126,9 @@ class Guard:
 def _page_above(scope: Scope) -> str | None:
     """Return the address of a page if a browser asks for a path below it, or for a name in another case.
 
-    Streamlit would answer with the app, whose files the browser then seeks below that path: it stays white.
-    The browser also asks for `PAGE/_stcore/health`, to learn whether the app lives below PAGE. A reply would
-    affirm that, so that it stays an error 404 in the browser's console.
+    Streamlit would answer with the app, but the browser would look for its files below that path and show a
+    white page. The app also requests `PAGE/_stcore/health` to find out whether it is served below PAGE. It is
+    not, so this request gets a 404, which the browser's console shows.
     """
     base = "/" + str(config.get_option("server.baseUrlPath")).strip("/")
     path = scope["path"]

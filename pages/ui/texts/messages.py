@@ -89,7 +89,7 @@ def current_iteration(now: Progress) -> int:
 
 
 def ending(run: Run[RunConfig]) -> str:
-    """Return what a finished run remarks: that its method converged, and remarks of its plan."""
+    """Return the remarks on a finished run: that its method converged, and those of its plan."""
     config = run.config
     params = asdict(make_params(config.method, config.params))
     after = converged_after(run.status, params, len(run.residuals))

@@ -45,6 +45,7 @@ class MPConv(nn.Module):
         self.weight = nn.Parameter(torch.randn(channels_out, channels_in, *kernel))
 
     def forward(self, x: Tensor, gain: Tensor | float = 1.0) -> Tensor:
+        """(b, c, z, y, x) -> (b, channels, z, y, x); without a kernel (b, c) -> (b, channels)."""
         dims = tuple(range(1, self.weight.ndim))
         weight = (normalize(self.weight, dims) * (gain / self.weight[0].numel() ** 0.5)).to(x.dtype)
         if not self.padding:
@@ -72,6 +73,7 @@ class Block(nn.Module):
         self.modulate_gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """(b, c, z, y, x) and the embedding (b, embed) -> (b, channels, z, y, x)."""
         # per voxel: unlike group norm, independent of the tile's size
         x = normalize(self.skip(x), (1,))
         scale = 1 + self.modulate(embedding, gain=self.modulate_gain)

@@ -101,11 +101,14 @@ def cgls(
 
 
 MISMATCH = 0.02
-"""Standard deviation of the discretisation error of a line integral, relative to the mean line integral."""
+"""Standard deviation of the discretisation error of a line integral, relative to the mean line integral.
+
+From the first version; sensitivity not measured. Posterior sampling has its own value, `POSTERIOR_MISMATCH`.
+"""
 
 
 def relative_weights(y: Tensor, weights: Tensor | None) -> Tensor:
-    """Inverse variances of the rays with mean 1: photon noise and discretisation error.
+    """Inverse variances of the rays (v, angle, u) with mean 1: photon noise and discretisation error.
 
     Without the second term, rays through air, with many photons, would weigh a hundred times as much as rays
     through the object, although the grid describes them no better.
@@ -139,4 +142,5 @@ def _dot(a: Tensor, b: Tensor) -> float:
 
 
 def norm(x: Tensor) -> float:
+    """Euclidean norm; 1 instead of 0, so that it can divide."""
     return float(torch.linalg.vector_norm(x)) or 1.0

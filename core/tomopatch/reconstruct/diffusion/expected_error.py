@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
@@ -26,22 +25,19 @@ class ScanFigures:
     sampling_ratio : see `sampling_ratio`
     angular_range : range of the views' angles over half a turn, at most 1
     photon_noise : RMS photon noise of the line integrals over their mean; 0 = none
-    misfit : |A x - y| / |y| of the total-variation reconstruction x
     """
 
     sampling_ratio: float
     angular_range: float
     photon_noise: float
-    misfit: float
 
     @classmethod
-    def of(cls, A: Projector, y: Tensor, weights: Tensor | None, x: Tensor) -> ScanFigures:
-        """Figures of measurement y (v, angle, u) with inverse variances, and its reconstruction x [1/mm]."""
+    def of(cls, A: Projector, y: Tensor, weights: Tensor | None) -> ScanFigures:
+        """Figures of the measurement y (v, angle, u) with inverse variances; None = no photon noise."""
         noise = 0.0
         if weights is not None:
             noise = float((1 / weights.mean()).sqrt() / y.mean().clamp(min=1e-6))
-        misfit = torch.linalg.vector_norm(A(x) - y) / torch.linalg.vector_norm(y).clamp(min=1e-12)
-        return cls(sampling_ratio(A), angular_range(A), noise, float(misfit))
+        return cls(sampling_ratio(A), angular_range(A), noise)
 
 
 def sampling_ratio(A: Projector) -> float:

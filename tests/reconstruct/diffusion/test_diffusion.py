@@ -23,14 +23,14 @@ from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.precond import Precond
 from tomopatch.prior.ranges import TrainedRanges
 from tomopatch.progress import Interrupted, last
-from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.classical.coarse import on_grid
-from tomopatch.reconstruct.consistency import DataConsistency, photon_and_grid_variance
-from tomopatch.reconstruct.diffusion import diffusion
-from tomopatch.reconstruct.initial import INITIALIZERS, Inputs, flat_fraction, least_squares
+from tomopatch.reconstruct.diffusion import tuned
+from tomopatch.reconstruct.diffusion.consistency import DataConsistency, photon_and_grid_variance
+from tomopatch.reconstruct.diffusion.initial import INITIALIZERS, Inputs, flat_fraction, least_squares
+from tomopatch.reconstruct.diffusion.method import diffusion
+from tomopatch.reconstruct.diffusion.plan import Effort, Problem
+from tomopatch.reconstruct.diffusion.tuned import FLAT_FRACTION, FLAT_SHARE
 from tomopatch.reconstruct.params import DiffusionParams, migrated
-from tomopatch.reconstruct.plan import Effort, Problem
-from tomopatch.reconstruct.tuned import FLAT_FRACTION, FLAT_SHARE
 from tomopatch.volume import resample
 
 CONFIG = NetworkConfig(
@@ -42,10 +42,6 @@ CONDITIONAL = replace(CONFIG, conditional=True, least_squares=True)
 def run(*arguments, callback=None, **options):
     """The last step of a reconstruction with a prior."""
     return last(diffusion(*arguments, **options), callback)
-
-
-def options(**values):
-    return DiffusionParams(**values)
 
 
 def unconditional(**values):
@@ -149,7 +145,7 @@ def test_posterior_samples_have_the_mean_and_deviation_of_the_posterior(scan, wh
     """
     A, _, y, noise_std = scan
     weights = torch.full_like(y, 1 / noise_std**2)
-    found = run(A, y, white, options=unconditional(num_steps=30, num_samples=24, seed=1), weights=weights)
+    found = run(A, y, white, params=unconditional(num_steps=30, num_samples=24, seed=1), weights=weights)
     exact = posterior_mean(A, y, noise_std).view(A.domain_shape).float()
     blind = torch.full_like(exact, 0.5 * MU_WATER)
     # 24 samples leave a fifth of the posterior's deviation in the mean, which is about half of the prior's
@@ -211,8 +207,8 @@ def test_stopped_within_a_pass_it_returns_the_estimate_before(small, gaussian, n
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20))
     y, steps = simulate(small, A, photon_count=1e4).projections, []
     found = run(
-        A, y, gaussian, options=options(num_steps=3, num_samples=2, sigma_max=0.1), initial_iterations=3,
-        on_tiles=Stopping(number), callback=steps.append,
+        A, y, gaussian, params=DiffusionParams(num_steps=3, num_samples=2, sigma_max=0.1),
+        initial_iterations=3, on_tiles=Stopping(number), callback=steps.append,
     )  # fmt: skip
     assert found.std is None
     assert sum(not s.stage for s in steps) == number - 1
@@ -224,7 +220,7 @@ def test_without_a_condition_there_is_nothing_before_the_first_pass(small, gauss
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
     given = unconditional(num_samples=num_samples)
     with pytest.raises(Interrupted):
-        run(A, A(small.data), gaussian, options=given, on_tiles=Stopping(1))
+        run(A, A(small.data), gaussian, params=given, on_tiles=Stopping(1))
 
 
 def test_the_initial_reconstruction_is_shown_step_by_step_and_can_be_stopped(small, gaussian):
@@ -285,7 +281,7 @@ def test_the_prior_is_conditioned_on_the_images_of_the_scan(small, bound, mode):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20))
     m = simulate(small, A)
     prior = PatchPrior(Precond(CONDITIONAL))
-    run(A, m.projections, prior, options=options(mode=mode, num_steps=2, initial="sirt"))
+    run(A, m.projections, prior, params=DiffusionParams(mode=mode, num_steps=2, initial="sirt"))
     condition = bound[-1]["condition"]
     initial = PatchPrior.to_network(last(INITIALIZERS["sirt"](Inputs(A, m.projections, None, 300))).x)
     torch.testing.assert_close(condition.image, initial)
@@ -298,7 +294,7 @@ def test_the_prior_is_conditioned_on_the_images_of_the_scan(small, bound, mode):
 
 def test_without_a_condition_the_prior_sees_nothing_of_the_scan(small, bound):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=8))
-    run(A, A(small.data), PatchPrior(Precond(CONDITIONAL)), options=unconditional(num_steps=2))
+    run(A, A(small.data), PatchPrior(Precond(CONDITIONAL)), params=unconditional(num_steps=2))
     assert len(bound) == 1  # one grid
     assert bound[0]["condition"] is None
     assert bound[0]["mask"] is None
@@ -311,7 +307,7 @@ def test_missing_angles_begin_at_half_the_resolution(small, gaussian, views, ang
     A = Projector(
         small.geometry, ParallelBeam.circular(small.geometry, num_views=views, angle_range=angle_range)
     )
-    found = run(A, A(small.data), gaussian, options=options(num_steps=1), initial_iterations=3)
+    found = run(A, A(small.data), gaussian, params=DiffusionParams(num_steps=1), initial_iterations=3)
     plan, shapes = found.plan, []
     while plan is not None:
         shapes.append(plan.grid)
@@ -367,7 +363,7 @@ def test_a_prior_that_restores_can_be_sampled(small, config):
 
 def test_restoring_without_a_condition_is_refused():
     with pytest.raises(ValueError, match="nothing to restore"):
-        options(mode="restore", condition="none")
+        DiffusionParams(mode="restore", condition="none")
 
 
 def test_parameters_of_earlier_versions_are_migrated():
@@ -375,7 +371,7 @@ def test_parameters_of_earlier_versions_are_migrated():
     assert migrated("diffusion", stored) == {
         "num_steps": 3, "initial": "fbp", "data_weight": 2.0, "eta": 0.5,
     }  # fmt: skip
-    assert options(**migrated("diffusion", {"warm_start": "noise"})).condition == "none"
+    assert DiffusionParams(**migrated("diffusion", {"warm_start": "noise"})).condition == "none"
     assert migrated("diffusion", {"num_steps": 3}) == {"num_steps": 3}
     assert migrated("tv", {"trust": 1}) == {"trust": 1}
 
@@ -450,10 +446,10 @@ def test_a_flat_slope_is_the_same_on_every_grid(size, per_mm, flat):
 def test_coarse_to_fine_reconstructs_on_the_whole_grid(small, gaussian):
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=16))
     measurement = simulate(small, A)
-    shown, few = [], options(num_steps=3, sigma_max=0.05)
+    shown, few = [], DiffusionParams(num_steps=3, sigma_max=0.05)
     y = measurement.projections
-    coarse = run(A, y, gaussian, options=few, stages=2, initial_iterations=30, callback=shown.append)
-    alone = run(A, y, gaussian, options=few, stages=1, initial_iterations=30)
+    coarse = run(A, y, gaussian, params=few, stages=2, initial_iterations=30, callback=shown.append)
+    alone = run(A, y, gaussian, params=few, stages=1, initial_iterations=30)
     assert {tuple(step.x.shape) for step in shown} == {small.shape}
     errors = [float((found.x - small.data).norm() / small.data.norm()) for found in (coarse, alone)]
     assert errors[0] < 1.1 * errors[1]
@@ -461,7 +457,7 @@ def test_coarse_to_fine_reconstructs_on_the_whole_grid(small, gaussian):
     def stop(step):
         raise StopIteration
 
-    stopped = run(A, y, gaussian, options=few, stages=2, callback=stop)
+    stopped = run(A, y, gaussian, params=few, stages=2, callback=stop)
     assert stopped.x.shape == small.shape
     assert stopped.std is None
 
@@ -492,7 +488,7 @@ def test_thin_volumes_are_reconstructed_too(shape, gaussian):
     vg = VolumeGeometry(shape, (4.0, 4.0, 4.0))
     A = Projector(vg, ParallelBeam.circular(vg, num_views=6))
     x = torch.full(shape, MU_WATER)
-    out = run(A, A(x), gaussian, options=options(num_steps=2), initial_iterations=10).x
+    out = run(A, A(x), gaussian, params=DiffusionParams(num_steps=2), initial_iterations=10).x
     assert out.shape == shape
     assert float((out - x).norm() / x.norm()) < 0.5
 
@@ -530,13 +526,15 @@ def test_a_change_that_the_scan_contradicts_lowers_the_noise_level(small):
 
     priors = {"contrary": bump, "truthful": lambda x: PatchPrior.to_network(rough.data)}
     plans = {
-        name: run(A, y, Answering(answer), options=options(num_steps=2), initial_iterations=20).plan
+        name: run(A, y, Answering(answer), params=DiffusionParams(num_steps=2), initial_iterations=20).plan
         for name, answer in priors.items()
     }
     assert plans["contrary"].sigmas[0] < 0.5 * plans["truthful"].sigmas[0]
     assert any("consistency undid" in remark for remark in plans["contrary"].remarks)
     assert not any("consistency undid" in remark for remark in plans["truthful"].remarks)
-    given = run(A, y, Answering(bump), options=options(num_steps=2, sigma_max=0.2), initial_iterations=20)
+    given = run(
+        A, y, Answering(bump), params=DiffusionParams(num_steps=2, sigma_max=0.2), initial_iterations=20
+    )
     assert given.plan.sigmas[0] == pytest.approx(0.2)  # a given noise level is used unchanged
 
 
@@ -545,8 +543,8 @@ def test_one_share_of_the_work_grows_from_the_first_iteration_to_the_last_pass(s
     A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=20, angle_range=1.5))
     shares = []
     run(
-        A, A(small.data), PatchPrior(Precond(CONDITIONAL)), options=options(**values), initial_iterations=5,
-        callback=lambda step: shares.append(step.work),
+        A, A(small.data), PatchPrior(Precond(CONDITIONAL)), params=DiffusionParams(**values),
+        initial_iterations=5, callback=lambda step: shares.append(step.work),
     )  # fmt: skip
     assert shares == sorted(shares)
     assert shares[0] < 0.1
@@ -557,7 +555,7 @@ def test_a_pass_counts_less_beside_iterations_with_more_rays(small):
     def sampling(num_views, columns):
         pg = ParallelBeam.circular(small.geometry, num_views=num_views)
         A = Projector(small.geometry, replace(pg, det_shape=(pg.det_shape[0], columns * pg.det_shape[1])))
-        problem = Problem(A, A(small.data), None, PatchPrior(Precond(CONDITIONAL)), options())
+        problem = Problem(A, A(small.data), None, PatchPrior(Precond(CONDITIONAL)), DiffusionParams())
         return Effort.of(problem, small.geometry, 60, 1).sampling - tuned.PREPARATION_COST
 
     assert sampling(40, 1) == pytest.approx(sampling(20, 1) / 2)

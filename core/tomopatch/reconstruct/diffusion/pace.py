@@ -27,13 +27,14 @@ class Pace:
         self._share = 0.0
 
     def begin_step(self) -> None:
-        """Start the clock of a step, after preparations that come once."""
+        """Start the clock of a step; preparations that come once do not count."""
         self._step_began = self.clock()
 
     def share(self, i: int, costs: Sequence[float]) -> float:
         """Share of the time that has passed after step i, counted from 1, if the steps have these costs.
 
-        It never falls. Steps before the first call belong to an earlier process and are taken as usual ones.
+        It never falls. Steps before the first call were made by an earlier process; they count with the usual
+        time of their kind.
         """
         now = self.clock()
         self._seconds[costs[i - 1]].append(now - self._step_began)

@@ -17,13 +17,17 @@ from tomopatch.prior.conditions import Condition
 from tomopatch.prior.denoiser import AIR, Denoiser, PatchPrior, VolumeDenoiser
 from tomopatch.prior.sampler import karras_sigmas, sample
 from tomopatch.progress import State, Step, Tiles
-from tomopatch.reconstruct import tuned
-from tomopatch.reconstruct.calibration import Calibration
-from tomopatch.reconstruct.consistency import DataConsistency, posterior_consistency, restoration_consistency
-from tomopatch.reconstruct.expected_error import ScanFigures, expected_error
-from tomopatch.reconstruct.initial import flatness, least_squares, restoration_sigma
-from tomopatch.reconstruct.pace import Pace
-from tomopatch.reconstruct.plan import Plan, Problem
+from tomopatch.reconstruct.diffusion import tuned
+from tomopatch.reconstruct.diffusion.calibration import Calibration
+from tomopatch.reconstruct.diffusion.consistency import (
+    DataConsistency,
+    posterior_consistency,
+    restoration_consistency,
+)
+from tomopatch.reconstruct.diffusion.expected_error import ScanFigures, expected_error
+from tomopatch.reconstruct.diffusion.initial import flatness, least_squares, restoration_sigma
+from tomopatch.reconstruct.diffusion.pace import Pace
+from tomopatch.reconstruct.diffusion.plan import Plan, Problem
 from tomopatch.volume import Shape
 
 
@@ -43,7 +47,7 @@ class Sampling:
         Deviation of the white noise added to the initial reconstruction; only in restoration.
     costs : tuple of float
         Cost of each step, in passes of the prior.
-    level : float
+    restoration_sigma : float
         Noise level at which the initial reconstruction is restored.
     flat : float
         Flat fraction of the initial reconstruction.
@@ -60,7 +64,7 @@ class Sampling:
     shape: Shape
     device: torch.device
     costs: tuple[float, ...]
-    level: float = 0.0
+    restoration_sigma: float = 0.0
     flat: float = 0.0
     judge: DataConsistency | None = None
 
@@ -89,7 +93,7 @@ class Sampling:
         """
         assert self.initial is not None
         assert first.denoised is not None
-        corrected = first.x if self.judge is None else self.judge(first.denoised, self.level)
+        corrected = first.x if self.judge is None else self.judge(first.denoised, self.restoration_sigma)
         changed = torch.linalg.vector_norm(first.denoised - self.initial)
         taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed.clamp(min=1e-12))
         excess = (taken_back - tuned.PULLED_BACK) / (tuned.REJECTED - tuned.PULLED_BACK)
@@ -110,9 +114,9 @@ class Sampling:
             return None
         prior = self.bound.prior
         std = (mean.squares / (mean.count - 1)).sqrt()
-        level = self.plan.expected_error or prior.config.sigma_data
+        error = self.plan.expected_error or prior.config.sigma_data
         calibration = Calibration.of(prior.info, self.plan.mode)
-        deviation = calibration.deviation(PatchPrior.to_network(mean.mean), PatchPrior.to_network(std), level)
+        deviation = calibration.deviation(PatchPrior.to_network(mean.mean), PatchPrior.to_network(std), error)
         return PatchPrior.from_network(deviation)
 
 
@@ -129,13 +133,13 @@ def plan_sampling(
     x : initial reconstruction (z, y, x) [1/mm]; None without a condition. coarse : plan of the coarser grid.
     share : share of the usual noise level at which the initial reconstruction is restored.
     """
-    A, y, weights, prior, options = (
-        problem.A, problem.y, problem.weights, problem.prior, problem.options
+    A, y, weights, prior, params = (
+        problem.A, problem.y, problem.weights, problem.prior, problem.params
     )  # fmt: skip
     if x is None:
         error, figures, known = None, None, _Known(prior.config.sigma_data)
     else:
-        figures = ScanFigures.of(A, y, weights, x)
+        figures = ScanFigures.of(A, y, weights)
         error = expected_error(figures, A.vg.voxel_size)
         initial = PatchPrior.to_network(x)
         flat = flatness(initial, A.vg.voxel_size)
@@ -156,30 +160,32 @@ def plan_sampling(
         )
     start_noise, eta = 0.0, 0.0
     denoiser: Denoiser = bound
-    judge, costs = None, [1.0] * options.planned_steps
-    if options.mode == "restore":
+    judge, costs = None, [1.0] * params.planned_steps
+    if params.mode == "restore":
         assert x is not None
-        first = options.sigma_max or known.level
-        sigmas = karras_sigmas(options.planned_steps, first / tuned.RESTORE_SPAN, first, tuned.RESTORE_RHO)
-        consistency = restoration_consistency(A, y, weights, x, data_weight=options.data_weight)
-        if options.num_samples > 1:
+        first = params.sigma_max or known.restoration_sigma
+        sigmas = karras_sigmas(params.planned_steps, first / tuned.RESTORE_SPAN, first, tuned.RESTORE_RHO)
+        consistency = restoration_consistency(A, y, weights, x, data_weight=params.data_weight)
+        if params.num_samples > 1:
             start_noise = first / 3
     else:
         usual = tuned.UNCONDITIONAL_SIGMA_MAX if known.initial is None else tuned.POSTERIOR_SIGMA_MAX
-        first = options.sigma_max or usual
+        first = params.sigma_max or usual
         last = min(tuned.POSTERIOR_SIGMA_MIN, first)
-        sigmas, eta = karras_sigmas(options.planned_steps, last, first, tuned.POSTERIOR_RHO), options.eta
+        sigmas, eta = karras_sigmas(params.planned_steps, last, first, tuned.POSTERIOR_RHO), params.eta
         if x is not None and known.initial is not None:
-            denoiser = CombinedDenoiser(bound, known.initial, known.spread, known.level, generator)
+            denoiser = CombinedDenoiser(
+                bound, known.initial, known.spread, known.restoration_sigma, generator
+            )
             costs = [tuned.KNOWN_COST if denoiser.is_known(sigma) else 1.0 for sigma in sigmas[:-1]]
             judge = restoration_consistency(A, y, weights, x)
         elif "restore" in prior.trained.modes:
             denoiser = _expecting_streaks(bound)
         consistency = posterior_consistency(
-            A, y, weights, spread=known.spread, data_weight=options.data_weight
+            A, y, weights, spread=known.spread, data_weight=params.data_weight
         )
     plan = Plan(
-        options.mode, options.condition, A.domain_shape, bound.voxel_size, tuple(sigmas), eta, error,
+        params.mode, params.condition, A.domain_shape, bound.voxel_size, tuple(sigmas), eta, error,
         None if figures is None else figures.sampling_ratio, remarks, coarse,
     )  # fmt: skip
     return Sampling(
@@ -192,17 +198,18 @@ def plan_sampling(
         shape=A.domain_shape,
         device=y.device,
         costs=tuple(costs),
-        level=known.level,
+        restoration_sigma=known.restoration_sigma,
         flat=known.flat,
         judge=judge,
     )
 
 
 def _expecting_streaks(denoiser: Denoiser) -> Denoiser:
-    """D of samples that hold streaks beside the white noise: it gets the level of both.
+    """Return D for samples with streaks and white noise: it is called with the noise level of both together.
 
-    Data consistency leaves streaks of few views in every sample. A prior that was trained on reconstructions
-    removes them if it is told a level that includes them. A prior of white noise alone would only blur.
+    With few views, data consistency leaves streaks in every sample. A prior that was trained on
+    reconstructions removes them if its noise level includes them. A prior that was trained on white noise
+    alone would only blur them.
     """
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
@@ -216,21 +223,21 @@ class _Known:
     """Knowledge of the volume before sampling, in network units.
 
     error : its expected RMS error, or the data's deviation if nothing is known. initial : the initial
-    reconstruction (z, y, x). level : noise level at which it is restored. flat : its `flatness`.
+    reconstruction (z, y, x). restoration_sigma : noise level at which it is restored. flat : its `flatness`.
     """
 
     error: float
     initial: Tensor | None = None
-    level: float = 0.0
+    restoration_sigma: float = 0.0
     flat: float = 0.0
 
     @property
     def spread(self) -> float:
-        """RMS error that sampling takes the initial reconstruction to have.
+        """RMS error of the initial reconstruction that sampling assumes.
 
-        It falls with the level at which the prior may restore.
+        It is proportional to the noise level at which the prior may restore.
         """
-        return self.error if self.initial is None else self.level / tuned.WIDER
+        return self.error if self.initial is None else self.restoration_sigma / tuned.WIDER
 
 
 def _condition(problem: Problem, known: _Known, figures: ScanFigures | None) -> Condition | None:
@@ -250,23 +257,23 @@ def _condition(problem: Problem, known: _Known, figures: ScanFigures | None) -> 
 def draw_samples(
     problem: Problem, x: Tensor | None, coarse: Plan | None, generator: torch.Generator, state: State
 ) -> Iterator[Step]:
-    """Draw `options.num_samples` samples, one pass per step; each estimate is the mean of the samples so far.
+    """Draw `params.num_samples` samples, one pass per step; each estimate is the mean of the samples so far.
 
     The work of a step is its share of the sampling.
 
     x : initial reconstruction (z, y, x) [1/mm]; None without a condition. coarse : plan of the coarser grid.
     state : state of an earlier step, or empty; the generator must be in its state of that time.
     """
-    options, y, pace = problem.options, problem.y, Pace()
+    params, y, pace = problem.params, problem.y, Pace()
     share = float(state.get("share", 1.0))
     resolved = plan_sampling(problem, x, generator=generator, coarse=coarse, share=share)
     num_steps = len(resolved.plan.sigmas) - 1
     # a level of restoration that was given, or lowered before, is not lowered again
-    given = options.mode == "restore" and options.sigma_max > 0
+    given = params.mode == "restore" and params.sigma_max > 0
     accepted = bool(x is None or given or state)
     mean, inner = Mean.of(state), state.get("sample")
     scale, std = float(torch.linalg.vector_norm(y)) or 1.0, resolved.deviation(mean)
-    while mean.count < options.num_samples:
+    while mean.count < params.num_samples:
         noisy = resolved.first(generator) if inner is None else inner["x"]
         steps = sample(
             resolved.denoiser,
@@ -279,7 +286,7 @@ def draw_samples(
             state=inner,
         )
         inner = None
-        pace.begin_step()  # not before: preparations come once
+        pace.begin_step()  # the preparations above come once and do not count as a step
         for step in steps:
             if not accepted:
                 accepted, share = True, resolved.accepted_share(step)
@@ -301,8 +308,8 @@ def draw_samples(
             yield replace(
                 step,
                 i=i,
-                total=options.num_samples * num_steps,
-                work=pace.share(i, (resolved.first_cost, *(resolved.costs * options.num_samples)[1:])),
+                total=params.num_samples * num_steps,
+                work=pace.share(i, (resolved.first_cost, *(resolved.costs * params.num_samples)[1:])),
                 iterate=estimate,
                 noisy=None if step.noisy is None else PatchPrior.from_network(step.noisy),
                 denoised=None if step.denoised is None else PatchPrior.from_network(step.denoised),
@@ -334,6 +341,7 @@ class Mean:
         return {"count": self.count, "mean": self.mean, "squares": self.squares}
 
     def add(self, x: Tensor) -> None:
+        """Include a sample (z, y, x)."""
         self.count += 1
         difference = x - self.mean
         self.mean = self.mean + difference / self.count

@@ -1,4 +1,4 @@
-"""Versions of the software that makes results."""
+"""Provenance of results: versions of the software, machine and weights that make them."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.classical.iterative import relative_weights
-from tomopatch.reconstruct.tuned import CG_TOLERANCE, MAX_CG, MISMATCH, RESTORE_CG
+from tomopatch.reconstruct.diffusion.tuned import CG_TOLERANCE, MAX_CG, POSTERIOR_MISMATCH, RESTORE_CG
 from tomopatch.volume import MU_WATER
 
 
@@ -98,7 +98,7 @@ def posterior_consistency(
     spread : float
         RMS error of the condition, or the deviation of the data without one; network units.
     """
-    variance = photon_and_grid_variance(y, weights, MISMATCH) / data_weight
+    variance = photon_and_grid_variance(y, weights, POSTERIOR_MISMATCH) / data_weight
     error = partial(_posterior_error, spread=spread)
     return DataConsistency(
         A, y, variance=variance, error=error, max_iterations=MAX_CG, tolerance=CG_TOLERANCE

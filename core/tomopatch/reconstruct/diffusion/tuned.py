@@ -1,11 +1,24 @@
-"""Tuned constants of reconstruction with a diffusion prior, in one place.
+"""Tuned constants of reconstruction with a diffusion prior.
 
 Each comment states the data of the fit and, where it was measured, how flat the optimum is. Noise
 levels and errors are in network units (1000 HU). Validation volumes are `popi_4dct_phase00`, `lidc_idri_0293`
 and `lung_petct_dx_a0001`.
+
+The fitted coefficients of the expected error are next to their formula, in `expected_error`.
+The noise levels of generation, without a measurement, are in `tomopatch.prior.generation`.
 """
 
 # ---- the initial reconstruction ---------------------------------------------------------------------------
+
+TV_WEIGHT, TV_RATIO = 2.6e-4, 0.1
+"""Weight of total variation, relative to water, at this sampling ratio. It is near the best weight from 8 to
+60 views on a held-out chest CT (`popi_4dct_phase00`).
+"""
+
+LEAST_SQUARES_ITERATIONS = 10
+"""Conjugate-gradient iterations of the least-squares image. Conditional priors were trained on such images: a
+change needs a new training. Sensitivity not measured.
+"""
 
 INITIAL_ITERATIONS = 300
 """Most iterations of the initial reconstruction on each grid; total variation stops when it has converged."""
@@ -67,9 +80,10 @@ alone. Not fitted.
 """
 
 STREAKS, MOST_STREAKS = 2.0, 0.3
-"""Expected RMS of the streaks in a sample without a condition, relative to its white noise, and at most.
-Fitted on `tcga_ov_2043` and `lidc_idri_0314`, 32 x 96 x 96, 20 views, `small` and `base`: 1 dB above the
-level of the white noise alone. STREAKS of 1 and 3 and limits of 0.2 and 0.4 differ by at most 0.35 dB.
+"""Expected RMS of the streaks in a sample without a condition, relative to its white noise, and its limit.
+Fitted on `tcga_ov_2043` and `lidc_idri_0314`, 32 x 96 x 96, 20 views, `small` and `base`: 1 dB better than
+with the level of the white noise alone. STREAKS of 1 and 3 and limits of 0.2 and 0.4 differ by at most
+0.35 dB.
 """
 
 CG_TOLERANCE, MAX_CG = 1e-2, 30
@@ -77,7 +91,7 @@ CG_TOLERANCE, MAX_CG = 1e-2, 30
 or after MAX_CG iterations. Not fitted.
 """
 
-MISMATCH = 0.0075
+POSTERIOR_MISMATCH = 0.0075
 """Standard deviation of the discretisation error of a line integral, relative to the mean line integral, in
 posterior sampling. Measured on `popi_4dct_phase00`, 64 x 128 x 128, 20 views. One sample in 10 steps:
 35.18 dB with this, 35.26 with 0.004; 31.14 and 31.21 for `lung_petct_dx_a0001`.
@@ -126,7 +140,7 @@ FLAT_DOUBT, LEAST_SHARE = 0.11, 0.03
 """Above this fraction of flat voxels an object may be piecewise constant, and the least share is LEAST_SHARE.
 Measured on restorations at the usual level by `small` (96) and `base` (34): 4 to 180 views, with and without
 noise, two training volumes, whole and cropped to the body, phantoms, micro-CT volumes, voxels of 0.02 to 20
-mm. Objects below it gained -0.03 to +4.2 dB. Those that lost more had a fraction of 0.12 (-0.16 dB), 0.14
+mm. Objects below it gained -0.03 to +4.2 dB. Objects that lost more had a fraction of 0.12 (-0.16 dB), 0.14
 (-0.4 and -0.7) and 0.38 (-1.3). Training volumes have up to 0.106, once 0.12.
 """
 

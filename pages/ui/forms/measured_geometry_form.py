@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from pages.ui.forms import scan_upload_form
+from pages.ui.forms import measured_upload_form
 from pages.ui.session import scan_preview, state
 from pages.ui.session.scan_preview import StoredScan
 from pages.ui.texts import formatting
@@ -29,7 +29,7 @@ def stated(found: StoredScan) -> str:
     beam = {"parallel": "parallel beam", "cone": "fan beam" if v == 1 else "cone beam"}
     parts = [
         formatting.plural(found.num_views, "view") + f" of {v} × {u} pixels",
-        scan_upload_form.QUANTITY_LABELS[found.quantity].partition(" (")[0].lower(),
+        measured_upload_form.QUANTITY_LABELS[found.quantity].partition(" (")[0].lower(),
     ]
     if found.num_flat or found.num_dark:
         parts.append(

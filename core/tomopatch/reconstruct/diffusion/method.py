@@ -25,12 +25,19 @@ from torch import Tensor
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import State, Step
 from tomopatch.projector import Projector
-from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.classical.coarse import on_grid, on_grid_of
-from tomopatch.reconstruct.initial import INITIALIZERS, Inputs
+from tomopatch.reconstruct.diffusion import tuned
+from tomopatch.reconstruct.diffusion.initial import INITIALIZERS, Inputs
+from tomopatch.reconstruct.diffusion.plan import (
+    Effort,
+    Plan,
+    Problem,
+    check_trained,
+    most_iterations,
+    num_stages,
+)
+from tomopatch.reconstruct.diffusion.sampling import draw_samples
 from tomopatch.reconstruct.params import DiffusionParams
-from tomopatch.reconstruct.plan import Effort, Plan, Problem, check_trained, most_iterations, num_stages
-from tomopatch.reconstruct.sampling import draw_samples
 from tomopatch.schema import read
 
 
@@ -39,7 +46,7 @@ def diffusion(
     y: Tensor,
     prior: PatchPrior,
     *,
-    options: DiffusionParams | None = None,
+    params: DiffusionParams | None = None,
     weights: Tensor | None = None,
     initial_iterations: int = tuned.INITIAL_ITERATIONS,
     stages: int | None = None,
@@ -56,7 +63,7 @@ def diffusion(
     y : Tensor (v, angle, u)
         Line integrals.
     prior : PatchPrior
-    options : DiffusionParams or None
+    params : DiffusionParams or None
         None = the defaults.
     weights : Tensor (v, angle, u) or None
         Inverse variances of the rays; None = no photon noise.
@@ -76,15 +83,15 @@ def diffusion(
     Interrupted
         If `on_tiles` stopped a pass.
     """
-    options = options or DiffusionParams()
-    check_trained(prior, options)
-    problem = Problem(A, y, weights, prior, options, on_tiles)
+    params = params or DiffusionParams()
+    check_trained(prior, params)
+    problem = Problem(A, y, weights, prior, params, on_tiles)
     state = state or {}
-    generator = torch.Generator().manual_seed(options.seed)
+    generator = torch.Generator().manual_seed(params.seed)
     if "generator" in state:
         generator.set_state(state["generator"].cpu())
-    stages = num_stages(A, options) if stages is None else stages
-    conditional = options.condition == "scan"
+    stages = num_stages(A, params) if stages is None else stages
+    conditional = params.condition == "scan"
     effort = Effort.of(problem, A.vg, initial_iterations, stages)
     coarse = read(Plan, json.loads(state["coarse_plan"])) if "coarse_plan" in state else None
     sampling: State = state.get("sampling", {})
@@ -113,13 +120,13 @@ def _initial(
     Steps are counted through all stages. Returns the reconstruction (z, y, x) [1/mm], the plan of the coarser
     grid, and the share of the run's work that is done.
     """
-    A, options = problem.A, problem.options
+    A, params = problem.A, problem.params
     done, x = int(state.get("done", 0)), None
     share = effort.coarse / effort.initial  # of the half resolution
     if stages > 1 and "start" not in state:
         grid = Projector(A.vg.halved(), A.pg, A.backend)
         steps = diffusion(
-            grid, problem.y, problem.prior, options=replace(options, num_samples=1), weights=problem.weights,
+            grid, problem.y, problem.prior, params=replace(params, num_samples=1), weights=problem.weights,
             initial_iterations=iterations, stages=stages - 1, on_tiles=problem.on_tiles,
             state=state.get("coarse"),
         )  # fmt: skip
@@ -135,7 +142,7 @@ def _initial(
         x, coarse = on_grid(step.x, A.domain_shape), step.plan
     inputs = Inputs(A, problem.y, problem.weights, most_iterations(A.vg, iterations), x, state.get("start"))
     work = effort.share(share)
-    for step in INITIALIZERS[options.initial](inputs):
+    for step in INITIALIZERS[params.initial](inputs):
         done += 1
         # once total variation works on this grid, it forecasts its iterations; steps before have a stage
         total = None if step.stage else step.total

@@ -17,13 +17,16 @@ from tomopatch.projector import Projector
 from tomopatch.reconstruct.classical.analytic import fbp, fdk
 from tomopatch.reconstruct.classical.coarse import LAM_POWER, tv_coarse_to_fine
 from tomopatch.reconstruct.classical.iterative import cgls, sirt
-from tomopatch.reconstruct.expected_error import sampling_ratio
-from tomopatch.reconstruct.tuned import (
+from tomopatch.reconstruct.diffusion.expected_error import sampling_ratio
+from tomopatch.reconstruct.diffusion.tuned import (
     FLAT_FRACTION,
     FLAT_RIPPLE,
     FLAT_SHARE,
     FLAT_SLOPE,
     FLAT_VOXELS,
+    LEAST_SQUARES_ITERATIONS,
+    TV_RATIO,
+    TV_WEIGHT,
     WIDER,
 )
 from tomopatch.volume import Triple
@@ -39,14 +42,6 @@ class Inputs:
     num_iterations: int
     x_init: Tensor | None = None
     state: State | None = None
-
-
-TV_WEIGHT, TV_RATIO = 2.6e-4, 0.1
-"""Weight of total variation, relative to water, at this sampling ratio. It is near the best weight from 8 to
-60 views on a held-out chest CT (`popi_4dct_phase00`).
-"""
-
-LEAST_SQUARES_ITERATIONS = 10
 
 
 def tv_weight(A: Projector) -> float:

@@ -15,8 +15,8 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import annotate, save_prior
 from tomopatch.prior.precond import Precond
 from tomopatch.progress import Step, last
-from tomopatch.reconstruct.calibration import Calibration, Known, fit, interval_coverage
-from tomopatch.reconstruct.diffusion import diffusion
+from tomopatch.reconstruct.diffusion.calibration import Calibration, Known, fit, interval_coverage
+from tomopatch.reconstruct.diffusion.method import diffusion
 from tomopatch.reconstruct.params import DiffusionParams
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -82,8 +82,8 @@ def test_a_prior_carries_its_calibration_and_diffusion_uses_it(tmp_path):
     y = simulate(volume, A).projections
 
     def samples(prior: PatchPrior, **values: object) -> Step:
-        options = DiffusionParams(num_steps=2, num_samples=2, seed=1, **values)
-        return last(diffusion(A, y, prior, options=options, initial_iterations=5))
+        params = DiffusionParams(num_steps=2, num_samples=2, seed=1, **values)
+        return last(diffusion(A, y, prior, params=params, initial_iterations=5))
 
     plain, wider = samples(bare), samples(wide)
     assert torch.equal(plain.x, wider.x)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.projector import Projector
-from tomopatch.reconstruct import tuned
 from tomopatch.reconstruct.classical.coarse import COARSER_COST, SET_UP, num_grids
 from tomopatch.reconstruct.classical.total_variation import Convergence
-from tomopatch.reconstruct.expected_error import angular_range
+from tomopatch.reconstruct.diffusion import tuned
+from tomopatch.reconstruct.diffusion.expected_error import angular_range
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.schema import record
 from tomopatch.volume import VolumeGeometry
@@ -32,7 +32,7 @@ class Problem:
     weights : Tensor (v, angle, u) or None
         Inverse variances of the rays; None = no photon noise.
     prior : PatchPrior
-    options : DiffusionParams
+    params : DiffusionParams
     on_tiles : f(done, total) or None
         Called after each batch of tiles; raises StopIteration to stop.
     """
@@ -41,7 +41,7 @@ class Problem:
     y: Tensor
     weights: Tensor | None
     prior: PatchPrior
-    options: DiffusionParams
+    params: DiffusionParams
     on_tiles: Callable[[int, int], None] | None = None
 
 
@@ -57,7 +57,7 @@ class Plan:
     sigmas : noise levels of the steps, network units
     eta : DDIM's stochasticity
     expected_error : RMS error expected of the initial reconstruction, network units; None without one
-    sampling_ratio : views over those of a full scan at this grid
+    sampling_ratio : views over the number that resolves the grid; None without a condition
     remarks : sentences about clamped values and decisions
     coarse : the plan of the half resolution that came first, or None
     """
@@ -103,27 +103,28 @@ class Effort:
         iterations : most iterations of the initial reconstruction
         stages : number of grids
         """
-        options, prior = problem.options, problem.prior
+        params, prior = problem.params, problem.prior
         weights = sum(w.numel() for w in prior.model.parameters())
-        # an iteration costs in proportion to the rays, a pass does not; 20 views of a detector that fits
+        # The cost of a pass is known in iterations with 20 views and a detector that fits the volume. That of
+        # an iteration is proportional to the number of rays; a pass does not depend on them.
         depth, *across = problem.A.domain_shape
         usual_rays = 20 * math.sqrt(2) * depth * max(across)
         at_20_views = tuned.PASS_COST + tuned.PASS_COST_PER_MILLION * weights / 1e6
         one_pass = at_20_views * usual_rays / math.prod(problem.A.range_shape)
-        passes: float = options.planned_steps
-        if options.mode == "posterior" and options.condition != "none":
+        passes: float = params.planned_steps
+        if params.mode == "posterior" and params.condition != "none":
             passes *= 1 - tuned.KNOWN_SHARE * (1 - tuned.KNOWN_COST)
-        sampling = tuned.PREPARATION_COST + passes * options.num_samples * one_pass
-        if options.condition == "none":
+        sampling = tuned.PREPARATION_COST + passes * params.num_samples * one_pass
+        if params.condition == "none":
             return cls(0, 0, 0.0, 0.0, sampling)
         most = most_iterations(vg, iterations)
         expected = {"tv": min(most, Convergence.USUAL), "sirt": most, "fbp": 1, "cgls": max(1, most // 10)}
-        own = expected[options.initial]
+        own = expected[params.initial]
         if stages > 1:
             before = cls.of(problem, vg.halved(), iterations, stages - 1)
-            coarse = COARSER_COST * (before.initial + before.sampling / options.num_samples)
-            return cls(own + options.planned_steps + before.steps, own, coarse, coarse + own, sampling)
-        if options.initial != "tv":
+            coarse = COARSER_COST * (before.initial + before.sampling / params.num_samples)
+            return cls(own + params.planned_steps + before.steps, own, coarse, coarse + own, sampling)
+        if params.initial != "tv":
             return cls(own, own, 0.0, own, sampling)
         grids = num_grids(vg)
         initial = (own + SET_UP) * sum(COARSER_COST**k for k in range(grids))
@@ -143,19 +144,19 @@ def most_iterations(vg: VolumeGeometry, iterations: int) -> int:
     return max(1, iterations // tuned.FINE_SHARE) if max(vg.shape[1:]) > tuned.COARSEST else iterations
 
 
-def check_trained(prior: PatchPrior, options: DiffusionParams) -> None:
+def check_trained(prior: PatchPrior, params: DiffusionParams) -> None:
     """Refuse a mode that the prior was not trained for, in a sentence."""
-    if options.trained_mode not in prior.trained.modes:
+    if params.trained_mode not in prior.trained.modes:
         name = prior.info.get("name", "this prior")
         raise ValueError(
-            f"{name} was trained for {', '.join(prior.trained.modes)}, not for {options.trained_mode}; choose"
+            f"{name} was trained for {', '.join(prior.trained.modes)}, not for {params.trained_mode}; choose"
             " another prior or another mode."
         )
 
 
-def num_stages(A: Projector, options: DiffusionParams) -> int:
+def num_stages(A: Projector, params: DiffusionParams) -> int:
     """Number of grids: the coarsest has at most COARSEST voxels across; two or more if angles are missing."""
-    if options.condition == "none":
+    if params.condition == "none":
         return 1
     halvings = max(0, math.ceil(math.log2(max(A.domain_shape[1:]) / tuned.COARSEST)))
     missing = angular_range(A) < tuned.MISSING_RANGE

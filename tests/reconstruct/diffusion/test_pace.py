@@ -4,7 +4,7 @@ from itertools import accumulate
 
 import pytest
 
-from tomopatch.reconstruct.pace import Pace
+from tomopatch.reconstruct.diffusion.pace import Pace
 
 
 class Clock:
