@@ -18,10 +18,10 @@ from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.progress import last
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.diffusion.initial import INITIALIZERS, Inputs
-from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.reconstruct.diffusion.plan import Problem
 from tomopatch.reconstruct.diffusion.sampling import draw_samples
 from tomopatch.reconstruct.diffusion.tuned import INITIAL_ITERATIONS
+from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.volume import Shape, Volume, resample
 
 GRID: Shape = (32, 96, 96)

@@ -12,7 +12,13 @@ from torch import Tensor
 from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.classical.iterative import relative_weights
-from tomopatch.reconstruct.diffusion.tuned import CG_TOLERANCE, MAX_CG, POSTERIOR_MISMATCH, RESTORE_CG
+from tomopatch.reconstruct.diffusion.tuned import (
+    CG_TOLERANCE,
+    MAX_CG,
+    POSTERIOR_MISMATCH,
+    RESTORE_CG,
+    RESTORED_ERROR,
+)
 from tomopatch.volume import MU_WATER
 
 
@@ -83,11 +89,21 @@ class DataConsistency:
 
 
 def restoration_consistency(
-    A: Projector, y: Tensor, weights: Tensor | None, x: Tensor, *, data_weight: float = 1.0
+    A: Projector,
+    y: Tensor,
+    weights: Tensor | None,
+    x: Tensor,
+    *,
+    data_weight: float = 1.0,
+    relative_error: float = RESTORED_ERROR,
 ) -> DataConsistency:
-    """Data consistency for the restoration of x [1/mm]: the misfit of x counts as the noise of the rays."""
+    """Data consistency for the restoration of x [1/mm]: the misfit of x counts as the noise of the rays.
+
+    relative_error : expected error of a restored estimate over its noise level, which is deliberately high.
+    """
     variance = fitted_variance(A, y, weights, x) / data_weight
-    return DataConsistency(A, y, variance=variance, error=_restored_error, max_iterations=RESTORE_CG)
+    error = partial(_restored_error, relative=relative_error)
+    return DataConsistency(A, y, variance=variance, error=error, max_iterations=RESTORE_CG)
 
 
 def posterior_consistency(
@@ -105,9 +121,9 @@ def posterior_consistency(
     )
 
 
-def _restored_error(sigma: float) -> float:
-    """Expected error of a restored estimate: about the noise level, which is deliberately high."""
-    return sigma / math.sqrt(1 + sigma**2)
+def _restored_error(sigma: float, relative: float) -> float:
+    """Expected error of a restored estimate, network units."""
+    return relative * sigma / math.sqrt(1 + sigma**2)
 
 
 def _posterior_error(sigma: float, spread: float) -> float:

@@ -52,7 +52,8 @@ class Sampling:
     flat : float
         Flat fraction of the initial reconstruction.
     judge : DataConsistency or None
-        In posterior sampling, the data consistency of restoration, which judges the first pass.
+        Judges the first pass: data consistency that takes the noise level as the error of the denoised
+        estimate, with which the thresholds were fitted. None without an initial reconstruction.
     """
 
     plan: Plan
@@ -93,7 +94,8 @@ class Sampling:
         """
         assert self.initial is not None
         assert first.denoised is not None
-        corrected = first.x if self.judge is None else self.judge(first.denoised, self.restoration_sigma)
+        assert self.judge is not None
+        corrected = self.judge(first.denoised, self.restoration_sigma)
         changed = torch.linalg.vector_norm(first.denoised - self.initial)
         taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed.clamp(min=1e-12))
         excess = (taken_back - tuned.PULLED_BACK) / (tuned.REJECTED - tuned.PULLED_BACK)
@@ -160,7 +162,7 @@ def plan_sampling(
         )
     start_noise, eta = 0.0, 0.0
     denoiser: Denoiser = bound
-    judge, costs = None, [1.0] * params.planned_steps
+    costs = [1.0] * params.planned_steps
     if params.mode == "restore":
         assert x is not None
         first = params.sigma_max or known.restoration_sigma
@@ -178,7 +180,6 @@ def plan_sampling(
                 bound, known.initial, known.spread, known.restoration_sigma, generator
             )
             costs = [tuned.KNOWN_COST if denoiser.is_known(sigma) else 1.0 for sigma in sigmas[:-1]]
-            judge = restoration_consistency(A, y, weights, x)
         elif "restore" in prior.trained.modes:
             denoiser = _expecting_streaks(bound)
         consistency = posterior_consistency(
@@ -200,7 +201,7 @@ def plan_sampling(
         costs=tuple(costs),
         restoration_sigma=known.restoration_sigma,
         flat=known.flat,
-        judge=judge,
+        judge=None if x is None else restoration_consistency(A, y, weights, x, relative_error=1.0),
     )
 
 
