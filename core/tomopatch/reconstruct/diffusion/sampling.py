@@ -28,7 +28,7 @@ from tomopatch.reconstruct.diffusion.expected_error import ScanFigures, expected
 from tomopatch.reconstruct.diffusion.initial import flatness, least_squares, restoration_sigma
 from tomopatch.reconstruct.diffusion.pace import Pace
 from tomopatch.reconstruct.diffusion.plan import Plan, Problem
-from tomopatch.volume import Shape
+from tomopatch.volume import Shape, Triple
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,8 @@ class Sampling:
         Noise level at which the initial reconstruction is restored.
     flat : float
         Flat fraction of the initial reconstruction.
+    foreign : bool
+        Whether the voxels are far outside the sizes that the prior was trained on.
     judge : DataConsistency or None
         Judges the first pass: data consistency that takes the noise level as the error of the denoised
         estimate, with which the thresholds were fitted. None without an initial reconstruction.
@@ -67,6 +69,7 @@ class Sampling:
     costs: tuple[float, ...]
     restoration_sigma: float = 0.0
     flat: float = 0.0
+    foreign: bool = False
     judge: DataConsistency | None = None
 
     def first(self, generator: torch.Generator) -> Tensor:
@@ -98,8 +101,10 @@ class Sampling:
         corrected = self.judge(first.denoised, self.restoration_sigma)
         changed = torch.linalg.vector_norm(first.denoised - self.initial)
         taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed.clamp(min=1e-12))
-        excess = (taken_back - tuned.PULLED_BACK) / (tuned.REJECTED - tuned.PULLED_BACK)
-        least = tuned.LEAST_SHARE if self.flat > tuned.FLAT_DOUBT else tuned.LEAST_TEXTURED
+        usual, rejected = tuned.FOREIGN if self.foreign else (tuned.PULLED_BACK, tuned.REJECTED)
+        excess = (taken_back - usual) / (rejected - usual)
+        doubtful = self.foreign or self.flat > tuned.FLAT_DOUBT
+        least = tuned.LEAST_SHARE if doubtful else tuned.LEAST_TEXTURED
         share = 1 - min(1.0, max(0.0, excess)) * (1 - least)
         if self.plan.mode == "restore":
             return share
@@ -201,8 +206,15 @@ def plan_sampling(
         costs=tuple(costs),
         restoration_sigma=known.restoration_sigma,
         flat=known.flat,
+        foreign=_foreign(A.vg.voxel_size, bound.voxel_size),
         judge=None if x is None else restoration_consistency(A, y, weights, x, relative_error=1.0),
     )
+
+
+def _foreign(voxel_size: Triple, trained: Triple) -> bool:
+    """Whether voxels [mm] differ from the nearest size that the prior was trained on by FOREIGN_RATIO."""
+    ratios = [size / nearest for size, nearest in zip(voxel_size, trained, strict=True)]
+    return max(ratios) > tuned.FOREIGN_RATIO or min(ratios) < 1 / tuned.FOREIGN_RATIO
 
 
 def _expecting_streaks(denoiser: Denoiser) -> Denoiser:
