@@ -74,3 +74,18 @@ def test_the_lesion_is_in_the_middle_of_a_zoomed_picture(page):
     page.wait_for_timeout(300)
     _, y, x = map(float, page.locator(".tv").get_attribute("data-cursor").split(","))
     assert (y, x) == pytest.approx((40 / 96, 56 / 96), abs=1 / 96)
+
+
+def test_the_object_of_a_light_material_is_not_cut(browser, tmp_path):
+    """A body of -700 HU with a small dense part, such as a measured tooth."""
+    body, dense = "((y - 40) / 20) ** 2 + ((x - 56) / 30) ** 2 < 1", "np.abs(y - 40) + np.abs(x - 56) < 16"
+    text = APP.replace("np.where(body, 40, -1000)", f"np.where({dense}, -300, np.where(body, -700, -1000))")
+    assert body in text
+    with serve_script(tmp_path, text.replace("fit=True", "fit=True, air=-850")) as address:
+        page = browser.new_page(viewport={"width": 1200, "height": 800})
+        page.set_default_timeout(120_000)  # patient: the machine may be busy
+        page.goto(address)
+        page.locator(".tv[data-frames]").wait_for()
+        box = page.locator(".tv .pane canvas").first.bounding_box()
+        assert box["width"] / box["height"] == pytest.approx(60 / 40, rel=0.05)
+        page.close()

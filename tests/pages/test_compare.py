@@ -231,3 +231,10 @@ def test_a_late_report_of_a_cleared_choice_changes_nothing(monkeypatch):
         monkeypatch.setattr(comparison.state, "value", lambda name, found=choice: found)
         comparison._take_chosen()
     assert taken == [["one"], []]
+
+
+def test_the_initial_window_suits_the_volume():
+    from pages.ui.viewer.slice_viewer import default_window
+
+    assert default_window("volume:0123") == "soft tissue"
+    assert default_window("phantom:geometric:0") == "full"

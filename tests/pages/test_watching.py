@@ -306,6 +306,16 @@ def test_the_line_of_a_run_names_the_iteration_of_the_tile():
     assert messages.current_iteration(Progress("running", points=(point,))) == 2
 
 
+def test_iterations_of_the_initial_reconstruction_have_their_own_name():
+    """On coarser grids, their number may exceed the setting of the method."""
+
+    def name(stage):
+        return messages.iteration_number(Progress("running", points=(Point(406, 498, stage, 3.0),)))[:2]
+
+    assert name("initial") == ("Initial iteration", "406 / 498")
+    assert name("") == ("Iteration", "406 / 498")
+
+
 def test_the_line_of_a_run_states_the_time_left_until_its_result_is_stored():
     def line(i, stage, eta):
         return messages.progress_line(Progress("running", points=(Point(i, 9, stage, 3.0),), eta=eta))

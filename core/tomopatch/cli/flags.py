@@ -17,7 +17,7 @@ from tomopatch.reconstruct.methods import METHODS
 from tomopatch.studies.sweep.numbers import EXAMPLES
 from tomopatch.training.data_config import DataConfig
 
-CORRECTIONS = ("pixels", "scatter", "hardening", "stripes", "axis", "LI", "NMAR")
+CORRECTIONS = ("pixels", "scatter", "hardening", "stripes", "roll", "axis", "LI", "NMAR")
 """Names of corrections; the last two reduce metal artefacts."""
 
 

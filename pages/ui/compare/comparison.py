@@ -15,7 +15,7 @@ from pages.ui.session import address, engine, state, volume_cache
 from pages.ui.texts import labels, messages
 from pages.ui.texts.run_names import short_names
 from pages.ui.viewer.lesion_places import lesion_places
-from pages.ui.viewer.scan_window import shared_view, window_of
+from pages.ui.viewer.scan_window import air_of, shared_view, window_of
 from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, placeholder, viewer
 from tomopatch.execution.progress import Progress
 from tomopatch.runs.config import Scan
@@ -129,6 +129,7 @@ def _comparison(scan: Scan, runs: list[Run], was_active: bool) -> None:
             layouts=("side", "difference", "swipe", "flicker", "planes", "render"),
             window=window_of(scan),
             fit=True,
+            air=air_of(scan),
             view=shared_view(scan, "compare"),
             height=420,
             report=True,

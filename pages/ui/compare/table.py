@@ -15,7 +15,7 @@ from tomopatch.runs.config import Scan
 from tomopatch.runs.measured_scan import MeasuredScan
 from tomopatch.runs.run import Run
 
-ROW = 34  # px
+ROW, HEADER = 64, 36  # px; at this height a long name wraps
 DIFFERENCE = "To all views"
 WITH_REFERENCE = "Metrics compare with the reference between −1000 and 1000 HU."
 WITHOUT_REFERENCE = (
@@ -41,17 +41,17 @@ def table(runs: Sequence[Run], names: Sequence[str], scan: Scan) -> None:
         )
     column = st.column_config
     # reserves the table's place until the browser has loaded the code for tables
-    place = st.container(height=ROW * (len(rows) + 1) + 2, border=False, key="place_of_numbers")
+    place = st.container(height=ROW * len(rows) + HEADER + 2, border=False, key="place_of_numbers")
     place.dataframe(
         _marked(pd.DataFrame(rows)),
         hide_index=True,
         key="numbers",
         height="content",
+        row_height=ROW,
         placeholder="–",  # of unfinished runs
         column_config={
-            # narrow tables shorten the names, never the numbers
-            "Method": column.TextColumn(width=140),
-            "Settings": column.TextColumn(width=84),
+            "Method": column.TextColumn(width=150),
+            "Settings": column.TextColumn(width=120),
             "PSNR": column.NumberColumn(format="%.2f dB", width=80, help=labels.METRIC_HELP["PSNR"]),
             "SSIM": column.NumberColumn(format="%.3f", width=60, help=labels.METRIC_HELP["SSIM"]),
             "RMSE": column.NumberColumn(format="%.0f HU", width=72, help=labels.METRIC_HELP["RMSE"]),

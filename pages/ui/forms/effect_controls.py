@@ -166,6 +166,7 @@ CORRECTIONS = {
     "scatter": ("Estimate the scattered signal and subtract it.", "scatter"),
     "hardening": ("Remove cupping of water for this tube spectrum.", "tube"),
     "stripes": ("Remove stripes from the sinogram with a sorting filter.", "faults"),
+    "roll": ("Estimate the detector's roll and rotate the projections back.", "misalignment"),
     "axis": ("Estimate the axis from the projections and use it.", "misalignment"),
 }
 """Help of each correction, and the name of its effect."""

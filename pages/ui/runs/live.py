@@ -12,7 +12,7 @@ from pages.ui.runs import replays, run_bars, run_volumes
 from pages.ui.session import engine, routes, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
 from pages.ui.viewer.lesion_places import lesion_places
-from pages.ui.viewer.scan_window import shared_view, window_of
+from pages.ui.viewer.scan_window import air_of, shared_view, window_of
 from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, placeholder, viewer
 from tomopatch.execution.progress import Progress
 from tomopatch.execution.queue import FAST_METHODS
@@ -117,11 +117,7 @@ def _numbers(run: Run[RunConfig], now: Progress) -> None:
         left = formatting.seconds(now.eta) if math.isfinite(now.eta) else "–"
         left = left if left == "–" or now.eta >= 1 else "< 1 s"
         numbers = [
-            (
-                "Iteration",
-                f"{messages.current_iteration(now)} / {now.total}" if now.total else "–",
-                "Current and planned iterations.",
-            ),
+            messages.iteration_number(now),
             ("Time left", left, "Estimate from the steps so far; rough until the first pass of a prior."),
             (
                 "Residual",
@@ -217,6 +213,7 @@ def show_pictures(run: Run[RunConfig], now: Progress, reference: Scan | None, *,
             else ("planes", "render"),
             window=window_of(scan),
             fit=True,
+            air=air_of(scan),
             reference=len(volumes) - 1,
             height=HEIGHT,
             fixed_height=True,

@@ -11,7 +11,7 @@ import streamlit as st
 from pages.ui.charts import figure_files, figures
 from pages.ui.session import engine, state, volume_cache
 from pages.ui.texts import formatting, labels, messages
-from pages.ui.viewer.scan_window import shared_view, window_of
+from pages.ui.viewer.scan_window import air_of, shared_view, window_of
 from pages.ui.viewer.slice_viewer import ViewerOptions, ViewerVolume, placeholder, viewer
 from tomopatch.reconstruct.methods import METHODS
 from tomopatch.runs.measured_scan import MeasuredScan
@@ -236,6 +236,7 @@ def _pictures(cell: Cell) -> None:
             else ("planes", "render"),
             window=window_of(scan),
             fit=True,
+            air=air_of(scan),
             view=shared_view(scan, "sweep_cell"),
             reference=len(parts) - 1,
             height=340,

@@ -24,6 +24,7 @@ CORRECTION_LABELS = {
     "scatter": "scatter",
     "hardening": "beam hardening",
     "stripes": "rings",
+    "roll": "detector roll",
     "axis": "axis",
 }
 

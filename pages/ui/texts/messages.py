@@ -88,6 +88,18 @@ def current_iteration(now: Progress) -> int:
     return min(now.total, now.i + bool(now.tiles_done))
 
 
+def iteration_number(now: Progress) -> tuple[str, str, str]:
+    """Return label, value and help of the current iteration, which is that of a first estimate at first."""
+    value = f"{current_iteration(now)} / {now.total}" if now.total else "–"
+    if now.stage:
+        return (
+            "Initial iteration",
+            value,
+            "Iterations of the initial reconstruction, on coarser grids first; the method's own follow.",
+        )
+    return "Iteration", value, "Current and planned iterations."
+
+
 def ending(run: Run[RunConfig]) -> str:
     """Return the remarks on a finished run: that its method converged, and those of its plan."""
     config = run.config

@@ -38,7 +38,12 @@ def level_and_width(window: Window) -> tuple[float, float]:
 
 def default_window(source: str) -> str:
     """Return the initial display window for a volume."""
-    known = {"phantom:thorax": "lung", "phantom:abdomen": "soft tissue", "phantom:head": "soft tissue"}
+    known = {
+        "phantom:thorax": "lung",
+        "phantom:abdomen": "soft tissue",
+        "phantom:head": "soft tissue",
+        "volume:": "soft tissue",  # an uploaded CT volume
+    }
     return next((window for name, window in known.items() if source.startswith(name)), "full")
 
 
@@ -133,6 +138,8 @@ class ViewerOptions:
         Initial crosshair as fractions of the volume; the middle if None.
     fit : bool
         Show the object of the reference with a small margin, until the user chooses the full field.
+    air : float
+        HU up to which a voxel may be air around the object, for `fit`.
     tiles : Tiles or None
         Tiles to outline on the slices of all volumes except the reference, until the user hides them.
     region : (kind, size [mm]) or None
@@ -155,6 +162,7 @@ class ViewerOptions:
     view: str = ""
     cursor: Triple | None = None
     fit: bool = False
+    air: float = -500.0
     tiles: Tiles | None = None
     region: tuple[str, float] | None = None
     changes: Sequence[Change] = ()
@@ -173,6 +181,7 @@ class ViewerOptions:
             "report": self.report,
             "cursor": self.cursor,
             "fit": self.fit,
+            "air": self.air,
             "tiles": None if self.tiles is None else asdict(self.tiles),
             "region": None if self.region is None else {"kind": self.region[0], "size": self.region[1]},
             "changes": list(self.changes),

@@ -6,16 +6,16 @@ const FULL_FIELD = { low: [0, 0, 0], up: [1, 1, 1] };
 const fields = new WeakMap(); // box by volume
 
 /** Return the box of the voxels above air with a margin, as fractions (z, y, x): lower and upper corner. */
-function objectField(volume, shape) {
+function objectField(volume, shape, air) {
   if (!fields.has(volume)) {
     const [nz, ny, nx] = shape, first = [...shape], last = [-1, -1, -1];
     for (let z = 0; z < nz; z++) {
       for (let y = 0; y < ny; y++) {
         const row = (z * ny + y) * nx;
         let from = 0, to = nx - 1;
-        while (from < nx && volume[row + from] <= AIR) from++;
+        while (from < nx && volume[row + from] <= air) from++;
         if (from === nx) continue;
-        while (volume[row + to] <= AIR) to--;
+        while (volume[row + to] <= air) to--;
         [[z, z], [y, y], [from, to]].forEach(([a, b], k) => { first[k] = Math.min(first[k], a); last[k] = Math.max(last[k], b); });
       }
     }
@@ -30,5 +30,5 @@ function objectField(volume, shape) {
 function shownField(scene, view) {
   const k = scene.reference;
   if (!scene.fit || view.fullField || !scene.volumes[k] || scene.pending[k]) return FULL_FIELD;
-  return objectField(scene.volumes[k], scene.shape);
+  return objectField(scene.volumes[k], scene.shape, scene.air);
 }

@@ -147,6 +147,36 @@ def test_the_axis_of_a_misaligned_scan_is_found_and_used(cylinder, parallel):
     assert found.measurement.geometry.det_offset[1] == pytest.approx(offset, abs=0.3)
 
 
+def test_the_roll_of_a_misaligned_scan_is_found_and_removed(one_thread):
+    vg = VolumeGeometry((32, 64, 64), (3.0, 3.0, 3.0))
+    z, y, x = torch.meshgrid(*(vg.axis(i) for i in range(3)), indexing="ij")
+    # soft edges, which rotating the projections hardly blurs
+    body = (5 - 5 * ((x - 12) ** 2 / 60**2 + (y + 8) ** 2 / 45**2)).clamp(0, 1) * MU_WATER
+    volume = Volume(body * (1 + 0.003 * z), vg)
+    A = Projector(vg, ParallelBeam.circular(vg, num_views=60))
+    effects = Effects(misalignment=Misalignment(axis_offset=4.2, roll=2.0))
+    measured = simulate(volume, A, photon_count=1e6, effects=effects)
+    found = correct(measured, A, Corrections(roll=True, axis=True), effects, image)
+    assert abs(found.figures["roll_degrees"]) == pytest.approx(2.0, abs=0.1)
+    ideal = simulate(volume, A, photon_count=1e6)
+    rows = slice(3, -3)  # the first and last ones leave the detector
+
+    def error(m):
+        shifted = Projector(vg, m.geometry)
+        return float((image(shifted, m).hu - image(A, ideal).hu)[rows].square().mean())
+
+    axis_alone = correct(measured, A, Corrections(axis=True), effects, image)
+    assert error(found.measurement) < 0.2 * error(axis_alone.measurement)
+    assert (found.measurement.weights >= 0).all()
+
+
+def test_a_cone_beam_refuses_the_correction_of_the_roll(cylinder):
+    A = Projector(cylinder.geometry, ConeBeam.circular(cylinder.geometry, num_views=30))
+    measured = simulate(cylinder, A, photon_count=1e6)
+    with pytest.raises(ValueError, match="parallel beam only"):
+        correct(measured, A, Corrections(roll=True), Effects(), image)
+
+
 def test_dead_columns_are_interpolated_and_have_no_weight(cylinder, parallel):
     effects = Effects(faults=DetectorFaults(dead=0.01, dead_columns=2, seed=3))
     measured = simulate(cylinder, parallel, photon_count=1e6, effects=effects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,6 +16,7 @@ from tomopatch.physics.corrections.axis import estimate_axis
 from tomopatch.physics.corrections.hardening import linearise_water
 from tomopatch.physics.corrections.metal import reduce_metal
 from tomopatch.physics.corrections.pixels import repair_pixels
+from tomopatch.physics.corrections.roll import correct_roll, estimate_roll
 from tomopatch.physics.corrections.scatter import subtract_scatter
 from tomopatch.physics.corrections.stripes import remove_stripes, stripe_amplitude
 from tomopatch.physics.detector.faults import pixels_of
@@ -40,6 +42,8 @@ class Corrections:
         Linearise the beam hardening of water for the tube's spectrum.
     stripes : bool
         Remove stripes of the sinogram, which become rings.
+    roll : bool
+        Estimate the roll of the detector, and rotate the projections back; parallel beam only.
     axis : bool
         Estimate the rotation axis, and use it in the reconstruction.
     metal : "none", "LI" or "NMAR"
@@ -50,6 +54,7 @@ class Corrections:
     scatter: Flag = False
     hardening: Flag = False
     stripes: Flag = False
+    roll: Flag = False
     axis: Flag = False
     metal: Literal["none", "LI", "NMAR"] = "none"
 
@@ -63,7 +68,8 @@ class Corrected:
     measurement : Measurement
         Its geometry differs from the assumed one if the axis was estimated.
     figures : dict
-        Numeric results: `axis_offset_mm`, `stripes_before`, `stripes_after`, `metal_share`.
+        Numeric results: `stripes_before`, `stripes_after`, `roll_degrees`, `axis_offset_mm`,
+        `metal_share`.
     """
 
     measurement: Measurement
@@ -77,7 +83,7 @@ def correct(
     effects: Effects,
     reconstruct: Callable[[Projector, Measurement], Volume],
 ) -> Corrected:
-    """Apply corrections: dead pixels, scatter, hardening, stripes, axis, metal.
+    """Apply corrections: dead pixels, scatter, hardening, stripes, roll, axis, metal.
 
     Parameters
     ----------
@@ -114,6 +120,8 @@ def correct(
         cleaned = remove_stripes(y)
         figures |= {"stripes_before": stripe_amplitude(y), "stripes_after": stripe_amplitude(cleaned)}
         measurement = replace(measurement, projections=torch.from_numpy(cleaned).to(measurement.projections))
+    if corrections.roll:
+        measurement, figures["roll_degrees"] = _without_roll(measurement)
     if corrections.axis:
         measurement, figures["axis_offset_mm"] = _on_axis(measurement)
     if corrections.metal != "none":
@@ -136,6 +144,25 @@ def _repaired(measurement: Measurement, dead: np.ndarray) -> Measurement:
     return replace(
         measurement, projections=torch.from_numpy(repaired).to(measurement.projections), weights=weights
     )
+
+
+def _without_roll(measurement: Measurement) -> tuple[Measurement, float]:
+    """The measurement without the estimated roll of the detector, and the roll [degrees]."""
+    pg = measurement.geometry
+    if not isinstance(pg, ParallelBeam):
+        raise ValueError("the roll can be estimated for a parallel beam only; switch its correction off.")
+    y, weights = measurement.projections, measurement.weights
+    # a rolled detector sees past the ends of the volume, which shifts the centre of mass of the outer rows
+    quarter = pg.det_shape[0] // 4
+    inner = replace(pg, det_shape=(pg.det_shape[0] - 2 * quarter, pg.det_shape[1]))
+    angle = estimate_roll(y[quarter : pg.det_shape[0] - quarter].cpu().numpy(), inner).angle
+
+    def turned(values: Tensor) -> Tensor:
+        return torch.from_numpy(correct_roll(values.cpu().numpy(), angle, pg.pixel_size)).to(values)
+
+    if weights is not None:
+        weights = turned(weights).clamp(min=0)  # splines overshoot
+    return replace(measurement, projections=turned(y), weights=weights), math.degrees(angle)
 
 
 def _on_axis(measurement: Measurement) -> tuple[Measurement, float]:
