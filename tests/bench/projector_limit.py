@@ -8,8 +8,8 @@ counted: every crossing of a ray with a plane of voxels costs the same few opera
 
 - *operations*: at the rate of large matrix products;
 - *memory*: at the bandwidth of a large copy;
-- *inner loops*: the time that the inner loops take on arrays in the first-level cache. This is the limit of
-  the method as it is written; what is above it is the price of reading the volume for every view.
+- *inner loops*: the time that the inner loops take on arrays in the first-level cache. No order of the loops
+  is faster. The rest of the measured time reads the volume from slower memory for every view.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@
     [--methods fbp,sirt,cgls,tv,diffusion] [--beam parallel] [--out docs/scaling.json]
 
 The grids are measured with the first number of views, the other numbers of views on the first grid, with 1e5
-photons per ray. Each reconstruction has a process of its own, whose peak memory counts; about 400 MB are
-the libraries. The object is the thorax phantom, evaluated on a quarter of the grid and scanned on the grid
-itself, since only the size matters. Kernels are compiled before. Prints a table, with the seconds per million
-voxels and view. `--out` keeps the figures as JSON.
+photons per ray. Each reconstruction runs in a new process, and the peak memory of the process counts. About
+400 MB of it are the libraries. The object is the thorax phantom, evaluated on a quarter of the grid and
+scanned on the grid itself, since only the size matters. Kernels are compiled before. Prints a table, with the
+seconds per million voxels and view. `--out` keeps the figures as JSON.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m tests.bench.versions [--against HEAD~1] [--only NAME,...] [--repeats 3] [--record]
 
-The earlier version is checked out into a temporary folder. Both versions run the same tasks by the public
-names of the package, in turn, each task in a process of its own; the best of the repeats counts. Prints a
+The earlier version is checked out into a temporary folder. Both versions run the same tasks in turn, by the
+public names of the package. Each task runs in a new process, and the best of the repeats counts. Prints a
 table of seconds, their ratio and the largest memory of the process. `--record` adds the result to
 `docs/benchmarks.json`, with the machine and both commits.
 
