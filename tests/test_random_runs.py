@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.reconstruct.test_diffusion import CONDITIONAL
+from tests.reconstruct.diffusion.test_diffusion import CONDITIONAL
 from tomopatch.execution.execute import execute
 from tomopatch.phantoms.catalogue import PHANTOMS
 from tomopatch.prior.denoiser import PatchPrior
