@@ -5,6 +5,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
+from tests.browser.visits import follow
+
 pytestmark = pytest.mark.browser
 SCAN = {"source": "phantom:spheres", "grid": [16, 32, 32], "num_views": 12, "photons": 1e5, "same_grid": True}
 
@@ -70,9 +72,8 @@ def test_a_step_of_a_lesson_is_one_entry_and_the_next_lesson_follows_the_last(pa
 
 
 def test_a_link_opens_the_same_slice_window_layout_and_zoom_elsewhere(page, browser):
-    page.get_by_role("button", name="Run the demo").first.click()
     viewer = page.locator(".tv[data-frames]").first
-    viewer.wait_for()
+    follow(page.get_by_role("button", name="Run the demo").first, viewer)
     page.get_by_role("button", name="coronal").click()
     page.get_by_label("Window", exact=True).select_option("bone")
     canvas = page.locator(".tv canvas").first
