@@ -15,6 +15,7 @@ counted: every crossing of a ray with a plane of voxels costs the same few opera
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 
 import numba as nb
@@ -34,10 +35,10 @@ CALLS = 20_000  # of an inner loop in one measurement
 
 
 @nb.njit(**JIT)
-def crossings(table: np.ndarray, cone: bool, shape: tuple[int, int, int], num_u: int) -> int:
-    """Number of planes (along x or y) that the rays of row 0 cross inside the volume, for all views."""
-    count = 0
-    _, num_y, num_x = shape
+def crossings(table: np.ndarray, cone: bool, shape: tuple[int, int, int], num_u: int, num_v: int):
+    """Crossings of detector columns, and of their rays, with planes inside the volume, in all views."""
+    columns, rays = 0, 0
+    num_z, num_y, num_x = shape
     for k in range(len(table)):
         for u in range(num_u):
             y, x = table[k, 4] + u * table[k, 10], table[k, 5] + u * table[k, 11]
@@ -47,8 +48,15 @@ def crossings(table: np.ndarray, cone: bool, shape: tuple[int, int, int], num_u:
             by_x = abs(dx) >= abs(dy)
             for i in range(num_x if by_x else num_y):
                 side = oy + (i - ox) * dy / dx if by_x else ox + (i - oy) * dx / dy
-                count += -1 < side < (num_y if by_x else num_x)
-    return count
+                if not -1 < side < (num_y if by_x else num_x):
+                    continue
+                columns += 1
+                if cone:
+                    t = (i - ox) / dx if by_x else (i - oy) / dy
+                    first = table[k, 0] + t * (table[k, 3] + u * table[k, 9] - table[k, 0])
+                    low = max(0, math.floor((-1 - first) / (t * table[k, 6])) + 1)
+                    rays += max(0, min(num_v, math.ceil((num_z - first) / (t * table[k, 6]))) - low)
+    return columns, rays
 
 
 # ---- the inner loops of the kernels, per crossing of a detector column with a plane of voxels ----------
@@ -139,8 +147,9 @@ def rows(vg: VolumeGeometry, pg: Geometry, rate: float, bandwidth: float) -> Non
     """Print one line for A and one for A.T."""
     A, cone = Projector(vg, pg, "joseph"), isinstance(pg, ConeBeam)
     x, y = torch.rand(A.domain_shape), torch.rand(A.range_shape)
-    num_z, num_v = vg.shape[0], pg.det_shape[0]
-    columns = crossings(index_table(vg, pg.views()), cone, vg.shape, pg.det_shape[1])
+    num_z, (rows_v, rows_u) = vg.shape[0], pg.det_shape
+    columns, rays = crossings(index_table(vg, pg.views()), cone, vg.shape, rows_u, rows_v)
+    num_v = round(rays / columns)  # rays of a column that are inside the volume, on average
     for name, work in (("A", lambda: A(x)), ("A.T", lambda: A.T(y))):
         measured(
             f"{'x'.join(map(str, vg.shape))}, {'cone' if cone else 'parallel'}, {name}",

@@ -52,7 +52,7 @@ class Sampling:
     flat : float
         Flat fraction of the initial reconstruction.
     foreign : bool
-        Whether the voxels are far outside the sizes that the prior was trained on.
+        Whether the voxels are far smaller than those that the prior was trained on.
     judge : DataConsistency or None
         Judges the first pass: data consistency that takes the noise level as the error of the denoised
         estimate, with which the thresholds were fitted. None without an initial reconstruction.
@@ -212,9 +212,9 @@ def plan_sampling(
 
 
 def _foreign(voxel_size: Triple, trained: Triple) -> bool:
-    """Whether voxels [mm] differ from the nearest size that the prior was trained on by FOREIGN_RATIO."""
+    """Whether voxels [mm] are FOREIGN_RATIO times smaller than the nearest size in the trained range."""
     ratios = [size / nearest for size, nearest in zip(voxel_size, trained, strict=True)]
-    return max(ratios) > tuned.FOREIGN_RATIO or min(ratios) < 1 / tuned.FOREIGN_RATIO
+    return min(ratios) < 1 / tuned.FOREIGN_RATIO
 
 
 def _expecting_streaks(denoiser: Denoiser) -> Denoiser:
