@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--methods", default="fbp,sirt,cgls,tv,diffusion")
     parser.add_argument("--beam", default="parallel", choices=("parallel", "cone"))
     parser.add_argument("--out", type=Path, help="JSON file, extended if it exists")
-    parser.add_argument("--case", help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument("--case", help=argparse.SUPPRESS)  # for the new processes
     arguments = parser.parse_args()
     if arguments.case:
         stored = json.loads(arguments.case)

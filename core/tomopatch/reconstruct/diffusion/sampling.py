@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -51,11 +51,11 @@ class Sampling:
         Noise level at which the initial reconstruction is restored.
     flat : float
         Flat fraction of the initial reconstruction.
-    foreign : bool
+    far_finer : bool
         Whether the voxels are far smaller than those that the prior was trained on.
-    judge : DataConsistency or None
-        Judges the first pass: data consistency that takes the noise level as the error of the denoised
-        estimate, with which the thresholds were fitted. None without an initial reconstruction.
+    judge : f() -> DataConsistency, or None
+        Makes the data consistency that judges the first pass. It takes the noise level as the error of the
+        denoised estimate, because the thresholds were fitted so. None without an initial reconstruction.
     """
 
     plan: Plan
@@ -69,8 +69,8 @@ class Sampling:
     costs: tuple[float, ...]
     restoration_sigma: float = 0.0
     flat: float = 0.0
-    foreign: bool = False
-    judge: DataConsistency | None = None
+    far_finer: bool = False
+    judge: Callable[[], DataConsistency] | None = None
 
     def first(self, generator: torch.Generator) -> Tensor:
         """The noisy volume that a sample starts from."""
@@ -98,12 +98,12 @@ class Sampling:
         assert self.initial is not None
         assert first.denoised is not None
         assert self.judge is not None
-        corrected = self.judge(first.denoised, self.restoration_sigma)
+        corrected = self.judge()(first.denoised, self.restoration_sigma)
         changed = torch.linalg.vector_norm(first.denoised - self.initial)
         taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed.clamp(min=1e-12))
-        usual, rejected = tuned.FOREIGN if self.foreign else (tuned.PULLED_BACK, tuned.REJECTED)
-        excess = (taken_back - usual) / (rejected - usual)
-        doubtful = self.foreign or self.flat > tuned.FLAT_DOUBT
+        accepted, rejected = tuned.FINER_LIMITS if self.far_finer else (tuned.PULLED_BACK, tuned.REJECTED)
+        excess = (taken_back - accepted) / (rejected - accepted)
+        doubtful = self.far_finer or self.flat > tuned.FLAT_DOUBT
         least = tuned.LEAST_SHARE if doubtful else tuned.LEAST_TEXTURED
         share = 1 - min(1.0, max(0.0, excess)) * (1 - least)
         if self.plan.mode == "restore":
@@ -206,15 +206,15 @@ def plan_sampling(
         costs=tuple(costs),
         restoration_sigma=known.restoration_sigma,
         flat=known.flat,
-        foreign=_foreign(A.vg.voxel_size, bound.voxel_size),
-        judge=None if x is None else restoration_consistency(A, y, weights, x, relative_error=1.0),
+        far_finer=_far_finer(A.vg.voxel_size, bound.voxel_size),
+        judge=None if x is None else partial(restoration_consistency, A, y, weights, x, relative_error=1.0),
     )
 
 
-def _foreign(voxel_size: Triple, trained: Triple) -> bool:
-    """Whether voxels [mm] are FOREIGN_RATIO times smaller than the nearest size in the trained range."""
+def _far_finer(voxel_size: Triple, trained: Triple) -> bool:
+    """Whether voxels [mm] are FINER_RATIO times smaller than the nearest size in the trained range."""
     ratios = [size / nearest for size, nearest in zip(voxel_size, trained, strict=True)]
-    return min(ratios) < 1 / tuned.FOREIGN_RATIO
+    return min(ratios) < 1 / tuned.FINER_RATIO
 
 
 def _expecting_streaks(denoiser: Denoiser) -> Denoiser:

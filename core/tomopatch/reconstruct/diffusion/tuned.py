@@ -146,7 +146,7 @@ share of the usual noise level (below); in between the share falls linearly. Pos
 square. Objects that `base` degrades have 0.86 to 1.1 (random geometric phantoms 1 and 2, spheres).
 """
 
-FOREIGN_RATIO, FOREIGN = 2.0, (0.6, 0.78)
+FINER_RATIO, FINER_LIMITS = 2.0, (0.6, 0.78)
 """These limits replace PULLED_BACK and REJECTED, and the least share is LEAST_SHARE, if a voxel is this many
 times smaller than the nearest size in the trained range. The head phantom declared as voxels of 0.02 and 0.3
 mm has 0.80 and 0.79 with `base` and lost 0.20 and 0.66 dB. Larger voxels harm nothing: 4 and 20 mm gained
