@@ -52,6 +52,16 @@ def test_pictures_fit_the_object_until_the_full_field_is_chosen(page):
     assert canvases.first.evaluate(EMPTY) > 0.6
 
 
+def test_the_three_planes_have_the_same_scale(page):
+    """Shared edges are equally long: the three planes read as one body."""
+    act(page, "Planes")
+    axial, coronal, sagittal = (c.bounding_box() for c in page.locator(".tv .pane canvas").all())
+    assert axial["width"] == pytest.approx(coronal["width"], abs=1)
+    assert coronal["height"] == pytest.approx(sagittal["height"], abs=1)
+    assert sagittal["width"] == pytest.approx(axial["height"], abs=1)
+    assert coronal["width"] / coronal["height"] == pytest.approx(60 * 2 / (24 * 8), rel=0.05)
+
+
 def test_a_click_selects_the_voxel_under_it(page):
     """The crosshair is a fraction of the volume, not of the picture."""
     canvas = page.locator(".tv .pane canvas").first

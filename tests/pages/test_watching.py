@@ -44,7 +44,7 @@ def test_an_active_diffusion_run_can_be_cancelled_or_finished(shown, small_scan)
     assert not app.exception
     shown_metrics = {m.label for m in app.metric}
     assert {"Time left", "Residual", "PSNR"} <= shown_metrics
-    assert shown_metrics & {"Iteration", "Initial iteration"}
+    assert shown_metrics & {"Iteration", "Initial iteration", "First pass"}
     assert app.button(key=f"cancel.{run_id}").help
     assert app.button(key=f"finish.{run_id}").help
     engine.queue().cancel(run_id)
@@ -311,10 +311,12 @@ def test_the_line_of_a_run_names_the_iteration_of_the_tile():
 def test_iterations_of_the_initial_reconstruction_have_their_own_name():
     """On coarser grids, their number may exceed the setting of the method."""
 
-    def name(stage):
-        return messages.iteration_number(Progress("running", points=(Point(406, 498, stage, 3.0),)))[:2]
+    def name(stage, tiles=None):
+        points = (Point(406, 498, stage, 3.0),)
+        return messages.iteration_number(Progress("running", points=points, tiles_done=tiles))[:2]
 
     assert name("initial") == ("Initial iteration", "406 / 498")
+    assert name("initial", (5, 18)) == ("First pass", "5 / 18")
     assert name("") == ("Iteration", "406 / 498")
 
 

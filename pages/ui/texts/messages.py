@@ -89,7 +89,10 @@ def current_iteration(now: Progress) -> int:
 
 
 def iteration_number(now: Progress) -> tuple[str, str, str]:
-    """Return label, value and help of the current iteration, which is that of a first estimate at first."""
+    """Return label, value and help of the current iteration, at first that of the initial reconstruction."""
+    if now.stage and now.tiles_done:
+        done, total = now.tiles_done
+        return "First pass", f"{done} / {total}", "Patches denoised in the first pass over the volume."
     value = f"{current_iteration(now)} / {now.total}" if now.total else "–"
     if now.stage:
         return (

@@ -94,20 +94,23 @@ function totalHeight({ root, bar, foot, replay, scene, current }, full) {
 /**
  * Return the size of each pane and the widths of the columns.
  *
- * Each picture fills its pane. Of all numbers of columns, the one with the largest pictures is chosen.
+ * Each picture fills its pane, and all have the same scale. Of all numbers of columns, the one with the largest
+ * pictures is chosen.
  */
 function arrangePanes(viewer, full) {
   const { root, scene, current } = viewer, width = root.clientWidth, count = current.length, around = full ? AROUND_FULL : AROUND;
   const total = totalHeight(viewer, full), { low, up } = shownField(scene, viewer.view), mm = scene.shape.map((n, a) => n * scene.spacing[a] * (up[a] - low[a]));
-  const tall = current.map((spec) => Math.min(4, Math.max(0.25, spec.tall || mm[PLANES[spec.plane].v] / mm[PLANES[spec.plane].u])));
+  const pictures = current.map(({ plane, tall }) => {
+    const { u, v } = PLANES[plane];
+    return { wide: mm[u], high: mm[u] * clamp(tall || mm[v] / mm[u], 0.25, 4) };
+  });
+  const sumOfLargest = (sizes, group, groups) => Array.from({ length: groups }, (_, g) => Math.max(0, ...sizes.filter((_, i) => group(i) === g))).reduce((a, b) => a + b, 0);
   const ways = current.map((_, k) => {
-    const columns = k + 1, rows = Math.ceil(count / columns);
-    const across = (width - GAP * (columns - 1)) / columns, most = Math.max(40, (total - GAP * (rows - 1)) / rows - around);
-    const panes = tall.map((t) => {
-      const w = Math.min(across, Math.max(LEAST_WIDTH, most / t));
-      return { width: w, height: Math.round(Math.min(most, w * t)) };
-    });
-    return { columns, panes, size: panes.reduce((sum, p) => sum + p.width * p.height, 0) };
+    const columns = k + 1, rows = Math.ceil(count / columns), across = (width - GAP * (columns - 1)) / columns;
+    const wide = sumOfLargest(pictures.map((p) => p.wide), (i) => i % columns, columns), high = sumOfLargest(pictures.map((p) => p.high), (i) => Math.floor(i / columns), rows);
+    const scale = Math.min((across * columns) / wide, Math.max(40, total - GAP * (rows - 1) - rows * around) / high);
+    const panes = pictures.map((p) => ({ width: Math.max(Math.min(across, LEAST_WIDTH), p.wide * scale), height: Math.round(p.high * scale) }));
+    return { columns, panes, size: pictures.reduce((sum, p) => sum + p.wide * p.high * scale * scale, 0) };
   });
   const { columns, panes } = ways.reduce((best, way) => (way.size > best.size * 1.02 ? way : best));
   const widths = Array.from({ length: Math.min(columns, count) }, (_, c) => Math.max(...panes.filter((_, i) => i % columns === c).map((p) => p.width)));
