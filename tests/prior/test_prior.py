@@ -9,7 +9,7 @@ import torch
 from tests.conftest import TINY
 from tomopatch import MU_WATER, load_prior
 from tomopatch.prior.conditions import Condition
-from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.denoiser import PatchPrior, alternately_mirrored
 from tomopatch.prior.files import BODY, priors, save_prior
 from tomopatch.prior.network.layers import depth_to_space, space_to_depth
 from tomopatch.prior.patches import PatchGrid
@@ -267,6 +267,36 @@ def test_conditioning_images_are_cut_where_the_tile_is(generator):
         torch.testing.assert_close(found, image)
         if name != "patch":  # a missing image is replaced by the data's mean
             assert bool((denoise(prior, x, 0.3, generator=generator) == config.mean).all())
+
+
+def test_a_mirrored_pass_is_the_mirror_of_a_pass_over_the_mirrored_volume(generator):
+    """Tiles at offset 0 fill this volume, so that those of the mirrored volume lie on the same voxels."""
+    x, c, ls = (torch.rand(8, 16, 24, generator=generator) for _ in range(3))
+    grid = PatchGrid((8, 16, 24), (8, 8, 8))
+    prior = exact(tiny(config=replace(TINY, least_squares=True, conditional=True)))
+    bound = prior.bind(SIZE, condition=Condition(c, 0.1, ls), grid=grid)
+    plain = bound(x, 0.3)
+    bound.mirrored = True
+    mirrored = bound(x, 0.3)
+    images = Condition(c.flip(2), 0.1, ls.flip(2))
+    expected = prior.bind(SIZE, condition=images, grid=grid)(x.flip(2), 0.3).flip(2)
+    torch.testing.assert_close(mirrored, expected)
+    assert not torch.allclose(mirrored, plain, atol=1e-4)
+
+
+def test_passes_alternate_between_the_volume_and_its_mirror_image(generator):
+    prior, seen = exact(tiny()), []
+    bound = prior.bind(SIZE, generator=generator)
+
+    def look(x, sigma):
+        seen.append(bound.mirrored)
+        return bound(x, sigma)
+
+    levels = [1.0, 0.5, 0.2, 0.1]
+    denoiser = alternately_mirrored(look, bound, levels[1::2])
+    for sigma in levels:
+        denoiser(torch.rand(8, 8, 8, generator=generator), sigma)
+    assert seen == [False, True, False, True]
 
 
 def test_the_least_squares_image_can_be_switched_off(generator):

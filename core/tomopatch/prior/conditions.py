@@ -143,3 +143,13 @@ def network_inputs(context: Context, starts: Starts, tile: Shape) -> Tensor:
     padded, near, distant = context.noisy.padded, context.near(starts, tile), context.global_context
     place = coordinates(padded.shape, starts, tile, padded.device)
     return torch.cat([near, distant.expand(len(near), *distant.shape), place], 1)
+
+
+def mirror(inputs: Tensor) -> Tensor:
+    """The network's input channels (n, c, *tile) of the same tiles in a volume mirrored left to right.
+
+    The last channel, the x coordinate, changes its sign.
+    """
+    turned = inputs.flip(-1)
+    turned[:, -1].neg_()
+    return turned

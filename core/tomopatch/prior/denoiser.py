@@ -6,14 +6,14 @@ used only in `tomopatch.prior` and in the calls of D.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from tomopatch.prior.conditions import Condition, Context, network_inputs
+from tomopatch.prior.conditions import Condition, Context, mirror, network_inputs
 from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.patches import PatchGrid, paste
 from tomopatch.prior.precond import Numbers, Precond
@@ -146,6 +146,8 @@ class VolumeDenoiser:
     remarks : sentences about clamped values
     tiling : PatchGrid or None
         The tiling of the current pass, or of the last one.
+    mirrored : bool
+        Whether the prior sees the volume mirrored left to right. Its training data were mirrored at random.
     """
 
     prior: PatchPrior
@@ -157,6 +159,7 @@ class VolumeDenoiser:
     on_tiles: Callable[[int, int], None] | None
     remarks: tuple[str, ...] = ()
     tiling: PatchGrid | None = None
+    mirrored: bool = False
 
     @torch.no_grad()
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
@@ -178,7 +181,10 @@ class VolumeDenoiser:
 
         def denoise(starts: list[Shape]) -> Tensor:
             numbers = condition.numbers(len(starts), noise_level, grid, self.voxel_size)
-            return prior.denoise_tiles(network_inputs(context, starts, tile), numbers)
+            inputs = network_inputs(context, starts, tile)
+            if self.mirrored:
+                return prior.denoise_tiles(mirror(inputs), numbers).flip(-1)
+            return prior.denoise_tiles(inputs, numbers)
 
         for starts, tiles in zip(batches, for_each(denoise, batches, device), strict=True):
             paste(denoised, tiles, starts)
@@ -190,6 +196,24 @@ class VolumeDenoiser:
                     raise Interrupted from stop
         prior.num_passes += 1
         return grid.crop(denoised).to(x.device)
+
+
+def alternately_mirrored(denoiser: Denoiser, bound: VolumeDenoiser, mirrored: Iterable[float]) -> Denoiser:
+    """D(x, sigma) that sees the volume mirrored left to right at some noise levels.
+
+    The prior errs differently in a mirrored volume. Where passes alternate, fewer of its errors add up.
+
+    denoiser : Denoiser
+        `bound`, or one that calls it.
+    mirrored : noise levels of the passes that are mirrored
+    """
+    levels = frozenset(mirrored)
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        bound.mirrored = sigma in levels
+        return denoiser(x, sigma)
+
+    return denoise
 
 
 def bf16_pays(device: torch.device | str) -> bool:

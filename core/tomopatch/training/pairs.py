@@ -20,7 +20,7 @@ from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
 from tomopatch.io.writing import write_arrays
 from tomopatch.physics.measurement import Measurement, simulate
 from tomopatch.prior.conditions import Condition
-from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.denoiser import PatchPrior, alternately_mirrored
 from tomopatch.prior.ranges import Range
 from tomopatch.prior.sampler import karras_sigmas, sample
 from tomopatch.progress import last
@@ -220,5 +220,6 @@ def _iterates(
     consistency = restoration_consistency(A, measurement.projections, measurement.weights, x)
     first = WIDER * error * math.exp(rng.uniform(*LOWERED))
     sigmas = karras_sigmas(RESTORE_STEPS, first / RESTORE_SPAN, first, RESTORE_RHO)
-    steps = list(sample(denoiser, start, sigmas, correct=consistency, generator=generator))
+    passes = alternately_mirrored(denoiser, denoiser, sigmas[1:-1:2])
+    steps = list(sample(passes, start, sigmas, correct=consistency, generator=generator))
     return [PatchPrior.from_network(step.noisy) for step in steps[1:] if step.noisy is not None]

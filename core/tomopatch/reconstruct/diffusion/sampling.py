@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from tomopatch.prior.combined import CombinedDenoiser
 from tomopatch.prior.conditions import Condition
-from tomopatch.prior.denoiser import AIR, Denoiser, PatchPrior, VolumeDenoiser
+from tomopatch.prior.denoiser import AIR, Denoiser, PatchPrior, VolumeDenoiser, alternately_mirrored
 from tomopatch.prior.sampler import karras_sigmas, sample
 from tomopatch.progress import State, Step, Tiles
 from tomopatch.reconstruct.diffusion import tuned
@@ -168,10 +168,12 @@ def plan_sampling(
     start_noise, eta = 0.0, 0.0
     denoiser: Denoiser = bound
     costs = [1.0] * params.planned_steps
+    mirrored: Sequence[float] = ()
     if params.mode == "restore":
         assert x is not None
         first = params.sigma_max or known.restoration_sigma
         sigmas = karras_sigmas(params.planned_steps, first / tuned.RESTORE_SPAN, first, tuned.RESTORE_RHO)
+        mirrored = sigmas[1:-1:2]
         consistency = restoration_consistency(A, y, weights, x, data_weight=params.data_weight)
         if params.num_samples > 1:
             start_noise = first / 3
@@ -180,11 +182,15 @@ def plan_sampling(
         first = params.sigma_max or usual
         last = min(tuned.POSTERIOR_SIGMA_MIN, first)
         sigmas, eta = karras_sigmas(params.planned_steps, last, first, tuned.POSTERIOR_RHO), params.eta
+        mirrored = sigmas[1:-1:2]
         if x is not None and known.initial is not None:
             denoiser = CombinedDenoiser(
                 bound, known.initial, known.spread, known.restoration_sigma, generator
             )
-            costs = [tuned.KNOWN_COST if denoiser.is_known(sigma) else 1.0 for sigma in sigmas[:-1]]
+            known_levels = set(filter(denoiser.is_known, sigmas[:-1]))
+            costs = [tuned.KNOWN_COST if sigma in known_levels else 1.0 for sigma in sigmas[:-1]]
+            # the restored condition is the same whenever it is computed, so that a resumed run does not differ
+            mirrored = [sigma for sigma in mirrored if sigma not in known_levels]
         elif "restore" in prior.trained.modes:
             denoiser = _expecting_streaks(bound)
         consistency = posterior_consistency(
@@ -197,7 +203,7 @@ def plan_sampling(
     return Sampling(
         plan=plan,
         bound=bound,
-        denoiser=denoiser,
+        denoiser=alternately_mirrored(denoiser, bound, mirrored),
         consistency=consistency,
         initial=known.initial,
         start_noise=start_noise,
