@@ -320,12 +320,12 @@ def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, 
         "tomopatch.training.run.train",
         lambda folder, out, *_, **k: seen.update(k, volume_folder=folder, out=out),
     )
-    options = ["--start", "~/a.safetensors", "--pair-prior", "~/b.safetensors", "--cache=~/cache"]
+    options = ["--start", "~/a.safetensors", "--cache=~/cache"]
     assert main(["train", "~/ct", "--out=~/out", *options]) == 0
     source = seen["volume_folder"]
-    found = (source.folder, seen["out"], seen["start"], seen["pair_config"].prior, source.cache)
+    found = (source.folder, seen["out"], seen["start"], source.cache)
     assert [str(path) for path in found] == [
-        f"{home}/{name}" for name in ("ct", "out", "a.safetensors", "b.safetensors", "cache")
+        f"{home}/{name}" for name in ("ct", "out", "a.safetensors", "cache")
     ]
     seen.clear()
     monkeypatch.setattr(
@@ -362,7 +362,6 @@ def test_a_prior_is_found_in_the_home_folder_by_a_notebook_too(tmp_path, monkeyp
     ("arguments", "words"),
     [
         (["--pair-gpu"], "--pair-gpu cannot act without --pair-workers"),
-        (["--pair-prior", "base", "--pairs", "0"], "--pair-prior cannot act"),
         (["--validate-every", "0"], "--validate-every takes a count of at least 1"),
         (["--pairs", "-1"], "--pairs takes a count of at least 0"),
         (["--minutes", "nan"], "--minutes takes"),

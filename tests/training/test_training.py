@@ -14,17 +14,15 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from tests.conftest import TINY
-from tomopatch import load_prior
+from tomopatch import ParallelBeam, load_prior
 from tomopatch.io.nifti import write_nifti
 from tomopatch.phantoms.catalogue import phantom
-from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import save_prior
 from tomopatch.prior.precond import Numbers, Precond
-from tomopatch.reconstruct.diffusion import tuned
 from tomopatch.reconstruct.diffusion.expected_error import ScanFigures, expected_error
 from tomopatch.training.data_config import DataConfig
 from tomopatch.training.pair_workers import PairWorkers
-from tomopatch.training.pairs import Pair, TrainingVolume, VoxelRanges, make_pairs, simulate_pair
+from tomopatch.training.pairs import ARRAYS, Pair, TrainingVolume, VoxelRanges, make_pairs, simulate_pair
 from tomopatch.training.run import train
 from tomopatch.training.source import KINDS, Batch, PatchSource
 from tomopatch.training.train_config import TrainConfig, learning_rate_factor
@@ -61,12 +59,13 @@ VOXELS = VoxelRanges((2.0, 3.0), (3.0, 4.0))
 FIGURES = ScanFigures(sampling_ratio=0.1, angular_range=1.0, photon_noise=0.0)
 
 
-def pair_of(clean, tv=None, least_squares=None, iterates=()):
-    """A pair of these images (HU); a missing one is the clean one."""
-    tv, ls = (clean if v is None else v for v in (tv, least_squares))
-    stack = np.stack(iterates) if len(iterates) else np.zeros((0, *clean.shape))
-    images = (v.astype(np.int16) for v in (clean, tv, ls, stack))
-    return Pair(*images, voxel_size=(3.0, 2.0, 2.0), figures=FIGURES)
+def pair_of(clean, tv=None, least_squares=None):
+    """A pair of these images (HU); a missing one is the clean one. The scan is of something else."""
+    images = (v.astype(np.int16) for v in (clean, *(clean if v is None else v for v in (tv, least_squares))))
+    size = (3.0, 2.0, 2.0)
+    geometry = ParallelBeam.circular(VolumeGeometry(clean.shape, size), num_views=2)
+    shape = (geometry.det_shape[0], 2, geometry.det_shape[1])
+    return Pair(*images, size, FIGURES, geometry, np.zeros(shape, np.float32))
 
 
 def source(volumes, network=TINY, *, data=CONFIG.data, num_volumes=4, crops=4, **options):
@@ -76,7 +75,7 @@ def source(volumes, network=TINY, *, data=CONFIG.data, num_volumes=4, crops=4, *
 def only(kind, **changes):
     """The data config with volumes of one kind alone."""
     shares = {name: float(name == kind) for name in KINDS[:-1]}
-    return replace(CONFIG.data, drop=0.0, **shares, **changes)
+    return replace(CONFIG.data, drop=0.0, chains=0.0, **shares, **changes)
 
 
 def channel(batch, network, name):
@@ -173,35 +172,14 @@ def test_unconditional_patches_have_no_condition(volumes):
         assert bool((channel(batch, CONDITIONAL, name) == CONDITIONAL.mean).all())
 
 
-def test_restoration_patches_carry_the_errors_of_the_iterate(volumes):
-    """A share of the iterate's error is added, and white noise of at most that size."""
-    clean = volumes[0].hu
-    _, y, x = np.meshgrid(*(np.arange(n) for n in clean.shape), indexing="ij")
-    streaks = clean + (200 * np.sin(0.9 * x + 0.4 * y)).astype(np.int16)
-    drawn = source(
-        volumes, CONDITIONAL, data=only("restore"), pairs=[pair_of(clean, streaks, clean, [streaks])]
-    )
-    exact = 0
-    for step in range(6):
-        batch = drawn.batch(step)
-        for k in range(len(batch.weight)):
-            added = batch.inputs[k, 0] - batch.clean[k, 0]
-            # the sigma that is passed on is an estimate, 0.5 to 3.7 times the true one
-            assert 0.15 < float(added.std() / batch.numbers.sigma[k]) < 3
-            waves = torch.fft.rfftn(added).abs()
-            assert float(waves.amax() / waves.median()) > 4  # white noise of 512 voxels has about 3
-            exact += bool(torch.equal(batch.inputs[k, 0], channel(batch, CONDITIONAL, "condition")[k, 0]))
-    assert exact > 0  # the first pass of the restoration starts from the condition itself
-
-
 def test_the_kinds_of_volumes_have_their_shares(volumes):
-    data = replace(CONFIG.data, posterior=0.5, restore=0.25, upsample=0.125)
+    data = replace(CONFIG.data, posterior=0.5, upsample=0.25)
     drawn = source(volumes, CONDITIONAL, data=data, num_volumes=8, pairs=[pair_of(volumes[0].hu)])
     rng = np.random.default_rng(0)
     kinds = [kind for _ in range(50) for kind in drawn.draw_kinds(rng)]
     counts = {kind: kinds.count(kind) / len(kinds) for kind in KINDS}
     # stratified: each batch of 8 has them exactly
-    assert counts == {"posterior": 0.5, "restore": 0.25, "upsample": 0.125, "unconditional": 0.125}
+    assert counts == {"posterior": 0.5, "upsample": 0.25, "unconditional": 0.25}
     assert set(source(volumes, TINY, data=data).draw_kinds(rng)) == {
         "unconditional"
     }  # without pairs and conditions
@@ -211,29 +189,17 @@ def test_pairs_hold_a_scans_reconstructions_of_their_volume(tmp_path, volumes):
     pairs = make_pairs(volumes, 2, tmp_path, VOXELS)
     for pair in pairs:
         assert pair.tv.shape == pair.least_squares.shape == pair.clean.shape
-        assert pair.iterates.shape == (0, *pair.clean.shape)
         error, contrast = (pair.tv - pair.clean).std(), pair.clean.std()
         assert 0 < error < 0.8 * contrast
         # streaks and noise, but of this volume, which explains most of it
         assert np.corrcoef(pair.least_squares.ravel(), pair.clean.ravel())[0, 1] > 0.7
         assert all(2.0 <= v <= 3.2 for v in pair.voxel_size[1:])
     again = make_pairs([], 2, tmp_path, VOXELS)  # read, not made
-    assert all(
-        np.array_equal(a.tv, b.tv) and a.figures == b.figures for a, b in zip(pairs, again, strict=True)
-    )
+    for made, read in zip(pairs, again, strict=True):
+        assert all(np.array_equal(getattr(made, name), getattr(read, name)) for name in ARRAYS)
+        assert (made.figures, made.geometry, made.grid) == (read.figures, read.geometry, read.grid)
     other = simulate_pair(volumes, VOXELS, np.random.default_rng(5))
     assert other.tv.shape != pairs[0].tv.shape or not np.array_equal(other.tv, pairs[0].tv)
-
-
-def test_with_a_prior_pairs_hold_the_iterates_of_the_restoration(volumes):
-    """One for each pass after the first, each different, of the same volume."""
-    torch.manual_seed(0)
-    prior = PatchPrior(Precond(TINY))
-    pair = simulate_pair(volumes, VOXELS, np.random.default_rng(0), prior)
-    assert len(pair.iterates) == tuned.RESTORE_STEPS - 1
-    errors = [(hu - pair.clean.astype(float)).std() for hu in (pair.tv, *pair.iterates)]
-    assert len(set(errors)) == tuned.RESTORE_STEPS
-    assert max(errors) < 0.8 * pair.clean.std()
 
 
 def test_the_expected_error_grows_with_what_is_missing():
@@ -276,19 +242,12 @@ def _two_rods() -> list[TrainingVolume]:
     return [TrainingVolume("rod", hu, (3.0, 2.0, 2.0))]
 
 
-def test_workers_make_pairs_with_the_newest_weights_during_the_training(tmp_path):
-    own = tmp_path / "prior.safetensors"
-    with PairWorkers(1, _two_rods, tmp_path / "pairs", VOXELS, priors=[own]) as workers:
-        first = _wait_for_pairs(workers)
-        assert len(first[0].iterates) == 0  # there were no weights yet
-        torch.manual_seed(0)
-        save_prior(own, Precond(TINY))
-        later = []
-        while not any(len(pair.iterates) for pair in later):
-            later = _wait_for_pairs(workers)
-    trainer = Trainer(tmp_path / "run", replace(CONFIG, num_steps=2), _two_rods(), more_pairs=lambda: first)
+def test_workers_make_pairs_during_the_training(tmp_path):
+    with PairWorkers(1, _two_rods, tmp_path / "pairs", VOXELS) as workers:
+        made = _wait_for_pairs(workers)
+    trainer = Trainer(tmp_path / "run", replace(CONFIG, num_steps=2), _two_rods(), more_pairs=lambda: made)
     trainer.run(log_every=1)
-    assert trainer.source.num_pairs == len(first)
+    assert trainer.source.num_pairs == len(trainer.chains) == len(made)
 
 
 def _wait_for_pairs(workers: PairWorkers) -> list[Pair]:
@@ -328,7 +287,7 @@ def test_a_run_starts_from_a_prior_that_lacks_inputs(tmp_path, volumes, generato
     start = tmp_path / "narrow.safetensors"
     save_prior(start, narrow)
     network = replace(TINY, neighbourhoods=2, least_squares=True)
-    config = replace(CONFIG, network=network, data=only("restore"))
+    config = replace(CONFIG, network=network, data=only("posterior"))
     clean = volumes[0].hu
     trainer = Trainer(tmp_path / "run", config, volumes, pairs=[pair_of(clean, clean + 50)], start=start)
     inputs = torch.rand(3, network.num_inputs, 8, 8, 8, generator=generator)

@@ -230,8 +230,6 @@ def check_training(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--minutes takes a number of at least 0, got {arguments.minutes:g}.")
     if arguments.pair_gpu and not arguments.pair_workers:
         raise ValueError("--pair-gpu cannot act without --pair-workers; leave it out.")
-    if arguments.pair_prior and not (arguments.pairs or arguments.pair_workers):
-        raise ValueError("--pair-prior cannot act with --pairs 0 and without --pair-workers; leave it out.")
 
 
 def check_file(path: Path, *endings: str) -> None:

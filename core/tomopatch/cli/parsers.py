@@ -104,17 +104,11 @@ def train(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--pairs", type=int, default=64, help="number of simulated training pairs")
     sub.add_argument(
-        "--pair-prior",
-        type=os.path.expanduser,
-        metavar="PRIOR",
-        help="prior whose sampler iterates are further training data",
-    )
-    sub.add_argument(
         "--pair-workers",
         type=int,
         default=0,
         metavar="N",
-        help="processes that make further pairs during training, with its current weights",
+        help="processes that make further pairs during training",
     )
     sub.add_argument("--pair-gpu", action="store_true", help="pair workers compute on the GPU")
     sub.add_argument(

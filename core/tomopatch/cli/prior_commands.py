@@ -68,7 +68,6 @@ def train(arguments: argparse.Namespace) -> None:
         config,
         pair_config=PairConfig(
             num_pairs=arguments.pairs,
-            prior=arguments.pair_prior,
             num_workers=arguments.pair_workers,
             gpu=arguments.pair_gpu,
         ),

@@ -6,7 +6,7 @@ used only in `tomopatch.prior` and in the calls of D.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -164,30 +164,16 @@ class VolumeDenoiser:
     @torch.no_grad()
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         """Denoise x (z, y, x), which has white noise of deviation `sigma`, network units."""
-        if not sigma > 0:
-            raise ValueError(f"the noise level sigma must be above 0, got {sigma}.")
-        prior, device = self.prior, self.prior.device
-        shape = (x.shape[0], x.shape[1], x.shape[2])
-        tile = prior.config.tile
-        grid = self.grid or PatchGrid.random(shape, tile, generator=self.generator)
-        self.tiling = grid
-
-        condition = self.condition.on(grid, device)
-        context = Context.of(grid.pad(x.to(device, torch.float32)), prior.config, condition)
-        denoised = torch.zeros_like(context.noisy.padded)
-        batches = list(grid.batches(prior.tile_batch, None if self.mask is None else grid.pad(self.mask)))
+        prior, tiles = self.prior, self.tiles(x, sigma)
+        denoised = torch.zeros_like(tiles.context.noisy.padded)
+        batches = list(tiles.batches(prior.tile_batch, self.mask))
         done, total = 0, sum(len(starts) for starts in batches)
-        noise_level = torch.tensor(sigma, dtype=torch.float32, device=device)
 
         def denoise(starts: list[Shape]) -> Tensor:
-            numbers = condition.numbers(len(starts), noise_level, grid, self.voxel_size)
-            inputs = network_inputs(context, starts, tile)
-            if self.mirrored:
-                return prior.denoise_tiles(mirror(inputs), numbers).flip(-1)
-            return prior.denoise_tiles(inputs, numbers)
+            return tiles.denoised(starts, prior.denoise_tiles)
 
-        for starts, tiles in zip(batches, for_each(denoise, batches, device), strict=True):
-            paste(denoised, tiles, starts)
+        for starts, found in zip(batches, for_each(denoise, batches, prior.device), strict=True):
+            paste(denoised, found, starts)
             done += len(starts)
             if self.on_tiles is not None:
                 try:
@@ -195,7 +181,62 @@ class VolumeDenoiser:
                 except StopIteration as stop:
                     raise Interrupted from stop
         prior.num_passes += 1
-        return grid.crop(denoised).to(x.device)
+        return tiles.grid.crop(denoised).to(x.device)
+
+    @torch.no_grad()
+    def tiles(self, x: Tensor, sigma: float) -> VolumeTiles:
+        """The tiles of a pass over x (z, y, x) with a new tiling, or with the fixed one."""
+        if not sigma > 0:
+            raise ValueError(f"the noise level sigma must be above 0, got {sigma}.")
+        prior, device = self.prior, self.prior.device
+        shape = (x.shape[0], x.shape[1], x.shape[2])
+        grid = self.grid or PatchGrid.random(shape, prior.config.tile, generator=self.generator)
+        self.tiling = grid
+        condition = self.condition.on(grid, device)
+        context = Context.of(grid.pad(x.to(device, torch.float32)), prior.config, condition)
+        noise_level = torch.tensor(sigma, dtype=torch.float32, device=device)
+        return VolumeTiles(grid, context, condition, noise_level, self.voxel_size, self.mirrored)
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeTiles:
+    """The tiles of one pass over a volume.
+
+    Attributes
+    ----------
+    grid : PatchGrid
+    context : Context
+        Images that the tiles are cut from.
+    condition : Condition
+        Its images on the padded grid.
+    sigma : Tensor ()
+        Noise level, network units.
+    voxel_size : (z, y, x) [mm]
+    mirrored : bool
+        As in `VolumeDenoiser`.
+    """
+
+    grid: PatchGrid
+    context: Context
+    condition: Condition
+    sigma: Tensor
+    voxel_size: Triple
+    mirrored: bool
+
+    def batches(self, size: int, mask: Tensor | None) -> Iterator[list[Shape]]:
+        """Starts of the tiles, `size` at a time; only of those with a voxel of the mask (z, y, x)."""
+        return self.grid.batches(size, None if mask is None else self.grid.pad(mask))
+
+    def denoised(self, starts: list[Shape], network: Callable[[Tensor, Numbers], Tensor]) -> Tensor:
+        """Denoised tiles (n, *tile) at `starts`.
+
+        network : f(inputs (n, c, *tile), numbers) -> denoised tiles (n, *tile)
+        """
+        numbers = self.condition.numbers(len(starts), self.sigma, self.grid, self.voxel_size)
+        inputs = network_inputs(self.context, starts, self.grid.tile)
+        if self.mirrored:
+            return network(mirror(inputs), numbers).flip(-1)
+        return network(inputs, numbers)
 
 
 def alternately_mirrored(denoiser: Denoiser, bound: VolumeDenoiser, mirrored: Iterable[float]) -> Denoiser:

@@ -14,8 +14,7 @@ class DataConfig:
     voxel_xy: Range = (1.2, 14.0)  # in-plane voxel size, log-uniform
     voxel_z: Range = (1.2, 14.0)  # slice spacing, log-uniform
     posterior: float = 0.3  # share of volumes of each kind; the rest is unconditional
-    restore: float = 0.45
-    upsample: float = 0.1
+    upsample: float = 0.2
     # share of the unconditional volumes with voxels of body_voxel, so that few tiles show a whole body
     body: float = 0.5
     body_voxel: Range = (9.0, 14.0)
@@ -26,5 +25,7 @@ class DataConfig:
     sigma_max: float = 40.0
     slab: float = 0.5  # a volume is cropped along z to a random share of at least this
     drop: float = 0.05  # probability that a volume comes without each of ABLATIONS
+    chains: float = 0.5  # share of the steps that continue a reconstruction instead (see `chains`)
+    samples: float = 0.35  # share of the reconstructions that sample the posterior; the others restore
     pool: int = 64  # resampled volumes kept
     refresh: int = 4  # steps after which one of them is replaced

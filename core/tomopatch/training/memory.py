@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tomopatch.prior.network import NetworkConfig
 from tomopatch.reconstruct.memory import estimated_mb
+from tomopatch.training.chains import KEPT_TILES
 from tomopatch.training.pairs import FINEST_VOXEL, MAX_VOXELS, MIN_SLICES, VoxelRanges
 from tomopatch.training.train_config import TrainConfig
 
@@ -14,11 +15,11 @@ LEAST_MB = 200.0
 
 
 def estimated_step_mb(config: TrainConfig) -> float:
-    """Estimate the peak memory [MB] of a step on the CPU, which grows with the number of patches.
+    """Estimate the peak memory [MB] of a step on the CPU: of a batch, or of a pass over a whole volume.
 
     The estimate serves to refuse a step that would not fit. It is accurate within a factor of 2.
     """
-    patches = config.volumes * config.crops
+    patches = max(config.volumes * config.crops, KEPT_TILES if config.data.chains else 0)
     return LEAST_MB + 4 * patches * _numbers_per_patch(config.network) / 2**20
 
 

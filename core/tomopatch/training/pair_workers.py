@@ -1,8 +1,4 @@
-"""Processes that simulate training pairs during a training run.
-
-They keep CPUs busy while a GPU trains. Each pair is made with the last saved weights of the same training,
-so the prior learns from its current errors. (Ross et al. 2011, DAgger)
-"""
+"""Processes that simulate training pairs during a training run: they keep CPUs busy while a GPU trains."""
 
 from __future__ import annotations
 
@@ -15,8 +11,6 @@ import numpy as np
 import torch
 
 from tomopatch import kernels
-from tomopatch.prior.denoiser import PatchPrior
-from tomopatch.prior.files import load_prior, prior_path
 from tomopatch.training.pairs import (
     Pair,
     TrainingVolume,
@@ -41,8 +35,6 @@ class PairWorkers:
         Importable; called once in each process.
     folder : Path
         Folder of the pairs. `fresh` also returns pairs that exist already.
-    priors : list of str or Path
-        Each pair is made with the first of these that exists at that time; without any it holds no iterates.
     seed : int
     gpu : bool
         Compute on the GPU, in turn with the training, instead of on CPUs.
@@ -55,7 +47,6 @@ class PairWorkers:
         folder: Path,
         voxels: VoxelRanges,
         *,
-        priors: Sequence[str | Path] = (),
         seed: int = 0,
         gpu: bool = False,
     ) -> None:
@@ -70,7 +61,6 @@ class PairWorkers:
                     read_volumes,
                     folder,
                     voxels,
-                    list(priors),
                     seed,
                     threads,
                     gpu,
@@ -104,7 +94,6 @@ def _work(
     read_volumes: Callable[[], Sequence[TrainingVolume]],
     folder: Path,
     voxels: VoxelRanges,
-    priors: list[str | Path],
     seed: int,
     threads: int,
     gpu: bool,
@@ -119,13 +108,4 @@ def _work(
     for i in indices:
         path = pair_path(folder, seed, i)
         if not path.exists():
-            write_pair(
-                path, simulate_pair(volumes, voxels, np.random.default_rng([seed, 3, i]), _first(priors))
-            )
-
-
-def _first(priors: list[str | Path]) -> PatchPrior | None:
-    for prior in priors:
-        if prior_path(prior).exists():
-            return load_prior(prior)
-    return None
+            write_pair(path, simulate_pair(volumes, voxels, np.random.default_rng([seed, 3, i])))

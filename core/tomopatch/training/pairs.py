@@ -1,43 +1,36 @@
-"""Simulated training pairs: a training volume and the reconstructions of a sparse scan of it.
+"""Simulated training pairs: a training volume, a sparse scan of it, and two reconstructions of the scan.
 
-A pair holds the clean volume and the images that condition the denoiser on a measurement: the total-variation
-reconstruction and the least-squares image. It may also hold iterates of the sampler, so that the restoration
-mode is trained on the errors of its own passes. (Ross et al. 2011, DAgger)
+The reconstructions, total variation and least squares, condition the denoiser on the measurement. The scan is
+kept for the chains of the training (see `chains`).
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from tomopatch.geometry.beams import ConeBeam, Geometry, ParallelBeam
 from tomopatch.io.writing import write_arrays
 from tomopatch.physics.measurement import Measurement, simulate
-from tomopatch.prior.conditions import Condition
-from tomopatch.prior.denoiser import PatchPrior, alternately_mirrored
 from tomopatch.prior.ranges import Range
-from tomopatch.prior.sampler import karras_sigmas, sample
 from tomopatch.progress import last
 from tomopatch.projector import Projector
 from tomopatch.reconstruct.classical.coarse import tv_coarse_to_fine
-from tomopatch.reconstruct.diffusion.consistency import restoration_consistency
-from tomopatch.reconstruct.diffusion.expected_error import ScanFigures, expected_error
+from tomopatch.reconstruct.diffusion.expected_error import ScanFigures
 from tomopatch.reconstruct.diffusion.initial import least_squares, tv_weight
-from tomopatch.reconstruct.diffusion.tuned import RESTORE_RHO, RESTORE_SPAN, RESTORE_STEPS, WIDER
 from tomopatch.volume import Triple, Volume, VolumeGeometry, hu_from_mu, resample
 
-MAX_VOXELS = 800_000
+MAX_VOXELS = 300_000
 """Grids of pairs are cropped along z to about this size: many short volumes teach more than few long ones."""
 
 MIN_SLICES = 16
-LOWERED = (-0.7, 0.2)
-"""Range of the logarithm of the first noise level of a pair's restoration, relative to the usual one."""
 
 FINEST_VOXEL = 1.6
 """Smallest in-plane voxel of a pair [mm]: the cost of a scan grows with the resolution's fourth power."""
@@ -69,20 +62,30 @@ class Pair:
     ----------
     clean : the training volume on the reconstruction grid
     tv, least_squares : the two conditioning images
-    iterates : (k, z, y, x), volumes that restoration passed to the prior after its first pass; k may be 0
     voxel_size : (z, y, x) [mm]
     figures : figures of the scan
+    geometry : ParallelBeam or ConeBeam
+    projections : (v, angle, u), line integrals
+    weights : (v, angle, u), their inverse variances; None = no photon noise
     """
 
     clean: np.ndarray
     tv: np.ndarray
     least_squares: np.ndarray
-    iterates: np.ndarray
     voxel_size: Triple
     figures: ScanFigures
+    geometry: ParallelBeam | ConeBeam
+    projections: np.ndarray
+    weights: np.ndarray | None = None
+
+    @property
+    def grid(self) -> VolumeGeometry:
+        z, y, x = self.clean.shape
+        return VolumeGeometry((z, y, x), self.voxel_size)
 
 
-IMAGES = ("clean", "tv", "least_squares", "iterates")
+ARRAYS = ("clean", "tv", "least_squares", "projections", "weights")
+BEAMS: dict[str, type[ParallelBeam] | type[ConeBeam]] = {"parallel": ParallelBeam, "cone": ConeBeam}
 
 
 def pair_path(folder: Path, seed: int, i: int) -> Path:
@@ -90,18 +93,36 @@ def pair_path(folder: Path, seed: int, i: int) -> Path:
 
 
 def write_pair(path: Path, pair: Pair) -> None:
-    """Write a pair as an .npz with an array for each field, and for each figure of the scan."""
-    numbers = {"voxel_size": pair.voxel_size, **asdict(pair.figures)}
-    arrays = {name: getattr(pair, name) for name in IMAGES}
+    """Write a pair as an .npz with an array for each field and each figure of the scan; geometry as JSON."""
+    arrays = {name: getattr(pair, name) for name in ARRAYS if getattr(pair, name) is not None}
+    beam = next(name for name, kind in BEAMS.items() if isinstance(pair.geometry, kind))
+    geometry = asdict(pair.geometry) | {"angles": np.asarray(pair.geometry.angles).tolist(), "beam": beam}
+    numbers = {"voxel_size": pair.voxel_size, **asdict(pair.figures), "geometry": json.dumps(geometry)}
     write_arrays(path, arrays | {name: np.asarray(value) for name, value in numbers.items()})
 
 
 def read_pair(path: Path) -> Pair:
-    """Read a file of `write_pair`."""
+    """Read a file of `write_pair`.
+
+    Raises
+    ------
+    ValueError
+        If the file holds no scan, as those of earlier versions.
+    """
     with np.load(path, allow_pickle=False) as file:
+        if "geometry" not in file:
+            raise ValueError(
+                f"{path} holds no projections: an earlier version made it. Delete it; it will be made again."
+            )
         figures = ScanFigures(**{f.name: float(file[f.name]) for f in fields(ScanFigures)})
-        images = {name: file[name] for name in IMAGES}
-        return Pair(**images, voxel_size=tuple(file["voxel_size"].tolist()), figures=figures)
+        stored: dict[str, Any] = json.loads(str(file["geometry"]))
+        kind = BEAMS[stored.pop("beam")]
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
+        geometry = kind(**values)
+        arrays = {name: file[name] for name in ARRAYS if name in file}
+        return Pair(
+            **arrays, voxel_size=tuple(file["voxel_size"].tolist()), figures=figures, geometry=geometry
+        )
 
 
 def make_pairs(
@@ -110,7 +131,6 @@ def make_pairs(
     folder: Path,
     voxels: VoxelRanges,
     *,
-    prior: PatchPrior | None = None,
     seed: int = 0,
     report: Callable[[str], None] = lambda text: None,
 ) -> list[Pair]:
@@ -120,37 +140,34 @@ def make_pairs(
     for i in range(count):
         path = pair_path(folder, seed, i)
         if not path.exists():
-            write_pair(path, simulate_pair(volumes, voxels, np.random.default_rng([seed, 3, i]), prior))
+            write_pair(path, simulate_pair(volumes, voxels, np.random.default_rng([seed, 3, i])))
             report(f"pair {i + 1} of {count}")
         pairs.append(read_pair(path))
     return pairs
 
 
-def simulate_pair(
-    volumes: Sequence[TrainingVolume],
-    voxels: VoxelRanges,
-    rng: np.random.Generator,
-    prior: PatchPrior | None = None,
-) -> Pair:
-    """Simulate a random scan of a random volume on a random grid and reconstruct it.
-
-    With a prior the pair also holds iterates of the restoration.
-    """
+def simulate_pair(volumes: Sequence[TrainingVolume], voxels: VoxelRanges, rng: np.random.Generator) -> Pair:
+    """Simulate a random scan of a random volume on a random grid and reconstruct it."""
     reference, A, measurement = draw_scan(volumes, voxels, rng)
+    assert isinstance(A.pg, ParallelBeam | ConeBeam)
     y, weights = measurement.projections, measurement.weights
-    lam = tv_weight(A) * math.exp(rng.normal(0, 0.25))
-    num_iterations = int(rng.integers(30, 150))
+    lam = tv_weight(A) * math.exp(rng.normal(0, 0.15))
+    num_iterations = int(rng.integers(60, 150))
     x = last(tv_coarse_to_fine(A, y, lam=lam, num_iterations=num_iterations, weights=weights)).x
-    figures, ls = ScanFigures.of(A, y, weights), least_squares(A, y, weights)
-    iterates: list[Tensor] = []
-    if prior is not None:
-        iterates = _iterates(A, measurement, x, ls, figures, prior, rng)
-    stack = torch.stack(iterates) if iterates else torch.zeros(0, *x.shape)
-    images = {
-        name: hu_from_mu(v).round().clamp(-2000, 8000).to("cpu", torch.int16).numpy()
-        for name, v in zip(IMAGES, (reference.data, x, ls, stack), strict=True)
-    }
-    return Pair(**images, voxel_size=A.vg.voxel_size, figures=figures)
+    clean, tv, ls = (
+        hu_from_mu(v).round().clamp(-2000, 8000).to("cpu", torch.int16).numpy()
+        for v in (reference.data, x, least_squares(A, y, weights))
+    )
+    return Pair(
+        clean=clean,
+        tv=tv,
+        least_squares=ls,
+        voxel_size=A.vg.voxel_size,
+        figures=ScanFigures.of(A, y, weights),
+        geometry=A.pg,
+        projections=y.cpu().numpy(),
+        weights=None if weights is None else weights.cpu().numpy(),
+    )
 
 
 def draw_scan(
@@ -197,29 +214,3 @@ def _draw_geometry(vg: VolumeGeometry, rng: np.random.Generator) -> Geometry:
         )  # fmt: skip
     angle_range = float(rng.uniform(80, 150)) / 180 * math.pi if kind < 0.55 else math.pi
     return ParallelBeam.circular(vg, num_views=views, angle_range=angle_range, start=start)
-
-
-def _iterates(
-    A: Projector,
-    measurement: Measurement,
-    x: Tensor,
-    ls: Tensor,
-    figures: ScanFigures,
-    prior: PatchPrior,
-    rng: np.random.Generator,
-) -> list[Tensor]:
-    """Volumes (z, y, x) [1/mm] that restoration of x passes to the prior after its first pass.
-
-    Its first noise level is random, because restoration lowers it for some objects.
-    """
-    start, voxel_size = PatchPrior.to_network(x), A.vg.voxel_size
-    error = expected_error(figures, voxel_size)
-    condition = Condition(start, error, PatchPrior.to_network(ls), figures.sampling_ratio)
-    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    denoiser = prior.bind(voxel_size, condition=condition, generator=generator)
-    consistency = restoration_consistency(A, measurement.projections, measurement.weights, x)
-    first = WIDER * error * math.exp(rng.uniform(*LOWERED))
-    sigmas = karras_sigmas(RESTORE_STEPS, first / RESTORE_SPAN, first, RESTORE_RHO)
-    passes = alternately_mirrored(denoiser, denoiser, sigmas[1:-1:2])
-    steps = list(sample(passes, start, sigmas, correct=consistency, generator=generator))
-    return [PatchPrior.from_network(step.noisy) for step in steps[1:] if step.noisy is not None]

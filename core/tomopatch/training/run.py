@@ -13,7 +13,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from tomopatch.prior.files import load_prior
 from tomopatch.training.pair_workers import PairWorkers
 from tomopatch.training.pairs import Pair, VoxelRanges, make_pairs
 from tomopatch.training.train_config import TrainConfig
@@ -35,16 +34,13 @@ class PairConfig:
     num_pairs : int
         Pairs that are made before the training and kept in `out/pairs`. If there are any, VALIDATION_PAIRS of
         the held-out volumes are made as well, in `out/validation`.
-    prior : str or None
-        Name or file of a prior. The pairs then also hold iterates of the sampler with it.
     num_workers : int
-        Processes that make further pairs during the training, with its own weights once some are saved.
+        Processes that make further pairs during the training.
     gpu : bool
         The processes compute on the GPU instead of on CPUs.
     """
 
     num_pairs: int = 0
-    prior: str | None = None
     num_workers: int = 0
     gpu: bool = False
 
@@ -97,10 +93,7 @@ def train(
         pairs = make_pairs(held_out, count, out / "validation", voxels, seed=config.seed, report=report)
         scans = [ValidationScan.of(volume) for volume in whole] if count else []
         checks = ValidationSet.of(whole, config.network, pairs=pairs, scans=scans)
-    prior = None if pair_config.prior is None else load_prior(pair_config.prior, device)
-    pairs = make_pairs(
-        volumes, pair_config.num_pairs, out / "pairs", voxels, prior=prior, seed=config.seed, report=report
-    )
+    pairs = make_pairs(volumes, pair_config.num_pairs, out / "pairs", voxels, seed=config.seed, report=report)
     with ExitStack() as stack:
         more: Callable[[], Sequence[Pair]] = tuple
         if pair_config.num_workers and int(os.environ.get("RANK", 0)) == 0:
@@ -109,10 +102,6 @@ def train(
                 volume_folder.read_training,
                 out / "more-pairs",
                 voxels,
-                priors=[
-                    out / "prior.safetensors",
-                    *([] if pair_config.prior is None else [pair_config.prior]),
-                ],
                 seed=config.seed + 1,
                 gpu=pair_config.gpu,
             )
@@ -143,7 +132,9 @@ def describe(step: TrainStep) -> str:
     def table(errors: dict[float, float]) -> str:
         return " ".join(f"{sigma:g}:{value:.4f}" for sigma, value in errors.items())
 
-    line = f"step {step.step} loss {step.loss:.4f} {step.patches_per_second:.1f} patches/s"
+    losses = (("patch loss", step.loss), ("reconstruction loss", step.chain_loss))
+    known = "".join(f" {name} {value:.4f}" for name, value in losses if value is not None)
+    line = f"step {step.step}{known} {step.patches_per_second:.1f} patches/s"
     if step.scores is not None:
         line += f"  RMSE by sigma {table(step.scores.unconditional)}"
         if step.scores.posterior:

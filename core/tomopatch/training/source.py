@@ -1,11 +1,9 @@
 """Training data: degraded patches of training volumes, with and without conditions.
 
-A batch consists of four kinds of degraded volumes:
+A batch consists of three kinds of degraded volumes:
 
 - *posterior*: what posterior sampling passes to the prior: the volume of a simulated pair with white noise,
   combined with the scan's image (see `prior.combined`), conditioned on the scan's images;
-- *restore*: an iterate of the sampler on a simulated scan, conditioned on the scan's images. Its errors are
-  streaks and blobs, unlike white noise. (Hu et al. 2024, A restoration network as an implicit prior)
 - *upsample*: a volume with white noise, conditioned on the same volume at half the resolution, upsampled;
 - *unconditional*: a volume with white noise alone.
 
@@ -36,7 +34,7 @@ from tomopatch.training.pairs import Pair, TrainingVolume
 from tomopatch.training.volume_pool import VolumePool, random_slab
 from tomopatch.volume import Triple, VolumeGeometry, area_average
 
-KINDS = ("posterior", "restore", "upsample", "unconditional")
+KINDS = ("posterior", "upsample", "unconditional")
 SIGMA_MIN = 0.004  # network units: 4 HU, less than the noise of the training volumes
 CANDIDATES = 2  # places drawn for each patch
 COARSE_NOISE = 0.02  # network units: the error of a coarse volume that was generated or reconstructed
@@ -79,12 +77,12 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class _StoredPair:
-    """Images of a pair on the training device, HU as int16; stages (k, z, y, x): condition, then iterates."""
+    """Images of a pair on the training device, HU as int16, and the expected error of its condition."""
 
     pair: Pair
     clean: Tensor
+    tv: Tensor
     least_squares: Tensor
-    stages: Tensor
     error: float
 
 
@@ -136,12 +134,11 @@ class PatchSource:
 
     def add(self, pair: Pair) -> None:
         """Add a pair to the source."""
-        clean, tv, least_squares, iterates = (
-            torch.from_numpy(hu).to(self.device)
-            for hu in (pair.clean, pair.tv, pair.least_squares, pair.iterates)
+        clean, tv, least_squares = (
+            torch.from_numpy(hu).to(self.device) for hu in (pair.clean, pair.tv, pair.least_squares)
         )
         error = expected_error(pair.figures, pair.voxel_size)
-        self._pairs.append(_StoredPair(pair, clean, least_squares, torch.cat([tv[None], iterates]), error))
+        self._pairs.append(_StoredPair(pair, clean, tv, least_squares, error))
 
     def batch(self, step: int) -> Batch:
         """The batch of step 0, 1, 2, ... Nothing in here waits for the device."""
@@ -152,8 +149,8 @@ class PatchSource:
         parts = []
         for kind, slot, sigma in zip(self.draw_kinds(rng), slots, sigmas, strict=True):
             noise_level = torch.tensor(float(sigma), device=self.device)
-            if kind in ("posterior", "restore"):
-                degraded = self._from_pair(kind, noise_level, rng, generator)
+            if kind == "posterior":
+                degraded = self._from_pair(noise_level, rng, generator)
             else:
                 degraded = self._from_pool(kind, int(slot), step, noise_level, generator)
             parts.append(self._patches(degraded, rng))
@@ -166,11 +163,11 @@ class PatchSource:
     def draw_kinds(self, rng: np.random.Generator) -> list[str]:
         """The kind of each volume of a batch, stratified, so that a small batch sees all of them."""
         config = self.config
-        shares = [config.posterior, config.restore, config.upsample]
+        shares = [config.posterior, config.upsample]
         if not self._pairs:
-            shares[:2] = [0.0, 0.0]
+            shares[0] = 0.0
         if not self.network.conditional:
-            shares[2] = 0.0
+            shares[1] = 0.0
         edges = np.cumsum(shares)
         quantile = (rng.permutation(self.num_volumes) + rng.random(self.num_volumes)) / self.num_volumes
         return [KINDS[int(np.searchsorted(edges, q, side="right"))] for q in quantile]
@@ -187,10 +184,8 @@ class PatchSource:
         usual = config.sigma_median * np.exp(config.sigma_spread * normal)
         return np.clip(np.where(rng.random(n) < config.sigma_wide, wide, usual), SIGMA_MIN, config.sigma_max)
 
-    def _from_pair(
-        self, kind: str, sigma: Tensor, rng: np.random.Generator, generator: torch.Generator
-    ) -> _Degraded:
-        """A volume of a pair with white noise, or one of the pair's iterates, with the scan's images."""
+    def _from_pair(self, sigma: Tensor, rng: np.random.Generator, generator: torch.Generator) -> _Degraded:
+        """A volume of a pair with white noise, combined with the images of its scan."""
         stored = self._pairs[int(rng.integers(len(self._pairs)))]
         start, stop = random_slab(len(stored.clean), self.config.slab, rng)
         flip = rng.random() < 0.5
@@ -199,31 +194,16 @@ class PatchSource:
             x = hu[start:stop].to(torch.float32) / 1000 + 1
             return x.flip(2) if flip else x
 
-        clean, image, least_squares = map(part, (stored.clean, stored.stages[0], stored.least_squares))
+        clean, image, least_squares = map(part, (stored.clean, stored.tv, stored.least_squares))
         # the expected error is an estimate, accurate to about a third
         error = stored.error * math.exp(rng.normal(0, 0.3))
         ratio, voxel_size = stored.pair.figures.sampling_ratio, stored.pair.voxel_size
         condition = Condition(image, error, least_squares, ratio)
         bound = condition if self.network.conditional else Condition(least_squares=least_squares)
-        if kind == "posterior":
-            noisy = clean + sigma * self._white(clean, generator)
-            combined, guess = combine(noisy, sigma, image, error, WIDER * error)
-            true_sigma = (combined - clean).square().mean().sqrt().clamp(min=SIGMA_MIN)
-            return _Degraded(clean, combined, true_sigma, guess.clamp(min=SIGMA_MIN), voxel_size, bound)
-        stage = int(rng.integers(len(stored.stages)))
-        distance = part(stored.stages[stage]) - clean
-        white = 0.0
-        if stage:  # more or less of the error, and sometimes white noise of about its size
-            distance = float(rng.uniform(0.8, 1.15)) * distance
-            white = max(0.0, float(rng.uniform(-3.5, 1.5)))
-        size = distance.square().mean().sqrt()
-        noisy = clean + distance
-        if white:
-            noisy = noisy + white * size * self._white(clean, generator)
-        true_sigma = (size * math.hypot(1.0, white)).clamp(min=SIGMA_MIN)
-        # at inference sigma is an estimate, at first deliberately high: the prior then removes more
-        guess = (true_sigma * math.exp(float(rng.uniform(-0.7, 1.8)))).clamp(min=SIGMA_MIN)
-        return _Degraded(clean, noisy, true_sigma, guess, voxel_size, bound)
+        noisy = clean + sigma * self._white(clean, generator)
+        combined, guess = combine(noisy, sigma, image, error, WIDER * error)
+        true_sigma = (combined - clean).square().mean().sqrt().clamp(min=SIGMA_MIN)
+        return _Degraded(clean, combined, true_sigma, guess.clamp(min=SIGMA_MIN), voxel_size, bound)
 
     def _from_pool(
         self, kind: str, slot: int, step: int, sigma: Tensor, generator: torch.Generator

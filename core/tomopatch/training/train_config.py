@@ -17,8 +17,9 @@ class TrainConfig:
     network: NetworkConfig = PRESETS["small"]
     data: DataConfig = field(default_factory=DataConfig)
     num_steps: int = 20_000
-    volumes: int = 4  # degraded volumes per step, each with its own noise level
+    volumes: int = 4  # degraded volumes per batch, each with its own noise level
     crops: int = 2  # patches of each degraded volume
+    patch_weight: float = 0.2  # weight of the loss of patches next to that of whole reconstructions
     learning_rate: float = 1e-2  # peak; weights have unit scale, so it is a relative one
     constant_steps: int = 600  # then the learning rate falls with the step's inverse root (EDM2, eq. 67)
     cooldown: int = 3000  # last steps of the run, over which the learning rate falls linearly to 0

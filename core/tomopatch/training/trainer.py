@@ -1,7 +1,9 @@
-"""The trainer: EDM's denoising loss on patches (Karras et al. 2022), conditional and unconditional.
+"""The trainer: EDM's denoising loss on patches (Karras et al. 2022), and the loss of whole reconstructions.
 
-It runs in one process or, started by torchrun, in several. Each process then computes a share of every batch,
-so the loss curve is that of one process with the same global batch.
+A share of the steps takes a batch of degraded patches (see `source`), the others a pass of a reconstruction
+of a simulated scan (see `chains`). The trainer runs in one process or, started by torchrun, in several. Each
+process then computes a share of every batch, so the loss curve of the patches is that of one process with the
+same global batch; and it has reconstructions of its own.
 """
 
 from __future__ import annotations
@@ -16,17 +18,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from tomopatch.prior.denoiser import PatchPrior
 from tomopatch.prior.files import load_prior, save_prior
 from tomopatch.prior.network import inherit, renormalize
 from tomopatch.prior.precond import Precond
 from tomopatch.prior.rof import rof
+from tomopatch.training.chains import Chains
 from tomopatch.training.pairs import Pair, TrainingVolume
 from tomopatch.training.source import Batch, PatchSource
 from tomopatch.training.train_config import TrainConfig, learning_rate_factor
@@ -35,15 +41,17 @@ from tomopatch.training.validation import Scores, ValidationSet
 STATE = "state.safetensors"
 PAIRS_EVERY = 100  # steps after which further pairs are taken up
 PREFETCHED = 4  # batches
+CHAIN_TILES = (4, 16)  # tiles per call of the network in a chain, on a CPU and on a GPU
 
 
 @dataclass(frozen=True)
 class TrainStep:
-    """A logged step: mean training loss since the last one, and validation scores if measured."""
+    """A logged step: mean losses of patches and of chains since the last one, and scores if measured."""
 
     step: int
     total: int
-    loss: float
+    loss: float | None
+    chain_loss: float | None
     learning_rate: float
     patches_per_second: float
     scores: Scores | None = None
@@ -76,8 +84,10 @@ class Trainer:
     start : Path or None
         A prior whose weights a new run starts from. It may lack inputs: see `inherit`.
     more_pairs : f() -> list of Pair
-        Called for further pairs every PAIRS_EVERY steps. With it a resumed run is no longer exactly the same
-        as an uninterrupted one.
+        Called for further pairs every PAIRS_EVERY steps.
+
+    Without pairs, a resumed run is exactly the same as an uninterrupted one. Reconstructions in progress are
+    not stored; a resumed run begins others.
     """
 
     def __init__(
@@ -121,7 +131,6 @@ class Trainer:
         self.source = PatchSource(
             volumes,
             config.data,
-            pairs=pairs,
             network=config.network,
             num_volumes=config.volumes,
             crops=config.crops,
@@ -132,6 +141,15 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / STATE).exists():
             self._resume()
+        prior = PatchPrior(self.model, tile_batch=CHAIN_TILES[self.device.type == "cuda"])
+        seed = (config.seed * self.world + self.rank) * 1_000_003 + self.step
+        self.chains = Chains(prior, config.data, seed=seed, bf16=config.bf16)
+        self._add(pairs)
+
+    def _add(self, pairs: Sequence[Pair]) -> None:
+        for pair in pairs:
+            self.source.add(pair)
+            self.chains.add(pair)
 
     def run(
         self,
@@ -144,34 +162,49 @@ class Trainer:
         """Train until `num_steps` or for `minutes`, then save; StopIteration of the callback saves too."""
         started = since = time.perf_counter()
         losses: list[Tensor] = []
+        chain_losses: list[float] = []
+        patches = 0
         for batch in self._batches():
-            losses.append(self._train_step(batch))
+            if batch is None:
+                done = self.chains.step()
+                chain_losses.append(done.loss)
+                patches += done.tiles
+            else:
+                losses.append(self._patch_loss(batch))
+                patches += self.config.volumes * self.config.crops
+            self._update()
             self.step += 1
             over = minutes is not None and time.perf_counter() - started > 60 * minutes
             last = over or self.step == self.config.num_steps
             validate = last or self.step % validate_every == 0
             if validate or self.step % log_every == 0:
-                learning_rate = self.config.learning_rate * learning_rate_factor(self.step, self.config)
-                loss = float(torch.stack(losses).mean())  # waits for the device
-                patches = len(losses) * self.config.volumes * self.config.crops
-                speed = patches / (time.perf_counter() - since)
-                scores = self.validate() if validate and self.rank == 0 else None
-                done = TrainStep(self.step, self.config.num_steps, loss, learning_rate, speed, scores)
-                self._log(done)
+                log = TrainStep(
+                    step=self.step,
+                    total=self.config.num_steps,
+                    loss=float(torch.stack(losses).mean()) if losses else None,  # waits for the device
+                    chain_loss=fmean(chain_losses) if chain_losses else None,
+                    learning_rate=self.config.learning_rate * learning_rate_factor(self.step, self.config),
+                    patches_per_second=patches / (time.perf_counter() - since),
+                    scores=self.validate() if validate and self.rank == 0 else None,
+                )
+                self._log(log)
                 if validate:
                     self.save()
                 if callback is not None and self.rank == 0:
                     try:
-                        callback(done)
+                        callback(log)
                     except StopIteration:
                         self.save()
                         return
-                losses, since = [], time.perf_counter()
+                losses, chain_losses, patches, since = [], [], 0, time.perf_counter()
             if last:
                 return
 
-    def _batches(self) -> Iterator[Batch]:
-        """The batches from this step on. A second thread makes them while the network computes."""
+    def _batches(self) -> Iterator[Batch | None]:
+        """The batches from this step on; None for a pass of a chain.
+
+        A second thread makes them while the network computes.
+        """
         steps = iter(range(self.step, self.config.num_steps))
         with ThreadPoolExecutor(1) as loader:
             ahead = deque(loader.submit(self._batch, step) for step in islice(steps, PREFETCHED))
@@ -180,11 +213,15 @@ class Trainer:
                 ahead.extend(loader.submit(self._batch, step) for step in islice(steps, 1))
                 yield batch
 
-    def _batch(self, step: int) -> Batch:
-        """This process's share of the batch of a step."""
+    def _batch(self, step: int) -> Batch | None:
+        """This process's share of the batch of a step; None for a pass of a chain."""
         if step % PAIRS_EVERY == 0:
-            for pair in self.more_pairs():
-                self.source.add(pair)
+            self._add(self.more_pairs())
+        if (
+            self.chains
+            and np.random.default_rng([self.config.seed, 5, step]).random() < self.config.data.chains
+        ):
+            return None
         batch = self.source.batch(step)
         n = len(batch.weight) // self.world
         return batch.part(slice(self.rank * n, (self.rank + 1) * n), self.device)
@@ -193,26 +230,31 @@ class Trainer:
         """Scores of the averaged weights on held-out volumes; None without any."""
         return None if self.validation is None else self.validation.scores(self.average)
 
-    def _train_step(self, batch: Batch) -> Tensor:
-        """The loss (), possibly not yet computed on a GPU."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * learning_rate_factor(self.step, self.config)
+    def _patch_loss(self, batch: Batch) -> Tensor:
+        """Loss () of a batch, whose gradients are added to those of the network."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             loss = edm_loss(self.model, batch).mean()
-        loss.backward()
+        (self.config.patch_weight * loss).backward()
+        loss = loss.detach()
+        if self.world > 1:
+            dist.all_reduce(loss)
+            loss /= self.world
+        return loss
+
+    def _update(self) -> None:
+        """A step of the optimiser with the gradients of all processes."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * learning_rate_factor(self.step, self.config)
         if self.world > 1:
             for weight in self.model.parameters():
                 if weight.grad is not None:
                     dist.all_reduce(weight.grad)
                     weight.grad /= self.world
-            dist.all_reduce(loss.detach())
-            loss = loss / self.world
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         renormalize(self.model)
         self._update_average()
-        return loss.detach()
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -65,14 +65,25 @@ class DataConsistency:
 
     def __call__(self, denoised: Tensor, sigma: float) -> Tensor:
         """The corrected estimate, network space."""
+        x0 = PatchPrior.from_network(denoised)
+        misfit = self.y - self.A(x0)
+        self.residual = float(torch.linalg.vector_norm(misfit))
+        return PatchPrior.to_network(x0 + self._change(misfit, sigma))
+
+    def pull_back(self, gradient: Tensor, sigma: float) -> Tensor:
+        """Gradient of a loss by the denoised estimate (z, y, x), given that by the corrected one.
+
+        The correction is affine, and its matrix is symmetric. It is applied by the same conjugate gradients.
+        """
+        return gradient + self._change(-self.A(gradient), sigma)
+
+    def _change(self, misfit: Tensor, sigma: float) -> Tensor:
+        """Correction (z, y, x) of an estimate with this misfit, in the units of the misfit."""
         A, W = self.A, self.W
         gamma = self.scale / (MU_WATER * self.error(sigma)) ** 2
-        x0 = PatchPrior.from_network(denoised)
-        misfit = self.y - A(x0)
-        self.residual = float(torch.linalg.vector_norm(misfit))
         r = A.T(W * misfit)
         d, rr = r.clone(), float(r.flatten() @ r.flatten())
-        x, enough = torch.zeros_like(x0), self.tolerance**2 * rr
+        x, enough = torch.zeros_like(r), self.tolerance**2 * rr
         for _ in range(self.max_iterations):
             if rr <= enough:
                 break
@@ -85,7 +96,7 @@ class DataConsistency:
             r.sub_(q, alpha=step)
             rr, before = float(r.flatten() @ r.flatten()), rr
             d = r + d * (rr / before)
-        return PatchPrior.to_network(x0 + x)
+        return x
 
 
 def restoration_consistency(

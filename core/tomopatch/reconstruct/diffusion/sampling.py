@@ -154,7 +154,7 @@ def plan_sampling(
     bound = prior.bind(
         A.vg.voxel_size,
         condition=_condition(problem, known, figures),
-        mask=None if known.initial is None else _not_air(known.initial),
+        mask=None if known.initial is None else not_air(known.initial),
         generator=generator,
         on_tiles=problem.on_tiles,
     )
@@ -189,7 +189,7 @@ def plan_sampling(
             )
             known_levels = set(filter(denoiser.is_known, sigmas[:-1]))
             costs = [tuned.KNOWN_COST if sigma in known_levels else 1.0 for sigma in sigmas[:-1]]
-            # the restored condition is the same whenever it is computed, so that a resumed run does not differ
+            # the restored condition is the same whenever it is computed, so a resumed run does not differ
             mirrored = [sigma for sigma in mirrored if sigma not in known_levels]
         elif "restore" in prior.trained.modes:
             denoiser = _expecting_streaks(bound)
@@ -367,7 +367,7 @@ class Mean:
         self.squares = self.squares + difference * (x - self.mean)
 
 
-def _not_air(initial: Tensor, reach: int = 2) -> Tensor:
+def not_air(initial: Tensor, reach: int = 2) -> Tensor:
     """Voxels that may not be air: above AIR in the blurred initial reconstruction, or within `reach`."""
     near = [min(reach, (n - 1) // 2) for n in initial.shape]  # pooling windows must not exceed the volume
     size = [2 * r + 1 for r in near]
