@@ -141,7 +141,8 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / STATE).exists():
             self._resume()
-        prior = PatchPrior(self.model, tile_batch=CHAIN_TILES[self.device.type == "cuda"])
+        tiles = CHAIN_TILES[self.device.type == "cuda"]
+        prior = PatchPrior(self.model, trained=config.trained, tile_batch=tiles)
         seed = (config.seed * self.world + self.rank) * 1_000_003 + self.step
         self.chains = Chains(prior, config.data, seed=seed, bf16=config.bf16)
         self._add(pairs)
