@@ -95,6 +95,8 @@ def test_iterative_methods_go_on_bit_by_bit(small, tmp_path, method, beam, photo
         ({}, "", 1),
         ({}, "", 3),
         ({"mode": "posterior", "eta": 0.5}, "", 2),
+        ({"mode": "posterior", "num_steps": 9}, "", 1),
+        ({"mode": "posterior", "num_steps": 9}, "", 2),
         ({"num_samples": 2}, "", 2),
         ({"num_samples": 2}, "", 4),  # between two samples
         ({"num_samples": 2}, "", 6),

@@ -436,6 +436,8 @@ def _train_one_of_two(rank: int, folder: str, port: int, volumes: list[TrainingV
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     Trainer(folder, CONFIG, volumes).run(log_every=3)
+    pair = simulate_pair(volumes, VOXELS, np.random.default_rng(0))
+    Trainer(f"{folder}-paired", CONFIG, volumes, pairs=[pair]).run(log_every=12)
     dist.destroy_process_group()
 
 
@@ -457,6 +459,8 @@ def test_two_processes_train_as_one_does(tmp_path, volumes):
     assert len(losses[0]) == 4
     # the sums of floats are taken in another order
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    (paired,) = map(json.loads, (tmp_path / "two-paired" / "log.jsonl").read_text().splitlines())
+    assert min(paired["loss"], paired["chain_loss"]) > 0  # steps of both kinds
     two = load_prior(tmp_path / "two" / "prior.safetensors").model
     for a, b in zip(one.average.parameters(), two.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-2)

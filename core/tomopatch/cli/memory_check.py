@@ -71,10 +71,13 @@ def check_generated(grid: Shape) -> None:
     _refuse(estimated_mb("generate", math.prod(grid), 0), "choose a smaller --grid")
 
 
-def check_training(config: TrainConfig) -> None:
+def check_training(config: TrainConfig, *, with_pairs: bool) -> None:
     """Refuse training steps that do not fit. On a GPU they take its own memory."""
     if not torch.cuda.is_available():
-        _refuse(estimated_step_mb(config), "choose fewer --volumes or --crops, or a smaller --network")
+        _refuse(
+            estimated_step_mb(config, with_pairs=with_pairs),
+            "choose fewer --volumes or --crops, a smaller --network, or --data chains=0",
+        )
 
 
 def check_calibration(voxels: VoxelRanges, num_scans: int, num_samples: int) -> None:

@@ -93,7 +93,9 @@ def train(sub: argparse.ArgumentParser) -> None:
         default=TrainConfig.ema,
         help="decay of the averaged weights; lower for a short run",
     )
-    sub.add_argument("--volumes", type=int, default=TrainConfig.volumes, help="degraded volumes per step")
+    sub.add_argument(
+        "--volumes", type=int, default=TrainConfig.volumes, help="degraded volumes per batch of patches"
+    )
     sub.add_argument("--crops", type=int, default=TrainConfig.crops, help="patches per degraded volume")
     sub.add_argument(
         "--geometric-phantoms",

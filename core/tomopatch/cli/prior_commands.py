@@ -61,7 +61,7 @@ def train(arguments: argparse.Namespace) -> None:
         bf16=torch.cuda.is_available(),  # on CPUs the backward pass is slower in bfloat16
         compile=arguments.compile,
     )
-    memory_check.check_training(config)
+    memory_check.check_training(config, with_pairs=bool(arguments.pairs or arguments.pair_workers))
     run_training(
         _volume_folder(arguments, arguments.geometric_phantoms),
         arguments.out,

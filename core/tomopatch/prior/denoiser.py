@@ -242,7 +242,7 @@ class VolumeTiles:
 def alternately_mirrored(denoiser: Denoiser, bound: VolumeDenoiser, mirrored: Iterable[float]) -> Denoiser:
     """D(x, sigma) that sees the volume mirrored left to right at some noise levels.
 
-    The prior errs differently in a mirrored volume. Where passes alternate, fewer of its errors add up.
+    The prior makes other errors in a mirrored volume. If passes alternate, part of the errors cancels.
 
     denoiser : Denoiser
         `bound`, or one that calls it.

@@ -39,11 +39,12 @@ RUNNING = 6
 """Chains in progress. Each step continues one at random, so that successive steps differ."""
 
 LOWERED = (-0.7, 0.2)
-"""Range of the logarithm of a chain's noise level relative to the usual one, which some objects lower."""
+"""Range of the logarithm of a chain's noise level relative to the usual one. Restoration lowers the level for
+some objects.
+"""
 
 SAMPLE_STEPS = (6, 8, 12)
-SAMPLE_SIGMA = 1.0
-"""Steps and first noise level of a sample. Above this level all passes restore the condition alone."""
+"""Steps of a sample. The first of them reuse the restored condition (see `CombinedDenoiser`)."""
 
 KEPT_TILES = 24
 """Tiles of a pass whose graphs are kept until the loss is known. The others are computed a second time."""
@@ -97,8 +98,9 @@ class Chains:
         return len(self._pairs)
 
     def add(self, pair: Pair) -> None:
-        """Add a pair whose scan is reconstructed in later chains."""
-        self._pairs.append(pair)
+        """Add a pair whose scan is reconstructed in later chains; a pair of air alone is left out."""
+        if bool(not_air(_network_space(pair.tv)).any()):
+            self._pairs.append(pair)
 
     def step(self) -> ChainStep:
         """Continue a chain by a pass, and add the gradients of its loss to those of the network."""
@@ -125,16 +127,15 @@ class Chains:
         chain = _Chain(self, scan, consistency)
         denoiser = CombinedDenoiser(chain.denoise, scan.image, level * scan.error, first)
         num_steps = int(self.rng.choice(SAMPLE_STEPS))
-        sigmas = karras_sigmas(num_steps, tuned.POSTERIOR_SIGMA_MIN, SAMPLE_SIGMA, tuned.POSTERIOR_RHO)
+        sigmas = karras_sigmas(
+            num_steps, tuned.POSTERIOR_SIGMA_MIN, tuned.POSTERIOR_SIGMA_MAX, tuned.POSTERIOR_RHO
+        )
         noise = torch.randn(scan.image.shape, generator=self.generator).to(scan.image)
         return chain.run(denoiser, scan.image + sigmas[0] * noise, sigmas, order=1, eta=1.0)
 
     def _scan(self, pair: Pair) -> _Scan:
         device, config = self.prior.device, self.prior.config
-        clean, tv, ls = (
-            PatchPrior.to_network(mu_from_hu(torch.from_numpy(hu).to(device, torch.float32)))
-            for hu in (pair.clean, pair.tv, pair.least_squares)
-        )
+        clean, tv, ls = (_network_space(hu).to(device) for hu in (pair.clean, pair.tv, pair.least_squares))
         error = expected_error(pair.figures, pair.voxel_size)
         shown = config.conditional or pair.geometry.num_views >= tuned.LEAST_SQUARES_VIEWS
         condition = Condition(
@@ -146,6 +147,10 @@ class Chains:
         y = torch.from_numpy(pair.projections).to(device)
         weights = None if pair.weights is None else torch.from_numpy(pair.weights).to(device)
         return _Scan(Projector(pair.grid, pair.geometry), y, weights, clean, condition, tv, error)
+
+
+def _network_space(hu: np.ndarray) -> Tensor:
+    return PatchPrior.to_network(mu_from_hu(torch.from_numpy(hu).to(torch.float32)))
 
 
 class _Chain:
@@ -186,7 +191,7 @@ class _Chain:
         return tiles.grid.crop(denoised)
 
     def _denoised(self, tiles: VolumeTiles, starts: list[Shape]) -> Tensor:
-        """Denoised tiles (n, *tile). A compiled network takes batches of one size; the last one is filled."""
+        """Denoised tiles (n, *tile). The last batch is filled: a compiled network takes one size."""
         filled = starts + starts[-1:] * (self.chains.prior.tile_batch - len(starts))
         return tiles.denoised(filled, self._network)[: len(starts)]
 

@@ -14,12 +14,13 @@ LEAST_MB = 200.0
 """[MB] Network, optimiser and training volumes at their smallest."""
 
 
-def estimated_step_mb(config: TrainConfig) -> float:
+def estimated_step_mb(config: TrainConfig, *, with_pairs: bool = True) -> float:
     """Estimate the peak memory [MB] of a step on the CPU: of a batch, or of a pass over a whole volume.
 
-    The estimate serves to refuse a step that would not fit. It is accurate within a factor of 2.
+    The estimate serves to refuse a step that would not fit. It is accurate within a factor of 2. Only a run
+    with pairs makes passes over whole volumes.
     """
-    patches = max(config.volumes * config.crops, KEPT_TILES if config.data.chains else 0)
+    patches = max(config.volumes * config.crops, KEPT_TILES if with_pairs and config.data.chains else 0)
     return LEAST_MB + 4 * patches * _numbers_per_patch(config.network) / 2**20
 
 

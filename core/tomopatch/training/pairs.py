@@ -107,12 +107,13 @@ def read_pair(path: Path) -> Pair:
     Raises
     ------
     ValueError
-        If the file holds no scan, as those of earlier versions.
+        If the file holds no scan, like the files of earlier versions.
     """
     with np.load(path, allow_pickle=False) as file:
         if "geometry" not in file:
             raise ValueError(
-                f"{path} holds no projections: an earlier version made it. Delete it; it will be made again."
+                f"{path} holds no projections: an earlier version made it. Delete the folder {path.parent};"
+                " its pairs will be made again."
             )
         figures = ScanFigures(**{f.name: float(file[f.name]) for f in fields(ScanFigures)})
         stored: dict[str, Any] = json.loads(str(file["geometry"]))

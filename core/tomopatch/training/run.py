@@ -74,13 +74,15 @@ def train(
     report : f(text)
         Called with a line per validation.
 
-    Under torchrun each process takes its share of every batch.
+    Under torchrun each process takes its share of every batch, and reconstructs scans of its own.
     """
     distributed = int(os.environ.get("WORLD_SIZE", 1)) > 1
     if distributed:
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)  # the projectors compute on the current device
     pair_config = pair_config or PairConfig()
     volumes, held_out = volume_folder.read()
     voxels = VoxelRanges(config.data.voxel_xy, config.data.voxel_z)
@@ -96,9 +98,10 @@ def train(
     pairs = make_pairs(volumes, pair_config.num_pairs, out / "pairs", voxels, seed=config.seed, report=report)
     with ExitStack() as stack:
         more: Callable[[], Sequence[Pair]] = tuple
-        if pair_config.num_workers and int(os.environ.get("RANK", 0)) == 0:
+        if pair_config.num_workers:
+            first = int(os.environ.get("RANK", 0)) == 0  # its workers make pairs for all processes
             workers = PairWorkers(
-                pair_config.num_workers,
+                pair_config.num_workers if first else 0,
                 volume_folder.read_training,
                 out / "more-pairs",
                 voxels,

@@ -2,8 +2,8 @@
 
 A share of the steps takes a batch of degraded patches (see `source`), the others a pass of a reconstruction
 of a simulated scan (see `chains`). The trainer runs in one process or, started by torchrun, in several. Each
-process then computes a share of every batch, so the loss curve of the patches is that of one process with the
-same global batch; and it has reconstructions of its own.
+process computes a share of every batch, so the loss curve of the patches is that of one process with the same
+global batch. Each process reconstructs scans of its own.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class Trainer:
     start : Path or None
         A prior whose weights a new run starts from. It may lack inputs: see `inherit`.
     more_pairs : f() -> list of Pair
-        Called for further pairs every PAIRS_EVERY steps.
+        Called for further pairs every PAIRS_EVERY steps. Several processes reconstruct scans only if there
+        are pairs from the beginning, so that they agree on the kind of each step.
 
     Without pairs, a resumed run is exactly the same as an uninterrupted one. Reconstructions in progress are
     not stored; a resumed run begins others.
@@ -123,10 +124,10 @@ class Trainer:
         renormalize(self.model)
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         if config.compile:
-            self.model.network.compile()
+            self.model.network.compile(dynamic=False)  # batches of patches and of tiles have one size each
             if self.device.type == "cuda":  # the CPU has its own kernel
                 self.model.smoothing = torch.compile(rof)
-        torch.backends.cudnn.benchmark = True  # all batches have the same shape
+        torch.backends.cudnn.benchmark = True  # few shapes occur
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98))
         self.source = PatchSource(
             volumes,
@@ -145,6 +146,7 @@ class Trainer:
         prior = PatchPrior(self.model, trained=config.trained, tile_batch=tiles)
         seed = (config.seed * self.world + self.rank) * 1_000_003 + self.step
         self.chains = Chains(prior, config.data, seed=seed, bf16=config.bf16)
+        self._paired = bool(pairs)
         self._add(pairs)
 
     def _add(self, pairs: Sequence[Pair]) -> None:
@@ -218,14 +220,21 @@ class Trainer:
         """This process's share of the batch of a step; None for a pass of a chain."""
         if step % PAIRS_EVERY == 0:
             self._add(self.more_pairs())
-        if (
-            self.chains
-            and np.random.default_rng([self.config.seed, 5, step]).random() < self.config.data.chains
-        ):
+        if self._is_chain_step(step):
             return None
         batch = self.source.batch(step)
         n = len(batch.weight) // self.world
         return batch.part(slice(self.rank * n, (self.rank + 1) * n), self.device)
+
+    @property
+    def _reconstructs(self) -> bool:
+        """Whether some steps are passes of reconstructions; the same in all processes."""
+        paired = self._paired if self.world > 1 else len(self.chains) > 0
+        return paired and self.config.data.chains > 0
+
+    def _is_chain_step(self, step: int) -> bool:
+        rng = np.random.default_rng([self.config.seed, 5, step])
+        return self._reconstructs and bool(rng.random() < self.config.data.chains)
 
     def validate(self) -> Scores | None:
         """Scores of the averaged weights on held-out volumes; None without any."""
@@ -235,7 +244,8 @@ class Trainer:
         """Loss () of a batch, whose gradients are added to those of the network."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16):
             loss = edm_loss(self.model, batch).mean()
-        (self.config.patch_weight * loss).backward()
+        weight = self.config.patch_weight if self._reconstructs else 1.0
+        (weight * loss).backward()
         loss = loss.detach()
         if self.world > 1:
             dist.all_reduce(loss)
@@ -274,7 +284,7 @@ class Trainer:
         safetensors.torch.save_file(self._state(), temporary)
         temporary.replace(self.folder / STATE)
         (self.folder / "config.json").write_text(json.dumps(asdict(self.config), indent=1), "utf-8")
-        info = {"steps": self.step, "patches": self.step * self.config.volumes * self.config.crops}
+        info = {"steps": self.step}
         save_prior(self.folder / "prior.safetensors", self.average, trained=self.config.trained, info=info)
 
     def _state(self) -> dict[str, Tensor]:

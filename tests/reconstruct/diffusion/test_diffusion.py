@@ -17,7 +17,7 @@ from tomopatch import (
     simulate,
 )
 from tomopatch.library import load_volume
-from tomopatch.prior.denoiser import PatchPrior
+from tomopatch.prior.denoiser import PatchPrior, VolumeDenoiser
 from tomopatch.prior.files import load_prior
 from tomopatch.prior.network import NetworkConfig
 from tomopatch.prior.precond import Precond
@@ -290,6 +290,25 @@ def test_the_prior_is_conditioned_on_the_images_of_the_scan(small, bound, mode):
     )
     assert condition.sampling_ratio == pytest.approx(20 / (torch.pi / 2 * 48))
     assert 0.01 <= condition.error <= 0.4
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "posterior", "num_steps": 9}])
+def test_every_second_pass_is_mirrored(small, gaussian, monkeypatch, options):
+    A = Projector(small.geometry, ParallelBeam.circular(small.geometry, num_views=12))
+    seen = []
+    denoise = VolumeDenoiser.__call__
+
+    def watched(bound, x, sigma):
+        seen.append(bound.mirrored)
+        return denoise(bound, x, sigma)
+
+    monkeypatch.setattr(VolumeDenoiser, "__call__", watched)
+    monkeypatch.setattr(tuned, "PULLED_BACK", 9.0)  # no pass is repeated
+    monkeypatch.setattr(tuned, "REJECTED", 10.0)
+    result = reconstruct("diffusion", A, simulate(small, A), prior=gaussian, **options)
+    passes = len(result.plan.sigmas) - 1
+    assert seen[-4:] == [i % 2 == 1 for i in range(passes)][-4:]
+    assert not seen[0]  # it is judged, and reused while noise hides the object
 
 
 def test_without_a_condition_the_prior_sees_nothing_of_the_scan(small, bound):

@@ -73,12 +73,13 @@ class DataConsistency:
     def pull_back(self, gradient: Tensor, sigma: float) -> Tensor:
         """Gradient of a loss by the denoised estimate (z, y, x), given that by the corrected one.
 
-        The correction is affine, and its matrix is symmetric. It is applied by the same conjugate gradients.
+        The solution of the normal equations is affine in the estimate, with a symmetric matrix. It takes the
+        same conjugate gradients; where they stop early, the gradient is approximate.
         """
         return gradient + self._change(-self.A(gradient), sigma)
 
     def _change(self, misfit: Tensor, sigma: float) -> Tensor:
-        """Correction (z, y, x) of an estimate with this misfit, in the units of the misfit."""
+        """Change (z, y, x) of an estimate with this misfit (v, angle, u)."""
         A, W = self.A, self.W
         gamma = self.scale / (MU_WATER * self.error(sigma)) ** 2
         r = A.T(W * misfit)

@@ -40,7 +40,8 @@ class Sampling:
     bound : VolumeDenoiser
         The prior, bound to the measurement.
     denoiser : D(x, sigma)
-        The denoiser to sample: the bound prior, or its combination with the initial reconstruction.
+        The denoiser to sample: the bound prior, or its combination with the initial reconstruction. Every
+        second pass is mirrored.
     initial : Tensor or None
         The initial reconstruction; None without a condition.
     start_noise : float
