@@ -3,8 +3,8 @@
 All samples of one scan may be wrong in the same way, so their deviation is smaller than the error of their
 mean. Two other quantities predict the error without the truth: it is large at edges, and everywhere larger
 the less the scan measured. A calibration weights the three so that the errors of scans with known truth are
-most likely (after Kendall and Gal 2017, heteroscedastic likelihood). It then scales the deviation, so that the
-shares of errors within one and two deviations are as near to those of a normal distribution as one number
+most likely (after Kendall and Gal 2017, heteroscedastic likelihood). It then scales the deviation, so that
+the shares of errors within one and two deviations are as near to those of a normal distribution as one number
 allows. It is stored in the prior's checkpoint, one for each mode.
 """
 
