@@ -103,21 +103,21 @@ def test_gradients_are_those_of_the_loss(pairs, monkeypatch, kept):
 
     loss, gradient = first_pass()
     squared = sum(float(g.square().sum()) for g in gradient)
-    rate = 0.01 * loss / squared
+    rate = 0.001 * loss / squared
     lower, _ = first_pass([-rate * g for g in gradient])
-    assert (loss - lower) / (rate * squared) == pytest.approx(1, abs=0.15)  # the step is not infinitesimal
+    assert (loss - lower) / (rate * squared) == pytest.approx(1, abs=0.05)  # the step is not infinitesimal
 
 
 def test_training_by_chains_improves_restorations(tmp_path, volumes, pairs):
     data = DataConfig(voxel_xy=(6.0, 7.0), voxel_z=(6.0, 8.0), chains=1.0, samples=0.0, body=0.0, pool=2)
     config = TrainConfig(
-        network=CONDITIONAL, data=data, num_steps=60, volumes=2, learning_rate=0.02, warmup=2, cooldown=20,
+        network=CONDITIONAL, data=data, num_steps=36, volumes=2, learning_rate=0.03, warmup=2, cooldown=12,
         ema=0.9,
     )  # fmt: skip
-    trainer = Trainer(tmp_path / "run", config, volumes, pairs=pairs)
+    trainer = Trainer(tmp_path / "run", config, volumes, pairs=pairs[:1])
     losses = []
-    trainer.run(log_every=1, validate_every=60, callback=lambda step: losses.append(step.chain_loss))
-    assert fmean(losses[-20:]) < 0.97 * fmean(losses[:20])
+    trainer.run(log_every=1, validate_every=36, callback=lambda step: losses.append(step.chain_loss))
+    assert fmean(losses[-12:]) < 0.93 * fmean(losses[:12])  # 0.84 for three seeds
 
 
 @pytest.mark.parametrize("beam", [ParallelBeam, ConeBeam])
