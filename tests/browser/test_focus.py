@@ -5,9 +5,13 @@ import pytest
 pytestmark = pytest.mark.browser
 LINKS = "[data-testid=stSidebarNavLink], [data-testid=stPageLink-NavLink]"
 PRESSES = 150  # a redraw of the page may take the focus back to its start
-FOCUSED = """(links) => {
-  const e = document.activeElement, s = getComputedStyle(e);
+# the app's style sheet may arrive after the links; while it is missing, nothing has a ring
+FOCUSED = """async (links) => {
+  const e = document.activeElement;
   if (!e.matches(links)) return null;
+  for (let waited = 0; getComputedStyle(e).outlineStyle !== 'solid' && waited < 3000; waited += 50)
+    await new Promise((r) => setTimeout(r, 50));
+  const s = getComputedStyle(e);
   return [e.dataset.testid, e.innerText, s.outlineStyle, parseFloat(s.outlineWidth)];
 }"""
 
