@@ -22,7 +22,7 @@ AT_WORK = """(method) => new RegExp(`^${method}: |more to come`, 'm').test(
 def main() -> None:
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sync_playwright() as playwright:
         if "--fresh" in sys.argv:
             os.environ["NUMBA_CACHE_DIR"] = str(Path(folder) / "kernels")
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)

@@ -47,7 +47,7 @@ def main() -> None:
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "tomopatch", "app", "--demo", "--headless", "--port", str(port)]
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, sync_playwright() as playwright:
         server = subprocess.Popen(command, env=os.environ | {"TOMOPATCH_STORE": folder})
         watch = Watch(psutil.Process(server.pid))
         try:

@@ -101,7 +101,7 @@ def memory_mb() -> float:
 
 def measure(engine: Any) -> dict[str, float]:
     os.environ["TOMOPATCH_CHECKPOINT_SECONDS"] = "0"
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         store, events = RunStore(Path(folder)), Events()
         before, began = memory_mb(), time.perf_counter()
 

@@ -79,7 +79,7 @@ def main() -> None:
     arguments = parser.parse_args()
     before, sessions = os.getloadavg()[0], arguments.sessions
     browsers = sessions if arguments.browsers is None else min(arguments.browsers, sessions)
-    with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as address:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, serve(Path(folder)) as address:
         figures = asyncio.run(
             measure(address, sessions, browsers, 60 * arguments.minutes, arguments.pause, arguments.arrival)
         )

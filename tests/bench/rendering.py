@@ -56,7 +56,7 @@ def main() -> None:
     numbers = [int(a) for a in sys.argv[1:] if a.isdigit()]
     shape = tuple(numbers) if len(numbers) == 3 else (128, 256, 256)
     flags = [f for f in FLAGS if f != "--disable-gpu"] if "--gpu" in sys.argv else FLAGS
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         script = Path(folder) / "bench_app.py"
         script.write_text(APP.format(shape=shape))
         with serve(Path(folder), script) as address, sync_playwright() as playwright:

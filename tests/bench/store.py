@@ -18,7 +18,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     scan = ScanConfig("phantom:spheres", (16, 32, 32))
     configs = [RunConfig(scan, "sirt", {"num_iterations": 1 + i}) for i in range(count)]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         first = RunStore(folder)
         ids = [first.create(config) for config in configs]
         for run_id in ids:

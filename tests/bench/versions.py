@@ -169,7 +169,7 @@ def main() -> None:
     if not names:
         raise SystemExit(f"no task has {arguments.only!r} in its name; the tasks are: {'; '.join(TASKS)}.")
     before, now = git("rev-parse", "--short", arguments.against), git("rev-parse", "--short", "HEAD")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         git("worktree", "add", "--detach", f"{folder}/before", before)
         try:
             rows = []

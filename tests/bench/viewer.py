@@ -41,7 +41,7 @@ def main() -> None:
     numbers = [int(a) for a in sys.argv[1:]]
     shape = tuple(numbers[:3]) if len(numbers) >= 3 else (128, 256, 256)
     count = numbers[3] if len(numbers) > 3 else 2
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         script = Path(folder) / "bench_app.py"
         script.write_text(APP.format(shape=shape, count=count))
         with serve(Path(folder), script) as address, sync_playwright() as playwright:
