@@ -1,9 +1,8 @@
 """The trainer: EDM's denoising loss on patches (Karras et al. 2022), and the loss of whole reconstructions.
 
 A share of the steps takes a batch of degraded patches (see `source`), the others a pass of a reconstruction
-of a simulated scan (see `chains`). The trainer runs in one process or, started by torchrun, in several. Each
-process computes a share of every batch, so the loss curve of the patches is that of one process with the same
-global batch. Each process reconstructs scans of its own.
+of a simulated scan (see `chains`). The trainer runs in one process or, started by torchrun, in several. They
+share every batch, so the loss curve of the patches is that of one process; each reconstructs its own scans.
 """
 
 from __future__ import annotations
