@@ -6,6 +6,8 @@ import pytest
 
 import tomopatch
 from tomopatch.cli.main import main
+from tomopatch.prior.files import load_prior
+from tomopatch.prior.network import PRESETS
 
 PHANTOM = ["phantom:shepp-logan", "--grid", "8x32x32", "--views", "8"]
 
@@ -282,6 +284,25 @@ def test_training_accepts_every_field_of_its_data_config(tmp_path, monkeypatch):
     ]
     assert main([*command, "--data", "sigma_median=0.6", "--data", "pool=96"]) == 0
     assert (seen[0].sigma_median, seen[0].pool, seen[0].voxel_xy) == (0.6, 96, (10.0, 34.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], PRESETS["small"]),
+        (["--start", "base"], load_prior("base", "cpu").config),
+        (["--start", "base", "--network", "base"], PRESETS["base"]),
+    ],
+    ids=["nothing", "start", "both"],
+)
+def test_training_continues_the_network_that_it_starts_from(tmp_path, monkeypatch, options, expected):
+    """The shipped `base` has fewer inputs than the present network of that name."""
+    seen = []
+    monkeypatch.setattr(
+        "tomopatch.training.run.train", lambda folder, out, config, **_: seen.append(config.network)
+    )
+    assert main(["train", str(tmp_path), "--out", str(tmp_path / "out"), *options]) == 0
+    assert seen == [expected]
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ def test_a_tilde_is_the_home_folder_in_every_option_that_takes_a_path(tmp_path, 
         "tomopatch.training.run.train",
         lambda folder, out, *_, **k: seen.update(k, volume_folder=folder, out=out),
     )
-    options = ["--start", "~/a.safetensors", "--cache=~/cache"]
+    options = ["--network", "small", "--start", "~/a.safetensors", "--cache=~/cache"]
     assert main(["train", "~/ct", "--out=~/out", *options]) == 0
     source = seen["volume_folder"]
     found = (source.folder, seen["out"], seen["start"], source.cache)

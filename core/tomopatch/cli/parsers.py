@@ -75,7 +75,11 @@ def sample(sub: argparse.ArgumentParser) -> None:
 def train(sub: argparse.ArgumentParser) -> None:
     flags.add_volumes(sub)
     flags.add_out(sub, "DIR", "folder of weights, state, log and pictures")
-    sub.add_argument("--network", choices=tuple(PRESETS), default="small", help="size of the network")
+    sub.add_argument(
+        "--network",
+        choices=tuple(PRESETS),
+        help="size of the network (default: that of --start, otherwise small)",
+    )
     sub.add_argument("--steps", type=int, default=20_000, help="total number of optimiser steps")
     sub.add_argument("--minutes", type=float, help="time limit; the same command resumes")
     sub.add_argument(

@@ -10,7 +10,8 @@ import torch
 from tomopatch.cli import memory_check
 from tomopatch.cli.arguments import check_file, check_folder, check_training, convert, named_values
 from tomopatch.cli.output import ProgressBar, write_volume
-from tomopatch.prior.network import PRESETS
+from tomopatch.prior.denoiser import bf16_pays
+from tomopatch.prior.network import PRESETS, NetworkConfig
 from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.training.data_config import DataConfig
 from tomopatch.training.pairs import VoxelRanges
@@ -45,7 +46,7 @@ def train(arguments: argparse.Namespace) -> None:
 
     check_training(arguments)
     check_folder(arguments.out)
-    network = PRESETS[arguments.network]
+    network = _network(arguments)
     if arguments.without:
         network = replace(network, **{f"use_{arguments.without}": False})  # type: ignore[arg-type]
     config = TrainConfig(
@@ -58,7 +59,7 @@ def train(arguments: argparse.Namespace) -> None:
         volumes=arguments.volumes,
         crops=arguments.crops,
         seed=arguments.seed,
-        bf16=torch.cuda.is_available(),  # on CPUs the backward pass is slower in bfloat16
+        bf16=bf16_pays("cuda" if torch.cuda.is_available() else "cpu"),
         compile=arguments.compile,
     )
     memory_check.check_training(config, with_pairs=bool(arguments.pairs or arguments.pair_workers))
@@ -93,6 +94,15 @@ def calibrate(arguments: argparse.Namespace) -> None:
         num_scans=arguments.scans,
         report=lambda text: print(text, flush=True),
     )
+
+
+def _network(arguments: argparse.Namespace) -> NetworkConfig:
+    """The network that is named, that of the prior to start from, or `small`."""
+    from tomopatch.prior.files import load_prior
+
+    if arguments.network is None and arguments.start is not None:
+        return load_prior(arguments.start, "cpu").config
+    return PRESETS[arguments.network or "small"]
 
 
 def _data_config(arguments: argparse.Namespace) -> DataConfig:
