@@ -218,6 +218,26 @@ def test_full_screen_uses_the_height(opened):
     )
 
 
+def test_pictures_lie_below_the_buttons_on_a_small_full_screen(opened):
+    """The buttons need two rows there."""
+    page = opened()
+    page.set_viewport_size({"width": 720, "height": 420})
+    act(page, "Full screen")
+    page.wait_for_timeout(800)
+    width, height = page.evaluate("[innerWidth, innerHeight]")
+    for layout in ("Planes", "Side by side"):
+        act(page, layout)
+        bar, foot = (page.locator(f".tv .{name}").bounding_box() for name in ("bar", "foot"))
+        assert bar["height"] > 60  # two rows
+        buttons = [b.bounding_box() for b in page.locator(".tv .bar button").all()]
+        for pane in (p.bounding_box() for p in page.locator(".tv .pane").all()):
+            assert pane["y"] >= max(b["y"] + b["height"] for b in buttons)
+            assert pane["y"] + pane["height"] <= foot["y"]
+            assert pane["x"] >= 8
+            assert pane["x"] + pane["width"] <= width - 8
+        assert foot["y"] + foot["height"] <= height
+
+
 def test_the_picture_of_a_view_has_the_size_of_a_screen(opened, tmp_path):
     from PIL import Image
 

@@ -83,7 +83,7 @@ const LEAST_WIDTH = 110; // of a pane, for its caption
 
 /** Return the height for all pictures together. */
 function totalHeight({ root, bar, foot, replay, scene, current }, full) {
-  if (full) return Math.max(200, innerHeight - bar.offsetHeight - foot.offsetHeight - replay.root.offsetHeight - 24 - 8 * (replay.root.offsetHeight ? 3 : 2));
+  if (full) return Math.max(100, innerHeight - bar.offsetHeight - foot.offsetHeight - replay.root.offsetHeight - 24 - 8 * (replay.root.offsetHeight ? 3 : 2));
   const width = root.clientWidth;
   if (scene.fixedHeight) { // higher where two rows of two need it
     return width < 760 ? clamp(2 * (width / 2 + AROUND) + GAP, scene.height, 1.3 * scene.height) : scene.height;
@@ -98,7 +98,7 @@ function totalHeight({ root, bar, foot, replay, scene, current }, full) {
  * pictures is chosen.
  */
 function arrangePanes(viewer, full) {
-  const { root, scene, current } = viewer, width = root.clientWidth, count = current.length, around = full ? AROUND_FULL : AROUND;
+  const { grid, scene, current } = viewer, width = grid.clientWidth, count = current.length, around = full ? AROUND_FULL : AROUND;
   const total = totalHeight(viewer, full), { low, up } = shownField(scene, viewer.view), mm = scene.shape.map((n, a) => n * scene.spacing[a] * (up[a] - low[a]));
   const pictures = current.map(({ plane, tall }) => {
     const { u, v } = PLANES[plane];
