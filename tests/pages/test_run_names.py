@@ -1,6 +1,6 @@
 """Names of runs side by side contain their differences and nothing else."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pages.ui.learn.lessons import LESSONS
-from pages.ui.texts.labels import run_label, setting_label
+from pages.ui.texts.labels import all_settings, run_label, setting_label
 from pages.ui.texts.run_names import short_names
 from tomopatch.physics.corrections.settings import Corrections
 from tomopatch.physics.effects import Effects, Tube
+from tomopatch.reconstruct.diffusion.tuned import RESTORE_STEPS
+from tomopatch.reconstruct.params import DiffusionParams
 from tomopatch.runs.config import RunConfig, ScanConfig
 
 PARALLEL = ScanConfig("phantom:thorax:0", (64, 128, 128), num_views=60)
@@ -164,3 +166,20 @@ def test_run_labels_name_the_scan_only_where_it_differs_from_the_current_one():
 def test_a_limit_of_iterations_is_called_one():
     assert setting_label("tv", "num_iterations", 250) == "at most 250 iterations"
     assert setting_label("sirt", "num_iterations", 1) == "1 iteration"
+
+
+def test_a_report_lists_settings_as_the_form_shows_them():
+    """Zeros that let the method choose are not figures of the run."""
+    restored = all_settings(RunConfig(PARALLEL, "diffusion", asdict(DiffusionParams()), prior="base"))
+    assert restored["Mode"] == "Restore (fast)"
+    assert restored["Steps"] == str(RESTORE_STEPS)
+    assert restored["First noise level"] == "automatic"
+    assert restored["Initial reconstruction"] == "TV"
+    assert restored["Seed"] == "0"
+    chosen = asdict(DiffusionParams(mode="posterior", num_steps=7, sigma_max=2.5))
+    sampled = all_settings(RunConfig(PARALLEL, "diffusion", chosen, prior="base"))
+    assert (sampled["Steps"], sampled["First noise level"]) == ("7", "2.5")
+    assert all_settings(RunConfig(PARALLEL, "fbp", {"filter": "ram-lak", "extrapolate": True})) == {
+        "Filter": "Ram-Lak",
+        "Extrapolate": "yes",
+    }

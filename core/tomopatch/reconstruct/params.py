@@ -14,7 +14,7 @@ from tomopatch.volume import finite
 def option(default: Any, label: str, help: str, **limits: Any) -> Any:
     """A parameter: default; label, help and limits (low, high, step, choices, names) of forms and flags.
 
-    at_most: the method may need less than the value.
+    at_most: the method may need less than the value. automatic: 0 lets the method choose.
     """
     return field(default=default, metadata={"label": label, "help": help, **limits})
 
@@ -127,6 +127,7 @@ class DiffusionParams:
         low=0.0,
         high=100.0,
         step=0.01,
+        automatic=True,
     )
     data_weight: float = option(
         1.0,

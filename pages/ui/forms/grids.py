@@ -31,6 +31,6 @@ def of_voxel_size(native: VolumeGeometry, across: float, along: float, *, finest
 
 def describe(geometry: VolumeGeometry) -> str:
     """Return voxel size and extent (z, y, x) in mm."""
-    voxel = formatting.times(f"{s:.3g}" for s in geometry.voxel_size)
+    voxel = formatting.times(f"{s:.4g}" for s in geometry.voxel_size)
     size = formatting.times(f"{s:.0f}" if s >= 10 else f"{s:.2g}" for s in geometry.size)
     return f"Voxels of {voxel} mm; {size} mm in all (z, y, x)."

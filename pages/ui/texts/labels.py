@@ -193,24 +193,45 @@ def setting_label(method: str, name: str, value: Any) -> str:
 
 def settings_summary(config: RunConfig) -> str:
     """Return the main settings of a run and all that differ from their defaults."""
-    method, params = config.method, config.params
+    method, params = config.method, _planned(config)
     defaults = {f.name: f.default for f in fields(METHODS[method].params)} if method in METHODS else {}
-    shown = [name for name, value in params.items() if name in _ALWAYS_SHOWN or value != defaults.get(name)]
+    shown = [name for name, v in config.params.items() if name in _ALWAYS_SHOWN or v != defaults.get(name)]
     prior = [f"prior {config.prior}"] if config.prior not in ("", DEFAULT) else []
-    params = dict(params)
-    if not params.get("num_steps", 1):
-        params["num_steps"] = make_params(method, params).planned_steps
     return ", ".join([setting_label(method, name, params[name]) for name in shown] + prior)
 
 
 def all_settings(config: RunConfig) -> dict[str, str]:
-    """Return all settings of a run's method by their labels in the form."""
-    named: dict[str, Any] = {"Prior": config.prior} if config.prior else {}
-    named |= {_field_label(config.method, name).capitalize(): value for name, value in config.params.items()}
-    return {
-        name: ("yes" if value else "no") if isinstance(value, bool) else str(value)
-        for name, value in named.items()
+    """Return all settings of a run's method by their labels, with their values as in the form."""
+    method, prior = config.method, {"Prior": config.prior} if config.prior else {}
+    return prior | {
+        _field_label(method, name).capitalize(): _value_label(method, name, value)
+        for name, value in _planned(config).items()
     }
+
+
+def _planned(config: RunConfig) -> dict[str, Any]:
+    """The parameters of a run, with the number of steps that its mode takes."""
+    params = dict(config.params)
+    if not params.get("num_steps", 1):
+        params["num_steps"] = make_params(config.method, params).planned_steps
+    return params
+
+
+def _value_label(method: str, name: str, value: Any) -> str:
+    metadata = _metadata(method, name)
+    if value in metadata.get("names", {}):
+        return str(metadata["names"][value])
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not value and metadata.get("automatic"):
+        return "automatic"
+    return (
+        choice_label(value)
+        if "choices" in metadata
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def _field_label(method: str, name: str) -> str:
