@@ -19,7 +19,8 @@ with introduction:
     with st.container(gap="xsmall"):
         shell.demo_button("primary")
         st.caption(
-            "A chest phantom, 20 views, three methods side by side. The first picture appears within seconds."
+            "A chest phantom, 20 views, three methods side by side. The first picture appears within "
+            "seconds; right after the installation it takes half a minute."
         )
 with picture, st.container(gap="xsmall"):
     st.image(

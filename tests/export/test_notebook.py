@@ -5,7 +5,17 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from tomopatch import ConeBeam, ParallelBeam, Projector, Volume, phantom, reconstruct, simulate
+from tomopatch import (
+    ConeBeam,
+    ParallelBeam,
+    Projector,
+    Volume,
+    load_prior,
+    phantom,
+    quality,
+    reconstruct,
+    simulate,
+)
 from tomopatch.export.notebook import register, to_html
 from tomopatch.export.slices import middle_slices
 from tomopatch.progress import Step
@@ -49,7 +59,10 @@ def test_everything_is_a_line_in_a_shell(small):
     assert "1e+05 photons per ray" in repr(m)
     assert repr(result).startswith("Result('sirt', done in ")
     assert "16 x 48 x 48 (z, y, x) -> " in repr(A)
-    for thing in (named, m, result, A):
+    prior = load_prior("small", "cpu")
+    assert repr(prior) == "PatchPrior('small', 4.9 million weights, patches of 32 x 32 x 32, on cpu)"
+    assert str(quality(named, result.volume)).startswith("PSNR ")
+    for thing in (named, m, result, A, prior):
         assert "\n" not in repr(thing)
         assert len(repr(thing)) < 200
 

@@ -29,6 +29,9 @@ class Quality:
     ssim: MetricValue  # NaN for slices without contrast
     rmse_hu: MetricValue
 
+    def __str__(self) -> str:
+        return f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, RMSE {self.rmse_hu:.0f} HU"
+
 
 @dataclass(frozen=True)
 class RoiStatistics:

@@ -66,6 +66,12 @@ class PatchPrior:
         self.model.eval()
         self.tile_batch = self.tile_batch or (4 if self.device.type == "cpu" else 128)
 
+    def __repr__(self) -> str:
+        millions = sum(p.numel() for p in self.model.parameters()) / 1e6
+        tile = " x ".join(map(str, self.config.tile))
+        name = self.info.get("name", "")
+        return f"PatchPrior({name!r}, {millions:.1f} million weights, patches of {tile}, on {self.device})"
+
     @property
     def config(self) -> NetworkConfig:
         return self.model.config
