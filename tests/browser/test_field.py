@@ -1,5 +1,7 @@
 """The slice viewer shows the object of the reference, and the full field on request."""
 
+import time
+
 import pytest
 
 from tests.browser.server import serve_script
@@ -36,6 +38,14 @@ def page(browser, tmp_path):
         page.close()
 
 
+def wait_until(page, holds):
+    """Wait for a picture that is drawn a second time once its pane has its new size."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(50)
+
+
 def test_pictures_fit_the_object_until_the_full_field_is_chosen(page):
     canvases = page.locator(".tv .pane canvas")
     assert [canvases.nth(i).evaluate(EMPTY) < 0.25 for i in (0, 1)] == [True, True]
@@ -44,12 +54,12 @@ def test_pictures_fit_the_object_until_the_full_field_is_chosen(page):
     assert sizes[0]["height"] == sizes[1]["height"]
     assert sizes[0]["width"] / sizes[0]["height"] == pytest.approx(60 / 40, rel=0.05)
     act(page, "coronal")
-    assert canvases.first.evaluate(EMPTY) < 0.25
+    wait_until(page, lambda: canvases.first.evaluate(EMPTY) < 0.25)
     act(page, "axial")
     act(page, "Full field")
+    wait_until(page, lambda: canvases.first.evaluate(EMPTY) > 0.6)
     box = canvases.first.bounding_box()
     assert box["width"] == pytest.approx(box["height"], rel=0.02)
-    assert canvases.first.evaluate(EMPTY) > 0.6
 
 
 def test_the_three_planes_have_the_same_scale(page):

@@ -88,7 +88,7 @@ function totalHeight({ root, bar, foot, replay, scene, current }, full) {
   if (scene.fixedHeight) { // higher where two rows of two need it
     return width < 760 ? clamp(2 * (width / 2 + AROUND) + GAP, scene.height, 1.3 * scene.height) : scene.height;
   }
-  return current.length > 4 || width < 760 ? Math.max(scene.height + AROUND, Math.min(0.68 * innerHeight, 1.6 * scene.height)) : scene.height + AROUND;
+  return current.length > 3 || width < 760 ? Math.max(scene.height + AROUND, Math.min(0.68 * innerHeight, 1.6 * scene.height)) : scene.height + AROUND;
 }
 
 /**
