@@ -93,20 +93,26 @@ class Sampling:
 
         It is below 1 if data consistency undid most of the prior's change. Then the prior makes changes that
         contradict the measurement, or the initial reconstruction is already good. It falls furthest for
-        objects that may be piecewise constant, which total variation describes better than the prior. Both
-        modes are judged alike, because the first step of both restores the initial reconstruction.
+        objects that total variation describes better than the prior: those that may be piecewise constant,
+        and those that changed no more than the prior changes an image without errors. Both modes are judged
+        alike, because the first step of both restores the initial reconstruction.
         """
         assert self.initial is not None
         assert first.denoised is not None
         assert self.judge is not None
         corrected = self.judge()(first.denoised, self.restoration_sigma)
-        changed = torch.linalg.vector_norm(first.denoised - self.initial)
-        taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed.clamp(min=1e-12))
-        accepted, rejected = tuned.FINER_LIMITS if self.far_finer else (tuned.PULLED_BACK, tuned.REJECTED)
-        excess = (taken_back - accepted) / (rejected - accepted)
-        doubtful = self.far_finer or self.flat > tuned.FLAT_DOUBT
-        least = tuned.LEAST_SHARE if doubtful else tuned.LEAST_TEXTURED
-        share = 1 - min(1.0, max(0.0, excess)) * (1 - least)
+        changed = torch.linalg.vector_norm(first.denoised - self.initial).clamp(min=1e-12)
+        taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed)
+        change = float((corrected - self.initial).square().mean().sqrt())
+        doubt = 1 - _within(change, *tuned.LITTLE_CHANGE)
+        limits = tuned.FINER_LIMITS
+        if not self.far_finer:
+            usual, doubtful = (tuned.PULLED_BACK, tuned.REJECTED), tuned.DOUBTFUL_LIMITS
+            limits = _between(usual[0], doubtful[0], doubt), _between(usual[1], doubtful[1], doubt)
+        least = _between(tuned.LEAST_TEXTURED, tuned.LEAST_SHARE, doubt)
+        if self.far_finer or self.flat > tuned.FLAT_DOUBT:
+            least = tuned.LEAST_SHARE
+        share = _between(1.0, least, _within(taken_back, *limits))
         if self.plan.mode == "restore":
             return share
         return max(tuned.LEAST_SHARE, share**2)  # a sample has more error than a restored volume
@@ -126,6 +132,15 @@ class Sampling:
         calibration = Calibration.of(prior.info, self.plan.mode)
         deviation = calibration.deviation(PatchPrior.to_network(mean.mean), PatchPrior.to_network(std), error)
         return PatchPrior.from_network(deviation)
+
+
+def _within(value: float, low: float, high: float) -> float:
+    """Position of a value between two limits, from 0 to 1."""
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def _between(a: float, b: float, share: float) -> float:
+    return a + share * (b - a)
 
 
 def plan_sampling(
