@@ -123,7 +123,7 @@ def test_a_notebook_of_a_new_process_finds_a_stored_volume(tmp_path):
     prepared = prepare(run.scan, store)
     result = reconstruct("fbp", prepared.A, prepared.measurement)
     said = executed(notebook(run, name='x"; import os # <b>'), tmp_path, store.root)
-    assert said == repr(quality(prepared.reference, result.volume))
+    assert said == str(quality(prepared.reference, result.volume))
     assert "<b>" not in notebook(run, name="<b>").decode()
 
 
