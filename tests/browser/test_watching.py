@@ -24,9 +24,9 @@ def test_a_diffusion_run_is_watched_replayed_and_downloaded(page, address, tmp_p
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
     page.get_by_role("button", name="Run", exact=True).click()
 
-    page.get_by_text(
-        re.compile(r"Initial reconstruction, iteration \d+ of")
-    ).wait_for()  # not a blank page meanwhile
+    # never a blank page; a quick stage may pass between two refreshes
+    stages = r"(Initial reconstruction, iteration|First pass, patch|Step) \d+ of"
+    page.get_by_text(re.compile(stages)).first.wait_for()
     for name in ("Before", "After the prior", "After the scan"):
         page.get_by_label(f"{name}, axial slice").wait_for()
     view = drawn(page)
