@@ -80,7 +80,7 @@ CLAIMS = {
     "uncertainty": uncertainty,
     "measured-scan": measured_scan,
 }
-"""What the text of a tutorial says about its results."""
+"""Checks of the statements in each tutorial."""
 
 PAGES = [
     pytest.param(page, id=page.stem, marks=[] if page.stem == "own-method" else pytest.mark.slow)

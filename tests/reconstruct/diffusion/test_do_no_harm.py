@@ -46,7 +46,7 @@ def test_test_objects_are_left_as_good_as_they_were(name, photons, prior):
     ],
 )
 def test_phantoms_scanned_on_the_grid_itself_are_left_as_good_as_they_were(name, photons, prior_name):
-    """Total variation is at its best there. Before small changes were doubted, up to 4 dB were lost."""
+    """Total variation is at its best there. Before small changes were doubted, up to 3 dB were lost."""
     object_ = load_volume(f"phantom:{name}", shape=(24, 80, 80))
     found = case(name, object_, object_.shape, num_views=24, photons=photons)
     before, after, remarks = measure(found, load_prior(prior_name, "cpu"), "restore")
