@@ -71,13 +71,21 @@ def test_gradients_pass_data_consistency_backwards(kind, generator):
     assert abs(forward) < 0.9 * float((d * g).sum())  # part of the change is taken back
 
 
-@pytest.mark.parametrize("samples", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {"unconditional": 0.0, "samples": 0.0},
+        {"unconditional": 0.0, "samples": 1.0},
+        {"unconditional": 1.0},
+    ],
+)
 @pytest.mark.parametrize("network", [TINY, CONDITIONAL])
-def test_each_step_is_a_pass_with_gradients(pairs, network, samples):
-    made = chains(pairs, network, samples=samples)
+def test_each_step_is_a_pass_with_gradients(pairs, network, shares):
+    made = chains(pairs, network, **shares)
     for _ in range(8):
         step = made.step()
-        assert 0 < step.loss < 3  # relative to the error of the initial reconstruction
+        # relative to the error of the initial reconstruction; without one a fresh network blurs noise
+        assert 0 < step.loss < (100 if made.config.unconditional else 3)
         assert step.tiles >= 1
         gradients = [w.grad for w in made.prior.model.parameters() if w.grad is not None]
         assert all(bool(torch.isfinite(g).all()) for g in gradients)
@@ -92,7 +100,7 @@ def test_gradients_are_those_of_the_loss(pairs, monkeypatch, kept):
     monkeypatch.setattr("tomopatch.training.chains.KEPT_TILES", kept)
 
     def first_pass(change=None):
-        made = chains(pairs[:1], samples=0.0)
+        made = chains(pairs[:1], unconditional=0.0, samples=0.0)
         model = made.prior.model
         if change is not None:
             with torch.no_grad():
@@ -109,7 +117,9 @@ def test_gradients_are_those_of_the_loss(pairs, monkeypatch, kept):
 
 
 def test_training_by_chains_improves_restorations(tmp_path, volumes, pairs):
-    data = DataConfig(voxel_xy=(6.0, 7.0), voxel_z=(6.0, 8.0), chains=1.0, samples=0.0, body=0.0, pool=2)
+    data = DataConfig(
+        voxel_xy=(6.0, 7.0), voxel_z=(6.0, 8.0), chains=1.0, unconditional=0.0, samples=0.0, body=0.0, pool=2
+    )
     config = TrainConfig(
         network=CONDITIONAL, data=data, num_steps=36, volumes=2, learning_rate=0.03, warmup=2, cooldown=12,
         ema=0.9,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from tomopatch.reconstruct.diffusion.consistency import (
     restoration_consistency,
 )
 from tomopatch.reconstruct.diffusion.expected_error import expected_error
-from tomopatch.reconstruct.diffusion.sampling import not_air
+from tomopatch.reconstruct.diffusion.sampling import expecting_streaks, not_air
 from tomopatch.training.data_config import DataConfig
 from tomopatch.training.pairs import Pair
 from tomopatch.volume import Shape, mu_from_hu
@@ -46,6 +46,9 @@ some objects.
 SAMPLE_STEPS = (6, 8, 12)
 """Steps of a sample. The first of them reuse the restored condition (see `CombinedDenoiser`)."""
 
+UNCONDITIONAL_STEPS = (8, 12, 20)
+"""Steps of a sample without a condition. Reconstructions take more; the passes would resemble each other."""
+
 KEPT_TILES = 24
 """Tiles of a pass whose graphs are kept until the loss is known. The others are computed a second time."""
 
@@ -55,7 +58,7 @@ DENOISED_WEIGHT = 0.2
 
 @dataclass(frozen=True)
 class ChainStep:
-    """A pass of a chain: loss relative to the error of the condition, and the number of tiles."""
+    """A pass of a chain: loss relative to the error expected without the network, and the number of tiles."""
 
     loss: float
     tiles: int
@@ -69,13 +72,13 @@ class _Scan:
     y: Tensor
     weights: Tensor | None
     clean: Tensor
-    condition: Condition
+    condition: Condition | None
     image: Tensor
     error: float
 
 
 class Chains:
-    """Restorations and posterior samples in progress.
+    """Restorations, posterior samples, and samples without a condition in progress.
 
     Parameters
     ----------
@@ -114,6 +117,8 @@ class Chains:
 
     def _begin(self) -> Iterator[ChainStep]:
         scan = self._scan(self._pairs[int(self.rng.integers(len(self._pairs)))])
+        if self.rng.random() < self.config.unconditional:
+            return self._unconditional(scan)
         level = math.exp(float(self.rng.uniform(*LOWERED)))
         first = level * tuned.WIDER * scan.error
         if self.rng.random() >= self.config.samples:
@@ -132,6 +137,21 @@ class Chains:
         )
         noise = torch.randn(scan.image.shape, generator=self.generator).to(scan.image)
         return chain.run(denoiser, scan.image + sigmas[0] * noise, sigmas, order=1, eta=1.0)
+
+    def _unconditional(self, scan: _Scan) -> Iterator[ChainStep]:
+        """A sample that the measurement alone guides: the network sees no image of the scan."""
+        scan = replace(scan, condition=None)
+        spread = self.prior.config.sigma_data
+        chain = _Chain(self, scan, posterior_consistency(scan.A, scan.y, scan.weights, spread=spread))
+        sigmas = karras_sigmas(
+            int(self.rng.choice(UNCONDITIONAL_STEPS)),
+            tuned.POSTERIOR_SIGMA_MIN,
+            tuned.UNCONDITIONAL_SIGMA_MAX,
+            tuned.POSTERIOR_RHO,
+        )
+        noise = torch.randn(scan.image.shape, generator=self.generator).to(scan.image)
+        x = self.prior.config.mean + sigmas[0] * noise
+        return chain.run(expecting_streaks(chain.denoise), x, sigmas, order=1, eta=1.0)
 
     def _scan(self, pair: Pair) -> _Scan:
         device, config = self.prior.device, self.prior.config
@@ -158,11 +178,11 @@ class _Chain:
 
     def __init__(self, chains: Chains, scan: _Scan, consistency: DataConsistency) -> None:
         self.chains, self.scan, self.consistency = chains, scan, consistency
-        self.mask = not_air(scan.image)
+        self.mask = None if scan.condition is None else not_air(scan.image)
         self.bound: VolumeDenoiser = chains.prior.bind(
             scan.A.vg.voxel_size, condition=scan.condition, generator=chains.generator
         )
-        self.usual = float((scan.image - scan.clean).square().mean().clamp(min=1e-8))
+        self.usual = self._squared_error(scan.image)
         self.tiles: VolumeTiles | None = None
         self.outputs: list[tuple[list[Shape], Tensor | None]] = []
         self.done: list[ChainStep] = []
@@ -179,16 +199,22 @@ class _Chain:
     def denoise(self, x: Tensor, sigma: float) -> Tensor:
         """D(x, sigma); keeps the denoised tiles with their graph."""
         bound, size = self.bound, self.chains.prior.tile_batch
+        if self.scan.condition is None:  # c_out^2 of `Precond`: the error of the Gaussian model given x alone
+            found, data = self._squared_error(x), self.chains.prior.config.sigma_data**2
+            self.usual = found * data / (found + data)
         bound.mirrored = bool(self.chains.rng.random() < 0.5)
         tiles = self.tiles = bound.tiles(x, sigma)
         denoised = torch.zeros_like(tiles.context.noisy.padded)
         for starts in tiles.batches(size, self.mask):
             kept = len(self.outputs) * size < KEPT_TILES
             with torch.set_grad_enabled(kept):
-                found = self._denoised(tiles, starts)
-            paste(denoised, found.detach().to(denoised), starts)
-            self.outputs.append((starts, found if kept else None))
+                output = self._denoised(tiles, starts)
+            paste(denoised, output.detach().to(denoised), starts)
+            self.outputs.append((starts, output if kept else None))
         return tiles.grid.crop(denoised)
+
+    def _squared_error(self, x: Tensor) -> float:
+        return float((x - self.scan.clean).square().mean().clamp(min=1e-8))
 
     def _denoised(self, tiles: VolumeTiles, starts: list[Shape]) -> Tensor:
         """Denoised tiles (n, *tile). The last batch is filled: a compiled network takes one size."""

@@ -26,6 +26,7 @@ class DataConfig:
     slab: float = 0.5  # a volume is cropped along z to a random share of at least this
     drop: float = 0.05  # probability that a volume comes without each of ABLATIONS
     chains: float = 0.5  # share of the steps that continue a reconstruction instead (see `chains`)
-    samples: float = 0.35  # share of the reconstructions that sample the posterior; the others restore
+    unconditional: float = 0.1  # share of the reconstructions that sample without a condition
+    samples: float = 0.35  # share of the others that sample the posterior; the rest restores
     pool: int = 64  # resampled volumes kept
     refresh: int = 4  # steps after which one of them is replaced

@@ -111,7 +111,7 @@ class ValidationSet:
 
     def _gains(self, model: Precond) -> dict[str, float]:
         training, prior = model.training, PatchPrior(model)
-        modes = MODES[:2] if model.config.conditional else MODES[:1]
+        modes = MODES if model.config.conditional else ("restore", "unconditional")
         gains = {mode: fmean(scan.gain(prior, mode) for scan in self.scans) for mode in modes}
         model.train(training)
         return gains

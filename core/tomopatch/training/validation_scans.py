@@ -26,7 +26,7 @@ from tomopatch.volume import Shape, Volume, resample
 
 GRID: Shape = (32, 96, 96)
 NUM_VIEWS = 20
-POSTERIOR_STEPS = 8
+POSTERIOR_STEPS, UNCONDITIONAL_STEPS = 8, 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +60,19 @@ class ValidationScan:
     def gain(self, prior: PatchPrior, mode: str) -> float:
         """PSNR of a reconstruction with the prior less that of its initial reconstruction [dB].
 
-        mode : "restore", or "posterior": one sample in a few steps.
+        mode : "restore"; "posterior": one sample in a few steps; "unconditional": the same without a
+        condition.
         """
-        options = DiffusionParams(mode=mode, num_steps=POSTERIOR_STEPS if mode == "posterior" else 0)
+        options = {
+            "restore": DiffusionParams(),
+            "posterior": DiffusionParams(mode="posterior", num_steps=POSTERIOR_STEPS),
+            "unconditional": DiffusionParams(
+                mode="posterior", condition="none", num_steps=UNCONDITIONAL_STEPS
+            ),
+        }[mode]
         problem = Problem(self.A, self.measurement.projections, None, prior, options)
-        steps = draw_samples(problem, self.initial, None, torch.Generator().manual_seed(0), {})
+        initial = None if mode == "unconditional" else self.initial
+        steps = draw_samples(problem, initial, None, torch.Generator().manual_seed(0), {})
         return self._psnr(last(steps).x) - self._psnr(self.initial)
 
     def _psnr(self, x: Tensor) -> float:

@@ -208,7 +208,7 @@ def plan_sampling(
             # the restored condition is the same whenever it is computed, so a resumed run does not differ
             mirrored = [sigma for sigma in mirrored if sigma not in known_levels]
         elif "restore" in prior.trained.modes:
-            denoiser = _expecting_streaks(bound)
+            denoiser = expecting_streaks(bound)
         consistency = posterior_consistency(
             A, y, weights, spread=known.spread, data_weight=params.data_weight
         )
@@ -239,7 +239,7 @@ def _far_finer(voxel_size: Triple, trained: Triple) -> bool:
     return min(ratios) < 1 / tuned.FINER_RATIO
 
 
-def _expecting_streaks(denoiser: Denoiser) -> Denoiser:
+def expecting_streaks(denoiser: Denoiser) -> Denoiser:
     """Return D for samples with streaks and white noise: it is called with the noise level of both together.
 
     With few views, data consistency leaves streaks in every sample. A prior that was trained on
