@@ -2,18 +2,21 @@
 
     python -m tests.bench.scaling [--grids 64x128x128,128x256x256,256x256x256] [--views 20,40,80]
     [--methods fbp,sirt,cgls,tv,diffusion] [--beam parallel] [--out docs/scaling.json]
+    python -m tests.bench.scaling --plot docs/scaling.png
 
 The grids are measured with the first number of views, the other numbers of views on the first grid, with 1e5
 photons per ray. Each reconstruction runs in a new process, and the peak memory of the process counts. About
 400 MB of it are the libraries. The object is the thorax phantom, evaluated on a quarter of the grid and
 scanned on the grid itself, since only the size matters. Kernels are compiled before. Prints a table, with the
-seconds per million voxels and view. `--out` keeps the figures as JSON.
+seconds per million voxels and view. `--out` keeps the figures as JSON. `--plot` measures nothing: it draws
+the last figures of `docs/scaling.json`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -22,10 +25,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.bench.prior import shape_of
-from tests.bench.versions import machine
+from tests.bench.versions import ROOT, machine
 from tomopatch.volume import Shape
 
 TIME_LIMIT = 3600  # seconds, of one reconstruction
+HISTORY = ROOT / "docs" / "scaling.json"
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,35 @@ def cases(arguments: argparse.Namespace) -> list[Case]:
     return [Case(method, grid, n, arguments.beam) for method in methods for grid, n in sizes]
 
 
+def plot(rows: list[dict], path: Path) -> None:
+    """Draw time and memory by voxels and time by views, with lines of proportional growth."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
+
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    by_voxels, by_memory, by_views = figure.subplots(1, 3)
+    first, views = rows[0]["grid"], rows[0]["num_views"]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == method]
+        sizes = [row for row in own if row["num_views"] == views]
+        voxels = [math.prod(row["grid"]) / 1e6 for row in sizes]
+        seconds = [row["seconds"] for row in sizes]
+        (line,) = by_voxels.plot(voxels, seconds, "o-", label=method)
+        ends = [voxels[0], voxels[-1]]
+        by_voxels.plot(ends, [seconds[-1] * v / voxels[-1] for v in ends], ":", color=line.get_color())
+        by_memory.plot(voxels, [row["memory"] / 1e3 for row in sizes], "o-")
+        numbers = [row for row in own if row["grid"] == first]
+        by_views.plot([row["num_views"] for row in numbers], [row["seconds"] for row in numbers], "o-")
+    by_voxels.set(xlabel=f"million voxels ({views} views)", ylabel="seconds", xscale="log", yscale="log")
+    by_memory.set(xlabel=f"million voxels ({views} views)", ylabel="memory of the process, GB", ylim=0)
+    grid = " x ".join(map(str, first))
+    by_views.set(xlabel=f"views ({grid} voxels)", ylabel="seconds", ylim=0)
+    by_voxels.xaxis.set_major_formatter(ScalarFormatter())
+    by_voxels.set_title("dotted: proportional to the voxels", fontsize=9)
+    by_voxels.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--grids", default="64x128x128,128x256x256,256x256x256")
@@ -82,11 +115,15 @@ def main() -> None:
     parser.add_argument("--methods", default="fbp,sirt,cgls,tv,diffusion")
     parser.add_argument("--beam", default="parallel", choices=("parallel", "cone"))
     parser.add_argument("--out", type=Path, help="JSON file, extended if it exists")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the last figures of docs/scaling.json")
     parser.add_argument("--case", help=argparse.SUPPRESS)  # for the new processes
     arguments = parser.parse_args()
     if arguments.case:
         stored = json.loads(arguments.case)
         print(json.dumps(measure(Case(**{**stored, "grid": tuple(stored["grid"])}))))
+        return
+    if arguments.plot:
+        plot(json.loads(HISTORY.read_text("utf-8"))[-1]["rows"], arguments.plot)
         return
     found = []
     print("| method | grid | views | s | A and A.T, s | ms per million voxels and view | memory, MB |")
