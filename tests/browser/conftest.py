@@ -39,8 +39,11 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture
 def page(browser, address, request):
-    """Open the first page as a new visitor; fail on script errors and external requests."""
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    """Return the empty page of a new visitor; fail on script errors and external requests.
+
+    A test opens the page of the app that it needs: each costs seconds.
+    """
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, base_url=address)
     page = context.new_page()
     log = Log(page)
     page.set_default_timeout(180_000)  # patient: the machine may be busy
@@ -50,8 +53,6 @@ def page(browser, address, request):
         "request",
         lambda r: wrong.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None,
     )
-    page.goto(address)
-    page.get_by_role("heading", level=1).wait_for()
     yield page
     if getattr(request.node, "failed", False):
         keep(page, f"failed-{request.node.originalname}")

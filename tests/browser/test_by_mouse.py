@@ -43,6 +43,7 @@ def open_page(page, name):
 @pytest.mark.parametrize("begin", ["Home", "Compare"])
 def test_the_demo_button_opens_a_comparison_that_completes_itself(page, begin):
     """The demo takes at most two clicks, from Home or from a page without a scan."""
+    page.goto("/")
     if begin != "Home":
         open_page(page, begin)
         page.get_by_text("There is no scan yet").wait_for()
@@ -71,6 +72,7 @@ def cancel_all(page):
 
 
 def test_a_scan_is_watched_reloaded_finished_early_and_compared(page):
+    page.goto("/")
     open_page(page, "Acquire")
     page.locator(".sv canvas").first.wait_for()
     page.get_by_text("Detector and orbit").click()
@@ -111,7 +113,7 @@ def test_a_scan_is_watched_reloaded_finished_early_and_compared(page):
 
 
 def test_the_viewer_follows_wheel_keys_and_drag_at_once(page):
-    open_page(page, "Acquire")
+    page.goto("/acquire")
     page.get_by_text("Look at the volume").click()
     view = drawn(page)
     canvas = page.locator(".tv canvas").first

@@ -19,6 +19,7 @@ FOCUSED = """async (links) => {
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_links_show_the_focus(page, scheme):
     page.emulate_media(color_scheme=scheme)
+    page.goto("/")
     page.get_by_text("Open an experiment").wait_for()
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
     page.locator("[data-testid=stPageLink-NavLink]").last.wait_for()

@@ -58,6 +58,7 @@ def test_each_action_is_one_entry_and_back_undoes_it(page, address):
 
 
 def test_a_step_of_a_lesson_is_one_entry_and_the_next_lesson_follows_the_last(page):
+    page.goto("/")
     menu(page, "Learn")
     before = entries(page)
     page.get_by_role("button", name="Open the balls on Acquire").click()
@@ -72,6 +73,7 @@ def test_a_step_of_a_lesson_is_one_entry_and_the_next_lesson_follows_the_last(pa
 
 
 def test_a_link_opens_the_same_slice_window_layout_and_zoom_elsewhere(page, browser):
+    page.goto("/")
     viewer = page.locator(".tv[data-frames]").first
     follow(page.get_by_role("button", name="Run the demo").first, viewer)
     page.get_by_role("button", name="coronal").click()

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.screenshots import keep
-from tests.browser.test_by_mouse import drawn, open_page
+from tests.browser.test_by_mouse import drawn
 from tests.small_scans import scan_file
 
 pytestmark = pytest.mark.browser
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.browser
 
 def test_a_measured_scan_is_uploaded_reconstructed_and_compared(page, tmp_path):
     path, _ = scan_file(tmp_path)
-    open_page(page, "Acquire")
+    page.goto("/acquire")
     page.get_by_text("Measured", exact=True).click()
     page.get_by_text("Projections, and optionally a geometry file").wait_for()
     page.locator("input[type=file]").first.set_input_files([path, tmp_path / "geometry.json"])

@@ -76,6 +76,8 @@ def test_all_controls_have_names(page, address, address_of_a_run, path):
 
 def test_a_nameless_element_is_detected(page):
     """Check that the search finds anything at all."""
+    page.goto("/")
+    settled(page)
     page.evaluate(
         "() => document.querySelector('[data-testid=stMain]').append(document.createElement('canvas'))"
     )

@@ -10,7 +10,6 @@ import pytest
 import pages.ui.scanview
 from pages.ui.scanview import component
 from tests.browser.screenshots import keep
-from tests.browser.test_by_mouse import open_page
 from tomopatch.geometry.beams import ConeBeam, ParallelBeam
 from tomopatch.runs.config import ScanConfig
 from tomopatch.volume import Volume, VolumeGeometry
@@ -117,7 +116,7 @@ def numbers(view, name):
 
 
 def test_clicks_link_the_sinogram_and_the_object(page):
-    open_page(page, "Acquire")
+    page.goto("/acquire")
     view = page.locator(".sv[data-view]")
     view.wait_for()
     drag_to(page, page.locator(".sv .sinogram"), 0.4, 0.5)
@@ -143,7 +142,7 @@ def test_clicks_link_the_sinogram_and_the_object(page):
 
 
 def test_an_insert_and_a_lesion_are_placed_by_mouse(page):
-    open_page(page, "Acquire")
+    page.goto("/acquire")
     view = page.locator(".sv[data-view]")
     view.wait_for()
     assert page.locator(".sv button.place:visible").count() == 0

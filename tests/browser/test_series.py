@@ -3,7 +3,6 @@
 import pydicom
 import pytest
 
-from tests.browser.test_by_mouse import open_page
 from tomopatch import phantom
 from tomopatch.io.dicom_writer import write_dicom
 
@@ -17,7 +16,7 @@ def series(tmp_path):
 
 
 def upload(page, files):
-    open_page(page, "Acquire")
+    page.goto("/acquire")
     page.get_by_text("Upload", exact=True).click()
     page.get_by_text("Drop a CT volume here").wait_for()
     page.locator("input[type=file]").first.set_input_files(files)
@@ -44,7 +43,7 @@ def test_one_of_several_series_can_be_chosen(page, tmp_path, series):
 
 
 def test_a_whole_folder_can_be_uploaded(page, series):
-    open_page(page, "Acquire")
+    page.goto("/acquire")
     page.get_by_text("Upload", exact=True).click()
     page.get_by_text("Choose a whole folder").click()
     page.locator("input[type=file][webkitdirectory]").set_input_files(series[0].parent)

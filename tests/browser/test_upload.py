@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 
 from tests.browser.screenshots import keep
-from tests.browser.test_by_mouse import drawn, open_page
+from tests.browser.test_by_mouse import drawn
 from tomopatch import phantom
 from tomopatch.export.files import dicom_zip_bytes
 
@@ -18,7 +18,7 @@ def test_an_uploaded_dicom_series_is_scanned_and_reconstructed(page, tmp_path):
     archive.extractall(tmp_path)
     slices = sorted(tmp_path.iterdir(), key=lambda p: p.name[::-1])  # in no useful order
 
-    open_page(page, "Acquire")
+    page.goto("/acquire")
     page.get_by_text("Upload", exact=True).click()
     page.get_by_text("Drop a CT volume here").wait_for()
     page.locator("input[type=file]").first.set_input_files(slices)
@@ -40,7 +40,7 @@ def test_an_uploaded_dicom_series_is_scanned_and_reconstructed(page, tmp_path):
 
 def test_a_file_without_a_ct_volume_is_refused_with_a_reason(page, tmp_path):
     (tmp_path / "notes.dcm").write_bytes(b"this is no DICOM file" * 50)
-    open_page(page, "Acquire")
+    page.goto("/acquire")
     page.get_by_text("Upload", exact=True).click()
     page.locator("input[type=file]").first.set_input_files(tmp_path / "notes.dcm")
     page.get_by_test_id("stAlert").wait_for()
