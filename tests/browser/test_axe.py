@@ -11,6 +11,7 @@ import pytest
 
 from pages.ui.session.routes import TITLES
 from tests.browser.test_by_mouse import wait_for_pixels
+from tests.browser.visits import use_theme
 
 pytestmark = pytest.mark.browser
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
@@ -19,12 +20,6 @@ PATHS = ["" if title == "Home" else title.lower().replace(" ", "_") for title in
 GRAVE = """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
   .filter((v) => ['serious', 'critical'].includes(v.impact))
   .flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.flat().join(' ')} ${n.html.slice(0, 160)}`))"""
-
-THEMED = """(theme) => {
-  const colour = getComputedStyle(document.querySelector('.stApp')).backgroundColor;
-  const [r, g, b] = colour.match(/\\d+/g).map(Number);
-  return (r + g + b > 384) === (theme === 'light'); }"""
-"""The page has the colours of the theme: it follows the browser's without a reload."""
 
 
 @pytest.fixture(scope="module", params=[1280, 390], ids=str)
@@ -50,9 +45,7 @@ def findings(page):
     page.mouse.move(0, 0)
     found = []
     for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        page.wait_for_function(THEMED, arg=theme, polling=100)
-        page.wait_for_timeout(900)  # until all has faded in
+        use_theme(page, theme)
         page.evaluate(AXE)
         found += page.evaluate(GRAVE)
     page.emulate_media(color_scheme="light")

@@ -36,6 +36,39 @@ def press(button: Any) -> None:
     button.click()
 
 
+def settle(page: Any) -> None:
+    """Wait until nothing of the page is being loaded, added or faded in, for 0.3 s."""
+    page.evaluate(
+        """async () => {
+        const moves = () => document.getAnimations().some((a) => a.playState === 'running' &&
+          isFinite(a.effect.getComputedTiming().endTime));
+        const loads = () => document.fonts.status !== 'loaded' ||
+          document.querySelector('[data-testid=stSkeleton], [data-testid=stStatusWidget]');
+        const began = performance.now();
+        for (let last = 0, still = 0; still < 10;) {  // looks, not time: scripts may keep the page busy
+          if (performance.now() - began > 120_000) throw new Error('the page does not settle');
+          await new Promise((r) => setTimeout(r, 30));
+          const count = document.querySelectorAll('*').length;
+          still = count === last && !moves() && !loads() ? still + 1 : 0;
+          last = count;
+        } }"""
+    )
+
+
+def use_theme(page: Any, theme: str) -> None:
+    """Switch to a theme, which the page follows without a reload, and wait until it has settled."""
+    page.emulate_media(color_scheme=theme)
+    page.wait_for_function(
+        """(theme) => {
+        const colour = getComputedStyle(document.querySelector('.stApp')).backgroundColor;
+        const [r, g, b] = colour.match(/\\d+/g).map(Number);
+        return (r + g + b > 384) === (theme === 'light'); }""",
+        arg=theme,
+        polling=100,
+    )
+    settle(page)
+
+
 class Log:
     """Requests and console messages of the browser, shown when a test fails."""
 
