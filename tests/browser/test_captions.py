@@ -34,20 +34,25 @@ def address(tmp_path_factory, browser):
         yield address
 
 
-@pytest.mark.parametrize("layout", ["Side by side", "Difference", "Swipe"])
-@pytest.mark.parametrize("width", [900, 1280])
-def test_captions_do_not_overlap_and_are_complete_on_hover(browser, address, width, layout):
-    context = browser.new_context(viewport={"width": width, "height": 900})
-    page = context.new_page()
+@pytest.fixture(scope="module", params=[900, 1280])
+def opened(request, browser, address):
+    """Open the viewer at this width; the tests differ in its layout alone."""
+    page = browser.new_page(viewport={"width": request.param, "height": 900})
     page.set_default_timeout(120_000)  # patient: the machine may be busy
     page.goto(address)
     page.locator(".tv[data-frames]").wait_for()
+    yield page, request.param
+    page.close()
+
+
+@pytest.mark.parametrize("layout", ["Side by side", "Difference", "Swipe"])
+def test_captions_do_not_overlap_and_are_complete_on_hover(opened, layout):
+    page, width = opened
     page.get_by_role("button", name=layout).click()
     name = layout.split()[0].lower()
     page.locator(f".tv[data-layout={name}]").wait_for()
     found = page.evaluate(BOXES)
     keep(page, f"captions-{name}-{width}")
-    context.close()
     assert len(found) == {"side": 5, "difference": 4, "swipe": 2}[name]
     for pane, title, note, canvas in found:
         assert pane["left"] <= title["left"] < title["right"] <= note["left"] + 0.5
