@@ -35,6 +35,15 @@ OPAQUE = """(c) => {
   return { x0: x0 / width, x1: x1 / width, y0: y0 / width, y1: y1 / width, share: count / width / height,
     warmth: sum / Math.max(1, count) };
 }"""
+# the viewer has drawn nothing for 0.4 s: after a movement, the fine picture follows 0.2 s later
+AT_REST = """async (viewer) => {
+  const began = performance.now();
+  for (let last = null, still = 0; still < 16;) {  // looks, not time: drawing may keep the page busy
+    if (performance.now() - began > 120_000) throw new Error('the picture keeps changing');
+    await new Promise((r) => setTimeout(r, 25));
+    still = viewer.dataset.frames === last ? still + 1 : 0;
+    last = viewer.dataset.frames;
+  } }"""
 NO_WEBGL = """const known = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
   return kind.startsWith('webgl') ? null : known.call(this, kind, ...more); };"""
@@ -74,14 +83,8 @@ def canvases(page):
 
 def seen(page, i=0):
     """Return the opaque pixels of a picture, once it has stopped changing."""
-    before = None
-    for _ in range(40):
-        page.wait_for_timeout(400)
-        now = canvases(page).nth(i).evaluate(OPAQUE)
-        if now == before:
-            return now
-        before = now
-    raise TimeoutError("the picture keeps changing")
+    page.locator(".tv").evaluate(AT_REST)
+    return canvases(page).nth(i).evaluate(OPAQUE)
 
 
 def drag(page, across, down, i=0):
