@@ -28,6 +28,14 @@ def address(tmp_path_factory, browser):
         yield address
 
 
+@pytest.fixture(scope="session")
+def window(browser, address):
+    """Return the browser window of all visitors, with the files of Streamlit in its cache."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000}, base_url=address)
+    yield context
+    context.close()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Store the outcome of a test for the fixture that takes a picture of a failure."""
@@ -38,13 +46,14 @@ def pytest_runtest_makereport(item, call):
 
 
 @pytest.fixture
-def page(browser, address, request):
+def page(window, address, request):
     """Return the empty page of a new visitor; fail on script errors and external requests.
 
     A test opens the page of the app that it needs: each costs seconds.
     """
-    context = browser.new_context(viewport={"width": 1440, "height": 1000}, base_url=address)
-    page = context.new_page()
+    page = window.new_page()
+    forget = {"origin": address, "storageTypes": "cookies,local_storage,indexeddb,cache_storage"}
+    window.new_cdp_session(page).send("Storage.clearDataForOrigin", forget)
     log = Log(page)
     page.set_default_timeout(180_000)  # patient: the machine may be busy
     wrong: list[str] = []
@@ -57,5 +66,5 @@ def page(browser, address, request):
     if getattr(request.node, "failed", False):
         keep(page, f"failed-{request.node.originalname}")
         print(f"{time.time():.2f} failed at {page.url}", *log.lines, sep="\n")
-    context.close()
+    page.close()
     assert wrong == []
