@@ -38,22 +38,28 @@ def address(tmp_path_factory, browser):
         yield address
 
 
+@pytest.fixture(scope="module")
+def window(browser):
+    """Return the page of all tests: loading it again costs less than another."""
+    page = browser.new_page()
+    page.set_default_timeout(120_000)  # patient: the machine may be busy
+    page.on("pageerror", lambda error: pytest.fail(str(error)))
+    yield page
+    page.close()
+
+
 @pytest.fixture
-def opened(browser, address):
-    contexts = []
+def opened(window, address):
+    def start(motion="no-preference"):
+        window.goto("about:blank")  # which leaves the full screen
+        window.set_viewport_size({"width": 1200, "height": 800})
+        window.emulate_media(reduced_motion=motion)
+        window.mouse.move(0, 0)
+        window.goto(address)
+        window.locator(".tv[data-frames]").wait_for()
+        return window
 
-    def start(**options):
-        contexts.append(browser.new_context(viewport={"width": 1200, "height": 800}, **options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(120_000)  # patient: the machine may be busy
-        page.on("pageerror", lambda error: pytest.fail(str(error)))
-        page.goto(address)
-        page.locator(".tv[data-frames]").wait_for()
-        return page
-
-    yield start
-    for context in contexts:
-        context.close()
+    return start
 
 
 def act(page, name):
@@ -133,7 +139,7 @@ def test_flicker_alternates_until_the_space_bar(opened):
 
 
 def test_flicker_respects_reduced_motion(opened):
-    page = opened(reduced_motion="reduce")
+    page = opened(motion="reduce")
     act(page, "Flicker")
     page.wait_for_timeout(1300)
     assert shown(page) == "Test"
@@ -241,7 +247,7 @@ def test_pictures_lie_below_the_buttons_on_a_small_full_screen(opened):
 def test_the_picture_of_a_view_has_the_size_of_a_screen(opened, tmp_path):
     from PIL import Image
 
-    page = opened(accept_downloads=True)
+    page = opened()
     act(page, "Difference")
     with page.expect_download() as download:
         page.get_by_role("button", name="This view as PNG").click()

@@ -57,17 +57,33 @@ def address(tmp_path_factory, browser):
         yield address
 
 
+def new_page(context):
+    page = context.new_page()
+    page.set_default_timeout(120_000)  # patient: the machine may be busy
+    page.on("pageerror", lambda error: pytest.fail(str(error)))
+    return page
+
+
+@pytest.fixture(scope="module")
+def usual(browser):
+    """Return the page of all tests without options: loading it again costs less than another."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    yield new_page(context)
+    context.close()
+
+
 @pytest.fixture
-def opened(browser, address):
+def opened(browser, address, usual):
     contexts = []
 
     def start(view=FRONT, script="", **options):
-        contexts.append(browser.new_context(viewport={"width": 1200, "height": 900}, **options))
-        page = contexts[-1].new_page()
-        if script:
+        if script or options:
+            contexts.append(browser.new_context(viewport={"width": 1200, "height": 900}, **options))
+            page = new_page(contexts[-1])
             page.add_init_script(script)
-        page.set_default_timeout(120_000)  # patient: the machine may be busy
-        page.on("pageerror", lambda error: pytest.fail(str(error)))
+        else:
+            page = usual
+            page.mouse.move(0, 0)
         page.goto(f"{address}/?view={view}")
         page.locator(".tv[data-frames]").wait_for()
         return page
