@@ -367,13 +367,13 @@ def test_validation_reconstructs_scans_of_held_out_volumes():
     assert scan.reference.shape == (8, 24, 24)
     zero = Precond(BLANK)
     scores = ValidationSet.of([], BLANK, scans=[scan]).scores(zero)
-    assert set(scores.gains) == {"restore"}
+    assert set(scores.gains) == {"restore", "unconditional"}
     ruined = Precond(BLANK)
     ruined.forward = lambda inputs, numbers: torch.zeros_like(inputs[:, :1])
     worse = ValidationSet.of([], BLANK, scans=[scan]).scores(ruined).gains["restore"]
     assert worse < scores.gains["restore"] - 0.5
     both = ValidationSet.of([], CONDITIONAL, scans=[scan]).scores(Precond(CONDITIONAL)).gains
-    assert set(both) == {"restore", "posterior"}
+    assert set(both) == {"restore", "posterior", "unconditional"}
     assert all(math.isfinite(gain) for gain in both.values())
 
 
