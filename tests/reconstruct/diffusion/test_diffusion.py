@@ -305,7 +305,7 @@ def test_every_second_pass_is_mirrored(small, gaussian, monkeypatch, options):
     monkeypatch.setattr(VolumeDenoiser, "__call__", watched)
     monkeypatch.setattr(tuned, "PULLED_BACK", 9.0)  # no pass is repeated
     monkeypatch.setattr(tuned, "REJECTED", 10.0)
-    monkeypatch.setattr(tuned, "LITTLE_CHANGE", dict.fromkeys((True, False), (0.0, 1e-6)))
+    monkeypatch.setattr(tuned, "LITTLE_CHANGE", (0.0, 1e-6))
     result = reconstruct("diffusion", A, simulate(small, A), prior=gaussian, **options)
     passes = len(result.plan.sigmas) - 1
     assert seen[-4:] == [i % 2 == 1 for i in range(passes)][-4:]

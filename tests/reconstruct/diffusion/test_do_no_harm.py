@@ -42,7 +42,7 @@ def test_test_objects_are_left_as_good_as_they_were(name, photons, prior):
         ("defrise", None, "base"),
         ("thorax", 1e5, "small"),
         ("geometric:10", 1e5, "small"),
-        pytest.param("geometric:9", 1e5, "base", marks=pytest.mark.slow),
+        pytest.param("geometric:9", 1e5, "small", marks=pytest.mark.slow),
         pytest.param("geometric:10", 1e5, "base", marks=pytest.mark.slow),
         pytest.param("abdomen", 1e5, "small", marks=pytest.mark.slow),
     ],

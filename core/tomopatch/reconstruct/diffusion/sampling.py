@@ -104,7 +104,7 @@ class Sampling:
         changed = torch.linalg.vector_norm(first.denoised - self.initial).clamp(min=1e-12)
         taken_back = float(torch.linalg.vector_norm(corrected - first.denoised) / changed)
         change = float((corrected - self.initial).square().mean().sqrt())
-        doubt = 1 - _within(change, *tuned.LITTLE_CHANGE[self.bound.prior.config.conditional])
+        doubt = 1 - _within(change, *tuned.LITTLE_CHANGE)
         limits = tuned.FINER_LIMITS
         if not self.far_finer:
             usual, doubtful = (tuned.PULLED_BACK, tuned.REJECTED), tuned.DOUBTFUL_LIMITS
