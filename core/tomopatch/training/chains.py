@@ -47,7 +47,7 @@ SAMPLE_STEPS = (6, 8, 12)
 """Steps of a sample. The first of them reuse the restored condition (see `CombinedDenoiser`)."""
 
 UNCONDITIONAL_STEPS = (8, 12, 20)
-"""Steps of a sample without a condition. Reconstructions take more; the passes would resemble each other."""
+"""Steps of a sample without a condition. Reconstructions take more, but their passes differ little."""
 
 KEPT_TILES = 24
 """Tiles of a pass whose graphs are kept until the loss is known. The others are computed a second time."""
@@ -200,17 +200,17 @@ class _Chain:
         """D(x, sigma); keeps the denoised tiles with their graph."""
         bound, size = self.bound, self.chains.prior.tile_batch
         if self.scan.condition is None:  # c_out^2 of `Precond`: the error of the Gaussian model given x alone
-            found, data = self._squared_error(x), self.chains.prior.config.sigma_data**2
-            self.usual = found * data / (found + data)
+            noise, data = self._squared_error(x), self.chains.prior.config.sigma_data**2
+            self.usual = noise * data / (noise + data)
         bound.mirrored = bool(self.chains.rng.random() < 0.5)
         tiles = self.tiles = bound.tiles(x, sigma)
         denoised = torch.zeros_like(tiles.context.noisy.padded)
         for starts in tiles.batches(size, self.mask):
             kept = len(self.outputs) * size < KEPT_TILES
             with torch.set_grad_enabled(kept):
-                output = self._denoised(tiles, starts)
-            paste(denoised, output.detach().to(denoised), starts)
-            self.outputs.append((starts, output if kept else None))
+                found = self._denoised(tiles, starts)
+            paste(denoised, found.detach().to(denoised), starts)
+            self.outputs.append((starts, found if kept else None))
         return tiles.grid.crop(denoised)
 
     def _squared_error(self, x: Tensor) -> float:
